@@ -1,0 +1,156 @@
+"""Telnet option negotiation by the Q method (RFC 1143), which cannot loop.
+
+Each option has two sides, ours ("us", answered with WILL/WONT) and the peer's ("him", answered with DO/DONT), and each
+side is in one of six states. A connection that lives for months keeps them as three bits each in one integer: with
+16,000 consoles in a process, an object per option would be a large part of the memory.
+
+Beyond the RFC: an option that is not wanted is refused once and further offers of it get no answer, so that a peer
+which insists cannot make us talk for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+
+from vmproxy.wire.telnet import (
+    AUTHENTICATION,
+    BINARY,
+    COM_PORT,
+    DO,
+    DONT,
+    ECHO,
+    SGA,
+    VMWARE_EXT,
+    WILL,
+    WONT,
+    negotiation,
+)
+
+
+class Side(IntEnum):
+    """Whose side of an option: ours (WILL/WONT from us) or the peer's (WILL/WONT from him)."""
+
+    US = 0
+    HIM = 1
+
+
+_NO, _YES, _WANT_NO, _WANT_NO_THEN_YES, _WANT_YES, _WANT_YES_THEN_NO = range(6)
+_NEGOTIABLE = (BINARY, ECHO, SGA, AUTHENTICATION, COM_PORT, VMWARE_EXT)
+_SHIFT = {(option, side): 6 * n + 3 * side for n, option in enumerate(_NEGOTIABLE) for side in (Side.US, Side.HIM)}
+# What we say to turn a side on and off.
+_ON = {Side.US: WILL, Side.HIM: DO}
+_OFF = {Side.US: WONT, Side.HIM: DONT}
+_MEANING = {WILL: (Side.HIM, True), WONT: (Side.HIM, False), DO: (Side.US, True), DONT: (Side.US, False)}
+
+
+class Acceptable:
+    """Which offers to agree to, shared by all connections of one configuration."""
+
+    __slots__ = ("_sides",)
+
+    def __init__(self, us: Iterable[int], him: Iterable[int]) -> None:
+        """
+        :param us: options that we will perform when asked.
+        :param him: options that the peer may perform when he offers.
+        :raises ValueError: for an option that this module keeps no state for.
+        """
+        self._sides = frozenset([(o, Side.US) for o in us] + [(o, Side.HIM) for o in him])
+        unknown = self._sides - _SHIFT.keys()
+        if unknown:
+            raise ValueError(f"not negotiable here: {sorted(unknown)}")
+
+    def __contains__(self, option_and_side: tuple[int, Side]) -> bool:
+        return option_and_side in self._sides
+
+
+class Options:
+    """The state of every option of one connection."""
+
+    __slots__ = ("_acceptable", "_refused", "_states")
+
+    def __init__(self, acceptable: Acceptable) -> None:
+        self._acceptable = acceptable
+        self._states = 0
+        self._refused = 0  # one bit per option and side
+
+    def enabled(self, option: int, side: Side) -> bool:
+        """Whether the side performs the option now. A request that is not answered yet is not enabled."""
+        shift = _SHIFT.get((option, side))
+        # While we ask him to stop, he still performs it until he says so (RFC 1143, section 7).
+        return shift is not None and (self._states >> shift) & 7 in (_YES, _WANT_NO, _WANT_NO_THEN_YES)
+
+    def ask(self, option: int, side: Side, on: bool) -> bytes:
+        """Ask for a side of an option to be turned on or off.
+
+        :returns: the bytes to send; empty where it is so already or has been asked for.
+        :raises KeyError: for an option that this module keeps no state for.
+        """
+        shift = _SHIFT[option, side]
+        state = (self._states >> shift) & 7
+        send = b""
+        if on:
+            if state == _NO:
+                state = _WANT_YES
+                send = negotiation(_ON[side], option)
+            elif state == _WANT_NO:
+                state = _WANT_NO_THEN_YES
+            elif state == _WANT_YES_THEN_NO:
+                state = _WANT_YES
+        elif state == _YES:
+            state = _WANT_NO
+            send = negotiation(_OFF[side], option)
+        elif state == _WANT_YES:
+            state = _WANT_YES_THEN_NO
+        elif state == _WANT_NO_THEN_YES:
+            state = _WANT_NO
+        self._set(shift, state)
+        return send
+
+    def received(self, verb: int, option: int) -> bytes:
+        """Take in WILL, WONT, DO or DONT from the peer.
+
+        :returns: the answer to send; empty where none is due. What changed can be seen with :meth:`enabled`.
+        """
+        side, on = _MEANING[verb]
+        shift = _SHIFT.get((option, side))
+        if shift is None:
+            return self._refuse(option, side) if on else b""
+        state = (self._states >> shift) & 7
+        send = b""
+        if on:
+            if state == _NO:
+                if (option, side) not in self._acceptable:
+                    return self._refuse(option, side)
+                state = _YES
+                send = negotiation(_ON[side], option)
+            elif state in (_WANT_NO, _WANT_YES_THEN_NO):
+                # RFC 1143: a yes to our "stop" is an error of his, taken as a no; a yes that we have since changed
+                # our mind about is followed by the "stop".
+                if state == _WANT_YES_THEN_NO:
+                    send = negotiation(_OFF[side], option)
+                    state = _WANT_NO
+                else:
+                    state = _NO
+            else:  # _WANT_NO_THEN_YES, _WANT_YES; and _YES, which needs nothing
+                state = _YES
+        elif state == _YES:
+            state = _NO
+            send = negotiation(_OFF[side], option)
+        elif state == _WANT_NO_THEN_YES:
+            state = _WANT_YES
+            send = negotiation(_ON[side], option)
+        else:
+            state = _NO
+        self._set(shift, state)
+        return send
+
+    def _set(self, shift: int, state: int) -> None:
+        self._states = self._states & ~(7 << shift) | state << shift
+
+    def _refuse(self, option: int, side: Side) -> bytes:
+        bit = 1 << (2 * option + side)
+        if self._refused & bit:
+            return b""
+        self._refused |= bit
+        return negotiation(_OFF[side], option)

@@ -1,0 +1,223 @@
+"""Telnet framing (RFC 854, 855): bytes in, tokens out, and the escaping of what goes the other way.
+
+The scanner is written for a stream that is almost all data: a read without an IAC byte (255) costs one search, and
+a read whose only IAC bytes are doubled data costs one replacement. Everything else takes the slow path, one token at
+a time. It never raises on input: what cannot be understood comes out as an :class:`Oddity`, and scanning goes on.
+
+Tokens come out of a generator, one by one, so that whoever reads them may stop in the middle (a switch to TLS) and
+know that nothing behind that point has been looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+SE = 240
+NOP = 241
+DM = 242
+BRK = 243
+IP = 244
+AO = 245
+AYT = 246
+EC = 247
+EL = 248
+GA = 249
+SB = 250
+WILL = 251
+WONT = 252
+DO = 253
+DONT = 254
+IAC = 255
+
+BINARY = 0
+ECHO = 1
+SGA = 3
+AUTHENTICATION = 37
+COM_PORT = 44
+VMWARE_EXT = 232
+
+IAC_BYTE = b"\xff"
+DOUBLED = b"\xff\xff"
+SUBNEGOTIATION_LIMIT = 4096
+
+_VERBS = frozenset((WILL, WONT, DO, DONT))
+_COMMANDS = frozenset((NOP, DM, BRK, IP, AO, AYT, EC, EL, GA))
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A Telnet command without an argument, such as BRK."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiation:
+    """WILL, WONT, DO or DONT (``verb``) about an option."""
+
+    verb: int
+    option: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subnegotiation:
+    """``IAC SB option payload IAC SE``, the payload with its doubled IACs undone."""
+
+    option: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """Something that no Telnet peer should send. The stream goes on behind it unless ``fatal``."""
+
+    what: str
+    fatal: bool = False
+
+
+Token = bytes | Command | Negotiation | Subnegotiation | Oddity
+
+
+class Scanner:
+    """Takes a Telnet stream apart, however it is cut.
+
+    :ivar busy: whether a command is under way, so that even a read without an IAC byte must go through
+        :meth:`feed`. While it is false, such a read is data as it stands.
+    """
+
+    __slots__ = ("_limit", "_pending", "_sub", "busy")
+
+    def __init__(self, limit: int = SUBNEGOTIATION_LIMIT) -> None:
+        self._limit = limit
+        self._pending = b""  # an IAC, or IAC and verb, that the last read ended in
+        self._sub: bytearray | None = None  # option and payload of a subnegotiation under way
+        self.busy = False
+
+    def feed(self, data: bytes) -> Iterator[Token]:
+        """Scan the next bytes of the stream.
+
+        :param data: as it was received, cut anywhere.
+        :returns: the tokens in order; data comes as non-empty ``bytes``. The generator must be run to its end, or
+            the scanner not be used again.
+        """
+        if not self.busy:
+            if IAC_BYTE not in data:
+                if data:
+                    yield data
+                return
+            if IAC_BYTE not in data.replace(DOUBLED, b""):
+                yield data.replace(DOUBLED, IAC_BYTE)
+                return
+        yield from self._slowly(self._pending + data)
+
+    def _slowly(self, data: bytes) -> Iterator[Token]:
+        self._pending = b""
+        self.busy = False
+        parts: list[bytes] = []  # data not yet handed on: one token for what stands between two commands
+        at = 0
+        end = len(data)
+        while at < end:
+            iac = data.find(IAC_BYTE, at)
+            if iac < 0:
+                iac = end
+            if self._sub is None:
+                if iac > at:
+                    parts.append(data[at:iac])
+            else:
+                self._sub += data[at:iac]
+                if len(self._sub) > self._limit:
+                    if parts:
+                        yield b"".join(parts)
+                        parts.clear()
+                    self._sub = None
+                    yield Oddity(f"subnegotiation longer than {self._limit} bytes", fatal=True)
+                    return
+            if iac == end:
+                break
+            if iac + 1 == end:
+                self._pending = IAC_BYTE
+                break
+            code = data[iac + 1]
+            at = iac + 2
+            if code == IAC:
+                if self._sub is None:
+                    parts.append(IAC_BYTE)
+                else:
+                    self._sub.append(IAC)
+                continue
+            if code in _VERBS and at == end:
+                self._pending = data[iac:]
+                break
+            if parts:
+                yield b"".join(parts)
+                parts.clear()
+            if self._sub is not None:
+                sub, self._sub = self._sub, None
+                if code == SE:
+                    yield Subnegotiation(sub[0], bytes(sub[1:])) if sub else Oddity("empty subnegotiation")
+                    continue
+                # As other servers do: the subnegotiation lost its end; what interrupts it is taken as it stands.
+                yield Oddity(f"subnegotiation cut short by IAC {code}")
+            if code in _VERBS:
+                option = data[at]
+                at += 1
+                yield Negotiation(code, option)
+            elif code == SB:
+                self._sub = bytearray()
+            elif code in _COMMANDS:
+                yield Command(code)
+            else:
+                yield Oddity(f"IAC {code} is no Telnet command")
+        self.busy = bool(self._pending) or self._sub is not None
+        if parts:
+            yield b"".join(parts)
+
+
+def escape(data: bytes) -> bytes:
+    """Double every IAC, as data and subnegotiation payloads travel."""
+    return data.replace(IAC_BYTE, DOUBLED) if IAC_BYTE in data else data
+
+
+def negotiation(verb: int, option: int) -> bytes:
+    """The three bytes of WILL, WONT, DO or DONT ``option``."""
+    return bytes((IAC, verb, option))
+
+
+def subnegotiation(option: int, payload: bytes) -> bytes:
+    """``IAC SB option payload IAC SE`` with the payload escaped."""
+    return bytes((IAC, SB, option)) + escape(payload) + bytes((IAC, SE))
+
+
+_LONE_CR = re.compile(rb"\r(?!\n)")
+
+
+def nvt_encode(data: bytes) -> bytes:
+    """Prepare data for a direction where BINARY is off: a CR that starts no CR LF goes as CR NUL (RFC 854).
+
+    A CR at the very end counts as lone, which is right whatever follows: CR NUL LF decodes to CR LF.
+    """
+    return _LONE_CR.sub(b"\r\0", data) if b"\r" in data else data
+
+
+class NvtDecoder:
+    """Undoes :func:`nvt_encode` in a direction where BINARY is off: CR NUL is CR. All else stays, CR LF too.
+
+    The CR is handed on at once and the NUL taken out when it comes, so that nothing waits for a next byte.
+    """
+
+    __slots__ = ("_after_cr",)
+
+    def __init__(self) -> None:
+        self._after_cr = False
+
+    def feed(self, data: bytes) -> bytes:
+        """:returns: ``data`` without the NUL bytes that follow a CR; may be empty."""
+        if self._after_cr and data.startswith(b"\0"):
+            self._after_cr = False
+            data = data[1:]
+        if data:
+            self._after_cr = data.endswith(b"\r")
+            data = data.replace(b"\r\0", b"\r")
+        return data

@@ -1,0 +1,115 @@
+"""VMware's Telnet extension, option 232: its suboptions, their parameters, and the identity that they carry.
+
+Source: VMware, "Using a Proxy with vSphere Virtual Serial Ports" (vSphere Web Services SDK), and captures of ESXi
+hosts, which differ from it in a few places; both are understood. Payloads here are what stands between
+``IAC SB 232`` and ``IAC SE``, unescaped: a code and its parameters.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from enum import IntEnum
+from uuid import UUID
+
+from vmproxy.errors import WireError
+
+
+class Sub(IntEnum):
+    """The suboptions of option 232."""
+
+    KNOWN_SUBOPTIONS_1 = 0
+    KNOWN_SUBOPTIONS_2 = 1
+    UNKNOWN_SUBOPTION_RCVD_1 = 2
+    UNKNOWN_SUBOPTION_RCVD_2 = 3
+    VMOTION_BEGIN = 40
+    VMOTION_GOAHEAD = 41
+    VMOTION_NOTNOW = 43
+    VMOTION_PEER = 44
+    VMOTION_PEER_OK = 45
+    VMOTION_COMPLETE = 46
+    VMOTION_ABORT = 48
+    DO_PROXY = 70
+    WILL_PROXY = 71
+    WONT_PROXY = 73
+    VM_VC_UUID = 80
+    GET_VM_VC_UUID = 81
+    VM_NAME = 82
+    GET_VM_NAME = 83
+    VM_BIOS_UUID = 84
+    GET_VM_BIOS_UUID = 85
+    VM_LOCATION_UUID = 86
+    GET_VM_LOCATION_UUID = 87
+
+
+SUPPORTED = bytes(Sub)
+"""The parameters of KNOWN-SUBOPTIONS-2: every code that the proxy can send or accept, the same each time."""
+
+QUESTIONS = bytes((Sub.GET_VM_VC_UUID, Sub.GET_VM_NAME, Sub.GET_VM_BIOS_UUID, Sub.GET_VM_LOCATION_UUID))
+"""What a proxy can ask a VM, the most important first."""
+
+SECRET_LENGTH = 8
+_UUID_NOISE = re.compile(rb"[\s\-{}\0]+")
+_HEX = re.compile(rb"[0-9a-fA-F]{32}")
+
+
+def message(code: int, parameters: bytes = b"") -> bytes:
+    """The payload of a suboption."""
+    return bytes((code,)) + parameters
+
+
+def parse_uuid(parameters: bytes) -> UUID:
+    """Read a UUID as hosts send it (hex pairs with blanks and one dash) or in any common spelling.
+
+    :raises WireError: if these are not 32 hex digits, or all of them are zero, which is nobody's identity.
+    """
+    digits = _UUID_NOISE.sub(b"", parameters)
+    if not _HEX.fullmatch(digits):
+        raise WireError(f"not a UUID: {parameters[:80]!r}")
+    uuid = UUID(hex=digits.decode("ascii"))
+    if not uuid.int:
+        raise WireError("the UUID is all zeros")
+    return uuid
+
+
+def format_uuid(uuid: UUID) -> bytes:
+    """Spell a UUID as ESXi hosts do: ``01 23 45 67 89 ab cd ef-fe dc ba 98 00 00 00 00``."""
+    return uuid.bytes[:8].hex(" ").encode() + b"-" + uuid.bytes[8:].hex(" ").encode()
+
+
+@dataclass(frozen=True, slots=True)
+class DoProxy:
+    """What DO-PROXY asks for.
+
+    :ivar direction: ``S``, the VM is a server that operators reach; ``C``, it wants to be connected somewhere.
+    :ivar uri: the service URI.
+    """
+
+    direction: str
+    uri: str
+
+
+def parse_do_proxy(parameters: bytes) -> DoProxy:
+    """Read the parameters of DO-PROXY.
+
+    :raises WireError: if they are empty or the direction is neither ``C`` nor ``S``.
+    """
+    if not parameters:
+        raise WireError("DO-PROXY without a direction")
+    direction = parameters[:1]
+    if direction not in (b"C", b"S"):
+        raise WireError(f"DO-PROXY with the unknown direction {direction!r}")
+    uri = parameters[1:].rstrip(b"\0").decode("utf-8", "backslashreplace")
+    return DoProxy(direction.decode("ascii"), uri)
+
+
+def parse_name(parameters: bytes) -> str:
+    """Read a VM's display name. It may hold any character at all; what is no UTF-8 stays visible as ``\\xNN``."""
+    return parameters.decode("utf-8", "backslashreplace")
+
+
+def new_secret() -> bytes:
+    """Make the secret of a vMotion: unpredictable, and without a byte 255, so that a host which forgets to double
+    it works too."""
+    return bytes(secrets.randbelow(255) for _ in range(SECRET_LENGTH))
