@@ -1,0 +1,320 @@
+"""One console: a serial port of a VM, whatever connection carries it now.
+
+How a byte goes up: the link calls :meth:`Console.feed`, which hands it to the log first and then to each viewer, whose
+queue is bounded. How a key goes down: a viewer with the pen calls :meth:`Console.send`, which writes it to the link
+or, in a vMotion or while the VM takes nothing, holds it back. What is held is bounded: above a mark the writer is told
+to hold his input, which he does by closing his SSH window; what he had under way by then still fits.
+
+A console outlives its links. It is up while it has one, and knows since when and why it is not.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from vmproxy.console.interfaces import ILink, IViewer
+from vmproxy.console.notices import (
+    Demoted,
+    GuestBreak,
+    InputLost,
+    Joined,
+    Left,
+    LineDown,
+    LineUp,
+    LogFailed,
+    LogRecovered,
+    Notice,
+    Promoted,
+)
+from vmproxy.console.pen import Pen
+from vmproxy.text import visible
+
+if TYPE_CHECKING:
+    from vmproxy.console.log import ConsoleLog
+    from vmproxy.console.migration import Migration
+
+INPUT_HIGH = 64 * 1024
+INPUT_LOW = 16 * 1024
+INPUT_LIMIT = 1024 * 1024
+
+_log = Logger()
+
+
+class Console:
+    """A serial port of a VM.
+
+    :ivar uuid: the VM's VC UUID; with ``port`` the identity.
+    :ivar port: the label of the serial port, ``1`` where the VM has only one.
+    :ivar name: the VM's name as it was told, unsanitized.
+    :ivar uri: the service URI that it came with.
+    :ivar link: the connection that serves it; None while it is down, or between two hosts.
+    :ivar since: when it went up or down, seconds since the epoch; 0 if it has never been seen since the start.
+    :ivar reason: why it is down.
+    :ivar host: the address of the host that it is, or was last, connected from.
+    :ivar settings: the serial parameters that the guest programmed, for people to read; empty if unknown.
+    :ivar bytes_out: bytes from the VM since the start; ``bytes_in``: bytes to it.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_congested",
+        "_held",
+        "_held_size",
+        "_log_congested",
+        "bios_uuid",
+        "bytes_in",
+        "bytes_out",
+        "host",
+        "link",
+        "location_uuid",
+        "log",
+        "migration",
+        "name",
+        "pen",
+        "port",
+        "reason",
+        "settings",
+        "since",
+        "uri",
+        "uuid",
+        "viewers",
+    )
+
+    def __init__(self, uuid: UUID, port: str, log: ConsoleLog, clock: IReactorTime) -> None:
+        self.uuid = uuid
+        self.port = port
+        self.log = log
+        self._clock = clock
+        self.name = ""
+        self.uri = ""
+        self.bios_uuid: UUID | None = None
+        self.location_uuid: UUID | None = None
+        self.link: ILink | None = None
+        self.migration: Migration | None = None
+        self.since = 0.0
+        self.reason = ""
+        self.host = ""
+        self.settings = ""
+        self.bytes_in = self.bytes_out = 0
+        self.viewers: tuple[IViewer, ...] = ()
+        self.pen = Pen()
+        self._held: deque[bytes] = deque()
+        self._held_size = 0
+        self._congested = False
+        self._log_congested = False
+        log.listener = self
+
+    @property
+    def title(self) -> str:
+        """What people call it: the name made safe to show, with the port where it is not the first."""
+        name = visible(self.name) or str(self.uuid)
+        return name if self.port == "1" else f"{name}.{self.port}"
+
+    @property
+    def state(self) -> str:
+        """``up``, ``down``, or ``migrating``."""
+        if self.migration is not None:
+            return "migrating"
+        return "up" if self.link is not None else "down"
+
+    # Up: from the VM to the log and the viewers.
+
+    def feed(self, data: bytes) -> None:
+        """Bytes from the VM, in order."""
+        self.bytes_out += len(data)
+        self.log.append(data)
+        for viewer in self.viewers:
+            try:
+                viewer.output(data)
+            except Exception:
+                self._failed(viewer)
+
+    def guest_break(self) -> None:
+        """The guest sent a break."""
+        self.log.event("guest-break")
+        self.tell(GuestBreak())
+
+    def tell(self, notice: Notice, but: IViewer | None = None) -> None:
+        """Tell all viewers something, but one."""
+        for viewer in self.viewers:
+            if viewer is not but:
+                try:
+                    viewer.notice(notice)
+                except Exception:
+                    self._failed(viewer)
+
+    def _failed(self, viewer: IViewer) -> None:
+        # A viewer's fault is the viewer's own: the VM, its log and the other viewers go on.
+        _log.failure("viewer {who} of {console} failed and is taken off", who=viewer.who, console=self.title)
+        self.detach(viewer)
+
+    # Down: from the writer to the VM.
+
+    def send(self, data: bytes) -> bool:
+        """Input for the VM, from whoever has the pen.
+
+        :returns: whether it was taken. It is not while the console is down, or if the limit of what is held is reached.
+        """
+        link = self.link
+        if self.migration is None and link is not None and link.ready and not self._held:
+            self.bytes_in += len(data)
+            link.write(data)
+            return True
+        if (link is None and self.migration is None) or self._held_size + len(data) > INPUT_LIMIT:
+            return False
+        self._held.append(data)
+        self._held_size += len(data)
+        if self._held_size > INPUT_HIGH and not self._congested:
+            self._congested = True
+            if self.pen.writer is not None:
+                self.pen.writer.hold_input(True)
+        return True
+
+    def send_break(self, who: str) -> bool:
+        """Send a break to the guest.
+
+        :returns: whether it was sent; not so while the console is down or migrates.
+        """
+        if self.link is None or self.migration is not None:
+            return False
+        self.link.send_break()
+        self.log.event("break", who=who)
+        return True
+
+    def link_ready(self) -> None:
+        """The link takes data again."""
+        self.input_may_flow()
+
+    def input_may_flow(self) -> None:
+        """Deliver what was held back, as far as the link takes it."""
+        while self._held and self.migration is None and self.link is not None and self.link.ready:
+            data = self._held.popleft()
+            self._held_size -= len(data)
+            self.bytes_in += len(data)
+            self.link.write(data)
+        if self._congested and self._held_size <= INPUT_LOW:
+            self._congested = False
+            if self.pen.writer is not None:
+                self.pen.writer.hold_input(False)
+
+    # The link.
+
+    def claim(self, link: ILink) -> None:
+        """A connection identified itself as this console's and serves it from now on."""
+        old, self.link = self.link, None
+        if old is not None:
+            old.drain()
+            self.log.event("replaced", host=old.peer, by=link.peer)
+            old.release()
+            old.close("replaced by a new connection of the same VM and port")
+        self._serve(link, vmotion=False, away=None if old is not None or not self.since else self._away())
+
+    def move_to(self, link: ILink, took: float) -> None:
+        """A vMotion has brought the console to another connection, in ``took`` seconds."""
+        self._serve(link, vmotion=True, away=took)
+
+    def _serve(self, link: ILink, vmotion: bool, away: float | None) -> None:
+        if not vmotion:
+            self.since = self._clock.seconds()
+        self.link = link
+        self.host = link.peer
+        self.reason = ""
+        self.log.event("up", host=link.peer, name=visible(self.name))
+        self.tell(LineUp(link.peer, away, vmotion))
+        link.hold_output(self._log_congested)
+        link.serve(self)
+        self.input_may_flow()
+
+    def _away(self) -> float:
+        return self._clock.seconds() - self.since
+
+    def down(self, reason: str) -> None:
+        """The link is gone and no other is expected."""
+        self.link = None
+        self.since = self._clock.seconds()
+        self.reason = reason
+        self.log.event("down", reason=reason, host=self.host)
+        self.tell(LineDown(reason, self.since))
+        if self._held:
+            size = self._held_size
+            self._held.clear()
+            self._held_size = 0
+            self.log.event("input-lost", bytes=size)
+            self.tell(InputLost(size))
+        self.input_may_flow()
+
+    # The viewers.
+
+    def attach(self, viewer: IViewer, write: bool, force: bool = False) -> bool:
+        """Put a viewer on the console.
+
+        :param write: whether it wants the pen; if that is taken, it waits for it.
+        :param force: whether to take the pen from whoever has it.
+        :returns: whether it has the pen.
+        """
+        self.viewers = (*self.viewers, viewer)
+        if write and force:
+            self.take_pen(viewer, force=True)
+        elif write:
+            self.take_pen(viewer)
+        writing = self.pen.writer is viewer
+        self.log.event("attach", who=viewer.who, mode="write" if writing else "spy")
+        self.tell(Joined(viewer.who, writing), but=viewer)
+        return writing
+
+    def detach(self, viewer: IViewer) -> None:
+        """Take a viewer off the console; nothing happens if it is not on it."""
+        if viewer not in self.viewers:
+            return
+        self.viewers = tuple(v for v in self.viewers if v is not viewer)
+        self.log.event("detach", who=viewer.who)
+        self.tell(Left(viewer.who))
+        self.drop_pen(viewer)
+
+    def take_pen(self, viewer: IViewer, force: bool = False) -> bool:
+        """Give a viewer the pen if it is free, or by force; else let it wait.
+
+        :returns: whether it has the pen.
+        """
+        if force:
+            loser = self.pen.force(viewer)
+            if loser is not None:
+                self.log.event("force", who=viewer.who, was=loser.who)
+                loser.hold_input(False)
+                loser.notice(Demoted(viewer.who))
+        elif not self.pen.take(viewer):
+            return False
+        viewer.hold_input(self._congested)
+        return True
+
+    def drop_pen(self, viewer: IViewer) -> None:
+        """Take the pen, or the place in the line, from a viewer; the next one in the line gets it."""
+        had = self.pen.writer is viewer
+        promoted = self.pen.drop(viewer)
+        if had:
+            viewer.hold_input(False)
+        if promoted is not None:
+            self.log.event("promote", who=promoted.who)
+            promoted.hold_input(self._congested)
+            promoted.notice(Promoted())
+
+    # The log's news.
+
+    def log_failed(self, reason: str) -> None:
+        """The log cannot be written."""
+        self.tell(LogFailed(reason))
+
+    def log_recovered(self, lost: int) -> None:
+        """The log is written again; ``lost`` bytes are missing."""
+        self.tell(LogRecovered(lost))
+
+    def log_congested(self, on: bool) -> None:
+        """The log is behind (``on``) and the VM had better wait, or it has caught up."""
+        self._log_congested = on
+        if self.link is not None:
+            self.link.hold_output(on)

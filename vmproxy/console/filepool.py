@@ -1,0 +1,97 @@
+"""A bounded pool of open files, shared by all logs.
+
+A process has a limited number of descriptors and the VMs' sockets need most of them. Files are opened for appending
+when they are written to; the one not used for longest is closed when there are too many. Runs on the writer's thread
+only: every call here may wait for the disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(slots=True)
+class OpenFile:
+    """An open file.
+
+    :ivar size: where the next byte goes, as far as this process knows.
+    """
+
+    fd: int
+    size: int
+    device: int
+    inode: int
+
+
+class FilePool:
+    """Files open for appending, the most recently used last."""
+
+    __slots__ = ("_files", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        """:param limit: how many files may be open at once; at least 2."""
+        self._limit = max(2, limit)
+        self._files: OrderedDict[Path, OpenFile] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __contains__(self, path: Path) -> bool:
+        return path in self._files
+
+    def get(self, path: Path) -> OpenFile:
+        """The file, opened or made where it has to be, its folder too.
+
+        :raises OSError: if it cannot be.
+        """
+        file = self._files.get(path)
+        if file is not None:
+            self._files.move_to_end(path)
+            return file
+        while len(self._files) >= self._limit:
+            _, oldest = self._files.popitem(last=False)
+            os.close(oldest.fd)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            fd = os.open(path, flags, 0o640)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fd = os.open(path, flags, 0o640)
+        stat = os.fstat(fd)
+        file = self._files[path] = OpenFile(fd, stat.st_size, stat.st_dev, stat.st_ino)
+        return file
+
+    def drop(self, path: Path) -> None:
+        """Close the file; nothing happens if it is not open."""
+        file = self._files.pop(path, None)
+        if file is not None:
+            os.close(file.fd)
+
+    def close(self) -> None:
+        """Close all files; they are opened again when they are next used."""
+        while self._files:
+            _, file = self._files.popitem()
+            os.close(file.fd)
+
+    def follow(self) -> None:
+        """See to files that were renamed, removed or truncated under us.
+
+        One that no longer stands at its path is closed and made anew there; of one that became shorter, the new size
+        is taken. Errors are left to the next write, which reports them.
+        """
+        for path, file in list(self._files.items()):
+            try:
+                stat = os.stat(path)
+            except OSError:
+                stat = None
+            if stat is not None and (stat.st_dev, stat.st_ino) == (file.device, file.inode):
+                file.size = stat.st_size
+                continue
+            self.drop(path)
+            try:
+                self.get(path)
+            except OSError:
+                continue  # the next write meets the same error and tells it

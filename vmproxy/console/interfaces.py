@@ -1,0 +1,60 @@
+"""The two small interfaces through which a console knows the world: its link to the VM, and its viewers.
+
+Whatever provides them plugs in: a Telnet connection from a host, an SSH session, a test.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:
+    from vmproxy.console.console import Console
+    from vmproxy.console.notices import Notice
+
+
+class ILink(Interface):
+    """A connection that carries, or is about to carry, one serial port of one VM."""
+
+    peer: str = Attribute("The address of the host, for people to read.")
+    ready: bool = Attribute("Whether the VM takes data now; when it becomes true, Console.link_ready is called.")
+
+    def write(data: bytes) -> None:
+        """Send serial data to the VM. Called only while ``ready``."""
+
+    def send_break() -> None:
+        """Send a break to the guest."""
+
+    def serve(console: Console) -> None:
+        """You carry this console from now on: hand it what came early, then everything as it comes."""
+
+    def drain() -> None:
+        """Hand on what the operating system has received already, before something else happens."""
+
+    def retire() -> None:
+        """You no longer carry your console, another link does: close, soon, if the host does not."""
+
+    def release() -> None:
+        """You will not carry the console that you were to carry: forget it and what came early."""
+
+    def close(reason: str) -> None:
+        """Close the connection, at once. ``reason`` goes to the log."""
+
+    def hold_output(on: bool) -> None:
+        """Stop (and start again) reading from the VM: its log is behind."""
+
+
+class IViewer(Interface):
+    """Somebody who looks at a console, and may write."""
+
+    who: str = Attribute("The operator and where he comes from, for people to read: ``alice@10.1.2.9``.")
+
+    def output(data: bytes) -> None:
+        """Bytes from the VM. Must neither block, nor fail, nor keep more than a bounded number of them."""
+
+    def notice(notice: Notice) -> None:
+        """Something happened to the console, or to the viewer's part in it."""
+
+    def hold_input(on: bool) -> None:
+        """Stop (and start again) handing input to the console: it has enough to deliver."""

@@ -1,0 +1,125 @@
+"""What is remembered of the consoles when the process is gone: a journal, one JSON line a change.
+
+Appending a line is cheap however many consoles there are, and a line that was cut short by a crash costs only itself.
+On start the journal is read, the last line of a console counts, and the file is written anew without the others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from uuid import UUID
+
+from twisted.logger import Logger
+
+REWRITE_AT = 64 * 1024 * 1024
+
+_log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is remembered of one console.
+
+    :ivar log: the path of its log, relative to the log folder; ``template`` is what it was made from.
+    :ivar up: whether it was up when this was written.
+    :ivar since: since when, seconds since the epoch; ``reason``: why it went down.
+    """
+
+    uuid: str
+    port: str
+    name: str
+    uri: str
+    log: str
+    template: str
+    host: str
+    up: bool
+    since: float
+    reason: str
+
+
+_TYPES = {f.name: {"str": str, "bool": bool, "float": (int, float)}[str(f.type)] for f in fields(Known)}
+
+
+def parse(line: str) -> Known:
+    """Read a line of the journal.
+
+    :raises ValueError: if it is not one, cut short for instance.
+    """
+    values = json.loads(line)
+    if not isinstance(values, dict):
+        raise ValueError("not an object")
+    kept = {name: values[name] for name in _TYPES if name in values}
+    if len(kept) != len(_TYPES) or any(not isinstance(v, _TYPES[n]) for n, v in kept.items()):  # type: ignore[arg-type]
+        raise ValueError("a field is missing or of the wrong type")
+    UUID(kept["uuid"])
+    return Known(**kept)
+
+
+class Journal:
+    """The file. :meth:`load` is called once, at the start; what else touches the disk runs on the scribe's thread."""
+
+    def __init__(self, path: Path, submit: Callable[[Callable[[], object]], None]) -> None:
+        """:param submit: has a job done on the scribe's thread."""
+        self.path = path
+        self._submit = submit
+        self._current: dict[tuple[str, str], Known] = {}
+        self._unwritten: deque[Known] = deque()  # filled by the reactor, emptied by the scribe
+
+    def load(self) -> list[Known]:
+        """Read the journal and write it anew without what is out of date.
+
+        :returns: the known consoles in the order in which they first appeared.
+        :raises OSError: if it can neither be read nor made.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        bad = 0
+        if self.path.exists():
+            with self.path.open(encoding="utf-8", errors="replace") as file:
+                for line in file:
+                    try:
+                        known = parse(line)
+                    except (ValueError, TypeError):
+                        bad += 1
+                        continue
+                    self._current[known.uuid, known.port] = known
+        if bad:
+            _log.warn("{bad} lines of {path} make no sense and are dropped", bad=bad, path=str(self.path))
+        self._rewrite(list(self._current.values()))
+        return list(self._current.values())
+
+    def record(self, known: Known) -> None:
+        """Remember a change."""
+        key = known.uuid, known.port
+        if self._current.get(key) != known:
+            self._current[key] = known
+            self._unwritten.append(known)
+            if len(self._unwritten) == 1:
+                self._submit(self._append)
+
+    def _append(self) -> None:
+        try:
+            with self.path.open("a", encoding="ascii") as file:
+                while self._unwritten:
+                    file.write(_line(self._unwritten.popleft()))
+                size = file.tell()
+            if size > REWRITE_AT:
+                self._rewrite(list(self._current.values()))
+        except OSError as error:
+            _log.error("cannot write {path}: {error}", path=str(self.path), error=str(error))
+
+    def _rewrite(self, all_known: Iterable[Known]) -> None:
+        new = self.path.with_name(self.path.name + ".new")
+        with new.open("w", encoding="ascii") as file:
+            file.writelines(map(_line, all_known))
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self.path)
+
+
+def _line(known: Known) -> str:
+    return json.dumps(asdict(known), separators=(",", ":")) + "\n"

@@ -1,0 +1,283 @@
+"""The logs as the reactor sees them: append and forget, with a bound.
+
+A :class:`ConsoleLog` collects what its console feeds it; a few times a second the :class:`LogStore` hands everything
+that came in to the scribe, in one batch. What the scribe has not taken yet is bounded per log and in all. Above a mark
+the VM is asked to wait, which TCP does without losing anything; but if the disk makes no progress for a second, the VM
+goes on and what does not fit is dropped and recorded as a gap: a console never hangs on a disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from vmproxy.console.scribe import Item, LogFile, Scribe
+from vmproxy.console.trail import event
+
+FLUSH_SECONDS = 0.02
+CONGESTED_AT = 1024 * 1024
+RELIEVED_AT = 256 * 1024
+LIMIT_PER_LOG = 4 * 1024 * 1024
+LIMIT_IN_ALL = 256 * 1024 * 1024
+PATIENCE_SECONDS = 1.0
+
+
+class LogListener(Protocol):
+    """Who wants to know how a log fares: its console."""
+
+    def log_failed(self, reason: str) -> None:
+        """Writing fails, ``reason`` as the system puts it."""
+
+    def log_recovered(self, lost: int) -> None:
+        """Writing works again, ``lost`` bytes are missing."""
+
+    def log_congested(self, on: bool) -> None:
+        """The log is behind, or has caught up."""
+
+
+class Runner(Protocol):
+    """Where the scribe's jobs run, in order: its thread; in tests, here and now."""
+
+    scribe: Scribe
+
+    def start(self) -> None:
+        """Start working."""
+
+    def submit(self, job: Callable[[], object]) -> None:
+        """Have something done."""
+
+    def stop(self, done: Callable[[], object]) -> None:
+        """Finish, close, and call ``done``."""
+
+
+class ConsoleLog:
+    """The log and event trail of one console.
+
+    :ivar listener: who is told how the log fares.
+    :ivar problem: why it is not being recorded now; empty while it is.
+    """
+
+    __slots__ = (
+        "_congested_since",
+        "_dropped",
+        "_items",
+        "_stalled",
+        "_store",
+        "_unwritten",
+        "file",
+        "listener",
+        "problem",
+    )
+
+    def __init__(self, store: LogStore, path: Path) -> None:
+        self._store = store
+        self._items: list[Item] = []
+        self._unwritten = 0  # bytes that the scribe has not taken yet, those in _items included
+        self._dropped = 0
+        self._congested_since = 0.0
+        self._stalled = False
+        self.listener: LogListener | None = None
+        self.problem = ""
+        self.file = LogFile(path, self._report)
+
+    @property
+    def path(self) -> Path:
+        """Where the log stands."""
+        return self.file.path
+
+    def append(self, data: bytes) -> None:
+        """Record bytes from the VM."""
+        size = len(data)
+        if self._unwritten + size > LIMIT_PER_LOG or self._store.unwritten + size > LIMIT_IN_ALL:
+            self._dropped += size
+            return
+        if self._dropped:
+            self._close_gap()
+        self._unwritten += size
+        self._store.unwritten += size
+        if not self._items:
+            self._store.dirty(self)
+        self._items.append(data)
+        if self._unwritten > CONGESTED_AT and not self._congested_since and not self._stalled:
+            self._congested_since = self._store.clock.seconds()
+            self._store.congested(self)
+            if self.listener is not None:
+                self.listener.log_congested(True)
+
+    def event(self, kind: str, **fields: object) -> None:
+        """Record an event at this point of the log."""
+        if not self._items:
+            self._store.dirty(self)
+        self._items.append(event(self._store.clock.seconds(), kind, fields))
+
+    def settled(self) -> Deferred[None]:
+        """Fires when everything appended before this call has been written, or could not be."""
+        return self._store.settled()
+
+    def _close_gap(self) -> None:
+        lost, self._dropped = self._dropped, 0
+        self._store.dropped += lost
+        self.event("gap", bytes=lost, reason="the disk is too slow")
+
+    # Between the store and its logs.
+
+    def take(self) -> tuple[list[Item], int]:
+        """Hand over what came in: the items and the bytes in them."""
+        items, self._items = self._items, []
+        return items, sum(len(item) for item in items if isinstance(item, bytes))
+
+    def taken(self, size: int) -> None:
+        """The scribe has dealt with so many bytes."""
+        self._unwritten -= size
+        self._store.unwritten -= size
+        if self._unwritten <= RELIEVED_AT:
+            self._stalled = False
+            if self._dropped:
+                self._close_gap()
+            self._relieve()
+
+    def check_patience(self, now: float) -> bool:
+        """Let the VM go on if it has waited long enough.
+
+        :returns: whether it still waits.
+        """
+        if self._congested_since and now - self._congested_since >= PATIENCE_SECONDS:
+            self._stalled = True
+            self._relieve()
+        return bool(self._congested_since)
+
+    def _relieve(self) -> None:
+        if self._congested_since:
+            self._congested_since = 0.0
+            if self.listener is not None:
+                self.listener.log_congested(False)
+
+    def _report(self, problem: str, lost: int) -> None:
+        self._store.from_scribe(lambda: self._told(problem, lost))
+
+    def _told(self, problem: str, lost: int) -> None:
+        self.problem = problem
+        if self.listener is None:
+            return
+        if problem:
+            self.listener.log_failed(problem)
+        else:
+            self.listener.log_recovered(lost)
+
+
+class LogStore:
+    """All logs of one folder.
+
+    :ivar unwritten: bytes that wait for the scribe, over all logs.
+    :ivar dropped: bytes that never reached the scribe, over all logs since the start.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        clock: IReactorTime,
+        runner: Runner,
+        from_scribe: Callable[[Callable[[], object]], object],
+    ) -> None:
+        """
+        :param folder: the log folder, made when it is needed.
+        :param from_scribe: has a call made on the reactor's thread: ``reactor.callFromThread``.
+        """
+        self.folder = folder
+        self.clock = clock
+        self.runner = runner
+        self.from_scribe = from_scribe
+        self.unwritten = 0
+        self.dropped = 0
+        self._dirty: list[ConsoleLog] = []
+        self._flush_call: IDelayedCall | None = None
+        self._congested: list[ConsoleLog] = []
+        self._patience_call: IDelayedCall | None = None
+
+    def open(self, relative: Path) -> ConsoleLog:
+        """A log in the folder. Nothing is made on the disk before the first byte or event."""
+        return ConsoleLog(self, self.folder / relative)
+
+    def dirty(self, log: ConsoleLog) -> None:
+        """A log that was empty-handed has something for the scribe."""
+        self._dirty.append(log)
+        if self._flush_call is None:
+            self._flush_call = self.clock.callLater(FLUSH_SECONDS, self._flush_due)
+
+    def _flush_due(self) -> None:
+        self._flush_call = None
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand everything that came in to the scribe."""
+        if self._flush_call is not None:
+            self._flush_call.cancel()
+            self._flush_call = None
+        if not self._dirty:
+            return
+        logs, self._dirty = self._dirty, []
+        batch = [(log, *log.take()) for log in logs]
+        at = self.clock.seconds()
+        write = self.runner.scribe.write
+
+        def job() -> None:
+            try:
+                for log, items, _ in batch:
+                    write(log.file, items, at)
+            finally:
+                self.from_scribe(taken)
+
+        def taken() -> None:
+            for log, _, size in batch:
+                log.taken(size)
+
+        self.runner.submit(job)
+
+    def congested(self, log: ConsoleLog) -> None:
+        """A log asked its VM to wait: watch that it does not wait for ever."""
+        self._congested.append(log)
+        if self._patience_call is None:
+            self._patience_call = self.clock.callLater(PATIENCE_SECONDS, self._patience_due)
+
+    def _patience_due(self) -> None:
+        self._patience_call = None
+        now = self.clock.seconds()
+        self._congested = [log for log in self._congested if log.check_patience(now)]
+        if self._congested:
+            self._patience_call = self.clock.callLater(PATIENCE_SECONDS / 4, self._patience_due)
+
+    def settled(self) -> Deferred[None]:
+        """Fires when everything appended before this call, to any log, has been dealt with."""
+        done: Deferred[None] = Deferred()
+        self.flush()
+        self.runner.submit(lambda: self.from_scribe(lambda: done.callback(None)))
+        return done
+
+    def reopen(self) -> None:
+        """Have every file closed and opened anew at its path: after a rename by logrotate, say."""
+        self.flush()
+        self.runner.submit(self.runner.scribe.reopen)
+
+    def link(self, name: str, log: ConsoleLog, old: str) -> None:
+        """Have ``by-name/NAME.log`` point to a log, instead of the link that it had before."""
+        folder = self.folder / "by-name"
+        link, former = f"{name}.log", f"{old}.log" if old else ""
+        self.runner.submit(lambda: self.runner.scribe.link(folder, link, log.path, former))
+
+    def start(self) -> None:
+        """Start the scribe."""
+        self.runner.start()
+
+    def stop(self) -> Deferred[None]:
+        """Write everything and close: fires when every byte is with the operating system, or could not be."""
+        done: Deferred[None] = Deferred()
+        if self._patience_call is not None:
+            self._patience_call.cancel()
+            self._patience_call = None
+        self.flush()
+        self.runner.stop(lambda: self.from_scribe(lambda: done.callback(None)))
+        return done

@@ -1,0 +1,67 @@
+"""Where a console's log stands in the log folder: the template, and what keeps two consoles apart.
+
+Whatever the template and however hostile the VM's name, the path stays inside the folder and belongs to one console.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from pathlib import PurePosixPath
+from string import Formatter
+from uuid import UUID
+
+from vmproxy.errors import VMProxyError
+from vmproxy.text import safe_word
+
+FIELDS = ("uuid", "uuid_hex", "name", "port")
+
+
+class BadTemplate(VMProxyError):
+    """A template that cannot be used; the text says why."""
+
+
+def check_template(template: str) -> None:
+    """See whether a template for log file names can be used.
+
+    :raises BadTemplate: if not.
+    """
+    try:
+        fields = [name for _, name, spec, conversion in Formatter().parse(template) if name is not None]
+        plain = all(not spec and not conversion for _, _, spec, conversion in Formatter().parse(template))
+    except ValueError as error:
+        raise BadTemplate(f"{error}; a literal brace is written twice") from None
+    unknown = [name for name in fields if name not in FIELDS]
+    if unknown or not plain:
+        raise BadTemplate(f"only {', '.join('{' + f + '}' for f in FIELDS)} can stand in braces")
+    if not set(fields) & {"uuid", "uuid_hex", "name"}:
+        raise BadTemplate("it must hold {uuid}, {uuid_hex} or {name}, or all consoles would share one file")
+    path = PurePosixPath(template)
+    if path.is_absolute() or ".." in path.parts or template.endswith("/") or "\0" in template:
+        raise BadTemplate("it must be the name of a file inside the log folder")
+    if path.parts[0] == "by-name" or path.name.endswith(".events"):
+        raise BadTemplate("by-name/ and *.events are taken")
+
+
+def log_path(template: str, uuid: UUID, port: str, name: str, taken: Container[str]) -> str:
+    """The path of a console's log, relative to the log folder.
+
+    :param taken: the paths of other consoles.
+    :returns: the template filled in. Where it does not tell ports apart, those but the first get ``.PORT`` before the
+        suffix; where another console has that path (two VMs of one name), the UUID's first digits are added too.
+    """
+    values = {"uuid": str(uuid), "uuid_hex": uuid.hex, "name": safe_word(name) or f"vm-{uuid.hex[:8]}", "port": port}
+    path = PurePosixPath(re.sub(r"\{(\w+)\}", lambda m: values[m[1]], template).replace("{{", "{").replace("}}", "}"))
+    if port != "1" and "{port}" not in template:
+        path = _add(path, f".{port}")
+    if str(path) in taken:
+        path = _add(path, f"~{uuid.hex[:8]}")
+    if str(path) in taken:
+        path = _add(path, f"-{uuid.hex[8:]}")
+    return str(path)
+
+
+def _add(path: PurePosixPath, addition: str) -> PurePosixPath:
+    if path.suffix == ".log":
+        return path.with_name(path.stem + addition + path.suffix)
+    return path.with_name(path.name + addition)

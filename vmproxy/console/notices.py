@@ -1,0 +1,96 @@
+"""What a console tells its viewers, apart from the VM's own bytes: facts, not wording.
+
+Each front words them in its own way. ``essential`` ones are told to every viewer, also to a quiet one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """The root of all notices."""
+
+    essential: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class LineDown(Notice):
+    """The VM's connection is gone, at ``at`` (seconds since the epoch)."""
+
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class LineUp(Notice):
+    """The VM is connected from ``host``; ``away`` seconds have passed since it was last, where that is known."""
+
+    host: str
+    away: float | None
+    vmotion: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Joined(Notice):
+    """Another viewer attached."""
+
+    who: str
+    writing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Left(Notice):
+    """Another viewer detached."""
+
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class Demoted(Notice):
+    """You lost the pen to ``by``."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted(Notice):
+    """The pen is yours: whoever had it left or gave it up."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestBreak(Notice):
+    """The guest sent a break."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputLost(Notice):
+    """``size`` bytes of input could not be delivered, because the VM is gone."""
+
+    size: int
+    essential: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class LogFailed(Notice):
+    """The log cannot be written; output is not being recorded."""
+
+    reason: str
+    essential: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecovered(Notice):
+    """The log is being written again; ``lost`` bytes are not in it."""
+
+    lost: int
+    essential: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class ShuttingDown(Notice):
+    """The concentrator is being stopped."""
+
+    essential: ClassVar[bool] = True

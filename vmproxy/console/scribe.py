@@ -1,0 +1,319 @@
+"""The writer behind the logs: everything that touches the disk, on a thread of its own.
+
+The reactor never waits for a disk. It collects what arrives, console by console, and hands it over in batches
+several times a second; the scribe opens, appends, makes links, and looks for files that were moved. Each log's items
+(bytes and events) are written in order, so that an event's offset is exact.
+
+When a write fails, the log's items wait here, bounded, and are tried again every second; what is over the bound is
+counted, and when writing works again stands in the trail as a ``gap`` of that size, at the offset where the bytes
+are missing.
+
+:class:`Scribe` is the work itself and knows no threads; :class:`ScribeThread` runs it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from vmproxy.console.filepool import FilePool
+from vmproxy.console.trail import Event, event, time_mark
+
+BACKLOG_PER_LOG = 256 * 1024
+BACKLOG_IN_ALL = 64 * 1024 * 1024
+BACKLOG_EVENTS = 1000
+RETRY_SECONDS = 1.0
+FOLLOW_SECONDS = 2.0
+MARK_SECONDS = 1.0
+
+_log = Logger()
+
+Item = bytes | Event
+
+
+class LogFile:
+    """A log as the scribe sees it.
+
+    :ivar problem: why it cannot be written now; empty while it can.
+    :ivar lost: bytes dropped since it could not.
+    """
+
+    __slots__ = ("backlog", "backlog_size", "lost", "marked", "path", "problem", "report", "trail_path")
+
+    def __init__(self, path: Path, report: Callable[[str, int], None]) -> None:
+        """
+        :param report: called with the problem and 0 when writing begins to fail, with an empty string and the number of
+            bytes lost when it works again. Called on the scribe's thread.
+        """
+        self.path = path
+        self.trail_path = path.with_name(path.name + ".events")
+        self.report = report
+        self.problem = ""
+        self.lost = 0
+        self.marked = 0.0
+        self.backlog: deque[Item] = deque()
+        self.backlog_size = 0
+
+
+class Scribe:
+    """Writes logs and trails.
+
+    :ivar lost: bytes lost for good since the start, over all logs.
+    """
+
+    def __init__(self, open_files: int, now: Callable[[], float] = time.time) -> None:
+        """:param open_files: how many descriptors the logs and trails may hold."""
+        self._pool = FilePool(open_files)
+        self._now = now
+        self._failing: dict[LogFile, None] = {}
+        self._failing_size = 0
+        self._retry_at = 0.0
+        self._follow_at = 0.0
+        self.lost = 0
+
+    def write(self, file: LogFile, items: Sequence[Item], at: float) -> None:
+        """Append items to a log and its trail.
+
+        :param at: when they arrived, seconds since the epoch.
+        """
+        if file.problem:
+            self._keep(file, items)
+            return
+        if all(type(item) is bytes for item in items):
+            items = [b"".join(items)]  # type: ignore[arg-type]
+        done = 0
+        try:
+            for item in items:
+                if isinstance(item, Event):
+                    self._append_event(file, item)
+                else:
+                    self._append_data(file, item, at)
+                done += 1
+        except _PartialWriteError as error:
+            self._fail(file, error.cause)
+            self._keep(file, [error.rest, *items[done + 1 :]])
+        except OSError as error:
+            self._fail(file, error)
+            self._keep(file, items[done:])
+
+    def _append_data(self, file: LogFile, data: bytes, at: float) -> None:
+        log = self._pool.get(file.path)
+        if at - file.marked >= MARK_SECONDS:
+            self._append_line(file.trail_path, time_mark(at, log.size))
+            file.marked = at
+            log = self._pool.get(file.path)  # opening the trail may have closed it
+        _write_all(log.fd, data)
+        log.size += len(data)
+
+    def _append_event(self, file: LogFile, item: Event) -> None:
+        self._append_line(file.trail_path, item.line(self._size(file)))
+
+    def _append_line(self, path: Path, line: bytes) -> None:
+        trail = self._pool.get(path)
+        try:
+            _write_all(trail.fd, line)
+        except _PartialWriteError as error:
+            os.ftruncate(trail.fd, trail.size)  # no torn line: it is written again as a whole
+            raise error.cause from error
+        trail.size += len(line)
+
+    def _size(self, file: LogFile) -> int:
+        # An event before the first byte must not make the log; a log that exists is opened for its size, which is
+        # that of the file and not what we remember.
+        if file.path in self._pool:
+            return self._pool.get(file.path).size
+        try:
+            return file.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    # Failing and recovering.
+
+    def _fail(self, file: LogFile, error: OSError) -> None:
+        file.problem = error.strerror or str(error)
+        self._pool.drop(file.path)
+        self._pool.drop(file.trail_path)
+        if not self._failing:
+            self._retry_at = self._now() + RETRY_SECONDS
+        self._failing[file] = None
+        _log.error("cannot write {path}: {problem}", path=str(file.path), problem=file.problem)
+        file.report(file.problem, 0)
+
+    def _keep(self, file: LogFile, items: Sequence[Item]) -> None:
+        for item in items:
+            if isinstance(item, Event):
+                if len(file.backlog) < BACKLOG_EVENTS:
+                    file.backlog.append(item)
+                continue
+            room = min(BACKLOG_PER_LOG - file.backlog_size, BACKLOG_IN_ALL - self._failing_size)
+            # Once bytes are missing, what follows them is missing too: one gap, not a sieve.
+            kept = item if not file.lost and len(item) <= room else item[: 0 if file.lost else max(0, room)]
+            if kept:
+                file.backlog.append(kept)
+                file.backlog_size += len(kept)
+                self._failing_size += len(kept)
+            file.lost += len(item) - len(kept)
+
+    def _retry(self) -> None:
+        for file in list(self._failing):
+            try:
+                while file.backlog:
+                    item = file.backlog[0]
+                    if isinstance(item, Event):
+                        self._append_event(file, item)
+                    else:
+                        log = self._pool.get(file.path)
+                        written = os.write(log.fd, item)
+                        log.size += written
+                        file.backlog_size -= written
+                        self._failing_size -= written
+                        if written < len(item):
+                            file.backlog[0] = item[written:]
+                            continue
+                    file.backlog.popleft()
+                lost = file.lost
+                if lost:
+                    gap = event(self._now(), "gap", {"bytes": lost, "reason": file.problem})
+                    self._append_event(file, gap)
+            except OSError as error:
+                file.problem = error.strerror or str(error)
+                self._pool.drop(file.path)
+                self._pool.drop(file.trail_path)
+                continue
+            del self._failing[file]
+            file.problem = ""
+            file.lost = 0
+            self.lost += lost
+            _log.info("writing {path} again, {lost} bytes lost", path=str(file.path), lost=lost)
+            file.report("", lost)
+
+    # What is due by time, and on demand.
+
+    def tick(self) -> None:
+        """Do what is due: retries, and looking for files that were moved."""
+        now = self._now()
+        if self._failing and now >= self._retry_at:
+            self._retry()
+            self._retry_at = now + RETRY_SECONDS
+        if now >= self._follow_at:
+            self._pool.follow()
+            self._follow_at = now + FOLLOW_SECONDS
+
+    def next_tick(self) -> float | None:
+        """Seconds until :meth:`tick` has something to do; None while nothing is open and nothing fails."""
+        if not self._failing and not len(self._pool):
+            return None
+        due = min(self._follow_at, self._retry_at) if self._failing else self._follow_at
+        return max(0.0, due - self._now())
+
+    def reopen(self) -> None:
+        """Close every file, so that the next write finds or makes it at its path."""
+        self._pool.close()
+
+    def close(self) -> None:
+        """Write what still waits, as far as it can be written, and close every file."""
+        if self._failing:
+            self._retry()
+        for file in self._failing:
+            missing = file.backlog_size + file.lost
+            self.lost += missing
+            _log.error("{path}: {lost} bytes could not be written", path=str(file.path), lost=missing)
+        self._pool.close()
+
+    def link(self, folder: Path, name: str, target: Path, old: str) -> None:
+        """Make the link ``name`` in a folder point to a log, and remove the one that it had before.
+
+        :param old: the link's former name; empty where there was none.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            where = os.path.relpath(target, folder)
+            if old and old != name:
+                _unlink(folder / old, where)
+            new = folder / name
+            if new.is_symlink() and new.readlink() == Path(where):
+                return
+            if new.exists() and not new.is_symlink():
+                raise FileExistsError(errno.EEXIST, "there is a file of that name", str(new))
+            temporary = folder / f".{name}.new"
+            temporary.unlink(missing_ok=True)
+            temporary.symlink_to(where)
+            temporary.replace(new)
+        except OSError as error:
+            _log.error("cannot link {name} to {target}: {error}", name=name, target=str(target), error=str(error))
+
+
+def _unlink(link: Path, where: str) -> None:
+    if link.is_symlink() and link.readlink() == Path(where):
+        link.unlink()
+
+
+class _PartialWriteError(OSError):
+    """Some of the data was written, ``rest`` was not."""
+
+    def __init__(self, cause: OSError, rest: bytes) -> None:
+        super().__init__(cause.errno, cause.strerror)
+        self.cause = cause
+        self.rest = rest
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    written = os.write(fd, data)
+    while written < len(data):
+        try:
+            written += os.write(fd, data[written:])
+        except OSError as error:
+            raise _PartialWriteError(error, data[written:]) from error
+
+
+class ScribeThread:
+    """Runs the scribe's work, one job after the other, on a thread of its own."""
+
+    def __init__(self, scribe: Scribe) -> None:
+        self.scribe = scribe
+        self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="vmproxy-scribe", daemon=True)
+
+    def start(self) -> None:
+        """Start working."""
+        self._thread.start()
+
+    def submit(self, job: Callable[[], object]) -> None:
+        """Have something done on the thread, after all that was submitted before."""
+        self._jobs.put(job)
+
+    def stop(self, done: Callable[[], object]) -> None:
+        """Finish what was submitted, close everything, and call ``done`` on the thread."""
+
+        def last() -> None:
+            try:
+                self.scribe.close()
+            finally:
+                done()
+
+        self._jobs.put(last)
+        self._jobs.put(None)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get(timeout=self.scribe.next_tick())
+            except queue.Empty:
+                job = self.scribe.tick
+            if job is None:
+                return
+            try:
+                job()
+                due = self.scribe.next_tick()
+                if due is not None and due <= 0:
+                    self.scribe.tick()
+            except Exception:
+                _log.failure("the log writer failed at a job; it goes on with the next")

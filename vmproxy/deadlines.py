@@ -1,0 +1,70 @@
+"""Many deadlines of one length, one timer.
+
+All connections that have not identified themselves wait equally long, and so do all pending migrations; what came
+first expires first. So a queue in order of arrival and a single delayed call for its head do for any number of them,
+and nothing ticks while the queue is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+T = TypeVar("T", bound=Hashable)
+
+
+class Deadlines(Generic[T]):
+    """Calls back for every item that is still there when its time is up."""
+
+    __slots__ = ("_call", "_clock", "_due", "_expired", "_seconds")
+
+    def __init__(self, clock: IReactorTime, seconds: float, expired: Callable[[T], None]) -> None:
+        """
+        :param seconds: how long each item has.
+        :param expired: called with an item that was not discarded in time, after it has been taken out.
+        """
+        self._clock = clock
+        self._seconds = seconds
+        self._expired = expired
+        self._due: dict[T, float] = {}  # in order of expiry, because the span is the same for all
+        self._call: IDelayedCall | None = None
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def __contains__(self, item: T) -> bool:
+        return item in self._due
+
+    def start(self, item: T) -> None:
+        """Give an item its full time from now on, also if it is running already."""
+        self._due.pop(item, None)
+        self._due[item] = self._clock.seconds() + self._seconds
+        if self._call is None:
+            self._call = self._clock.callLater(self._seconds, self._ring)
+
+    def discard(self, item: T) -> None:
+        """Forget an item; nothing happens if it is not there."""
+        self._due.pop(item, None)
+        if not self._due:
+            self.stop()
+
+    def stop(self) -> None:
+        """Forget all items."""
+        self._due.clear()
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _ring(self) -> None:
+        self._call = None
+        now = self._clock.seconds()
+        for item, due in list(self._due.items()):
+            if due > now:
+                break
+            del self._due[item]
+            self._expired(item)
+        if self._due and self._call is None:
+            first = next(iter(self._due.values()))
+            self._call = self._clock.callLater(max(0.0, first - now), self._ring)

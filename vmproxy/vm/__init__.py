@@ -1,0 +1,1 @@
+"""The ESXi side: connections from hosts, each of which carries one serial port of one VM."""

@@ -1,0 +1,24 @@
+"""Makes a :class:`VMConnection` for every host that connects."""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+
+from vmproxy.vm.hub import Hub
+from vmproxy.vm.protocol import VMConnection
+
+
+class VMFactory(Factory[VMConnection]):
+    """Listens for hosts."""
+
+    noisy = False
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def buildProtocol(self, address: IAddress | None) -> VMConnection | None:
+        """A connection, unless the process is being stopped."""
+        if address is None or self._hub.stopping:
+            return None
+        return VMConnection(self._hub, address)

@@ -1,0 +1,522 @@
+"""One connection from a host: VMware's Telnet extension on one side, a console on the other.
+
+A :class:`twisted.conch.telnet.Telnet` by name and by its hooks, but with its own eyes and memory: the stock class looks
+at every byte in Python, rewrites CR LF even under BINARY, keeps an object per option, and raises (and so drops the
+connection) on input that a real host may send. Here a bulk scanner finds the commands, and nothing that arrives makes
+:meth:`VMConnection.dataReceived` raise.
+
+In the life of a connection it is first unidentified, with a deadline, and what the guest says is kept, bounded. With
+a matching DO-PROXY and a VC UUID it claims its console and serves it; or it shows the pair of a pending vMotion with
+PEER, and serves the console from COMPLETE on. A connection whose console has moved on is retired: what still comes
+from it is recorded, and it is closed if the host does not do so.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import cast
+from uuid import UUID
+
+from twisted.conch.telnet import Telnet
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, ISystemHandle
+from twisted.internet.tcp import Connection
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vmproxy.console.console import Console
+from vmproxy.console.directory import Identity
+from vmproxy.console.interfaces import ILink
+from vmproxy.console.migration import PeerRefused
+from vmproxy.errors import WireError
+from vmproxy.text import visible
+from vmproxy.vm.hub import Hub
+from vmproxy.vm.keepalive import set_options
+from vmproxy.wire import serviceuri
+from vmproxy.wire.comport import AccessServer, Break, Suspend
+from vmproxy.wire.options import Acceptable, Options, Side
+from vmproxy.wire.telnet import (
+    BINARY,
+    BRK,
+    COM_PORT,
+    ECHO,
+    IAC,
+    IAC_BYTE,
+    SGA,
+    VMWARE_EXT,
+    Command,
+    Negotiation,
+    NvtDecoder,
+    Oddity,
+    Scanner,
+    Subnegotiation,
+    escape,
+    nvt_encode,
+    subnegotiation,
+)
+from vmproxy.wire.vmware import (
+    QUESTIONS,
+    SUPPORTED,
+    Sub,
+    message,
+    parse_do_proxy,
+    parse_name,
+    parse_uuid,
+)
+
+EARLY_LIMIT = 256 * 1024
+CONTROL_LIMIT = 256 * 1024
+NAME_LIMIT = 1024
+DRAIN_READS = 32
+
+_OPENING = (
+    (BINARY, Side.US),
+    (SGA, Side.US),
+    (ECHO, Side.US),
+    (BINARY, Side.HIM),
+    (SGA, Side.HIM),
+    (VMWARE_EXT, Side.HIM),
+)
+_LOCAL = (BINARY, SGA, ECHO, VMWARE_EXT)
+_ACCEPTABLE = {
+    True: Acceptable(_LOCAL, (BINARY, SGA, VMWARE_EXT, COM_PORT)),
+    False: Acceptable(_LOCAL, (BINARY, SGA, VMWARE_EXT)),
+}
+_BREAK = bytes((IAC, BRK))
+
+_log = Logger()
+
+
+@implementer(ILink)
+class VMConnection(Telnet):
+    """A connection from a host.
+
+    :ivar peer: the host's address.
+    :ivar ready: whether the VM takes data now.
+    """
+
+    def __init__(self, hub: Hub, address: IAddress) -> None:
+        # Telnet.__init__ is left out on purpose: its tables per connection are replaced by Options and by methods.
+        self._hub = hub
+        self.peer = address.host if isinstance(address, (IPv4Address, IPv6Address)) else str(address)
+        self._scanner = Scanner()
+        self._options = Options(_ACCEPTABLE[hub.settings.com_port])
+        self._nvt: NvtDecoder | None = NvtDecoder()  # while the VM's direction is not BINARY
+        self._com: AccessServer | None = None
+        self._uuid: UUID | None = None
+        self._bios_uuid: UUID | None = None
+        self._location_uuid: UUID | None = None
+        self._name = ""
+        self._uri: serviceuri.ServiceURI | None = None
+        self._uri_text = ""
+        self._asked = 0  # bit per question
+        self._list_sent = False
+        self._console: Console | None = None
+        self._retired = False
+        self._early: list[bytes] = []
+        self._early_size = 0
+        self._early_lost = 0
+        self._suspended = False
+        self._blocked = False  # the transport has enough
+        self._control_while_blocked = 0
+        self._close_reason = ""
+        self.ready = True
+
+    # The transport.
+
+    def connectionMade(self) -> None:
+        """Offer what we offer, at once: captured hosts wait for it."""
+        hub = self._hub
+        hub.connections.add(self)
+        hub.counters["connections"] += 1
+        handle = _socket_of(self.transport)
+        if handle is not None:
+            try:
+                set_options(handle, hub.settings.keep_idle)
+            except OSError as error:
+                _log.debug("{peer}: {error}", peer=self.peer, error=error)  # it is gone again: a port scan
+        self._tcp.registerProducer(self, True)
+        hub.unidentified.start(self)
+        self._control(b"".join(self._options.ask(option, side, True) for option, side in _OPENING))
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """The connection is gone."""
+        if self._close_reason:
+            self._leave(self._close_reason)
+        elif self._console is None:
+            self._hub.counters["left unidentified"] += 1
+            self._leave("")
+        elif reason.check(ConnectionDone):
+            self._leave(f"closed by {self.peer}")
+        else:
+            self._leave(f"connection lost to {self.peer}: {reason.getErrorMessage().rstrip('.')}")
+
+    def _leave(self, reason: str) -> None:
+        # The console must not wait for a socket to be closed; and once is enough.
+        hub = self._hub
+        if self not in hub.connections:
+            return
+        hub.connections.discard(self)
+        hub.unidentified.discard(self)
+        hub.retired.discard(self)
+        self.ready = False
+        console, self._console = self._console, None
+        pending = hub.migrations.pending_at(self)
+        if pending is not None:
+            hub.directory.lost(pending.console, self, reason)
+        elif console is not None and not self._retired:
+            hub.directory.lost(console, self, reason)
+
+    def stop(self) -> None:
+        """The process is being stopped: take in what has arrived, and part in order."""
+        self.drain()
+        self._leave("the concentrator was stopped")
+        self._tcp.loseConnection()
+
+    @property
+    def _tcp(self) -> Connection:
+        return cast(Connection, self.transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from the host, cut anywhere."""
+        if IAC_BYTE not in data and not self._scanner.busy:
+            self.applicationDataReceived(data)
+            return
+        for token in self._scanner.feed(data):
+            if isinstance(token, bytes):
+                self.applicationDataReceived(token)
+            elif isinstance(token, Negotiation):
+                self._negotiated(token.verb, token.option)
+            elif isinstance(token, Subnegotiation):
+                self._subnegotiated(token.option, token.payload)
+            elif isinstance(token, Command):
+                self._hub.counters["telnet commands"] += 1
+            else:
+                self._odd(token)
+
+    def applicationDataReceived(self, data: bytes) -> None:
+        """Serial data from the guest."""
+        if self._nvt is not None:
+            data = self._nvt.feed(data)
+        console = self._console
+        if console is not None:
+            console.feed(data)
+            return
+        room = EARLY_LIMIT - self._early_size
+        if not room:
+            self._early_lost += len(data)
+            return
+        self._early.append(data[:room])
+        self._early_size += min(len(data), room)
+        self._early_lost += max(0, len(data) - room)
+
+    def _odd(self, oddity: Oddity) -> None:
+        self._hub.complain("telnet oddities", self.peer, oddity.what)
+        if oddity.fatal:
+            self.close(oddity.what)
+
+    def _control(self, data: bytes) -> None:
+        # Answers to a host that does not read them pile up: a bound on those, then the connection has to go.
+        if not data:
+            return
+        if self._blocked:
+            self._control_while_blocked += len(data)
+            if self._control_while_blocked > CONTROL_LIMIT:
+                self.close("it asks and asks but does not read the answers")
+                return
+        self._tcp.write(data)
+
+    def _suboption(self, code: int, parameters: bytes = b"") -> None:
+        self._control(subnegotiation(VMWARE_EXT, message(code, parameters)))
+
+    # Options.
+
+    def _negotiated(self, verb: int, option: int) -> None:
+        self._control(self._options.received(verb, option))
+        if option == VMWARE_EXT:
+            if self._options.enabled(VMWARE_EXT, Side.HIM):
+                self._tell_list()
+        elif option == BINARY:
+            if self._options.enabled(BINARY, Side.HIM):
+                self._nvt = None
+            elif self._nvt is None:
+                self._nvt = NvtDecoder()
+        elif option == COM_PORT and self._com is None and self._options.enabled(COM_PORT, Side.HIM):
+            self._com = AccessServer(self._hub.signature)
+            self._control(subnegotiation(COM_PORT, self._com.modem_state()))
+            self._show_settings()
+
+    def _tell_list(self) -> None:
+        if not self._list_sent:
+            self._list_sent = True
+            self._suboption(Sub.KNOWN_SUBOPTIONS_2, SUPPORTED)
+
+    def _subnegotiated(self, option: int, payload: bytes) -> None:
+        if option == VMWARE_EXT and payload:
+            self._tell_list()
+            handler = _HANDLERS.get(payload[0])
+            try:
+                if handler is not None:
+                    handler(self, payload[1:])
+                elif payload[0] != Sub.UNKNOWN_SUBOPTION_RCVD_2:
+                    # Never an error in answer to an error, or two proxies could talk to each other for ever.
+                    self._hub.counters["unknown suboptions"] += 1
+                    self._suboption(Sub.UNKNOWN_SUBOPTION_RCVD_2, payload[:1])
+            except WireError as error:
+                self._hub.complain("wrong suboptions", self.peer, str(error))
+        elif option == COM_PORT and self._com is not None:
+            self._port_control(self._com, payload)
+        else:
+            self._hub.counters["unknown subnegotiations"] += 1
+
+    def _port_control(self, com: AccessServer, payload: bytes) -> None:
+        answer, meaning = com.received(payload)
+        if answer:
+            self._control(subnegotiation(COM_PORT, answer))
+        if isinstance(meaning, Suspend):
+            self._suspended = meaning.on
+            self._readiness()
+        elif isinstance(meaning, Break):
+            if meaning.on and self._console is not None:
+                self._console.guest_break()
+        else:
+            self._show_settings()
+
+    def _show_settings(self) -> None:
+        if self._console is not None and self._com is not None:
+            self._console.settings = str(self._com.settings)
+
+    # Option 232: who it is and what it wants.
+
+    def _known_suboptions(self, codes: bytes) -> None:
+        for code in QUESTIONS:
+            if code in codes and not self._asked >> code & 1:
+                self._asked |= 1 << code
+                self._suboption(code)
+
+    def _unknown_suboption(self, codes: bytes) -> None:
+        _log.debug("{peer} does not know the suboption {codes}", peer=self.peer, codes=codes[:16].hex(" "))
+
+    def _do_proxy(self, parameters: bytes) -> None:
+        try:
+            wanted = parse_do_proxy(parameters)
+        except WireError as error:
+            self._wont_proxy(str(error))
+            return
+        uri = serviceuri.parse(wanted.uri)
+        pending = self._hub.migrations.pending_at(self)
+        console = self._console if pending is None else pending.console
+        if wanted.direction == "C":
+            self._wont_proxy(f"direction C (to {visible(wanted.uri)}) is not offered")
+        elif not serviceuri.matches(uri, self._hub.settings.service_uris):
+            self._wont_proxy(f"the service URI {visible(wanted.uri)!r} is none of ours")
+        elif console is not None and console.uri != wanted.uri:
+            self._wont_proxy("this connection has another console already")
+        else:
+            self._suboption(Sub.WILL_PROXY)
+            if console is None:
+                self._uri = uri
+                self._uri_text = wanted.uri
+                self.identify()
+
+    def _wont_proxy(self, reason: str) -> None:
+        self._hub.complain("refused proxy requests", self.peer, f"WONT-PROXY: {reason}")
+        self._suboption(Sub.WONT_PROXY)
+
+    def _vc_uuid(self, parameters: bytes) -> None:
+        uuid = parse_uuid(parameters)
+        pending = self._hub.migrations.pending_at(self)
+        expected = self._uuid
+        if self._console is not None:
+            expected = self._console.uuid
+        elif pending is not None:
+            expected = pending.console.uuid
+        if expected is not None and uuid != expected:
+            self.give_up(f"it says that it is {uuid} and was {expected} before")
+            return
+        self._uuid = uuid
+        self.identify()
+
+    def _bios(self, parameters: bytes) -> None:
+        self._bios_uuid = parse_uuid(parameters)
+        if self._console is not None:
+            self._console.bios_uuid = self._bios_uuid
+
+    def _location(self, parameters: bytes) -> None:
+        self._location_uuid = parse_uuid(parameters)
+        if self._console is not None:
+            self._console.location_uuid = self._location_uuid
+
+    def _vm_name(self, parameters: bytes) -> None:
+        self._name = parse_name(parameters)[:NAME_LIMIT]
+        if self._console is None:
+            self.identify()
+        elif self._in_service and self._name:
+            self._hub.directory.rename(self._console, self._name)
+
+    @property
+    def _in_service(self) -> bool:
+        return self._console is not None and self._console.link is self
+
+    def identify(self, late: bool = False) -> bool:
+        """Claim the console, if it is known which.
+
+        :param late: do not wait for a name that log files are named after.
+        :returns: whether this connection has its console now.
+        """
+        if self._uuid is None or self._uri is None or self._console is not None:
+            return False
+        if self._hub.needs_name and not self._name and not late and self._asked >> Sub.GET_VM_NAME & 1:
+            return False
+        self._hub.directory.claim(Identity(self._uuid, self._uri.port, self._uri_text, self._name), self)
+        return True
+
+    # Option 232: vMotion.
+
+    def _vmotion_begin(self, sequence: bytes) -> None:
+        console = self._console
+        if console is None or not self._in_service or self._hub.stopping:
+            self._hub.complain("refused vMotions", self.peer, "NOTNOW: no console is served here, or not any more")
+            self._suboption(Sub.VMOTION_NOTNOW, sequence)
+            return
+        migration = self._hub.migrations.begin(console, self, sequence)
+        # Everything for the VM has been written to this connection before, or waits in the console.
+        self._suboption(Sub.VMOTION_GOAHEAD, sequence + migration.secret)
+
+    def _vmotion_peer(self, pair: bytes) -> None:
+        if self._console is not None:
+            self._hub.complain("refused peers", self.peer, "PEER on a connection that has its console already")
+            return
+        try:
+            migration = self._hub.migrations.peer(self, pair, self._uuid)
+        except PeerRefused as error:
+            self._hub.complain("refused peers", self.peer, f"PEER refused: {error}")
+            return
+        self._hub.unidentified.discard(self)
+        self._suboption(Sub.VMOTION_PEER_OK, migration.sequence)
+
+    def _vmotion_complete(self, sequence: bytes) -> None:
+        if not self._hub.migrations.complete(self, sequence):
+            self._hub.complain("stray COMPLETEs", self.peer, "COMPLETE, but no vMotion is pending here")
+
+    def _vmotion_abort(self, sequence: bytes) -> None:
+        console = self._console
+        if console is None or not self._hub.migrations.abort(self, console, sequence):
+            self._hub.complain("stray ABORTs", self.peer, "ABORT, but no vMotion is pending here")
+
+    # ILink: what the console wants.
+
+    def write(self, data: bytes) -> None:
+        """Serial data for the guest."""
+        if not self._options.enabled(BINARY, Side.US):
+            data = nvt_encode(data)
+        self._tcp.write(escape(data))
+
+    def send_break(self) -> None:
+        """A break to the guest."""
+        self._control(_BREAK)
+
+    def serve(self, console: Console) -> None:
+        """Carry a console from now on."""
+        self._console = console
+        self._hub.unidentified.discard(self)
+        console.bios_uuid = self._bios_uuid or console.bios_uuid
+        console.location_uuid = self._location_uuid or console.location_uuid
+        self._show_settings()
+        early, self._early = self._early, []
+        for data in early:
+            console.feed(data)
+        if self._early_lost:
+            console.log.event("gap", bytes=self._early_lost, reason="too much before the VM was known")
+        self._early_size = self._early_lost = 0
+        if self._name and console.name != self._name:
+            self._hub.directory.rename(console, self._name)
+
+    def drain(self) -> None:
+        """Read what the operating system has for us, now. What is wrong with the connection shows in its own time."""
+        handle = _socket_of(self.transport)
+        if handle is None or self not in self._hub.connections:
+            return
+        for _ in range(DRAIN_READS):
+            try:
+                if not handle.recv(1, socket.MSG_PEEK):
+                    return
+            except OSError:  # nothing there, or an error that the reactor will find too
+                return
+            self._tcp.doRead()
+
+    def retire(self) -> None:
+        """The console has moved on; what still comes is recorded, but not for long."""
+        self._retired = True
+        self.hold_output(False)
+        self._hub.retired.start(self)
+
+    def release(self) -> None:
+        """The console that this was to carry, or carried, is no longer its business."""
+        self._console = None
+        self._early.clear()
+        self._early_size = self._early_lost = 0
+        self._uri = None
+        if not self._hub.stopping:
+            self._hub.unidentified.start(self)
+
+    def close(self, reason: str) -> None:
+        """Close at once; what the host has not read yet is lost to it."""
+        self._close_reason = reason
+        self._tcp.abortConnection()
+
+    def give_up(self, reason: str) -> None:
+        """Close, and complain about it."""
+        self._hub.complain("given up", self.peer, f"closed: {reason}")
+        self.close(reason)
+
+    def hold_output(self, on: bool) -> None:
+        """Stop reading from the host, or go on."""
+        if on:
+            self._tcp.pauseProducing()
+        else:
+            self._tcp.resumeProducing()
+
+    # IPushProducer: what the transport wants.
+
+    def pauseProducing(self) -> None:
+        """The host reads slower than we write."""
+        self._blocked = True
+        self._readiness()
+
+    def resumeProducing(self) -> None:
+        """The host has caught up."""
+        self._blocked = False
+        self._control_while_blocked = 0
+        self._readiness()
+
+    def stopProducing(self) -> None:
+        """The connection is gone; connectionLost follows."""
+
+    def _readiness(self) -> None:
+        self.ready = not (self._blocked or self._suspended)
+        if self.ready and self._in_service and self._console is not None:
+            self._console.link_ready()
+
+
+def _socket_of(transport: object) -> socket.socket | None:
+    handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
+    return handle if isinstance(handle, socket.socket) else None
+
+
+_HANDLERS: dict[int, Callable[[VMConnection, bytes], None]] = {
+    Sub.KNOWN_SUBOPTIONS_1: VMConnection._known_suboptions,
+    Sub.UNKNOWN_SUBOPTION_RCVD_1: VMConnection._unknown_suboption,
+    Sub.VMOTION_BEGIN: VMConnection._vmotion_begin,
+    Sub.VMOTION_PEER: VMConnection._vmotion_peer,
+    Sub.VMOTION_COMPLETE: VMConnection._vmotion_complete,
+    Sub.VMOTION_ABORT: VMConnection._vmotion_abort,
+    Sub.DO_PROXY: VMConnection._do_proxy,
+    Sub.VM_VC_UUID: VMConnection._vc_uuid,
+    Sub.VM_NAME: VMConnection._vm_name,
+    Sub.VM_BIOS_UUID: VMConnection._bios,
+    Sub.VM_LOCATION_UUID: VMConnection._location,
+}
