@@ -224,7 +224,7 @@ class Console:
         self.link = link
         self.host = link.peer
         self.reason = ""
-        self.log.event("up", host=link.peer, name=visible(self.name))
+        self.log.event("up", host=link.peer)
         self.tell(LineUp(link.peer, away, vmotion))
         link.hold_output(self._log_congested)
         link.serve(self)

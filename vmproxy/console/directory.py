@@ -142,8 +142,7 @@ class Directory:
             self._unindex(console)
             console.name = name
             self._index(console)
-            if former:
-                console.log.event("renamed", name=visible(name), was=visible(former))
+            console.log.event("name", name=visible(name), **({"was": visible(former)} if former else {}))
             self.remember(console)
 
     def remember(self, console: Console) -> None:
@@ -206,6 +205,12 @@ class Directory:
                 raise AmbiguousConsole(target, chosen)
         which = visible(target) if port is None else f"{visible(target)}, port {visible(port)}"
         raise NoSuchConsole(f"{which}: no such console")
+
+    def is_exact(self, target: str, console: Console) -> bool:
+        """Whether a target names a console in full: by anything but a prefix."""
+        names = (console.name, console.title, str(console.uuid), console.uuid.hex, self.alias(console))
+        name = target.rpartition(".")[0] if target.endswith(f".{console.port}") else target
+        return target in names or name in names or console in self._of_uuid(target) or console in self._of_alias(name)
 
     def _steps(self, target: str) -> Iterable[list[Console]]:
         yield self._by_name.get(target, [])

@@ -49,6 +49,9 @@ class IViewer(Interface):
     """Somebody who looks at a console, and may write."""
 
     who: str = Attribute("The operator and where he comes from, for people to read: ``alice@10.1.2.9``.")
+    since: float = Attribute("When the viewer attached, seconds since the epoch.")
+    last_input: float = Attribute("When it was last typed at; ``since`` if never.")
+    skipped: int = Attribute("How many bytes it was too slow for.")
 
     def output(data: bytes) -> None:
         """Bytes from the VM. Must neither block, nor fail, nor keep more than a bounded number of them."""

@@ -114,9 +114,12 @@ class ConsoleLog:
             self._store.dirty(self)
         self._items.append(event(self._store.clock.seconds(), kind, fields))
 
-    def settled(self) -> Deferred[None]:
-        """Fires when everything appended before this call has been written, or could not be."""
-        return self._store.settled()
+    def settled(self) -> Deferred[int]:
+        """Fires when everything appended before this call has been written, or could not be.
+
+        :returns: the size of the file then: what is behind that came after this call.
+        """
+        return self._store.settled(self.file)
 
     def _close_gap(self) -> None:
         lost, self._dropped = self._dropped, 0
@@ -195,6 +198,7 @@ class LogStore:
         self.dropped = 0
         self._dirty: list[ConsoleLog] = []
         self._flush_call: IDelayedCall | None = None
+        self._batch_since = 0.0
         self._congested: list[ConsoleLog] = []
         self._patience_call: IDelayedCall | None = None
 
@@ -206,6 +210,8 @@ class LogStore:
         """A log that was empty-handed has something for the scribe."""
         self._dirty.append(log)
         if self._flush_call is None:
+            # The time of the first arrival, so that no mark in a trail is later than an event behind it.
+            self._batch_since = self.clock.seconds()
             self._flush_call = self.clock.callLater(FLUSH_SECONDS, self._flush_due)
 
     def _flush_due(self) -> None:
@@ -221,7 +227,7 @@ class LogStore:
             return
         logs, self._dirty = self._dirty, []
         batch = [(log, *log.take()) for log in logs]
-        at = self.clock.seconds()
+        at = self._batch_since
         write = self.runner.scribe.write
 
         def job() -> None:
@@ -250,11 +256,16 @@ class LogStore:
         if self._congested:
             self._patience_call = self.clock.callLater(PATIENCE_SECONDS / 4, self._patience_due)
 
-    def settled(self) -> Deferred[None]:
-        """Fires when everything appended before this call, to any log, has been dealt with."""
-        done: Deferred[None] = Deferred()
+    def settled(self, file: LogFile) -> Deferred[int]:
+        """Fires with a log's size when everything appended before this call has been dealt with."""
+        done: Deferred[int] = Deferred()
         self.flush()
-        self.runner.submit(lambda: self.from_scribe(lambda: done.callback(None)))
+
+        def job() -> None:
+            size = self.runner.scribe.size(file)
+            self.from_scribe(lambda: done.callback(size))
+
+        self.runner.submit(job)
         return done
 
     def reopen(self) -> None:

@@ -114,7 +114,7 @@ class Scribe:
         log.size += len(data)
 
     def _append_event(self, file: LogFile, item: Event) -> None:
-        self._append_line(file.trail_path, item.line(self._size(file)))
+        self._append_line(file.trail_path, item.line(self._position(file)))
 
     def _append_line(self, path: Path, line: bytes) -> None:
         trail = self._pool.get(path)
@@ -125,7 +125,14 @@ class Scribe:
             raise error.cause from error
         trail.size += len(line)
 
-    def _size(self, file: LogFile) -> int:
+    def size(self, file: LogFile) -> int:
+        """How long a log is now; 0 where it is not there or cannot be asked."""
+        try:
+            return self._position(file)
+        except OSError:
+            return 0
+
+    def _position(self, file: LogFile) -> int:
         # An event before the first byte must not make the log; a log that exists is opened for its size, which is
         # that of the file and not what we remember.
         if file.path in self._pool:

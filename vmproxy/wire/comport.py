@@ -164,6 +164,9 @@ class AccessServer:
                 if value:
                     self._modem_mask = value[0]
                 answer = bytes((self._modem_mask,))
+            case Com.PURGE_DATA if not value:
+                self.ignored += 1
+                return b"", None
             case Com.PURGE_DATA:
                 # Answered and nothing more: a guest that resets its UART at boot must not cost an operator his input.
                 answer = value[:1]

@@ -1,7 +1,7 @@
 """Telnet option negotiation by the Q method (RFC 1143), which cannot loop.
 
 Each option has two sides, ours ("us", answered with WILL/WONT) and the peer's ("him", answered with DO/DONT), and each
-side is in one of six states. A connection that lives for months keeps them as three bits each in one integer: with
+side is in one of seven states. A connection that lives for months keeps them as three bits each in one integer: with
 16,000 consoles in a process, an object per option would be a large part of the memory.
 
 Beyond the RFC: an option that is not wanted is refused once and further offers of it get no answer, so that a peer
@@ -36,6 +36,7 @@ class Side(IntEnum):
 
 
 _NO, _YES, _WANT_NO, _WANT_NO_THEN_YES, _WANT_YES, _WANT_YES_THEN_NO = range(6)
+_OFFERED = 6  # off, and an offer of the peer's stands that got no answer because it had been refused before
 _NEGOTIABLE = (BINARY, ECHO, SGA, AUTHENTICATION, COM_PORT, VMWARE_EXT)
 _SHIFT = {(option, side): 6 * n + 3 * side for n, option in enumerate(_NEGOTIABLE) for side in (Side.US, Side.HIM)}
 # What we say to turn a side on and off.
@@ -77,8 +78,11 @@ class Options:
     def enabled(self, option: int, side: Side) -> bool:
         """Whether the side performs the option now. A request that is not answered yet is not enabled."""
         shift = _SHIFT.get((option, side))
-        # While we ask him to stop, he still performs it until he says so (RFC 1143, section 7).
-        return shift is not None and (self._states >> shift) & 7 in (_YES, _WANT_NO, _WANT_NO_THEN_YES)
+        if shift is None:
+            return False
+        state = (self._states >> shift) & 7
+        # He performs what we ask him to stop until he says that he has; we stop where we say so in the stream.
+        return state == _YES or (side is Side.HIM and state in (_WANT_NO, _WANT_NO_THEN_YES))
 
     def ask(self, option: int, side: Side, on: bool) -> bytes:
         """Ask for a side of an option to be turned on or off.
@@ -92,6 +96,9 @@ class Options:
         if on:
             if state == _NO:
                 state = _WANT_YES
+                send = negotiation(_ON[side], option)
+            elif state == _OFFERED:
+                state = _YES
                 send = negotiation(_ON[side], option)
             elif state == _WANT_NO:
                 state = _WANT_NO_THEN_YES
@@ -119,9 +126,11 @@ class Options:
         state = (self._states >> shift) & 7
         send = b""
         if on:
-            if state == _NO:
+            if state in (_NO, _OFFERED):
                 if (option, side) not in self._acceptable:
-                    return self._refuse(option, side)
+                    send = self._refuse(option, side)
+                    self._set(shift, _NO if send else _OFFERED)
+                    return send
                 state = _YES
                 send = negotiation(_ON[side], option)
             elif state in (_WANT_NO, _WANT_YES_THEN_NO):

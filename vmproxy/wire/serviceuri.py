@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-_LABEL = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,31}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class ServiceURI:
     @property
     def port(self) -> str | None:
         """The serial port that the query names (``?port=``), where that is a usable label: letters, digits, ``_``
-        and ``-``, 32 at most. It becomes part of file names and of what operators type."""
+        and (not first) ``-``, 32 at most. It becomes part of file names and of what operators type."""
         for key, value in self.query:
             if key == "port":
                 return value if _LABEL.fullmatch(value) else None

@@ -87,20 +87,21 @@ class Scanner:
         :meth:`feed`. While it is false, such a read is data as it stands.
     """
 
-    __slots__ = ("_limit", "_pending", "_sub", "busy")
+    __slots__ = ("_dead", "_limit", "_pending", "_sub", "busy")
 
     def __init__(self, limit: int = SUBNEGOTIATION_LIMIT) -> None:
         self._limit = limit
         self._pending = b""  # an IAC, or IAC and verb, that the last read ended in
         self._sub: bytearray | None = None  # option and payload of a subnegotiation under way
         self.busy = False
+        self._dead = False
 
     def feed(self, data: bytes) -> Iterator[Token]:
         """Scan the next bytes of the stream.
 
         :param data: as it was received, cut anywhere.
         :returns: the tokens in order; data comes as non-empty ``bytes``. The generator must be run to its end, or
-            the scanner not be used again.
+            the scanner not be used again. Behind a fatal oddity nothing comes any more.
         """
         if not self.busy:
             if IAC_BYTE not in data:
@@ -113,6 +114,8 @@ class Scanner:
         yield from self._slowly(self._pending + data)
 
     def _slowly(self, data: bytes) -> Iterator[Token]:
+        if self._dead:
+            return
         self._pending = b""
         self.busy = False
         parts: list[bytes] = []  # data not yet handed on: one token for what stands between two commands
@@ -128,10 +131,8 @@ class Scanner:
             else:
                 self._sub += data[at:iac]
                 if len(self._sub) > self._limit:
-                    if parts:
-                        yield b"".join(parts)
-                        parts.clear()
                     self._sub = None
+                    self._dead = self.busy = True
                     yield Oddity(f"subnegotiation longer than {self._limit} bytes", fatal=True)
                     return
             if iac == end:

@@ -1,0 +1,130 @@
+"""``vmproxy simulate``: the options, and the reactor run that plays a fleet until somebody stops it.
+
+SIGUSR1 migrates every VM once, at once. The reactor is imported only when the command runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from types import FrameType
+
+from vmproxy.sim.fleet import Fleet, Plan
+from vmproxy.sim.vm import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``vmproxy simulate``."""
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="the concentrator to connect to (default: %(default)s)")
+    add("--port", type=int, default=13370, help="its port for ESXi hosts (default: %(default)s)")
+    add("--tls", action="store_true", help="TLS from the first byte, as telnets:// has it; nothing is verified")
+    add("--service-uri", default="vmproxy", metavar="URI", help="what to ask for (default: %(default)s)")
+    add("-n", "--vms", type=_count, default=4, metavar="N", help="how many VMs (default: %(default)s)")
+    add("--names", default="", metavar="NAME,NAME..", help="names of the first VMs")
+    add("--ports-per-vm", type=_count, default=1, metavar="N", help="serial ports of each VM (default: %(default)s)")
+    add("--seed", default="0", help="the same seed makes the same UUIDs (default: %(default)s)")
+    add("--connect-rate", type=_positive, default=100.0, metavar="N", help="connections per second (default: 100)")
+    add("--vmotion-every", type=_seconds, default=0.0, metavar="SECONDS", help="migrate each VM on average so often")
+    add("--abort-share", type=_share, default=0.0, metavar="SHARE", help="share of migrations to abort, 0 to 1")
+    add("--chatter", type=_seconds, default=0.0, metavar="SECONDS", help="idle guests log a line on average so often")
+    add("--boot-speed", type=_seconds, default=1.0, metavar="FACTOR", help="2 boots twice as fast, 0 at once")
+    add("--report", type=_seconds, default=0.0, metavar="SECONDS", help="print a summary so often")
+    add("--duration", type=_seconds, default=0.0, metavar="SECONDS", help="stop after so long")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Simulate until SIGINT, SIGTERM, or the end of ``--duration``.
+
+    :returns: the exit status: 1 if not one VM could ever connect.
+    """
+    from twisted.internet import reactor as installed
+    from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+    from twisted.internet.interfaces import IReactorCore, IReactorTime
+    from twisted.internet.task import LoopingCall
+
+    from vmproxy.sim.link import tls_options
+
+    reactor = IReactorCore(installed)
+    clock = IReactorTime(installed)
+    endpoint = HostnameEndpoint(installed, args.host, args.port)
+    fleet = Fleet(plan(args), wrapClientTLS(tls_options(), endpoint) if args.tls else endpoint, clock)
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    def migrate_all(_signal: int, _frame: FrameType | None) -> None:
+        installed.callFromThread(fleet.migrate_all)  # type: ignore[attr-defined]
+
+    report = LoopingCall(lambda: say(fleet.summary()))
+    if args.report:
+        report.start(args.report, now=False)
+    if args.duration:
+        clock.callLater(args.duration, reactor.stop)
+    end: list[str] = []
+
+    def stopping() -> None:
+        end.append(fleet.summary())  # while all are still connected
+        if report.running:
+            report.stop()
+        fleet.stop()
+
+    reactor.addSystemEventTrigger("before", "shutdown", stopping)
+    previous = signal.signal(signal.SIGUSR1, migrate_all)
+    try:
+        reactor.callWhenRunning(fleet.start)
+        reactor.run()
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    for line in end:
+        say(line)
+    if fleet.counters.opened:
+        return 0
+    why = fleet.counters.last_error or "no answer yet"
+    print(f"not one VM could connect to {args.host}:{args.port}: {why}", file=sys.stderr)
+    return 1
+
+
+def plan(args: argparse.Namespace) -> Plan:
+    """Turn the options into what to simulate."""
+    return Plan(
+        vms=args.vms,
+        ports=args.ports_per_vm,
+        names=tuple(name for name in args.names.split(",") if name),
+        seed=args.seed,
+        service=args.service_uri,
+        connect_rate=args.connect_rate,
+        vmotion_every=args.vmotion_every,
+        boot_speed=args.boot_speed,
+        chatter=args.chatter,
+        settings=Settings(abort_share=args.abort_share),
+    )
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < 1e9:
+        raise argparse.ArgumentTypeError("must not be negative")
+    return number
+
+
+def _positive(text: str) -> float:
+    number = _seconds(text)
+    if not number:
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return number
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError("must be between 0 and 1")
+    return number

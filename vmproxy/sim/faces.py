@@ -1,0 +1,129 @@
+"""What the parts of the simulator know of each other: who a VM is, what a port needs above and below itself, what a
+guest must be able to do, and how things fail. A test that brings its own guest or its own transport plugs in here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
+
+from vmproxy.errors import VMProxyError
+from vmproxy.wire.vmware import Sub, format_uuid
+
+if TYPE_CHECKING:
+    from vmproxy.sim.port import HostPort
+
+
+class SimulationError(VMProxyError):
+    """A connection or a migration came to nothing; the text says why."""
+
+
+class ProxyRefusedError(SimulationError):
+    """The proxy answered WONT-PROXY."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a VM says it is."""
+
+    vc_uuid: UUID
+    name: str
+    bios_uuid: UUID
+    location_uuid: UUID
+
+    def answer(self, question: int) -> bytes | None:
+        """:returns: the suboption that answers a GET-*, its code first, or None where this is no such question."""
+        match question:
+            case Sub.GET_VM_VC_UUID:
+                return bytes((Sub.VM_VC_UUID,)) + format_uuid(self.vc_uuid)
+            case Sub.GET_VM_NAME:
+                return bytes((Sub.VM_NAME,)) + self.name.encode("utf-8", "surrogateescape")
+            case Sub.GET_VM_BIOS_UUID:
+                return bytes((Sub.VM_BIOS_UUID,)) + format_uuid(self.bios_uuid)
+            case Sub.GET_VM_LOCATION_UUID:
+                return bytes((Sub.VM_LOCATION_UUID,)) + format_uuid(self.location_uuid)
+        return None
+
+
+class Guest(Protocol):
+    """What runs in a VM, as its host sees it: a serial port and a switch.
+
+    It gets hold of :meth:`vmproxy.sim.vm.VM.write` for its output when it is made. Both :meth:`stun` and
+    :meth:`pause` say: no output from here on; what comes first ends last, so the two may overlap.
+    """
+
+    def start(self) -> None:
+        """Power on. Called once, when the VM's first connection is open."""
+
+    def feed(self, data: bytes) -> None:
+        """Somebody typed. Never called between :meth:`stun` and :meth:`unstun`: the host keeps that back."""
+
+    def break_received(self) -> None:
+        """Somebody sent a break."""
+
+    def stun(self) -> None:
+        """A vMotion: time stands still."""
+
+    def unstun(self) -> None:
+        """The vMotion is over, one way or the other."""
+
+    def pause(self) -> None:
+        """The serial port takes no more."""
+
+    def resume(self) -> None:
+        """The serial port has room again. May come without a :meth:`pause` before it."""
+
+    def stop(self) -> None:
+        """Power off, for good."""
+
+
+class Wire(Protocol):
+    """What a port needs of a transport."""
+
+    def write(self, data: bytes) -> None:
+        """Send."""
+
+    def close(self) -> None:
+        """Send what is buffered, then end the connection."""
+
+    def abort(self) -> None:
+        """End the connection at once."""
+
+    def start_tls(self) -> None:
+        """Go on as TLS client.
+
+        :raises SimulationError: where the transport cannot.
+        """
+
+
+class User(Protocol):
+    """Whoever a port works for."""
+
+    def port_opened(self, port: HostPort) -> None:
+        """WILL-PROXY came, or PEER-OK for a port that was opened with a PEER."""
+
+    def port_received(self, port: HostPort, data: bytes) -> None:
+        """Serial data for the guest."""
+
+    def port_break(self, port: HostPort) -> None:
+        """A break for the guest."""
+
+    def port_answered(self, port: HostPort, code: Sub, parameters: bytes) -> None:
+        """GOAHEAD or NOTNOW."""
+
+    def port_paused(self, port: HostPort, paused: bool) -> None:
+        """Nothing more should be sent for now, or sending may go on."""
+
+    def port_closed(self, port: HostPort, reason: SimulationError) -> None:
+        """The connection ended; said once, and nothing follows."""
+
+
+class State(Enum):
+    """How far a port has come."""
+
+    OPENING = auto()
+    ASKED = auto()
+    OPEN = auto()
+    CLOSING = auto()
+    CLOSED = auto()

@@ -1,0 +1,191 @@
+"""Any number of simulated VMs: who they are, how fast they connect, and when they migrate.
+
+A machine with several serial ports is several :class:`~vmproxy.sim.vm.VM` objects with one identity; they migrate at
+the same moment, as one machine does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from uuid import NAMESPACE_DNS, uuid5
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+
+from vmproxy.sim.counters import Counters, Outcome
+from vmproxy.sim.faces import Guest, Identity
+from vmproxy.sim.vm import VM, Settings, linux
+
+_ROLES = ("web", "db", "mail", "build", "cache", "dns", "git", "log")
+_NAMED = 24
+_TRY_AGAIN = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to simulate.
+
+    :ivar vms: how many machines.
+    :ivar ports: serial ports of each.
+    :ivar names: of the first machines; the others get names of their own.
+    :ivar seed: the same seed makes the same identities.
+    :ivar service: the service URI; ports from the second on add ``port=N`` to its query.
+    :ivar connect_rate: connections opened per second, at most.
+    :ivar vmotion_every: how many seconds apart, on average, each machine migrates; 0 is never.
+    :ivar boot_speed: 2 boots twice as fast as 1, and 0 at once.
+    :ivar chatter: how many seconds apart, on average, an idle machine logs a line; 0 is never.
+    """
+
+    vms: int = 4
+    ports: int = 1
+    names: Sequence[str] = ()
+    seed: str = "0"
+    service: str = "vmproxy"
+    connect_rate: float = 100.0
+    vmotion_every: float = 0.0
+    boot_speed: float = 1.0
+    chatter: float = 0.0
+    settings: Settings = field(default_factory=Settings)
+
+
+class Pace:
+    """Hands out turns at a bounded rate."""
+
+    __slots__ = ("_clock", "_next", "_rate")
+
+    def __init__(self, clock: IReactorTime, rate: float) -> None:
+        self._clock = clock
+        self._rate = rate
+        self._next = clock.seconds()
+
+    def turn(self) -> float:
+        """:returns: how many seconds to wait for the next turn, which is the caller's."""
+        now = self._clock.seconds()
+        mine = max(self._next, now)
+        self._next = mine + 1 / self._rate
+        return mine - now
+
+
+def identity(seed: str, index: int, name: str | None = None) -> Identity:
+    """Make the identity of a machine: the same for the same seed and index, in every run."""
+    vc, bios, location = (uuid5(NAMESPACE_DNS, f"{seed}.{index}.{what}.vm.invalid") for what in ("vc", "bios", "at"))
+    if name is None and index < _NAMED:
+        name = f"{_ROLES[index % len(_ROLES)]}{index // len(_ROLES) + 1:02}"
+    return Identity(vc, name or f"vm-{index:05}", bios, location)
+
+
+class _Machine:
+    """The ports of one machine, and its next migration."""
+
+    __slots__ = ("fleet", "next", "ports")
+
+    def __init__(self, fleet: Fleet, ports: list[VM]) -> None:
+        self.fleet = fleet
+        self.ports = ports
+        self.next: IDelayedCall | None = None
+        for port in ports:
+            port.ask_host = self.ask
+
+    def ask(self) -> None:
+        self.migrate()
+
+    def migrate(self) -> Deferred[list[Outcome]]:
+        return gatherResults([port.migrate() for port in self.ports])
+
+    def later(self, seconds: float) -> None:
+        self.next = self.fleet.clock.callLater(seconds, self._due)
+
+    def _due(self) -> None:
+        self.migrate().addCallback(self._done)
+
+    def _done(self, outcomes: list[Outcome]) -> None:
+        if self.fleet.running:
+            every = self.fleet.plan.vmotion_every
+            if Outcome.NOT_NOW in outcomes:
+                every = min(every, _TRY_AGAIN)
+            self.later(every * self.fleet.rng.uniform(0.5, 1.5))
+
+    def stop(self) -> None:
+        if self.next is not None and self.next.active():
+            self.next.cancel()
+        for port in self.ports:
+            port.stop()
+
+
+class Fleet:
+    """All the machines of one simulation.
+
+    :ivar vms: every serial port of every machine, in order.
+    :ivar counters: what has happened so far.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        endpoint: IStreamClientEndpoint,
+        clock: IReactorTime,
+        guest: Callable[[VM], Guest] | None = None,
+    ) -> None:
+        """
+        :param guest: makes what runs in a VM; the small Linux, as planned, if None.
+        """
+        self.plan = plan
+        self.clock = clock
+        self.rng = Random(plan.seed)  # noqa: S311 - it only spreads things out
+        self.counters = Counters()
+        self.running = False
+        pace = Pace(clock, plan.connect_rate)
+        self.vms: list[VM] = []
+        self._machines: list[_Machine] = []
+        for index in range(plan.vms):
+            who = identity(plan.seed, index, plan.names[index] if index < len(plan.names) else None)
+            ports = [
+                VM(
+                    who,
+                    endpoint,
+                    clock,
+                    uri=self._uri(number),
+                    guest=guest or self._linux,
+                    settings=plan.settings,
+                    counters=self.counters,
+                    rng=self.rng,
+                    turn=pace.turn,
+                )
+                for number in range(1, plan.ports + 1)
+            ]
+            self.vms += ports
+            self._machines.append(_Machine(self, ports))
+
+    def start(self) -> None:
+        """Connect every VM, at the planned rate."""
+        self.running = True
+        for vm in self.vms:
+            vm.start()
+        if self.plan.vmotion_every > 0:
+            for machine in self._machines:
+                machine.later(self.plan.vmotion_every * self.rng.uniform(0.2, 1.5))
+
+    def stop(self) -> None:
+        """Close every connection."""
+        self.running = False
+        for machine in self._machines:
+            machine.stop()
+
+    def migrate_all(self) -> Deferred[list[Outcome]]:
+        """Migrate every machine once, now."""
+        every: Deferred[list[list[Outcome]]] = gatherResults([machine.migrate() for machine in self._machines])
+        return every.addCallback(lambda machines: [outcome for machine in machines for outcome in machine])
+
+    def summary(self) -> str:
+        """:returns: one line on what has happened so far."""
+        return self.counters.summary(len(self.vms))
+
+    def _uri(self, number: int) -> str:
+        if number == 1:
+            return self.plan.service
+        return f"{self.plan.service}{'&' if '?' in self.plan.service else '?'}port={number}"
+
+    def _linux(self, vm: VM) -> Guest:
+        return linux(vm, self.plan.boot_speed, self.plan.chatter)

@@ -1,0 +1,1 @@
+"""The operators' side: consoles over SSH."""

@@ -1,0 +1,175 @@
+"""An SSH channel that keeps to its bounds in both directions.
+
+Out: what is to be sent waits in a queue of our own, and only as much is handed to conch as the client's window and its
+reading allow, so that conch's own unbounded buffer is never used. The queue has no limit of its own: whoever fills it
+looks at :attr:`FlowChannel.queued` first, and has his own policy. In: conch reopens the client's window by itself as
+data comes in; while input is held, it is not reopened, and the client can send no more than what is left of it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from typing import cast
+
+from twisted.conch.ssh.channel import SSHChannel
+from twisted.conch.ssh.connection import EXTENDED_DATA_STDERR
+from twisted.internet.defer import Deferred
+
+from vmproxy.ssh.transport import OperatorTransport
+
+WINDOW = 64 * 1024
+PACKET = 32 * 1024
+
+
+class FlowChannel(SSHChannel):
+    """The base of all channels here.
+
+    :ivar queued: bytes that wait to be sent.
+    :ivar holding: whether the client's window is kept shut.
+    """
+
+    def __init__(self, window: int, max_packet: int) -> None:
+        """
+        :param window: how much the client takes at first, in bytes.
+        :param max_packet: the largest packet that it takes.
+        """
+        super().__init__(localWindow=WINDOW, localMaxPacket=PACKET, remoteWindow=window, remoteMaxPacket=max_packet)
+        self._queue: deque[tuple[int, bytes]] = deque()
+        self.queued = 0
+        self.holding = False
+        self._status: int | None = None
+        self._finished = False
+        self._waiting: list[Deferred[bool]] = []
+
+    @property
+    def transport(self) -> OperatorTransport:
+        """The connection that the channel is part of."""
+        assert self.conn is not None
+        return cast(OperatorTransport, self.conn.transport)
+
+    @property
+    def over(self) -> bool:
+        """Whether the channel is closed, or about to be."""
+        return self._finished or bool(self.localClosed)
+
+    # Out.
+
+    def send(self, data: bytes) -> None:
+        """Send data, as soon as the client takes it."""
+        self._enqueue(0, data)
+
+    def send_err(self, data: bytes) -> None:
+        """Send data to the client's stderr."""
+        self._enqueue(EXTENDED_DATA_STDERR, data)
+
+    def _enqueue(self, stream: int, data: bytes) -> None:
+        if data and not self.over:
+            self._queue.append((stream, data))
+            self.queued += len(data)
+            self.pump()
+
+    def pump(self) -> None:
+        """Send what the client takes now."""
+        if self.localClosed or self.conn is None:
+            return
+        while self._queue and self.remoteWindowLeft > 0 and self.transport.flowing:
+            stream, data = self._queue.popleft()
+            size = min(len(data), self.remoteWindowLeft, self.remoteMaxPacket)
+            if size < len(data):
+                self._queue.appendleft((stream, data[size:]))
+                data = data[:size]
+            self.queued -= size
+            if stream:
+                self.writeExtended(stream, data)
+            else:
+                self.write(data)
+        if not self._queue:
+            self.drained()
+            self._tell_waiting(True)
+            if self._finished and not self._queue:
+                self._close()
+
+    def drained(self) -> None:
+        """Called when the queue is empty."""
+
+    def when_drained(self) -> Deferred[bool]:
+        """Fires when everything is sent, with True; or with False if the channel is closed before."""
+        done: Deferred[bool] = Deferred()
+        if self.over:
+            done.callback(False)
+        elif not self._queue:
+            done.callback(True)
+        else:
+            self._waiting.append(done)
+        return done
+
+    def _tell_waiting(self, sent: bool) -> None:
+        waiting, self._waiting = self._waiting, []
+        for done in waiting:
+            done.callback(sent)
+
+    def addWindowBytes(self, data: int) -> None:
+        """The client takes more."""
+        self.remoteWindowLeft += data
+        self.pump()
+
+    def finish(self, status: int | None = None) -> None:
+        """Close the channel when everything queued is sent.
+
+        :param status: the exit status, where the channel is a session.
+        """
+        if not self.over:
+            self._finished = True
+            self._status = status
+            self.pump()
+
+    def _close(self) -> None:
+        if self.localClosed or self.conn is None:
+            return
+        if self._status is not None:
+            self.conn.sendRequest(self, b"exit-status", struct.pack(">L", self._status))
+        self.conn.sendEOF(self)
+        self.loseConnection()
+
+    # In.
+
+    def hold(self, on: bool) -> None:
+        """Keep the client from sending more, or let it go on."""
+        if self.holding and not on and self.conn is not None:
+            self.holding = False
+            if self.localWindowLeft < self.localWindowSize // 2:
+                self.conn.adjustWindow(self, self.localWindowSize - self.localWindowLeft)
+        self.holding = on
+
+    def dataReceived(self, data: bytes) -> None:
+        """Input; without anybody who wants it, it is dropped."""
+
+    def extReceived(self, dataType: int, data: bytes) -> None:
+        """Clients send no extended data."""
+
+    # The end. conch logs each of these; that is not worth a line for every session.
+
+    def channelOpen(self, specificData: bytes) -> None:
+        """The channel is open."""
+
+    def eofReceived(self) -> None:
+        """The client will send no more; it may still want to read."""
+
+    def closeReceived(self) -> None:
+        """The client closes."""
+        self.loseConnection()
+
+    def loseConnection(self) -> None:
+        """Close now; what is queued is dropped."""
+        self._queue.clear()
+        self.queued = 0
+        if self.conn is not None:
+            self.conn.sendClose(self)
+
+    def closed(self) -> None:
+        """The channel is gone."""
+        self._finished = True
+        self._queue.clear()
+        self.queued = 0
+        self._tell_waiting(False)

@@ -1,0 +1,95 @@
+"""What an operator who has logged in may open: sessions, and raw streams to consoles. Nothing else."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, cast
+
+from twisted.conch.avatar import ConchUser
+from twisted.conch.error import ConchError
+from twisted.conch.ssh.channel import SSHChannel
+from twisted.conch.ssh.common import getNS
+from twisted.conch.ssh.connection import (
+    OPEN_ADMINISTRATIVELY_PROHIBITED,
+    OPEN_RESOURCE_SHORTAGE,
+    OPEN_UNKNOWN_CHANNEL_TYPE,
+    SSHConnection,
+)
+
+from vmproxy.ssh.channel import FlowChannel
+from vmproxy.ssh.raw import open_raw
+from vmproxy.ssh.session import SessionChannel
+from vmproxy.ssh.transport import OperatorTransport
+
+if TYPE_CHECKING:
+    from vmproxy.ssh.factory import SSHFront
+
+CHANNELS_LIMIT = 64
+SMALLEST_PACKET = 64
+
+
+class Operator(ConchUser):
+    """Who has logged in.
+
+    :ivar name: who it is, by the key.
+    :ivar user: the SSH user name that was given; it may name a console.
+    :ivar peer: where from.
+    """
+
+    def __init__(self, front: SSHFront, name: str) -> None:
+        super().__init__()
+        self.front = front
+        self.name = name
+        self.user = ""
+        self.peer = ""
+
+    @property
+    def who(self) -> str:
+        """``alice@10.1.2.9``"""
+        return f"{self.name}@{self.peer}"
+
+    def logged_in(self, user: str, peer: str) -> None:
+        """Told by the login what else is known."""
+        self.user = user
+        self.peer = peer
+
+    def gotGlobalRequest(self, requestType: bytes, data: bytes) -> int:
+        """Nothing is offered: no remote forwarding. Keepalives are satisfied with the refusal."""
+        return 0
+
+
+class OperatorConnection(SSHConnection):
+    """The channels of one login."""
+
+    def getChannel(self, channelType: bytes, windowSize: int, maxPacket: int, data: bytes) -> SSHChannel:
+        """Open a channel that the client asks for.
+
+        :raises ConchError: if it may not be opened; the client is told why.
+        """
+        operator = cast(Operator, cast(OperatorTransport, self.transport).avatar)
+        if len(self.channels) >= CHANNELS_LIMIT:
+            raise ConchError("too many channels on this connection", OPEN_RESOURCE_SHORTAGE)
+        if maxPacket < SMALLEST_PACKET:
+            raise ConchError("the packets that you take are too small", OPEN_ADMINISTRATIVELY_PROHIBITED)
+        channel: FlowChannel
+        if channelType == b"session":
+            channel = SessionChannel(operator, windowSize, maxPacket)
+        elif channelType == b"direct-tcpip":
+            host, rest = getNS(data)
+            (port,) = struct.unpack(">L", rest[:4])
+            channel = open_raw(operator, host.decode("utf-8", "replace"), port, windowSize, maxPacket)
+        else:
+            raise ConchError("only sessions and consoles can be opened", OPEN_UNKNOWN_CHANNEL_TYPE)
+        channel.conn = self
+        return channel
+
+    def adjustWindow(self, channel: SSHChannel, bytesToAdd: int) -> None:
+        """Let the client send more, unless the channel holds its input."""
+        if not (isinstance(channel, FlowChannel) and channel.holding):
+            super().adjustWindow(channel, bytesToAdd)
+
+    def go_on(self) -> None:
+        """The client reads again: send what waits."""
+        for channel in list(self.channels.values()):
+            if isinstance(channel, FlowChannel):
+                channel.pump()

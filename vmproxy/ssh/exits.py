@@ -1,0 +1,9 @@
+"""The exit statuses of sessions and commands; ``docs/operating.rst`` tells them to people."""
+
+OK = 0
+FAILED = 1
+USAGE = 2
+NO_SUCH_CONSOLE = 3
+AMBIGUOUS = 4
+DOWN = 5
+SHUTTING_DOWN = 6

@@ -1,0 +1,63 @@
+"""The server's own keys: made on first start, kept in the state folder, readable for nobody else.
+
+An Ed25519 key for clients of this decade and an RSA key of 3072 bits for older ones.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from twisted.conch.ssh.keys import BadKeyError, FingerprintFormats, Key
+
+from vmproxy.errors import VMProxyError
+
+RSA_BITS = 3072
+
+
+class HostKeyError(VMProxyError):
+    """A host key that cannot be used; the text says why."""
+
+
+def load_or_make(folder: Path) -> list[Key]:
+    """The host keys, those that are missing made now.
+
+    :returns: the Ed25519 key, then the RSA key.
+    :raises HostKeyError: if a key cannot be read, or others may read it.
+    :raises OSError: if the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_load(folder / f"ssh_host_{kind}_key", kind) for kind in ("ed25519", "rsa")]
+
+
+def fingerprint(key: Key) -> str:
+    """``SHA256:...`` as ``ssh`` shows it on first contact."""
+    return f"SHA256:{key.fingerprint(FingerprintFormats.SHA256_BASE64)}".rstrip("=")
+
+
+def _load(path: Path, kind: str) -> Key:
+    if not path.exists():
+        make_key(path, kind)
+    if path.stat().st_mode & 0o077:
+        raise HostKeyError(f"{path}: others may read this private key; chmod 600 it, or remove it to get a new one")
+    try:
+        key: Key = Key.fromString(path.read_bytes())
+    except (BadKeyError, ValueError) as error:
+        raise HostKeyError(f"{path}: not a private key without a passphrase: {error}") from None
+    return key
+
+
+def make_key(path: Path, kind: str) -> None:
+    """Make a key pair as ``ssh-keygen`` would: ``path`` for its owner alone, and ``path.pub``.
+
+    :param kind: ``ed25519`` or ``rsa``.
+    :raises FileExistsError: if there is one.
+    """
+    key = Ed25519PrivateKey.generate() if kind == "ed25519" else generate_private_key(65537, RSA_BITS)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    path.with_name(path.name + ".pub").write_bytes(public + b" vmproxy\n")

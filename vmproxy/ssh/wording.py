@@ -1,0 +1,106 @@
+"""The words that operators read: notices, banners, and the figures in them."""
+
+from __future__ import annotations
+
+import time
+
+from vmproxy.console.console import Console
+from vmproxy.console.interfaces import IViewer
+from vmproxy.console.notices import (
+    Demoted,
+    GuestBreak,
+    InputLost,
+    Joined,
+    Left,
+    LineDown,
+    LineUp,
+    LogFailed,
+    LogRecovered,
+    Notice,
+    Promoted,
+    ShuttingDown,
+)
+from vmproxy.text import human_bytes, human_span
+
+ESCAPE = "^Ec"
+
+
+def notice_text(notice: Notice, title: str) -> str:
+    """A notice as a line, without the line's end."""
+    match notice:
+        case LineDown():
+            return f"[-- {title}: line down ({notice.reason}) {clock_time(notice.at)} --]"
+        case LineUp():
+            how = ", vMotion" if notice.vmotion else ""
+            away = "" if notice.away is None else f" after {short_span(notice.away)}"
+            return f"[-- {title}: line up ({notice.host}{how}){away} --]"
+        case Joined():
+            return f"[-- {notice.who} attached{'' if notice.writing else ' (spy)'} --]"
+        case Left():
+            return f"[-- {notice.who} detached --]"
+        case Demoted():
+            return f"[forced to `spy' mode by {notice.by}]"
+        case Promoted():
+            return "[attached]"
+        case GuestBreak():
+            return f"[-- {title}: the guest sent a break --]"
+        case InputLost():
+            return f"[-- {human_bytes(notice.size)} of input not delivered: {title} is gone --]"
+        case LogFailed():
+            return f"[-- log: cannot write: {notice.reason}; NOT being recorded --]"
+        case LogRecovered():
+            lost = f"{human_bytes(notice.lost)} lost" if notice.lost else "nothing lost"
+            return f"[-- log: recording again, {lost} --]"
+        case ShuttingDown():
+            return "[-- console server shutting down --]"
+    raise TypeError(f"no words for {notice!r}")
+
+
+def banner(console: Console, now: float) -> str:
+    """What is said of a console on attach, without the brackets."""
+    recording = (
+        f"NOT being recorded: {console.log.problem}" if console.log.problem else f"logging to {log_name(console)}"
+    )
+    return f"{console.title} -- {state_line(console, now)}, {recording}"
+
+
+def state_line(console: Console, now: float) -> str:
+    """``up 3d 04:11, from 10.1.2.3``, or since when and why it is down."""
+    if console.state == "down":
+        if not console.since:
+            return f"down ({console.reason or 'not seen yet'})"
+        return f"down since {local_time(console.since)} ({console.reason})"
+    moving = ", in a vMotion" if console.state == "migrating" else ""
+    return f"up {human_span(now - console.since)}, from {console.host}{moving}"
+
+
+def log_name(console: Console) -> str:
+    """The name of a console's log file."""
+    return console.log.path.name
+
+
+def idle(viewer: IViewer, now: float) -> str:
+    """How long a viewer has typed nothing."""
+    return human_span(now - viewer.last_input)
+
+
+def mode(console: Console, viewer: IViewer) -> str:
+    """``write``, ``spy``, or ``spy, waits`` for the pen."""
+    if console.pen.writer is viewer:
+        return "write"
+    return "spy, waits" if console.pen.waits(viewer) else "spy"
+
+
+def clock_time(seconds: float) -> str:
+    """``16:09:13``, local time."""
+    return time.strftime("%H:%M:%S", time.localtime(seconds))
+
+
+def local_time(seconds: float) -> str:
+    """``2026-11-22 16:09:13``, local time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def short_span(seconds: float) -> str:
+    """``0.4 s`` for the short, ``4:11:09`` for the long."""
+    return f"{seconds:.1f} s" if seconds < 60 else human_span(seconds)

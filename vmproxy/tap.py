@@ -1,0 +1,75 @@
+"""What ``twistd vmproxy`` understands, and the only place that knows the reactor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.python import usage
+
+import vmproxy
+from vmproxy.config import load
+from vmproxy.errors import ConfigError
+from vmproxy.service import VMProxyService
+
+
+class Options(usage.Options):
+    """The command line."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "A virtual serial port concentrator for VMware virtual machines. Without a configuration file:"
+        " VMs on TCP 13370, SSH on 2222, state and logs under ./var."
+    )
+    optParameters = [
+        ["config", "c", None, "the configuration file (TOML)"],
+        ["state-dir", None, None, "where keys and the list of consoles are kept"],
+        ["log-dir", None, None, "where the VMs' logs are written"],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lists: dict[str, str | list[str]] = {}
+
+    def opt_vm_listen(self, endpoint: str) -> None:
+        """where VMs connect, a Twisted endpoint such as tcp:13370; may be given several times"""
+        self._add("vm-listen", endpoint)
+
+    def opt_ssh_listen(self, endpoint: str) -> None:
+        """where operators connect, such as tcp:2222; may be given several times"""
+        self._add("ssh-listen", endpoint)
+
+    def opt_service_uri(self, word: str) -> None:
+        """a service URI to accept, * for any; may be given several times"""
+        self._add("service-uri", word)
+
+    def opt_version(self) -> None:
+        """print the version and exit"""
+        print(f"vmproxy {vmproxy.__version__}")
+        raise SystemExit(0)
+
+    def _add(self, name: str, value: str) -> None:
+        items = self.lists.setdefault(name, [])
+        assert isinstance(items, list)
+        items.append(value)
+
+    def overrides(self) -> dict[str, str | list[str]]:
+        """What the command line says instead of the file."""
+        single = {name: self[name] for name in ("state-dir", "log-dir") if self[name] is not None}
+        return {**self.lists, **single}
+
+
+def makeService(options: Options) -> VMProxyService:
+    """The service for ``twistd``.
+
+    :raises SystemExit: with every problem, if the configuration cannot be used.
+    """
+    from twisted.internet import reactor
+
+    path = Path(options["config"]) if options["config"] is not None else None
+    try:
+        config = load(path, options.overrides())
+    except ConfigError as error:
+        raise SystemExit(str(error)) from None
+    return VMProxyService(config, cast(PosixReactorBase, reactor))
