@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, cast
 from twisted.conch.avatar import ConchUser
 from twisted.conch.error import ConchError
 from twisted.conch.ssh.channel import SSHChannel
-from twisted.conch.ssh.common import getNS
+from twisted.conch.ssh.common import NS, getNS
 from twisted.conch.ssh.connection import (
+    MSG_CHANNEL_OPEN_CONFIRMATION,
+    MSG_CHANNEL_OPEN_FAILURE,
     OPEN_ADMINISTRATIVELY_PROHIBITED,
     OPEN_RESOURCE_SHORTAGE,
     OPEN_UNKNOWN_CHANNEL_TYPE,
@@ -82,6 +84,28 @@ class OperatorConnection(SSHConnection):
             raise ConchError("only sessions and consoles can be opened", OPEN_UNKNOWN_CHANNEL_TYPE)
         channel.conn = self
         return channel
+
+    def ssh_CHANNEL_OPEN(self, packet: bytes) -> None:
+        """The client wants a channel. conch would log each refusal with a traceback."""
+        transport = cast(OperatorTransport, self.transport)
+        kind, rest = getNS(packet)
+        theirs, window, max_packet = struct.unpack(">3L", rest[:12])
+        try:
+            channel = self.getChannel(kind, window, max_packet, rest[12:])
+        except ConchError as error:
+            text, reason = error.args
+            refusal = struct.pack(">2L", theirs, reason) + NS(text.encode()) + NS(b"")
+            transport.sendPacket(MSG_CHANNEL_OPEN_FAILURE, refusal)
+            return
+        ours = self.localChannelID
+        channel.id = ours  # type: ignore[assignment]  # conch annotates only the None that it starts with
+        self.localChannelID += 1
+        self.channels[ours] = channel
+        self.channelsToRemoteChannel[channel] = theirs
+        self.localToRemoteChannel[ours] = theirs
+        confirmation = struct.pack(">4L", theirs, ours, channel.localWindowSize, channel.localMaxPacket)
+        transport.sendPacket(MSG_CHANNEL_OPEN_CONFIRMATION, confirmation)
+        channel.channelOpen(rest[12:])
 
     def adjustWindow(self, channel: SSHChannel, bytesToAdd: int) -> None:
         """Let the client send more, unless the channel holds its input."""

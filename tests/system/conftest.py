@@ -1,0 +1,80 @@
+"""Fixtures: keys made once, daemons and clients that are always stopped."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fakehost import FakeVM
+from syskit import Client, Daemon
+
+from vmproxy.ssh.hostkeys import make_key
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the operator's key, somebody else's, and host keys."""
+    if shutil.which("ssh") is None:
+        pytest.skip("there is no OpenSSH client (Debian: openssh-client)")
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("operator", "stranger", "ssh_host_ed25519_key"):
+        make_key(folder / name, "ed25519")
+    make_key(folder / "ssh_host_rsa_key", "rsa")
+    return folder
+
+
+@pytest.fixture
+def make_daemon(tmp_path: Path, keys: Path) -> Iterator[Callable[..., Daemon]]:
+    """Starts daemons; they are stopped at the end, and must not have logged a traceback."""
+    daemons: list[Daemon] = []
+
+    def make(extra: str = "", log_dir: Path | None = None) -> Daemon:
+        daemon = Daemon(tmp_path / f"daemon{len(daemons)}", keys, extra, log_dir)
+        daemons.append(daemon)
+        return daemon.start()
+
+    yield make
+    for daemon in daemons:
+        if daemon.running:
+            daemon.stop(signal.SIGTERM)
+    for daemon in daemons:
+        assert "Traceback" not in daemon.said(), daemon.said()
+
+
+@pytest.fixture
+def daemon(make_daemon: Callable[..., Daemon]) -> Daemon:
+    """A daemon with default settings."""
+    return make_daemon()
+
+
+@pytest.fixture
+def client(daemon: Daemon) -> Iterator[Callable[..., Client]]:
+    """Starts OpenSSH clients against the daemon."""
+    clients: list[Client] = []
+
+    def start(*words: str, terminal: bool = False, user: str = "") -> Client:
+        started = Client(daemon.ssh(*words, user=user), terminal)
+        clients.append(started)
+        return started
+
+    yield start
+    for one in clients:
+        one.close()
+
+
+@pytest.fixture
+def make_vm() -> Iterator[Callable[..., FakeVM]]:
+    """Connects VMs to a daemon."""
+    vms: list[FakeVM] = []
+
+    def make(daemon: Daemon, name: str = "web01", uri: str = "vmproxy") -> FakeVM:
+        vm = FakeVM(daemon.vm_port, name, uri)
+        vms.append(vm)
+        return vm.connect()
+
+    yield make
+    for vm in vms:
+        vm.close()

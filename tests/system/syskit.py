@@ -1,0 +1,274 @@
+"""The daemon as a real process, the real OpenSSH client, and waiting for what must become true."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 30.0
+TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
+
+
+def eventually(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> object:
+    """Wait until a condition holds; fail if it does not in good time."""
+    deadline = time.monotonic() + patience
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still not true after {patience:.0f} s: {what}")
+        time.sleep(0.01)
+
+
+def environment() -> dict[str, str]:
+    """The environment of our processes: the checkout importable, no agent, nobody's own ssh configuration."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("SSH_")}
+    return {**env, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
+
+
+class Daemon:
+    """A concentrator of a test's own."""
+
+    def __init__(self, folder: Path, keys: Path, extra: str = "", log_dir: Path | None = None) -> None:
+        self.folder = folder
+        self.state = folder / "state"
+        self.log_dir = log_dir or folder / "log"
+        self.output = folder / "daemon.out"
+        self.config = folder / "vmproxy.toml"
+        self._identity = keys / "operator"
+        self._host_key = (keys / "ssh_host_ed25519_key.pub").read_text()
+        self._extra = extra
+        self._process: subprocess.Popen[bytes] | None = None
+        self.vm_port = self.ssh_port = 0
+        self.state.mkdir(parents=True, exist_ok=True)
+        for kind in ("ed25519", "rsa"):  # made once for all tests: an RSA key takes a while
+            shutil.copy(keys / f"ssh_host_{kind}_key", self.state)
+
+    def start(self) -> Daemon:
+        """Start it, and wait until it is ready. A second start takes the same ports."""
+        sections = self._extra.partition("[")
+        self.config.write_text(
+            f'state-dir = "{self.state}"\n{sections[0]}\n'
+            f'[log]\ndir = "{self.log_dir}"\n'
+            f"{_section(self._extra, 'log')}\n"
+            f'[vm]\nlisten = ["tcp:{self.vm_port}:interface=127.0.0.1"]\n'
+            f"{_section(self._extra, 'vm')}\n"
+            f'[ssh]\nlisten = ["tcp:{self.ssh_port}:interface=127.0.0.1"]\n'
+            f'authorized-keys = ["{self._identity}.pub"]\n{_section(self._extra, "ssh")}\n'
+        )
+        said = self.output.stat().st_size if self.output.exists() else 0
+        with self.output.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", TWISTD, "-n", "--pidfile=", "vmproxy", "--config", str(self.config)],
+                cwd=self.folder,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+        def ready() -> bool:
+            assert self.process.poll() is None, self.said()
+            return "State: " in self.said()[said:]
+
+        eventually(ready, "the daemon is ready")
+        fresh = self.said()[said:]
+        self.vm_port = int(re.findall(r"Virtual machines connect to +127\.0\.0\.1:(\d+)", fresh)[-1])
+        self.ssh_port = int(re.findall(r"Operators connect to +127\.0\.0\.1:(\d+)", fresh)[-1])
+        (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.ssh_port} {self._host_key}")
+        return self
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def said(self) -> str:
+        """Everything that it has printed."""
+        return self.output.read_text(errors="replace")
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Stop it and wait for it.
+
+        :returns: the exit status.
+        """
+        if self.running:
+            self.process.send_signal(how)
+        return self.process.wait(PATIENCE)
+
+    def memory(self) -> int:
+        """Its resident memory, in bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        match = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert match is not None
+        return 1024 * int(match[1])
+
+    # The operator.
+
+    def ssh(self, *words: str, identity: Path | None = None, user: str = "") -> list[str]:
+        """The command line of an OpenSSH client; ``words`` come behind its options."""
+        return [
+            "ssh",
+            "-F",
+            "none",
+            "-p",
+            str(self.ssh_port),
+            "-i",
+            str(identity or self._identity),
+            *(("-l", user) if user else ()),
+            "-o",
+            "IdentitiesOnly=yes",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "StrictHostKeyChecking=yes",
+            "-o",
+            f"UserKnownHostsFile={self.folder / 'known_hosts'}",
+            "-o",
+            "LogLevel=INFO",
+            *words,
+        ]
+
+    def run(self, *command: str, identity: Path | None = None, user: str = "") -> subprocess.CompletedProcess[bytes]:
+        """Run a command over SSH to its end."""
+        line = self.ssh("127.0.0.1", "--", *command, identity=identity, user=user)
+        return subprocess.run(line, capture_output=True, stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False)
+
+    def status(self, name: str) -> dict[str, object]:
+        """What ``status NAME --json`` says; empty while there is no such console."""
+        done = self.run("status", name, "--json")
+        result: dict[str, object] = json.loads(done.stdout) if done.returncode == 0 else {}
+        return result
+
+    def log(self, name: str) -> Path:
+        """The log of a console, by the link that people use."""
+        return self.log_dir / "by-name" / f"{name}.log"
+
+    def events(self, name: str) -> list[dict[str, object]]:
+        """The event trail of a console, without the time marks."""
+        trail = self.log(name).resolve()
+        lines = trail.with_name(trail.name + ".events").read_text().splitlines()
+        return [event for event in map(json.loads, lines) if event["event"] != "time"]
+
+
+def _section(extra: str, name: str) -> str:
+    match = re.search(rf"^\[{name}\]\n(.*?)(?=^\[|\Z)", extra, re.MULTILINE | re.DOTALL)
+    return match[1] if match else ""
+
+
+class Client:
+    """A running OpenSSH client, on pipes, or on a terminal of its own as a person would be.
+
+    :ivar out: what it printed on stdout; on a terminal, that is everything.
+    """
+
+    def __init__(self, command: list[str], terminal: bool = False) -> None:
+        self._changed = threading.Condition()
+        self.out = bytearray()
+        self.err = bytearray()
+        self._readers: list[threading.Thread] = []
+        if terminal:
+            master, slave = pty.openpty()
+            termios.tcsetwinsize(slave, (24, 80))
+            self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+            os.close(slave)
+            self._input = master
+            self._read(master, self.out)
+        else:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+            assert self.process.stdin is not None
+            assert self.process.stdout is not None
+            assert self.process.stderr is not None
+            self._input = os.dup(self.process.stdin.fileno())
+            self.process.stdin.close()
+            self._read(os.dup(self.process.stdout.fileno()), self.out)
+            self._read(os.dup(self.process.stderr.fileno()), self.err)
+            self.process.stdout.close()
+            self.process.stderr.close()
+
+    def _read(self, fd: int, into: bytearray) -> None:
+        def loop() -> None:
+            while True:
+                try:
+                    data = os.read(fd, 65536)
+                except OSError:  # a terminal whose other end is closed
+                    data = b""
+                if not data:
+                    break
+                with self._changed:
+                    into.extend(data)
+                    self._changed.notify_all()
+            if fd != self._input:
+                os.close(fd)
+
+        thread = threading.Thread(target=loop, daemon=True)
+        thread.start()
+        self._readers.append(thread)
+
+    def type(self, data: bytes) -> None:
+        """Type, or write to its stdin."""
+        while data:
+            data = data[os.write(self._input, data) :]
+
+    def expect(self, wanted: bytes, start: int = 0) -> int:
+        """Wait for bytes on stdout.
+
+        :returns: where they end.
+        """
+        return self._expect(self.out, wanted, start)
+
+    def expect_err(self, wanted: bytes, start: int = 0) -> int:
+        """Wait for bytes on stderr."""
+        return self._expect(self.err, wanted, start)
+
+    def _expect(self, where: bytearray, wanted: bytes, start: int) -> int:
+        with self._changed:
+            ok = self._changed.wait_for(lambda: where.find(wanted, start) >= 0, PATIENCE)
+            assert ok, f"{wanted!r} never came; there is {bytes(where[start:])[-2000:]!r}; stderr {bytes(self.err)!r}"
+            return where.find(wanted, start) + len(wanted)
+
+    def wait_size(self, size: int) -> None:
+        """Wait until so many bytes have come on stdout."""
+        with self._changed:
+            ok = self._changed.wait_for(lambda: len(self.out) >= size, PATIENCE)
+            assert ok, f"only {len(self.out)} of {size} bytes came; stderr {bytes(self.err)!r}"
+
+    def end(self) -> int:
+        """Wait until it ends.
+
+        :returns: its exit status.
+        """
+        status = self.process.wait(PATIENCE)
+        for reader in self._readers:
+            reader.join(PATIENCE)
+        return status
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for reader in self._readers:
+            reader.join(PATIENCE)
+        if self._input >= 0:
+            os.close(self._input)
+            self._input = -1
