@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.posixbase import PosixReactorBase
+from twisted.internet.tcp import Port
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -35,6 +36,8 @@ from vmproxy.welcome import welcome
 from vmproxy.wire.vmware import new_secret
 
 STOP_SECONDS = 10.0
+# Twisted's 50 is too few when thousands of hosts come back at once: those that find no place wait a second or more.
+BACKLOG = 1024
 
 _log = Logger()
 
@@ -117,6 +120,8 @@ class VMProxyService(Service):
             )
             raise SystemExit(f"vmproxy cannot listen on {description}: {problem}")
         self._ports.append(outcome[0])
+        if isinstance(outcome[0], Port):
+            outcome[0].socket.listen(BACKLOG)
         address = outcome[0].getHost()
         if isinstance(address, IPv4Address):
             return f"{address.host}:{address.port}"

@@ -175,6 +175,11 @@ class Console:
                 self.pen.writer.hold_input(True)
         return True
 
+    @property
+    def congested(self) -> bool:
+        """Whether so much input is held that the writer should hold his."""
+        return self._congested
+
     def send_break(self, who: str) -> bool:
         """Send a break to the guest.
 

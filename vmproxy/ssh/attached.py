@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from vmproxy.ssh.session import SessionChannel
 
 QUEUE_LIMIT = 256 * 1024
+NOTICES_LIMIT = 32 * 1024
 LONE_ESCAPE_SECONDS = 1.0
 REMINDER_SECONDS = 5.0
 REPLAY_LINES = 20
@@ -133,6 +134,8 @@ class Attached:
         self._channel.send(data)
 
     def _say(self, text: str) -> None:
+        if self._channel.queued > QUEUE_LIMIT + NOTICES_LIMIT:
+            return  # somebody who has not read for so long is not helped by more of them
         start = b"" if self._at_line_start else self._eol
         self._at_line_start = True
         self._channel.send_err(start + text.encode() + self._eol)

@@ -61,6 +61,7 @@ class SessionChannel(FlowChannel):
         self.has_pty = False
         self._started = False
         self._activity: Activity | None = None
+        self._typed_early: list[bytes] = []
 
     @property
     def front(self) -> SSHFront:
@@ -157,6 +158,10 @@ class SessionChannel(FlowChannel):
             attached = Attached(self, console, target, plain)
             self._activity = attached
             attached.start()
+            early, self._typed_early = self._typed_early, []
+            self.hold(console.congested and console.pen.writer is attached)
+            for data in early:
+                attached.typed(data)
 
     def print(self, text: str) -> None:
         """Send text to the client's stdout."""
@@ -176,10 +181,16 @@ class SessionChannel(FlowChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """Input."""
-        if self._activity is not None and not self.over:
+        if self.over:
+            return
+        if self._activity is not None:
             self._activity.typed(data)
         elif self.has_pty and b"\x03" in data:
             self.finish(exits.FAILED)  # ^C
+        else:
+            # It may be for a console that is not attached yet; the window that is kept shut bounds it.
+            self.hold(True)
+            self._typed_early.append(data)
 
     def drained(self) -> None:
         """All output is sent."""

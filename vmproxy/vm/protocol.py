@@ -369,6 +369,8 @@ class VMConnection(Telnet):
         """
         if self._uuid is None or self._uri is None or self._console is not None:
             return False
+        if self._hub.migrations.pending_at(self) is not None:
+            return False  # the pair said already what it is
         if self._hub.needs_name and not self._name and not late and self._asked >> Sub.GET_VM_NAME & 1:
             return False
         self._hub.directory.claim(Identity(self._uuid, self._uri.port, self._uri_text, self._name), self)
@@ -401,6 +403,8 @@ class VMConnection(Telnet):
     def _vmotion_complete(self, sequence: bytes) -> None:
         if not self._hub.migrations.complete(self, sequence):
             self._hub.complain("stray COMPLETEs", self.peer, "COMPLETE, but no vMotion is pending here")
+        elif self._console is not None:
+            self._hub.directory.remember(self._console)
 
     def _vmotion_abort(self, sequence: bytes) -> None:
         console = self._console
