@@ -60,11 +60,17 @@ class Deadlines(Generic[T]):
     def _ring(self) -> None:
         self._call = None
         now = self._clock.seconds()
-        for item, due in list(self._due.items()):
-            if due > now:
-                break
-            del self._due[item]
-            self._expired(item)
-        if self._due and self._call is None:
-            first = next(iter(self._due.values()))
-            self._call = self._clock.callLater(max(0.0, first - now), self._ring)
+        # One at a time: whoever is called may start, discard, or stop others, or fail.
+        try:
+            while self._due:
+                item, due = next(iter(self._due.items()))
+                if due > now:
+                    break
+                del self._due[item]
+                self._expired(item)
+        finally:
+            if self._due:
+                first = next(iter(self._due.values()))
+                if self._call is not None:
+                    self._call.cancel()
+                self._call = self._clock.callLater(max(0.0, first - now), self._ring)

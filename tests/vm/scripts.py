@@ -85,7 +85,7 @@ SESSIONS: dict[str, Script] = {
     "data around and between the commands": [
         ("a", b"BIOS\r\n" + NEGOTIATION + b"one" + LIST + b"two" + WANTS + b"three" + IDENTITY + b"four" + b"\xff\xff")
     ],
-    "every byte, doubled where it must be": [("a", session() + doubled(ALL_BYTES * 2) + b"\r\n\r\0\r\r\n\0\r")],
+    "every byte, doubled where it must be": [("a", session() + doubled(ALL_BYTES) + b"\r\n\r\0\r\r\n\0\r")],
     "a line that is not 8-bit clean yet": [
         ("a", verb(WILL, EXT) + LIST + WANTS + IDENTITY + b"a\r\nb\r\0c\r\r\0d" + verb(WILL, BINARY) + b"a\r\nb\r\0c")
     ],
@@ -98,7 +98,15 @@ SESSIONS: dict[str, Script] = {
         ("a", session() + b"1\xff\xf12\xff\xf23\xff\xf34\xff\xf65\xff\xf96\xff\xef7\xff\x008\xff\xfa\xff\xf09")
     ],
     "refused services": [
-        ("a", NEGOTIATION + LIST + sub(DO_PROXY) + sub(DO_PROXY, b"Ctcp://1.2.3.4:5") + sub(DO_PROXY, b"Sother") + IDENTITY)
+        (
+            "a",
+            NEGOTIATION
+            + LIST
+            + sub(DO_PROXY)
+            + sub(DO_PROXY, b"Ctcp://1.2.3.4:5")
+            + sub(DO_PROXY, b"Sother")
+            + IDENTITY,
+        )
     ],
     "a UUID that is none": [("a", NEGOTIATION + LIST + WANTS + sub(VC_UUID, b"nonsense") + IDENTITY + b"hello")],
     "another identity in mid-session": [
@@ -194,8 +202,11 @@ def run(script: Script, cutter: Cutter) -> Outcome:
             sent={name: host.sent() for name, host in hosts.items()},
             closed={name: host.closed for name, host in hosts.items()},
             consoles=[
-                (c.uuid, c.port, c.name, c.uri, c.state, c.reason, c.settings, c.host, c.bios_uuid, c.location_uuid)
-                + (named.get(c.link),)  # type: ignore[call-overload]
+                (
+                    *(c.uuid, c.port, c.name, c.uri, c.state, c.reason),
+                    *(c.settings, c.host, c.bios_uuid, c.location_uuid),
+                    named.get(c.link),  # type: ignore[call-overload]
+                )
                 for c in consoles
             ],
             logs=[w.log(c) for c in consoles],
@@ -210,5 +221,3 @@ def whole(data: bytes) -> Iterable[int]:
 
 def bytewise(data: bytes) -> Iterable[int]:
     return range(len(data))
-
-

@@ -1,8 +1,8 @@
 """A concentrator without sockets, and hosts that speak to it byte for byte.
 
-:class:`World` holds the real parts (hub, directory, migrations, consoles, logs on the disk) on a clock that stands still
-until a test moves it. :class:`Host` is the far end of one connection: what it feeds arrives cut as the test wants it,
-and what the concentrator says is taken apart by a parser of its own, so that a fault of the scanner that is tested
+:class:`World` holds the real parts (hub, directory, migrations, consoles, logs on the disk) on a clock that stands
+still until a test moves it. :class:`Host` is the far end of one connection: what it feeds arrives cut as the test wants
+it, and what the concentrator says is taken apart by a parser of its own, so that a fault of the scanner that is tested
 cannot hide itself. The numbers of the protocol are written out here again for the same reason.
 """
 
@@ -33,6 +33,7 @@ from vmproxy.console.scribe import Scribe
 from vmproxy.vm.factory import VMFactory
 from vmproxy.vm.hub import Hub, VMSettings
 from vmproxy.vm.protocol import VMConnection
+from vmproxy.wire.vmware import new_secret
 
 IAC, DONT, DO, WONT, WILL, SB, BRK, SE = 255, 254, 253, 252, 251, 250, 243, 240
 BINARY, ECHO, SGA, AUTHENTICATION, COM_PORT, EXT = 0, 1, 3, 37, 44, 232
@@ -75,9 +76,7 @@ def com(command: int, value: bytes = b"") -> bytes:
 
 
 # What a host answers to our opening.
-NEGOTIATION = (
-    verb(DO, BINARY) + verb(DO, SGA) + verb(DO, ECHO) + verb(WILL, BINARY) + verb(WILL, SGA) + verb(WILL, EXT)
-)
+NEGOTIATION = verb(DO, BINARY) + verb(DO, SGA) + verb(DO, ECHO) + verb(WILL, BINARY) + verb(WILL, SGA) + verb(WILL, EXT)
 
 
 def session(spelled: bytes = SPELLED_A, uri: bytes = b"vmproxy", name: bytes = b"web") -> bytes:
@@ -250,6 +249,8 @@ class Viewer:
 
     def __init__(self, who: str = "alice@10.1.2.9") -> None:
         self.who = who
+        self.since = self.last_input = EPOCH
+        self.skipped = 0
         self.seen = b""
         self.notices: list[Notice] = []
         self.held = False
@@ -288,11 +289,8 @@ class World:
         self.store = LogStore(folder / "logs", self.clock, runner, lambda call: call())
         self.journal = Journal(folder / "journal", runner.submit)
         # Without a source of secrets that the test knows, the real one.
-        from vmproxy.wire.vmware import new_secret
-
-        self.migrations = Migrations(
-            self.clock, MIGRATION_TIMEOUT, new_secret if secrets is None else lambda: next(secrets)
-        )
+        make = new_secret if secrets is None else lambda: next(secrets)
+        self.migrations = Migrations(self.clock, MIGRATION_TIMEOUT, make)
         template = "{name}.log" if needs_name else "{uuid}.log"
         self.directory = Directory(self.clock, self.store, self.journal, self.migrations, template)
         settings = VMSettings(tuple(uris), com_port, 300, IDENTIFY_TIMEOUT)

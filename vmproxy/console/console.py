@@ -11,6 +11,7 @@ A console outlives its links. It is up while it has one, and knows since when an
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -61,6 +62,7 @@ class Console:
     """
 
     __slots__ = (
+        "_changed",
         "_clock",
         "_congested",
         "_held",
@@ -85,11 +87,15 @@ class Console:
         "viewers",
     )
 
-    def __init__(self, uuid: UUID, port: str, log: ConsoleLog, clock: IReactorTime) -> None:
+    def __init__(
+        self, uuid: UUID, port: str, log: ConsoleLog, clock: IReactorTime, changed: Callable[[Console], None]
+    ) -> None:
+        """:param changed: called when the console went up, down, or to another host."""
         self.uuid = uuid
         self.port = port
         self.log = log
         self._clock = clock
+        self._changed = changed
         self.name = ""
         self.uri = ""
         self.bios_uuid: UUID | None = None
@@ -103,7 +109,7 @@ class Console:
         self.bytes_in = self.bytes_out = 0
         self.viewers: tuple[IViewer, ...] = ()
         self.pen = Pen()
-        self._held: deque[bytes] = deque()
+        self._held: deque[bytes | None] = deque()  # None is a break
         self._held_size = 0
         self._congested = False
         self._log_congested = False
@@ -143,10 +149,20 @@ class Console:
         """Tell all viewers something, but one."""
         for viewer in self.viewers:
             if viewer is not but:
-                try:
-                    viewer.notice(notice)
-                except Exception:
-                    self._failed(viewer)
+                self._tell(viewer, notice)
+
+    def _tell(self, viewer: IViewer, notice: Notice) -> None:
+        try:
+            viewer.notice(notice)
+        except Exception:
+            self._failed(viewer)
+
+    def _hold(self, viewer: IViewer | None, on: bool) -> None:
+        if viewer is not None:
+            try:
+                viewer.hold_input(on)
+            except Exception:
+                self._failed(viewer)
 
     def _failed(self, viewer: IViewer) -> None:
         # A viewer's fault is the viewer's own: the VM, its log and the other viewers go on.
@@ -171,8 +187,7 @@ class Console:
         self._held_size += len(data)
         if self._held_size > INPUT_HIGH and not self._congested:
             self._congested = True
-            if self.pen.writer is not None:
-                self.pen.writer.hold_input(True)
+            self._hold(self.pen.writer, True)
         return True
 
     @property
@@ -181,14 +196,15 @@ class Console:
         return self._congested
 
     def send_break(self, who: str) -> bool:
-        """Send a break to the guest.
+        """Send a break to the guest, behind the input before it: break and a letter is a command to many guests.
 
-        :returns: whether it was sent; not so while the console is down or migrates.
+        :returns: whether it will be sent; not so while the console is down.
         """
-        if self.link is None or self.migration is not None:
+        if self.link is None and self.migration is None:
             return False
-        self.link.send_break()
+        self._held.append(None)
         self.log.event("break", who=who)
+        self.input_may_flow()
         return True
 
     def link_ready(self) -> None:
@@ -199,13 +215,15 @@ class Console:
         """Deliver what was held back, as far as the link takes it."""
         while self._held and self.migration is None and self.link is not None and self.link.ready:
             data = self._held.popleft()
+            if data is None:
+                self.link.send_break()
+                continue
             self._held_size -= len(data)
             self.bytes_in += len(data)
             self.link.write(data)
         if self._congested and self._held_size <= INPUT_LOW:
             self._congested = False
-            if self.pen.writer is not None:
-                self.pen.writer.hold_input(False)
+            self._hold(self.pen.writer, False)
 
     # The link.
 
@@ -234,6 +252,7 @@ class Console:
         link.hold_output(self._log_congested)
         link.serve(self)
         self.input_may_flow()
+        self._changed(self)
 
     def _away(self) -> float:
         return self._clock.seconds() - self.since
@@ -245,13 +264,14 @@ class Console:
         self.reason = reason
         self.log.event("down", reason=reason, host=self.host)
         self.tell(LineDown(reason, self.since))
-        if self._held:
-            size = self._held_size
-            self._held.clear()
-            self._held_size = 0
+        size = self._held_size
+        self._held.clear()
+        self._held_size = 0
+        if size:
             self.log.event("input-lost", bytes=size)
             self.tell(InputLost(size))
         self.input_may_flow()
+        self._changed(self)
 
     # The viewers.
 
@@ -290,23 +310,23 @@ class Console:
             loser = self.pen.force(viewer)
             if loser is not None:
                 self.log.event("force", who=viewer.who, was=loser.who)
-                loser.hold_input(False)
-                loser.notice(Demoted(viewer.who))
+                self._hold(loser, False)
+                self._tell(loser, Demoted(viewer.who))
         elif not self.pen.take(viewer):
             return False
-        viewer.hold_input(self._congested)
-        return True
+        self._hold(viewer, self._congested)
+        return self.pen.writer is viewer
 
     def drop_pen(self, viewer: IViewer) -> None:
         """Take the pen, or the place in the line, from a viewer; the next one in the line gets it."""
         had = self.pen.writer is viewer
         promoted = self.pen.drop(viewer)
         if had:
-            viewer.hold_input(False)
+            self._hold(viewer, False)
         if promoted is not None:
             self.log.event("promote", who=promoted.who)
-            promoted.hold_input(self._congested)
-            promoted.notice(Promoted())
+            self._hold(promoted, self._congested)
+            self._tell(promoted, Promoted())
 
     # The log's news.
 

@@ -21,6 +21,7 @@ from vmproxy.console.lognames import log_path
 from vmproxy.console.migration import Migrations
 from vmproxy.errors import VMProxyError
 from vmproxy.text import safe_word, visible
+from vmproxy.wire.serviceuri import parse
 
 
 class NoSuchConsole(VMProxyError):
@@ -69,7 +70,7 @@ class Directory:
         self._by_name: dict[str, list[Console]] = {}
         self._log_paths: dict[str, Console] = {}
         self._links: dict[str, Console] = {}
-        self._link_of: dict[Console, str] = {}
+        self._link_of: dict[Console, tuple[str, str]] = {}  # the alias that it was made from, and the link
 
     def __iter__(self) -> Iterator[Console]:
         return iter(self._consoles.values())
@@ -103,13 +104,12 @@ class Directory:
             self.rename(console, identity.name)
         self._migrations.cancel(console)
         console.claim(link)
-        self.remember(console)
         return console
 
     def _port_of(self, identity: Identity) -> str:
         # Ports without a label in their URI are told apart by different URIs, but only while both are open: a port
-        # whose URI was edited is still the same port.
-        siblings = self._ports.get(identity.uuid, [])
+        # whose URI was edited is still the same port. One with a label is another, also while it is down.
+        siblings = [c for c in self._ports.get(identity.uuid, []) if c.port == "1" or parse(c.uri).port is None]
         for console in siblings:
             if console.uri == identity.uri:
                 return console.port
@@ -133,7 +133,6 @@ class Directory:
                 console.down(reason)
             elif not self._migrations.source_lost(pending):
                 self._migrations.abandon(pending, reason)
-        self.remember(console)
 
     def rename(self, console: Console, name: str) -> None:
         """A VM told its name, perhaps a new one."""
@@ -165,7 +164,7 @@ class Directory:
 
     def _add(self, uuid: UUID, port: str, name: str, path: str | None) -> Console:
         path = path or log_path(self._template, uuid, port, name, self._log_paths)
-        console = Console(uuid, port, self._store.open(Path(path)), self._clock)
+        console = Console(uuid, port, self._store.open(Path(path)), self._clock, self.remember)
         self._log_paths[path] = console
         self._consoles[uuid, port] = console
         self._ports.setdefault(uuid, []).append(console)
@@ -257,12 +256,15 @@ class Directory:
         if not base:
             return
         # The link's name stays as it is when a VM of the same name turns up later: somebody may be tailing it.
-        link = base if base not in self._links else f"{base}~{console.uuid.hex[:8]}"
-        former = self._link_of.get(console, "")
-        if former:
-            del self._links[former]
+        former_base, former = self._link_of.get(console, ("", ""))
+        if base == former_base:
+            return
+        digits = console.uuid.hex
+        names = (base, f"{base}~{digits[:8]}", f"{base}~{digits}", f"{base}~{digits}.{console.port}")
+        link = next(name for name in names if name not in self._links)
+        self._links.pop(former, None)
         self._links[link] = console
-        self._link_of[console] = link
+        self._link_of[console] = base, link
         self._store.link(link, console.log, former)
 
     def _unindex(self, console: Console) -> None:

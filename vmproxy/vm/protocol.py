@@ -174,6 +174,8 @@ class VMConnection(Telnet):
         """The process is being stopped: take in what has arrived, and part in order."""
         self.drain()
         self._leave("the concentrator was stopped")
+        # With a producer registered, Twisted would wait for it as long as the host does not read.
+        self._tcp.unregisterProducer()
         self._tcp.loseConnection()
 
     @property
@@ -182,6 +184,8 @@ class VMConnection(Telnet):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the host, cut anywhere."""
+        if self._close_reason:
+            return
         if IAC_BYTE not in data and not self._scanner.busy:
             self.applicationDataReceived(data)
             return
@@ -196,6 +200,8 @@ class VMConnection(Telnet):
                 self._hub.counters["telnet commands"] += 1
             else:
                 self._odd(token)
+            if self._close_reason:
+                return  # what follows in this read is none of ours any more
 
     def applicationDataReceived(self, data: bytes) -> None:
         """Serial data from the guest."""
@@ -244,10 +250,19 @@ class VMConnection(Telnet):
                 self._nvt = None
             elif self._nvt is None:
                 self._nvt = NvtDecoder()
-        elif option == COM_PORT and self._com is None and self._options.enabled(COM_PORT, Side.HIM):
+        elif option == COM_PORT and self._options.enabled(COM_PORT, Side.HIM) != (self._com is not None):
+            self._switch_port_control()
+
+    def _switch_port_control(self) -> None:
+        if self._com is None:
             self._com = AccessServer(self._hub.signature)
             self._control(subnegotiation(COM_PORT, self._com.modem_state()))
             self._show_settings()
+        else:
+            # Whoever turned it off will not say RESUME either.
+            self._com = None
+            self._suspended = False
+            self._readiness()
 
     def _tell_list(self) -> None:
         if not self._list_sent:
@@ -403,8 +418,6 @@ class VMConnection(Telnet):
     def _vmotion_complete(self, sequence: bytes) -> None:
         if not self._hub.migrations.complete(self, sequence):
             self._hub.complain("stray COMPLETEs", self.peer, "COMPLETE, but no vMotion is pending here")
-        elif self._console is not None:
-            self._hub.directory.remember(self._console)
 
     def _vmotion_abort(self, sequence: bytes) -> None:
         console = self._console
