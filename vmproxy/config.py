@@ -8,6 +8,7 @@ misspelt setting that is silently ignored is worse than a daemon that does not s
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -84,11 +85,19 @@ def _endpoint(value: Any) -> str:
         raise _Wrong(f"{value!r} is not a string")
     try:
         serverFromString(_NO_REACTOR, value)
-    except (ValueError, TypeError, LookupError) as error:
+    except Exception as error:  # an endpoint's parser raises whatever comes its way
         # A systemd: endpoint looks for its socket at once; outside of systemd that fails and says nothing.
-        if not value.startswith("systemd:"):
+        if not (value.startswith("systemd:") and isinstance(error, LookupError) and not _bad_systemd(value)):
             raise _Wrong(f"{value!r} is no endpoint ({error})") from None
+    match = re.match(r"tcp[46]?:(?:port=)?(-?\d+)", value)
+    if match and not 0 <= int(match[1]) <= 65535:
+        raise _Wrong(f"{value!r}: a port is a number from 0 to 65535")
     return value
+
+
+def _bad_systemd(value: str) -> bool:
+    words = [word.partition("=")[0] for word in value.split(":")[1:]]
+    return "domain" not in words or not {"index", "name"} & set(words)
 
 
 class _NoReactor:
@@ -155,9 +164,14 @@ def _seconds(low: float, high: float) -> Callable[[Any], float]:
 def _folder(value: Any) -> Path:
     if not isinstance(value, str) or not value:
         raise _Wrong(f"{value!r} is not the path of a folder")
-    path = Path(value).expanduser().absolute()
-    if path.exists() and not path.is_dir():
-        raise _Wrong(f"{value!r} is there but is not a folder")
+    try:
+        path = Path(value).expanduser().absolute()
+        if path.exists() and not path.is_dir():
+            raise _Wrong(f"{value!r} is there but is not a folder")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _Wrong(f"{value!r} cannot be a folder ({error})") from None
+    if "\0" in value:
+        raise _Wrong(f"{value!r} cannot be a folder (it holds a NUL)")
     return path
 
 
@@ -218,7 +232,7 @@ def load(path: Path | None, options: Mapping[str, str | list[str]]) -> Config:
             given = _flatten(tomllib.loads(path.read_bytes().decode("utf-8")), where, problems)
         except OSError as error:
             raise ConfigError([f"{path}: {error.strerror}"]) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError([f"{path}: not a TOML file: {error}"]) from None
     values: dict[str, Any] = {}
     for setting in SETTINGS:

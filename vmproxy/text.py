@@ -48,7 +48,7 @@ def human_bytes(count: int) -> str:
     value = float(count)
     for unit in ("kB", "MB", "GB"):
         value /= 1000
-        if value < 1000:
+        if round(value, 1) < 1000:
             return f"{value:.1f} {unit}"
     return f"{value / 1000:.1f} TB"
 

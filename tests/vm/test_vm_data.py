@@ -333,6 +333,21 @@ def test_a_break_never_overtakes_the_input_before_it(w: World, port: Host, how: 
     assert port.sent() == (b"foo\xff\xf3h" if taken else b"fooh")
 
 
+@pytest.mark.parametrize("what", ["break", "nothing"])
+def test_breaks_and_empty_input_that_are_held_are_bounded_too(
+    w: World, port: Host, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    # A held-down key must not grow us while the VM takes nothing.
+    monkeypatch.setattr("vmproxy.console.console.INPUT_LIMIT", 100)
+    port.feed(com(8))
+    for _ in range(300):
+        if what == "break":
+            w.console.send_break("alice@10.1.2.9")
+        else:
+            w.console.send(b"")
+    assert len(w.console._held) <= 100
+
+
 # Back-pressure.
 
 

@@ -38,7 +38,7 @@ from vmkit import (
     verb,
 )
 
-from vmproxy.console.notices import InputLost, LineDown, LineUp
+from vmproxy.console.notices import InputLost, LineDown, LineUp, Notice
 
 SEQUENCE = b"\x01\x02\x03\x04"
 RETIRED_SECONDS = 10.0
@@ -347,6 +347,21 @@ def test_input_that_the_source_did_not_take_before_begin_goes_to_the_destination
     destination = w.destination(pair)
     complete(destination)
     assert (source.data(), destination.data()) == (b"", b"first second")
+
+
+def test_what_a_viewer_sends_at_the_news_comes_after_what_was_held(w: World) -> None:
+    class Eager(Viewer):
+        def notice(self, notice: Notice) -> None:
+            if isinstance(notice, LineUp):
+                console.send(b"second")
+
+    source, console = w.vm()
+    console.attach(Eager(), write=True)
+    pair = source.begin()
+    console.send(b"first ")
+    destination = w.destination(pair)
+    complete(destination)
+    assert destination.data() == b"first second"
 
 
 def test_a_break_while_the_vm_is_under_way_is_held_in_its_place_in_the_input(w: World) -> None:

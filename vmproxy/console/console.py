@@ -65,6 +65,7 @@ class Console:
         "_changed",
         "_clock",
         "_congested",
+        "_guest_break",
         "_held",
         "_held_size",
         "_log_congested",
@@ -112,6 +113,7 @@ class Console:
         self._held: deque[bytes | None] = deque()  # None is a break
         self._held_size = 0
         self._congested = False
+        self._guest_break = 0.0
         self._log_congested = False
         log.listener = self
 
@@ -141,9 +143,12 @@ class Console:
                 self._failed(viewer)
 
     def guest_break(self) -> None:
-        """The guest sent a break."""
-        self.log.event("guest-break")
-        self.tell(GuestBreak())
+        """The guest sent a break; told at most once a second."""
+        now = self._clock.seconds()
+        if not 0 <= now - self._guest_break < 1:
+            self._guest_break = now
+            self.log.event("guest-break")
+            self.tell(GuestBreak())
 
     def tell(self, notice: Notice, but: IViewer | None = None) -> None:
         """Tell all viewers something, but one."""
@@ -177,6 +182,8 @@ class Console:
         :returns: whether it was taken. It is not while the console is down, or if the limit of what is held is reached.
         """
         link = self.link
+        if not data:
+            return True
         if self.migration is None and link is not None and link.ready and not self._held:
             self.bytes_in += len(data)
             link.write(data)
@@ -198,11 +205,12 @@ class Console:
     def send_break(self, who: str) -> bool:
         """Send a break to the guest, behind the input before it: break and a letter is a command to many guests.
 
-        :returns: whether it will be sent; not so while the console is down.
+        :returns: whether it will be sent; not so while the console is down, or if the limit of what is held is reached.
         """
-        if self.link is None and self.migration is None:
+        if (self.link is None and self.migration is None) or self._held_size >= INPUT_LIMIT:
             return False
         self._held.append(None)
+        self._held_size += 1
         self.log.event("break", who=who)
         self.input_may_flow()
         return True
@@ -216,6 +224,7 @@ class Console:
         while self._held and self.migration is None and self.link is not None and self.link.ready:
             data = self._held.popleft()
             if data is None:
+                self._held_size -= 1
                 self.link.send_break()
                 continue
             self._held_size -= len(data)
@@ -230,12 +239,13 @@ class Console:
     def claim(self, link: ILink) -> None:
         """A connection identified itself as this console's and serves it from now on."""
         old, self.link = self.link, None
+        away = self._clock.seconds() - self.since if self.reason and self.since else None
         if old is not None:
             old.drain()
             self.log.event("replaced", host=old.peer, by=link.peer)
             old.release()
             old.close("replaced by a new connection of the same VM and port")
-        self._serve(link, vmotion=False, away=None if old is not None or not self.since else self._away())
+        self._serve(link, vmotion=False, away=away)
 
     def move_to(self, link: ILink, took: float) -> None:
         """A vMotion has brought the console to another connection, in ``took`` seconds."""
@@ -254,17 +264,14 @@ class Console:
         self.input_may_flow()
         self._changed(self)
 
-    def _away(self) -> float:
-        return self._clock.seconds() - self.since
-
     def down(self, reason: str) -> None:
         """The link is gone and no other is expected."""
         self.link = None
         self.since = self._clock.seconds()
-        self.reason = reason
+        self.reason = reason or "unknown"
         self.log.event("down", reason=reason, host=self.host)
         self.tell(LineDown(reason, self.since))
-        size = self._held_size
+        size = sum(len(data) for data in self._held if data is not None)
         self._held.clear()
         self._held_size = 0
         if size:

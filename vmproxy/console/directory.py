@@ -66,11 +66,10 @@ class Directory:
         self._template = template
         self._consoles: dict[tuple[UUID, str], Console] = {}
         self._ports: dict[UUID, list[Console]] = {}
-        self._by_alias: dict[str, list[Console]] = {}
         self._by_name: dict[str, list[Console]] = {}
+        self._by_alias: dict[str, Console] = {}
+        self._aliases: dict[Console, _Aliases] = {}
         self._log_paths: dict[str, Console] = {}
-        self._links: dict[str, Console] = {}
-        self._link_of: dict[Console, tuple[str, str]] = {}  # the alias that it was made from, and the link
 
     def __iter__(self) -> Iterator[Console]:
         return iter(self._consoles.values())
@@ -87,7 +86,8 @@ class Directory:
             console = self._add(UUID(known.uuid), known.port, known.name, kept)
             console.uri = known.uri
             console.host = known.host
-            console.since = known.since
+            # Of one that was up when the process ended, nobody knows since when it is not.
+            console.since = 0.0 if known.up else known.since
             console.reason = "the concentrator was stopped" if known.up else known.reason
 
     def claim(self, identity: Identity, link: ILink) -> Console:
@@ -176,13 +176,9 @@ class Directory:
 
     def alias(self, console: Console) -> str:
         """The name under which a console can be typed after ``ssh``, unique among all."""
-        base = _base_alias(console)
-        if base and len(self._by_alias[base]) == 1:
-            return base
-        unique = f"{base or 'vm'}~{console.uuid.hex[:8]}"
-        if console.port != "1" and not base:
-            unique += f".{console.port}"
-        return unique
+        aliases = self._aliases[console]
+        # A plain one is no use where it is also the name of another: exact names come first.
+        return aliases.unique if self._by_name.get(aliases.plain, [console]) != [console] else aliases.plain
 
     def find(self, target: str, port: str | None = None) -> Console:
         """Find the console that a person means.
@@ -193,8 +189,8 @@ class Directory:
         :raises NoSuchConsole: if there is none.
         :raises AmbiguousConsole: if there are several.
         """
-        for candidates in self._steps(target) if target else ():
-            chosen = [c for c in candidates if port is None or c.port == port]
+        for candidates in (*self._exact(target), self._of_prefix(target)) if target else ():
+            chosen = candidates if port is None else self._with_port(candidates, port)
             if port is None and len(chosen) > 1 and len({c.uuid for c in chosen}) == 1:
                 # One VM with several ports: the bare name means the first of them.
                 chosen = [min(chosen, key=_port_order)]
@@ -207,19 +203,20 @@ class Directory:
 
     def is_exact(self, target: str, console: Console) -> bool:
         """Whether a target names a console in full: by anything but a prefix."""
-        names = (console.name, console.title, str(console.uuid), console.uuid.hex, self.alias(console))
-        name = target.rpartition(".")[0] if target.endswith(f".{console.port}") else target
-        return target in names or name in names or console in self._of_uuid(target) or console in self._of_alias(name)
+        return any(console in candidates for candidates in self._exact(target))
 
-    def _steps(self, target: str) -> Iterable[list[Console]]:
-        yield self._by_name.get(target, [])
-        yield self._of_uuid(target)
-        yield self._of_alias(target)
+    def _exact(self, target: str) -> Iterable[list[Console]]:
+        ways = (lambda t: self._by_name.get(t, []), self._of_uuid, self._of_alias)
+        for way in ways:
+            yield way(target)
         name, dot, port = target.rpartition(".")
         if dot and port:
-            for candidates in (self._by_name.get(name, []), self._of_uuid(name), self._of_alias(name)):
-                yield [c for c in candidates if c.port == port]
-        yield self._of_prefix(target)
+            for way in ways:
+                yield self._with_port(way(name), port)
+
+    def _with_port(self, candidates: list[Console], port: str) -> list[Console]:
+        vms = dict.fromkeys(c.uuid for c in candidates)
+        return [c for uuid in vms for c in self._ports[uuid] if c.port == port]
 
     def _of_uuid(self, target: str) -> list[Console]:
         digits = target.replace("-", "").replace(" ", "").strip("{}")
@@ -231,56 +228,57 @@ class Directory:
             return []
 
     def _of_alias(self, target: str) -> list[Console]:
-        base, tilde, digits = target.partition("~")
-        if not tilde:
-            return self._by_alias.get(base, [])
-        digits = digits.partition(".")[0]
-        return [c for c in self._by_alias.get("" if base == "vm" else base, []) if c.uuid.hex.startswith(digits)] or [
-            c for c in self._by_alias.get(base, []) if c.uuid.hex.startswith(digits)
-        ]
+        console = self._by_alias.get(target)
+        return [console] if console is not None else []
 
     def _of_prefix(self, target: str) -> list[Console]:
         prefix = target.casefold()
-        if not prefix:
-            return []
-        return [
-            c
-            for c in self._consoles.values()
-            if c.name.casefold().startswith(prefix) or _base_alias(c).casefold().startswith(prefix)
-        ]
+        found = dict.fromkeys(c for alias, c in self._by_alias.items() if alias.casefold().startswith(prefix))
+        found.update(dict.fromkeys(c for c in self._consoles.values() if c.name.casefold().startswith(prefix)))
+        return list(found)
 
     def _index(self, console: Console) -> None:
         self._by_name.setdefault(console.name, []).append(console)
-        base = _base_alias(console)
-        self._by_alias.setdefault(base, []).append(console)
-        if not base:
-            return
-        # The link's name stays as it is when a VM of the same name turns up later: somebody may be tailing it.
-        former_base, former = self._link_of.get(console, ("", ""))
-        if base == former_base:
-            return
-        digits = console.uuid.hex
-        names = (base, f"{base}~{digits[:8]}", f"{base}~{digits}", f"{base}~{digits}.{console.port}")
-        link = next(name for name in names if name not in self._links)
-        self._links.pop(former, None)
-        self._links[link] = console
-        self._link_of[console] = base, link
-        self._store.link(link, console.log, former)
+        word = safe_word(console.name)
+        base = word if console.port == "1" or not word else f"{word}.{console.port}"
+        former = self._aliases.get(console)
+        if former is not None:
+            if former.base == base:
+                return  # the link stays as it is: somebody may be tailing it
+            self._by_alias.pop(former.plain, None)
+            self._by_alias.pop(former.unique, None)
+        start, digits = base or "vm", console.uuid.hex
+        unique = [f"{start}~{digits[:8]}", f"{start}~{digits}", f"{start}~{digits}.{console.port}"]
+        aliases = _Aliases(
+            base,
+            next(name for name in ([base] if base else []) + unique if name not in self._by_alias),
+            next(name for name in unique if name not in self._by_alias),
+        )
+        self._aliases[console] = aliases
+        self._by_alias[aliases.plain] = self._by_alias[aliases.unique] = console
+        if console.name:
+            self._store.link(aliases.plain, console.log, former.plain if former is not None else "")
 
     def _unindex(self, console: Console) -> None:
         self._by_name[console.name].remove(console)
         if not self._by_name[console.name]:
             del self._by_name[console.name]
-        base = _base_alias(console)
-        self._by_alias[base].remove(console)
-        if not self._by_alias[base]:
-            del self._by_alias[base]
 
 
-def _base_alias(console: Console) -> str:
-    word = safe_word(console.name)
-    return word if console.port == "1" or not word else f"{word}.{console.port}"
+@dataclass(frozen=True, slots=True)
+class _Aliases:
+    """What a console can be typed as.
+
+    :ivar base: what its name is reduced to; empty where nothing is left.
+    :ivar plain: the base if it was free, and the link's name.
+    :ivar unique: a name with digits of the UUID.
+    """
+
+    base: str
+    plain: str
+    unique: str
 
 
 def _port_order(console: Console) -> tuple[bool, int, str]:
-    return (not console.port.isdecimal(), int(console.port) if console.port.isdecimal() else 0, console.port)
+    number = int(console.port) if console.port.isascii() and console.port.isdecimal() else -1
+    return (number < 0, number, console.port)

@@ -6,12 +6,13 @@ On start the journal is read, the last line of a console counts, and the file is
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from uuid import UUID
 
 from twisted.logger import Logger
@@ -44,6 +45,8 @@ class Known:
 
 _TYPES = {f.name: {"str": str, "bool": bool, "float": (int, float)}[str(f.type)] for f in fields(Known)}
 
+_YEAR_9999 = 253_370_764_800
+
 
 def parse(line: str) -> Known:
     """Read a line of the journal.
@@ -56,7 +59,12 @@ def parse(line: str) -> Known:
     kept = {name: values[name] for name in _TYPES if name in values}
     if len(kept) != len(_TYPES) or any(not isinstance(v, _TYPES[n]) for n, v in kept.items()):  # type: ignore[arg-type]
         raise ValueError("a field is missing or of the wrong type")
-    UUID(kept["uuid"])
+    path = PurePosixPath(kept["log"])
+    if path.is_absolute() or ".." in path.parts or not path.name or "\0" in kept["log"]:
+        raise ValueError("the log is not inside the log folder")
+    if not 0 <= kept["since"] < _YEAR_9999:
+        raise ValueError("the time is none")
+    kept["uuid"] = str(UUID(kept["uuid"]))
     return Known(**kept)
 
 
@@ -69,6 +77,8 @@ class Journal:
         self._submit = submit
         self._current: dict[tuple[str, str], Known] = {}
         self._unwritten: deque[Known] = deque()  # filled by the reactor, emptied by the scribe
+        self._submitted = False
+        self._batch: dict[tuple[str, str], Known] = {}  # the scribe's: what is to be written, the newest of each
 
     def load(self) -> list[Known]:
         """Read the journal and write it anew without what is out of date.
@@ -83,7 +93,7 @@ class Journal:
                 for line in file:
                     try:
                         known = parse(line)
-                    except (ValueError, TypeError):
+                    except (ValueError, TypeError, RecursionError):
                         bad += 1
                         continue
                     self._current[known.uuid, known.port] = known
@@ -98,19 +108,32 @@ class Journal:
         if self._current.get(key) != known:
             self._current[key] = known
             self._unwritten.append(known)
-            if len(self._unwritten) == 1:
+            if not self._submitted:
+                self._submitted = True
                 self._submit(self._append)
 
     def _append(self) -> None:
+        self._submitted = False  # what is appended from here on is submitted again
+        while self._unwritten:
+            known = self._unwritten.popleft()
+            self._batch[known.uuid, known.port] = known
         try:
-            with self.path.open("a", encoding="ascii") as file:
-                while self._unwritten:
-                    file.write(_line(self._unwritten.popleft()))
-                size = file.tell()
-            if size > REWRITE_AT:
-                self._rewrite(list(self._current.values()))
+            with self.path.open("ab+", buffering=0) as file:
+                size = file.seek(0, os.SEEK_END)
+                torn = size > 0 and (file.seek(size - 1), file.read(1))[1] != b"\n"
+                data = (b"\n" if torn else b"") + "".join(map(_line, self._batch.values())).encode("ascii")
+                if file.write(data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
+            # What could not be written is written with the next change.
             _log.error("cannot write {path}: {error}", path=str(self.path), error=str(error))
+            return
+        self._batch.clear()
+        if size > REWRITE_AT:
+            try:
+                self._rewrite(list(self._current.values()))
+            except OSError as error:
+                _log.error("cannot rewrite {path}: {error}", path=str(self.path), error=str(error))
 
     def _rewrite(self, all_known: Iterable[Known]) -> None:
         new = self.path.with_name(self.path.name + ".new")

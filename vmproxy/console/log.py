@@ -14,6 +14,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from vmproxy.console.scribe import Item, LogFile, Scribe
 from vmproxy.console.trail import event
@@ -23,7 +24,10 @@ CONGESTED_AT = 1024 * 1024
 RELIEVED_AT = 256 * 1024
 LIMIT_PER_LOG = 4 * 1024 * 1024
 LIMIT_IN_ALL = 256 * 1024 * 1024
+LIMIT_ITEMS = 65536
 PATIENCE_SECONDS = 1.0
+
+_log = Logger()
 
 
 class LogListener(Protocol):
@@ -94,9 +98,10 @@ class ConsoleLog:
         size = len(data)
         if self._unwritten + size > LIMIT_PER_LOG or self._store.unwritten + size > LIMIT_IN_ALL:
             self._dropped += size
+            self._store.dropping.add(self)
             return
         if self._dropped:
-            self._close_gap()
+            self.close_gap()
         self._unwritten += size
         self._store.unwritten += size
         if not self._items:
@@ -110,6 +115,9 @@ class ConsoleLog:
 
     def event(self, kind: str, **fields: object) -> None:
         """Record an event at this point of the log."""
+        if len(self._items) >= LIMIT_ITEMS:
+            self._store.events_lost += 1
+            return
         if not self._items:
             self._store.dirty(self)
         self._items.append(event(self._store.clock.seconds(), kind, fields))
@@ -121,8 +129,10 @@ class ConsoleLog:
         """
         return self._store.settled(self.file)
 
-    def _close_gap(self) -> None:
+    def close_gap(self) -> None:
+        """Record how much was dropped."""
         lost, self._dropped = self._dropped, 0
+        self._store.dropping.discard(self)
         self._store.dropped += lost
         self.event("gap", bytes=lost, reason="the disk is too slow")
 
@@ -133,15 +143,20 @@ class ConsoleLog:
         items, self._items = self._items, []
         return items, sum(len(item) for item in items if isinstance(item, bytes))
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the scribe has caught up with it."""
+        return self._unwritten <= RELIEVED_AT
+
     def taken(self, size: int) -> None:
         """The scribe has dealt with so many bytes."""
         self._unwritten -= size
         self._store.unwritten -= size
         if self._unwritten <= RELIEVED_AT:
             self._stalled = False
-            if self._dropped:
-                self._close_gap()
             self._relieve()
+        elif size and self._congested_since:
+            self._congested_since = self._store.clock.seconds()  # slow, but it goes on
 
     def check_patience(self, now: float) -> bool:
         """Let the VM go on if it has waited long enough.
@@ -176,7 +191,8 @@ class LogStore:
     """All logs of one folder.
 
     :ivar unwritten: bytes that wait for the scribe, over all logs.
-    :ivar dropped: bytes that never reached the scribe, over all logs since the start.
+    :ivar dropped: bytes that never reached the scribe, over all logs since the start; ``events_lost``: events.
+    :ivar dropping: the logs that have dropped bytes and not recorded it yet.
     """
 
     def __init__(
@@ -196,6 +212,8 @@ class LogStore:
         self.from_scribe = from_scribe
         self.unwritten = 0
         self.dropped = 0
+        self.events_lost = 0
+        self.dropping: set[ConsoleLog] = set()
         self._dirty: list[ConsoleLog] = []
         self._flush_call: IDelayedCall | None = None
         self._batch_since = 0.0
@@ -233,13 +251,19 @@ class LogStore:
         def job() -> None:
             try:
                 for log, items, _ in batch:
-                    write(log.file, items, at)
+                    try:
+                        write(log.file, items, at)
+                    except Exception:
+                        _log.failure("writing {path} failed", path=str(log.path))
             finally:
                 self.from_scribe(taken)
 
         def taken() -> None:
             for log, _, size in batch:
                 log.taken(size)
+            if self.dropping and self.unwritten <= LIMIT_IN_ALL // 2:
+                for log in [log for log in self.dropping if log.has_room]:
+                    log.close_gap()
 
         self.runner.submit(job)
 
@@ -289,6 +313,8 @@ class LogStore:
         if self._patience_call is not None:
             self._patience_call.cancel()
             self._patience_call = None
+        for log in list(self.dropping):
+            log.close_gap()
         self.flush()
         self.runner.stop(lambda: self.from_scribe(lambda: done.callback(None)))
         return done

@@ -5,7 +5,6 @@ Whatever the template and however hostile the VM's name, the path stays inside t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container
 from pathlib import PurePosixPath
 from string import Formatter
@@ -51,14 +50,27 @@ def log_path(template: str, uuid: UUID, port: str, name: str, taken: Container[s
         suffix; where another console has that path (two VMs of one name), the UUID's first digits are added too.
     """
     values = {"uuid": str(uuid), "uuid_hex": uuid.hex, "name": safe_word(name) or f"vm-{uuid.hex[:8]}", "port": port}
-    path = PurePosixPath(re.sub(r"\{(\w+)\}", lambda m: values[m[1]], template).replace("{{", "{").replace("}}", "}"))
-    if port != "1" and "{port}" not in template:
+    path = PurePosixPath(template.format(**values))
+    if port != "1" and "port" not in _fields(template):
         path = _add(path, f".{port}")
+    if _reserved(path):
+        path = path.with_name(f"{path.name}~{uuid.hex[:8]}")
+    if path.parts[0] == "by-name":
+        path = PurePosixPath(f"by-name~{uuid.hex[:8]}", *path.parts[1:])
     if str(path) in taken:
         path = _add(path, f"~{uuid.hex[:8]}")
     if str(path) in taken:
         path = _add(path, f"-{uuid.hex[8:]}")
     return str(path)
+
+
+def _fields(template: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+
+
+def _reserved(path: PurePosixPath) -> bool:
+    # What a VM's name must not make of its log: the folder of links, or another log's trail.
+    return str(path) == "by-name" or path.name.endswith(".events")
 
 
 def _add(path: PurePosixPath, addition: str) -> PurePosixPath:

@@ -6,7 +6,7 @@ several times a second; the scribe opens, appends, makes links, and looks for fi
 
 When a write fails, the log's items wait here, bounded, and are tried again every second; what is over the bound is
 counted, and when writing works again stands in the trail as a ``gap`` of that size, at the offset where the bytes
-are missing.
+are missing. A trail that cannot be written keeps no byte of the VM's waiting: its lines wait apart.
 
 :class:`Scribe` is the work itself and knows no threads; :class:`ScribeThread` runs it.
 """
@@ -44,9 +44,21 @@ class LogFile:
 
     :ivar problem: why it cannot be written now; empty while it can.
     :ivar lost: bytes dropped since it could not.
+    :ivar lines: of the trail, that could not be written.
     """
 
-    __slots__ = ("backlog", "backlog_size", "lost", "marked", "path", "problem", "report", "trail_path")
+    __slots__ = (
+        "backlog",
+        "backlog_events",
+        "backlog_size",
+        "lines",
+        "lost",
+        "marked",
+        "path",
+        "problem",
+        "report",
+        "trail_path",
+    )
 
     def __init__(self, path: Path, report: Callable[[str, int], None]) -> None:
         """
@@ -59,8 +71,10 @@ class LogFile:
         self.problem = ""
         self.lost = 0
         self.marked = 0.0
-        self.backlog: deque[Item] = deque()
+        self.backlog: deque[bytearray | Event] = deque()
         self.backlog_size = 0
+        self.backlog_events = 0
+        self.lines: deque[bytes] = deque()
 
 
 class Scribe:
@@ -75,6 +89,7 @@ class Scribe:
         self._now = now
         self._failing: dict[LogFile, None] = {}
         self._failing_size = 0
+        self._failing_trails: dict[LogFile, None] = {}
         self._retry_at = 0.0
         self._follow_at = 0.0
         self.lost = 0
@@ -93,28 +108,40 @@ class Scribe:
         try:
             for item in items:
                 if isinstance(item, Event):
-                    self._append_event(file, item)
+                    self._tell(file, item.line(self._position(file)))
                 else:
                     self._append_data(file, item, at)
                 done += 1
         except _PartialWriteError as error:
             self._fail(file, error.cause)
             self._keep(file, [error.rest, *items[done + 1 :]])
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._fail(file, error)
             self._keep(file, items[done:])
 
     def _append_data(self, file: LogFile, data: bytes, at: float) -> None:
         log = self._pool.get(file.path)
-        if at - file.marked >= MARK_SECONDS:
-            self._append_line(file.trail_path, time_mark(at, log.size))
+        # A clock that was set back is due too.
+        if not 0 <= at - file.marked < MARK_SECONDS:
             file.marked = at
+            self._tell(file, time_mark(at, log.size))
             log = self._pool.get(file.path)  # opening the trail may have closed it
         _write_all(log.fd, data)
         log.size += len(data)
 
-    def _append_event(self, file: LogFile, item: Event) -> None:
-        self._append_line(file.trail_path, item.line(self._position(file)))
+    def _tell(self, file: LogFile, line: bytes) -> None:
+        if not file.lines:
+            try:
+                self._append_line(file.trail_path, line)
+            except (OSError, ValueError) as error:
+                _log.error("cannot write {path}: {problem}", path=str(file.trail_path), problem=_reason(error))
+                self._pool.drop(file.trail_path)
+                self._will_retry()
+                self._failing_trails[file] = None
+            else:
+                return
+        if len(file.lines) < BACKLOG_EVENTS:
+            file.lines.append(line)
 
     def _append_line(self, path: Path, line: bytes) -> None:
         trail = self._pool.get(path)
@@ -144,12 +171,14 @@ class Scribe:
 
     # Failing and recovering.
 
-    def _fail(self, file: LogFile, error: OSError) -> None:
-        file.problem = error.strerror or str(error)
-        self._pool.drop(file.path)
-        self._pool.drop(file.trail_path)
-        if not self._failing:
+    def _will_retry(self) -> None:
+        if not self._failing and not self._failing_trails:
             self._retry_at = self._now() + RETRY_SECONDS
+
+    def _fail(self, file: LogFile, error: Exception) -> None:
+        file.problem = _reason(error)
+        self._pool.drop(file.path)
+        self._will_retry()
         self._failing[file] = None
         _log.error("cannot write {path}: {problem}", path=str(file.path), problem=file.problem)
         file.report(file.problem, 0)
@@ -157,69 +186,94 @@ class Scribe:
     def _keep(self, file: LogFile, items: Sequence[Item]) -> None:
         for item in items:
             if isinstance(item, Event):
-                if len(file.backlog) < BACKLOG_EVENTS:
+                if file.backlog_events < BACKLOG_EVENTS:
+                    file.backlog_events += 1
                     file.backlog.append(item)
                 continue
             room = min(BACKLOG_PER_LOG - file.backlog_size, BACKLOG_IN_ALL - self._failing_size)
             # Once bytes are missing, what follows them is missing too: one gap, not a sieve.
-            kept = item if not file.lost and len(item) <= room else item[: 0 if file.lost else max(0, room)]
-            if kept:
-                file.backlog.append(kept)
-                file.backlog_size += len(kept)
-                self._failing_size += len(kept)
+            kept = item[: 0 if file.lost else max(0, room)]
             file.lost += len(item) - len(kept)
+            file.backlog_size += len(kept)
+            self._failing_size += len(kept)
+            last = file.backlog[-1] if file.backlog else None
+            if isinstance(last, bytearray):
+                last += kept
+            elif kept:
+                file.backlog.append(bytearray(kept))
 
     def _retry(self) -> None:
         for file in list(self._failing):
             try:
-                while file.backlog:
-                    item = file.backlog[0]
-                    if isinstance(item, Event):
-                        self._append_event(file, item)
-                    else:
-                        log = self._pool.get(file.path)
-                        written = os.write(log.fd, item)
-                        log.size += written
-                        file.backlog_size -= written
-                        self._failing_size -= written
-                        if written < len(item):
-                            file.backlog[0] = item[written:]
-                            continue
-                    file.backlog.popleft()
-                lost = file.lost
-                if lost:
-                    gap = event(self._now(), "gap", {"bytes": lost, "reason": file.problem})
-                    self._append_event(file, gap)
-            except OSError as error:
-                file.problem = error.strerror or str(error)
+                self._write_backlog(file)
+            except (OSError, ValueError) as error:
+                file.problem = _reason(error)
                 self._pool.drop(file.path)
-                self._pool.drop(file.trail_path)
                 continue
+            lost = file.lost
+            if lost:
+                gap = event(self._now(), "gap", {"bytes": lost, "reason": file.problem})
+                self._tell(file, gap.line(self.size(file)))
             del self._failing[file]
             file.problem = ""
             file.lost = 0
             self.lost += lost
             _log.info("writing {path} again, {lost} bytes lost", path=str(file.path), lost=lost)
             file.report("", lost)
+        for file in list(self._failing_trails):
+            try:
+                while file.lines:
+                    self._append_line(file.trail_path, file.lines[0])
+                    file.lines.popleft()
+            except (OSError, ValueError):
+                self._pool.drop(file.trail_path)
+                continue
+            del self._failing_trails[file]
+
+    def _write_backlog(self, file: LogFile) -> None:
+        while file.backlog:
+            item = file.backlog[0]
+            if isinstance(item, Event):
+                self._tell(file, item.line(self._position(file)))
+                file.backlog_events -= 1
+            else:
+                log = self._pool.get(file.path)
+                written = os.write(log.fd, item)
+                log.size += written
+                file.backlog_size -= written
+                self._failing_size -= written
+                if written < len(item):
+                    del item[:written]
+                    continue
+            file.backlog.popleft()
+        self._pool.get(file.path)  # it must be there to be written again, also if nothing waits
 
     # What is due by time, and on demand.
 
     def tick(self) -> None:
         """Do what is due: retries, and looking for files that were moved."""
-        now = self._now()
-        if self._failing and now >= self._retry_at:
+        if self._failing_anything and self._wait(self._retry_at, RETRY_SECONDS) <= 0:
             self._retry()
-            self._retry_at = now + RETRY_SECONDS
-        if now >= self._follow_at:
+            self._retry_at = self._now() + RETRY_SECONDS
+        if self._wait(self._follow_at, FOLLOW_SECONDS) <= 0:
             self._pool.follow()
-            self._follow_at = now + FOLLOW_SECONDS
+            self._follow_at = self._now() + FOLLOW_SECONDS
 
     def next_tick(self) -> float | None:
         """Seconds until :meth:`tick` has something to do; None while nothing is open and nothing fails."""
-        if not self._failing and not len(self._pool):
+        if not self._failing_anything and not len(self._pool):
             return None
-        due = min(self._follow_at, self._retry_at) if self._failing else self._follow_at
-        return max(0.0, due - self._now())
+        wait = self._wait(self._follow_at, FOLLOW_SECONDS)
+        return min(wait, self._wait(self._retry_at, RETRY_SECONDS)) if self._failing_anything else wait
+
+    @property
+    def _failing_anything(self) -> bool:
+        return bool(self._failing or self._failing_trails)
+
+    def _wait(self, due: float, interval: float) -> float:
+        # A clock that was set back must not put things off: they are due at once.
+        wait = due - self._now()
+        return wait if 0 < wait <= interval else 0.0
 
     def reopen(self) -> None:
         """Close every file, so that the next write finds or makes it at its path."""
@@ -227,7 +281,7 @@ class Scribe:
 
     def close(self) -> None:
         """Write what still waits, as far as it can be written, and close every file."""
-        if self._failing:
+        if self._failing_anything:
             self._retry()
         for file in self._failing:
             missing = file.backlog_size + file.lost
@@ -270,6 +324,10 @@ class _PartialWriteError(OSError):
         super().__init__(cause.errno, cause.strerror)
         self.cause = cause
         self.rest = rest
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -110,14 +110,14 @@ class VMConnection(Telnet):
         self._bios_uuid: UUID | None = None
         self._location_uuid: UUID | None = None
         self._name = ""
+        self._named = False
         self._uri: serviceuri.ServiceURI | None = None
         self._uri_text = ""
         self._asked = 0  # bit per question
         self._list_sent = False
         self._console: Console | None = None
         self._retired = False
-        self._early: list[bytes] = []
-        self._early_size = 0
+        self._early = b""
         self._early_lost = 0
         self._suspended = False
         self._blocked = False  # the transport has enough
@@ -211,12 +211,8 @@ class VMConnection(Telnet):
         if console is not None:
             console.feed(data)
             return
-        room = EARLY_LIMIT - self._early_size
-        if not room:
-            self._early_lost += len(data)
-            return
-        self._early.append(data[:room])
-        self._early_size += min(len(data), room)
+        room = EARLY_LIMIT - len(self._early)
+        self._early += data[:room]
         self._early_lost += max(0, len(data) - room)
 
     def _odd(self, oddity: Oddity) -> None:
@@ -367,6 +363,7 @@ class VMConnection(Telnet):
 
     def _vm_name(self, parameters: bytes) -> None:
         self._name = parse_name(parameters)[:NAME_LIMIT]
+        self._named = True
         if self._console is None:
             self.identify()
         elif self._in_service and self._name:
@@ -386,7 +383,7 @@ class VMConnection(Telnet):
             return False
         if self._hub.migrations.pending_at(self) is not None:
             return False  # the pair said already what it is
-        if self._hub.needs_name and not self._name and not late and self._asked >> Sub.GET_VM_NAME & 1:
+        if self._hub.needs_name and not self._named and not late and self._asked >> Sub.GET_VM_NAME & 1:
             return False
         self._hub.directory.claim(Identity(self._uuid, self._uri.port, self._uri_text, self._name), self)
         return True
@@ -443,12 +440,12 @@ class VMConnection(Telnet):
         console.bios_uuid = self._bios_uuid or console.bios_uuid
         console.location_uuid = self._location_uuid or console.location_uuid
         self._show_settings()
-        early, self._early = self._early, []
-        for data in early:
-            console.feed(data)
+        early, self._early = self._early, b""
+        if early:
+            console.feed(early)
         if self._early_lost:
-            console.log.event("gap", bytes=self._early_lost, reason="too much before the VM was known")
-        self._early_size = self._early_lost = 0
+            console.log.event("gap", bytes=self._early_lost, reason="too much before this connection was in service")
+        self._early_lost = 0
         if self._name and console.name != self._name:
             self._hub.directory.rename(console, self._name)
 
@@ -474,8 +471,8 @@ class VMConnection(Telnet):
     def release(self) -> None:
         """The console that this was to carry, or carried, is no longer its business."""
         self._console = None
-        self._early.clear()
-        self._early_size = self._early_lost = 0
+        self._early = b""
+        self._early_lost = 0
         self._uri = None
         if not self._hub.stopping:
             self._hub.unidentified.start(self)

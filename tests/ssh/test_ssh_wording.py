@@ -1,0 +1,99 @@
+"""The words that operators read."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from sshkit import EPOCH, World
+
+from vmproxy.console import notices
+from vmproxy.console.notices import (
+    Demoted,
+    GuestBreak,
+    InputLost,
+    Joined,
+    Left,
+    LineDown,
+    LineUp,
+    LogFailed,
+    LogRecovered,
+    Notice,
+    Promoted,
+    ShuttingDown,
+)
+from vmproxy.ssh.wording import banner, notice_text, short_span, state_line
+
+
+@pytest.fixture(autouse=True)
+def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("notice", "text"),
+    [
+        (LineDown("connection lost to esx03", EPOCH), "[-- web01: line down (connection lost to esx03) 22:13:20 --]"),
+        (LineUp("esx04", 0.44, True), "[-- web01: line up (esx04, vMotion) after 0.4 s --]"),
+        (LineUp("esx04", None, False), "[-- web01: line up (esx04) --]"),
+        (LineUp("esx04", 3700, False), "[-- web01: line up (esx04) after 1:01:40 --]"),
+        (Joined("bob@10.1.2.9", True), "[-- bob@10.1.2.9 attached --]"),
+        (Joined("bob@10.1.2.9", False), "[-- bob@10.1.2.9 attached (spy) --]"),
+        (Left("bob@10.1.2.9"), "[-- bob@10.1.2.9 detached --]"),
+        (Demoted("bob"), "[forced to `spy' mode by bob]"),
+        (Promoted(), "[attached]"),
+        (GuestBreak(), "[-- web01: the guest sent a break --]"),
+        (InputLost(1200), "[-- 1.2 kB of input not delivered: web01 is gone --]"),
+        (
+            LogFailed("No space left on device"),
+            "[-- log: cannot write: No space left on device; NOT being recorded --]",
+        ),
+        (LogRecovered(118_400), "[-- log: recording again, 118.4 kB lost --]"),
+        (LogRecovered(0), "[-- log: recording again, nothing lost --]"),
+        (ShuttingDown(), "[-- console server shutting down --]"),
+    ],
+)
+def test_every_notice_has_its_words(notice: Notice, text: str) -> None:
+    assert notice_text(notice, "web01") == text
+
+
+def test_no_kind_of_notice_is_without_words() -> None:
+    worded = {type(case.args[0][0]) for case in ()} | {  # the classes that the test above covers
+        LineDown, LineUp, Joined, Left, Demoted, Promoted, GuestBreak, InputLost, LogFailed, LogRecovered, ShuttingDown,
+    }  # fmt: skip
+    kinds = {k for k in vars(notices).values() if isinstance(k, type) and issubclass(k, Notice) and k is not Notice}
+    assert kinds == worded
+    with pytest.raises(TypeError):
+        notice_text(Notice(), "web01")
+
+
+def test_the_four_notices_that_quiet_does_not_silence() -> None:
+    assert {k for k in (LogFailed, LogRecovered, ShuttingDown, InputLost) if k.essential} == {
+        LogFailed,
+        LogRecovered,
+        ShuttingDown,
+        InputLost,
+    }
+    assert not any(k.essential for k in (LineDown, LineUp, Joined, Left, GuestBreak))
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1:00"), (3671, "1:01:11")])
+def test_spans(seconds: float, text: str) -> None:
+    assert short_span(seconds) == text
+
+
+def test_the_state_says_since_when_and_why(w: World) -> None:
+    link = w.vm()
+    console = w.console()
+    assert state_line(console, EPOCH + 75) == "up 1:15, from 10.1.2.3"
+    w.directory.lost(console, link, "connection lost")
+    assert state_line(console, EPOCH + 75) == "down since 2023-11-14 22:13:20 (connection lost)"
+
+
+def test_the_banner_says_when_nothing_is_recorded(w: World) -> None:
+    w.vm()
+    console = w.console()
+    assert banner(console, EPOCH).endswith(f"logging to {console.log.path.name}")
+    console.log.problem = "No space left on device"
+    assert banner(console, EPOCH).endswith("NOT being recorded: No space left on device")

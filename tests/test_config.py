@@ -1,0 +1,406 @@
+"""The configuration: defaults, checks, and whether all that is wrong with a file is told, by key, with a way out."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmproxy import config
+from vmproxy.errors import ConfigError
+
+
+@pytest.fixture
+def read(tmp_path: Path):
+    """Reads a configuration that a test writes as text."""
+
+    def read(text: str, **options):
+        file = tmp_path / "vmproxy.toml"
+        file.write_text(text, encoding="utf-8")
+        return config.load(file, {name.replace("_", "-"): value for name, value in options.items()})
+
+    return read
+
+
+@pytest.fixture
+def wrong(read):
+    """The problems of a configuration that must be refused."""
+
+    def wrong(text: str, **options) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            read(text, **options)
+        assert str(caught.value) == "\n".join(caught.value.problems)
+        return caught.value.problems
+
+    return wrong
+
+
+@pytest.fixture
+def only_problem(wrong):
+    """The problem of a configuration that has exactly one."""
+
+    def only(text: str, **options) -> str:
+        problems = wrong(text, **options)
+        assert len(problems) == 1, problems
+        return problems[0]
+
+    return only
+
+
+def toml(key: str, value: str) -> str:
+    section, dot, name = key.partition(".")
+    return f"[{section}]\n{name} = {value}\n" if dot else f"{key} = {value}\n"
+
+
+class TestDefaults:
+    def test_without_a_file(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        found = config.load(None, {})
+        assert found == config.Config(
+            state_dir=tmp_path / "var",
+            vm=config.VMConfig(
+                listen=("tcp:13370",),
+                service_uri=("vmproxy", "vSPC.py", "vmware-vspc"),
+                com_port=True,
+                keep_idle=300,
+                identify_timeout=30.0,
+                vmotion_timeout=60.0,
+            ),
+            ssh=config.SSHConfig(
+                listen=("tcp:2222",),
+                authorized_keys=("~/.ssh/authorized_keys", "~/.ssh/*.pub"),
+                login_timeout=60.0,
+            ),
+            log=config.LogConfig(dir=tmp_path / "var" / "log", file="{uuid}.log", open_files=256),
+        )
+
+    def test_an_empty_file_says_the_same_as_none(self, read):
+        assert read("") == config.load(None, {})
+
+    def test_nothing_is_made_on_the_disk(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        config.load(None, {})
+        assert list(tmp_path.iterdir()) == []
+
+    def test_it_cannot_be_changed_afterwards(self, read):
+        found = read("")
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            found.vm.keep_idle = 1
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            found.vm = None
+
+
+class TestValues:
+    def test_every_setting_is_taken_from_the_file(self, read, tmp_path):
+        found = read(
+            f"""
+            state-dir = "{tmp_path}/state"
+            [vm]
+            listen = ["tcp:1", "tcp6:2:interface=\\\\:\\\\:1"]
+            service-uri = "one"
+            com-port = false
+            keep-idle = 0
+            identify-timeout = 1
+            vmotion-timeout = 3600
+            [ssh]
+            listen = "unix:/run/vmproxy.sock"
+            authorized-keys = ["/etc/keys"]
+            login-timeout = 2.5
+            [log]
+            dir = "{tmp_path}/logs"
+            file = "{{name}}/{{port}}.log"
+            open-files = 2
+            """
+        )
+        assert found == config.Config(
+            tmp_path / "state",
+            config.VMConfig(("tcp:1", "tcp6:2:interface=\\:\\:1"), ("one",), False, 0, 1.0, 3600.0),
+            config.SSHConfig(("unix:/run/vmproxy.sock",), ("/etc/keys",), 2.5),
+            config.LogConfig(tmp_path / "logs", "{name}/{port}.log", 2),
+        )
+
+    def test_logs_stand_in_the_state_folder_unless_told_otherwise(self, read, tmp_path):
+        assert read(f'state-dir = "{tmp_path}/s"').log.dir == tmp_path / "s" / "log"
+        assert read(f'state-dir = "{tmp_path}/s"\n[log]\ndir = ""').log.dir == tmp_path / "s" / "log"
+
+    def test_a_folder_may_be_given_by_home_or_relative(self, read, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.chdir(tmp_path)
+        assert read('state-dir = "~/s"').state_dir == tmp_path / "s"
+        assert read('state-dir = "s"').state_dir == tmp_path / "s"
+
+    @pytest.mark.parametrize(
+        "endpoint",
+        [
+            "tcp:13370",
+            "tcp:0",
+            "tcp:13370:interface=127.0.0.1:backlog=100",
+            "tcp6:13370",
+            "tcp6:13370:interface=\\\\:\\\\:1",
+            "unix:/run/vmproxy.sock",
+            "unix:/run/vmproxy.sock:mode=660",
+            "systemd:domain=INET:index=0",  # outside of systemd its socket is not there, which says nothing
+            "systemd:domain=UNIX:index=1",
+        ],
+    )
+    def test_endpoints(self, read, endpoint):
+        for section in ("vm", "ssh"):
+            found = read(f'[{section}]\nlisten = ["{endpoint}"]')
+            assert getattr(found, section).listen == (endpoint.replace("\\\\", "\\"),)
+
+
+# For every setting, values that are just allowed, and values that are not and what must be said of them.
+ALLOWED = [
+    ("vm.keep-idle", ["0", "1", "32767"]),
+    ("vm.identify-timeout", ["1", "1.0", "3600"]),
+    ("vm.vmotion-timeout", ["1", "0.1e1", "3600.0"]),
+    ("ssh.login-timeout", ["1", "3600"]),
+    ("log.open-files", ["2", "1_000_000"]),
+    ("vm.com-port", ["true", "false"]),
+    ("vm.service-uri", ['"x"', '["x"]', '["*"]', '["a b", "ü"]']),
+    ("ssh.authorized-keys", ['"x"', '["x", "~/y", "/z/*.pub"]']),
+    ("log.file", ['"{uuid_hex}"', '"{name}.log"', '"{name}/{port}.log"', '"a{{b}}{uuid}"', '"x/{uuid}.{port}.log"']),
+    ("log.dir", ['""', '"."', '"not/there/yet"']),
+    ("state-dir", ['"."', '"/not/there/yet"']),
+]
+REFUSED = [
+    ("vm.keep-idle", ["-1", "32768", "1.5", '"300"', "true", "[]"], "a whole number from 0 to 32767"),
+    ("vm.identify-timeout", ["0", "0.99", "3600.1", '"30"', "true", "nan", "inf", "-inf"], "seconds from 1 to 3600"),
+    ("vm.vmotion-timeout", ["0", "3601", '"1"', "false", "nan", "1979-05-27"], "seconds from 1 to 3600"),
+    ("ssh.login-timeout", ["0", "3601", '""', "true", "[60]"], "seconds from 1 to 3600"),
+    ("log.open-files", ["1", "1_000_001", "2.0", "true"], "a whole number from 2 to 1000000"),
+    ("vm.com-port", ["0", "1", '"yes"', "[]"], "neither true nor false"),
+    ("vm.service-uri", ["[]", '""', '[""]', '["a?b"]', "7", "[7]", "true", "{a=1}"], 'such as ["vmproxy"]'),
+    ("ssh.authorized-keys", ["[]", '""', '[""]', "[1]", "1", "[[]]"], 'such as ["~/.ssh/authorized_keys"]'),
+    (
+        "vm.listen",
+        ["[]", '""', "13370", '"13370"', '["tcp"]', '"tcp:http"', '"tcp:1:nonsense=2"', '"carrier:pigeon"', "[[]]"],
+        'such as ["tcp:13370"]',
+    ),
+    ("ssh.listen", ["[]", "22", '"localhost:22"', '["tcp:22", "tcp:"]'], 'such as ["tcp:13370"]'),
+    ("log.file", ['""', "7", "[]"], "'{uuid}.log'"),
+    ("log.file", ['"console.log"', '"{port}.log"', '"{{uuid}}.log"'], "it must hold {uuid}, {uuid_hex} or {name}"),
+    ("log.file", ['"{vm}"', '"{}"', '"{uuid.hex}"', '"{name!r}"', '"{uuid:>9}"', '"{0}{uuid}"'], "only {uuid}, "),
+    ("log.file", ['"{uuid"', '"uuid}"'], "a literal brace is written twice"),
+    (
+        "log.file",
+        ['"/var/{uuid}"', '"../{uuid}"', '"a/../../{uuid}"', '"{uuid}/"', '"{uuid}\\u0000"'],
+        "inside the log",
+    ),
+    ("log.file", ['"by-name/{uuid}"', '"./by-name/{uuid}.log"', '"{uuid}.events"'], "taken"),
+    ("state-dir", ['""', "1", "[]"], "not the path of a folder"),
+    ("log.dir", ["1", "false"], "not the path of a folder"),
+]
+
+
+class TestChecks:
+    @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in ALLOWED for value in values])
+    def test_what_is_allowed_is_taken(self, read, key, value):
+        read(toml(key, value))
+
+    @pytest.mark.parametrize(
+        ("key", "value", "right"), [(key, value, right) for key, values, right in REFUSED for value in values]
+    )
+    def test_what_is_not_is_told_by_file_and_key_with_what_would_be_right(
+        self, only_problem, tmp_path, key, value, right
+    ):
+        problem = only_problem(toml(key, value))
+        assert problem.startswith(f"{tmp_path}/vmproxy.toml: {key}: ")
+        assert right in problem
+
+    def test_every_setting_has_its_cases_here(self):
+        keys = {setting.key for setting in config.SETTINGS}
+        assert {key for key, _, _ in REFUSED} == keys
+        assert {key for key, _ in ALLOWED} | {"vm.listen", "ssh.listen"} == keys
+
+    @pytest.mark.parametrize("key", ["state-dir", "log.dir"])
+    def test_a_file_in_the_place_of_a_folder(self, only_problem, tmp_path, key):
+        (tmp_path / "file").write_text("")
+        assert "is there but is not a folder" in only_problem(toml(key, f'"{tmp_path}/file"'))
+
+    @pytest.mark.parametrize("key", ["state-dir", "log.dir"])
+    @pytest.mark.parametrize("value", ["~no-such-user-here/x", "x" * 300, "a\\u0000b"])
+    def test_a_folder_that_cannot_be_is_a_problem_and_not_a_traceback(self, only_problem, key, value):
+        assert f": {key}: " in only_problem(toml(key, f'"{value}"'))
+
+    @pytest.mark.parametrize(
+        "endpoint",
+        ["ssl:443", "ssl:443:privateKey=/not/there.pem", "ssl:443:privateKey={file}", "ssl:443:privateKey=/"],
+    )
+    def test_an_endpoint_whose_certificate_cannot_be_read_is_a_problem_and_not_a_traceback(
+        self, only_problem, tmp_path, monkeypatch, endpoint
+    ):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "nonsense.pem").write_text("no certificate")
+        text = endpoint.format(file=tmp_path / "nonsense.pem")
+        assert ": ssh.listen: " in only_problem(toml("ssh.listen", f'"{text}"'))
+
+    @pytest.mark.parametrize("endpoint", ["tcp:65536", "tcp:-1", "tcp6:99999"])
+    def test_a_port_that_no_tcp_has(self, only_problem, endpoint):
+        assert ": vm.listen: " in only_problem(toml("vm.listen", f'"{endpoint}"'))
+
+    @pytest.mark.parametrize("endpoint", ["systemd:rubbish=1", "systemd:"])
+    def test_a_systemd_endpoint_that_means_nothing(self, only_problem, endpoint):
+        assert ": vm.listen: " in only_problem(toml("vm.listen", f'"{endpoint}"'))
+
+    def test_each_wrong_item_of_a_list_is_named(self, only_problem):
+        problem = only_problem('[vm]\nlisten = ["tcp:1", "tcp:x", "y:2"]')
+        assert "'tcp:x'" in problem
+        assert "'y:2'" in problem
+        assert "'tcp:1'" not in problem
+
+    @given(st.text(max_size=40))
+    def test_no_template_leaves_the_log_folder_or_crashes(self, template):
+        options = {"log-dir": "/logs"}
+        try:
+            config._template(template)
+        except config._Wrong:
+            return
+        assert not Path(template).is_absolute()
+        assert ".." not in Path(template).parts
+        assert config.load(None, options).log.dir == Path("/logs")
+
+
+class TestUnknownKeys:
+    @pytest.mark.parametrize(
+        ("text", "told", "nearest"),
+        [
+            ("[vm]\nlissen = 1", "vm.lissen", "vm.listen"),
+            ("[vm]\nkeep_idle = 1", "vm.keep_idle", "vm.keep-idle"),
+            ("[vm]\ncomport = true", "vm.comport", "vm.com-port"),
+            ("[log]\nopenfiles = 3", "log.openfiles", "log.open-files"),
+            ("[ssh]\nauthorized_keys = []", "ssh.authorized_keys", "ssh.authorized-keys"),
+            ("state_dir = 'x'", "state_dir", "state-dir"),
+            ("statedir = 'x'", "statedir", "state-dir"),
+            # In the wrong section, or in none.
+            ("[ssh]\nvmotion-timeout = 3", "ssh.vmotion-timeout", "vm.vmotion-timeout"),
+            ("[log]\nservice-uri = []", "log.service-uri", "vm.service-uri"),
+            ("[vm]\nopen-files = 3", "vm.open-files", "log.open-files"),
+            ("[vm]\nstate-dir = 'x'", "vm.state-dir", "state-dir"),
+            ("login-timeout = 3", "login-timeout", "ssh.login-timeout"),
+            # A section of another name.
+            ("[logs]\ndir = 'x'", "logs", "[log]"),
+            ("[vms]\nlisten = 1", "vms", "[vm]"),
+        ],
+    )
+    def test_the_nearest_known_key_is_named(self, only_problem, tmp_path, text, told, nearest):
+        problem = only_problem(text)
+        assert problem == (f"{tmp_path}/vmproxy.toml: {told}: there is no such setting; did you mean {nearest}?")
+
+    @pytest.mark.parametrize("text", ["[vm]\nqqqqqqqq = 1", "qqqqqqqq = 1", "[qqqqqqqq]\nzzzz = 1"])
+    def test_nothing_is_suggested_where_nothing_is_near(self, only_problem, text):
+        problem = only_problem(text)
+        assert problem.endswith(": there is no such setting")
+
+    @pytest.mark.parametrize("text", ['vm = "tcp:1"', "ssh = 2222", "[[log]]\ndir = 'x'", "vm = []"])
+    def test_a_section_that_is_written_as_a_setting(self, wrong, text):
+        name = text.strip("[").partition(" ")[0].partition("]")[0]
+        assert any(f"{name}: this is a section; write [{name}]" in problem for problem in wrong(text))
+
+    def test_a_table_inside_a_section(self, only_problem):
+        assert "vm.listen" in only_problem("[vm.listen]\nx = 1")
+        assert "vm.extra: there is no such setting" in only_problem("[vm.extra]\nx = 1")
+
+
+class TestFiles:
+    def test_all_problems_are_told_at_once(self, wrong):
+        problems = wrong(
+            """
+            state-dri = "x"
+            [vm]
+            listen = 1
+            keep-idle = -1
+            colour = "red"
+            [ssh]
+            login-timeout = 0
+            [log]
+            file = "x"
+            open-files = 1
+            """,
+            log_dir=0,
+        )
+        for key in (
+            "state-dri", "vm.listen", "vm.keep-idle", "vm.colour", "ssh.login-timeout", "log.file", "log.open-files",
+        ):  # fmt: skip
+            assert sum(f": {key}: " in problem for problem in problems) == 1
+        assert sum(problem.startswith("--log-dir: ") for problem in problems) == 1
+        assert len(problems) == 8
+        assert not any("\n" in problem for problem in problems)
+
+    def test_a_file_that_is_not_there(self, tmp_path):
+        with pytest.raises(ConfigError, match=r"vmproxy\.toml: No such file or directory"):
+            config.load(tmp_path / "vmproxy.toml", {})
+
+    def test_a_folder_instead_of_a_file(self, tmp_path):
+        with pytest.raises(ConfigError, match="Is a directory"):
+            config.load(tmp_path, {})
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"[vm\n", b"x = ", b"a = 1\na = 2\n", b"\xff\xfe", b"\x00", b"[vm]\n[vm]\n", b"a = " + b"[" * 5000],
+        ids=["open bracket", "no value", "twice", "no UTF-8", "NUL", "section twice", "deep"],
+    )
+    def test_a_file_that_is_no_toml(self, tmp_path, content):
+        file = tmp_path / "vmproxy.toml"
+        file.write_bytes(content)
+        with pytest.raises(ConfigError) as caught:
+            config.load(file, {})
+        assert str(caught.value).startswith(f"{file}: not a TOML file: ")
+
+    @given(st.binary(max_size=200))
+    def test_no_file_makes_it_raise_anything_else(self, content):
+        with tempfile.NamedTemporaryFile(suffix=".toml") as file:
+            file.write(content)
+            file.flush()
+            with suppress(ConfigError):
+                config.load(Path(file.name), {})
+
+
+class TestCommandLine:
+    def test_it_overrides_the_file(self, read, tmp_path):
+        found = read(
+            'state-dir = "/a"\n[vm]\nlisten = "tcp:1"\nservice-uri = "a"\n[ssh]\nlisten = "tcp:2"\n[log]\ndir = "/b"',
+            state_dir=str(tmp_path / "s"),
+            log_dir=str(tmp_path / "l"),
+            vm_listen=["tcp:3", "tcp:4"],
+            ssh_listen=["tcp:5"],
+            service_uri=["b"],
+        )
+        assert found.state_dir == tmp_path / "s"
+        assert found.log.dir == tmp_path / "l"
+        assert found.vm.listen == ("tcp:3", "tcp:4")
+        assert found.ssh.listen == ("tcp:5",)
+        assert found.vm.service_uri == ("b",)
+
+    def test_a_problem_with_it_names_the_option(self, only_problem):
+        assert only_problem("", vm_listen=["tcp:x"]).startswith("--vm-listen: 'tcp:x' is no endpoint")
+
+    def test_a_wrong_value_in_the_file_does_not_matter_where_it_is_overridden(self, read):
+        assert read("[vm]\nlisten = 7", vm_listen=["tcp:3"]).vm.listen == ("tcp:3",)
+
+    def test_what_it_does_not_say_stays_as_the_file_says(self, read):
+        assert read("[vm]\nkeep-idle = 7", vm_listen=["tcp:3"]).vm.keep_idle == 7
+
+    def test_the_daemons_options_are_those_that_the_settings_name(self):
+        from vmproxy.tap import Options
+
+        options = Options()
+        lists = ["--vm-listen=tcp:1", "--vm-listen=tcp:2", "--ssh-listen=tcp:3", "--service-uri=u"]
+        options.parseOptions(["--state-dir=/s", "--log-dir=/l", *lists])
+        overrides = options.overrides()
+        assert set(overrides) == {setting.option for setting in config.SETTINGS if setting.option}
+        found = config.load(None, overrides)
+        assert found.vm.listen == ("tcp:1", "tcp:2")
+        assert found.state_dir == Path("/s")
+
+    def test_without_options_nothing_is_overridden(self):
+        from vmproxy.tap import Options
+
+        options = Options()
+        options.parseOptions([])
+        assert options.overrides() == {}
