@@ -21,7 +21,11 @@ def main(arguments: list[str] | None = None) -> int:
     :param arguments: those of the process, if None.
     :returns: the exit status.
     """
-    parser = argparse.ArgumentParser(prog="vmproxy", description="Tools of the virtual serial port concentrator.")
+    parser = argparse.ArgumentParser(
+        prog="vmproxy",
+        description="Tools of the virtual serial port concentrator.",
+        epilog="The concentrator itself is `twistd -n vmproxy', or `twistd vmproxy' as a daemon; --help says more.",
+    )
     parser.add_argument("--version", action="version", version=f"vmproxy {vmproxy.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     check = commands.add_parser("check", help="say all that is wrong with a configuration file")

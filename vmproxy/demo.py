@@ -205,11 +205,15 @@ def _what_to_try(folder: Path) -> str:
     return f"""
 Three virtual machines are up: {", ".join(NAMES)}. In another terminal, in this folder:
 
-    {ssh} web01@demo           you are on the console; press Enter, log in as root
-                                 type "vmotion" there: the VM moves to another host while you type
-                                 ^Ec. (Ctrl-E, c, full stop) leaves, ^Ec? helps
-    {ssh} demo list            all consoles; also: status web01, log -f web01, help
-    tail -F {log}              what it says, as it says it
+    {ssh} web01@demo
+        You are on the console: press Enter, log in as root. Type "vmotion" there, and the VM moves to another host
+        while you type. ^Ec. (Ctrl-E, c, full stop) leaves, ^Ec? helps.
+
+    {ssh} demo list
+        All consoles. Also: status web01, log -f web01, help.
+
+    tail -F {log}
+        What it says, as it says it.
 
 Press Ctrl-C here to stop.
 """

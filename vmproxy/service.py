@@ -101,6 +101,8 @@ class VMProxyService(Service):
         self._store.start()
         self._on_signal(signal.SIGHUP, self._reopen)
         self._on_signal(signal.SIGUSR2, self._report)
+        if signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:  # with a log file, twistd has taken it
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         authorized = len(read_authorized_keys(config.ssh.authorized_keys))
         for line in welcome(
             config, self._vm_addresses, self._ssh_addresses, host_keys, self._operator, authorized, len(self.directory)
@@ -166,7 +168,7 @@ class VMProxyService(Service):
     async def _stop(self) -> None:
         for port in self._ports:
             await maybeDeferred(port.stopListening)
-        self._front.stop()
+        await self._front.stop()
         self._hub.stop()
         stopped = self._store.stop()
         stopped.addTimeout(STOP_SECONDS, self._reactor)

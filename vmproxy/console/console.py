@@ -243,6 +243,12 @@ class Console:
         if old is not None:
             old.drain()
             self.log.event("replaced", host=old.peer, by=link.peer)
+            _log.warn(
+                "{console}: a new connection from {by} replaces that of {host}",
+                console=self.title,
+                by=link.peer,
+                host=old.peer,
+            )
             old.release()
             old.close("replaced by a new connection of the same VM and port")
         self._serve(link, vmotion=False, away=away)
@@ -258,6 +264,8 @@ class Console:
         self.host = link.peer
         self.reason = ""
         self.log.event("up", host=link.peer)
+        how = ", by vMotion" if vmotion else ""
+        _log.info("{console}: up, from {host}{how}", console=self.title, host=link.peer, how=how)
         self.tell(LineUp(link.peer, away, vmotion))
         link.hold_output(self._log_congested)
         link.serve(self)
@@ -270,6 +278,7 @@ class Console:
         self.since = self._clock.seconds()
         self.reason = reason or "unknown"
         self.log.event("down", reason=reason, host=self.host)
+        _log.info("{console}: down, {reason}", console=self.title, reason=reason)
         self.tell(LineDown(reason, self.since))
         size = sum(len(data) for data in self._held if data is not None)
         self._held.clear()

@@ -29,6 +29,27 @@ def tail(path: Path, end: int, lines: int, limit: int = TAIL_LIMIT) -> bytes:
     return data[cut + 1 :]
 
 
+def tail_start(path: Path, end: int, lines: int) -> int:
+    """Where the last lines of a log begin, however long they are.
+
+    :raises OSError: if the log cannot be read.
+    """
+    at = end
+    missing = lines + 1  # the line ends to find, that of the last line included if it is there
+    while at > 0:
+        start = max(0, at - TAIL_LIMIT)
+        data = read(path, start, at - start)
+        if at == end and data and not data.endswith(b"\n"):
+            missing -= 1
+        cut = len(data)
+        while missing and (cut := data.rfind(b"\n", 0, cut)) >= 0:
+            missing -= 1
+        if not missing:
+            return start + cut + 1
+        at = start
+    return 0
+
+
 def read(path: Path, start: int, size: int) -> bytes:
     """Bytes of a log.
 

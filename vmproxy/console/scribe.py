@@ -108,6 +108,7 @@ class Scribe:
         try:
             for item in items:
                 if isinstance(item, Event):
+                    at = max(at, item.at)  # a mark behind it must not be earlier
                     self._tell(file, item.line(self._position(file)))
                 else:
                     self._append_data(file, item, at)

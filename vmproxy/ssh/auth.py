@@ -119,8 +119,10 @@ class KeyChecker:
         if credentials.algName not in SIGNATURES:
             raise UnauthorizedLogin("that signature algorithm is not accepted")
         allowed = yield self._in_thread(lambda: read_authorized_keys(self._files))
-        if credentials.blob not in allowed or claimed not in (None, self._operator):
+        if credentials.blob not in allowed:
             raise UnauthorizedLogin("not one of the authorized keys")
+        if claimed not in (None, self._operator):
+            raise UnauthorizedLogin(f"the key is {self._operator}'s, and not that of who it claims to be")
         if credentials.signature is None:
             raise ValidPublicKey
         if not _proves(credentials.blob, credentials.algName, credentials.signature, credentials.sigData):

@@ -74,6 +74,8 @@ class FlowChannel(SSHChannel):
         if self.localClosed or self.conn is None:
             return
         while self._queue and self.remoteWindowLeft > 0 and self.transport.flowing:
+            if not self.may_switch(self._queue[0][0]):
+                return
             stream, data = self._queue.popleft()
             size = min(len(data), self.remoteWindowLeft, self.remoteMaxPacket)
             if size < len(data):
@@ -89,6 +91,10 @@ class FlowChannel(SSHChannel):
             self._tell_waiting(True)
             if self._finished and not self._queue:
                 self._close()
+
+    def may_switch(self, stream: int) -> bool:
+        """Whether the next bytes may go to this stream now; if not, :meth:`pump` is to be called when they may."""
+        return True
 
     def drained(self) -> None:
         """Called when the queue is empty."""

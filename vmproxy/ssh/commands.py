@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from vmproxy.console.console import Console
-from vmproxy.console.history import read, tail
+from vmproxy.console.history import read, tail_start
 from vmproxy.console.trail import timestamp
 from vmproxy.errors import VMProxyError
 from vmproxy.ssh import exits
 from vmproxy.ssh.session import SessionChannel
 from vmproxy.ssh.target import Target, parse
 from vmproxy.ssh.wording import clock_time, log_name, mode, state_line
-from vmproxy.text import visible
+from vmproxy.text import human_bytes, visible
 
 CHUNK = 64 * 1024
 FOLLOW_LINES = 20
@@ -27,13 +27,13 @@ HELP = """\
 To reach a console:
   ssh [-p PORT] NAME@HOST              NAME: a VM's name, alias, UUID, or a unique beginning of its name
   ssh [-p PORT] -t OPERATOR@HOST "NAME"  the same for names that ssh refuses as a user name
-  ssh [-p PORT] -W NAME:0 OPERATOR@HOST  the raw 8-bit stream
+  ssh [-p PORT] -W NAME:1 OPERATOR@HOST  the raw 8-bit stream (1: the serial port)
   NAME may be followed by ,ro ,force ,quiet ,port=N ,replay=LINES
 Commands:
   list [--json]                        all consoles
   status NAME [--json]                 everything about one
   log NAME [-n LINES] [-f]             its log; -f: and what comes
-  console [-a|-f|-s] NAME              attach: -a read-write, -f by force, -s only look
+  console [-a|-f|-s] [-k] NAME         attach: -a read-write, -f by force, -s only look; -k: not if it is down
   help                                 this text
 """
 
@@ -102,7 +102,9 @@ async def _status(session: SessionChannel, args: list[str]) -> None:
         session.print(json.dumps({**_as_json(session, console), "log_size": size}, indent=1) + "\n")
     else:
         now = session.front.clock.seconds()
-        session.print("".join(f"{line}\n" for line in [*session.front.describe(console, now), f"log size: {size}"]))
+        session.print(
+            "".join(f"{line}\n" for line in [*session.front.describe(console, now), f"log size: {human_bytes(size)}"])
+        )
     session.finish(exits.OK)
 
 
@@ -137,11 +139,7 @@ async def _log(session: SessionChannel, args: list[str]) -> None:
 async def _print_log(session: SessionChannel, console: Console, lines: int | None) -> None:
     path, in_thread = console.log.path, session.front.in_thread
     end = await console.log.settled()
-    at = 0
-    if lines is not None:
-        data = await in_thread(lambda: tail(path, end, lines) if lines else b"")
-        session.send(data)
-        at = end
+    at = 0 if lines is None else await in_thread(lambda: tail_start(path, end, lines) if lines else end)
     while at < end:
         data = await in_thread(lambda start=at: read(path, start, min(CHUNK, end - start)))  # type: ignore[misc]
         if not data:
@@ -154,10 +152,17 @@ async def _print_log(session: SessionChannel, console: Console, lines: int | Non
 
 
 async def _console(session: SessionChannel, args: list[str]) -> None:
-    flags, rest = _flags(args, {"-a", "-f", "-s"})
-    if len(flags) > 1:
+    flags, rest = _flags(args, {"-a", "-f", "-s", "-k"})
+    if len(flags - {"-k"}) > 1:
         raise BadCommand("give one of -a, -f and -s")
     target = _named(session, rest)
+    if "-k" in flags:
+        console = session.find(target)
+        if console is None:
+            return
+        if console.state == "down":
+            session.complain(f"{console.title}: {state_line(console, session.front.clock.seconds())}", exits.DOWN)
+            return
     session.attach(replace(target, force=target.force or "-f" in flags, read_only=target.read_only or "-s" in flags))
 
 

@@ -21,6 +21,8 @@ from vmproxy.ssh.transport import OperatorTransport
 from vmproxy.ssh.wording import state_line
 from vmproxy.text import human_bytes, visible
 
+PARTING_SECONDS = 1.0
+
 T = TypeVar("T")
 
 
@@ -46,6 +48,7 @@ class SSHFront:
         self.logging_in: Deadlines[OperatorTransport] = Deadlines(clock, login_timeout, _too_slow)
         self._defer_to_thread = defer_to_thread
         self.stopping = False
+        self._all_gone: Deferred[None] | None = None
 
     def in_thread(self, call: Callable[[], T]) -> Deferred[T]:
         """Have something that waits for the disk done on another thread."""
@@ -69,14 +72,30 @@ class SSHFront:
             f"writer: {writer.who if writer else '-'}  viewers: {len(console.viewers)}",
         ]
 
-    def stop(self) -> None:
-        """Tell everybody, and close all connections."""
+    def gone(self, transport: OperatorTransport) -> None:
+        """A connection is gone."""
+        self.logging_in.discard(transport)
+        self.transports.discard(transport)
+        if self._all_gone is not None and not self.transports:
+            self._all_gone.callback(None)
+
+    async def stop(self) -> None:
+        """Tell everybody, give the clients a moment to leave with their exit status, and close what is left."""
         self.stopping = True
+        self.logging_in.stop()
         for console in self.directory:
             console.tell(ShuttingDown())
         for transport in list(self.transports):
+            transport.leave()
+        if self.transports:
+            self._all_gone = Deferred()
+            parting = self.clock.callLater(PARTING_SECONDS, self._all_gone.callback, None)
+            await self._all_gone
+            self._all_gone = None
+            if parting.active():
+                parting.cancel()
+        for transport in list(self.transports):
             transport.loseConnection()
-        self.logging_in.stop()
 
 
 def _too_slow(transport: OperatorTransport) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from twisted.conch.ssh.common import getNS
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from vmproxy.ssh.factory import SSHFront
 
 COMMAND_LIMIT = 4096
+BARRIER_SECONDS = 1.0
 
 _log = Logger()
 
@@ -62,6 +64,8 @@ class SessionChannel(FlowChannel):
         self._started = False
         self._activity: Activity | None = None
         self._typed_early: list[bytes] = []
+        self._stream: int | None = None
+        self._barrier: IDelayedCall | None = None
 
     @property
     def front(self) -> SSHFront:
@@ -125,6 +129,28 @@ class SessionChannel(FlowChannel):
             _log.failure("a command of {who} failed", failure=failure, who=self.operator.who)
             self.complain("internal error; the daemon's log says more", exits.FAILED)
 
+    # Clients handle stdout and stderr apart, and on a terminal the replay would land before its headline. So before a
+    # switch from one to the other the client is asked for a sign that it has dealt with what came before.
+
+    def may_switch(self, stream: int) -> bool:
+        """Whether the next bytes may go to this stream now."""
+        if self._barrier is not None:
+            return False
+        before, self._stream = self._stream, stream
+        if before in (None, stream) or not self.has_pty or self.conn is None:
+            return True
+        self._barrier = self.front.clock.callLater(BARRIER_SECONDS, self._end_barrier)
+        asked = self.conn.sendRequest(self, b"keepalive@openssh.com", b"", wantReply=1)
+        asked.addBoth(lambda _: self._end_barrier())  # it will say that it does not know that: that is the sign
+        return False
+
+    def _end_barrier(self) -> None:
+        if self._barrier is not None:
+            if self._barrier.active():
+                self._barrier.cancel()
+            self._barrier = None
+            self.pump()
+
     # What is done about it.
 
     def target_of_user(self) -> Target | None:
@@ -142,7 +168,7 @@ class SessionChannel(FlowChannel):
                 self.complain(f"{target.console}: force needs a whole name; did you mean {console.title}?", exits.USAGE)
                 return None
         except NoSuchConsole as error:
-            self.complain(str(error), exits.NO_SUCH_CONSOLE)
+            self.complain(f"{error}\n(`list' shows the consoles, `help' the commands)", exits.NO_SUCH_CONSOLE)
         except AmbiguousConsole as error:
             choices = "".join(f"  {c.title}  {c.uuid}  port {c.port}  {c.state}\n" for c in error.choices[:20])
             more = len(error.choices) - 20
@@ -200,6 +226,9 @@ class SessionChannel(FlowChannel):
     def closed(self) -> None:
         """The channel is gone."""
         super().closed()
+        if self._barrier is not None and self._barrier.active():
+            self._barrier.cancel()
+        self._barrier = None
         activity, self._activity = self._activity, None
         if activity is not None:
             activity.stop()

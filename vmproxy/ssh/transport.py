@@ -87,9 +87,13 @@ class OperatorTransport(SSHServerTransport):
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """It is gone."""
-        self._front.logging_in.discard(self)
-        self._front.transports.discard(self)
         super().connectionLost(reason)
+        self._front.gone(self)
+
+    def leave(self) -> None:
+        """The process is being stopped: go now, unless sessions are about to end with their exit status."""
+        if self.service is None or not getattr(self.service, "channels", None):
+            self.loseConnection()
 
     def logged_in(self) -> None:
         """The operator has proved who he is."""

@@ -102,5 +102,7 @@ def local_time(seconds: float) -> str:
 
 
 def short_span(seconds: float) -> str:
-    """``0.4 s`` for the short, ``4:11:09`` for the long."""
+    """``3 ms`` and ``0.4 s`` for the short, ``4:11:09`` for the long."""
+    if seconds < 0.1:
+        return f"{1000 * seconds:.0f} ms"
     return f"{seconds:.1f} s" if seconds < 60 else human_span(seconds)
