@@ -20,7 +20,7 @@ def w(tmp_path: Path) -> Iterator[World]:
         tcp = transport.transport
         assert tcp is not None
         tcp.closed()
-    world.front.logging_in.stop()
+    world.front.deadline.stop()
     world.stop()
 
 

@@ -358,6 +358,7 @@ class Client(SSHClientTransport):
         self.server_kexinit = b""
         self.answer_kex = True
         self.answer_close = True
+        self.answer_requests = True
         self._open: dict[bytes, bytes] = {}
         self._strict = strict
         self.supportedKeyExchanges = [b"curve25519-sha256"] + ([b"kex-strict-c-v00@openssh.com"] if strict else [])
@@ -409,6 +410,10 @@ class Client(SSHClientTransport):
             if messageNum == OPENED:
                 theirs, ours = payload[:4], payload[4:8]
                 self._open[theirs] = ours
+            elif messageNum == REQUEST and self.answer_requests:
+                _, rest = getNS(payload[4:])
+                if rest[0]:  # OpenSSH knows none that a server might make
+                    self.sendPacket(FAILURE, self._open[payload[:4]])
             elif messageNum == CLOSE and payload in self._open and self.answer_close:
                 self.sendPacket(CLOSE, self._open.pop(payload))
 

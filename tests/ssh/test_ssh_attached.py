@@ -8,11 +8,14 @@ import pytest
 from conftest import Logged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sshkit import DATA, EPOCH, VM_A, FakeViewer, RemoteChannel, World
+from sshkit import DATA, VM_A, FakeViewer, RemoteChannel, World
 from twisted.conch.ssh.common import NS
+from twisted.internet.defer import Deferred
 
 from vmproxy.console.notices import LogFailed, LogRecovered
 from vmproxy.ssh.attached import LONE_ESCAPE_SECONDS, REMINDER_SECONDS, REPLAY_LINES
+from vmproxy.ssh.factory import PARTING_SECONDS
+from vmproxy.ssh.session import BARRIER_SECONDS
 
 LOG = f"{VM_A}.log".encode()
 
@@ -533,16 +536,36 @@ def test_the_end_of_the_server_is_told_and_ends_every_session_with_its_status(w:
     attached, quiet = fresh(w), fresh(w, "web01,quiet")
     for channel in (attached, quiet):
         channel.clear()
-    w.front.stop()
+    stopped: list[object] = []
+    Deferred.fromCoroutine(w.front.stop()).addBoth(stopped.append)
     for channel in (attached, quiet):
         channel.client.pump()
         assert lines(channel.err)[-1] == "[-- console server shutting down --]"
         assert channel.status == 6
-        assert channel.client.closed
+    w.clock.advance(PARTING_SECONDS)
+    assert stopped == [None]
+    assert attached.client.closed
+    assert quiet.client.closed
+
+
+def test_a_client_that_does_not_read_does_not_keep_the_server_from_stopping(w: World) -> None:
+    w.vm()
+    client = attach(w).client
+    idle = w.connect()
+    client.tcp.reads = False
+    w.console().feed(b"x" * 100_000)
+    stopped: list[object] = []
+    Deferred.fromCoroutine(w.front.stop()).addBoth(stopped.append)
+    idle.pump()
+    assert idle.closed
+    assert stopped == []
+    w.clock.advance(PARTING_SECONDS)
+    assert stopped == [None]
+    assert client.closed
 
 
 def test_nobody_is_let_in_while_the_server_stops(w: World) -> None:
-    w.front.stop()
+    Deferred.fromCoroutine(w.front.stop())
     assert w.factory.buildProtocol(None) is None
 
 
@@ -666,4 +689,72 @@ def test_the_trail_says_who_came_wrote_and_left(w: World) -> None:
         ("promote", None),
         ("detach", None),
     ]
-    assert w.clock.seconds() >= EPOCH
+
+
+# The order of the two streams on a terminal
+
+
+def test_on_a_terminal_a_stream_waits_until_the_client_has_dealt_with_the_other(w: World) -> None:
+    # Clients write stdout and stderr apart; only their answer says that what came before is on the screen.
+    w.vm()
+    feed(w, b"old\r\n")
+    client = w.login("web01")
+    client.answer_requests = False
+    channel = client.attach()
+    assert channel.screen.endswith(b"[-- last 1 line --]\r\n")
+    channel.send(100)  # "I do not know that request" is an answer as good as any
+    assert channel.screen.endswith(b"[-- last 1 line --]\r\nold\r\n")
+    channel.send(99)
+    assert channel.screen.endswith(b"old\r\n[-- live --]\r\n")
+
+
+def test_a_client_that_never_answers_is_not_waited_for_for_ever(w: World) -> None:
+    w.vm()
+    feed(w, b"old\r\n")
+    client = w.login("web01")
+    client.answer_requests = False
+    channel = client.attach()
+    for _ in range(3):
+        w.clock.advance(BARRIER_SECONDS)
+        client.pump()
+    assert channel.screen.endswith(b"old\r\n[-- live --]\r\n")
+    channel.type(b"\x05c.")
+    w.clock.advance(BARRIER_SECONDS)
+    client.pump()
+    assert channel.status == 0
+
+
+def test_without_a_terminal_nothing_waits_for_answers(w: World) -> None:
+    w.vm()
+    feed(w, b"old\r\n")
+    client = w.login("web01")
+    client.answer_requests = False
+    channel = client.attach(pty=False)
+    assert channel.out == b"old\r\n"
+    assert b"[-- live --]" in channel.err
+
+
+def test_answers_that_nobody_asked_for_change_nothing(w: World) -> None:
+    link = w.vm()
+    channel = attach(w)
+    for number in (99, 100, 99):
+        channel.send(number)
+    feed(w, b"out", channel)
+    channel.type(b"in")
+    assert (channel.out, link.written) == (b"out", b"in")
+
+
+def test_a_channel_closed_while_an_answer_is_awaited_leaves_nothing_behind(w: World, logged: Logged) -> None:
+    w.vm()
+    feed(w, b"old\r\n")
+    for end in ("close", "lost"):
+        client = w.login("web01")
+        client.answer_requests = False
+        channel = client.attach()
+        if end == "close":
+            channel.close()
+        else:
+            client.tcp.closed()
+        w.clock.advance(2 * BARRIER_SECONDS)
+        assert w.console().viewers == ()
+    assert not logged.tracebacks

@@ -8,7 +8,6 @@ from uuid import UUID
 import pytest
 from conftest import Logged
 from sshkit import (
-    EPOCH,
     USERAUTH_REQUEST,
     USERAUTH_SUCCESS,
     VM_A,
@@ -123,7 +122,7 @@ def test_what_there_is_not_is_said_with_status_3(w: World, command: str) -> None
 def test_an_unknown_name_is_shown_without_its_control_characters(w: World) -> None:
     _, err, status = result(run(w, "\x1b[2J\x07"))
     assert status == 3
-    assert err.rstrip("\n").isprintable()
+    assert all(line.isprintable() for line in err.split("\n"))
 
 
 @pytest.mark.parametrize("command", ["status web", "web", "log web"])
@@ -324,4 +323,3 @@ def test_a_reader_who_leaves_in_the_middle_of_a_log_leaves_nothing_behind(w: Wor
     client.run("log web01", window=1000)
     client.tcp.closed()
     assert not logged.tracebacks
-    assert w.clock.seconds() >= EPOCH

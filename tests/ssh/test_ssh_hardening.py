@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 from collections.abc import Callable
 
 import pytest
@@ -37,6 +36,7 @@ from sshkit import (
 from twisted.conch.ssh.common import NS
 
 from vmproxy.ssh.connection import CHANNELS_LIMIT
+from vmproxy.ssh.transport import PACKET_LIMIT_BEFORE_LOGIN
 
 STRICT = b"kex-strict-c-v00@openssh.com"
 
@@ -222,22 +222,19 @@ def test_a_key_exchange_is_computed_once_however_often_it_is_asked_for(w: World)
     ],
     ids=["EXT_INFO", "KEXINIT, empty names", "KEXINIT, many names"],
 )
-def test_a_huge_packet_before_the_login_costs_little_time(w: World, number: int, payload: bytes) -> None:
-    began = time.process_time()
-    plain(w, (number, payload))
-    # Building and parsing are part of it; what must not be there are the seconds of something quadratic.
-    assert time.process_time() - began < 0.25
+def test_a_huge_packet_before_the_login_is_not_waited_for(w: World, number: int, payload: bytes) -> None:
+    client = plain(w, (number, payload))
+    assert client.closed
+    assert len(client.server.buf) <= 2 * PACKET_LIMIT_BEFORE_LOGIN
 
 
-def test_a_packet_trickling_in_does_not_make_the_server_copy_it_again_and_again(w: World) -> None:
+def test_a_huge_packet_that_trickles_in_is_not_waited_for(w: World) -> None:
     client = Client(w)
     client.plain()
     client.server.dataReceived(bytes(client.out.buffer) + struct.pack(">LB", 1_000_004, 4))
-    began = time.process_time()
-    for _ in range(20_000):
-        if client.tcp.reading:
-            client.server.dataReceived(b"x" * 40)
-    assert time.process_time() - began < 0.5
+    for _ in range(2_000):
+        client.server.dataReceived(b"x" * 40)
+    assert client.closed
 
 
 # Behind the keys

@@ -187,7 +187,7 @@ def test_who_has_logged_in_has_no_deadline(w: World) -> None:
     w.clock.advance(10 * LOGIN_TIMEOUT)
     client.pump()
     assert not client.closed
-    assert len(w.front.logging_in) == 0
+    assert len(w.front.deadline) == 0
 
 
 def test_a_client_that_reads_nothing_cannot_outlive_the_deadline(w: World) -> None:

@@ -85,7 +85,7 @@ class Attached:
             elif self._target.read_only:
                 self._say("[spy]")
             elif writer is not None:
-                self._say(f"[no, {writer.who} is attached, idle {idle(writer, now)} -- {ESCAPE}f takes over]")
+                self._say(f"[no, {writer.who} is attached, idle {idle(writer, now)}{self._hint_force}]")
             if others:
                 names = ", ".join(f"{v.who} (spy)" for v in others[:10]) + (", ..." if len(others) > 10 else "")
                 self._say(f"[-- {len(others)} other{'s' if len(others) > 1 else ''}: {names} --]")
@@ -103,10 +103,15 @@ class Attached:
 
     def output(self, data: bytes) -> None:
         """Bytes from the VM."""
-        if self._skipping or self._channel.queued + self._early_size + len(data) > QUEUE_LIMIT:
-            self._skipping += len(data)
-            self.skipped += len(data)
-        elif self._early is not None:
+        # What fits is shown, so that there is always something whose end tells that the rest can be announced.
+        room = 0 if self._skipping else max(0, QUEUE_LIMIT - self._channel.queued - self._early_size)
+        if len(data) > room:
+            self._skipping += len(data) - room
+            self.skipped += len(data) - room
+            data = data[:room]
+        if not data:
+            return
+        if self._early is not None:
             self._early.append(data)
             self._early_size += len(data)
         else:
@@ -117,6 +122,7 @@ class Attached:
         if notice.essential or not (self._target.quiet or self.plain):
             self._say(notice_text(notice, self._console.title))
         if isinstance(notice, ShuttingDown):
+            self.stop()
             self._channel.finish(exits.SHUTTING_DOWN)
 
     def hold_input(self, on: bool) -> None:
@@ -147,7 +153,7 @@ class Attached:
         end = await settled
         path = self._console.log.path
         data = await self._channel.front.in_thread(lambda: tail(path, end, lines)) if lines else b""
-        if data:
+        if data and self._channel.queued + len(data) <= QUEUE_LIMIT:
             shown = data.count(b"\n") + (not data.endswith(b"\n"))
             self._mark(f"[-- last {shown} line{'s' if shown > 1 else ''} --]")
             self._show(data)
@@ -175,6 +181,10 @@ class Attached:
     def typed(self, data: bytes) -> None:
         """What was typed."""
         self.last_input = self._clock.seconds()
+        if self.plain:
+            if self._escape is not None and b"\x03" in data:
+                self._channel.finish(exits.FAILED)  # ^C
+            return
         if self._escape is None:
             self._write(data)
             return
@@ -197,12 +207,16 @@ class Attached:
             self._write(self._escape.timeout())
 
     def _write(self, data: bytes) -> None:
-        if self.plain or not data:
+        if not data:
             return
         if self._console.pen.writer is not self:
-            self._remind(f"[read-only -- {ESCAPE}f takes over]" if not self._target.read_only else "[read-only]")
+            self._remind(f"[read-only{self._hint_force}]")
         elif not self._console.send(data):
             self._remind(f"[-- not sent: {state_line(self._console, self._clock.seconds())} --]")
+
+    @property
+    def _hint_force(self) -> str:
+        return f" -- {ESCAPE}f takes over" if self._escape is not None and self._may_write else ""
 
     def _remind(self, text: str) -> None:
         now = self._clock.seconds()
@@ -233,6 +247,7 @@ class Attached:
 
     def _detach(self) -> None:
         self._say("[detached]")
+        self.stop()  # at once, however long he takes to read what is still queued
         self._channel.finish(exits.OK)
 
     def _help(self) -> None:
@@ -285,7 +300,10 @@ class Attached:
         self.send_break()
 
     def _recall(self) -> None:
-        self._early = self._early if self._early is not None else []
+        if self._early is not None or self._channel.queued:
+            self._say("[not now: there is still output on its way to you]")
+            return
+        self._early = []
         self._start_replay(self._console.log.settled(), REPLAY_LINES)
 
     @property

@@ -12,11 +12,11 @@ import os
 from collections.abc import Callable, Generator, Iterable
 from typing import Any, TypeVar
 
-from twisted.conch.error import ValidPublicKey
+from twisted.conch.error import ConchError, IgnoreAuthentication, ValidPublicKey
 from twisted.conch.interfaces import IConchUser
 from twisted.conch.ssh.common import getNS
 from twisted.conch.ssh.keys import Key
-from twisted.conch.ssh.userauth import SSHUserAuthServer
+from twisted.conch.ssh.userauth import MSG_USERAUTH_REQUEST, SSHUserAuthServer
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import ISSHPrivateKey
 from twisted.cred.error import UnauthorizedLogin
@@ -25,6 +25,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
+from vmproxy.ssh.quiet import QuietLogger
 from vmproxy.ssh.target import BadTarget, claimed_operator
 from vmproxy.ssh.transport import SIGNATURES, OperatorTransport
 from vmproxy.text import visible
@@ -34,8 +35,10 @@ InThread = Callable[[Callable[[], T]], "Deferred[T]"]
 
 FILE_LIMIT = 1024 * 1024
 ATTEMPTS = 10
+USER_LIMIT = 1024
 
 _KEY_TYPES = frozenset((*(s for s in SIGNATURES if not s.startswith(b"rsa-")), b"ssh-rsa"))
+_USER_PRESENT = 1  # the flag of a security key that says that it was touched
 _log = Logger()
 
 
@@ -133,7 +136,12 @@ class KeyChecker:
 def _proves(blob: bytes, algorithm: bytes, signature: bytes, data: bytes) -> bool:
     try:
         # The algorithm inside the signature counts, and must be the one that was agreed to: no SHA-1 by the back door.
-        return bool(getNS(signature)[0] == algorithm and Key.fromString(blob, type="blob").verify(signature, data))
+        inside, _, rest = getNS(signature, 2)
+        if inside != algorithm:
+            return False
+        if algorithm.startswith(b"sk-") and not rest[0] & _USER_PRESENT:
+            return False
+        return bool(Key.fromString(blob, type="blob").verify(signature, data))
     except Exception as error:  # whatever a forged signature makes the parsers raise, it proves nothing
         _log.debug("signature not understood: {error!r}", error=error)
         return False
@@ -156,27 +164,70 @@ class Realm:
 
 
 class UserAuth(SSHUserAuthServer):
-    """The login. Its deadline runs from the connection on, in the transport; here are the number of tries and the trail
-    of who came in."""
+    """The login: its tries, one after the other, and who came in.
+
+    Its deadline runs from the connection on, in the transport.
+    """
 
     attemptsBeforeDisconnect = ATTEMPTS
     loginTimeout = 3600
+    _log = QuietLogger()
+
+    def serviceStarted(self) -> None:
+        """The login begins."""
+        super().serviceStarted()
+        self._busy = False
+        self._waiting: list[bytes] = []
+
+    def ssh_USERAUTH_REQUEST(self, packet: bytes) -> None:
+        """A try. Keys are read on another thread, and meanwhile the client may send more: they wait their turn."""
+        if self._busy:
+            if len(self._waiting) >= ATTEMPTS:
+                raise ValueError("too many tries at once")
+            self._waiting.append(packet)
+            return
+        user, service = getNS(packet, 2)[:2]
+        if service != b"ssh-connection" or len(user) > USER_LIMIT:
+            raise ValueError("not a login that can be")
+        self._busy = True
+        done = super().ssh_USERAUTH_REQUEST(packet)
+        if done is None:
+            self._next()
+        else:
+            done.addBoth(lambda _: self._next())
+
+    def _next(self) -> None:
+        self._busy = False
+        transport = self._transport
+        if self._waiting and not transport.over and transport.service is self:
+            # By way of the transport, whose care for packets that make no sense is needed here too.
+            transport.dispatchMessage(MSG_USERAUTH_REQUEST, self._waiting.pop(0))
+
+    @property
+    def _transport(self) -> OperatorTransport:
+        assert isinstance(self.transport, OperatorTransport)
+        return self.transport
 
     def _cbFinishedAuth(self, result: Any) -> None:
-        transport = self.transport
-        assert isinstance(transport, OperatorTransport)
+        transport = self._transport
+        if transport.over:
+            return  # it was lost while the keys were being read
         transport.logged_in()
         result[1].logged_in((self.user or b"").decode("utf-8", "replace"), transport.peer)
-        _log.info("{who}@{peer} logged in as {user}", who=result[1].name, peer=transport.peer, user=self.shown_user)
+        _log.info("{who} logged in as {user}", who=result[1].who, user=self.shown_user)
         super()._cbFinishedAuth(result)
 
     def _ebBadAuth(self, reason: Any) -> None:
-        if self.method != b"none" and reason.check(UnauthorizedLogin) and isinstance(self.transport, OperatorTransport):
+        if self._transport.over:
+            return
+        asked_only = reason.check(IgnoreAuthentication)
+        if self.method != b"none" and not asked_only:
+            why = reason.getErrorMessage() if reason.check(UnauthorizedLogin, ConchError) else "internal error"
             _log.info(
                 "{peer}: login as {user} refused: {why}",
-                peer=self.transport.peer,
+                peer=self._transport.peer,
                 user=self.shown_user,
-                why=reason.getErrorMessage(),
+                why=visible(why),
             )
         super()._ebBadAuth(reason)
 

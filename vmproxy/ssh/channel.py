@@ -148,6 +148,16 @@ class FlowChannel(SSHChannel):
                 self.conn.adjustWindow(self, self.localWindowSize - self.localWindowLeft)
         self.holding = on
 
+    def requestReceived(self, requestType: bytes, data: bytes) -> int:
+        """A request: refused if it is unknown, makes no sense, or comes too late."""
+        handler = getattr(self, "request_" + requestType.decode("ascii", "replace").replace("-", "_"), None)
+        if handler is None or self.over:
+            return 0
+        try:
+            return int(handler(data))
+        except (struct.error, ValueError, IndexError):
+            return 0
+
     def dataReceived(self, data: bytes) -> None:
         """Input; without anybody who wants it, it is dropped."""
 

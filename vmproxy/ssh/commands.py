@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 
 from vmproxy.console.console import Console
 from vmproxy.console.history import read, tail_start
@@ -59,8 +60,8 @@ async def run(session: SessionChannel, line: str) -> None:
         if user_target is not None:
             session.attach(user_target)
         else:
-            session.print(_overview(session))
-            session.finish(exits.OK)
+            you = f"You are {session.operator.name}. These consoles are known:\n\n"
+            await _print_all(session, chain([you], _table(session), ["\n", HELP]))
         return
     command = _COMMANDS.get(words[0])
     if command is None:
@@ -72,10 +73,6 @@ async def run(session: SessionChannel, line: str) -> None:
         session.complain(f"{words[0]}: {error}", exits.USAGE)
 
 
-def _overview(session: SessionChannel) -> str:
-    return f"You are {session.operator.name}. These consoles are known:\n\n{_table(session)}\n{HELP}"
-
-
 async def _help(session: SessionChannel, args: list[str]) -> None:
     session.print(HELP)
     session.finish(exits.OK)
@@ -85,10 +82,23 @@ async def _list(session: SessionChannel, args: list[str]) -> None:
     flags, rest = _flags(args, {"--json"})
     if rest:
         raise BadCommand(f"takes no names: {' '.join(map(visible, rest))}")
-    if "--json" in flags:
-        session.print(json.dumps([_as_json(session, c) for c in _sorted(session)], indent=1) + "\n")
-    else:
-        session.print(_table(session))
+    await _print_all(session, _json_rows(session) if "--json" in flags else _table(session))
+
+
+async def _print_all(session: SessionChannel, lines: Iterable[str]) -> None:
+    # Thousands of consoles, and a client that need not read: no more is made than it takes.
+    parts: list[str] = []
+    size = 0
+    for line in lines:
+        parts.append(line)
+        size += len(line)
+        if size > CHUNK:
+            session.print("".join(parts))
+            parts.clear()
+            size = 0
+            if not await session.when_drained():
+                return
+    session.print("".join(parts))
     session.finish(exits.OK)
 
 
@@ -118,9 +128,11 @@ async def _log(session: SessionChannel, args: list[str]) -> None:
             follow = True
         elif word.startswith("-n"):
             value = word[2:] or next(words, "")
-            if not (value.isascii() and value.isdecimal()):
+            if not (len(value) <= 9 and value.isascii() and value.isdecimal()):
                 raise BadCommand("-n needs a number of lines")
             lines = int(value)
+        elif word.startswith("-"):
+            raise BadCommand(f"{visible(word)}: no such option; there is -f and -n LINES")
         else:
             rest.append(word)
     target = _named(session, rest)
@@ -196,19 +208,35 @@ def _sorted(session: SessionChannel) -> list[Console]:
     return sorted(session.front.directory, key=lambda c: (c.title.casefold(), str(c.uuid), c.port))
 
 
-def _table(session: SessionChannel) -> str:
+def _table(session: SessionChannel) -> Iterator[str]:
     now = session.front.clock.seconds()
-    rows = [("NAME", "SSH NAME", "STATE", "WRITER", "VIEWERS")]
-    for c in _sorted(session):
-        writer = c.pen.writer
-        alias = session.front.directory.alias(c)
-        rows.append((c.title, alias, state_line(c, now), writer.who if writer else "-", str(len(c.viewers))))
-    if len(rows) == 1:
-        return f"no consoles are known yet ({clock_time(now)})\n"
-    widths = [max(len(row[n]) for row in rows) for n in range(4)]
-    return "".join(
-        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[4]]) + "\n" for row in rows
-    )
+    directory = session.front.directory
+    consoles = _sorted(session)
+    if not consoles:
+        yield f"no consoles are known yet ({clock_time(now)})\n"
+        return
+    widths = [
+        max(4, *(len(c.title) for c in consoles)),
+        max(8, *(len(directory.alias(c)) for c in consoles)),
+        max(5, *(len(state_line(c, now)) for c in consoles)),
+        max(6, *(len(c.pen.writer.who) for c in consoles if c.pen.writer is not None), 0),
+    ]
+    yield _row(("NAME", "SSH NAME", "STATE", "WRITER", "VIEWERS"), widths)
+    for c in consoles:
+        writer = c.pen.writer.who if c.pen.writer is not None else "-"
+        yield _row((c.title, directory.alias(c), state_line(c, now), writer, str(len(c.viewers))), widths)
+
+
+def _row(cells: tuple[str, ...], widths: list[int]) -> str:
+    return "  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)), cells[-1]]) + "\n"
+
+
+def _json_rows(session: SessionChannel) -> Iterator[str]:
+    separator = "[\n"
+    for console in _sorted(session):
+        yield separator + json.dumps(_as_json(session, console))
+        separator = ",\n"
+    yield "\n]\n" if separator != "[\n" else "[]\n"
 
 
 def _as_json(session: SessionChannel, c: Console) -> dict[str, object]:

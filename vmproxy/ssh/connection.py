@@ -19,6 +19,7 @@ from twisted.conch.ssh.connection import (
 )
 
 from vmproxy.ssh.channel import FlowChannel
+from vmproxy.ssh.quiet import QuietLogger
 from vmproxy.ssh.raw import open_raw
 from vmproxy.ssh.session import SessionChannel
 from vmproxy.ssh.transport import OperatorTransport
@@ -62,6 +63,8 @@ class Operator(ConchUser):
 
 class OperatorConnection(SSHConnection):
     """The channels of one login."""
+
+    _log = QuietLogger()
 
     def getChannel(self, channelType: bytes, windowSize: int, maxPacket: int, data: bytes) -> SSHChannel:
         """Open a channel that the client asks for.

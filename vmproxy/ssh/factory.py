@@ -22,6 +22,7 @@ from vmproxy.ssh.wording import state_line
 from vmproxy.text import human_bytes, visible
 
 PARTING_SECONDS = 1.0
+PARTING_LIMIT = 10.0
 
 T = TypeVar("T")
 
@@ -31,7 +32,8 @@ class SSHFront:
 
     :ivar directory: the consoles.
     :ivar transports: the connections there are.
-    :ivar logging_in: those that have not logged in yet.
+    :ivar deadline: those that have yet to log in, or to finish a key exchange.
+    :ivar parting: those to whom we have said goodbye.
     """
 
     def __init__(
@@ -45,7 +47,8 @@ class SSHFront:
         self.clock = clock
         self.directory = directory
         self.transports: set[OperatorTransport] = set()
-        self.logging_in: Deadlines[OperatorTransport] = Deadlines(clock, login_timeout, _too_slow)
+        self.deadline: Deadlines[OperatorTransport] = Deadlines(clock, login_timeout, OperatorTransport.too_slow)
+        self.parting: Deadlines[OperatorTransport] = Deadlines(clock, PARTING_LIMIT, OperatorTransport.abort)
         self._defer_to_thread = defer_to_thread
         self.stopping = False
         self._all_gone: Deferred[None] | None = None
@@ -72,9 +75,15 @@ class SSHFront:
             f"writer: {writer.who if writer else '-'}  viewers: {len(console.viewers)}",
         ]
 
+    def arrived(self, transport: OperatorTransport) -> None:
+        """There is a connection."""
+        self.deadline.start(transport)
+        self.transports.add(transport)
+
     def gone(self, transport: OperatorTransport) -> None:
         """A connection is gone."""
-        self.logging_in.discard(transport)
+        self.deadline.discard(transport)
+        self.parting.discard(transport)
         self.transports.discard(transport)
         if self._all_gone is not None and not self.transports:
             self._all_gone.callback(None)
@@ -82,7 +91,7 @@ class SSHFront:
     async def stop(self) -> None:
         """Tell everybody, give the clients a moment to leave with their exit status, and close what is left."""
         self.stopping = True
-        self.logging_in.stop()
+        self.deadline.stop()
         for console in self.directory:
             console.tell(ShuttingDown())
         for transport in list(self.transports):
@@ -96,10 +105,7 @@ class SSHFront:
                 parting.cancel()
         for transport in list(self.transports):
             transport.loseConnection()
-
-
-def _too_slow(transport: OperatorTransport) -> None:
-    transport.loseConnection()
+        self.parting.stop()
 
 
 class OperatorFactory(SSHFactory):

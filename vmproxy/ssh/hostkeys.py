@@ -11,11 +11,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from twisted.conch.ssh.keys import BadKeyError, FingerprintFormats, Key
+from twisted.conch.ssh.keys import EncryptedKeyError, FingerprintFormats, Key
 
 from vmproxy.errors import VMProxyError
 
 RSA_BITS = 3072
+_TYPES = {"ed25519": "Ed25519", "rsa": "RSA"}
 
 
 class HostKeyError(VMProxyError):
@@ -45,8 +46,12 @@ def _load(path: Path, kind: str) -> Key:
         raise HostKeyError(f"{path}: others may read this private key; chmod 600 it, or remove it to get a new one")
     try:
         key: Key = Key.fromString(path.read_bytes())
-    except (BadKeyError, ValueError) as error:
-        raise HostKeyError(f"{path}: not a private key without a passphrase: {error}") from None
+    except EncryptedKeyError:
+        raise HostKeyError(f"{path}: has a passphrase, which nobody is there to enter") from None
+    except Exception as error:  # conch's parsers raise whatever comes their way
+        raise HostKeyError(f"{path}: not a private key ({error.__class__.__name__}: {error})") from None
+    if key.isPublic() or key.type() != _TYPES[kind]:
+        raise HostKeyError(f"{path}: not a private key of the kind {kind}")
     return key
 
 

@@ -13,6 +13,7 @@ from vmproxy.errors import VMProxyError
 from vmproxy.text import visible
 
 _PREFIXED = re.compile(r"([^:+,]*)[:+](.*)", re.DOTALL)
+_OPTION = re.compile(r"\s*[a-z]+\s*(=|$)")
 REPLAY_LIMIT = 100_000
 
 
@@ -72,9 +73,9 @@ def parse(text: str) -> Target:
 
     :raises BadTarget: if an option is unknown, or its value is wrong.
     """
-    name, *words = text.split(",")
-    while words and not re.match(r"\s*[a-z]+\s*(=|$)", words[0]):
-        name += "," + words.pop(0)
+    words = text.split(",")
+    start = next((n for n, word in enumerate(words) if n and _OPTION.match(word)), len(words))
+    name, words = ",".join(words[:start]), words[start:]
     values: dict[str, bool | int | str] = {}
     for word in words:
         key, equals, value = word.strip().partition("=")
@@ -82,7 +83,9 @@ def parse(text: str) -> Target:
             values["read_only" if key == "ro" else key] = True
         elif key == "port" and value:
             values["port"] = value
-        elif key == "replay" and value.isascii() and value.isdecimal() and int(value) <= REPLAY_LIMIT:
+        elif (
+            key == "replay" and len(value) <= 9 and value.isascii() and value.isdecimal() and int(value) <= REPLAY_LIMIT
+        ):
             values["replay"] = int(value)
         else:
             raise BadTarget(f"{visible(word)}: no such option; there are ro, force, quiet, port=N and replay=LINES")

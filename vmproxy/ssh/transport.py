@@ -2,9 +2,10 @@
 
 What is guarded here, each against something that stock conch does: it offers compression (one packet may inflate to
 hundreds of megabytes, before login too), CBC, 3DES, SHA-1 and MD5; it lacks strict key exchange (the answer to the
-Terrapin attack); it lets a client take for ever until its login begins; a malformed packet raises into the reactor;
-and it writes to a client who does not read, without bound. The last is the business of :attr:`flowing`: channels ask it
-before they write, and are told to go on when the client has caught up.
+Terrapin attack) and takes any packet at any time; it lets a client take for ever until its login begins, or to finish a
+later key exchange; a malformed packet raises into the reactor; it goes on behind its own disconnect; and it writes to a
+client who does not read, without bound. The last is the business of :attr:`flowing`: channels ask it before they write,
+and are told to go on when the client has caught up; what must be answered meanwhile is counted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from twisted.conch.ssh import _kex
 from twisted.conch.ssh.transport import (
+    DISCONNECT_CONNECTION_LOST,
     DISCONNECT_KEY_EXCHANGE_FAILED,
     DISCONNECT_PROTOCOL_ERROR,
     MSG_NEWKEYS,
@@ -23,6 +25,8 @@ from twisted.internet.interfaces import ISystemHandle
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from vmproxy.ssh.quiet import QuietLogger
 
 if TYPE_CHECKING:
     from vmproxy.ssh.connection import OperatorConnection
@@ -47,15 +51,18 @@ SIGNATURES = (
 )
 """The signature algorithms that operators' keys may use."""
 
-_MSG_KEXINIT = 20
+PACKET_LIMIT_BEFORE_LOGIN = 64 * 1024
+UNREAD_LIMIT = 256 * 1024
+PACKET_OVERHEAD = 64  # length, padding, authentication; or what a queued packet costs
+
+_KEXINIT, _NEWKEYS, _KEX_INIT = 20, 21, 30
+_ALWAYS = frozenset((1, 2, 3, 4))  # DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG
+_DISCONNECT_ONLY = frozenset((1,))
 _log = Logger()
 
 
 class OperatorTransport(SSHServerTransport):
-    """One operator's SSH connection.
-
-    :ivar flowing: whether the client reads what it is sent.
-    """
+    """One operator's SSH connection."""
 
     version = b"vmproxy"
     ourVersionString = b"SSH-2.0-vmproxy"
@@ -64,40 +71,70 @@ class OperatorTransport(SSHServerTransport):
     supportedCompressions = [b"none"]
     supportedKeyExchanges = [*KEY_EXCHANGES, STRICT_SERVER]
     supportedPublicKeys = [b"ssh-ed25519", b"rsa-sha2-512", b"rsa-sha2-256"]
+    _log = QuietLogger()
 
     def __init__(self, front: SSHFront) -> None:
         self._front = front
         self._paused = False
         self._strict = False
+        self._expected: int | None = None  # the next packet of a key exchange under way
+        self._logged_in = False
+        self._over = False  # we have said goodbye
+        self._unread = 0
 
     # The life of the connection.
 
     def connectionMade(self) -> None:
         """Somebody connected, and has so long to log in."""
-        self._front.logging_in.start(self)
-        self._front.transports.add(self)
+        self._front.arrived(self)
         transport = self._tcp
         transport.registerProducer(self, True)
-        if ISystemHandle.providedBy(self.transport):
-            handle = cast(socket.socket, transport.getHandle())
-            if handle.family in (socket.AF_INET, socket.AF_INET6):
-                transport.setTcpNoDelay(True)
-                transport.setTcpKeepAlive(True)
+        handle = transport.getHandle() if ISystemHandle.providedBy(self.transport) else None
+        if isinstance(handle, socket.socket) and handle.family in (socket.AF_INET, socket.AF_INET6):
+            transport.setTcpNoDelay(True)
+            transport.setTcpKeepAlive(True)
         super().connectionMade()
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """It is gone."""
+        self._over = True
         super().connectionLost(reason)
         self._front.gone(self)
+
+    @property
+    def over(self) -> bool:
+        """Whether the connection is closed, or we have said goodbye."""
+        return self._over
 
     def leave(self) -> None:
         """The process is being stopped: go now, unless sessions are about to end with their exit status."""
         if self.service is None or not getattr(self.service, "channels", None):
             self.loseConnection()
 
+    def too_slow(self) -> None:
+        """The client did not log in, or finish a key exchange, in time."""
+        _log.info("{peer}: closed, it took too long to log in", peer=self.peer)
+        self.sendDisconnect(DISCONNECT_CONNECTION_LOST, b"that took too long")
+
+    def sendDisconnect(self, reason: int, desc: bytes) -> None:
+        """Say goodbye; nothing is taken or sent behind it, and who does not read it is cut off soon."""
+        if self._over:
+            return
+        super().sendDisconnect(reason, desc)
+        self._over = True
+        # With a producer registered, Twisted would wait for it as long as the client does not read.
+        self._tcp.unregisterProducer()
+        self._front.parting.start(self)
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._over = True
+        self._tcp.abortConnection()
+
     def logged_in(self) -> None:
         """The operator has proved who he is."""
-        self._front.logging_in.discard(self)
+        self._logged_in = True
+        self._front.deadline.discard(self)
 
     @property
     def _tcp(self) -> Connection:
@@ -111,27 +148,56 @@ class OperatorTransport(SSHServerTransport):
 
     # What arrives.
 
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from the client, cut anywhere."""
+        if self._over:
+            return
+        super().dataReceived(data)
+        if not self._logged_in and len(self.buf) > PACKET_LIMIT_BEFORE_LOGIN:
+            self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"that packet is too large")
+
+    def getPacket(self) -> bytes | None:
+        """The next packet, unless we have said goodbye."""
+        return None if self._over else cast("bytes | None", super().getPacket())
+
     def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
-        """Handle one packet; one that makes no sense ends the connection and nothing else."""
-        if self._strict and self.sessionID is None and not 20 <= messageNum <= 49 and messageNum != 1:
-            self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"strict key exchange: unexpected packet")
+        """Handle one packet; one that makes no sense, or comes at a time when it may not, ends the connection."""
+        if not self._may_come(messageNum):
+            self._refuse(messageNum, "it may not come now")
             return
         try:
             super().dispatchMessage(messageNum, payload)
-        except Exception as error:
-            _log.warn(
-                "{peer}: SSH packet {number} makes no sense: {error!r}", peer=self.peer, number=messageNum, error=error
-            )
-            self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"that packet makes no sense")
+        except Exception as error:  # whatever a malformed packet makes the parsers raise
+            self._refuse(messageNum, f"it makes no sense ({error.__class__.__name__})")
+
+    def _may_come(self, number: int) -> bool:
+        first = self.sessionID is None
+        others = _DISCONNECT_ONLY if self._strict and (first or self._expected is not None) else _ALWAYS
+        if number in others:
+            return True
+        if self._expected is not None:
+            if number != self._expected:
+                return False
+            if not self.ignoreNextPacket:  # a wrong guess of the client's is followed by the right packet
+                self._expected = _NEWKEYS if number == _KEX_INIT else None
+            return True
+        return number == _KEXINIT or not (first or _NEWKEYS <= number <= 49)
+
+    def _refuse(self, number: int, why: str) -> None:
+        _log.info("{peer}: SSH packet {number}: {why}; closed", peer=self.peer, number=number, why=why)
+        self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"that packet makes no sense")
 
     def ssh_KEXINIT(self, packet: bytes) -> None:
         """Key exchange, strict where the client can do that (OpenSSH's PROTOCOL, section 1.10)."""
+        self._expected = _KEX_INIT
         if self.sessionID is None:
             length = int.from_bytes(packet[16:20], "big")
             self._strict = STRICT_CLIENT in packet[20 : 20 + length].split(b",")
             if self._strict and self.incomingPacketSequence != 1:
                 self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"strict key exchange: KEXINIT was not first")
                 return
+        else:
+            self._front.deadline.start(self)
         super().ssh_KEXINIT(packet)
         if self.kexAlg in (STRICT_CLIENT, STRICT_SERVER):
             self.sendDisconnect(DISCONNECT_KEY_EXCHANGE_FAILED, b"couldn't match all kex parts")
@@ -140,12 +206,42 @@ class OperatorTransport(SSHServerTransport):
         """The client uses the new keys from here on; strictly, numbering starts again."""
         if self._strict:
             self.incomingPacketSequence = 0
+        self._unread = 0
         super().ssh_NEWKEYS(packet)
+        if self._logged_in:
+            self._front.deadline.discard(self)
         if self.flowing:
             self._go_on()
 
+    def ssh_SERVICE_REQUEST(self, packet: bytes) -> None:
+        """The client wants a service: once, the login. Asking again must not give it new tries."""
+        if self.service is not None:
+            self._refuse(5, "there is a service already")
+        else:
+            super().ssh_SERVICE_REQUEST(packet)
+
+    def ssh_EXT_INFO(self, packet: bytes) -> None:
+        """What else the client can do is of no use here."""
+
+    def ssh_DISCONNECT(self, packet: bytes) -> None:
+        """The client takes its leave."""
+        self._over = True
+        self._tcp.loseConnection()
+
     def sendPacket(self, messageType: int, payload: bytes) -> None:
-        """Send a packet; the numbering of what we send starts again behind our NEWKEYS."""
+        """Send a packet; the numbering of what we send starts again behind our NEWKEYS.
+
+        Channels send data only while the client reads. What must be answered anyway is counted: who asks and asks but
+        reads no answers is cut off.
+        """
+        if self._over:
+            return
+        if not self.flowing and self.sessionID is not None:
+            self._unread += len(payload) + PACKET_OVERHEAD
+            if self._unread > UNREAD_LIMIT:
+                _log.info("{peer}: cut off, it asks but does not read the answers", peer=self.peer)
+                self.abort()
+                return
         super().sendPacket(messageType, payload)
         if messageType == MSG_NEWKEYS and self._strict:
             self.outgoingPacketSequence = 0
@@ -160,8 +256,8 @@ class OperatorTransport(SSHServerTransport):
 
     @property
     def flowing(self) -> bool:
-        # During a key exchange conch queues what is written, without bound.
-        return not self._paused and self._keyExchangeState == self._KEY_EXCHANGE_NONE
+        """Whether channels may send: the client reads, and no key exchange (in which conch queues) is under way."""
+        return not (self._paused or self._over) and self._keyExchangeState == self._KEY_EXCHANGE_NONE
 
     def pauseProducing(self) -> None:
         """The client reads slower than we write."""
@@ -170,6 +266,7 @@ class OperatorTransport(SSHServerTransport):
     def resumeProducing(self) -> None:
         """The client has caught up."""
         self._paused = False
+        self._unread = 0
         if self.flowing:
             self._go_on()
 
