@@ -14,9 +14,7 @@ from it is recorded, and it is closed if the host does not do so.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from typing import cast
-from uuid import UUID
 
 from twisted.conch.telnet import Telnet
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -28,14 +26,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vmproxy.console.console import Console
-from vmproxy.console.directory import Identity
 from vmproxy.console.interfaces import ILink
-from vmproxy.console.migration import PeerRefused
-from vmproxy.errors import WireError
-from vmproxy.text import visible
+from vmproxy.vm.conversation import Conversation
 from vmproxy.vm.hub import Hub
 from vmproxy.vm.keepalive import set_options
-from vmproxy.wire import serviceuri
 from vmproxy.wire.comport import AccessServer, Break, Suspend
 from vmproxy.wire.options import Acceptable, Options, Side
 from vmproxy.wire.telnet import (
@@ -57,19 +51,10 @@ from vmproxy.wire.telnet import (
     nvt_encode,
     subnegotiation,
 )
-from vmproxy.wire.vmware import (
-    QUESTIONS,
-    SUPPORTED,
-    Sub,
-    message,
-    parse_do_proxy,
-    parse_name,
-    parse_uuid,
-)
+from vmproxy.wire.vmware import message
 
 EARLY_LIMIT = 256 * 1024
 CONTROL_LIMIT = 256 * 1024
-NAME_LIMIT = 1024
 DRAIN_READS = 32
 
 _OPENING = (
@@ -96,6 +81,7 @@ class VMConnection(Telnet):
 
     :ivar peer: the host's address.
     :ivar ready: whether the VM takes data now.
+    :ivar console: the console that it serves, or served until another connection took over.
     """
 
     def __init__(self, hub: Hub, address: IAddress) -> None:
@@ -106,16 +92,8 @@ class VMConnection(Telnet):
         self._options = Options(_ACCEPTABLE[hub.settings.com_port])
         self._nvt: NvtDecoder | None = NvtDecoder()  # while the VM's direction is not BINARY
         self._com: AccessServer | None = None
-        self._uuid: UUID | None = None
-        self._bios_uuid: UUID | None = None
-        self._location_uuid: UUID | None = None
-        self._name = ""
-        self._named = False
-        self._uri: serviceuri.ServiceURI | None = None
-        self._uri_text = ""
-        self._asked = 0  # bit per question
-        self._list_sent = False
-        self._console: Console | None = None
+        self._conversation = Conversation(self, hub)
+        self.console: Console | None = None
         self._retired = False
         self._early = b""
         self._early_lost = 0
@@ -146,7 +124,7 @@ class VMConnection(Telnet):
         """The connection is gone."""
         if self._close_reason:
             self._leave(self._close_reason)
-        elif self._console is None:
+        elif self.console is None:
             self._hub.counters["left unidentified"] += 1
             self._leave("")
         elif reason.check(ConnectionDone):
@@ -163,7 +141,7 @@ class VMConnection(Telnet):
         hub.unidentified.discard(self)
         hub.retired.discard(self)
         self.ready = False
-        console, self._console = self._console, None
+        console, self.console = self.console, None
         pending = hub.migrations.pending_at(self)
         if pending is not None:
             hub.directory.lost(pending.console, self, reason)
@@ -207,7 +185,7 @@ class VMConnection(Telnet):
         """Serial data from the guest."""
         if self._nvt is not None:
             data = self._nvt.feed(data)
-        console = self._console
+        console = self.console
         if console is not None:
             console.feed(data)
             return
@@ -231,8 +209,18 @@ class VMConnection(Telnet):
                 return
         self._tcp.write(data)
 
-    def _suboption(self, code: int, parameters: bytes = b"") -> None:
+    def suboption(self, code: int, parameters: bytes = b"") -> None:
+        """Send a suboption of option 232."""
         self._control(subnegotiation(VMWARE_EXT, message(code, parameters)))
+
+    @property
+    def in_service(self) -> bool:
+        """Whether this is the connection that serves its console now."""
+        return self.console is not None and self.console.link is self
+
+    def identify(self, late: bool = False) -> bool:
+        """Claim the console, if it is known which: see :meth:`Conversation.identify`."""
+        return self._conversation.identify(late)
 
     # Options.
 
@@ -240,7 +228,7 @@ class VMConnection(Telnet):
         self._control(self._options.received(verb, option))
         if option == VMWARE_EXT:
             if self._options.enabled(VMWARE_EXT, Side.HIM):
-                self._tell_list()
+                self._conversation.tell_list()
         elif option == BINARY:
             if self._options.enabled(BINARY, Side.HIM):
                 self._nvt = None
@@ -260,24 +248,9 @@ class VMConnection(Telnet):
             self._suspended = False
             self._readiness()
 
-    def _tell_list(self) -> None:
-        if not self._list_sent:
-            self._list_sent = True
-            self._suboption(Sub.KNOWN_SUBOPTIONS_2, SUPPORTED)
-
     def _subnegotiated(self, option: int, payload: bytes) -> None:
         if option == VMWARE_EXT and payload:
-            self._tell_list()
-            handler = _HANDLERS.get(payload[0])
-            try:
-                if handler is not None:
-                    handler(self, payload[1:])
-                elif payload[0] != Sub.UNKNOWN_SUBOPTION_RCVD_2:
-                    # Never an error in answer to an error, or two proxies could talk to each other for ever.
-                    self._hub.counters["unknown suboptions"] += 1
-                    self._suboption(Sub.UNKNOWN_SUBOPTION_RCVD_2, payload[:1])
-            except WireError as error:
-                self._hub.complain("wrong suboptions", self.peer, str(error))
+            self._conversation.received(payload)
         elif option == COM_PORT and self._com is not None:
             self._port_control(self._com, payload)
         else:
@@ -291,135 +264,14 @@ class VMConnection(Telnet):
             self._suspended = meaning.on
             self._readiness()
         elif isinstance(meaning, Break):
-            if meaning.on and self._console is not None:
-                self._console.guest_break()
+            if meaning.on and self.console is not None:
+                self.console.guest_break()
         else:
             self._show_settings()
 
     def _show_settings(self) -> None:
-        if self._console is not None and self._com is not None:
-            self._console.settings = str(self._com.settings)
-
-    # Option 232: who it is and what it wants.
-
-    def _known_suboptions(self, codes: bytes) -> None:
-        for code in QUESTIONS:
-            if code in codes and not self._asked >> code & 1:
-                self._asked |= 1 << code
-                self._suboption(code)
-
-    def _unknown_suboption(self, codes: bytes) -> None:
-        _log.debug("{peer} does not know the suboption {codes}", peer=self.peer, codes=codes[:16].hex(" "))
-
-    def _do_proxy(self, parameters: bytes) -> None:
-        try:
-            wanted = parse_do_proxy(parameters)
-        except WireError as error:
-            self._wont_proxy(str(error))
-            return
-        uri = serviceuri.parse(wanted.uri)
-        pending = self._hub.migrations.pending_at(self)
-        console = self._console if pending is None else pending.console
-        if wanted.direction == "C":
-            self._wont_proxy(f"direction C (to {visible(wanted.uri)}) is not offered")
-        elif not serviceuri.matches(uri, self._hub.settings.service_uris):
-            self._wont_proxy(f"the service URI {visible(wanted.uri)!r} is none of ours")
-        elif console is not None and console.uri != wanted.uri:
-            self._wont_proxy("this connection has another console already")
-        else:
-            self._suboption(Sub.WILL_PROXY)
-            if console is None:
-                self._uri = uri
-                self._uri_text = wanted.uri
-                self.identify()
-
-    def _wont_proxy(self, reason: str) -> None:
-        self._hub.complain("refused proxy requests", self.peer, f"WONT-PROXY: {reason}")
-        self._suboption(Sub.WONT_PROXY)
-
-    def _vc_uuid(self, parameters: bytes) -> None:
-        uuid = parse_uuid(parameters)
-        pending = self._hub.migrations.pending_at(self)
-        expected = self._uuid
-        if self._console is not None:
-            expected = self._console.uuid
-        elif pending is not None:
-            expected = pending.console.uuid
-        if expected is not None and uuid != expected:
-            self.give_up(f"it says that it is {uuid} and was {expected} before")
-            return
-        self._uuid = uuid
-        self.identify()
-
-    def _bios(self, parameters: bytes) -> None:
-        self._bios_uuid = parse_uuid(parameters)
-        if self._console is not None:
-            self._console.bios_uuid = self._bios_uuid
-
-    def _location(self, parameters: bytes) -> None:
-        self._location_uuid = parse_uuid(parameters)
-        if self._console is not None:
-            self._console.location_uuid = self._location_uuid
-
-    def _vm_name(self, parameters: bytes) -> None:
-        self._name = parse_name(parameters)[:NAME_LIMIT]
-        self._named = True
-        if self._console is None:
-            self.identify()
-        elif self._in_service and self._name:
-            self._hub.directory.rename(self._console, self._name)
-
-    @property
-    def _in_service(self) -> bool:
-        return self._console is not None and self._console.link is self
-
-    def identify(self, late: bool = False) -> bool:
-        """Claim the console, if it is known which.
-
-        :param late: do not wait for a name that log files are named after.
-        :returns: whether this connection has its console now.
-        """
-        if self._uuid is None or self._uri is None or self._console is not None:
-            return False
-        if self._hub.migrations.pending_at(self) is not None:
-            return False  # the pair said already what it is
-        if self._hub.needs_name and not self._named and not late and self._asked >> Sub.GET_VM_NAME & 1:
-            return False
-        self._hub.directory.claim(Identity(self._uuid, self._uri.port, self._uri_text, self._name), self)
-        return True
-
-    # Option 232: vMotion.
-
-    def _vmotion_begin(self, sequence: bytes) -> None:
-        console = self._console
-        if console is None or not self._in_service or self._hub.stopping:
-            self._hub.complain("refused vMotions", self.peer, "NOTNOW: no console is served here, or not any more")
-            self._suboption(Sub.VMOTION_NOTNOW, sequence)
-            return
-        migration = self._hub.migrations.begin(console, self, sequence)
-        # Everything for the VM has been written to this connection before, or waits in the console.
-        self._suboption(Sub.VMOTION_GOAHEAD, sequence + migration.secret)
-
-    def _vmotion_peer(self, pair: bytes) -> None:
-        if self._console is not None:
-            self._hub.complain("refused peers", self.peer, "PEER on a connection that has its console already")
-            return
-        try:
-            migration = self._hub.migrations.peer(self, pair, self._uuid)
-        except PeerRefused as error:
-            self._hub.complain("refused peers", self.peer, f"PEER refused: {error}")
-            return
-        self._hub.unidentified.discard(self)
-        self._suboption(Sub.VMOTION_PEER_OK, migration.sequence)
-
-    def _vmotion_complete(self, sequence: bytes) -> None:
-        if not self._hub.migrations.complete(self, sequence):
-            self._hub.complain("stray COMPLETEs", self.peer, "COMPLETE, but no vMotion is pending here")
-
-    def _vmotion_abort(self, sequence: bytes) -> None:
-        console = self._console
-        if console is None or not self._hub.migrations.abort(self, console, sequence):
-            self._hub.complain("stray ABORTs", self.peer, "ABORT, but no vMotion is pending here")
+        if self.console is not None and self._com is not None:
+            self.console.settings = str(self._com.settings)
 
     # ILink: what the console wants.
 
@@ -435,10 +287,8 @@ class VMConnection(Telnet):
 
     def serve(self, console: Console) -> None:
         """Carry a console from now on."""
-        self._console = console
+        self.console = console
         self._hub.unidentified.discard(self)
-        console.bios_uuid = self._bios_uuid or console.bios_uuid
-        console.location_uuid = self._location_uuid or console.location_uuid
         self._show_settings()
         early, self._early = self._early, b""
         if early:
@@ -446,8 +296,7 @@ class VMConnection(Telnet):
         if self._early_lost:
             console.log.event("gap", bytes=self._early_lost, reason="too much before this connection was in service")
         self._early_lost = 0
-        if self._name and console.name != self._name:
-            self._hub.directory.rename(console, self._name)
+        self._conversation.in_service(console)
 
     def drain(self) -> None:
         """Read what the operating system has for us, now. What is wrong with the connection shows in its own time."""
@@ -470,10 +319,10 @@ class VMConnection(Telnet):
 
     def release(self) -> None:
         """The console that this was to carry, or carried, is no longer its business."""
-        self._console = None
+        self.console = None
         self._early = b""
         self._early_lost = 0
-        self._uri = None
+        self._conversation.released()
         if not self._hub.stopping:
             self._hub.unidentified.start(self)
 
@@ -512,25 +361,10 @@ class VMConnection(Telnet):
 
     def _readiness(self) -> None:
         self.ready = not (self._blocked or self._suspended)
-        if self.ready and self._in_service and self._console is not None:
-            self._console.link_ready()
+        if self.ready and self.in_service and self.console is not None:
+            self.console.link_ready()
 
 
 def _socket_of(transport: object) -> socket.socket | None:
     handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
     return handle if isinstance(handle, socket.socket) else None
-
-
-_HANDLERS: dict[int, Callable[[VMConnection, bytes], None]] = {
-    Sub.KNOWN_SUBOPTIONS_1: VMConnection._known_suboptions,
-    Sub.UNKNOWN_SUBOPTION_RCVD_1: VMConnection._unknown_suboption,
-    Sub.VMOTION_BEGIN: VMConnection._vmotion_begin,
-    Sub.VMOTION_PEER: VMConnection._vmotion_peer,
-    Sub.VMOTION_COMPLETE: VMConnection._vmotion_complete,
-    Sub.VMOTION_ABORT: VMConnection._vmotion_abort,
-    Sub.DO_PROXY: VMConnection._do_proxy,
-    Sub.VM_VC_UUID: VMConnection._vc_uuid,
-    Sub.VM_NAME: VMConnection._vm_name,
-    Sub.VM_BIOS_UUID: VMConnection._bios,
-    Sub.VM_LOCATION_UUID: VMConnection._location,
-}

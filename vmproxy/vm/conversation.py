@@ -1,0 +1,230 @@
+"""What a host says in VMware's extension (option 232), and what follows from it.
+
+Who the VM is, what it wants, and where it moves to; the connection that carries it all is
+:class:`vmproxy.vm.protocol.VMConnection`. Identity may come in any order and any time: the connection gets its console
+as soon as enough is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from twisted.logger import Logger
+
+from vmproxy.console.console import Console
+from vmproxy.console.directory import Identity
+from vmproxy.console.migration import PeerRefused
+from vmproxy.errors import WireError
+from vmproxy.text import visible
+from vmproxy.vm.hub import Hub
+from vmproxy.wire import serviceuri
+from vmproxy.wire.vmware import QUESTIONS, SUPPORTED, Sub, parse_do_proxy, parse_name, parse_uuid
+
+if TYPE_CHECKING:
+    from vmproxy.vm.protocol import VMConnection
+
+NAME_LIMIT = 1024
+
+_log = Logger()
+
+
+class Conversation:
+    """Option 232 on one connection.
+
+    :ivar name: the VM's name, as far as it has been told here.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_bios_uuid",
+        "_hub",
+        "_link",
+        "_list_sent",
+        "_location_uuid",
+        "_named",
+        "_uri",
+        "_uri_text",
+        "_uuid",
+        "name",
+    )
+
+    def __init__(self, link: VMConnection, hub: Hub) -> None:
+        self._link = link
+        self._hub = hub
+        self._uuid: UUID | None = None
+        self._bios_uuid: UUID | None = None
+        self._location_uuid: UUID | None = None
+        self.name = ""
+        self._named = False
+        self._uri: serviceuri.ServiceURI | None = None
+        self._uri_text = ""
+        self._asked = 0  # bit per question
+        self._list_sent = False
+
+    def received(self, payload: bytes) -> None:
+        """Take in a suboption: its code and parameters."""
+        self.tell_list()
+        handler = _HANDLERS.get(payload[0])
+        try:
+            if handler is not None:
+                handler(self, payload[1:])
+            elif payload[0] != Sub.UNKNOWN_SUBOPTION_RCVD_2:
+                # Never an error in answer to an error, or two proxies could talk to each other for ever.
+                self._hub.counters["unknown suboptions"] += 1
+                self._link.suboption(Sub.UNKNOWN_SUBOPTION_RCVD_2, payload[:1])
+        except WireError as error:
+            self._complain("wrong suboptions", str(error))
+
+    def in_service(self, console: Console) -> None:
+        """The connection serves a console now: tell it what was told here."""
+        console.bios_uuid = self._bios_uuid or console.bios_uuid
+        console.location_uuid = self._location_uuid or console.location_uuid
+        if self.name and console.name != self.name:
+            self._hub.directory.rename(console, self.name)
+
+    def released(self) -> None:
+        """The connection has no console any more, and what it asked for is forgotten."""
+        self._uri = None
+
+    def _complain(self, kind: str, what: str) -> None:
+        self._hub.complain(kind, self._link.peer, what)
+
+    def tell_list(self) -> None:
+        """Send the list of what the proxy knows, once."""
+        if not self._list_sent:
+            self._list_sent = True
+            self._link.suboption(Sub.KNOWN_SUBOPTIONS_2, SUPPORTED)
+
+    # Who it is and what it wants.
+
+    def _known_suboptions(self, codes: bytes) -> None:
+        for code in QUESTIONS:
+            if code in codes and not self._asked >> code & 1:
+                self._asked |= 1 << code
+                self._link.suboption(code)
+
+    def _unknown_suboption(self, codes: bytes) -> None:
+        _log.debug("{peer} does not know the suboption {codes}", peer=self._link.peer, codes=codes[:16].hex(" "))
+
+    def _do_proxy(self, parameters: bytes) -> None:
+        try:
+            wanted = parse_do_proxy(parameters)
+        except WireError as error:
+            self._wont_proxy(str(error))
+            return
+        uri = serviceuri.parse(wanted.uri)
+        pending = self._hub.migrations.pending_at(self._link)
+        console = self._link.console if pending is None else pending.console
+        if wanted.direction == "C":
+            self._wont_proxy(f"direction C (to {visible(wanted.uri)}) is not offered")
+        elif not serviceuri.matches(uri, self._hub.settings.service_uris):
+            self._wont_proxy(f"the service URI {visible(wanted.uri)!r} is none of ours")
+        elif console is not None and console.uri != wanted.uri:
+            self._wont_proxy("this connection has another console already")
+        else:
+            self._link.suboption(Sub.WILL_PROXY)
+            if console is None:
+                self._uri = uri
+                self._uri_text = wanted.uri
+                self.identify()
+
+    def _wont_proxy(self, reason: str) -> None:
+        self._complain("refused proxy requests", f"WONT-PROXY: {reason}")
+        self._link.suboption(Sub.WONT_PROXY)
+
+    def _vc_uuid(self, parameters: bytes) -> None:
+        uuid = parse_uuid(parameters)
+        pending = self._hub.migrations.pending_at(self._link)
+        expected = self._uuid
+        if self._link.console is not None:
+            expected = self._link.console.uuid
+        elif pending is not None:
+            expected = pending.console.uuid
+        if expected is not None and uuid != expected:
+            self._link.give_up(f"it says that it is {uuid} and was {expected} before")
+            return
+        self._uuid = uuid
+        self.identify()
+
+    def _bios(self, parameters: bytes) -> None:
+        self._bios_uuid = parse_uuid(parameters)
+        if self._link.console is not None:
+            self._link.console.bios_uuid = self._bios_uuid
+
+    def _location(self, parameters: bytes) -> None:
+        self._location_uuid = parse_uuid(parameters)
+        if self._link.console is not None:
+            self._link.console.location_uuid = self._location_uuid
+
+    def _vm_name(self, parameters: bytes) -> None:
+        self.name = parse_name(parameters)[:NAME_LIMIT]
+        self._named = True
+        if self._link.console is None:
+            self.identify()
+        elif self._link.in_service and self.name:
+            self._hub.directory.rename(self._link.console, self.name)
+
+    def identify(self, late: bool = False) -> bool:
+        """Claim the console, if it is known which.
+
+        :param late: do not wait for a name that log files are named after.
+        :returns: whether this connection has its console now.
+        """
+        if self._uuid is None or self._uri is None or self._link.console is not None:
+            return False
+        if self._hub.migrations.pending_at(self._link) is not None:
+            return False  # the pair said already what it is
+        if self._hub.needs_name and not self._named and not late and self._asked >> Sub.GET_VM_NAME & 1:
+            return False
+        self._hub.directory.claim(Identity(self._uuid, self._uri.port, self._uri_text, self.name), self._link)
+        return True
+
+    # vMotion.
+
+    def _vmotion_begin(self, sequence: bytes) -> None:
+        console = self._link.console
+        if console is None or not self._link.in_service or self._hub.stopping:
+            self._complain("refused vMotions", "NOTNOW: no console is served here, or not any more")
+            self._link.suboption(Sub.VMOTION_NOTNOW, sequence)
+            return
+        migration = self._hub.migrations.begin(console, self._link, sequence)
+        # Everything for the VM has been written to this connection before, or waits in the console.
+        self._link.suboption(Sub.VMOTION_GOAHEAD, sequence + migration.secret)
+
+    def _vmotion_peer(self, pair: bytes) -> None:
+        if self._link.console is not None:
+            self._complain("refused peers", "PEER on a connection that has its console already")
+            return
+        try:
+            migration = self._hub.migrations.peer(self._link, pair, self._uuid)
+        except PeerRefused as error:
+            self._complain("refused peers", f"PEER refused: {error}")
+            return
+        self._hub.unidentified.discard(self._link)
+        self._link.suboption(Sub.VMOTION_PEER_OK, migration.sequence)
+
+    def _vmotion_complete(self, sequence: bytes) -> None:
+        if not self._hub.migrations.complete(self._link, sequence):
+            self._complain("stray COMPLETEs", "COMPLETE, but no vMotion is pending here")
+
+    def _vmotion_abort(self, sequence: bytes) -> None:
+        console = self._link.console
+        if console is None or not self._hub.migrations.abort(self._link, console, sequence):
+            self._complain("stray ABORTs", "ABORT, but no vMotion is pending here")
+
+
+_HANDLERS: dict[int, Callable[[Conversation, bytes], None]] = {
+    Sub.KNOWN_SUBOPTIONS_1: Conversation._known_suboptions,
+    Sub.UNKNOWN_SUBOPTION_RCVD_1: Conversation._unknown_suboption,
+    Sub.VMOTION_BEGIN: Conversation._vmotion_begin,
+    Sub.VMOTION_PEER: Conversation._vmotion_peer,
+    Sub.VMOTION_COMPLETE: Conversation._vmotion_complete,
+    Sub.VMOTION_ABORT: Conversation._vmotion_abort,
+    Sub.DO_PROXY: Conversation._do_proxy,
+    Sub.VM_VC_UUID: Conversation._vc_uuid,
+    Sub.VM_NAME: Conversation._vm_name,
+    Sub.VM_BIOS_UUID: Conversation._bios,
+    Sub.VM_LOCATION_UUID: Conversation._location,
+}
