@@ -15,6 +15,10 @@ class WireError(VMProxyError):
     """A peer sent bytes that do not mean what they must mean; the text says which and why."""
 
 
+class StartError(VMProxyError):
+    """The concentrator cannot start; the text says why."""
+
+
 class ConfigError(VMProxyError):
     """A configuration that cannot be used.
 

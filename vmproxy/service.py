@@ -24,9 +24,10 @@ from vmproxy.config import Config
 from vmproxy.console.directory import Directory
 from vmproxy.console.known import Journal
 from vmproxy.console.log import LogStore
+from vmproxy.console.lognames import template_fields
 from vmproxy.console.migration import Migrations
 from vmproxy.console.scribe import Scribe, ScribeThread
-from vmproxy.errors import VMProxyError
+from vmproxy.errors import StartError, VMProxyError
 from vmproxy.ssh.auth import read_authorized_keys
 from vmproxy.ssh.factory import OperatorFactory, SSHFront
 from vmproxy.ssh.hostkeys import load_or_make
@@ -45,14 +46,17 @@ _log = Logger()
 class VMProxyService(Service):
     """The concentrator."""
 
-    def __init__(self, config: Config, reactor: PosixReactorBase) -> None:
+    def __init__(self, config: Config, reactor: PosixReactorBase, foreground: bool = True) -> None:
+        """:param foreground: whether somebody reads what the process prints."""
+        self._foreground = foreground
         self._config = config
         self._reactor = reactor
         self._ports: list[IListeningPort] = []
-        scribe = ScribeThread(Scribe(config.log.open_files))
+        self._scribe = Scribe(config.log.open_files)
+        scribe = ScribeThread(self._scribe)
         self._store = LogStore(config.log.dir, reactor, scribe, reactor.callFromThread)
         journal = Journal(config.state_dir / "consoles.jsonl", scribe.submit)
-        migrations = Migrations(reactor, config.vm.vmotion_timeout, new_secret)
+        self._migrations = migrations = Migrations(reactor, config.vm.vmotion_timeout, new_secret)
         self.directory = Directory(reactor, self._store, journal, migrations, config.log.file)
         self._hub = Hub(
             reactor,
@@ -60,7 +64,7 @@ class VMProxyService(Service):
             self.directory,
             migrations,
             f"vmproxy {vmproxy.__version__}".encode(),
-            needs_name="{name}" in config.log.file,
+            needs_name="name" in template_fields(config.log.file),
         )
         self._front = SSHFront(reactor, self.directory, config.ssh.login_timeout, self._in_thread)
         self._operator = getpass.getuser()
@@ -76,7 +80,7 @@ class VMProxyService(Service):
     def privilegedStartService(self) -> None:
         """Listen, while ports below 1024 may still be taken.
 
-        :raises SystemExit: with one line, if that cannot be.
+        :raises SystemExit, StartError: with one line, if that cannot be.
         """
         super().privilegedStartService()
         _raise_descriptor_limit()
@@ -86,7 +90,7 @@ class VMProxyService(Service):
     def startService(self) -> None:
         """Start everything else.
 
-        :raises SystemExit: with one line, if that cannot be.
+        :raises SystemExit, StartError: with one line, if that cannot be.
         """
         super().startService()
         config = self._config
@@ -96,7 +100,7 @@ class VMProxyService(Service):
             host_keys = load_or_make(config.state_dir)
             self.directory.load()
         except (VMProxyError, OSError) as error:
-            raise SystemExit(f"vmproxy cannot start: {error}") from None
+            raise self._cannot(f"vmproxy cannot start: {error}") from None
         self._operators.use_host_keys(host_keys)
         self._store.start()
         self._on_signal(signal.SIGHUP, self._reopen)
@@ -109,6 +113,10 @@ class VMProxyService(Service):
         ):
             _log.info("{line}", line=line)
 
+    def _cannot(self, problem: str) -> BaseException:
+        # In the foreground one line says it all. A daemon's parent waits to hear how it went, and hears of errors only.
+        return SystemExit(problem) if self._foreground else StartError(problem)
+
     def _listen(self, description: str, factory: IProtocolFactory) -> str:
         # All of Twisted's own endpoints are listening, or have failed, when listen() returns.
         outcome: list[IListeningPort | Failure] = []
@@ -120,7 +128,7 @@ class VMProxyService(Service):
             problem = (
                 outcome[0].getErrorMessage() if outcome and isinstance(outcome[0], Failure) else "it takes too long"
             )
-            raise SystemExit(f"vmproxy cannot listen on {description}: {problem}")
+            raise self._cannot(f"vmproxy cannot listen on {description}: {problem}")
         self._ports.append(outcome[0])
         if isinstance(outcome[0], Port):
             outcome[0].socket.listen(BACKLOG)
@@ -155,7 +163,14 @@ class VMProxyService(Service):
             connections=len(self._hub.connections),
             operators=len(self._front.transports),
             waiting=self._store.unwritten,
-            counters=dict(self._hub.counters),
+            counters={
+                **self._hub.counters,
+                "vMotions completed": self._migrations.completed,
+                "vMotions aborted": self._migrations.aborted,
+                "vMotions abandoned": self._migrations.abandoned,
+                "log bytes lost": self._store.dropped + self._scribe.lost,
+                "events lost": self._store.events_lost,
+            },
         )
 
     # Stopping.

@@ -72,4 +72,6 @@ def makeService(options: Options) -> VMProxyService:
         config = load(path, options.overrides())
     except ConfigError as error:
         raise SystemExit(str(error)) from None
-    return VMProxyService(config, cast(PosixReactorBase, reactor))
+    twistd = options.parent
+    foreground = twistd is None or bool(twistd.get("nodaemon"))
+    return VMProxyService(config, cast(PosixReactorBase, reactor), foreground)

@@ -153,6 +153,8 @@ class Link:
         self.held: list[bool] = []
         self.under_way: Callable[[], object] | None = None
         self.console: Console | None = None
+        self.more_to_come = False  # whether retiring takes a while
+        self.done: Callable[[], None] | None = None
 
     def write(self, data: bytes) -> None:
         assert self.ready, "written to while it takes nothing"
@@ -170,11 +172,19 @@ class Link:
         if self.under_way is not None:
             self.under_way()
 
-    def retire(self) -> None:
-        self.calls.append("retire")
+    def wait(self, console: Console) -> None:
+        self.console = console
+        self.calls.append("wait")
 
-    def release(self) -> None:
+    def retire(self, done: Callable[[], None]) -> None:
+        self.calls.append("retire")
+        if not self.more_to_come:
+            done()
+        self.done = done
+
+    def release(self) -> int:
         self.calls.append("release")
+        return 0
 
     def close(self, reason: str) -> None:
         self.calls.append("close")

@@ -557,15 +557,19 @@ class TestTheLine:
         assert viewer.told(LineUp) == [LineUp("10.0.0.9", None, vmotion=False)]
 
     def test_what_the_old_connection_brought_is_taken_before_it_is_replaced(self, world, console, link):
-        link.under_way = lambda: console.feed(b"last words ")
+        link.more_to_come = True
         new = Link("10.0.0.2")
         world.claim(link=new)
+        assert console.send(b"input goes to the new one at once")
+        assert new.written == b"input goes to the new one at once"
+        assert new.calls == ["wait"]
+        console.feed(b"last words ")
+        link.done()
+        assert new.calls == ["wait", "serve"]
         console.feed(b"first words")
         world.store.flush()
         assert console.log.path.read_bytes() == b"last words first words"
-        assert [e["offset"] for e in events(world, console, "up")] == [0, 11]
-        assert link.calls == ["serve", "drain", "release", "close"]
-        assert new.calls == ["serve"]
+        assert link.calls == ["serve", "retire", "close"]
 
     def test_a_vmotion_does_not_change_since_when_it_is_up(self, world, console, link):
         viewer = Viewer()

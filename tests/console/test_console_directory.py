@@ -88,8 +88,8 @@ class TestFinding:
     def test_a_uuid_goes_before_an_alias(self, world):
         target = world.claim("web01")
         other = world.claim(f"({VM_A.hex})", VM_B)
-        assert world.directory.alias(other) == VM_A.hex
         assert world.directory.find(VM_A.hex) is target
+        assert world.directory.find(world.directory.alias(other)) is other
 
     def test_an_alias_goes_before_a_prefix(self, world):
         web = world.claim("(web)")
@@ -232,6 +232,18 @@ class TestPorts:
         with pytest.raises(NoSuchConsole):
             world.directory.find(f"web01~{VM_B.hex[:8]}.7")
 
+    def test_the_first_of_two_ports_keeps_the_plain_name_as_its_alias(self, world):
+        first = world.claim("web01", port="1")
+        second = world.claim("web01", port="2")
+        assert (world.directory.alias(first), world.directory.alias(second)) == ("web01", "web01.2")
+
+    def test_a_port_of_a_name_that_two_vms_have_is_ambiguous(self, world):
+        consoles = [world.claim("web01", uuid, port=port) for uuid in (VM_A, VM_B) for port in ("1", "2")]
+        with pytest.raises(AmbiguousConsole):
+            world.directory.find("web01.2")
+        for console in consoles:
+            assert world.directory.find(world.directory.alias(console)) is console
+
     def test_the_ports_of_a_vm_without_a_name(self, world):
         for uuid in (VM_A, VM_B):
             for port in ("1", "2"):
@@ -257,7 +269,7 @@ class TestPorts:
         link = Link("10.0.0.1")
         console = world.claim(link=link)
         assert world.claim(link=Link("10.0.0.2")) is console
-        assert link.calls[-2:] == ["release", "close"]
+        assert link.calls[-2:] == ["retire", "close"]
         assert console.host == "10.0.0.2"
         assert [(e["host"], e["by"]) for e in self.events(world, console, "replaced")] == [("10.0.0.1", "10.0.0.2")]
 

@@ -339,7 +339,7 @@ class TestCongestion:
         hung.store.flush()
         hung.hung.go_on()
         del hung.runner.scribe.write
-        assert hung.store.unwritten == 0
+        assert hung.store.unwritten < KB  # nothing but the event that tells of the gap
         stopped = []
         hung.store.stop().addCallback(stopped.append)
         hung.hung.go_on()

@@ -44,7 +44,7 @@ def test_it_goes_through_and_the_trail_tells(world, console, source, pair):
     assert world.migrations.pending_at(destination) is not None
     assert world.migrations.complete(destination, SEQUENCE)
     assert console.link is destination
-    assert (source.calls[-1], destination.calls) == ("retire", ["serve"])
+    assert (source.calls[-1], destination.calls) == ("retire", ["wait", "serve"])
     assert (world.migrations.completed, len(world.migrations)) == (1, 0)
     world.store.flush()
     assert [e["event"] for e in trail(console.log) if str(e["event"]).startswith("vmotion")] == [
@@ -147,7 +147,7 @@ def test_with_both_gone_the_console_is_down_at_once(world, console, source, pair
     world.directory.lost(console, source, "connection closed")
     world.directory.lost(console, destination, "connection closed")
     assert console.state == "down"
-    assert "10.0.0.2" in console.reason
+    assert console.reason == "connection closed, in a vMotion"
     assert len(world.migrations) == 0
 
 

@@ -88,3 +88,8 @@ def test_no_byte_is_lost_or_made_up(data: bytes) -> None:
 @given(st.binary().filter(lambda data: b"\x05" not in data))
 def test_without_the_escape_everything_is_data_at_once(data: bytes) -> None:
     assert fed([data]) == ([data] if data else [], False, b"")
+
+
+def test_an_escape_that_waits_for_its_second_key_gives_way_to_a_new_one() -> None:
+    scanner = EscapeScanner()
+    assert list(scanner.feed(b"\x05cl\x05c?")) == [Key(b"?")]

@@ -111,6 +111,13 @@ def test_what_makes_it_impossible_to_start_is_said_in_a_line(daemon: Daemon, tmp
     assert "Traceback" not in refused.stdout + refused.stderr
 
 
+def test_in_the_background_too_a_start_that_fails_is_reported(daemon: Daemon, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TWISTD, "--logfile=twistd.log", "vmproxy", "--state-dir", str(tmp_path / "state")]
+    failed = run(*command, "--vm-listen", f"tcp:{daemon.vm_port}:interface=127.0.0.1", cwd=tmp_path, timeout=30)
+    assert failed.returncode == 1
+    assert f"cannot listen on tcp:{daemon.vm_port}" in failed.stdout + failed.stderr
+
+
 def test_the_plugin_works_from_a_wheel_outside_the_checkout(tmp_path: Path) -> None:
     source = tmp_path / "source"  # a build leaves things behind: not in the checkout
     for part in ("vmproxy", "twisted", "etc"):

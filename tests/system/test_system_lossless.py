@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fakehost import FakeVM
+from fakehost import FakeVM, HostConnection
 from syskit import Client, Daemon, environment, eventually
 
 MakeVM = Callable[..., FakeVM]
@@ -80,6 +80,52 @@ def test_twenty_migrations_lose_double_and_reorder_nothing_in_either_direction(
     assert daemon.log("web01").read_bytes() == bytes(said)
     completed = [event for event in daemon.events("web01") if event["event"] == "vmotion-complete"]
     assert len(completed) == MIGRATIONS
+
+
+@pytest.mark.parametrize("close_first", [True, False], ids=["source closes first", "source stays open"])
+def test_a_burst_that_the_source_sends_last_stays_before_the_destinations_bytes(
+    daemon: Daemon, make_vm: MakeVM, close_first: bool
+) -> None:
+    # More than the daemon reads in a turn, and more than the systems' buffers: part of it is under way at COMPLETE.
+    vm = make_vm(daemon)
+    source = vm.connected
+    source.sub(40, b"seq1")
+    answer = source.wait_sub(41)
+    destination = HostConnection(daemon.vm_port)
+    destination.negotiate()
+    destination.sub(44, answer)
+    destination.wait_sub(45)
+    burst = b"".join(b"%07d\r\n" % n for n in range(900_000))  # 8 MB
+    pouring = threading.Thread(target=source.say, args=(burst,))
+    pouring.start()
+    eventually(lambda: source.unacknowledged() or not pouring.is_alive(), "the burst is under way")
+    if close_first:
+        pouring.join()
+        source.close()
+    destination.sub(46, b"seq1")
+    destination.say(b"destination")
+    pouring.join()
+    vm.line = destination
+    eventually(lambda: daemon.log("web01").read_bytes().endswith(b"destination"), "the destination is heard")
+    assert daemon.log("web01").read_bytes() == burst + b"destination"
+    assert not [event for event in daemon.events("web01") if event["event"] == "gap"]
+    source.close()
+
+
+def test_a_connection_that_is_replaced_is_read_to_its_end(daemon: Daemon, make_vm: MakeVM) -> None:
+    vm = make_vm(daemon)
+    old = vm.connected
+    burst = b"".join(b"%07d\r\n" % n for n in range(900_000))
+    pouring = threading.Thread(target=old.say, args=(burst,))
+    pouring.start()
+    eventually(lambda: old.unacknowledged() or not pouring.is_alive(), "the burst is under way")
+    vm.connect()
+    vm.connected.say(b"new")
+    pouring.join()
+    eventually(lambda: daemon.log("web01").read_bytes().endswith(b"new"), "the new connection is heard")
+    assert daemon.log("web01").read_bytes() == burst + b"new"
+    old.wait_closed()
+    old.close()
 
 
 def test_what_has_arrived_when_the_stop_comes_is_in_the_logs(make_daemon: MakeDaemon, make_vm: MakeVM) -> None:

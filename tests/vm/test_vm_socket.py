@@ -134,7 +134,7 @@ def test_a_source_that_never_stops_sending_does_not_hold_up_the_vmotion(w: World
     before = source.transport.reads
     destination.feed(sub(COMPLETE, SEQUENCE))
     assert w.console.link is destination.protocol
-    assert 1 < source.transport.reads - before <= 64
+    assert source.transport.reads - before <= 64
     source.transport.near = near
 
 

@@ -434,6 +434,7 @@ class VMotion(RuleBasedStateMachine):
             pending.destination = None
             if pending.source is None:
                 vm.pending = None
+                vm.log += line.early  # all that there is of the VM
                 self.go_down(vm)
         else:
             vm.serving = None

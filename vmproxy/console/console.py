@@ -5,6 +5,9 @@ queue is bounded. How a key goes down: a viewer with the pen calls :meth:`Consol
 or, in a vMotion or while the VM takes nothing, holds it back. What is held is bounded: above a mark the writer is told
 to hold his input, which he does by closing his SSH window; what he had under way by then still fits.
 
+Output keeps its order when one link follows another (vMotion, or a VM that connects anew): the new one carries the
+input at once, but what the VM says there waits until the old one has handed on everything that was still on its way.
+
 A console outlives its links. It is up while it has one, and knows since when and why it is not.
 """
 
@@ -38,10 +41,12 @@ from vmproxy.text import visible
 if TYPE_CHECKING:
     from vmproxy.console.log import ConsoleLog
     from vmproxy.console.migration import Migration
+    from vmproxy.wire.comport import AccessServer
 
 INPUT_HIGH = 64 * 1024
 INPUT_LOW = 16 * 1024
 INPUT_LIMIT = 1024 * 1024
+LINKS_IN_LINE = 8
 
 _log = Logger()
 
@@ -58,6 +63,7 @@ class Console:
     :ivar reason: why it is down.
     :ivar host: the address of the host that it is, or was last, connected from.
     :ivar settings: the serial parameters that the guest programmed, for people to read; empty if unknown.
+    :ivar port_control: the state of COM-PORT, which moves with the VM.
     :ivar bytes_out: bytes from the VM since the start; ``bytes_in``: bytes to it.
     """
 
@@ -69,6 +75,7 @@ class Console:
         "_held",
         "_held_size",
         "_log_congested",
+        "_order",
         "bios_uuid",
         "bytes_in",
         "bytes_out",
@@ -80,6 +87,7 @@ class Console:
         "name",
         "pen",
         "port",
+        "port_control",
         "reason",
         "settings",
         "since",
@@ -115,6 +123,8 @@ class Console:
         self._congested = False
         self._guest_break = 0.0
         self._log_congested = False
+        self._order: list[ILink] = []
+        self.port_control: AccessServer | None = None
         log.listener = self
 
     @property
@@ -241,7 +251,6 @@ class Console:
         old, self.link = self.link, None
         away = self._clock.seconds() - self.since if self.reason and self.since else None
         if old is not None:
-            old.drain()
             self.log.event("replaced", host=old.peer, by=link.peer)
             _log.warn(
                 "{console}: a new connection from {by} replaces that of {host}",
@@ -249,13 +258,16 @@ class Console:
                 by=link.peer,
                 host=old.peer,
             )
-            old.release()
-            old.close("replaced by a new connection of the same VM and port")
+        self.port_control = None
         self._serve(link, vmotion=False, away=away)
+        if old is not None:
+            self._read_out(old, close=True)
 
-    def move_to(self, link: ILink, took: float) -> None:
-        """A vMotion has brought the console to another connection, in ``took`` seconds."""
+    def move_to(self, link: ILink, took: float, old: ILink | None) -> None:
+        """A vMotion has brought the console to another connection, in ``took`` seconds; ``old`` is still there."""
         self._serve(link, vmotion=True, away=took)
+        if old is not None:
+            self._read_out(old)
 
     def _serve(self, link: ILink, vmotion: bool, away: float | None) -> None:
         if not vmotion:
@@ -267,10 +279,52 @@ class Console:
         how = ", by vMotion" if vmotion else ""
         _log.info("{console}: up, from {host}{how}", console=self.title, host=link.peer, how=how)
         self.tell(LineUp(link.peer, away, vmotion))
-        link.hold_output(self._log_congested)
-        link.serve(self)
+        self._order.append(link)
+        if self._order[0] is link:
+            link.hold_output(self._log_congested)
+            link.serve(self)
+        else:
+            link.wait(self)
         self.input_may_flow()
         self._changed(self)
+
+    # Whose turn it is to be heard: the links in the order of their output, the first of them feeds.
+
+    def _read_out(self, old: ILink, close: bool = False) -> None:
+        def done() -> None:
+            self._read(old)
+            if close:
+                old.close("replaced by a new connection of the same VM and port")
+
+        if self._order[0] is old:
+            old.retire(done)
+        while len(self._order) > LINKS_IN_LINE:
+            first = self._order[0]
+            first.close("too many connections of the same VM and port one after the other")
+            self._read(first)
+
+    def _read(self, link: ILink) -> None:
+        if not self._order or self._order[0] is not link:
+            return
+        del self._order[0]
+        link.hold_output(False)  # its end must be seen
+        if self._order:
+            head = self._order[0]
+            head.hold_output(self._log_congested)
+            head.serve(self)
+            if head is not self.link:
+                head.retire(lambda: self._read(head))
+
+    def gone(self, link: ILink) -> None:
+        """The connection of a link is gone; what it has kept is still heard when its turn comes."""
+        self._read(link)
+
+    def last_words(self, link: ILink) -> None:
+        """A connection that was to take over is gone, and so is the other: what it has kept is all that there is."""
+        self._order.append(link)
+        if self._order[0] is link:
+            link.serve(self)
+            link.retire(lambda: self._read(link))
 
     def down(self, reason: str) -> None:
         """The link is gone and no other is expected."""
@@ -357,5 +411,5 @@ class Console:
     def log_congested(self, on: bool) -> None:
         """The log is behind (``on``) and the VM had better wait, or it has caught up."""
         self._log_congested = on
-        if self.link is not None:
-            self.link.hold_output(on)
+        if self._order:
+            self._order[0].hold_output(on)

@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import ILink
@@ -22,6 +23,8 @@ from vmproxy.console.migration import Migrations
 from vmproxy.errors import VMProxyError
 from vmproxy.text import safe_word, visible
 from vmproxy.wire.serviceuri import parse
+
+_log = Logger()
 
 
 class NoSuchConsole(VMProxyError):
@@ -125,9 +128,13 @@ class Directory:
         """A connection that served, or was to serve, a console is gone."""
         migration = self._migrations.lost(link)
         if migration is not None and migration.source is None:
-            self._migrations.abandon(migration, f"connection lost to {link.peer} in a vMotion")
+            console.last_words(link)
+            self._migrations.abandon(migration, f"{reason}, in a vMotion")
+        elif migration is not None:
+            self._migrations.discarded(migration, link)
         elif console.link is link:
             console.link = None
+            console.gone(link)
             pending = console.migration
             if pending is None:
                 console.down(reason)
@@ -141,6 +148,8 @@ class Directory:
             self._unindex(console)
             console.name = name
             self._index(console)
+            if not former:
+                _log.info("{uuid} port {port}: {name}", uuid=console.uuid, port=console.port, name=visible(name))
             console.log.event("name", name=visible(name), **({"was": visible(former)} if former else {}))
             self.remember(console)
 
@@ -178,7 +187,10 @@ class Directory:
         """The name under which a console can be typed after ``ssh``, unique among all."""
         aliases = self._aliases[console]
         # A plain one is no use where it is also the name of another: exact names come first.
-        return aliases.unique if self._by_name.get(aliases.plain, [console]) != [console] else aliases.plain
+        try:
+            return aliases.plain if self.find(aliases.plain) is console else aliases.unique
+        except AmbiguousConsole:
+            return aliases.unique
 
     def find(self, target: str, port: str | None = None) -> Console:
         """Find the console that a person means.
@@ -189,7 +201,7 @@ class Directory:
         :raises NoSuchConsole: if there is none.
         :raises AmbiguousConsole: if there are several.
         """
-        for candidates in (*self._exact(target), self._of_prefix(target)) if target else ():
+        for candidates in self._steps(target) if target else ():
             chosen = candidates if port is None else self._with_port(candidates, port)
             if port is None and len(chosen) > 1 and len({c.uuid for c in chosen}) == 1:
                 # One VM with several ports: the bare name means the first of them.
@@ -201,17 +213,20 @@ class Directory:
         which = visible(target) if port is None else f"{visible(target)}, port {visible(port)}"
         raise NoSuchConsole(f"{which}: no such console")
 
+    def _steps(self, target: str) -> Iterable[list[Console]]:
+        yield from self._exact(target)
+        yield self._of_prefix(target)
+
     def is_exact(self, target: str, console: Console) -> bool:
         """Whether a target names a console in full: by anything but a prefix."""
         return any(console in candidates for candidates in self._exact(target))
 
     def _exact(self, target: str) -> Iterable[list[Console]]:
-        ways = (lambda t: self._by_name.get(t, []), self._of_uuid, self._of_alias)
-        for way in ways:
+        # Names before aliases, also with a port behind them: an alias of one VM may look like the port of another.
+        name, _, port = target.rpartition(".")
+        for way in (lambda t: self._by_name.get(t, []), self._of_uuid, self._of_alias):
             yield way(target)
-        name, dot, port = target.rpartition(".")
-        if dot and port:
-            for way in ways:
+            if name and port:
                 yield self._with_port(way(name), port)
 
     def _with_port(self, candidates: list[Console], port: str) -> list[Console]:

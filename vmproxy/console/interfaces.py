@@ -5,6 +5,7 @@ Whatever provides them plugs in: a Telnet connection from a host, an SSH session
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from zope.interface import Attribute, Interface
@@ -27,16 +28,23 @@ class ILink(Interface):
         """Send a break to the guest."""
 
     def serve(console: Console) -> None:
-        """You carry this console from now on: hand it what came early, then everything as it comes."""
+        """It is your turn: hand the console what came early, then everything as it comes."""
+
+    def wait(console: Console) -> None:
+        """You carry this console, but keep what the VM says until it is your turn: :meth:`serve`."""
 
     def drain() -> None:
         """Hand on what the operating system has received already, before something else happens."""
 
-    def retire() -> None:
-        """You no longer carry your console, another link does: close, soon, if the host does not."""
+    def retire(done: Callable[[], None]) -> None:
+        """You no longer carry your console, another link does: hand on what is still on its way, and call ``done``,
+        once, when that is all. Close, soon, if the host does not."""
 
-    def release() -> None:
-        """You will not carry the console that you were to carry: forget it and what came early."""
+    def release() -> int:
+        """You will not carry the console that you were to carry: forget it and what came early.
+
+        :returns: how many bytes that were.
+        """
 
     def close(reason: str) -> None:
         """Close the connection, at once. ``reason`` goes to the log."""

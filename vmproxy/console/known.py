@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
@@ -76,7 +75,7 @@ class Journal:
         self.path = path
         self._submit = submit
         self._current: dict[tuple[str, str], Known] = {}
-        self._unwritten: deque[Known] = deque()  # filled by the reactor, emptied by the scribe
+        self._unwritten: dict[tuple[str, str], Known] = {}  # filled by the reactor, emptied by the scribe
         self._submitted = False
         self._batch: dict[tuple[str, str], Known] = {}  # the scribe's: what is to be written, the newest of each
 
@@ -107,7 +106,7 @@ class Journal:
         key = known.uuid, known.port
         if self._current.get(key) != known:
             self._current[key] = known
-            self._unwritten.append(known)
+            self._unwritten[key] = known
             if not self._submitted:
                 self._submitted = True
                 self._submit(self._append)
@@ -115,8 +114,8 @@ class Journal:
     def _append(self) -> None:
         self._submitted = False  # what is appended from here on is submitted again
         while self._unwritten:
-            known = self._unwritten.popleft()
-            self._batch[known.uuid, known.port] = known
+            key, known = self._unwritten.popitem()
+            self._batch[key] = known
         try:
             with self.path.open("ab+", buffering=0) as file:
                 size = file.seek(0, os.SEEK_END)

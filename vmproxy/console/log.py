@@ -24,10 +24,14 @@ CONGESTED_AT = 1024 * 1024
 RELIEVED_AT = 256 * 1024
 LIMIT_PER_LOG = 4 * 1024 * 1024
 LIMIT_IN_ALL = 256 * 1024 * 1024
-LIMIT_ITEMS = 65536
+LIMIT_EVENTS = 1024 * 1024  # of room that bytes do not get
 PATIENCE_SECONDS = 1.0
 
 _log = Logger()
+
+
+def _size(item: Item) -> int:
+    return len(item) if isinstance(item, bytes) else len(item.body) + 64
 
 
 class LogListener(Protocol):
@@ -63,6 +67,7 @@ class ConsoleLog:
 
     :ivar listener: who is told how the log fares.
     :ivar problem: why it is not being recorded now; empty while it is.
+    :ivar must_take: take what comes though there is much already: it is bounded by other means.
     """
 
     __slots__ = (
@@ -74,6 +79,7 @@ class ConsoleLog:
         "_unwritten",
         "file",
         "listener",
+        "must_take",
         "problem",
     )
 
@@ -85,6 +91,7 @@ class ConsoleLog:
         self._congested_since = 0.0
         self._stalled = False
         self.listener: LogListener | None = None
+        self.must_take = False
         self.problem = ""
         self.file = LogFile(path, self._report)
 
@@ -96,7 +103,9 @@ class ConsoleLog:
     def append(self, data: bytes) -> None:
         """Record bytes from the VM."""
         size = len(data)
-        if self._unwritten + size > LIMIT_PER_LOG or self._store.unwritten + size > LIMIT_IN_ALL:
+        if (
+            self._unwritten + size > LIMIT_PER_LOG and not self.must_take
+        ) or self._store.unwritten + size > LIMIT_IN_ALL:
             self._dropped += size
             self._store.dropping.add(self)
             return
@@ -115,12 +124,16 @@ class ConsoleLog:
 
     def event(self, kind: str, **fields: object) -> None:
         """Record an event at this point of the log."""
-        if len(self._items) >= LIMIT_ITEMS:
+        item = event(self._store.clock.seconds(), kind, fields)
+        size = _size(item)
+        if self._unwritten + size > LIMIT_PER_LOG + LIMIT_EVENTS or self._store.unwritten + size > 2 * LIMIT_IN_ALL:
             self._store.events_lost += 1
             return
+        self._unwritten += size
+        self._store.unwritten += size
         if not self._items:
             self._store.dirty(self)
-        self._items.append(event(self._store.clock.seconds(), kind, fields))
+        self._items.append(item)
 
     def settled(self) -> Deferred[int]:
         """Fires when everything appended before this call has been written, or could not be.
@@ -141,7 +154,7 @@ class ConsoleLog:
     def take(self) -> tuple[list[Item], int]:
         """Hand over what came in: the items and the bytes in them."""
         items, self._items = self._items, []
-        return items, sum(len(item) for item in items if isinstance(item, bytes))
+        return items, sum(map(_size, items))
 
     @property
     def has_room(self) -> bool:
@@ -215,6 +228,8 @@ class LogStore:
         self.events_lost = 0
         self.dropping: set[ConsoleLog] = set()
         self._dirty: list[ConsoleLog] = []
+        self._links: dict[ConsoleLog, tuple[str, str]] = {}  # the name that is wanted, and the one that is there
+        self._linking = False
         self._flush_call: IDelayedCall | None = None
         self._batch_since = 0.0
         self._congested: list[ConsoleLog] = []
@@ -299,9 +314,21 @@ class LogStore:
 
     def link(self, name: str, log: ConsoleLog, old: str) -> None:
         """Have ``by-name/NAME.log`` point to a log, instead of the link that it had before."""
+        # A VM that changes its name faster than links are made gets the last one only.
+        _, former = self._links.get(log, ("", old))
+        self._links[log] = name, former
+        if not self._linking:
+            self._linking = True
+            self.runner.submit(self._make_links)
+
+    def _make_links(self) -> None:
+        self._linking = False  # what is wanted from here on is submitted again
         folder = self.folder / "by-name"
-        link, former = f"{name}.log", f"{old}.log" if old else ""
-        self.runner.submit(lambda: self.runner.scribe.link(folder, link, log.path, former))
+        wanted: list[tuple[ConsoleLog, tuple[str, str]]] = []
+        while self._links:
+            wanted.append(self._links.popitem())
+        for log, (name, old) in reversed(wanted):
+            self.runner.scribe.link(folder, f"{name}.log", log.path, f"{old}.log" if old else "")
 
     def start(self) -> None:
         """Start the scribe."""

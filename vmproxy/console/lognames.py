@@ -51,7 +51,7 @@ def log_path(template: str, uuid: UUID, port: str, name: str, taken: Container[s
     """
     values = {"uuid": str(uuid), "uuid_hex": uuid.hex, "name": safe_word(name) or f"vm-{uuid.hex[:8]}", "port": port}
     path = PurePosixPath(template.format(**values))
-    if port != "1" and "port" not in _fields(template):
+    if port != "1" and "port" not in template_fields(template):
         path = _add(path, f".{port}")
     if _reserved(path):
         path = path.with_name(f"{path.name}~{uuid.hex[:8]}")
@@ -64,7 +64,8 @@ def log_path(template: str, uuid: UUID, port: str, name: str, taken: Container[s
     return str(path)
 
 
-def _fields(template: str) -> set[str]:
+def template_fields(template: str) -> set[str]:
+    """The names that stand in a template's braces."""
     return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
 
 

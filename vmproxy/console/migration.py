@@ -134,9 +134,7 @@ class Migrations:
         self.completed += 1
         took = self._clock.seconds() - migration.started
         migration.console.log.event("vmotion-complete", host=destination.peer, seconds=round(took, 3))
-        migration.console.move_to(destination, took)
-        if source is not None:
-            source.retire()
+        migration.console.move_to(destination, took, source)
         return True
 
     def abort(self, source: ILink, console: Console, sequence: bytes) -> bool:
@@ -185,7 +183,7 @@ class Migrations:
         elif survivor is source:
             console.input_may_flow()
         else:
-            console.move_to(survivor, self._clock.seconds() - migration.started)
+            console.move_to(survivor, self._clock.seconds() - migration.started, None)
 
     def cancel(self, console: Console) -> None:
         """A new connection claims the console: nobody waits for the old migration any more."""
@@ -208,4 +206,11 @@ class Migrations:
             del self._by_destination[destination]
             migration.destination = None
             if destination is not keep:
-                destination.release()
+                self.discarded(migration, destination)
+
+    def discarded(self, migration: Migration, destination: ILink) -> None:
+        """A destination is not wanted any more, or lost while the source is still there."""
+        kept = destination.release()
+        if kept:
+            # The guest never ran there, so this should not be; but nothing goes without a word.
+            migration.console.log.event("discarded", bytes=kept, host=destination.peer)

@@ -52,6 +52,9 @@ class EscapeScanner:
                 if byte != PREFIX:
                     plain.append(byte)
             else:
+                if byte == PREFIX and len(held) > 2:
+                    self._held = bytes((byte,))  # no second key came, but a new escape
+                    continue
                 keys = held[2:] + bytes((byte,))
                 if keys == b"l":  # a second key says which sequence
                     self._held = held + b"l"

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from twisted.logger import Logger
-
 from vmproxy.console.console import Console
 from vmproxy.console.directory import Identity
 from vmproxy.console.migration import PeerRefused
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from vmproxy.vm.protocol import VMConnection
 
 NAME_LIMIT = 1024
-
-_log = Logger()
 
 
 class Conversation:
@@ -106,7 +102,7 @@ class Conversation:
                 self._link.suboption(code)
 
     def _unknown_suboption(self, codes: bytes) -> None:
-        _log.debug("{peer} does not know the suboption {codes}", peer=self._link.peer, codes=codes[:16].hex(" "))
+        self._hub.counters[f"suboption {codes[:1].hex()} unknown to a VM"] += 1
 
     def _do_proxy(self, parameters: bytes) -> None:
         try:

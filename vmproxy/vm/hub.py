@@ -88,7 +88,8 @@ class Hub:
     def stop(self) -> None:
         """Take in what has reached us of every VM's output, and close all connections."""
         self.stopping = True
-        for connection in list(self.connections):
+        # Destinations last: what they have kept is heard when their sources are gone.
+        for connection in sorted(self.connections, key=lambda c: self.migrations.pending_at(c) is not None):
             connection.stop()
         self.migrations.stop()
         self.unidentified.stop()
@@ -101,4 +102,5 @@ def _unidentified(connection: VMConnection) -> None:
 
 
 def _still_there(connection: VMConnection) -> None:
+    connection.drain(None)
     connection.close("its VM has moved to another connection")

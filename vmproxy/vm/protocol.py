@@ -1,8 +1,10 @@
 """One connection from a host: VMware's Telnet extension on one side, a console on the other.
 
-A :class:`twisted.conch.telnet.Telnet` by name and by its hooks, but with its own eyes and memory: the stock class looks
-at every byte in Python, rewrites CR LF even under BINARY, keeps an object per option, and raises (and so drops the
-connection) on input that a real host may send. Here a bulk scanner finds the commands, and nothing that arrives makes
+A :class:`twisted.conch.telnet.Telnet` with its own eyes and memory: the stock class looks at every byte in Python,
+rewrites CR LF even under BINARY, keeps an object per option, and raises (and so drops the connection) on input that a
+real host may send. Here a bulk scanner finds the commands and :class:`Options` keeps the state, so that of Telnet's own
+machinery only ``applicationDataReceived``, ``commandReceived``, ``requestNegotiation`` and ``do``, ``dont``, ``will``
+and ``wont`` are left, the last four without their Deferreds. Nothing that arrives makes
 :meth:`VMConnection.dataReceived` raise.
 
 In the life of a connection it is first unidentified, with a deadline, and what the guest says is kept, bounded. With
@@ -13,7 +15,11 @@ from it is recorded, and it is closed if the host does not do so.
 
 from __future__ import annotations
 
+import fcntl
 import socket
+import struct
+import termios
+from collections.abc import Callable
 from typing import cast
 
 from twisted.conch.telnet import Telnet
@@ -55,7 +61,12 @@ from vmproxy.wire.vmware import message
 
 EARLY_LIMIT = 256 * 1024
 CONTROL_LIMIT = 256 * 1024
-DRAIN_READS = 32
+READ_SIZE = 64 * 1024
+DRAIN_READS = 16
+SMALL_READ = 4096
+COMMANDS_PER_SECOND = 2000
+QUIET_SECONDS = 0.05
+_LOG, _EARLY, _PACE = 1, 2, 4
 
 _OPENING = (
     (BINARY, Side.US),
@@ -94,9 +105,15 @@ class VMConnection(Telnet):
         self._com: AccessServer | None = None
         self._conversation = Conversation(self, hub)
         self.console: Console | None = None
+        self._waiting = False  # in service, but the connection before is still being heard
+        self._done: Callable[[], None] | None = None  # to be called when a retired connection has been read out
+        self._seen = -1
         self._retired = False
-        self._early = b""
+        self._early = bytearray()
         self._early_lost = 0
+        self._holds = 0  # why we do not read; one bit for each reason
+        self._commands = 0
+        self._second = 0.0
         self._suspended = False
         self._blocked = False  # the transport has enough
         self._control_while_blocked = 0
@@ -124,9 +141,6 @@ class VMConnection(Telnet):
         """The connection is gone."""
         if self._close_reason:
             self._leave(self._close_reason)
-        elif self.console is None:
-            self._hub.counters["left unidentified"] += 1
-            self._leave("")
         elif reason.check(ConnectionDone):
             self._leave(f"closed by {self.peer}")
         else:
@@ -137,6 +151,8 @@ class VMConnection(Telnet):
         hub = self._hub
         if self not in hub.connections:
             return
+        if self.console is None:
+            self._conversation.identify(late=True)  # it may have waited for nothing but a name
         hub.connections.discard(self)
         hub.unidentified.discard(self)
         hub.retired.discard(self)
@@ -145,12 +161,15 @@ class VMConnection(Telnet):
         pending = hub.migrations.pending_at(self)
         if pending is not None:
             hub.directory.lost(pending.console, self, reason)
-        elif console is not None and not self._retired:
+        elif console is None:
+            hub.counters["left unidentified"] += 1
+        elif not self._retired:
             hub.directory.lost(console, self, reason)
+        self._read_out()
 
     def stop(self) -> None:
         """The process is being stopped: take in what has arrived, and part in order."""
-        self.drain()
+        self.drain(None)
         self._leave("the concentrator was stopped")
         # With a producer registered, Twisted would wait for it as long as the host does not read.
         self._tcp.unregisterProducer()
@@ -167,7 +186,9 @@ class VMConnection(Telnet):
         if IAC_BYTE not in data and not self._scanner.busy:
             self.applicationDataReceived(data)
             return
+        before = self._commands
         for token in self._scanner.feed(data):
+            self._commands += 1
             if isinstance(token, bytes):
                 self.applicationDataReceived(token)
             elif isinstance(token, Negotiation):
@@ -175,23 +196,46 @@ class VMConnection(Telnet):
             elif isinstance(token, Subnegotiation):
                 self._subnegotiated(token.option, token.payload)
             elif isinstance(token, Command):
-                self._hub.counters["telnet commands"] += 1
+                self.commandReceived(bytes((token.code,)), None)
             else:
                 self._odd(token)
             if self._close_reason:
                 return  # what follows in this read is none of ours any more
+        thousands = self._commands // COMMANDS_PER_SECOND - before // COMMANDS_PER_SECOND
+        if thousands:
+            self._check_pace(thousands)
+
+    def _check_pace(self, thousands: int) -> None:
+        # Each command costs far more than a byte of data. Who sends thousands of them in a second, which no host does,
+        # waits for the next one, and is read in small portions from then on, so that the others do not wait for him.
+        now = self._hub.clock.seconds()
+        if thousands > 1 or now - self._second < 1:
+            self._hub.complain("floods of commands", self.peer, "it sends too many Telnet commands, and has to wait")
+            self._tcp.bufferSize = SMALL_READ
+            self._hold(_PACE, True)
+            self._hub.clock.callLater(1, self._hold, _PACE, False)
+        self._second = now
+
+    def commandReceived(self, command: bytes, argument: bytes | None) -> None:
+        """A Telnet command other than of options: none of them means anything on a serial line."""
+        self._hub.counters["telnet commands"] += 1
 
     def applicationDataReceived(self, data: bytes) -> None:
         """Serial data from the guest."""
         if self._nvt is not None:
             data = self._nvt.feed(data)
         console = self.console
-        if console is not None:
+        if console is not None and not self._waiting:
             console.feed(data)
-            return
-        room = EARLY_LIMIT - len(self._early)
-        self._early += data[:room]
-        self._early_lost += max(0, len(data) - room)
+        elif self._waiting:
+            self._early += data
+            if len(self._early) > EARLY_LIMIT:
+                self._hold(_EARLY, True)
+        else:
+            # Who it is may stand behind this data: reading must go on.
+            room = EARLY_LIMIT - len(self._early)
+            self._early += data[:room]
+            self._early_lost += max(0, len(data) - room)
 
     def _odd(self, oddity: Oddity) -> None:
         self._hub.complain("telnet oddities", self.peer, oddity.what)
@@ -224,6 +268,22 @@ class VMConnection(Telnet):
 
     # Options.
 
+    def do(self, option: bytes) -> None:
+        """Ask the host to turn an option on."""
+        self._control(self._options.ask(option[0], Side.HIM, True))
+
+    def dont(self, option: bytes) -> None:
+        """Ask the host to turn an option off."""
+        self._control(self._options.ask(option[0], Side.HIM, False))
+
+    def will(self, option: bytes) -> None:
+        """Offer to turn an option on."""
+        self._control(self._options.ask(option[0], Side.US, True))
+
+    def wont(self, option: bytes) -> None:
+        """Turn an option off."""
+        self._control(self._options.ask(option[0], Side.US, False))
+
     def _negotiated(self, verb: int, option: int) -> None:
         self._control(self._options.received(verb, option))
         if option == VMWARE_EXT:
@@ -239,7 +299,10 @@ class VMConnection(Telnet):
 
     def _switch_port_control(self) -> None:
         if self._com is None:
-            self._com = AccessServer(self._hub.signature)
+            console = self.console
+            self._com = (console.port_control if console is not None else None) or AccessServer(self._hub.signature)
+            if console is not None:
+                console.port_control = self._com
             self._control(subnegotiation(COM_PORT, self._com.modem_state()))
             self._show_settings()
         else:
@@ -286,45 +349,100 @@ class VMConnection(Telnet):
         self._control(_BREAK)
 
     def serve(self, console: Console) -> None:
-        """Carry a console from now on."""
-        self.console = console
-        self._hub.unidentified.discard(self)
-        self._show_settings()
-        early, self._early = self._early, b""
+        """It is our turn: hand on what came early, then everything as it comes."""
+        self._carry(console)
+        self._waiting = False
+        early, self._early = bytes(self._early), bytearray()
+        self._hold(_EARLY, False)
         if early:
             console.feed(early)
         if self._early_lost:
             console.log.event("gap", bytes=self._early_lost, reason="too much before this connection was in service")
         self._early_lost = 0
+
+    def wait(self, console: Console) -> None:
+        """Carry a console, but keep its output: the connection before is still being heard."""
+        self._carry(console)
+        self._waiting = True
+
+    def _carry(self, console: Console) -> None:
+        if self not in self._hub.connections:
+            return
+        self.console = console
+        self._hub.unidentified.discard(self)
+        if self._com is not None:
+            if console.port_control is not None and not self._com.touched:
+                self._com = console.port_control
+            console.port_control = self._com
+        self._show_settings()
         self._conversation.in_service(console)
 
-    def drain(self) -> None:
-        """Read what the operating system has for us, now. What is wrong with the connection shows in its own time."""
-        handle = _socket_of(self.transport)
-        if handle is None or self not in self._hub.connections:
-            return
-        for _ in range(DRAIN_READS):
-            try:
-                if not handle.recv(1, socket.MSG_PEEK):
-                    return
-            except OSError:  # nothing there, or an error that the reactor will find too
-                return
-            self._tcp.doRead()
+    def drain(self, reads: int | None = DRAIN_READS) -> None:
+        """Read what the operating system has for us, now. What is wrong with the connection shows in its own time.
 
-    def retire(self) -> None:
-        """The console has moved on; what still comes is recorded, but not for long."""
+        :param reads: how often to read, at most; None for as long as there is something that was there at first.
+        """
+        log = self.console.log if self.console is not None else None
+        if log is not None:
+            log.must_take = True  # no more than the system's buffer holds
+        try:
+            there = -(-self._unread() // READ_SIZE)
+            for _ in range(there if reads is None else min(there, reads)):
+                self._tcp.doRead()
+        finally:
+            if log is not None:
+                log.must_take = False
+
+    def _unread(self) -> int:
+        handle = _socket_of(self.transport) if self in self._hub.connections else None
+        if handle is None:
+            return 0
+        try:
+            (count,) = struct.unpack("i", fcntl.ioctl(handle.fileno(), termios.FIONREAD, b"\0\0\0\0"))
+        except OSError:  # the reactor will find that too
+            return 0
+        return int(count)
+
+    def retire(self, done: Callable[[], None]) -> None:
+        """The console has moved on: read out what is still on its way, and be there no longer than necessary."""
         self._retired = True
-        self.hold_output(False)
+        self._done = done
+        if self not in self._hub.connections:
+            self._read_out()
+            return
         self._hub.retired.start(self)
+        self.drain()
+        if self._unread():
+            self._hub.clock.callLater(QUIET_SECONDS, self._check_quiet)
+        else:
+            self._read_out()
 
-    def release(self) -> None:
-        """The console that this was to carry, or carried, is no longer its business."""
+    def _check_quiet(self) -> None:
+        if self._done is None or self.console is None:
+            return
+        # Only we feed the console now: if it has got nothing since, and nothing waits, that was all.
+        if self.console.bytes_out == self._seen and not self._unread():
+            self._read_out()
+        else:
+            self._seen = self.console.bytes_out
+            self._hub.clock.callLater(QUIET_SECONDS, self._check_quiet)
+
+    def _read_out(self) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done()
+
+    def release(self) -> int:
+        """The console that this was to carry is no longer its business; :returns: the bytes that are forgotten."""
+        kept = len(self._early) + self._early_lost
         self.console = None
-        self._early = b""
+        self._waiting = False
+        self._early.clear()
         self._early_lost = 0
         self._conversation.released()
-        if not self._hub.stopping:
+        if self in self._hub.connections and not self._hub.stopping:
             self._hub.unidentified.start(self)
+        return kept
 
     def close(self, reason: str) -> None:
         """Close at once; what the host has not read yet is lost to it."""
@@ -337,8 +455,15 @@ class VMConnection(Telnet):
         self.close(reason)
 
     def hold_output(self, on: bool) -> None:
-        """Stop reading from the host, or go on."""
-        if on:
+        """Stop reading from the host, or go on: its log is behind, or has caught up."""
+        self._hold(_LOG, on)
+
+    def _hold(self, reason: int, on: bool) -> None:
+        before = self._holds
+        self._holds = before | reason if on else before & ~reason
+        if self not in self._hub.connections or bool(self._holds) == bool(before):
+            return
+        if self._holds:
             self._tcp.pauseProducing()
         else:
             self._tcp.resumeProducing()

@@ -73,6 +73,7 @@ class AccessServer:
     """The state of one VM's port.
 
     :ivar ignored: how many commands were not understood.
+    :ivar touched: whether the VM has set anything.
     """
 
     __slots__ = (
@@ -89,6 +90,7 @@ class AccessServer:
         "_signature",
         "_stop",
         "ignored",
+        "touched",
     )
 
     def __init__(self, signature: bytes) -> None:
@@ -106,6 +108,7 @@ class AccessServer:
         self._line_mask = 0
         self._modem_mask = 255
         self.ignored = 0
+        self.touched = False
 
     @property
     def settings(self) -> Settings:
@@ -132,18 +135,22 @@ class AccessServer:
                 answer = self._signature
             case Com.SET_BAUDRATE:
                 if len(value) >= 4 and value[:4] != bytes(4):
+                    self.touched = True
                     self._baud = int.from_bytes(value[:4], "big")
                 answer = struct.pack("!L", self._baud)
             case Com.SET_DATASIZE:
                 if value and 5 <= value[0] <= 8:
+                    self.touched = True
                     self._data = value[0]
                 answer = bytes((self._data,))
             case Com.SET_PARITY:
                 if value and value[0] in _PARITY:
+                    self.touched = True
                     self._parity = value[0]
                 answer = bytes((self._parity,))
             case Com.SET_STOPSIZE:
                 if value and value[0] in _STOP:
+                    self.touched = True
                     self._stop = value[0]
                 answer = bytes((self._stop,))
             case Com.SET_CONTROL:
