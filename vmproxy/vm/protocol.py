@@ -15,17 +15,13 @@ from it is recorded, and it is closed if the host does not do so.
 
 from __future__ import annotations
 
-import fcntl
-import socket
-import struct
-import termios
 from collections.abc import Callable
 from typing import cast
 
 from twisted.conch.telnet import Telnet
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, ISystemHandle
+from twisted.internet.interfaces import IAddress
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -36,7 +32,8 @@ from vmproxy.console.interfaces import ILink
 from vmproxy.vm.conversation import Conversation
 from vmproxy.vm.hub import Hub
 from vmproxy.vm.keepalive import set_options
-from vmproxy.wire.comport import AccessServer, Break, Suspend
+from vmproxy.vm.portcontrol import PortControl
+from vmproxy.vm.sockets import socket_of, unread
 from vmproxy.wire.options import Acceptable, Options, Side
 from vmproxy.wire.telnet import (
     BINARY,
@@ -102,7 +99,7 @@ class VMConnection(Telnet):
         self._scanner = Scanner()
         self._options = Options(_ACCEPTABLE[hub.settings.com_port])
         self._nvt: NvtDecoder | None = NvtDecoder()  # while the VM's direction is not BINARY
-        self._com: AccessServer | None = None
+        self._port = PortControl(self, hub.signature)
         self._conversation = Conversation(self, hub)
         self.console: Console | None = None
         self._waiting = False  # in service, but the connection before is still being heard
@@ -114,7 +111,6 @@ class VMConnection(Telnet):
         self._holds = 0  # why we do not read; one bit for each reason
         self._commands = 0
         self._second = 0.0
-        self._suspended = False
         self._blocked = False  # the transport has enough
         self._control_while_blocked = 0
         self._close_reason = ""
@@ -127,7 +123,7 @@ class VMConnection(Telnet):
         hub = self._hub
         hub.connections.add(self)
         hub.counters["connections"] += 1
-        handle = _socket_of(self.transport)
+        handle = socket_of(self.transport)
         if handle is not None:
             try:
                 set_options(handle, hub.settings.keep_idle)
@@ -135,7 +131,7 @@ class VMConnection(Telnet):
                 _log.debug("{peer}: {error}", peer=self.peer, error=error)  # it is gone again: a port scan
         self._tcp.registerProducer(self, True)
         hub.unidentified.start(self)
-        self._control(b"".join(self._options.ask(option, side, True) for option, side in _OPENING))
+        self.control(b"".join(self._options.ask(option, side, True) for option, side in _OPENING))
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The connection is gone."""
@@ -242,7 +238,8 @@ class VMConnection(Telnet):
         if oddity.fatal:
             self.close(oddity.what)
 
-    def _control(self, data: bytes) -> None:
+    def control(self, data: bytes) -> None:
+        """Send what is no serial data: Telnet commands and subnegotiations."""
         # Answers to a host that does not read them pile up: a bound on those, then the connection has to go.
         if not data:
             return
@@ -255,7 +252,7 @@ class VMConnection(Telnet):
 
     def suboption(self, code: int, parameters: bytes = b"") -> None:
         """Send a suboption of option 232."""
-        self._control(subnegotiation(VMWARE_EXT, message(code, parameters)))
+        self.control(subnegotiation(VMWARE_EXT, message(code, parameters)))
 
     @property
     def in_service(self) -> bool:
@@ -270,22 +267,22 @@ class VMConnection(Telnet):
 
     def do(self, option: bytes) -> None:
         """Ask the host to turn an option on."""
-        self._control(self._options.ask(option[0], Side.HIM, True))
+        self.control(self._options.ask(option[0], Side.HIM, True))
 
     def dont(self, option: bytes) -> None:
         """Ask the host to turn an option off."""
-        self._control(self._options.ask(option[0], Side.HIM, False))
+        self.control(self._options.ask(option[0], Side.HIM, False))
 
     def will(self, option: bytes) -> None:
         """Offer to turn an option on."""
-        self._control(self._options.ask(option[0], Side.US, True))
+        self.control(self._options.ask(option[0], Side.US, True))
 
     def wont(self, option: bytes) -> None:
         """Turn an option off."""
-        self._control(self._options.ask(option[0], Side.US, False))
+        self.control(self._options.ask(option[0], Side.US, False))
 
     def _negotiated(self, verb: int, option: int) -> None:
-        self._control(self._options.received(verb, option))
+        self.control(self._options.received(verb, option))
         if option == VMWARE_EXT:
             if self._options.enabled(VMWARE_EXT, Side.HIM):
                 self._conversation.tell_list()
@@ -294,47 +291,14 @@ class VMConnection(Telnet):
                 self._nvt = None
             elif self._nvt is None:
                 self._nvt = NvtDecoder()
-        elif option == COM_PORT and self._options.enabled(COM_PORT, Side.HIM) != (self._com is not None):
-            self._switch_port_control()
-
-    def _switch_port_control(self) -> None:
-        if self._com is None:
-            console = self.console
-            self._com = (console.port_control if console is not None else None) or AccessServer(self._hub.signature)
-            if console is not None:
-                console.port_control = self._com
-            self._control(subnegotiation(COM_PORT, self._com.modem_state()))
-            self._show_settings()
-        else:
-            # Whoever turned it off will not say RESUME either.
-            self._com = None
-            self._suspended = False
-            self._readiness()
+        elif option == COM_PORT:
+            self._port.switch(self._options.enabled(COM_PORT, Side.HIM))
 
     def _subnegotiated(self, option: int, payload: bytes) -> None:
         if option == VMWARE_EXT and payload:
             self._conversation.received(payload)
-        elif option == COM_PORT and self._com is not None:
-            self._port_control(self._com, payload)
-        else:
+        elif option != COM_PORT or not self._port.received(payload):
             self._hub.counters["unknown subnegotiations"] += 1
-
-    def _port_control(self, com: AccessServer, payload: bytes) -> None:
-        answer, meaning = com.received(payload)
-        if answer:
-            self._control(subnegotiation(COM_PORT, answer))
-        if isinstance(meaning, Suspend):
-            self._suspended = meaning.on
-            self._readiness()
-        elif isinstance(meaning, Break):
-            if meaning.on and self.console is not None:
-                self.console.guest_break()
-        else:
-            self._show_settings()
-
-    def _show_settings(self) -> None:
-        if self.console is not None and self._com is not None:
-            self.console.settings = str(self._com.settings)
 
     # ILink: what the console wants.
 
@@ -346,7 +310,7 @@ class VMConnection(Telnet):
 
     def send_break(self) -> None:
         """A break to the guest."""
-        self._control(_BREAK)
+        self.control(_BREAK)
 
     def serve(self, console: Console) -> None:
         """It is our turn: hand on what came early, then everything as it comes."""
@@ -370,11 +334,7 @@ class VMConnection(Telnet):
             return
         self.console = console
         self._hub.unidentified.discard(self)
-        if self._com is not None:
-            if console.port_control is not None and not self._com.touched:
-                self._com = console.port_control
-            console.port_control = self._com
-        self._show_settings()
+        self._port.carry(console)
         self._conversation.in_service(console)
 
     def drain(self, reads: int | None = DRAIN_READS) -> None:
@@ -394,14 +354,7 @@ class VMConnection(Telnet):
                 log.must_take = False
 
     def _unread(self) -> int:
-        handle = _socket_of(self.transport) if self in self._hub.connections else None
-        if handle is None:
-            return 0
-        try:
-            (count,) = struct.unpack("i", fcntl.ioctl(handle.fileno(), termios.FIONREAD, b"\0\0\0\0"))
-        except OSError:  # the reactor will find that too
-            return 0
-        return int(count)
+        return unread(self.transport) if self in self._hub.connections else 0
 
     def retire(self, done: Callable[[], None]) -> None:
         """The console has moved on: read out what is still on its way, and be there no longer than necessary."""
@@ -473,23 +426,19 @@ class VMConnection(Telnet):
     def pauseProducing(self) -> None:
         """The host reads slower than we write."""
         self._blocked = True
-        self._readiness()
+        self.readiness_changed()
 
     def resumeProducing(self) -> None:
         """The host has caught up."""
         self._blocked = False
         self._control_while_blocked = 0
-        self._readiness()
+        self.readiness_changed()
 
     def stopProducing(self) -> None:
         """The connection is gone; connectionLost follows."""
 
-    def _readiness(self) -> None:
-        self.ready = not (self._blocked or self._suspended)
+    def readiness_changed(self) -> None:
+        """The transport, or the VM, takes data again, or does not."""
+        self.ready = not (self._blocked or self._port.suspended)
         if self.ready and self.in_service and self.console is not None:
             self.console.link_ready()
-
-
-def _socket_of(transport: object) -> socket.socket | None:
-    handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
-    return handle if isinstance(handle, socket.socket) else None
