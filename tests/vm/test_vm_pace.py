@@ -42,6 +42,14 @@ def test_what_real_hosts_send_in_a_second_has_not_to_wait(w: World) -> None:
     assert w.log(console) == b"\xff" * 100_000
 
 
+def test_binary_data_in_small_pieces_is_no_flood_of_commands(w: World) -> None:
+    host, console = w.vm()
+    for _ in range(5000):
+        host.feed(b"x\xff\xff")
+    assert not host.paused
+    assert w.log(console) == b"x\xff" * 5000
+
+
 def test_a_name_that_changes_all_the_time_makes_one_link(w: World) -> None:
     host, console = w.vm(name=b"first")
     jobs: list[object] = []

@@ -184,10 +184,11 @@ class VMConnection(Telnet):
             return
         before = self._commands
         for token in self._scanner.feed(data):
-            self._commands += 1
             if isinstance(token, bytes):
                 self.applicationDataReceived(token)
-            elif isinstance(token, Negotiation):
+                continue
+            self._commands += 1
+            if isinstance(token, Negotiation):
                 self._negotiated(token.verb, token.option)
             elif isinstance(token, Subnegotiation):
                 self._subnegotiated(token.option, token.payload)
