@@ -272,7 +272,7 @@ class Directory:
         self._aliases[console] = aliases
         self._by_alias[aliases.plain] = self._by_alias[aliases.unique] = console
         if console.name:
-            self._store.link(aliases.plain, console.log, former.plain if former is not None else "")
+            self._store.link(aliases.plain, console.log)
 
     def _unindex(self, console: Console) -> None:
         self._by_name[console.name].remove(console)

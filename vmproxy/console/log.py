@@ -25,13 +25,10 @@ RELIEVED_AT = 256 * 1024
 LIMIT_PER_LOG = 4 * 1024 * 1024
 LIMIT_IN_ALL = 256 * 1024 * 1024
 LIMIT_EVENTS = 1024 * 1024  # of room that bytes do not get
+EVENT_OVERHEAD = 64  # of an event's line, beside its body
 PATIENCE_SECONDS = 1.0
 
 _log = Logger()
-
-
-def _size(item: Item) -> int:
-    return len(item) if isinstance(item, bytes) else len(item.body) + 64
 
 
 class LogListener(Protocol):
@@ -71,6 +68,7 @@ class ConsoleLog:
     """
 
     __slots__ = (
+        "_collected",
         "_congested_since",
         "_dropped",
         "_items",
@@ -86,7 +84,8 @@ class ConsoleLog:
     def __init__(self, store: LogStore, path: Path) -> None:
         self._store = store
         self._items: list[Item] = []
-        self._unwritten = 0  # bytes that the scribe has not taken yet, those in _items included
+        self._unwritten = 0  # bytes that the scribe has not dealt with yet
+        self._collected = 0  # those of them that are in _items
         self._dropped = 0
         self._congested_since = 0.0
         self._stalled = False
@@ -103,15 +102,15 @@ class ConsoleLog:
     def append(self, data: bytes) -> None:
         """Record bytes from the VM."""
         size = len(data)
-        if (
-            self._unwritten + size > LIMIT_PER_LOG and not self.must_take
-        ) or self._store.unwritten + size > LIMIT_IN_ALL:
+        too_much = self._unwritten + size > LIMIT_PER_LOG and not self.must_take
+        if too_much or self._store.unwritten + size > LIMIT_IN_ALL:
             self._dropped += size
             self._store.dropping.add(self)
             return
         if self._dropped:
             self.close_gap()
         self._unwritten += size
+        self._collected += size
         self._store.unwritten += size
         if not self._items:
             self._store.dirty(self)
@@ -125,11 +124,12 @@ class ConsoleLog:
     def event(self, kind: str, **fields: object) -> None:
         """Record an event at this point of the log."""
         item = event(self._store.clock.seconds(), kind, fields)
-        size = _size(item)
+        size = len(item.body) + EVENT_OVERHEAD
         if self._unwritten + size > LIMIT_PER_LOG + LIMIT_EVENTS or self._store.unwritten + size > 2 * LIMIT_IN_ALL:
             self._store.events_lost += 1
             return
         self._unwritten += size
+        self._collected += size
         self._store.unwritten += size
         if not self._items:
             self._store.dirty(self)
@@ -154,7 +154,8 @@ class ConsoleLog:
     def take(self) -> tuple[list[Item], int]:
         """Hand over what came in: the items and the bytes in them."""
         items, self._items = self._items, []
-        return items, sum(map(_size, items))
+        size, self._collected = self._collected, 0
+        return items, size
 
     @property
     def has_room(self) -> bool:
@@ -228,7 +229,8 @@ class LogStore:
         self.events_lost = 0
         self.dropping: set[ConsoleLog] = set()
         self._dirty: list[ConsoleLog] = []
-        self._links: dict[ConsoleLog, tuple[str, str]] = {}  # the name that is wanted, and the one that is there
+        self._links: dict[ConsoleLog, str] = {}  # the names that are wanted
+        self._linked: dict[ConsoleLog, str] = {}  # the scribe's: those that were made
         self._linking = False
         self._flush_call: IDelayedCall | None = None
         self._batch_since = 0.0
@@ -312,11 +314,10 @@ class LogStore:
         self.flush()
         self.runner.submit(self.runner.scribe.reopen)
 
-    def link(self, name: str, log: ConsoleLog, old: str) -> None:
+    def link(self, name: str, log: ConsoleLog) -> None:
         """Have ``by-name/NAME.log`` point to a log, instead of the link that it had before."""
         # A VM that changes its name faster than links are made gets the last one only.
-        _, former = self._links.get(log, ("", old))
-        self._links[log] = name, former
+        self._links[log] = name
         if not self._linking:
             self._linking = True
             self.runner.submit(self._make_links)
@@ -324,11 +325,13 @@ class LogStore:
     def _make_links(self) -> None:
         self._linking = False  # what is wanted from here on is submitted again
         folder = self.folder / "by-name"
-        wanted: list[tuple[ConsoleLog, tuple[str, str]]] = []
+        wanted: list[tuple[ConsoleLog, str]] = []
         while self._links:
             wanted.append(self._links.popitem())
-        for log, (name, old) in reversed(wanted):
+        for log, name in reversed(wanted):
+            old = self._linked.get(log)
             self.runner.scribe.link(folder, f"{name}.log", log.path, f"{old}.log" if old else "")
+            self._linked[log] = name
 
     def start(self) -> None:
         """Start the scribe."""
