@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: run demo test lint types format clean
+.PHONY: run demo test bench lint types format clean
 
 run: $(VENV)/installed
 	$(BIN)/twistd -n --pidfile= vmproxy $(ARGS)
@@ -15,6 +15,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/tools
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/installed
+	@$(BIN)/python -m bench $(ARGS)
 
 lint: $(VENV)/tools
 	$(BIN)/ruff format --check .

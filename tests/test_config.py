@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmproxy import config
+from vmproxy import config, values
+from vmproxy.console.access import Policy
 from vmproxy.errors import ConfigError
 
 
@@ -73,10 +74,30 @@ class TestDefaults:
             ),
             ssh=config.SSHConfig(
                 listen=("tcp:2222",),
+                operators_file=None,
                 authorized_keys=("~/.ssh/authorized_keys", "~/.ssh/*.pub"),
                 login_timeout=60.0,
+                connections=200,
+                connections_per_address=20,
+                keepalive=30.0,
+                escape=b"\x05c",
+                quiet=False,
+                message="",
             ),
-            log=config.LogConfig(dir=tmp_path / "var" / "log", file="{uuid}.log", open_files=256),
+            log=config.LogConfig(
+                dir=tmp_path / "var" / "log",
+                file="{uuid}.log",
+                open_files=256,
+                plain=False,
+                rotate_size=0,
+                rotate_age=0.0,
+                keep=10,
+                compress=True,
+                console_total=0,
+                folder_total=0,
+            ),
+            audit_file=tmp_path / "var" / "audit.jsonl",
+            policy=Policy(),
         )
 
     def test_an_empty_file_says_the_same_as_none(self, read):
@@ -100,6 +121,7 @@ class TestValues:
         found = read(
             f"""
             state-dir = "{tmp_path}/state"
+            audit-file = "{tmp_path}/audit"
             [vm]
             listen = ["tcp:1", "tcp6:2:interface=\\\\:\\\\:1"]
             service-uri = "one"
@@ -111,18 +133,71 @@ class TestValues:
             listen = "unix:/run/vmproxy.sock"
             authorized-keys = ["/etc/keys"]
             login-timeout = 2.5
+            operators-file = "{tmp_path}/operators.toml"
+            connections = 7
+            connections-per-address = 3
+            keepalive = 0
+            escape = "^]q"
+            quiet = true
+            message = "be kind"
             [log]
             dir = "{tmp_path}/logs"
             file = "{{name}}/{{port}}.log"
             open-files = 2
+            plain = true
+            rotate-size = "64 MiB"
+            rotate-age = "7d"
+            keep = 3
+            compress = false
+            console-total = "1.5GB"
+            folder-total = 7
             """
         )
         assert found == config.Config(
             tmp_path / "state",
+            tmp_path / "audit",
             config.VMConfig(("tcp:1", "tcp6:2:interface=\\:\\:1"), ("one",), False, 0, 1.0, 3600.0),
-            config.SSHConfig(("unix:/run/vmproxy.sock",), ("/etc/keys",), 2.5),
-            config.LogConfig(tmp_path / "logs", "{name}/{port}.log", 2),
+            config.SSHConfig(
+                ("unix:/run/vmproxy.sock",),
+                tmp_path / "operators.toml",
+                ("/etc/keys",),
+                2.5,
+                7,
+                3,
+                0.0,
+                b"\x1dq",
+                True,
+                "be kind",
+            ),
+            config.LogConfig(
+                tmp_path / "logs",
+                "{name}/{port}.log",
+                2,
+                True,
+                64 * 2**20,
+                7 * 86400.0,
+                3,
+                False,
+                1_500_000_000,
+                7,
+            ),
+            Policy(),
         )
+
+    def test_rules_and_consoles(self, read):
+        found = read(
+            """
+            [[rule]]
+            who = "alice"
+            may = ["write"]
+            on = ["web*"]
+            [[console]]
+            on = "*"
+            write = "shared"
+            """
+        )
+        assert [str(rule) for rule in found.policy.rules] == ["rule 1: alice may see, spy, write on web*"]
+        assert [section.values for section in found.policy.sections] == [(("shared", True),)]
 
     def test_logs_stand_in_the_state_folder_unless_told_otherwise(self, read, tmp_path):
         assert read(f'state-dir = "{tmp_path}/s"').log.dir == tmp_path / "s" / "log"
@@ -167,6 +242,21 @@ ALLOWED = [
     ("log.file", ['"{uuid_hex}"', '"{name}.log"', '"{name}/{port}.log"', '"a{{b}}{uuid}"', '"x/{uuid}.{port}.log"']),
     ("log.dir", ['""', '"."', '"not/there/yet"']),
     ("state-dir", ['"."', '"/not/there/yet"']),
+    ("audit-file", ['""', '"x.jsonl"', '"~/x"']),
+    ("ssh.operators-file", ['""', '"/not/there/yet"']),
+    ("ssh.connections", ["1", "1_000_000"]),
+    ("ssh.connections-per-address", ["1", "1_000_000"]),
+    ("ssh.keepalive", ["0", "0.5", "3600"]),
+    ("ssh.escape", ['"^Ec"', '"^ec"', '"^]q"', '"^_~"']),
+    ("ssh.quiet", ["true", "false"]),
+    ("ssh.message", ['""', '"two\\nlines"']),
+    ("log.plain", ["true", "false"]),
+    ("log.rotate-size", ["0", "1000", '"100 MB"', '"1gib"', '"0.5k"', '"7"']),
+    ("log.rotate-age", ["0", "3600", '"90s"', '"12h"', '"7d"', '"2 w"']),
+    ("log.keep", ["0", "999"]),
+    ("log.compress", ["true", "false"]),
+    ("log.console-total", ["0", '"1 TB"']),
+    ("log.folder-total", ["0", '"1 TB"']),
 ]
 REFUSED = [
     ("vm.keep-idle", ["-1", "32768", "1.5", '"300"', "true", "[]"], "a whole number from 0 to 32767"),
@@ -195,6 +285,22 @@ REFUSED = [
     ("log.file", ['"by-name/{uuid}"', '"./by-name/{uuid}.log"', '"{uuid}.events"'], "taken"),
     ("state-dir", ['""', "1", "[]"], "not the path of a folder"),
     ("log.dir", ["1", "false"], "not the path of a folder"),
+    ("audit-file", ["1", "[]", "false"], "not the path of a file"),
+    ("audit-file", ['"/"', '"."'], "is a folder"),
+    ("ssh.operators-file", ["1", "[]"], "not the path of a file"),
+    ("ssh.connections", ["0", "1_000_001", '"1"'], "a whole number from 1 to 1000000"),
+    ("ssh.connections-per-address", ["0", "true"], "a whole number from 1 to 1000000"),
+    ("ssh.keepalive", ["-1", "3601", '"30"', "nan"], "seconds from 0 to 3600"),
+    ("ssh.escape", ['""', '"c"', '"^E"', '"^Ecc"', '"^1c"', '"^Mc"', '"^Sc"', '"^E "', '"^Eü"', "7"], "such as ^Ec"),
+    ("ssh.quiet", ["0", '"no"'], "neither true nor false"),
+    ("ssh.message", ["1", "[]", '"' + "x" * 5000 + '"'], "at most 4096 characters"),
+    ("log.plain", ["1"], "neither true nor false"),
+    ("log.rotate-size", ["-1", "1.5", "true", '"big"', '"1 XB"', '"-1k"', '""', '"1 MBit"'], 'such as "100 MB"'),
+    ("log.rotate-age", ["-1", "true", "nan", "inf", '"1 month"', '"d"', '"-1d"', '""'], 'such as "12h"'),
+    ("log.keep", ["1000", "-1", "1.0"], "a whole number from 0 to 999"),
+    ("log.compress", ["1"], "neither true nor false"),
+    ("log.console-total", ['"much"', "-1"], 'such as "100 MB"'),
+    ("log.folder-total", ['"much"', "-1"], 'such as "100 MB"'),
 ]
 
 
@@ -258,8 +364,8 @@ class TestChecks:
     def test_no_template_leaves_the_log_folder_or_crashes(self, template):
         options = {"log-dir": "/logs"}
         try:
-            config._template(template)
-        except config._Wrong:
+            values.template(template)
+        except values.Wrong:
             return
         assert not Path(template).is_absolute()
         assert ".." not in Path(template).parts
@@ -305,6 +411,52 @@ class TestUnknownKeys:
     def test_a_table_inside_a_section(self, only_problem):
         assert "vm.listen" in only_problem("[vm.listen]\nx = 1")
         assert "vm.extra: there is no such setting" in only_problem("[vm.extra]\nx = 1")
+
+
+class TestRules:
+    def test_every_problem_is_told_with_the_number_of_its_rule(self, wrong, tmp_path):
+        problems = wrong(
+            """
+            [[rule]]
+            who = []
+            may = ["read", "write"]
+            on = "*"
+            [[rule]]
+            who = "*"
+            on = ["uuid:"]
+            allow = true
+            [[console]]
+            on = ["*"]
+            write = "all"
+            record-input = 1
+            message = 3
+            replay = -1
+            force-reason = "yes"
+            sequences = { a = "<wait 9>" }
+            [[console]]
+            """
+        )
+        where = f"{tmp_path}/vmproxy.toml: "
+        assert all(problem.startswith(where) for problem in problems)
+        told = [problem.removeprefix(where) for problem in problems]
+        assert told == [
+            'rule 1: who: is empty; give operators, "@groups" or "*"',
+            "rule 1: may: 'read' is no right; there are see, spy, write, force, raw, admin",
+            "rule 2: allow: there is no such setting; there are who, may, on",
+            "rule 2: may: is missing; give rights of see, spy, write, force, raw, admin",
+            "rule 2: on: 'uuid:' selects nothing; write a glob such as 'web*', 'uuid:564d*' or 'query:team=blue'",
+            """console 1: write: 'all' is neither "one" nor "shared\"""",
+            "console 1: record-input: 1 is neither true nor false",
+            "console 1: message: this is no text of at most 4096 characters",
+            "console 1: sequences: <wait 9>: 5 seconds at most",
+            "console 1: replay: -1 is not a number of lines from 0 to 100000",
+            "console 1: force-reason: 'yes' is neither true nor false",
+            'console 2: on: is missing; give globs such as "web*", "uuid:564d*" or "query:team=blue"',
+        ]
+
+    @pytest.mark.parametrize("text", ["rule = 1", "[rule]\nwho = '*'", "rule = ['x']"])
+    def test_rules_are_written_in_double_brackets(self, only_problem, text):
+        assert "rule: write [[rule]], in double brackets, for each" in only_problem(text)
 
 
 class TestFiles:

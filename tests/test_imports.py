@@ -20,7 +20,7 @@ ROOT = Path(vmproxy.__file__).parent
 
 HELPERS = {"vmproxy", "vmproxy.errors", "vmproxy.text", "vmproxy.deadlines"}
 CONSOLE = {*HELPERS, "vmproxy.console.*", "vmproxy.wire.*"}
-BELOW_SERVICE = {*CONSOLE, "vmproxy.vm.*", "vmproxy.ssh.*", "vmproxy.config", "vmproxy.welcome"}
+BELOW_SERVICE = {*CONSOLE, "vmproxy.vm.*", "vmproxy.ssh.*", "vmproxy.values", "vmproxy.config", "vmproxy.welcome"}
 
 # What the modules of each part may import of ours, from the bottom to the top. A star stands for all of a package.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -33,12 +33,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "vmproxy.vm": {*CONSOLE, "vmproxy.vm.*"},
     "vmproxy.ssh": {*CONSOLE, "vmproxy.ssh.*"},
     "vmproxy.sim": {"vmproxy.errors", "vmproxy.wire.*", "vmproxy.sim.*"},
-    "vmproxy.config": {*HELPERS, "vmproxy.console.lognames"},
+    "vmproxy.values": {*HELPERS, "vmproxy.console.rules", "vmproxy.console.lognames", "vmproxy.ssh.escape"},
+    "vmproxy.config": {*HELPERS, "vmproxy.values", "vmproxy.console.access", "vmproxy.console.rules"},
     "vmproxy.welcome": {*CONSOLE, "vmproxy.vm.*", "vmproxy.ssh.*", "vmproxy.config"},
     "vmproxy.service": BELOW_SERVICE,
     "vmproxy.tap": {*BELOW_SERVICE, "vmproxy.service"},
     "vmproxy.demo": {*BELOW_SERVICE, "vmproxy.sim.*"},
-    "vmproxy.cli": {*BELOW_SERVICE, "vmproxy.sim.*", "vmproxy.demo"},
+    "vmproxy.check": BELOW_SERVICE,
+    "vmproxy.cli": {*BELOW_SERVICE, "vmproxy.sim.*", "vmproxy.demo", "vmproxy.check"},
     "vmproxy.__main__": {"vmproxy.cli"},
 }
 MAY_HAVE_THE_REACTOR = {"vmproxy.tap", "vmproxy.sim.command"}

@@ -1,4 +1,4 @@
-"""The ``vmproxy`` command: check a configuration, simulate hosts, and a demonstration of the whole.
+"""The ``vmproxy`` command: check a configuration, hash a password, simulate hosts, and a demonstration of the whole.
 
 The daemon itself is ``twistd vmproxy``.
 """
@@ -6,13 +6,13 @@ The daemon itself is ``twistd vmproxy``.
 from __future__ import annotations
 
 import argparse
+import getpass
 import sys
-from pathlib import Path
 
 import vmproxy
-from vmproxy import config, demo
-from vmproxy.errors import ConfigError
+from vmproxy import check, demo
 from vmproxy.sim import command as simulate
+from vmproxy.ssh.passwords import BadHash, hash_password
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,25 +28,37 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"vmproxy {vmproxy.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    check = commands.add_parser("check", help="say all that is wrong with a configuration file")
-    check.add_argument("file", type=Path, metavar="FILE")
+    check.add_arguments(
+        commands.add_parser("check", help="say all that is wrong with a configuration, and who may what")
+    )
+    commands.add_parser("hash-password", help="make what stands for a password in the file of operators")
     simulate.add_arguments(commands.add_parser("simulate", help="play ESXi hosts with VMs against a concentrator"))
     demo.add_arguments(commands.add_parser("demo", help="a concentrator with simulated VMs, to look around"))
     args = parser.parse_args(arguments)
     if args.command == "check":
-        return _check(args.file)
+        return check.run(args)
+    if args.command == "hash-password":
+        return _hash_password()
     if args.command == "simulate":
         return simulate.run(args)
     return demo.run(args)
 
 
-def _check(file: Path) -> int:
+def _hash_password() -> int:
     try:
-        config.load(file, {})
-    except ConfigError as error:
+        if sys.stdin.isatty():
+            secret = getpass.getpass("Password: ")
+            if getpass.getpass("Again: ") != secret:
+                print("these are not the same", file=sys.stderr)
+                return 1
+        else:
+            secret = sys.stdin.readline().rstrip("\n")
+        print(hash_password(secret))
+    except (BadHash, UnicodeError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{file}: nothing is wrong with it")
+    except (EOFError, KeyboardInterrupt):
+        return 1
     return 0
 
 

@@ -8,18 +8,17 @@ misspelt setting that is silently ignored is worse than a daemon that does not s
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IReactorCore
-
-from vmproxy.console.lognames import BadTemplate, check_template
+from vmproxy import values
+from vmproxy.console.access import Policy
+from vmproxy.console.rules import parse_policy
 from vmproxy.errors import ConfigError
+from vmproxy.values import Wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +38,15 @@ class SSHConfig:
     """``[ssh]``: the side of the operators."""
 
     listen: tuple[str, ...]
+    operators_file: Path | None
     authorized_keys: tuple[str, ...]
     login_timeout: float
+    connections: int
+    connections_per_address: int
+    keepalive: float
+    escape: bytes
+    quiet: bool
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,13 @@ class LogConfig:
     dir: Path
     file: str
     open_files: int
+    plain: bool
+    rotate_size: int
+    rotate_age: float
+    keep: int
+    compress: bool
+    console_total: int
+    folder_total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,159 +70,78 @@ class Config:
     """All settings."""
 
     state_dir: Path
+    audit_file: Path
     vm: VMConfig
     ssh: SSHConfig
     log: LogConfig
-
-
-class _Wrong(Exception):
-    """A value that will not do; the text says what would."""
+    policy: Policy
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One setting.
 
-    :ivar check: turns what TOML gives into what the program uses, or raises :class:`_Wrong`.
+    :ivar check: turns what TOML gives into what the program uses, or raises :class:`Wrong`.
     :ivar option: the command line option that overrides it, if there is one.
+    :ivar live: whether a change counts without a restart.
     """
 
     key: str
     default: Any
     check: Callable[[Any], Any]
-    option: str = field(default="")
+    option: str = ""
+    live: bool = False
 
-
-def _endpoint(value: Any) -> str:
-    if not isinstance(value, str):
-        raise _Wrong(f"{value!r} is not a string")
-    try:
-        serverFromString(_NO_REACTOR, value)
-    except Exception as error:  # an endpoint's parser raises whatever comes its way
-        # A systemd: endpoint looks for its socket at once; outside of systemd that fails and says nothing.
-        if not (value.startswith("systemd:") and isinstance(error, LookupError) and not _bad_systemd(value)):
-            raise _Wrong(f"{value!r} is no endpoint ({error})") from None
-    match = re.match(r"tcp[46]?:(?:port=)?(-?\d+)", value)
-    if match and not 0 <= int(match[1]) <= 65535:
-        raise _Wrong(f"{value!r}: a port is a number from 0 to 65535")
-    return value
-
-
-def _bad_systemd(value: str) -> bool:
-    words = [word.partition("=")[0] for word in value.split(":")[1:]]
-    return "domain" not in words or not {"index", "name"} & set(words)
-
-
-class _NoReactor:
-    """Stands for the reactor while endpoint strings are only parsed."""
-
-
-_NO_REACTOR: IReactorCore = _NoReactor()  # type: ignore[assignment]
-
-
-def _list_of(check: Callable[[Any], str], what: str, may_be_empty: bool = False) -> Callable[[Any], tuple[str, ...]]:
-    def checked(value: Any) -> tuple[str, ...]:
-        items = [value] if isinstance(value, str) else value
-        if not isinstance(items, list | tuple) or not (items or may_be_empty):
-            raise _Wrong(f"{value!r} is not a list; give {what}")
-        good, wrong = [], []
-        for item in items:
-            try:
-                good.append(check(item))
-            except _Wrong as error:
-                wrong.append(str(error))
-        if wrong:
-            raise _Wrong(f"{'; '.join(wrong)}; give {what}")
-        return tuple(good)
-
-    return checked
-
-
-def _word(value: Any) -> str:
-    if not isinstance(value, str) or not value or "?" in value:
-        raise _Wrong(f"{value!r} is no service")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise _Wrong(f"{value!r} is not a file name")
-    return value
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _Wrong(f"{value!r} is neither true nor false")
-    return value
-
-
-def _whole(low: int, high: int) -> Callable[[Any], int]:
-    def checked(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise _Wrong(f"{value!r} is not a whole number from {low} to {high}")
+    def of(self, config: Config) -> Any:
+        """The setting's value in a configuration."""
+        value: Any = config
+        for name in self.key.split("."):
+            value = getattr(value, name.replace("-", "_"))
         return value
 
-    return checked
 
-
-def _seconds(low: float, high: float) -> Callable[[Any], float]:
-    def checked(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise _Wrong(f"{value!r} is not a number of seconds from {low:g} to {high:g}")
-        return float(value)
-
-    return checked
-
-
-def _folder(value: Any) -> Path:
-    if not isinstance(value, str) or not value:
-        raise _Wrong(f"{value!r} is not the path of a folder")
-    try:
-        path = Path(value).expanduser().absolute()
-        if path.exists() and not path.is_dir():
-            raise _Wrong(f"{value!r} is there but is not a folder")
-    except (OSError, RuntimeError, ValueError) as error:
-        raise _Wrong(f"{value!r} cannot be a folder ({error})") from None
-    if "\0" in value:
-        raise _Wrong(f"{value!r} cannot be a folder (it holds a NUL)")
-    return path
-
-
-def _template(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise _Wrong(f"{value!r} is no template for file names, such as '{{uuid}}.log'")
-    try:
-        check_template(value)
-    except BadTemplate as error:
-        raise _Wrong(f"{value!r}: {error}") from None
-    return value
-
-
-_ENDPOINTS = _list_of(_endpoint, 'endpoints such as ["tcp:13370"], ["tcp6:13370"] or ["unix:/run/vmproxy.sock"]')
+_ENDPOINTS = values.list_of(
+    values.endpoint, 'endpoints such as ["tcp:13370"], ["tcp6:13370"] or ["unix:/run/vmproxy.sock"]'
+)
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("state-dir", "var", _folder, "state-dir"),
+    Setting("state-dir", "var", values.folder, "state-dir"),
+    Setting("audit-file", "", values.file),
     Setting("vm.listen", ["tcp:13370"], _ENDPOINTS, "vm-listen"),
     Setting(
         "vm.service-uri",
         ["vmproxy", "vSPC.py", "vmware-vspc"],
-        _list_of(_word, 'words without "?" such as ["vmproxy"], or ["*"] for any'),
+        values.list_of(values.word, 'words without "?" such as ["vmproxy"], or ["*"] for any'),
         "service-uri",
     ),
-    Setting("vm.com-port", True, _flag),
-    Setting("vm.keep-idle", 300, _whole(0, 32767)),
-    Setting("vm.identify-timeout", 30, _seconds(1, 3600)),
-    Setting("vm.vmotion-timeout", 60, _seconds(1, 3600)),
+    Setting("vm.com-port", True, values.flag),
+    Setting("vm.keep-idle", 300, values.whole(0, 32767)),
+    Setting("vm.identify-timeout", 30, values.seconds(1, 3600)),
+    Setting("vm.vmotion-timeout", 60, values.seconds(1, 3600)),
     Setting("ssh.listen", ["tcp:2222"], _ENDPOINTS, "ssh-listen"),
     Setting(
         "ssh.authorized-keys",
         ["~/.ssh/authorized_keys", "~/.ssh/*.pub"],
-        _list_of(_text, 'files of public keys such as ["~/.ssh/authorized_keys"]'),
+        values.list_of(values.text, 'files of public keys such as ["~/.ssh/authorized_keys"]'),
     ),
-    Setting("ssh.login-timeout", 60, _seconds(1, 3600)),
-    Setting("log.dir", "", lambda value: _folder(value) if value != "" else None, "log-dir"),
-    Setting("log.file", "{uuid}.log", _template),
-    Setting("log.open-files", 256, _whole(2, 1_000_000)),
+    Setting("ssh.operators-file", "", values.file),
+    Setting("ssh.login-timeout", 60, values.seconds(1, 3600)),
+    Setting("ssh.connections", 200, values.whole(1, 1_000_000)),
+    Setting("ssh.connections-per-address", 20, values.whole(1, 1_000_000)),
+    Setting("ssh.keepalive", 30, values.seconds(0, 3600), live=True),
+    Setting("ssh.escape", "^Ec", values.escape, live=True),
+    Setting("ssh.quiet", False, values.flag, live=True),
+    Setting("ssh.message", "", values.message, live=True),
+    Setting("log.dir", "", lambda value: values.folder(value) if value != "" else None, "log-dir"),
+    Setting("log.file", "{uuid}.log", values.template),
+    Setting("log.open-files", 256, values.whole(2, 1_000_000)),
+    Setting("log.plain", False, values.flag, live=True),
+    Setting("log.rotate-size", 0, values.size, live=True),
+    Setting("log.rotate-age", 0, values.span, live=True),
+    Setting("log.keep", 10, values.whole(0, 999), live=True),
+    Setting("log.compress", True, values.flag, live=True),
+    Setting("log.console-total", 0, values.size, live=True),
+    Setting("log.folder-total", 0, values.size, live=True),
 )
 """Every setting; ``log.dir`` is ``log`` in the state folder where it is empty."""
 
@@ -229,23 +161,34 @@ def load(path: Path | None, options: Mapping[str, str | list[str]]) -> Config:
     given: dict[str, Any] = {}
     if path is not None:
         try:
-            given = _flatten(tomllib.loads(path.read_bytes().decode("utf-8")), where, problems)
+            given = tomllib.loads(path.read_bytes().decode("utf-8"))
         except OSError as error:
             raise ConfigError([f"{path}: {error.strerror}"]) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError([f"{path}: not a TOML file: {error}"]) from None
-    values: dict[str, Any] = {}
+    policy, wrong = parse_policy(given.pop("rule", None), given.pop("console", None))
+    problems += [f"{where}: {problem}" for problem in wrong]
+    given = _flatten(given, where, problems)
+    found: dict[str, Any] = {}
     for setting in SETTINGS:
         source, value = where + ": " + setting.key, given.get(setting.key, setting.default)
         if setting.option and setting.option in options:
             source, value = f"--{setting.option}", options[setting.option]
         try:
-            values[setting.key] = setting.check(value)
-        except _Wrong as wrong:
-            problems.append(f"{source}: {wrong}")
+            found[setting.key] = setting.check(value)
+        except Wrong as error:
+            problems.append(f"{source}: {error}")
     if problems:
         raise ConfigError(problems)
-    return _build(values)
+    return _build(found, policy)
+
+
+def differences(old: Config, new: Config, live: bool) -> list[str]:
+    """The keys of the settings that are not the same in two configurations.
+
+    :param live: whether those that count at once are meant, or those that need a restart.
+    """
+    return [s.key for s in SETTINGS if s.live is live and s.of(old) != s.of(new)]
 
 
 def _flatten(table: dict[str, Any], where: str, problems: list[str]) -> dict[str, Any]:
@@ -264,7 +207,7 @@ def _flatten(table: dict[str, Any], where: str, problems: list[str]) -> dict[str
 
 
 def _nearest(key: str) -> str:
-    known = [*_BY_KEY, *(f"[{section}]" for section in _SECTIONS)]
+    known = [*_BY_KEY, *(f"[{section}]" for section in _SECTIONS), "[[rule]]", "[[console]]"]
     near = difflib.get_close_matches(key, known, 1, 0.6)
     if not near:  # perhaps it stands in the wrong section
         last = key.rpartition(".")[2]
@@ -272,9 +215,11 @@ def _nearest(key: str) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _build(v: dict[str, Any]) -> Config:
+def _build(v: dict[str, Any], policy: Policy) -> Config:
     return Config(
         state_dir=v["state-dir"],
+        audit_file=v["audit-file"] or v["state-dir"] / "audit.jsonl",
+        policy=policy,
         vm=VMConfig(
             listen=v["vm.listen"],
             service_uri=v["vm.service-uri"],
@@ -285,12 +230,26 @@ def _build(v: dict[str, Any]) -> Config:
         ),
         ssh=SSHConfig(
             listen=v["ssh.listen"],
+            operators_file=v["ssh.operators-file"],
             authorized_keys=v["ssh.authorized-keys"],
             login_timeout=v["ssh.login-timeout"],
+            connections=v["ssh.connections"],
+            connections_per_address=v["ssh.connections-per-address"],
+            keepalive=v["ssh.keepalive"],
+            escape=v["ssh.escape"],
+            quiet=v["ssh.quiet"],
+            message=v["ssh.message"],
         ),
         log=LogConfig(
             dir=v["log.dir"] or v["state-dir"] / "log",
             file=v["log.file"],
             open_files=v["log.open-files"],
+            plain=v["log.plain"],
+            rotate_size=v["log.rotate-size"],
+            rotate_age=v["log.rotate-age"],
+            keep=v["log.keep"],
+            compress=v["log.compress"],
+            console_total=v["log.console-total"],
+            folder_total=v["log.folder-total"],
         ),
     )

@@ -209,8 +209,11 @@ Three virtual machines are up: {", ".join(NAMES)}. In another terminal, in this 
         You are on the console: press Enter, log in as root. Type "vmotion" there, and the VM moves to another host
         while you type. ^Ec. (Ctrl-E, c, full stop) leaves, ^Ec? helps.
 
+    {ssh} demo
+        The menu: type to filter, Enter attaches, ^D leaves.
+
     {ssh} demo list
-        All consoles. Also: status web01, log -f web01, help.
+        A command. Also: status web01, log --since 10m web01, search login, help.
 
     tail -F {log}
         What it says, as it says it.

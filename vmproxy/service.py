@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import getpass
 import resource
 import signal
 from collections.abc import Callable
 from types import FrameType
+from typing import cast
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -20,17 +22,19 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 import vmproxy
-from vmproxy.config import Config
+from vmproxy.config import Config, differences
+from vmproxy.console.audit import Audit
 from vmproxy.console.directory import Directory
 from vmproxy.console.known import Journal
 from vmproxy.console.log import LogStore
 from vmproxy.console.lognames import template_fields
 from vmproxy.console.migration import Migrations
+from vmproxy.console.rotation import RotationPolicy
 from vmproxy.console.scribe import Scribe, ScribeThread
-from vmproxy.errors import StartError, VMProxyError
-from vmproxy.ssh.auth import read_authorized_keys
-from vmproxy.ssh.factory import OperatorFactory, SSHFront
+from vmproxy.errors import ConfigError, StartError, VMProxyError
+from vmproxy.ssh.factory import FrontSettings, OperatorFactory, SSHFront
 from vmproxy.ssh.hostkeys import load_or_make
+from vmproxy.ssh.login import Accounts
 from vmproxy.vm.factory import VMFactory
 from vmproxy.vm.hub import Hub, VMSettings
 from vmproxy.welcome import welcome
@@ -46,16 +50,28 @@ _log = Logger()
 class VMProxyService(Service):
     """The concentrator."""
 
-    def __init__(self, config: Config, reactor: PosixReactorBase, foreground: bool = True) -> None:
-        """:param foreground: whether somebody reads what the process prints."""
+    def __init__(
+        self,
+        config: Config,
+        reactor: PosixReactorBase,
+        foreground: bool = True,
+        read_again: Callable[[], Config] | None = None,
+    ) -> None:
+        """
+        :param foreground: whether somebody reads what the process prints.
+        :param read_again: reads the configuration as it is now; on another thread.
+        """
         self._foreground = foreground
-        self._config = config
+        self._config = self._started = config
+        self._read_again = read_again or (lambda: config)
+        self._reloading = False
         self._reactor = reactor
         self._ports: list[IListeningPort] = []
-        self._scribe = Scribe(config.log.open_files)
+        self._scribe = Scribe(config.log.open_files, policy=_rotation(config), plain=config.log.plain)
         scribe = ScribeThread(self._scribe)
-        self._store = LogStore(config.log.dir, reactor, scribe, reactor.callFromThread)
-        journal = Journal(config.state_dir / "consoles.jsonl", scribe.submit)
+        inputs = Audit(config.state_dir / "input.jsonl", scribe.submit, reactor, 0o600)
+        self._store = LogStore(config.log.dir, reactor, scribe, reactor.callFromThread, inputs)
+        journal = Journal(config.state_dir / "consoles.jsonl", self._store.soon)
         self._migrations = migrations = Migrations(reactor, config.vm.vmotion_timeout, new_secret)
         self.directory = Directory(reactor, self._store, journal, migrations, config.log.file)
         self._hub = Hub(
@@ -66,9 +82,20 @@ class VMProxyService(Service):
             f"vmproxy {vmproxy.__version__}".encode(),
             needs_name="name" in template_fields(config.log.file),
         )
-        self._front = SSHFront(reactor, self.directory, config.ssh.login_timeout, self._in_thread)
-        self._operator = getpass.getuser()
-        self._operators = OperatorFactory(self._front, self._operator, config.ssh.authorized_keys)
+        self.directory.use(config.policy)
+        self._audit = Audit(config.audit_file, scribe.submit, reactor)
+        self._front = SSHFront(reactor, self.directory, _front_settings(config), self._audit, self._in_thread)
+        self._accounts = Accounts(
+            config.ssh.operators_file,
+            getpass.getuser(),
+            config.ssh.authorized_keys,
+            self._in_thread,
+            reactor,
+            self._audit.record,
+            per_address=config.ssh.connections_per_address,
+            in_all=config.ssh.connections,
+        )
+        self._operators = OperatorFactory(self._front, self._accounts)
         self._vm_addresses: list[str] = []
         self._ssh_addresses: list[str] = []
 
@@ -99,18 +126,21 @@ class VMProxyService(Service):
             config.log.dir.mkdir(parents=True, exist_ok=True)
             host_keys = load_or_make(config.state_dir)
             self.directory.load()
+            keyring = self._accounts.load()
         except (VMProxyError, OSError) as error:
             raise self._cannot(f"vmproxy cannot start: {error}") from None
         self._operators.use_host_keys(host_keys)
         self._store.start()
-        self._on_signal(signal.SIGHUP, self._reopen)
+        # What is there now stays: collecting garbage need not look at it again and again, nor after every 700 objects.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 100)
+        self._on_signal(signal.SIGHUP, self._hang_up)
         self._on_signal(signal.SIGUSR2, self._report)
         if signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:  # with a log file, twistd has taken it
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        authorized = len(read_authorized_keys(config.ssh.authorized_keys))
-        for line in welcome(
-            config, self._vm_addresses, self._ssh_addresses, host_keys, self._operator, authorized, len(self.directory)
-        ):
+        known = len(self.directory)
+        for line in welcome(config, self._vm_addresses, self._ssh_addresses, host_keys, keyring, known):
             _log.info("{line}", line=line)
 
     def _cannot(self, problem: str) -> BaseException:
@@ -148,9 +178,42 @@ class VMProxyService(Service):
 
         signal.signal(number, handler)
 
-    def _reopen(self) -> None:
-        _log.info("SIGHUP: the log files are opened anew")
+    def _hang_up(self) -> None:
+        _log.info("SIGHUP: the log files are opened anew, the configuration is read again")
         self._store.reopen()
+        if not self._reloading:  # one at a time; whoever asks again meanwhile gets what is being read
+            self._reloading = True
+            Deferred.fromCoroutine(self._reload()).addErrback(
+                lambda failure: _log.failure("the configuration could not be taken", failure=failure)
+            )
+
+    async def _reload(self) -> None:
+        try:
+            new = await self._in_thread(self._read_again)
+        except ConfigError as error:
+            for problem in error.problems:
+                _log.error("the configuration stays as it was: {problem}", problem=problem)
+            self._audit.record("reload-failed", problems=error.problems)
+            return
+        finally:
+            self._reloading = False
+        self._take(cast(Config, new))
+        await self._accounts.refresh()
+
+    def _take(self, new: Config) -> None:
+        changed = differences(self._config, new, live=True)
+        waiting = differences(self._started, new, live=False)
+        self._config = new
+        self._front.settings = _front_settings(new)
+        self._front.alive.seconds = new.ssh.keepalive
+        self._store.use(_rotation(new), new.log.plain)
+        if new.policy != self.directory.policy:
+            changed += ["rules and consoles"]
+            self.directory.use(new.policy)
+        _log.info("the configuration is in force; changed: {changed}", changed=", ".join(changed) or "nothing")
+        if waiting:
+            _log.warn("these changes wait for a restart: {waiting}", waiting=", ".join(waiting))
+        self._audit.record("reload", changed=changed, waiting=waiting)
 
     def _report(self) -> None:
         states: dict[str, int] = {}
@@ -165,11 +228,14 @@ class VMProxyService(Service):
             waiting=self._store.unwritten,
             counters={
                 **self._hub.counters,
+                "SSH connections refused": self._accounts.gate.refused,
                 "vMotions completed": self._migrations.completed,
                 "vMotions aborted": self._migrations.aborted,
                 "vMotions abandoned": self._migrations.abandoned,
                 "log bytes lost": self._store.dropped + self._scribe.lost,
                 "events lost": self._store.events_lost,
+                "logs rotated": self._scribe.rotation.rotated,
+                "old logs removed": self._scribe.rotation.removed,
             },
         )
 
@@ -191,6 +257,23 @@ class VMProxyService(Service):
             await stopped
         except TimeoutError:
             _log.error("the disk does not answer; {n} bytes are not written", n=self._store.unwritten)
+
+
+def _front_settings(config: Config) -> FrontSettings:
+    ssh = config.ssh
+    return FrontSettings(ssh.login_timeout, ssh.escape, ssh.quiet, ssh.keepalive, ssh.message)
+
+
+def _rotation(config: Config) -> RotationPolicy:
+    log = config.log
+    return RotationPolicy(
+        size=log.rotate_size,
+        age=log.rotate_age,
+        keep=log.keep,
+        compress=log.compress,
+        console_total=log.console_total,
+        folder_total=log.folder_total,
+    )
 
 
 def _raise_descriptor_limit() -> None:

@@ -67,11 +67,12 @@ def makeService(options: Options) -> VMProxyService:
     """
     from twisted.internet import reactor
 
-    path = Path(options["config"]) if options["config"] is not None else None
+    path = Path(options["config"]).absolute() if options["config"] is not None else None
+    overrides = options.overrides()
     try:
-        config = load(path, options.overrides())
+        config = load(path, overrides)
     except ConfigError as error:
         raise SystemExit(str(error)) from None
     twistd = options.parent
     foreground = twistd is None or bool(twistd.get("nodaemon"))
-    return VMProxyService(config, cast(PosixReactorBase, reactor), foreground)
+    return VMProxyService(config, cast(PosixReactorBase, reactor), foreground, lambda: load(path, overrides))

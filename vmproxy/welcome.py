@@ -10,6 +10,9 @@ from twisted.conch.ssh.keys import Key
 import vmproxy
 from vmproxy.config import Config
 from vmproxy.ssh.hostkeys import fingerprint
+from vmproxy.ssh.keyring import Keyring
+
+SHOWN = 5  # operators' names
 
 
 def welcome(
@@ -17,17 +20,14 @@ def welcome(
     vm_addresses: Sequence[str],
     ssh_addresses: Sequence[str],
     host_keys: Sequence[Key],
-    operator: str,
-    authorized: int,
+    keyring: Keyring,
     known: int,
 ) -> list[str]:
     """The lines to say.
 
-    :param operator: who may log in, with any of the ``authorized`` keys.
+    :param keyring: who may log in, and with what.
     :param known: how many consoles are known from before.
     """
-    files = ", ".join(config.ssh.authorized_keys)
-    keys = "1 key" if authorized == 1 else f"{authorized} keys"
     lines = [
         f"vmproxy {vmproxy.__version__} is ready.",
         f"  Virtual machines connect to  {', '.join(vm_addresses)}",
@@ -45,17 +45,35 @@ def welcome(
         if number:
             lines.append(f"  To reach a console:          ssh -p {number} NAME@{host}")
             lines.append(f"  To see what there is:        ssh -p {number} {host} list")
-    if authorized:
-        lines.append(f"  Who may log in:              {operator}, with {keys} from {files}; nobody else")
-    else:
-        lines.append(f"  Who may log in:              NOBODY: there is no public key in {files} (ssh-keygen makes one)")
+    lines.append(f"  Who may log in:              {_who(config, keyring)}")
     for key in host_keys:
         lines.append(f"  SSH host key:                {fingerprint(key)} ({key.type()})")
     lines.append(f"  Logs:                        {config.log.dir}  (by name: {config.log.dir / 'by-name'})")
-    lines.append(
-        f"  State:                       {config.state_dir}  ({known} console{'' if known == 1 else 's'} known)"
-    )
+    lines.append(f"  State:                       {config.state_dir}  ({_count(known, 'console')} known)")
     return lines
+
+
+def _who(config: Config, keyring: Keyring) -> str:
+    names = sorted(keyring.operators.entries)
+    keys = _count(len(keyring.owners), "key")
+    if config.ssh.operators_file is None:
+        files = ", ".join(config.ssh.authorized_keys)
+        if keyring.owners:
+            return f"{names[0]}, with {keys} from {files}; nobody else"
+        return f"NOBODY: there is no public key in {files} (ssh-keygen makes one)"
+    means = [keys] if keyring.owners else []
+    if keyring.passwords:
+        means.append(_count(len(keyring.passwords), "password"))
+    if keyring.authorities:
+        means.append(f"certificates of {_count(len(keyring.authorities), 'authority', 'authorities')}")
+    if not names or not means:
+        return f"NOBODY: {config.ssh.operators_file} has no operator with a key, a certificate or a password"
+    who = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return f"{who}, with {', '.join(means)} ({config.ssh.operators_file})"
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def _reachable(address: str) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
+from vmproxy.console.audit import Audit
 from vmproxy.console.console import Console
 from vmproxy.console.directory import Directory, Identity
 from vmproxy.console.interfaces import ILink, IViewer
@@ -204,6 +205,7 @@ class Viewer:
         self.seen = b""
         self.notices: list[Notice] = []
         self.holds: list[bool] = []
+        self.calls: list[str] = []
 
     def output(self, data: bytes) -> None:
         self.seen += data
@@ -213,6 +215,9 @@ class Viewer:
 
     def hold_input(self, on: bool) -> None:
         self.holds.append(on)
+
+    def rules_changed(self) -> None:
+        self.calls.append("rules changed")
 
     @property
     def held(self) -> bool:
@@ -237,7 +242,8 @@ class World:
         self.clock.advance(EPOCH)
         self.scribe = Scribe(open_files, self.clock.seconds)
         self.runner = runner(self.scribe)
-        self.store = LogStore(folder / "logs", self.clock, self.runner, lambda call: call())
+        self.inputs = Audit(folder / "state" / "input.jsonl", self.runner.submit, self.clock)
+        self.store = LogStore(folder / "logs", self.clock, self.runner, lambda call: call(), self.inputs)
         self.journal = Journal(folder / "state" / "consoles.jsonl", self.runner.submit)
         secrets = iter(range(1, 1_000_000))
         self.migrations = Migrations(self.clock, 60, lambda: next(secrets).to_bytes(8, "big"))

@@ -10,7 +10,7 @@ from consolekit import EPOCH, Link, Viewer, World, process_log, trail
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmproxy.console.console import INPUT_HIGH, INPUT_LIMIT, INPUT_LOW
+from vmproxy.console.held import INPUT_HIGH, INPUT_LIMIT, INPUT_LOW
 from vmproxy.console.notices import (
     Demoted,
     GuestBreak,
@@ -269,7 +269,7 @@ class TestThePen:
     def test_force_of_a_free_pen_or_of_ones_own_demotes_nobody(self, world, console):
         alice = Viewer("alice")
         console.attach(alice, write=True, force=True)
-        assert console.take_pen(alice, force=True) is True
+        assert console.force_pen(alice) == ()
         assert alice.told(Demoted) == []
         assert events(world, console, "force") == []
 
@@ -299,13 +299,13 @@ class TestThePen:
                     line.append(viewer)
                 assert pen.take(viewer) is (line[0] is viewer)
             elif verb == "force":
-                loser = line[0] if line and line[0] is not viewer else None
+                losers = (line[0],) if line and line[0] is not viewer else ()
                 if viewer in line:
                     line.remove(viewer)
-                if loser is not None:
+                if losers:
                     line.append(line.pop(0))
                 line.insert(0, viewer)
-                assert pen.force(viewer) is loser
+                assert pen.force(viewer) == losers
             else:
                 had = bool(line) and line[0] is viewer
                 if viewer in line:
@@ -519,14 +519,14 @@ class TestInput:
                         world.claim(link=links[-1])
                 lost = sum(n.size for n in writer.told(InputLost))  # type: ignore[attr-defined]
                 arrived = sum(len(link.written) for link in links)
-                held = console._held_size
+                held = console.undelivered
                 assert arrived + lost + held == taken
                 assert held <= INPUT_LIMIT
                 assert writer.held or held <= INPUT_HIGH
                 if held == 0:
                     assert not writer.held
             world.clock.advance(61)
-            assert console._held_size == 0 or (console.link is not None and not console.link.ready)
+            assert console.undelivered == 0 or (console.link is not None and not console.link.ready)
             world.scribe.close()
 
 

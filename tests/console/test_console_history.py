@@ -6,10 +6,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from archivekit import T0, Archive
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vmproxy.console.history import TAIL_LIMIT, read, tail
+from vmproxy.console.history import TAIL_LIMIT, from_last_lines, last_lines
+from vmproxy.console.segments import open_segments
 
 # Short lines, empty ones, none: what matters are the line ends.
 CONTENT = st.lists(st.sampled_from([b"\n", b"\r\n", b"a", b"bc", b"\0\xff", b"\r"]), max_size=30).map(b"".join)
@@ -22,67 +24,54 @@ def naive(data: bytes, lines: int) -> bytes:
     return b"".join(ended[len(ended) - min(lines, len(ended)) :])
 
 
-@pytest.fixture
-def log(tmp_path: Path):
-    def log(content: bytes) -> Path:
-        path = tmp_path / "vm.log"
-        path.write_bytes(content)
-        return path
+# Across the files that rotation made.
 
-    return log
+FILES = st.lists(st.tuples(CONTENT, st.booleans()), max_size=5)
 
 
-@given(CONTENT, st.integers(0, 40), st.integers(1, 50), st.data())
-@example(b"", 3, 5, None)
-@example(b"\n", 1, 5, None)
-@example(b"\n\n", 1, 5, None)
-@example(b"a\n", 0, 5, None)
-@example(b"a", 0, 5, None)
-@example(b"a\nb", 1, 5, None)
-@example(b"a\nb", 2, 3, None)
-@example(b"a\nb\n", 2, 3, None)
-def test_tail_agrees_with_the_naive_way(content, lines, limit, data):
-    end = len(content) if data is None else data.draw(st.integers(0, len(content)), "end")
+def build(folder: str | Path, files: list[tuple[bytes, bool]]) -> Archive:
+    """A log of several files, oldest first; those that are so marked are compressed, the last one is live."""
+    archive = Archive(Path(folder))
+    for number, (content, compressed) in enumerate(files):
+        archive.path.write_bytes(content)
+        archive.said.append((T0, content))
+        if number < len(files) - 1:
+            archive.rotate(compressed)
+    return archive
+
+
+@given(FILES, st.integers(0, 40), st.integers(1, 50))
+@example([(b"a\nb", True), (b"c\nd\n", False), (b"", False)], 2, 50)
+def test_the_last_lines_reach_across_files(files, lines, limit):
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "vm.log")
-        path.write_bytes(content)
-        seen = content[max(0, end - limit) : end]
-        assert tail(path, end, lines, limit) == naive(seen, lines)
+        archive = build(folder, files)
+        content = b"".join(data for _, data in archive.said)
+        with open_segments(archive.path, enough=limit, trails=False) as segments:
+            assert last_lines(segments, lines, limit) == naive(content[-limit:], lines)
+            assert segments.problems == []
+        with open_segments(archive.path, trails=False) as segments:
+            assert b"".join(from_last_lines(segments, lines)) == naive(content, lines)
+            assert b"".join(from_last_lines(segments, None)) == content
 
 
-@given(CONTENT, st.integers(0, 80), st.integers(0, 80))
-def test_read_agrees_with_a_slice(content, start, size):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "vm.log")
-        path.write_bytes(content)
-        assert read(path, start, size) == content[start : start + size]
+@pytest.mark.parametrize("compressed", [False, True])
+def test_lines_longer_than_what_is_read_at_once(tmp_path, compressed):
+    lines = [bytes([97 + n]) * (TAIL_LIMIT + n) + b"\n" for n in range(4)]
+    archive = build(tmp_path, [(lines[0] + lines[1][:99], compressed), (lines[1][99:] + lines[2] + lines[3], False)])
+    if compressed:
+        archive.rotate(True)
+    for count in range(5):
+        with open_segments(archive.path, trails=False) as segments:
+            pieces = list(from_last_lines(segments, count))
+            assert b"".join(pieces) == b"".join(lines[4 - count :])
+            assert all(0 < len(piece) <= 64 * 1024 for piece in pieces)
+    with open_segments(archive.path, enough=TAIL_LIMIT, trails=False) as segments:
+        assert last_lines(segments, 2) == lines[3][-TAIL_LIMIT:]
 
 
-def test_what_was_appended_after_the_moment_that_counts_is_left_out(log):
-    assert tail(log(b"one\ntwo\nthree\n"), 8, 1) == b"two\n"
-    assert tail(log(b"one\ntwo\nthree\n"), 6, 2) == b"one\ntw"
-
-
-def test_a_log_that_became_shorter_gives_what_is_left_of_it(log):
-    # Truncated by logrotate between the moment that counts and the reading.
-    assert tail(log(b"new\n"), 5_000, 3) == b"new\n"
-    assert tail(log(b"new\n"), 10 * TAIL_LIMIT, 3) == b""
-
-
-def test_no_log_is_an_empty_one(tmp_path):
-    assert tail(tmp_path / "none", 100, 3) == b""
-    assert read(tmp_path / "none", 5, 3) == b""
-
-
-def test_a_log_that_cannot_be_read_says_so(tmp_path):
-    with pytest.raises(OSError, match="Is a directory"):
-        tail(tmp_path, 100, 3)
-
-
-def test_one_endless_line_is_cut_at_the_limit(log):
-    path = log(b"x" * (TAIL_LIMIT + 10))
-    assert tail(path, TAIL_LIMIT + 10, 1) == b"x" * TAIL_LIMIT
-
-
-def test_lines_of_which_there_are_fewer(log):
-    assert tail(log(b"a\nb\n"), 4, 1_000_000) == b"a\nb\n"
+def test_what_is_before_a_file_that_cannot_be_read_does_not_join_what_is_behind_it(tmp_path):
+    archive = build(tmp_path, [(b"one\n", True), (b"two\n", True), (b"three\n", False)])
+    Path(f"{archive.path}.1.gz").write_bytes(b"not gzip")
+    with open_segments(archive.path, enough=100, trails=False) as segments:
+        assert last_lines(segments, 5) == b"three\n"
+        assert [problem.partition(":")[0] for problem in segments.problems] == ["vm.log.1.gz"]

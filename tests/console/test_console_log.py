@@ -11,12 +11,14 @@ from consolekit import EPOCH, HungRunner, Listener, World, trail
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vmproxy.console import log as log_module
 from vmproxy.console.log import (
     CONGESTED_AT,
     LIMIT_IN_ALL,
     LIMIT_PER_LOG,
     PATIENCE_SECONDS,
     RELIEVED_AT,
+    ConsoleLog,
 )
 
 KB = 1024
@@ -520,3 +522,73 @@ class TestFilesMovedUnderUs:
         log.path.rename(log.path.with_name("rotated"))
         world.tick(5)
         assert log.path.exists()
+
+
+class TestCrowd:
+    """Many logs, none of which has much to wait for, and all of them together have."""
+
+    @pytest.fixture
+    def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(log_module, "LIMIT_IN_ALL", 400_000)
+        monkeypatch.setattr(log_module, "CROWDED_AT", 200_000)
+        monkeypatch.setattr(log_module, "RELIEVED_IN_ALL", 100_000)
+
+    def crowd(self, tmp_path: Path) -> tuple[World, list[ConsoleLog], list[Listener]]:
+        world = World(tmp_path, runner=HungRunner)
+        world.hung.go_on()
+        logs = [world.log(f"{n}.log") for n in range(100)]
+        listeners = [Listener() for _ in logs]
+        for log, listener in zip(logs, listeners, strict=True):
+            log.listener = listener
+        return world, logs, listeners
+
+    def test_every_vm_that_says_something_waits_before_anything_is_dropped(self, small: None, tmp_path: Path) -> None:
+        world, logs, listeners = self.crowd(tmp_path)
+        said = 0
+        for _ in range(10):
+            for log, listener in zip(logs, listeners, strict=True):
+                if listener.told[-1:] != [("congested", True)]:
+                    log.append(b"x" * 1000)
+                    said += 1000
+        assert all(listener.told[-1:] == [("congested", True)] for listener in listeners)
+        assert world.store.dropped == 0
+        assert not world.store.dropping
+        world.clock.advance(0.02)
+        world.hung.go_on()
+        assert all(listener.told[-1:] == [("congested", False)] for listener in listeners)
+        assert sum(log.path.stat().st_size for log in logs) == said
+
+    def test_they_wait_as_long_as_the_scribe_gets_on_with_any_of_them(self, small: None, tmp_path: Path) -> None:
+        world, logs, listeners = self.crowd(tmp_path)
+        for n, log in enumerate(logs, 1):
+            log.append(b"x" * 2500)
+            if n % 20 == 0:
+                world.store.flush()  # five batches
+        last = listeners[-1]
+        assert last.told == [("congested", True)]
+        for _ in range(2):
+            world.clock.advance(0.7)
+            world.hung.go_on(1)
+        world.clock.advance(0.7)
+        assert last.told == [("congested", True)]  # for more than two seconds, but the scribe gets on
+        world.hung.go_on(1)
+        assert last.told == [("congested", True), ("congested", False)]
+        world.hung.go_on()
+        assert world.store.dropped == 0
+
+    def test_after_a_second_without_progress_they_go_on(self, small: None, tmp_path: Path) -> None:
+        world, logs, listeners = self.crowd(tmp_path)
+        for log in logs:
+            log.append(b"x" * 2500)
+        assert ("congested", True) in listeners[-1].told
+        world.clock.advance(0.02)
+        world.clock.pump([0.25] * 8)
+        assert listeners[-1].told[-1] == ("congested", False)
+        assert world.store.dropped == 0
+        for log in logs:
+            log.append(b"y" * 2500)
+        assert world.store.dropping
+        world.hung.go_on()
+        world.clock.pump([0.25] * 2)
+        world.hung.go_on()
+        assert world.store.dropped > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import PurePosixPath
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmproxy.console.lognames import BadTemplate, check_template, log_path
+from vmproxy.console.numbered import LogFiles
 
 A8, B8 = VM_A.hex[:8], VM_B.hex[:8]
 
@@ -36,7 +38,7 @@ def test_fields_are_filled_in(template, path):
     ("template", "path"),
     [
         ("{uuid}.log", f"{VM_A}.2.log"),
-        ("{uuid_hex}", f"{VM_A.hex}.2"),
+        ("{uuid_hex}", f"{VM_A.hex}-2"),  # what ends in .2 would be the second old log of the first port
         ("x/{name}.log", "x/web.2.log"),
         ("{name}.{port}.log", "web.2.log"),
         ("{port}/{name}.log", "2/web.log"),
@@ -102,6 +104,33 @@ def test_no_name_leaves_the_folder_or_takes_what_is_taken(template, name):
         # The links have a folder of their own, and what ends in .events is the trail of another log.
         assert path.parts[0] != "by-name"
         assert path.suffix != ".events"
+
+
+@pytest.mark.parametrize("template", ["{name}", "{name}.log", "{uuid}.{name}", "x/{name}.{port}", "{uuid_hex}"])
+@pytest.mark.parametrize("name", ["web", "web.log", "web.txt", "web.events"])
+@pytest.mark.parametrize("more", ["", ".1", ".999", ".2.gz", ".events.3", ".events.2.gz", ".txt.4", ".txt", ".gz.tmp"])
+def test_a_name_cannot_make_a_log_of_what_belongs_to_another(template, name, more):
+    taken: set[str] = set()
+    victims = [(VM_A, "1", "web"), (VM_A, "2", "web"), (VM_A, "3", "web.log")]
+    paths = []
+    for uuid, port, called in [*victims, (VM_B, "1", name + more), (VM_B, "2", name + more)]:
+        paths.append(log_path(template, uuid, port, called, taken))
+        taken.add(paths[-1])
+    assert len(taken) == 5
+    files = [kind for path in paths for kind in LogFiles(PurePosixPath(path)).kinds]
+    assert len({*files}) == len(files)
+    # Nor can any of them be one of those that rotation makes of another.
+    numbered = re.compile(r"(.+?)(?:\.[0-9]+)?(?:\.gz)?(?:\.tmp)?")
+    for path in paths:
+        match = numbered.fullmatch(path)
+        assert match is not None
+        assert match[1] == path
+
+
+@pytest.mark.parametrize("template", ["{uuid}.1", "{name}.txt", "{uuid}.gz", "x/{name}.tmp", "{uuid}.events"])
+def test_a_template_that_makes_logs_look_like_old_ones_is_refused(template):
+    with pytest.raises(BadTemplate, match="taken"):
+        check_template(template)
 
 
 def test_a_name_cannot_make_a_log_of_another_logs_trail():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -11,8 +13,11 @@ import pytest
 from consolekit import Listener, process_log
 from twisted.internet.task import Clock
 
+from vmproxy.console.audit import Audit
+from vmproxy.console.compress import CompressorThread, Work
 from vmproxy.console.filepool import FilePool
 from vmproxy.console.log import LogStore
+from vmproxy.console.rotation import RotationPolicy
 from vmproxy.console.scribe import Scribe, ScribeThread
 
 PATIENCE = 20
@@ -24,7 +29,8 @@ class Threaded:
     def __init__(self, folder: Path) -> None:
         self.calls: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self.runner = ScribeThread(Scribe(16))
-        self.store = LogStore(folder, Clock(), self.runner, self.calls.put)
+        inputs = Audit(folder / "input.jsonl", self.runner.submit, Clock())
+        self.store = LogStore(folder, Clock(), self.runner, self.calls.put, inputs)
         self.store.start()
 
     def until(self, done: Callable[[], bool]) -> None:
@@ -138,3 +144,63 @@ def test_one_log_that_fails_for_a_reason_nobody_thought_of_does_not_take_the_oth
     assert threaded.settle(logs[2]) == 1
     assert logs[2].path.read_bytes() == b"x"
     assert logs[0].path.read_bytes() == b"x"
+
+
+def test_logs_are_rotated_and_compressed_while_they_are_written(threaded):
+    threaded.store.use(RotationPolicy(size=10_000, compress=True), plain=True)
+    logs = [threaded.store.open(Path(f"{n}.log")) for n in range(2)]
+    said = [b"".join(b"%d says line %d\r\n" % (which, n) for n in range(3000)) for which in range(2)]
+    for at in range(0, len(said[0]), 1000):
+        for log, data in zip(logs, said, strict=True):
+            log.append(data[at : at + 1000])
+        threaded.store.flush()
+    rotation = threaded.runner.scribe.rotation
+    threaded.settle(logs[0])
+    while rotation.busy or rotation._under_way is not None:
+        threaded.settle(logs[0])
+    for log, data in zip(logs, said, strict=True):
+        threaded.settle(log)
+        names = [f"{log.path.name}.{n}.gz" for n in range(99, 0, -1)]
+        old = [gzip.decompress(path.read_bytes()) for name in names if (path := log.path.with_name(name)).exists()]
+        assert len(old) >= 3
+        assert b"".join(old) + log.path.read_bytes() == data
+    assert rotation.failed == 0
+
+
+def test_a_policy_that_comes_later_wakes_the_thread(threaded):
+    log = threaded.store.open(Path("vm.log"))
+    log.append(b"x" * 100)
+    threaded.settle(log)
+    rotation = threaded.runner.scribe.rotation
+    threaded.store.use(RotationPolicy(size=10), plain=False)
+    while not rotation.rotated:
+        threaded.settle(log)
+    assert log.path.with_name("vm.log.1").read_bytes() == b"x" * 100
+
+
+def test_what_is_done_with_a_logs_files_is_done_on_the_thread_and_answered_on_this_one(threaded):
+    log = threaded.store.open(Path("vm.log"))
+    log.append(b"12345")
+    answers: list[tuple[bytes, str, str]] = []
+
+    def call(path: Path) -> tuple[bytes, str]:
+        return path.read_bytes(), threading.current_thread().name
+
+    log.on_scribe(call).addCallback(lambda result: answers.append((*result, threading.current_thread().name)))
+    threaded.until(lambda: bool(answers))
+    assert answers == [(b"12345", "vmproxy-scribe", threading.current_thread().name)]
+
+
+def test_the_compressor_stops_at_once_and_leaves_nothing(tmp_path):
+    answers: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+    problems: list[Exception | None] = []
+    source = tmp_path / "vm.log.1"
+    source.write_bytes(b"x" * 100_000_000)
+    compressor = CompressorThread(answers.put)
+    fd = os.open(source, os.O_RDONLY)
+    compressor.submit(Work(fd, tmp_path / "vm.log.gz.tmp", 100_000_000, 0, 0o640), problems.append)
+    compressor.stop()
+    compressor.join(PATIENCE)
+    answers.get(timeout=PATIENCE)()
+    assert "the process stops" in str(problems[0])
+    assert [path.name for path in tmp_path.iterdir()] == ["vm.log.1"]

@@ -8,6 +8,7 @@ transport for the key exchange; everything above it a test says by hand, so that
 
 from __future__ import annotations
 
+import gc
 import json
 import struct
 from collections.abc import Callable, Iterable
@@ -27,9 +28,11 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vmproxy.console.audit import Audit
 from vmproxy.console.console import Console
 from vmproxy.console.directory import Directory, Identity
 from vmproxy.console.interfaces import ILink, IViewer
@@ -37,8 +40,10 @@ from vmproxy.console.known import Journal
 from vmproxy.console.log import LogStore
 from vmproxy.console.migration import Migrations
 from vmproxy.console.notices import Notice
+from vmproxy.console.rules import parse_policy
 from vmproxy.console.scribe import Scribe
-from vmproxy.ssh.factory import OperatorFactory, SSHFront
+from vmproxy.ssh.factory import FrontSettings, OperatorFactory, SSHFront
+from vmproxy.ssh.login import Accounts
 from vmproxy.ssh.target import Target
 from vmproxy.ssh.transport import OperatorTransport
 
@@ -154,6 +159,8 @@ class FakeViewer:
 
     def hold_input(self, on: bool) -> None: ...
 
+    def rules_changed(self) -> None: ...
+
 
 class World:
     """The front and what is behind it."""
@@ -164,17 +171,22 @@ class World:
         self.clock.advance(EPOCH)
         self.scribe = Scribe(16, now=self.clock.seconds)
         self.runner = InlineRunner(self.scribe)
-        self.store = LogStore(folder / "log", self.clock, self.runner, lambda call: call())
+        inputs = Audit(folder / "input.jsonl", self.runner.submit, self.clock)
+        self.store = LogStore(folder / "log", self.clock, self.runner, lambda call: call(), inputs)
         migrations = Migrations(self.clock, 60.0, lambda: b"12345678")
         journal = Journal(folder / "consoles.jsonl", self.runner.submit)
         self.directory = Directory(self.clock, self.store, journal, migrations, "{uuid}.log")
         self.threads_held = False
         self._thread_jobs: list[tuple[Callable[[], object], Deferred[object]]] = []
-        self.front = SSHFront(self.clock, self.directory, LOGIN_TIMEOUT, self._in_thread)
+        self.audit = Audit(folder / "audit.jsonl", self.runner.submit, self.clock)
+        settings = FrontSettings(login_timeout=LOGIN_TIMEOUT)
+        self.front = SSHFront(self.clock, self.directory, settings, self.audit, self._in_thread)
         self.keys_file = folder / "authorized_keys"
         self.keys_file.write_bytes(authorized_line(ed25519_key()) + b"\n")
         self.operator = operator
-        self.factory = OperatorFactory(self.front, operator, [str(self.keys_file)])
+        keys = [str(self.keys_file)]
+        self.accounts = Accounts(None, operator, keys, self._in_thread, self.clock, self.audit.record)
+        self.factory = OperatorFactory(self.front, self.accounts)
         self.factory.use_host_keys([ed25519_key(100), rsa_key(100)])
 
     def _in_thread(self, call: Callable[[], object]) -> Deferred[object]:
@@ -193,10 +205,32 @@ class World:
             call, done = self._thread_jobs.pop(0)
             succeed(None).addCallback(lambda _, call=call: call()).chainDeferred(done)
 
+    def audited(self, *kinds: str) -> list[dict[str, object]]:
+        """The audit trail, or what of it is of these kinds."""
+        lines = self.audit.path.read_bytes().splitlines() if self.audit.path.exists() else []
+        return [e for e in map(json.loads, lines) if not kinds or e["event"] in kinds]
+
+    def rules(self, *rules: tuple[str, str, str]) -> None:
+        """Take these rules: who (operators, ``@groups``), may (rights), on (selectors), with blanks between."""
+        tables = [{"who": who.split(), "may": may.split(), "on": on.split()} for who, may, on in rules]
+        self.use_policy(tables, None)
+
+    def use_policy(self, rules: object, consoles: object) -> None:
+        """Take rules and console sections as TOML gives them."""
+        policy, problems = parse_policy(rules, consoles)
+        assert problems == []
+        self.directory.use(policy)
+
     def vm(self, name: str = "web01", uuid: UUID = VM_A, port: str = "1", peer: str = "10.1.2.3") -> FakeLink:
         """A VM connects."""
         link = FakeLink(peer)
         self.directory.claim(Identity(uuid, port, "vmproxy", name), link)
+        return link
+
+    def claim(self, name: str, uri: str) -> FakeLink:
+        """The VM connects anew, with another service URI."""
+        link = FakeLink()
+        self.directory.claim(Identity(VM_A, "1", uri, name), link)
         return link
 
     def console(self, name: str = "web01") -> Console:
@@ -664,3 +698,27 @@ class RemoteChannel:
 
 def target(**options: object) -> Target:
     return Target("web01", **options)  # type: ignore[arg-type]
+
+
+class Logged:
+    """What the process's own log has been told."""
+
+    def __init__(self) -> None:
+        self.events: list[LogEvent] = []
+
+    @property
+    def lines(self) -> list[str]:
+        return [formatEvent(event) for event in self.events]
+
+    @property
+    def tracebacks(self) -> list[str]:
+        """Events that carry a failure: noise that a client must not be able to make."""
+        gc.collect()  # a Deferred's unhandled error is logged when it is collected
+        return [
+            formatEvent(e) + str(e["log_failure"].value) for e in self.events if e.get("log_failure") is not None
+        ] + [formatEvent(e) for e in self.events if e["log_level"] is LogLevel.critical and "log_failure" not in e]
+
+    @property
+    def size(self) -> int:
+        """Bytes that would have been written above the debug level."""
+        return sum(len(formatEvent(e)) for e in self.events if e["log_level"] > LogLevel.debug)

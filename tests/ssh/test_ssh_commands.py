@@ -6,13 +6,13 @@ import json
 from uuid import UUID
 
 import pytest
-from conftest import Logged
 from sshkit import (
     USERAUTH_REQUEST,
     USERAUTH_SUCCESS,
     VM_A,
     VM_B,
     FakeViewer,
+    Logged,
     RemoteChannel,
     World,
     ed25519_key,
@@ -71,7 +71,9 @@ def test_list_as_json_holds_everything_about_every_console(w: World) -> None:
     assert web["state"] == "up"
     assert web["since"] == "2023-11-14T22:13:20.000Z"
     assert web["writer"] == "bob@10.1.2.8"
-    assert web["viewers"] == [{"who": "bob@10.1.2.8", "mode": "write", "skipped": 5}]
+    assert web["viewers"] == [
+        {"who": "bob@10.1.2.8", "mode": "write", "since": "2023-11-14T22:13:20.000Z", "skipped": 5}
+    ]
     assert web["log"].endswith(f"{VM_A}.log")
     assert web["reason"] is None
     assert run(w, "list --json").out.isascii()
@@ -155,8 +157,37 @@ def test_a_prefix_never_selects_for_force(w: World) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        "list x",
         "list --frob",
+        "list -c name,frob",
+        "list -u -i",
+        "list -c",
+        "list query:",
+        "log --since frob web01",
+        "log -n 3 --since 1h web01",
+        "log -f --until now web01",
+        "search",
+        "search ''",
+        "search (",
+        "search -n 0 x",
+        "events -n x",
+        "events --since 30:00",
+        "replay web01 --speed 0",
+        "replay web01 --speed x",
+        "record web01 --width 0",
+        "expect web01",
+        "expect web01 x y",
+        "expect web01 (",
+        "expect web01 ''",
+        "expect web01 x --timeout -1",
+        "expect web01 x --timeout nan",
+        "break web01 nothing-like-that",
+        "broadcast",
+        "whoami web01",
+        "version web01",
+        "help frob",
+        "ssh-config --port 0",
+        "ssh-config --host 'a b'",
+        "ssh-config --prefix 'a b'",
         "status -x web01",
         "log -n web01",
         "log -n",

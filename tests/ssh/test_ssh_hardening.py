@@ -6,7 +6,6 @@ import struct
 from collections.abc import Callable
 
 import pytest
-from conftest import Logged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sshkit import (
@@ -30,6 +29,7 @@ from sshkit import (
     USERAUTH_SUCCESS,
     WINDOW_ADJUST,
     Client,
+    Logged,
     World,
     ed25519_key,
 )

@@ -21,6 +21,10 @@ def test_a_name_alone_is_a_console_attached_to_in_the_usual_way() -> None:
         ("web01,quiet,replay=7", Target("web01", quiet=True, replay=7)),
         ("web01,port=2", Target("web01", port="2")),
         ("web01,replay=0", Target("web01", replay=0)),
+        ("web01,join", Target("web01", join=True)),
+        ("web01,escape=^]q", Target("web01", escape=b"\x1dq")),
+        ("web01,ro,port=2,replay=7,quiet,escape=C-ec", Target("web01", True, False, "2", 7, True, False, b"\x05c")),
+        ("web01,force,reason=it hangs, and bob sleeps", Target("web01", force=True, reason="it hangs, and bob sleeps")),
         ("web01 , ro ", Target("web01", read_only=True)),
         ("VM (old)", Target("VM (old)")),
     ],
@@ -47,6 +51,15 @@ def test_a_comma_that_begins_no_option_belongs_to_the_name(name: str) -> None:
         "web01,replay=\u0663",  # a decimal digit, but not one of ours
         "web01,port=",
         "web01,ro,force",
+        "web01,ro,join",
+        "web01,force,join",
+        "web01,join=1",
+        "web01,escape",
+        "web01,escape=",
+        "web01,escape=^M.",
+        "web01,reason=why",
+        "web01,force,reason=",
+        "web01,force,reason",
     ],
 )
 def test_what_is_no_option_is_refused_with_the_reason(text: str) -> None:

@@ -12,16 +12,24 @@ from vmproxy.console.notices import (
     Demoted,
     GuestBreak,
     InputLost,
+    InputRecorded,
     Joined,
+    Kicked,
     Left,
     LineDown,
     LineUp,
     LogFailed,
+    LoggingOff,
+    LoggingOn,
     LogRecovered,
+    Message,
     Notice,
     Promoted,
+    Shares,
     ShuttingDown,
+    TookOver,
 )
+from vmproxy.ssh.view import View
 from vmproxy.ssh.wording import banner, notice_text, short_span, state_line
 
 WORDS: list[tuple[Notice, str]] = [
@@ -33,7 +41,18 @@ WORDS: list[tuple[Notice, str]] = [
     (Joined("bob@10.1.2.9", False), "[-- bob@10.1.2.9 attached (spy) --]"),
     (Left("bob@10.1.2.9"), "[-- bob@10.1.2.9 detached --]"),
     (Demoted("bob"), "[forced to `spy' mode by bob]"),
+    (Demoted("bob", "it\x1b[2J hangs"), "[forced to `spy' mode by bob: it\\x1b[2J hangs]"),
     (Promoted(), "[attached]"),
+    (Shares("bob@10.1.2.9"), "[-- bob@10.1.2.9 writes too --]"),
+    (TookOver("carol@10.1.2.8", "bob@10.1.2.9"), "[-- carol@10.1.2.8 took over from bob@10.1.2.9 --]"),
+    (Kicked("bob", ""), "[-- bob sends you off --]"),
+    (Kicked("bob", "maintenance"), "[-- bob sends you off: maintenance --]"),
+    (Message("bob", "reboot?\x07"), "[-- message from bob: reboot?\\x07 --]"),
+    (Message("bob", "5 minutes", to_all=True), "[-- message from bob to all: 5 minutes --]"),
+    (InputRecorded(True), "[-- what is typed is recorded from now on --]"),
+    (InputRecorded(False), "[-- what is typed is not recorded any more --]"),
+    (LoggingOff("bob"), "[-- log: turned off by bob; NOT being recorded --]"),
+    (LoggingOn("bob", 1200), "[-- log: turned on by bob, 1.2 kB not recorded --]"),
     (GuestBreak(), "[-- web01: the guest sent a break --]"),
     (InputLost(1200), "[-- 1.2 kB of input not delivered: web01 is gone --]"),
     (
@@ -64,13 +83,20 @@ def test_no_kind_of_notice_is_without_words() -> None:
         notice_text(Notice(), "web01")
 
 
-def test_the_four_notices_that_quiet_does_not_silence() -> None:
-    assert {k for k in (LogFailed, LogRecovered, ShuttingDown, InputLost) if k.essential} == {
+def test_quiet_silences_what_is_only_nice_to_know() -> None:
+    essential = (
+        Demoted,
+        Promoted,
         LogFailed,
         LogRecovered,
         ShuttingDown,
         InputLost,
-    }
+        Kicked,
+        Message,
+        LoggingOff,
+        InputRecorded,
+    )
+    assert all(kind.essential for kind in essential)
     assert not any(k.essential for k in (LineDown, LineUp, Joined, Left, GuestBreak))
 
 
@@ -92,6 +118,10 @@ def test_the_state_says_since_when_and_why(w: World) -> None:
 def test_the_banner_says_when_nothing_is_recorded(w: World) -> None:
     w.vm()
     console = w.console()
-    assert banner(console, EPOCH).endswith(f"logging to {console.log.path.name}")
+    view = View(w.directory, lambda: w.directory.policy.grants("alice"))
+    assert banner(console, view, EPOCH).endswith("logging to web01.log")
     console.log.problem = "No space left on device"
-    assert banner(console, EPOCH).endswith("NOT being recorded: No space left on device")
+    assert banner(console, view, EPOCH).endswith("NOT being recorded: No space left on device")
+    console.log.problem = ""
+    console.set_logging(False, "bob")
+    assert banner(console, view, EPOCH).endswith("NOT being recorded: turned off")

@@ -59,16 +59,7 @@ class Daemon:
 
     def start(self) -> Daemon:
         """Start it, and wait until it is ready. A second start takes the same ports."""
-        sections = self._extra.partition("[")
-        self.config.write_text(
-            f'state-dir = "{self.state}"\n{sections[0]}\n'
-            f'[log]\ndir = "{self.log_dir}"\n'
-            f"{_section(self._extra, 'log')}\n"
-            f'[vm]\nlisten = ["tcp:{self.vm_port}:interface=127.0.0.1"]\n'
-            f"{_section(self._extra, 'vm')}\n"
-            f'[ssh]\nlisten = ["tcp:{self.ssh_port}:interface=127.0.0.1"]\n'
-            f'authorized-keys = ["{self._identity}.pub"]\n{_section(self._extra, "ssh")}\n'
-        )
+        self._write_config()
         said = self.output.stat().st_size if self.output.exists() else 0
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
@@ -90,6 +81,34 @@ class Daemon:
         self.ssh_port = int(re.findall(r"Operators connect to +127\.0\.0\.1:(\d+)", fresh)[-1])
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.ssh_port} {self._host_key}")
         return self
+
+    def _write_config(self) -> None:
+        top, _, _ = self._extra.partition("[")
+        tables = re.search(r"^\[\[.*", self._extra, re.MULTILINE | re.DOTALL)  # rules and consoles stand last
+        self.config.write_text(
+            f'state-dir = "{self.state}"\n{top}\n'
+            f'[log]\ndir = "{self.log_dir}"\n'
+            f"{_section(self._extra, 'log')}\n"
+            f'[vm]\nlisten = ["tcp:{self.vm_port}:interface=127.0.0.1"]\n'
+            f"{_section(self._extra, 'vm')}\n"
+            f'[ssh]\nlisten = ["tcp:{self.ssh_port}:interface=127.0.0.1"]\n'
+            f'authorized-keys = ["{self._identity}.pub"]\n{_section(self._extra, "ssh")}\n'
+            f"{tables[0] if tables else ''}"
+        )
+
+    def reload(self, extra: str, said: str = "the configuration is in force") -> None:
+        """Have it read another configuration, and wait until it has said so."""
+        before = len(self.said())
+        self._extra = extra
+        self._write_config()
+        self.process.send_signal(signal.SIGHUP)
+        eventually(lambda: said in self.said()[before:], f"it says {said!r}")
+
+    def audited(self, *kinds: str) -> list[dict[str, object]]:
+        """The audit trail, or what of it is of these kinds."""
+        path = self.state / "audit.jsonl"
+        events = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [event for event in events if not kinds or event["event"] in kinds]
 
     @property
     def process(self) -> subprocess.Popen[bytes]:

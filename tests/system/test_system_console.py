@@ -171,7 +171,7 @@ def test_the_escape_shows_help_who_and_info_and_sends_a_break(
     vm = make_vm(daemon)
     session = attach(client)
     session.type(b"\x05c?")
-    session.expect(b" .   detach\r\n")
+    session.expect(b" .    detach\r\n")
     session.type(b"\x05cw")
     session.expect(b"* ")
     session.expect(b"write")

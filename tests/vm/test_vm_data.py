@@ -338,14 +338,14 @@ def test_breaks_and_empty_input_that_are_held_are_bounded_too(
     w: World, port: Host, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     # A held-down key must not grow us while the VM takes nothing.
-    monkeypatch.setattr("vmproxy.console.console.INPUT_LIMIT", 100)
+    monkeypatch.setattr("vmproxy.console.held.INPUT_LIMIT", 100)
     port.feed(com(8))
     for _ in range(300):
         if what == "break":
             w.console.send_break("alice@10.1.2.9")
         else:
             w.console.send(b"")
-    assert len(w.console._held) <= 100
+    assert w.console.undelivered <= 100
 
 
 # Back-pressure.

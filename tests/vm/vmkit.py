@@ -22,6 +22,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vmproxy.console.audit import Audit
 from vmproxy.console.console import Console
 from vmproxy.console.directory import Directory
 from vmproxy.console.interfaces import IViewer
@@ -286,7 +287,8 @@ class World:
         self.clock.advance(EPOCH)
         self.scribe = Scribe(100, self.clock.seconds)
         runner = InlineRunner(self.scribe)
-        self.store = LogStore(folder / "logs", self.clock, runner, lambda call: call())
+        inputs = Audit(folder / "input.jsonl", runner.submit, self.clock)
+        self.store = LogStore(folder / "logs", self.clock, runner, lambda call: call(), inputs)
         self.journal = Journal(folder / "journal", runner.submit)
         # Without a source of secrets that the test knows, the real one.
         make = new_secret if secrets is None else lambda: next(secrets)

@@ -5,48 +5,50 @@ queue is bounded. How a key goes down: a viewer with the pen calls :meth:`Consol
 or, in a vMotion or while the VM takes nothing, holds it back. What is held is bounded: above a mark the writer is told
 to hold his input, which he does by closing his SSH window; what he had under way by then still fits.
 
-Output keeps its order when one link follows another (vMotion, or a VM that connects anew): the new one carries the
-input at once, but what the VM says there waits until the old one has handed on everything that was still on its way.
+Output keeps its order when one link follows another (vMotion, or a VM that connects anew): see :mod:`succession`.
 
 A console outlives its links. It is up while it has one, and knows since when and why it is not.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from vmproxy.console.access import USUAL, ConsoleOptions
+from vmproxy.console.held import HeldInput
 from vmproxy.console.interfaces import ILink, IViewer
 from vmproxy.console.notices import (
     Demoted,
     GuestBreak,
     InputLost,
+    InputRecorded,
     Joined,
+    Kicked,
     Left,
     LineDown,
     LineUp,
     LogFailed,
+    LoggingOff,
+    LoggingOn,
     LogRecovered,
     Notice,
     Promoted,
+    Shares,
+    TookOver,
 )
 from vmproxy.console.pen import Pen
+from vmproxy.console.succession import Succession
 from vmproxy.text import visible
 
 if TYPE_CHECKING:
     from vmproxy.console.log import ConsoleLog
     from vmproxy.console.migration import Migration
     from vmproxy.wire.comport import AccessServer
-
-INPUT_HIGH = 64 * 1024
-INPUT_LOW = 16 * 1024
-INPUT_LIMIT = 1024 * 1024
-LINKS_IN_LINE = 8
 
 _log = Logger()
 
@@ -65,17 +67,17 @@ class Console:
     :ivar settings: the serial parameters that the guest programmed, for people to read; empty if unknown.
     :ivar port_control: the state of COM-PORT, which moves with the VM.
     :ivar bytes_out: bytes from the VM since the start; ``bytes_in``: bytes to it.
+    :ivar logging: whether output is recorded; an operator may turn that off.
     """
 
     __slots__ = (
         "_changed",
         "_clock",
-        "_congested",
         "_guest_break",
         "_held",
-        "_held_size",
-        "_log_congested",
-        "_order",
+        "_options",
+        "_succession",
+        "_unlogged",
         "bios_uuid",
         "bytes_in",
         "bytes_out",
@@ -83,6 +85,7 @@ class Console:
         "link",
         "location_uuid",
         "log",
+        "logging",
         "migration",
         "name",
         "pen",
@@ -116,14 +119,14 @@ class Console:
         self.host = ""
         self.settings = ""
         self.bytes_in = self.bytes_out = 0
+        self.logging = True
+        self._unlogged = 0
+        self._options = USUAL
         self.viewers: tuple[IViewer, ...] = ()
         self.pen = Pen()
-        self._held: deque[bytes | None] = deque()  # None is a break
-        self._held_size = 0
-        self._congested = False
+        self._held: HeldInput | None = None  # made when it is needed: most VMs take what is typed
         self._guest_break = 0.0
-        self._log_congested = False
-        self._order: list[ILink] = []
+        self._succession = Succession(self)
         self.port_control: AccessServer | None = None
         log.listener = self
 
@@ -140,12 +143,39 @@ class Console:
             return "migrating"
         return "up" if self.link is not None else "down"
 
+    @property
+    def options(self) -> ConsoleOptions:
+        """What is particular about this console."""
+        return self._options
+
+    @options.setter
+    def options(self, options: ConsoleOptions) -> None:
+        before, self._options = self._options, options
+        if options.record_input != before.record_input:
+            self.log.event("input-recording", on=options.record_input)
+            self.tell(InputRecorded(options.record_input))
+        if before.shared and not options.shared:
+            for viewer in self.pen.writers[1:]:
+                self.drop_pen(viewer)
+                self._tell(viewer, Demoted("the configuration"))
+
+    def rules_changed(self) -> None:
+        """Other rules hold from now on: every viewer looks whether he may still do what he does."""
+        for viewer in self.viewers:
+            try:
+                viewer.rules_changed()
+            except Exception:
+                self._failed(viewer)
+
     # Up: from the VM to the log and the viewers.
 
     def feed(self, data: bytes) -> None:
         """Bytes from the VM, in order."""
         self.bytes_out += len(data)
-        self.log.append(data)
+        if self.logging:
+            self.log.append(data)
+        else:
+            self._unlogged += len(data)
         for viewer in self.viewers:
             try:
                 viewer.output(data)
@@ -172,8 +202,8 @@ class Console:
         except Exception:
             self._failed(viewer)
 
-    def _hold(self, viewer: IViewer | None, on: bool) -> None:
-        if viewer is not None:
+    def _hold(self, viewers: Iterable[IViewer], on: bool) -> None:
+        for viewer in viewers:
             try:
                 viewer.hold_input(on)
             except Exception:
@@ -186,41 +216,59 @@ class Console:
 
     # Down: from the writer to the VM.
 
-    def send(self, data: bytes) -> bool:
+    def send(self, data: bytes, who: str = "") -> bool:
         """Input for the VM, from whoever has the pen.
 
+        :param who: whose input it is, where input is recorded.
         :returns: whether it was taken. It is not while the console is down, or if the limit of what is held is reached.
         """
         link = self.link
         if not data:
             return True
-        if self.migration is None and link is not None and link.ready and not self._held:
+        if self._held is None and link is not None and link.ready and self.migration is None:
             self.bytes_in += len(data)
             link.write(data)
+            if self._options.record_input:
+                self._record_input(data, who)
             return True
-        if (link is None and self.migration is None) or self._held_size + len(data) > INPUT_LIMIT:
+        if not self._keep(data):
             return False
-        self._held.append(data)
-        self._held_size += len(data)
-        if self._held_size > INPUT_HIGH and not self._congested:
-            self._congested = True
-            self._hold(self.pen.writer, True)
+        if self._options.record_input:
+            self._record_input(data, who)
         return True
+
+    def _keep(self, data: bytes | None) -> bool:
+        if self.link is None and self.migration is None:
+            return False
+        held = self._held = self._held or HeldInput()
+        congested = held.congested
+        if not held.put(data):
+            return False
+        if held.congested and not congested:
+            self._hold(self.pen.writers, True)
+        return True
+
+    def _record_input(self, data: bytes, who: str) -> None:
+        text = data.decode("utf-8", "backslashreplace")
+        self.log.input(console=self.title, uuid=str(self.uuid), port=self.port, who=who, data=text)
 
     @property
     def congested(self) -> bool:
         """Whether so much input is held that the writer should hold his."""
-        return self._congested
+        return self._held is not None and self._held.congested
+
+    @property
+    def undelivered(self) -> int:
+        """How much input is held, in bytes."""
+        return 0 if self._held is None else self._held.size
 
     def send_break(self, who: str) -> bool:
         """Send a break to the guest, behind the input before it: break and a letter is a command to many guests.
 
         :returns: whether it will be sent; not so while the console is down, or if the limit of what is held is reached.
         """
-        if (self.link is None and self.migration is None) or self._held_size >= INPUT_LIMIT:
+        if not self._keep(None):
             return False
-        self._held.append(None)
-        self._held_size += 1
         self.log.event("break", who=who)
         self.input_may_flow()
         return True
@@ -231,18 +279,15 @@ class Console:
 
     def input_may_flow(self) -> None:
         """Deliver what was held back, as far as the link takes it."""
-        while self._held and self.migration is None and self.link is not None and self.link.ready:
-            data = self._held.popleft()
-            if data is None:
-                self._held_size -= 1
-                self.link.send_break()
-                continue
-            self._held_size -= len(data)
-            self.bytes_in += len(data)
-            self.link.write(data)
-        if self._congested and self._held_size <= INPUT_LOW:
-            self._congested = False
-            self._hold(self.pen.writer, False)
+        held, link = self._held, self.link
+        if held is None or link is None or self.migration is not None:
+            return
+        congested = held.congested
+        self.bytes_in += held.deliver(link)
+        if not held.size and self._held is held:
+            self._held = None
+        if congested and not held.congested:
+            self._hold(self.pen.writers, False)
 
     # The link.
 
@@ -261,13 +306,13 @@ class Console:
         self.port_control = None
         self._serve(link, vmotion=False, away=away)
         if old is not None:
-            self._read_out(old, close=True)
+            self._succession.read_out(old, close=True)
 
     def move_to(self, link: ILink, took: float, old: ILink | None) -> None:
         """A vMotion has brought the console to another connection, in ``took`` seconds; ``old`` is still there."""
         self._serve(link, vmotion=True, away=took)
         if old is not None:
-            self._read_out(old)
+            self._succession.read_out(old, close=False)
 
     def _serve(self, link: ILink, vmotion: bool, away: float | None) -> None:
         if not vmotion:
@@ -279,52 +324,17 @@ class Console:
         how = ", by vMotion" if vmotion else ""
         _log.info("{console}: up, from {host}{how}", console=self.title, host=link.peer, how=how)
         self.tell(LineUp(link.peer, away, vmotion))
-        self._order.append(link)
-        if self._order[0] is link:
-            link.hold_output(self._log_congested)
-            link.serve(self)
-        else:
-            link.wait(self)
+        self._succession.add(link)
         self.input_may_flow()
         self._changed(self)
 
-    # Whose turn it is to be heard: the links in the order of their output, the first of them feeds.
-
-    def _read_out(self, old: ILink, close: bool = False) -> None:
-        def done() -> None:
-            self._read(old)
-            if close:
-                old.close("replaced by a new connection of the same VM and port")
-
-        if self._order[0] is old:
-            old.retire(done)
-        while len(self._order) > LINKS_IN_LINE:
-            first = self._order[0]
-            first.close("too many connections of the same VM and port one after the other")
-            self._read(first)
-
-    def _read(self, link: ILink) -> None:
-        if not self._order or self._order[0] is not link:
-            return
-        del self._order[0]
-        link.hold_output(False)  # its end must be seen
-        if self._order:
-            head = self._order[0]
-            head.hold_output(self._log_congested)
-            head.serve(self)
-            if head is not self.link:
-                head.retire(lambda: self._read(head))
-
     def gone(self, link: ILink) -> None:
         """The connection of a link is gone; what it has kept is still heard when its turn comes."""
-        self._read(link)
+        self._succession.gone(link)
 
     def last_words(self, link: ILink) -> None:
         """A connection that was to take over is gone, and so is the other: what it has kept is all that there is."""
-        self._order.append(link)
-        if self._order[0] is link:
-            link.serve(self)
-            link.retire(lambda: self._read(link))
+        self._succession.last_words(link)
 
     def down(self, reason: str) -> None:
         """The link is gone and no other is expected."""
@@ -334,30 +344,35 @@ class Console:
         self.log.event("down", reason=reason, host=self.host)
         _log.info("{console}: down, {reason}", console=self.title, reason=reason)
         self.tell(LineDown(reason, self.since))
-        size = sum(len(data) for data in self._held if data is not None)
-        self._held.clear()
-        self._held_size = 0
-        if size:
-            self.log.event("input-lost", bytes=size)
-            self.tell(InputLost(size))
-        self.input_may_flow()
+        held, self._held = self._held, None
+        if held is not None:
+            if size := held.lost():
+                self.log.event("input-lost", bytes=size)
+                self.tell(InputLost(size))
+            if held.congested:
+                self._hold(self.pen.writers, False)
         self._changed(self)
 
     # The viewers.
 
-    def attach(self, viewer: IViewer, write: bool, force: bool = False) -> bool:
+    def attach(self, viewer: IViewer, write: bool, force: bool = False, join: bool = False, reason: str = "") -> bool:
         """Put a viewer on the console.
 
         :param write: whether it wants the pen; if that is taken, it waits for it.
-        :param force: whether to take the pen from whoever has it.
-        :returns: whether it has the pen.
+        :param force: whether to take the pen from whoever has it, for this ``reason``.
+        :param join: whether to write beside whoever has it, where the console is shared.
+        :returns: whether it may write.
         """
         self.viewers = (*self.viewers, viewer)
         if write and force:
-            self.take_pen(viewer, force=True)
+            self.force_pen(viewer, reason)
+        elif write and join and self._options.shared:
+            self.pen.join(viewer)
         elif write:
-            self.take_pen(viewer)
-        writing = self.pen.writer is viewer
+            self.pen.take(viewer)
+        writing = self.pen.writes(viewer)
+        if writing:
+            self._hold((viewer,), self.congested)
         self.log.event("attach", who=viewer.who, mode="write" if writing else "spy")
         self.tell(Joined(viewer.who, writing), but=viewer)
         return writing
@@ -369,34 +384,104 @@ class Console:
         self.viewers = tuple(v for v in self.viewers if v is not viewer)
         self.log.event("detach", who=viewer.who)
         self.tell(Left(viewer.who))
-        self.drop_pen(viewer)
+        self._without_pen(viewer)
 
-    def take_pen(self, viewer: IViewer, force: bool = False) -> bool:
-        """Give a viewer the pen if it is free, or by force; else let it wait.
+    def kick(self, viewer: IViewer, by: str, reason: str) -> None:
+        """Send a viewer off the console."""
+        self.log.event("kick", who=viewer.who, by=by, reason=reason)
+        self._tell(viewer, Kicked(by, reason))
+        self.detach(viewer)
 
-        :returns: whether it has the pen.
+    def take_pen(self, viewer: IViewer) -> bool:
+        """Give a viewer the pen if it is free; else let it wait.
+
+        :returns: whether it may write.
         """
-        if force:
-            loser = self.pen.force(viewer)
-            if loser is not None:
-                self.log.event("force", who=viewer.who, was=loser.who)
-                self._hold(loser, False)
-                self._tell(loser, Demoted(viewer.who))
-        elif not self.pen.take(viewer):
+        had = self.pen.writes(viewer)
+        if not self.pen.take(viewer):
             return False
-        self._hold(viewer, self._congested)
-        return self.pen.writer is viewer
+        if not had:
+            self.log.event("take", who=viewer.who)
+        self._hold((viewer,), self.congested)
+        return self.pen.writes(viewer)
+
+    def force_pen(self, viewer: IViewer, reason: str = "") -> tuple[IViewer, ...]:
+        """Give a viewer the pen, whoever has it.
+
+        :param reason: why, for the trail and for those who lose it; may be empty.
+        :returns: who lost it: they look on, and wait for it.
+        """
+        losers = self.pen.force(viewer)
+        if losers:
+            why = {"reason": reason} if reason else {}
+            self.log.event("force", who=viewer.who, was=", ".join(loser.who for loser in losers), **why)
+            self._hold(losers, False)
+            for loser in losers:
+                self._tell(loser, Demoted(viewer.who, reason))
+            told = TookOver(viewer.who, ", ".join(loser.who for loser in losers))
+            for other in self.viewers:
+                if other is not viewer and other not in losers:
+                    self._tell(other, told)
+        self._hold((viewer,), self.congested)
+        return losers
+
+    def join(self, viewer: IViewer) -> bool:
+        """Let a viewer write beside whoever has the pen.
+
+        :returns: whether it may write: not where only one may.
+        """
+        if not self._options.shared:
+            return False
+        if not self.pen.writes(viewer):
+            self.pen.join(viewer)
+            self.log.event("join", who=viewer.who)
+            self.tell(Shares(viewer.who), but=viewer)
+            self._hold((viewer,), self.congested)
+        return self.pen.writes(viewer)
 
     def drop_pen(self, viewer: IViewer) -> None:
         """Take the pen, or the place in the line, from a viewer; the next one in the line gets it."""
-        had = self.pen.writer is viewer
+        if self.pen.writes(viewer):
+            self.log.event("drop", who=viewer.who)
+        self._without_pen(viewer)
+
+    def _without_pen(self, viewer: IViewer) -> None:
+        had = self.pen.writes(viewer)
         promoted = self.pen.drop(viewer)
         if had:
-            self._hold(viewer, False)
+            self._hold((viewer,), False)
         if promoted is not None:
             self.log.event("promote", who=promoted.who)
-            self._hold(promoted, self._congested)
+            self._hold((promoted,), self.congested)
             self._tell(promoted, Promoted())
+
+    # What operators do to the whole of it.
+
+    def reopen(self, who: str) -> bool:
+        """Close the VM's connection, so that its host dials again.
+
+        :returns: whether there was one; not so while the console is down, or in a vMotion.
+        """
+        link = self.link
+        if link is None or self.migration is not None:
+            return False
+        self.log.event("reopen", who=who)
+        self.log.reopen()
+        link.close(f"reopened by {who}")
+        return True
+
+    def set_logging(self, on: bool, who: str) -> None:
+        """Turn the recording of output off, or on again; the trail says what is missing."""
+        if on == self.logging:
+            return
+        self.logging = on
+        if on:
+            missing, self._unlogged = self._unlogged, 0
+            self.log.event("logging-on", who=who, bytes=missing)
+            self.tell(LoggingOn(who, missing))
+        else:
+            self.log.event("logging-off", who=who)
+            self.tell(LoggingOff(who))
 
     # The log's news.
 
@@ -410,6 +495,4 @@ class Console:
 
     def log_congested(self, on: bool) -> None:
         """The log is behind (``on``) and the VM had better wait, or it has caught up."""
-        self._log_congested = on
-        if self._order:
-            self._order[0].hold_output(on)
+        self._succession.log_behind(on)

@@ -6,25 +6,35 @@ safe to type after ``ssh``, or the beginning of a name if it is the only one tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from uuid import UUID
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from vmproxy.console.access import Policy
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import ILink
 from vmproxy.console.known import Journal, Known
 from vmproxy.console.log import LogStore
-from vmproxy.console.lognames import log_path
+from vmproxy.console.lognames import is_reserved, log_path
 from vmproxy.console.migration import Migrations
+from vmproxy.console.prefixes import Prefixes
 from vmproxy.errors import VMProxyError
-from vmproxy.text import safe_word, visible
+from vmproxy.text import safe_word
+from vmproxy.text import visible as shown
 from vmproxy.wire.serviceuri import parse
 
+NAMELESS = "vm"
+Visible = Callable[[Console], bool]
+
 _log = Logger()
+
+
+def _all(console: Console) -> bool:
+    return True
 
 
 class NoSuchConsole(VMProxyError):
@@ -38,8 +48,8 @@ class AmbiguousConsole(VMProxyError):
     """
 
     def __init__(self, asked: str, choices: list[Console]) -> None:
-        super().__init__(f"{visible(asked)}: that could be {len(choices)} consoles")
-        self.choices = choices
+        super().__init__(f"{shown(asked)}: that could be {len(choices)} consoles")
+        self.choices = sorted(choices, key=lambda c: (c.title.casefold(), c.uuid, _port_order(c)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,10 @@ class Directory:
         self._by_name: dict[str, list[Console]] = {}
         self._by_alias: dict[str, Console] = {}
         self._aliases: dict[Console, _Aliases] = {}
+        self._by_base: dict[str, list[Console]] = {}
+        self._prefixes = Prefixes()
         self._log_paths: dict[str, Console] = {}
+        self._policy = Policy()
 
     def __iter__(self) -> Iterator[Console]:
         return iter(self._consoles.values())
@@ -80,14 +93,28 @@ class Directory:
     def __len__(self) -> int:
         return len(self._consoles)
 
+    @property
+    def policy(self) -> Policy:
+        """Who may do what, and what is particular about which consoles."""
+        return self._policy
+
+    def use(self, policy: Policy) -> None:
+        """Take another policy, from now on."""
+        self._policy = policy
+        for console in self:
+            console.options = policy.options(console)
+            console.rules_changed()
+
     # Connections.
 
     def load(self) -> None:
         """Bring back the consoles that are known from before; all of them are down until their VMs connect."""
         for known in self._journal.load():
-            kept = known.log if known.template == self._template and known.log not in self._log_paths else None
+            same = known.template == self._template and not is_reserved(PurePosixPath(known.log))
+            kept = known.log if same and known.log not in self._log_paths else None
             console = self._add(UUID(known.uuid), known.port, known.name, kept)
             console.uri = known.uri
+            console.options = self._policy.options(console)
             console.host = known.host
             # Of one that was up when the process ended, nobody knows since when it is not.
             console.since = 0.0 if known.up else known.since
@@ -102,9 +129,12 @@ class Directory:
         console = self._consoles.get((identity.uuid, port))
         if console is None:
             console = self._add(identity.uuid, port, identity.name, None)
-        console.uri = identity.uri
+        moved, console.uri = console.uri != identity.uri, identity.uri
+        console.options = self._policy.options(console)
         if identity.name:
             self.rename(console, identity.name)
+        if moved:
+            console.rules_changed()  # rules may select by the query of the URI
         self._migrations.cancel(console)
         console.claim(link)
         return console
@@ -147,10 +177,12 @@ class Directory:
             former = console.name
             self._unindex(console)
             console.name = name
+            console.options = self._policy.options(console)
             self._index(console)
+            console.rules_changed()  # rules select by name: another one may let in others
             if not former:
-                _log.info("{uuid} port {port}: {name}", uuid=console.uuid, port=console.port, name=visible(name))
-            console.log.event("name", name=visible(name), **({"was": visible(former)} if former else {}))
+                _log.info("{uuid} port {port}: {name}", uuid=console.uuid, port=console.port, name=shown(name))
+            console.log.event("name", name=shown(name), **({"was": shown(former)} if former else {}))
             self.remember(console)
 
     def remember(self, console: Console) -> None:
@@ -183,26 +215,30 @@ class Directory:
 
     # People.
 
-    def alias(self, console: Console) -> str:
-        """The name under which a console can be typed after ``ssh``, unique among all."""
+    def alias(self, console: Console, visible: Visible = _all) -> str:
+        """The name under which a console can be typed after ``ssh``, unique among those that are visible."""
         aliases = self._aliases[console]
         # A plain one is no use where it is also the name of another: exact names come first.
-        try:
-            return aliases.plain if self.find(aliases.plain) is console else aliases.unique
-        except AmbiguousConsole:
-            return aliases.unique
+        for word in dict.fromkeys((aliases.base, aliases.plain)):
+            try:
+                if word and self.find(word, None, visible) is console and self.is_exact(word, console, visible):
+                    return word
+            except VMProxyError:
+                continue
+        return aliases.unique
 
-    def find(self, target: str, port: str | None = None) -> Console:
+    def find(self, target: str, port: str | None = None, visible: Visible = _all) -> Console:
         """Find the console that a person means.
 
         :param target: an exact name, a VC UUID in any spelling, an alias, or the beginning of a name; with ``.PORT``
             behind it for another port than the first.
         :param port: the port, where it is told apart from the target.
+        :param visible: which consoles there are for that person.
         :raises NoSuchConsole: if there is none.
         :raises AmbiguousConsole: if there are several.
         """
-        for candidates in self._steps(target) if target else ():
-            chosen = candidates if port is None else self._with_port(candidates, port)
+        for candidates in self._steps(target, visible) if target else ():
+            chosen = candidates if port is None else self._with_port(candidates, port, visible)
             if port is None and len(chosen) > 1 and len({c.uuid for c in chosen}) == 1:
                 # One VM with several ports: the bare name means the first of them.
                 chosen = [min(chosen, key=_port_order)]
@@ -210,59 +246,74 @@ class Directory:
                 return chosen[0]
             if chosen:
                 raise AmbiguousConsole(target, chosen)
-        which = visible(target) if port is None else f"{visible(target)}, port {visible(port)}"
+        which = shown(target) if port is None else f"{shown(target)}, port {shown(port)}"
         raise NoSuchConsole(f"{which}: no such console")
 
-    def _steps(self, target: str) -> Iterable[list[Console]]:
-        yield from self._exact(target)
-        yield self._of_prefix(target)
+    def _steps(self, target: str, visible: Visible) -> Iterable[list[Console]]:
+        yield from self._exact(target, visible)
+        yield self._of_prefix(target, visible)
 
-    def is_exact(self, target: str, console: Console) -> bool:
+    def is_exact(self, target: str, console: Console, visible: Visible = _all) -> bool:
         """Whether a target names a console in full: by anything but a prefix."""
-        return any(console in candidates for candidates in self._exact(target))
+        return any(console in candidates for candidates in self._exact(target, visible))
 
-    def _exact(self, target: str) -> Iterable[list[Console]]:
+    def _exact(self, target: str, visible: Visible) -> Iterable[list[Console]]:
         # Names before aliases, also with a port behind them: an alias of one VM may look like the port of another.
         name, _, port = target.rpartition(".")
-        for way in (lambda t: self._by_name.get(t, []), self._of_uuid, self._of_alias):
-            yield way(target)
+        for way in (self._of_name, self._of_uuid, self._of_alias):
+            yield way(target, visible)
             if name and port:
-                yield self._with_port(way(name), port)
+                yield self._with_port(way(name, visible), port, visible)
 
-    def _with_port(self, candidates: list[Console], port: str) -> list[Console]:
+    def _with_port(self, candidates: list[Console], port: str, visible: Visible) -> list[Console]:
         vms = dict.fromkeys(c.uuid for c in candidates)
-        return [c for uuid in vms for c in self._ports[uuid] if c.port == port]
+        return [c for uuid in vms for c in self._ports[uuid] if c.port == port and visible(c)]
 
-    def _of_uuid(self, target: str) -> list[Console]:
+    def _of_name(self, target: str, visible: Visible) -> list[Console]:
+        return [c for c in self._by_name.get(target, ()) if visible(c)]
+
+    def _of_uuid(self, target: str, visible: Visible) -> list[Console]:
         digits = target.replace("-", "").replace(" ", "").strip("{}")
         if len(digits) != 32:
             return []
         try:
-            return self._ports.get(UUID(hex=digits), [])
+            return [c for c in self._ports.get(UUID(hex=digits), ()) if visible(c)]
         except ValueError:
             return []
 
-    def _of_alias(self, target: str) -> list[Console]:
+    def _of_alias(self, target: str, visible: Visible) -> list[Console]:
         console = self._by_alias.get(target)
-        return [console] if console is not None else []
+        if console is not None and visible(console):
+            return [console]
+        # One that may not be seen must not keep others from a plain alias.
+        return [c for c in self._by_base.get(target, ()) if visible(c)]
 
-    def _of_prefix(self, target: str) -> list[Console]:
+    def _of_prefix(self, target: str, visible: Visible) -> list[Console]:
+        # What stands behind a tilde is no name's own: these aliases are found by what stands before it.
         prefix = target.casefold()
-        found = dict.fromkeys(c for alias, c in self._by_alias.items() if alias.casefold().startswith(prefix))
-        found.update(dict.fromkeys(c for c in self._consoles.values() if c.name.casefold().startswith(prefix)))
-        return list(found)
+        found = self._prefixes.find(target.partition("~")[0])
+        if "~" in target:
+            found = [c for c in found if any(w.casefold().startswith(prefix) for w in self._words(c))]
+        return [c for c in found if visible(c)]
+
+    def _words(self, console: Console) -> tuple[str, str, str]:
+        aliases = self._aliases[console]
+        return console.name, aliases.plain, aliases.unique
 
     def _index(self, console: Console) -> None:
         self._by_name.setdefault(console.name, []).append(console)
         word = safe_word(console.name)
         base = word if console.port == "1" or not word else f"{word}.{console.port}"
+        for beginning in _beginnings(console.name, base):
+            self._prefixes.add(beginning, console)
         former = self._aliases.get(console)
         if former is not None:
             if former.base == base:
                 return  # the link stays as it is: somebody may be tailing it
             self._by_alias.pop(former.plain, None)
             self._by_alias.pop(former.unique, None)
-        start, digits = base or "vm", console.uuid.hex
+            self._unbase(former.base, console)
+        start, digits = base or NAMELESS, console.uuid.hex
         unique = [f"{start}~{digits[:8]}", f"{start}~{digits}", f"{start}~{digits}.{console.port}"]
         aliases = _Aliases(
             base,
@@ -271,11 +322,21 @@ class Directory:
         )
         self._aliases[console] = aliases
         self._by_alias[aliases.plain] = self._by_alias[aliases.unique] = console
+        if base:
+            self._by_base.setdefault(base, []).append(console)
         if console.name:
             self._store.link(aliases.plain, console.log)
 
+    def _unbase(self, base: str, console: Console) -> None:
+        if base:
+            self._by_base[base].remove(console)
+            if not self._by_base[base]:
+                del self._by_base[base]
+
     def _unindex(self, console: Console) -> None:
         self._by_name[console.name].remove(console)
+        for beginning in _beginnings(console.name, self._aliases[console].base):
+            self._prefixes.discard(beginning, console)
         if not self._by_name[console.name]:
             del self._by_name[console.name]
 
@@ -292,6 +353,10 @@ class _Aliases:
     base: str
     plain: str
     unique: str
+
+
+def _beginnings(name: str, base: str) -> set[str]:
+    return {(base or NAMELESS).casefold(), name.casefold() or NAMELESS}
 
 
 def _port_order(console: Console) -> tuple[bool, int, str]:

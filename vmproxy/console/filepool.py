@@ -26,6 +26,15 @@ class OpenFile:
     inode: int
 
 
+class PartialWriteError(OSError):
+    """Some of the data was written, ``rest`` was not."""
+
+    def __init__(self, cause: OSError, rest: bytes) -> None:
+        super().__init__(cause.errno, cause.strerror)
+        self.cause = cause
+        self.rest = rest
+
+
 class FilePool:
     """Files open for appending, the most recently used last."""
 
@@ -64,6 +73,34 @@ class FilePool:
         file = self._files[path] = OpenFile(fd, stat.st_size, stat.st_dev, stat.st_ino)
         return file
 
+    def append_line(self, path: Path, line: bytes) -> OpenFile:
+        """Append a line, or several, as a whole or not at all.
+
+        :raises OSError: if it cannot be.
+        """
+        file = self.get(path)
+        try:
+            write_all(file.fd, line)
+        except PartialWriteError as error:
+            os.ftruncate(file.fd, file.size)  # no torn line: it is written again as a whole
+            raise error.cause from error
+        file.size += len(line)
+        return file
+
+    def stands_at(self, path: Path, stat: os.stat_result) -> bool:
+        """Whether the file open for a path, if there is one, is the file that was found there."""
+        file = self._files.get(path)
+        return file is None or (stat.st_dev, stat.st_ino) == (file.device, file.inode)
+
+    def release(self, path: Path, stat: os.stat_result) -> None:
+        """Close what is open for a path if it is this file: somebody has given it another name.
+
+        What is written next goes to a file at the path.
+        """
+        file = self._files.get(path)
+        if file is not None and (stat.st_dev, stat.st_ino) == (file.device, file.inode):
+            self.drop(path)
+
     def drop(self, path: Path) -> None:
         """Close the file; nothing happens if it is not open."""
         file = self._files.pop(path, None)
@@ -95,3 +132,22 @@ class FilePool:
                 self.get(path)
             except OSError:
                 continue  # the next write meets the same error and tells it
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of the data.
+
+    :raises PartialWriteError: if only some of it could be written.
+    :raises OSError: if none could be.
+    """
+    written = os.write(fd, data)
+    while written < len(data):
+        try:
+            written += os.write(fd, data[written:])
+        except OSError as error:
+            raise PartialWriteError(error, data[written:]) from error
+
+
+def reason(error: Exception) -> str:
+    """Why it failed, as the system puts it."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

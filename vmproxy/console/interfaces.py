@@ -69,3 +69,6 @@ class IViewer(Interface):
 
     def hold_input(on: bool) -> None:
         """Stop (and start again) handing input to the console: it has enough to deliver."""
+
+    def rules_changed() -> None:
+        """Other rules hold from now on: see whether you may still be here, and write."""

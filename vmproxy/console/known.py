@@ -10,11 +10,13 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from uuid import UUID
 
 from twisted.logger import Logger
+
+from vmproxy.console.trail import compact
 
 REWRITE_AT = 64 * 1024 * 1024
 
@@ -67,6 +69,26 @@ def parse(line: str) -> Known:
     return Known(**kept)
 
 
+def read_known(path: Path) -> tuple[list[Known], int]:
+    """Read a journal; it is no error if there is none.
+
+    :returns: the known consoles in the order in which they first appeared, and how many lines made no sense.
+    :raises OSError: if it cannot be read.
+    """
+    found: dict[tuple[str, str], Known] = {}
+    bad = 0
+    if path.exists():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                try:
+                    known = parse(line)
+                except (ValueError, TypeError, RecursionError):
+                    bad += 1
+                else:
+                    found[known.uuid, known.port] = known
+    return list(found.values()), bad
+
+
 class Journal:
     """The file. :meth:`load` is called once, at the start; what else touches the disk runs on the scribe's thread."""
 
@@ -86,20 +108,12 @@ class Journal:
         :raises OSError: if it can neither be read nor made.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        bad = 0
-        if self.path.exists():
-            with self.path.open(encoding="utf-8", errors="replace") as file:
-                for line in file:
-                    try:
-                        known = parse(line)
-                    except (ValueError, TypeError, RecursionError):
-                        bad += 1
-                        continue
-                    self._current[known.uuid, known.port] = known
+        found, bad = read_known(self.path)
         if bad:
             _log.warn("{bad} lines of {path} make no sense and are dropped", bad=bad, path=str(self.path))
-        self._rewrite(list(self._current.values()))
-        return list(self._current.values())
+        self._current = {(known.uuid, known.port): known for known in found}
+        self._rewrite(found)
+        return found
 
     def record(self, known: Known) -> None:
         """Remember a change."""
@@ -136,7 +150,7 @@ class Journal:
 
     def _rewrite(self, all_known: Iterable[Known]) -> None:
         new = self.path.with_name(self.path.name + ".new")
-        with new.open("w", encoding="ascii") as file:
+        with open(new, "w", encoding="ascii", opener=lambda path, flags: os.open(path, flags, 0o640)) as file:
             file.writelines(map(_line, all_known))
             file.flush()
             os.fsync(file.fileno())
@@ -144,4 +158,4 @@ class Journal:
 
 
 def _line(known: Known) -> str:
-    return json.dumps(asdict(known), separators=(",", ":")) + "\n"
+    return compact({name: getattr(known, name) for name in _TYPES}) + "\n"

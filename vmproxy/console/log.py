@@ -2,31 +2,44 @@
 
 A :class:`ConsoleLog` collects what its console feeds it; a few times a second the :class:`LogStore` hands everything
 that came in to the scribe, in one batch. What the scribe has not taken yet is bounded per log and in all. Above a mark
-the VM is asked to wait, which TCP does without losing anything; but if the disk makes no progress for a second, the VM
-goes on and what does not fit is dropped and recorded as a gap: a console never hangs on a disk.
+the VM is asked to wait, which TCP does without losing anything; above a mark in all, every VM that says something is.
+But if the disk makes no progress for a second, the VM goes on and what does not fit is dropped and recorded as a gap: a
+console never hangs on a disk.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from vmproxy.console.scribe import Item, LogFile, Scribe
+from vmproxy.console.audit import Audit
+from vmproxy.console.logfile import Item, LogFile
+from vmproxy.console.rotation import RotationPolicy
+from vmproxy.console.scribe import Scribe
 from vmproxy.console.trail import event
 
 FLUSH_SECONDS = 0.02
+FLUSH_SIZE = 256 * 1024
 CONGESTED_AT = 1024 * 1024
 RELIEVED_AT = 256 * 1024
 LIMIT_PER_LOG = 4 * 1024 * 1024
 LIMIT_IN_ALL = 256 * 1024 * 1024
+CROWDED_AT = LIMIT_IN_ALL // 2
+RELIEVED_IN_ALL = LIMIT_IN_ALL // 4
 LIMIT_EVENTS = 1024 * 1024  # of room that bytes do not get
 EVENT_OVERHEAD = 64  # of an event's line, beside its body
 PATIENCE_SECONDS = 1.0
+REPORT_SECONDS = 0.1  # how often the scribe tells how far it has come
+
+T = TypeVar("T")
 
 _log = Logger()
 
@@ -115,7 +128,10 @@ class ConsoleLog:
         if not self._items:
             self._store.dirty(self)
         self._items.append(data)
-        if self._unwritten > CONGESTED_AT and not self._congested_since and not self._stalled:
+        if self._collected >= FLUSH_SIZE:
+            self._store.flush()  # so much is worth a batch of its own
+        behind = self._unwritten > CONGESTED_AT or self._store.unwritten > CROWDED_AT
+        if behind and not self._congested_since and not self._stalled:
             self._congested_since = self._store.clock.seconds()
             self._store.congested(self)
             if self.listener is not None:
@@ -135,12 +151,31 @@ class ConsoleLog:
             self._store.dirty(self)
         self._items.append(item)
 
+    def input(self, **fields: object) -> None:
+        """Record what was typed, apart from the trail: who may read that need not read this."""
+        self._store.inputs.record("input", log=self.path.name, **fields)
+
     def settled(self) -> Deferred[int]:
         """Fires when everything appended before this call has been written, or could not be.
 
         :returns: the size of the file then: what is behind that came after this call.
         """
         return self._store.settled(self.file)
+
+    def on_scribe(self, call: Callable[[Path], T]) -> Deferred[T]:
+        """Have something done with the log's files while nobody writes to them, rotates or removes them.
+
+        Everything appended before this call has been written then, or could not be. It should not take long: what is
+        opened in it can be read afterwards, whatever becomes of its name.
+
+        :param call: is given the log's path, on the scribe's thread.
+        :returns: fires with what it returned, or fails with what it raised.
+        """
+        return self._store.on_scribe(lambda: call(self.path))
+
+    def reopen(self) -> None:
+        """Have this log and its trail closed, and opened anew at their paths."""
+        self.on_scribe(lambda _path: self._store.runner.scribe.reopen_one(self.file))
 
     def close_gap(self) -> None:
         """Record how much was dropped."""
@@ -166,18 +201,25 @@ class ConsoleLog:
         """The scribe has dealt with so many bytes."""
         self._unwritten -= size
         self._store.unwritten -= size
-        if self._unwritten <= RELIEVED_AT:
+        if self._congested_since and size:
+            self._congested_since = self._store.clock.seconds()  # slow, but it goes on
+        self.see_room()
+
+    def see_room(self) -> None:
+        """Let the VM go on if there is room again, for this log and in all."""
+        if self.has_room and not self._store.crowded:
             self._stalled = False
             self._relieve()
-        elif size and self._congested_since:
-            self._congested_since = self._store.clock.seconds()  # slow, but it goes on
 
     def check_patience(self, now: float) -> bool:
         """Let the VM go on if it has waited long enough.
 
         :returns: whether it still waits.
         """
-        if self._congested_since and now - self._congested_since >= PATIENCE_SECONDS:
+        since = self._congested_since
+        if since and self.has_room:  # it waits for the others, and so for the scribe to get on with any of them
+            since = max(since, self._store.progress)
+        if since and now - since >= PATIENCE_SECONDS:
             self._stalled = True
             self._relieve()
         return bool(self._congested_since)
@@ -207,6 +249,8 @@ class LogStore:
     :ivar unwritten: bytes that wait for the scribe, over all logs.
     :ivar dropped: bytes that never reached the scribe, over all logs since the start; ``events_lost``: events.
     :ivar dropping: the logs that have dropped bytes and not recorded it yet.
+    :ivar crowded: whether there is so much that VMs wait, however little of it is their own.
+    :ivar progress: when the scribe last had written something.
     """
 
     def __init__(
@@ -215,11 +259,14 @@ class LogStore:
         clock: IReactorTime,
         runner: Runner,
         from_scribe: Callable[[Callable[[], object]], object],
+        inputs: Audit,
     ) -> None:
         """
         :param folder: the log folder, made when it is needed.
         :param from_scribe: has a call made on the reactor's thread: ``reactor.callFromThread``.
+        :param inputs: what is typed on consoles that record it goes here.
         """
+        self.inputs = inputs
         self.folder = folder
         self.clock = clock
         self.runner = runner
@@ -229,13 +276,17 @@ class LogStore:
         self.events_lost = 0
         self.dropping: set[ConsoleLog] = set()
         self._dirty: list[ConsoleLog] = []
+        self._soon: list[Callable[[], object]] = []
         self._links: dict[ConsoleLog, str] = {}  # the names that are wanted
         self._linked: dict[ConsoleLog, str] = {}  # the scribe's: those that were made
         self._linking = False
         self._flush_call: IDelayedCall | None = None
         self._batch_since = 0.0
-        self._congested: list[ConsoleLog] = []
+        self.crowded = False
+        self.progress = 0.0
+        self._congested: dict[ConsoleLog, None] = {}
         self._patience_call: IDelayedCall | None = None
+        runner.scribe.sweep(folder)
 
     def open(self, relative: Path) -> ConsoleLog:
         """A log in the folder. Nothing is made on the disk before the first byte or event."""
@@ -243,11 +294,20 @@ class LogStore:
 
     def dirty(self, log: ConsoleLog) -> None:
         """A log that was empty-handed has something for the scribe."""
-        self._dirty.append(log)
-        if self._flush_call is None:
+        if not self._dirty:
             # The time of the first arrival, so that no mark in a trail is later than an event behind it.
             self._batch_since = self.clock.seconds()
+        self._dirty.append(log)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._flush_call is None:
             self._flush_call = self.clock.callLater(FLUSH_SECONDS, self._flush_due)
+
+    def soon(self, job: Callable[[], object]) -> None:
+        """Have something done on the scribe's thread, behind what comes in until the next batch."""
+        self._soon.append(job)
+        self._schedule()
 
     def _flush_due(self) -> None:
         self._flush_call = None
@@ -258,56 +318,93 @@ class LogStore:
         if self._flush_call is not None:
             self._flush_call.cancel()
             self._flush_call = None
-        if not self._dirty:
-            return
+        if self._dirty:
+            self._hand_over()
+        soon, self._soon = self._soon, []
+        for job in soon:
+            self.runner.submit(job)
+
+    def _hand_over(self) -> None:
         logs, self._dirty = self._dirty, []
         batch = [(log, *log.take()) for log in logs]
         at = self._batch_since
         write = self.runner.scribe.write
 
         def job() -> None:
-            try:
-                for log, items, _ in batch:
-                    try:
-                        write(log.file, items, at)
-                    except Exception:
-                        _log.failure("writing {path} failed", path=str(log.path))
-            finally:
-                self.from_scribe(taken)
-
-        def taken() -> None:
-            for log, _, size in batch:
-                log.taken(size)
-            if self.dropping and self.unwritten <= LIMIT_IN_ALL // 2:
-                for log in [log for log in self.dropping if log.has_room]:
-                    log.close_gap()
+            dealt_with: list[tuple[ConsoleLog, int]] = []
+            told = time.monotonic()
+            for log, items, size in batch:
+                try:
+                    write(log.file, items, at)
+                except Exception:
+                    _log.failure("writing {path} failed", path=str(log.path))
+                dealt_with.append((log, size))
+                if time.monotonic() - told > REPORT_SECONDS:
+                    self.from_scribe(partial(self._taken, dealt_with))
+                    dealt_with = []
+                    told = time.monotonic()
+            self.from_scribe(partial(self._taken, dealt_with))
 
         self.runner.submit(job)
 
+    def _taken(self, dealt_with: list[tuple[ConsoleLog, int]]) -> None:
+        self.progress = self.clock.seconds()
+        for log, size in dealt_with:
+            log.taken(size)
+        if self.crowded and self.unwritten <= RELIEVED_IN_ALL:
+            self.crowded = False
+            for log in list(self._congested):
+                log.see_room()
+        if self.dropping and self.unwritten <= CROWDED_AT:
+            for log in [log for log in self.dropping if log.has_room]:
+                log.close_gap()
+
     def congested(self, log: ConsoleLog) -> None:
         """A log asked its VM to wait: watch that it does not wait for ever."""
-        self._congested.append(log)
+        self.crowded = self.crowded or self.unwritten > CROWDED_AT
+        self._congested[log] = None
         if self._patience_call is None:
             self._patience_call = self.clock.callLater(PATIENCE_SECONDS, self._patience_due)
 
     def _patience_due(self) -> None:
         self._patience_call = None
         now = self.clock.seconds()
-        self._congested = [log for log in self._congested if log.check_patience(now)]
+        self._congested = {log: None for log in list(self._congested) if log.check_patience(now)}
         if self._congested:
             self._patience_call = self.clock.callLater(PATIENCE_SECONDS / 4, self._patience_due)
 
     def settled(self, file: LogFile) -> Deferred[int]:
         """Fires with a log's size when everything appended before this call has been dealt with."""
-        done: Deferred[int] = Deferred()
+        return self.on_scribe(lambda: self.runner.scribe.size(file))
+
+    def on_scribe(self, call: Callable[[], T]) -> Deferred[T]:
+        """Have something done on the scribe's thread, behind everything appended before this call.
+
+        :returns: fires with what it returned, or fails with what it raised.
+        """
+        done: Deferred[T] = Deferred()
         self.flush()
 
         def job() -> None:
-            size = self.runner.scribe.size(file)
-            self.from_scribe(lambda: done.callback(size))
+            try:
+                result = call()
+            except Exception:
+                failure = Failure()
+                self.from_scribe(lambda: done.errback(failure))
+            else:
+                self.from_scribe(lambda: done.callback(result))
 
         self.runner.submit(job)
         return done
+
+    def use(self, policy: RotationPolicy, plain: bool) -> None:
+        """Rotate by another policy from now on, and write plain text, or do not."""
+
+        def job() -> None:
+            self.runner.scribe.policy = policy
+            self.runner.scribe.plain = plain
+
+        self.runner.submit(job)
 
     def reopen(self) -> None:
         """Have every file closed and opened anew at its path: after a rename by logrotate, say."""

@@ -5,7 +5,9 @@ Whatever the template and however hostile the VM's name, the path stays inside t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container
+from functools import cache
 from pathlib import PurePosixPath
 from string import Formatter
 from uuid import UUID
@@ -14,6 +16,9 @@ from vmproxy.errors import VMProxyError
 from vmproxy.text import safe_word
 
 FIELDS = ("uuid", "uuid_hex", "name", "port")
+
+# What the other files of a log end in: its trail, its plain text, and what rotation makes of all of them.
+_TAKEN = re.compile(r"\.(events|txt|gz|tmp|[0-9]+)")
 
 
 class BadTemplate(VMProxyError):
@@ -38,8 +43,8 @@ def check_template(template: str) -> None:
     path = PurePosixPath(template)
     if path.is_absolute() or ".." in path.parts or template.endswith("/") or "\0" in template:
         raise BadTemplate("it must be the name of a file inside the log folder")
-    if path.parts[0] == "by-name" or path.name.endswith(".events"):
-        raise BadTemplate("by-name/ and *.events are taken")
+    if path.parts[0] == "by-name" or _TAKEN.fullmatch(path.suffix):
+        raise BadTemplate("by-name/, *.events, *.txt, *.gz, *.tmp and *.1, *.2 ... are taken")
 
 
 def log_path(template: str, uuid: UUID, port: str, name: str, taken: Container[str]) -> str:
@@ -47,13 +52,16 @@ def log_path(template: str, uuid: UUID, port: str, name: str, taken: Container[s
 
     :param taken: the paths of other consoles.
     :returns: the template filled in. Where it does not tell ports apart, those but the first get ``.PORT`` before the
-        suffix; where another console has that path (two VMs of one name), the UUID's first digits are added too.
+        suffix ``.log``, or ``-PORT`` at the end where there is none; where another console has that path (two VMs of
+        one name), or another one's trail or old logs would have it, the UUID's first digits are added too.
     """
     values = {"uuid": str(uuid), "uuid_hex": uuid.hex, "name": safe_word(name) or f"vm-{uuid.hex[:8]}", "port": port}
     path = PurePosixPath(template.format(**values))
     if port != "1" and "port" not in template_fields(template):
-        path = _add(path, f".{port}")
-    if _reserved(path):
+        # Without a suffix, what ends in .2 is the second of the old logs.
+        path = _add(path, f".{port}" if path.suffix == ".log" else f"-{port}")
+    if is_reserved(path) or (path.suffix == ".log" and not template.endswith(".log")):
+        # Of the latter, the plain text would be that of the log which has no suffix.
         path = path.with_name(f"{path.name}~{uuid.hex[:8]}")
     if path.parts[0] == "by-name":
         path = PurePosixPath(f"by-name~{uuid.hex[:8]}", *path.parts[1:])
@@ -64,14 +72,15 @@ def log_path(template: str, uuid: UUID, port: str, name: str, taken: Container[s
     return str(path)
 
 
-def template_fields(template: str) -> set[str]:
+@cache
+def template_fields(template: str) -> frozenset[str]:
     """The names that stand in a template's braces."""
-    return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+    return frozenset(name for _, name, _, _ in Formatter().parse(template) if name is not None)
 
 
-def _reserved(path: PurePosixPath) -> bool:
-    # What a VM's name must not make of its log: the folder of links, or another log's trail.
-    return str(path) == "by-name" or path.name.endswith(".events")
+def is_reserved(path: PurePosixPath) -> bool:
+    """Whether a log must not have this path: it is that of the links, or of what belongs to another log."""
+    return str(path) == "by-name" or _TAKEN.fullmatch(path.suffix) is not None
 
 
 def _add(path: PurePosixPath, addition: str) -> PurePosixPath:

@@ -50,14 +50,77 @@ class Left(Notice):
 
 @dataclass(frozen=True, slots=True)
 class Demoted(Notice):
-    """You lost the pen to ``by``."""
+    """You lost the pen to ``by``, who may have given a reason."""
 
     by: str
+    reason: str = ""
+    essential: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
 class Promoted(Notice):
     """The pen is yours: whoever had it left or gave it up."""
+
+    essential: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Shares(Notice):
+    """Somebody who looked on writes too from now on."""
+
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class TookOver(Notice):
+    """Somebody took the pen from others, who were told themselves."""
+
+    who: str
+    was: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kicked(Notice):
+    """You are sent off the console."""
+
+    by: str
+    reason: str
+    essential: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Message(Notice):
+    """Somebody has something to say, to those at this console or, as an administrator, to everybody."""
+
+    who: str
+    text: str
+    to_all: bool = False
+    essential: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class InputRecorded(Notice):
+    """What is typed is recorded from now on, or not any more."""
+
+    on: bool
+    essential: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class LoggingOff(Notice):
+    """An operator has turned recording off."""
+
+    who: str
+    essential: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class LoggingOn(Notice):
+    """An operator has turned recording on again; ``missing`` bytes were not recorded."""
+
+    who: str
+    missing: int
+    essential: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)

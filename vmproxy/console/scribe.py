@@ -6,25 +6,30 @@ several times a second; the scribe opens, appends, makes links, and looks for fi
 
 When a write fails, the log's items wait here, bounded, and are tried again every second; what is over the bound is
 counted, and when writing works again stands in the trail as a ``gap`` of that size, at the offset where the bytes
-are missing. A trail that cannot be written keeps no byte of the VM's waiting: its lines wait apart.
+are missing. A trail that cannot be written keeps no byte of the VM's waiting: its lines wait apart. In between writing,
+logs are rotated (:mod:`rotation`), a few at a time.
 
 :class:`Scribe` is the work itself and knows no threads; :class:`ScribeThread` runs it.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from twisted.logger import Logger
 
-from vmproxy.console.filepool import FilePool
+from vmproxy.console.compress import CompressorThread
+from vmproxy.console.filepool import FilePool, PartialWriteError, reason, write_all
+from vmproxy.console.links import link
+from vmproxy.console.logfile import Item, LogFile
+from vmproxy.console.plainlog import PlainFile, PlainWriter
+from vmproxy.console.rotation import Rotation, RotationPolicy
+from vmproxy.console.sweep import Sweep
 from vmproxy.console.trail import Event, event, time_mark
 
 BACKLOG_PER_LOG = 256 * 1024
@@ -33,60 +38,41 @@ BACKLOG_EVENTS = 1000
 RETRY_SECONDS = 1.0
 FOLLOW_SECONDS = 2.0
 MARK_SECONDS = 1.0
+COMPRESSOR_SECONDS = 2.0  # to tidy up at the stop
 
 _log = Logger()
 
-Item = bytes | Event
-
-
-class LogFile:
-    """A log as the scribe sees it.
-
-    :ivar problem: why it cannot be written now; empty while it can.
-    :ivar lost: bytes dropped since it could not.
-    :ivar lines: of the trail, that could not be written.
-    """
-
-    __slots__ = (
-        "backlog",
-        "backlog_events",
-        "backlog_size",
-        "lines",
-        "lost",
-        "marked",
-        "path",
-        "problem",
-        "report",
-        "trail_path",
-    )
-
-    def __init__(self, path: Path, report: Callable[[str, int], None]) -> None:
-        """
-        :param report: called with the problem and 0 when writing begins to fail, with an empty string and the number of
-            bytes lost when it works again. Called on the scribe's thread.
-        """
-        self.path = path
-        self.trail_path = path.with_name(path.name + ".events")
-        self.report = report
-        self.problem = ""
-        self.lost = 0
-        self.marked = 0.0
-        self.backlog: deque[bytearray | Event] = deque()
-        self.backlog_size = 0
-        self.backlog_events = 0
-        self.lines: deque[bytes] = deque()
+_ONLY_BYTES = {bytes}
 
 
 class Scribe:
     """Writes logs and trails.
 
     :ivar lost: bytes lost for good since the start, over all logs.
+    :ivar plain: whether a second file of plain lines is written beside each log; may be replaced at any time.
+    :ivar rotation: what waits to be rotated, and what has been.
     """
 
-    def __init__(self, open_files: int, now: Callable[[], float] = time.time) -> None:
-        """:param open_files: how many descriptors the logs and trails may hold."""
+    def __init__(
+        self,
+        open_files: int,
+        now: Callable[[], float] = time.time,
+        policy: RotationPolicy | None = None,
+        plain: bool = False,
+    ) -> None:
+        """
+        :param open_files: how many descriptors the logs and trails may hold.
+        :param policy: when logs are rotated; by default, never.
+        """
         self._pool = FilePool(open_files)
         self._now = now
+        self.plain = plain
+        self.rotation = Rotation(self._pool, now, self._rotated)
+        self.rotation.policy = policy or RotationPolicy()
+        self._sweep: Sweep | None = None
+        self._plain_writer = PlainWriter(self._pool, now)
+        self._files: dict[Path, LogFile] = {}
+        self._at = 0.0
         self._failing: dict[LogFile, None] = {}
         self._failing_size = 0
         self._failing_trails: dict[LogFile, None] = {}
@@ -102,7 +88,11 @@ class Scribe:
         if file.problem:
             self._keep(file, items)
             return
-        if all(type(item) is bytes for item in items):
+        if not file.known:
+            file.known = True
+            self._files[file.path] = file
+        self._at = at
+        if len(items) > 1 and set(map(type, items)) == _ONLY_BYTES:
             items = [b"".join(items)]  # type: ignore[arg-type]
         done = 0
         try:
@@ -113,7 +103,7 @@ class Scribe:
                 else:
                     self._append_data(file, item, at)
                 done += 1
-        except _PartialWriteError as error:
+        except PartialWriteError as error:
             self._fail(file, error.cause)
             self._keep(file, [error.rest, *items[done + 1 :]])
         except (OSError, ValueError) as error:
@@ -122,20 +112,28 @@ class Scribe:
 
     def _append_data(self, file: LogFile, data: bytes, at: float) -> None:
         log = self._pool.get(file.path)
-        # A clock that was set back is due too.
-        if not 0 <= at - file.marked < MARK_SECONDS:
+        # A clock that was set back is due too; so is a file's first byte: each can be read by itself.
+        if not log.size or not 0 <= at - file.marked < MARK_SECONDS:
             file.marked = at
             self._tell(file, time_mark(at, log.size))
             log = self._pool.get(file.path)  # opening the trail may have closed it
-        _write_all(log.fd, data)
+        try:
+            write_all(log.fd, data)
+        except PartialWriteError as error:
+            self._put_plain(file, data[: len(data) - len(error.rest)], at)
+            raise
         log.size += len(data)
+        if log.size >= self.rotation.size_limit:
+            self.rotation.due(file.path, "size")
+        if self.plain or file.plain:
+            self._put_plain(file, data, at)
 
     def _tell(self, file: LogFile, line: bytes) -> None:
         if not file.lines:
             try:
-                self._append_line(file.trail_path, line)
+                self._append_line(file, line)
             except (OSError, ValueError) as error:
-                _log.error("cannot write {path}: {problem}", path=str(file.trail_path), problem=_reason(error))
+                _log.error("cannot write {path}: {problem}", path=str(file.trail_path), problem=reason(error))
                 self._pool.drop(file.trail_path)
                 self._will_retry()
                 self._failing_trails[file] = None
@@ -144,14 +142,17 @@ class Scribe:
         if len(file.lines) < BACKLOG_EVENTS:
             file.lines.append(line)
 
-    def _append_line(self, path: Path, line: bytes) -> None:
-        trail = self._pool.get(path)
-        try:
-            _write_all(trail.fd, line)
-        except _PartialWriteError as error:
-            os.ftruncate(trail.fd, trail.size)  # no torn line: it is written again as a whole
-            raise error.cause from error
-        trail.size += len(line)
+    def _append_line(self, file: LogFile, line: bytes) -> None:
+        if self._pool.append_line(file.trail_path, line).size >= self.rotation.trail_limit:
+            self.rotation.due(file.path, "trail")
+
+    def _put_plain(self, file: LogFile, data: bytes, at: float) -> None:
+        if not self.plain:
+            file.plain = None  # it was wanted before
+            return
+        if file.plain is None:
+            file.plain = PlainFile(file.path)
+        self._plain_writer.feed(file.plain, data, at)
 
     def size(self, file: LogFile) -> int:
         """How long a log is now; 0 where it is not there or cannot be asked."""
@@ -177,7 +178,7 @@ class Scribe:
             self._retry_at = self._now() + RETRY_SECONDS
 
     def _fail(self, file: LogFile, error: Exception) -> None:
-        file.problem = _reason(error)
+        file.problem = reason(error)
         self._pool.drop(file.path)
         self._will_retry()
         self._failing[file] = None
@@ -208,7 +209,7 @@ class Scribe:
             try:
                 self._write_backlog(file)
             except (OSError, ValueError) as error:
-                file.problem = _reason(error)
+                file.problem = reason(error)
                 self._pool.drop(file.path)
                 continue
             lost = file.lost
@@ -224,8 +225,8 @@ class Scribe:
         for file in list(self._failing_trails):
             try:
                 while file.lines:
-                    self._append_line(file.trail_path, file.lines[0])
-                    file.lines.popleft()
+                    self._append_line(file, file.lines[0])
+                    del file.lines[0]
             except (OSError, ValueError):
                 self._pool.drop(file.trail_path)
                 continue
@@ -241,31 +242,73 @@ class Scribe:
                 log = self._pool.get(file.path)
                 written = os.write(log.fd, item)
                 log.size += written
+                if log.size >= self.rotation.size_limit:
+                    self.rotation.due(file.path, "size")
+                if self.plain:
+                    self._put_plain(file, bytes(item[:written]), self._now())
                 file.backlog_size -= written
                 self._failing_size -= written
                 if written < len(item):
                     del item[:written]
                     continue
-            file.backlog.popleft()
+            del file.backlog[0]
         self._pool.get(file.path)  # it must be there to be written again, also if nothing waits
+
+    # Rotation.
+
+    @property
+    def policy(self) -> RotationPolicy:
+        """When logs are rotated; may be replaced at any time, which counts from the next thing that is done here."""
+        return self.rotation.policy
+
+    @policy.setter
+    def policy(self, policy: RotationPolicy) -> None:
+        self.rotation.policy = policy
+
+    def sweep(self, folder: Path) -> None:
+        """Have a log folder looked through for what is to be rotated, compressed and removed."""
+        self._sweep = Sweep(folder, self.rotation, self._now)
+
+    def _rotated(self, path: Path, why: str, size: int) -> None:
+        # The next batch must not seem older than this, and an idle log's rotation not as old as the last batch.
+        at = self._now() if why == "age" else self._at
+        file = self._files.get(path) or LogFile(path, _nobody)
+        self._tell(file, event(at, "rotated", {"to": f"{path.name}.1", "bytes": size, "reason": why}).line(0))
+        try:
+            self._pool.get(path)  # so that who follows the log by name, or by its link, finds it
+            if why == "age":
+                # Perhaps nobody writes there; the descriptors are for those where somebody does.
+                self._pool.drop(file.trail_path)
+                self._pool.drop(path)
+        except OSError as error:
+            _log.error("cannot make {path} anew: {problem}", path=str(path), problem=reason(error))
 
     # What is due by time, and on demand.
 
     def tick(self) -> None:
-        """Do what is due: retries, and looking for files that were moved."""
+        """Do what is due, or a part of it: retries, looking for files that were moved, rotation."""
         if self._failing_anything and self._wait(self._retry_at, RETRY_SECONDS) <= 0:
             self._retry()
             self._retry_at = self._now() + RETRY_SECONDS
         if self._wait(self._follow_at, FOLLOW_SECONDS) <= 0:
             self._pool.follow()
             self._follow_at = self._now() + FOLLOW_SECONDS
+        self.rotation.step()
+        if self._sweep is not None:
+            self._sweep.step()
+        self._plain_writer.step()
 
     def next_tick(self) -> float | None:
         """Seconds until :meth:`tick` has something to do; None while nothing is open and nothing fails."""
-        if not self._failing_anything and not len(self._pool):
-            return None
-        wait = self._wait(self._follow_at, FOLLOW_SECONDS)
-        return min(wait, self._wait(self._retry_at, RETRY_SECONDS)) if self._failing_anything else wait
+        if self.rotation.busy:
+            return 0.0
+        waits = [
+            self._wait(self._follow_at, FOLLOW_SECONDS) if len(self._pool) else None,
+            self._wait(self._retry_at, RETRY_SECONDS) if self._failing_anything else None,
+            self._sweep.wait() if self._sweep is not None else None,
+            self._plain_writer.wait(),
+        ]
+        return min((wait for wait in waits if wait is not None), default=None)
 
     @property
     def _failing_anything(self) -> bool:
@@ -280,6 +323,11 @@ class Scribe:
         """Close every file, so that the next write finds or makes it at its path."""
         self._pool.close()
 
+    def reopen_one(self, file: LogFile) -> None:
+        """Close one log and its trail, so that the next write finds or makes them at their paths."""
+        self._pool.drop(file.path)
+        self._pool.drop(file.trail_path)
+
     def close(self) -> None:
         """Write what still waits, as far as it can be written, and close every file."""
         if self._failing_anything:
@@ -288,6 +336,8 @@ class Scribe:
             missing = file.backlog_size + file.lost
             self.lost += missing
             _log.error("{path}: {lost} bytes could not be written", path=str(file.path), lost=missing)
+        self._plain_writer.close()
+        self.rotation.close()
         self._pool.close()
 
     def link(self, folder: Path, name: str, target: Path, old: str) -> None:
@@ -295,49 +345,11 @@ class Scribe:
 
         :param old: the link's former name; empty where there was none.
         """
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            where = os.path.relpath(target, folder)
-            if old and old != name:
-                _unlink(folder / old, where)
-            new = folder / name
-            if new.is_symlink() and new.readlink() == Path(where):
-                return
-            if new.exists() and not new.is_symlink():
-                raise FileExistsError(errno.EEXIST, "there is a file of that name", str(new))
-            temporary = folder / f".{name}.new"
-            temporary.unlink(missing_ok=True)
-            temporary.symlink_to(where)
-            temporary.replace(new)
-        except OSError as error:
-            _log.error("cannot link {name} to {target}: {error}", name=name, target=str(target), error=str(error))
+        link(folder, name, target, old)
 
 
-def _unlink(link: Path, where: str) -> None:
-    if link.is_symlink() and link.readlink() == Path(where):
-        link.unlink()
-
-
-class _PartialWriteError(OSError):
-    """Some of the data was written, ``rest`` was not."""
-
-    def __init__(self, cause: OSError, rest: bytes) -> None:
-        super().__init__(cause.errno, cause.strerror)
-        self.cause = cause
-        self.rest = rest
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    written = os.write(fd, data)
-    while written < len(data):
-        try:
-            written += os.write(fd, data[written:])
-        except OSError as error:
-            raise _PartialWriteError(error, data[written:]) from error
+def _nobody(_problem: str, _lost: int) -> None:
+    """Who hears of the troubles of a log whose console has said nothing yet."""
 
 
 class ScribeThread:
@@ -347,6 +359,8 @@ class ScribeThread:
         self.scribe = scribe
         self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="vmproxy-scribe", daemon=True)
+        self._compressor = CompressorThread(self.submit)
+        scribe.rotation.compressor = self._compressor.submit
 
     def start(self) -> None:
         """Start working."""
@@ -360,8 +374,10 @@ class ScribeThread:
         """Finish what was submitted, close everything, and call ``done`` on the thread."""
 
         def last() -> None:
+            self._compressor.stop()
             try:
                 self.scribe.close()
+                self._compressor.join(COMPRESSOR_SECONDS)
             finally:
                 done()
 

@@ -11,6 +11,9 @@ import json
 import time
 from dataclasses import dataclass
 
+compact = json.JSONEncoder(separators=(",", ":")).encode
+"""JSON without blanks. ``json.dumps`` with arguments would make an encoder for each line."""
+
 
 def timestamp(seconds: float) -> str:
     """``2026-11-22T16:09:13.123Z`` for seconds since the epoch."""
@@ -41,7 +44,7 @@ def event(at: float, kind: str, fields: dict[str, object]) -> Event:
     :param at: seconds since the epoch.
     :param fields: anything that JSON knows.
     """
-    return Event(at, json.dumps({"event": kind, **fields}, separators=(",", ":"))[1:])
+    return Event(at, compact({"event": kind, **fields})[1:])
 
 
 def time_mark(at: float, offset: int) -> bytes:

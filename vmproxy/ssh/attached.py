@@ -1,46 +1,40 @@
-"""A session that is on a console: what the VM says to the screen, what is typed to the VM, and the escape commands.
+"""A session that is on a console: a viewer as the console knows it, and an operator with his rights and his keys.
 
-What the VM says goes through a bounded queue. A viewer who does not keep up skips what does not fit, and is told how
-much as soon as he has caught up; nobody else notices. On attach the last lines are read from the log; what the VM says
-in the meantime waits in the same bounds, so that replay and live output join without a byte missing or doubled.
+What he gets to see is in :mod:`vmproxy.ssh.display`, what his escape commands do in :mod:`vmproxy.ssh.keys`. What he
+may do is asked of the rules each time, so that other rules hold at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vmproxy.console.access import NamedSequence, Right
 from vmproxy.console.console import Console
-from vmproxy.console.history import tail
 from vmproxy.console.interfaces import IViewer
-from vmproxy.console.notices import Notice, ShuttingDown
+from vmproxy.console.notices import Kicked, Notice, Promoted, ShuttingDown
 from vmproxy.ssh import exits
-from vmproxy.ssh.escape import EscapeScanner, Key
+from vmproxy.ssh.display import Display
+from vmproxy.ssh.escape import EscapeScanner, Key, show_escape
+from vmproxy.ssh.greeting import greet, say_how
+from vmproxy.ssh.keys import obey
+from vmproxy.ssh.lineedit import Completion
+from vmproxy.ssh.replay import opened
+from vmproxy.ssh.sequences import Player
 from vmproxy.ssh.target import Target
-from vmproxy.ssh.wording import (
-    ESCAPE,
-    banner,
-    idle,
-    local_time,
-    mode,
-    notice_text,
-    state_line,
-)
-from vmproxy.text import human_bytes
+from vmproxy.ssh.wording import notice_text, state_line
+from vmproxy.text import visible
 
 if TYPE_CHECKING:
     from vmproxy.ssh.session import SessionChannel
 
-QUEUE_LIMIT = 256 * 1024
-NOTICES_LIMIT = 32 * 1024
 LONE_ESCAPE_SECONDS = 1.0
 REMINDER_SECONDS = 5.0
 REPLAY_LINES = 20
+COMMANDS_PER_TURN = 20  # a paste that is full of them must not keep everybody else waiting
 
 
 @implementer(IViewer)
@@ -48,299 +42,342 @@ class Attached:
     """One operator on one console.
 
     :ivar plain: no banner and no notices but the essential ones: a log being followed.
+    :ivar gone: whether the console has been left.
+    :ivar quiet: fewer notices.
+    :ivar escape: the two bytes that precede a command.
     """
 
-    def __init__(self, channel: SessionChannel, console: Console, target: Target, plain: bool = False) -> None:
-        self._channel = channel
-        self._console = console
-        self._target = target
-        self._clock = channel.front.clock
+    def __init__(
+        self,
+        channel: SessionChannel,
+        console: Console,
+        target: Target,
+        plain: bool = False,
+        on_leave: Callable[[int], None] | None = None,
+    ) -> None:
+        """:param on_leave: called with the exit status instead of ending the session: see ``SessionChannel.attach``."""
+        self.channel = channel
+        self.operator = channel.operator
+        self.console: Console = console
+        self.clock = channel.front.clock
         self.plain = plain
+        self.gone = False
         self.who = channel.operator.who
-        self.since = self.last_input = self._clock.seconds()
-        self.skipped = 0
-        self._skipping = 0
-        self._early: list[bytes] | None = []  # live output, while the replay is being read
-        self._early_size = 0
-        self._at_line_start = True
+        self.since = self.last_input = self.clock.seconds()
+        self.quiet = target.quiet or channel.operator.quiet
+        self.escape = target.escape or channel.operator.escape
+        self.playing: Player | None = None
+        self.asking_size = False  # for the information about the console
+        self.overview_at = 0.0  # when all consoles were shown last
+        self.names: Callable[[str], Completion] | None = None  # completes names of consoles
+        self._target = target
+        self._on_leave = on_leave
+        self.display = Display(channel, plain)
         self._reminded = 0.0
-        self._escape = EscapeScanner() if channel.has_pty else None
+        self._could_write = False
+        self._force_later = False
+        self._drop_rest = False
+        self._prefix_answered = False
+        self._scanner = EscapeScanner(self.escape) if channel.has_pty else None
         self._lone_escape: IDelayedCall | None = None
-        self._eol = b"\r\n" if channel.has_pty else b"\n"
 
     def start(self) -> None:
         """Attach, and say so."""
-        console, now = self._console, self._clock.seconds()
+        console, target, now = self.console, self._target, self.clock.seconds()
+        self._could_write = self.may_write
+        before = console.pen.writers
+        if target.force and before and console.options.force_reason and not target.reason:
+            self._force_later = True  # it has to be asked for first
+        force = target.force and not self._force_later
         if not self.plain:
-            if self._escape is not None:
-                self._say(f"[Enter `{ESCAPE}?' for help]")
-            self._say(f"[{banner(console, now)}]")
-        writer = console.pen.writer
-        others = [v for v in console.viewers if v is not writer]
-        settled = console.log.settled()
-        writing = console.attach(self, write=not (self._target.read_only or self.plain), force=self._target.force)
+            greet(self, now)
+        lines = self._replay_lines
+        files = opened(console.log) if lines else None
+        writing = console.attach(self, self.may_write and not self.plain, force, target.join, target.reason)
         if not self.plain:
-            if writing:
-                self._say("[attached]")
-            elif self._target.read_only:
-                self._say("[spy]")
-            elif writer is not None:
-                self._say(f"[no, {writer.who} is attached, idle {idle(writer, now)}{self._hint_force}]")
-            if others:
-                names = ", ".join(f"{v.who} (spy)" for v in others[:10]) + (", ..." if len(others) > 10 else "")
-                self._say(f"[-- {len(others)} other{'s' if len(others) > 1 else ''}: {names} --]")
-        lines = REPLAY_LINES if self._target.replay is None else self._target.replay
-        self._start_replay(settled, lines)
+            self.audit("attach", mode="write" if writing else "spy")
+            if force and before:
+                self.forced(before, target.reason)
+            say_how(self, target, writing, before, force, now)
+        if files is not None:
+            self.display.replay(files, lines, self._ask_reason)
+        else:
+            self._ask_reason()
+
+    def _ask_reason(self) -> None:
+        if self._force_later:
+            self._force_later = False
+            obey(self, Key(b"f"))
+
+    @property
+    def _replay_lines(self) -> int:
+        for lines in (self._target.replay, self.console.options.replay):
+            if lines is not None:
+                return lines
+        return REPLAY_LINES
 
     def stop(self) -> None:
-        """The session is over: leave the console."""
+        """The session is over, or goes elsewhere: leave the console."""
+        if self.gone:
+            return
+        self.gone = True
         if self._lone_escape is not None:
             self._lone_escape.cancel()
             self._lone_escape = None
-        self._console.detach(self)
+        self.display.stop()
+        if self.playing is not None:
+            self.playing.stop()
+            self.playing = None
+        self.console.detach(self)
+        if not self.plain:
+            self.audit("detach")
+
+    def leave(self, status: int = exits.OK) -> None:
+        """Leave the console at once, however long the operator takes to read what is still queued."""
+        self.stop()
+        self.channel.left(self, status, self._on_leave)
+
+    def move(self, console: Console, target: Target) -> None:
+        """Go to another console instead."""
+        self.stop()
+        self.channel.go_to(console, target, on_leave=self._on_leave, stamps=self.display.stamps)
+
+    # What the operator may do.
+
+    def may(self, right: Right) -> bool:
+        """Whether the operator has a right on this console."""
+        return self.operator.view.may(self.console, right)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether this session is only to look on, whatever its operator may do."""
+        return self._target.read_only
+
+    @property
+    def may_write(self) -> bool:
+        """Whether it can have the pen, if nobody else has it."""
+        return not self._target.read_only and self.may(Right.WRITE)
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether there are escape commands: only at a terminal."""
+        return self._scanner is not None
+
+    @property
+    def writing(self) -> bool:
+        """Whether it may write now."""
+        return self.console.pen.writes(self)
+
+    @property
+    def hints(self) -> str:
+        """How to get the pen, for a notice that says that one has not got it."""
+        if not self.has_keys or not self.may_write:
+            return ""
+        escape = show_escape(self.escape)
+        ways = []
+        if self.console.pen.writer is None:
+            ways.append(f"{escape}a attaches")
+        elif self.may(Right.FORCE):
+            ways.append(f"{escape}f takes over")
+        if self.console.options.shared:
+            ways.append(f"{escape}j joins")
+        return f" -- {', '.join(ways)}" if ways else ""
+
+    def audit(self, event: str, **fields: object) -> None:
+        """Record in the audit trail that something was done to this console."""
+        self.operator.audit(event, console=self.console.title, uuid=str(self.console.uuid), **fields)
+
+    def forced(self, losers: Sequence[IViewer], reason: str) -> None:
+        """Record that others lost the pen to this session."""
+        if losers:
+            why = {"reason": reason} if reason else {}
+            self.audit("force", was=", ".join(loser.who for loser in losers), **why)
+
+    # What the operator sees.
+
+    def say(self, text: str) -> None:
+        """Tell the operator something, on a line of its own."""
+        self.display.say(text)
+
+    def ask(
+        self,
+        prompt: str,
+        answered: Callable[[str | None], None],
+        complete: Callable[[str], Completion] | None = None,
+        pasted: bool = False,
+    ) -> None:
+        """Ask something at the terminal; see :class:`~vmproxy.ssh.asking.Question`.
+
+        :param pasted: whether the answer may well be pasted. What comes in one piece with it is the rest of the paste
+            then, and must not go to the VM.
+        """
+
+        def done(answer: str | None) -> None:
+            self._drop_rest = pasted and answer is not None
+            answered(answer)
+
+        self.display.ask(prompt, done, complete)
+
+    def _answer(self, data: bytes) -> bytes:
+        """Input while a question stands there. The escape ends it.
+
+        :returns: what is left for others.
+        """
+        split = self._prefix_answered and data[:1] == self.escape[1:]
+        self._prefix_answered = False
+        at = 0 if split else data.find(self.escape)
+        behind = b""
+        if split:
+            data, behind = b"", self.escape + data[1:]
+        elif at >= 0:
+            data, behind = data[:at], data[at:]
+        rest = self.display.answer(data)
+        if self.display.asking and behind:
+            self.display.cancel()
+        elif self.display.asking:
+            self._prefix_answered = data.endswith(self.escape[:1])
+        elif rest and self._drop_rest and not self.gone:
+            self.say(f"[the rest of what you pasted, {len(rest)} bytes, is dropped]")
+            rest = b""
+        return rest + behind
+
+    def recall(self, lines: int) -> None:
+        """Show the last lines once more."""
+        if self.display.busy:
+            self.say("[not now: there is still output on its way to you]")
+        else:
+            self.display.replay(opened(self.console.log), lines)
+
+    def drained(self) -> None:
+        """Everything is sent."""
+        self.display.drained()
+
+    def resized(self, width: int, height: int) -> None:
+        """The terminal has another size."""
+        self.display.resized(width)
 
     # From the console.
 
+    @property
+    def skipped(self) -> int:
+        """How many bytes it was too slow for."""
+        return self.display.skipped
+
     def output(self, data: bytes) -> None:
         """Bytes from the VM."""
-        # What fits is shown, so that there is always something whose end tells that the rest can be announced.
-        room = 0 if self._skipping else max(0, QUEUE_LIMIT - self._channel.queued - self._early_size)
-        if len(data) > room:
-            self._skipping += len(data) - room
-            self.skipped += len(data) - room
-            data = data[:room]
-        if not data:
-            return
-        if self._early is not None:
-            self._early.append(data)
-            self._early_size += len(data)
-        else:
-            self._show(data)
+        self.display.output(data)
 
     def notice(self, notice: Notice) -> None:
         """Something happened."""
-        if notice.essential or not (self._target.quiet or self.plain):
-            self._say(notice_text(notice, self._console.title))
+        if notice.essential or not (self.quiet or self.plain):
+            self.display.say(notice_text(notice, self.console.title), notice.essential)
+        if isinstance(notice, Promoted):
+            self.audit("promote")
         if isinstance(notice, ShuttingDown):
-            self.stop()
-            self._channel.finish(exits.SHUTTING_DOWN)
+            self.leave(exits.SHUTTING_DOWN)
+        elif isinstance(notice, Kicked):
+            self.leave(exits.KICKED)
 
     def hold_input(self, on: bool) -> None:
         """The console has enough to deliver."""
-        self._channel.hold(on)
+        self.channel.hold(on)
 
-    def drained(self) -> None:
-        """Everything is sent: if bytes were skipped, it can be said now, and the view goes on."""
-        if self._skipping and self._early is None:
-            skipped, self._skipping = self._skipping, 0
-            self._say(f"[-- {skipped} bytes skipped: your connection is too slow --]")
-
-    def _show(self, data: bytes) -> None:
-        self._at_line_start = data.endswith(b"\n")
-        self._channel.send(data)
-
-    def _say(self, text: str) -> None:
-        if self._channel.queued > QUEUE_LIMIT + NOTICES_LIMIT:
-            return  # somebody who has not read for so long is not helped by more of them
-        start = b"" if self._at_line_start else self._eol
-        self._at_line_start = True
-        self._channel.send_err(start + text.encode() + self._eol)
-
-    def _start_replay(self, settled: Deferred[int], lines: int) -> None:
-        Deferred.fromCoroutine(self._replay(settled, lines)).addErrback(self._replay_failed)
-
-    async def _replay(self, settled: Deferred[int], lines: int) -> None:
-        end = await settled
-        path = self._console.log.path
-        data = await self._channel.front.in_thread(lambda: tail(path, end, lines)) if lines else b""
-        if data and self._channel.queued + len(data) <= QUEUE_LIMIT:
-            shown = data.count(b"\n") + (not data.endswith(b"\n"))
-            self._mark(f"[-- last {shown} line{'s' if shown > 1 else ''} --]")
-            self._show(data)
-            self._mark("[-- live --]")
-        self._go_live()
-
-    def _replay_failed(self, failure: Failure) -> None:
-        self._say(f"[-- no replay: {failure.getErrorMessage()} --]")
-        self._go_live()
-
-    def _mark(self, text: str) -> None:
-        if not self.plain:
-            self._say(text)
-
-    def _go_live(self) -> None:
-        early, self._early = self._early or [], None
-        self._early_size = 0
-        for piece in early:
-            self._show(piece)
-        if not self._channel.queued:
-            self.drained()
+    def rules_changed(self) -> None:
+        """Other rules hold from now on."""
+        if not self.may(Right.SPY):
+            self.say("[-- the rules have changed: you may not look at this console any more --]")
+            self.leave(exits.FORBIDDEN if self.may(Right.SEE) else exits.NO_SUCH_CONSOLE)
+            return
+        could, self._could_write = self._could_write, self.may_write
+        if self.plain or could == self._could_write:
+            return
+        if could:
+            self.console.drop_pen(self)
+            self.say("[spy -- the rules have changed: you may only look at this console]")
+        else:
+            self.say(f"[the rules have changed: you may write to this console{self.hints}]")
 
     # From the operator.
 
     def typed(self, data: bytes) -> None:
         """What was typed."""
-        self.last_input = self._clock.seconds()
+        self.last_input = self.clock.seconds()
         if self.plain:
-            if self._escape is not None and b"\x03" in data:
-                self._channel.finish(exits.FAILED)  # ^C
+            if self._scanner is not None and b"\x03" in data:
+                self.leave(exits.FAILED)  # ^C
             return
-        if self._escape is None:
-            self._write(data)
+        if self._scanner is None:
+            self.write(data)
             return
         if self._lone_escape is not None:
             self._lone_escape.cancel()
             self._lone_escape = None
-        for part in self._escape.feed(data):
-            if isinstance(part, Key):
-                self._command(part.keys)
-                if self._channel.over:
-                    return
-            else:
-                self._write(part)
-        if self._escape.waiting:
-            self._lone_escape = self._clock.callLater(LONE_ESCAPE_SECONDS, self._escape_was_meant)
+        commands = 0
+        while data and not self.gone and commands < COMMANDS_PER_TURN:
+            if self.display.asking:
+                data = self._answer(data)
+                if not self.display.asking:
+                    commands = COMMANDS_PER_TURN  # an answer can mean a search through all consoles
+                continue
+            plain, key, data = self._scanner.feed(data)
+            self.write(plain)
+            if key is not None:
+                obey(self, key)
+                commands += 1
+        if data:
+            self.channel.put_off(data)  # it may be for whoever comes next
+        elif self._scanner.waiting and not self.gone:
+            self._lone_escape = self.clock.callLater(LONE_ESCAPE_SECONDS, self._escape_was_meant)
 
     def _escape_was_meant(self) -> None:
         self._lone_escape = None
-        if self._escape is not None:
-            self._write(self._escape.timeout())
+        if self._scanner is not None:
+            self.write(self._scanner.timeout())
 
-    def _write(self, data: bytes) -> None:
+    def redefine(self, escape: bytes) -> None:
+        """Take other two bytes for the escape from now on."""
+        self.escape = escape
+        self._scanner = EscapeScanner(escape)
+
+    def write(self, data: bytes) -> None:
+        """Send what was typed to the VM, or remind the operator that it cannot be."""
         if not data:
             return
-        if self._console.pen.writer is not self:
-            self._remind(f"[read-only{self._hint_force}]")
-        elif not self._console.send(data):
-            self._remind(f"[-- not sent: {state_line(self._console, self._clock.seconds())} --]")
-
-    @property
-    def _hint_force(self) -> str:
-        return f" -- {ESCAPE}f takes over" if self._escape is not None and self._may_write else ""
+        if not self.writing:
+            self._remind(f"[read-only{self.hints}]")
+        elif not self.console.send(data, self.who):
+            self._remind(f"[-- not sent: {state_line(self.console, self.clock.seconds())} --]")
 
     def _remind(self, text: str) -> None:
-        now = self._clock.seconds()
+        now = self.clock.seconds()
         if now - self._reminded >= REMINDER_SECONDS:
             self._reminded = now
-            self._say(text)
+            self.say(text)
 
     def send_break(self) -> None:
         """A break for the guest, asked for with the escape or by the client (RFC 4335)."""
-        if self._console.pen.writer is not self:
-            self._say("[read-only]")
-        elif self._console.send_break(self.who):
-            self._say("[halt sent]")
+        if not self.writing:
+            self.say(f"[read-only{self.hints}]")
+        elif self.console.send_break(self.who):
+            self.audit("break")
+            self.say("[halt sent]")
         else:
-            self._say(f"[-- not sent: {state_line(self._console, self._clock.seconds())} --]")
+            self.say(f"[-- not sent: {state_line(self.console, self.clock.seconds())} --]")
 
-    # Escape commands.
+    def play(self, sequence: NamedSequence) -> None:
+        """Send a named sequence, as long as the pen is there."""
+        name = visible(sequence.name)
+        self.audit("sequence", name=name)
 
-    def _command(self, keys: bytes) -> None:
-        command = _COMMANDS.get(keys)
-        if command is None:
-            if keys in (b"z", b"|", b"c", b"x", b"g"):
-                self._say(f"[`{keys.decode()}' means nothing over SSH]")
-            else:
-                self._say(f"[unknown -- use `{ESCAPE}?']")
-            return
-        command.run(self)
+        def deliver(part: bytes | None) -> bool:
+            if self.gone or not self.writing:
+                return False
+            return self.console.send_break(self.who) if part is None else self.console.send(part, self.who)
 
-    def _detach(self) -> None:
-        self._say("[detached]")
-        self.stop()  # at once, however long he takes to read what is still queued
-        self._channel.finish(exits.OK)
+        def done(complete: bool) -> None:
+            self.playing = None
+            if not self.gone:
+                self.say(f"[sent: {name}]" if complete else f"[-- broken off: {name} --]")
 
-    def _help(self) -> None:
-        self._say("[help]")
-        for keys, command in _COMMANDS.items():
-            if command.possible(self):
-                self._say(f" {keys.decode():<4}{command.text}")
-
-    def _attach(self) -> None:
-        if self._target.read_only:
-            self._say("[this session is read-only]")
-        elif self._console.take_pen(self):
-            self._say("[attached]")
-        else:
-            writer = self._console.pen.writer
-            self._say(
-                f"[no, {writer.who if writer else 'somebody'} is attached -- you are next but for others waiting]"
-            )
-
-    def _force(self) -> None:
-        if self._target.read_only:
-            self._say("[this session is read-only]")
-            return
-        writer = self._console.pen.writer
-        self._console.take_pen(self, force=True)
-        bumped = "" if writer is None or writer is self else f" -- {writer.who} is a spy now"
-        self._say(f"[attached{bumped}]")
-
-    def _spy(self) -> None:
-        self._console.drop_pen(self)
-        self._say("[spy]")
-
-    def _who(self) -> None:
-        now = self._clock.seconds()
-        self._say("[who]")
-        for viewer in self._console.viewers:
-            me = "* " if viewer is self else "  "
-            skipped = f", {human_bytes(viewer.skipped)} skipped" if viewer.skipped else ""
-            self._say(
-                f"{me}{viewer.who:<28} {mode(self._console, viewer):<11} idle {idle(viewer, now):<9}"
-                f" since {local_time(viewer.since)}{skipped}"
-            )
-
-    def _info(self) -> None:
-        now = self._clock.seconds()
-        for line in self._channel.front.describe(self._console, now):
-            self._say(line)
-
-    def _break(self) -> None:
-        self.send_break()
-
-    def _recall(self) -> None:
-        if self._early is not None or self._channel.queued:
-            self._say("[not now: there is still output on its way to you]")
-            return
-        self._early = []
-        self._start_replay(self._console.log.settled(), REPLAY_LINES)
-
-    @property
-    def _writing(self) -> bool:
-        return self._console.pen.writer is self
-
-    @property
-    def _may_write(self) -> bool:
-        return not self._target.read_only
-
-
-class _Command:
-    """An escape command: what it does, in words and in code, and when it is possible."""
-
-    __slots__ = ("possible", "run", "text")
-
-    def __init__(
-        self,
-        text: str,
-        run: Callable[[Attached], None],
-        possible: Callable[[Attached], bool] = lambda _: True,
-    ) -> None:
-        self.text = text
-        self.run = run
-        self.possible = possible
-
-
-_COMMANDS: dict[bytes, _Command] = {
-    b".": _Command("detach", Attached._detach),
-    b"a": _Command(
-        "attach read-write if nobody else writes", Attached._attach, lambda s: s._may_write and not s._writing
-    ),
-    b"f": _Command("force: take over from whoever writes", Attached._force, lambda s: s._may_write and not s._writing),
-    b"i": _Command("information about this console", Attached._info),
-    b"l0": _Command("send a break", Attached._break, lambda s: s._writing),
-    b"r": _Command(f"replay the last {REPLAY_LINES} lines", Attached._recall),
-    b"s": _Command("spy: put the pen down and look on", Attached._spy, lambda s: s._writing),
-    b"w": _Command("who is here", Attached._who),
-    b"?": _Command("this help", Attached._help),
-}
+        self.playing = Player(self.clock, sequence, deliver, done)
+        self.playing.go_on()

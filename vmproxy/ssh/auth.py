@@ -1,237 +1,302 @@
-"""Who may log in: whoever holds the private half of an authorized key.
+"""The login as packets: RFC 4252 (publickey, password) and RFC 4256 (keyboard-interactive), and their bounds.
 
-Who an operator is comes from the key. The SSH user name may say which console is wanted (``web01``), who one claims to
-be (``alice``), or both (``alice:web01``); a claim must agree with the key.
+Who may come in is decided in :mod:`vmproxy.ssh.login`; here is what a client may say, how often, and when it is
+answered. conch's own service is not used: it has no keyboard-interactive and no certificates, and it finds the handler
+of a method by the name that the client sends.
+
+A *try* is a signature or a password. After so many that fail the connection is closed, and each failure is answered
+only after a delay that grows (:class:`vmproxy.ssh.limits.Delays`), of which a password waits a part before it is looked
+at. A try counts as soon as it is known to have failed, whether or not its client waits for the answer. A *question* is
+all else: whether a key would do, which methods there are, a prompt. Agents ask about many keys, so questions have a
+bound of their own, and count as one failure in all if the connection ends without a login. While the answer to one
+request takes its time, a few more may wait behind it.
 """
 
 from __future__ import annotations
 
-import base64
-import glob
-import os
-from collections.abc import Callable, Generator, Iterable
-from typing import Any, TypeVar
+import struct
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, cast
 
-from twisted.conch.error import ConchError, IgnoreAuthentication, ValidPublicKey
-from twisted.conch.interfaces import IConchUser
-from twisted.conch.ssh.common import getNS
-from twisted.conch.ssh.keys import Key
-from twisted.conch.ssh.userauth import MSG_USERAUTH_REQUEST, SSHUserAuthServer
-from twisted.cred.checkers import ICredentialsChecker
-from twisted.cred.credentials import ISSHPrivateKey
-from twisted.cred.error import UnauthorizedLogin
-from twisted.cred.portal import IRealm
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.conch.ssh.common import NS, getNS
+from twisted.conch.ssh.service import SSHService
+from twisted.conch.ssh.transport import DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, DISCONNECT_TOO_MANY_CONNECTIONS
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
-from zope.interface import Interface, implementer
+from twisted.python.failure import Failure
 
+from vmproxy.ssh.limits import FIRST_DELAY
+from vmproxy.ssh.login import Accounts, Busy, Refused
+from vmproxy.ssh.operators import Account
+from vmproxy.ssh.proof import proves
 from vmproxy.ssh.quiet import QuietLogger
-from vmproxy.ssh.target import BadTarget, claimed_operator
-from vmproxy.ssh.transport import SIGNATURES, OperatorTransport
-from vmproxy.text import visible
+from vmproxy.ssh.transport import OperatorTransport
 
-T = TypeVar("T")
-InThread = Callable[[Callable[[], T]], "Deferred[T]"]
+if TYPE_CHECKING:
+    from vmproxy.ssh.factory import OperatorFactory
 
-FILE_LIMIT = 1024 * 1024
-ATTEMPTS = 10
+TRIES = 6
+QUESTIONS = 40
+WAITING_LIMIT = 8
+WAITING_BYTES = 32 * 1024
 USER_LIMIT = 1024
+PROMPT = b"Password: "
 
-_KEY_TYPES = frozenset((*(s for s in SIGNATURES if not s.startswith(b"rsa-")), b"ssh-rsa"))
-_USER_PRESENT = 1  # the flag of a security key that says that it was touched
+MSG_USERAUTH_REQUEST = 50
+MSG_USERAUTH_FAILURE = 51
+MSG_USERAUTH_SUCCESS = 52
+MSG_USERAUTH_PK_OK = 60  # the same number twice: which it is says the method that is under way
+MSG_USERAUTH_INFO_REQUEST = 60
+MSG_USERAUTH_INFO_RESPONSE = 61
+
 _log = Logger()
 
 
-def parse_authorized_keys(text: bytes, where: str) -> set[bytes]:
-    """Read keys in the format of ``authorized_keys``.
+class UserAuth(SSHService):
+    """One client's way in. Its deadline runs from the connection on, in the transport."""
 
-    :param where: the file's name, for the warnings about lines that are left out: malformed ones, and those with
-        options, because an option that is not honoured (``from=``, ``command=``) would grant more than was meant.
-    :returns: the keys' blobs.
-    """
-    blobs = set()
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.split()
-        if not words or words[0].startswith(b"#"):
-            continue
-        problem = ""
-        try:
-            if words[0] not in _KEY_TYPES:
-                problem = "has options, or a type of key, that are not supported"
-            else:
-                blob = base64.b64decode(words[1], validate=True)
-                if getNS(blob)[0] != words[0]:
-                    problem = "is of another type than it says"
-                Key.fromString(blob, type="blob")
-        except Exception as error:  # conch's parsers raise whatever comes their way; a bad line costs only itself
-            problem = f"is malformed ({error.__class__.__name__})"
-        if problem:
-            _log.warn(
-                "{where}, line {number}: this key {problem}; skipped", where=where, number=number, problem=problem
-            )
-        else:
-            blobs.add(blob)
-    return blobs
-
-
-def read_authorized_keys(patterns: Iterable[str]) -> set[bytes]:
-    """Read all keys of some files; waits for the disk.
-
-    :param patterns: file names, ``~`` and wildcards understood. One that is not there is no error.
-    """
-    blobs: set[bytes] = set()
-    for pattern in patterns:
-        for path in sorted(glob.glob(os.path.expanduser(pattern))):
-            try:
-                with open(path, "rb") as file:
-                    blobs |= parse_authorized_keys(file.read(FILE_LIMIT), path)
-            except OSError as error:
-                _log.warn("{path}: {error}", path=path, error=error.strerror)
-    return blobs
-
-
-@implementer(ICredentialsChecker)
-class KeyChecker:
-    """Checks a key that is offered, and the signature that proves it."""
-
-    credentialInterfaces = (ISSHPrivateKey,)
-
-    def __init__(self, operator: str, files: Iterable[str], in_thread: InThread[set[bytes]]) -> None:
-        """
-        :param operator: who one is with any of the keys.
-        :param files: patterns of the files that hold them; read at every login, so that a change counts at once.
-        :param in_thread: has something done on another thread.
-        """
-        self._operator = operator
-        self._files = tuple(files)
-        self._in_thread = in_thread
-
-    @inlineCallbacks
-    def requestAvatarId(self, credentials: Any) -> Generator[Deferred[set[bytes]], set[bytes], bytes | tuple[()]]:
-        """Decide about one try.
-
-        :returns: the operator's name.
-        :raises ValidPublicKey: if the key would do, but was only asked about.
-        :raises UnauthorizedLogin: if not.
-        """
-        name = credentials.username.decode("utf-8", "replace")
-        try:
-            claimed = claimed_operator(name)
-        except BadTarget as error:
-            raise UnauthorizedLogin(str(error)) from None
-        if credentials.algName not in SIGNATURES:
-            raise UnauthorizedLogin("that signature algorithm is not accepted")
-        allowed = yield self._in_thread(lambda: read_authorized_keys(self._files))
-        if credentials.blob not in allowed:
-            raise UnauthorizedLogin("not one of the authorized keys")
-        if claimed not in (None, self._operator):
-            raise UnauthorizedLogin(f"the key is {self._operator}'s, and not that of who it claims to be")
-        if credentials.signature is None:
-            raise ValidPublicKey
-        if not _proves(credentials.blob, credentials.algName, credentials.signature, credentials.sigData):
-            raise UnauthorizedLogin("the signature is wrong")
-        return self._operator.encode()
-
-
-def _proves(blob: bytes, algorithm: bytes, signature: bytes, data: bytes) -> bool:
-    try:
-        # The algorithm inside the signature counts, and must be the one that was agreed to: no SHA-1 by the back door.
-        inside, _, rest = getNS(signature, 2)
-        if inside != algorithm:
-            return False
-        if algorithm.startswith(b"sk-") and not rest[0] & _USER_PRESENT:
-            return False
-        return bool(Key.fromString(blob, type="blob").verify(signature, data))
-    except Exception as error:  # whatever a forged signature makes the parsers raise, it proves nothing
-        _log.debug("signature not understood: {error!r}", error=error)
-        return False
-
-
-@implementer(IRealm)
-class Realm:
-    """Gives who has logged in what it needs: see :class:`vmproxy.ssh.connection.Operator`."""
-
-    def __init__(self, make: Callable[[str], IConchUser]) -> None:
-        self._make = make
-
-    def requestAvatar(
-        self, avatarId: bytes | tuple[()], mind: object, *interfaces: type[Interface]
-    ) -> tuple[type[Interface], IConchUser, Callable[[], None]]:
-        """Called by twisted.cred after a login."""
-        if IConchUser not in interfaces:
-            raise NotImplementedError("only SSH logins are offered")
-        return IConchUser, self._make(bytes(avatarId).decode()), lambda: None
-
-
-class UserAuth(SSHUserAuthServer):
-    """The login: its tries, one after the other, and who came in.
-
-    Its deadline runs from the connection on, in the transport.
-    """
-
-    attemptsBeforeDisconnect = ATTEMPTS
-    loginTimeout = 3600
+    name = b"ssh-userauth"
+    protocolMessages = {
+        MSG_USERAUTH_REQUEST: "MSG_USERAUTH_REQUEST",
+        MSG_USERAUTH_INFO_RESPONSE: "MSG_USERAUTH_INFO_RESPONSE",
+    }
     _log = QuietLogger()
 
     def serviceStarted(self) -> None:
         """The login begins."""
-        super().serviceStarted()
         self._busy = False
-        self._waiting: list[bytes] = []
+        self._waiting: list[tuple[int, bytes]] = []
+        self._tries = 0
+        self._questions = 0
+        self._prompted: str | None = None  # the user name to whom the prompt went
+        self._unanswered = ""  # why a question came to nothing, until somebody has logged in
+        self._user = ""
+        self._pause: tuple[IDelayedCall, Deferred[None]] | None = None
+
+    def serviceStopped(self) -> None:
+        """Somebody has logged in, or the connection is gone."""
+        self._waiting.clear()
+        if self._unanswered and not self._tries:
+            self._accounts.failed("publickey", self._user, self._transport.peer, self._unanswered)
+        self._unanswered = ""
+        if self._pause is not None:
+            call, pause = self._pause
+            self._pause = None
+            call.cancel()
+            pause.callback(None)
+
+    # Requests, one after the other.
 
     def ssh_USERAUTH_REQUEST(self, packet: bytes) -> None:
-        """A try. Keys are read on another thread, and meanwhile the client may send more: they wait their turn."""
+        """The client begins something."""
+        self._take(MSG_USERAUTH_REQUEST, packet)
+
+    def ssh_USERAUTH_INFO_RESPONSE(self, packet: bytes) -> None:
+        """The client answers the prompt."""
+        self._take(MSG_USERAUTH_INFO_RESPONSE, packet)
+
+    def _take(self, number: int, packet: bytes) -> None:
         if self._busy:
-            if len(self._waiting) >= ATTEMPTS:
+            waiting = sum(len(packet) for _, packet in self._waiting)
+            if len(self._waiting) >= WAITING_LIMIT or waiting + len(packet) > WAITING_BYTES:
                 raise ValueError("too many tries at once")
-            self._waiting.append(packet)
+            self._waiting.append((number, packet))
             return
-        user, service = getNS(packet, 2)[:2]
-        if service != b"ssh-connection" or len(user) > USER_LIMIT:
-            raise ValueError("not a login that can be")
+        work = self._begin(packet) if number == MSG_USERAUTH_REQUEST else self._answered(packet)
         self._busy = True
-        done = super().ssh_USERAUTH_REQUEST(packet)
-        if done is None:
-            self._next()
-        else:
-            done.addBoth(lambda _: self._next())
+        Deferred.fromCoroutine(work).addErrback(self._broken).addCallback(lambda _: self._next())
 
     def _next(self) -> None:
         self._busy = False
         transport = self._transport
         if self._waiting and not transport.over and transport.service is self:
             # By way of the transport, whose care for packets that make no sense is needed here too.
-            transport.dispatchMessage(MSG_USERAUTH_REQUEST, self._waiting.pop(0))
+            transport.dispatchMessage(*self._waiting.pop(0))
+
+    def _broken(self, failure: Failure) -> None:
+        _log.failure("{peer}: a login could not be decided", failure=failure, peer=self._transport.peer)
+        self._transport.sendDisconnect(DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, b"internal error")
+
+    # Methods. What is malformed raises here, before anything is waited for, and ends the connection.
+
+    def _begin(self, packet: bytes) -> Coroutine[Any, Any, None]:
+        name, service, method, rest = getNS(packet, 3)
+        if service != b"ssh-connection" or len(name) > USER_LIMIT:
+            raise ValueError("not a login that can be")
+        self._prompted = None  # whoever begins anew has given up the prompt
+        self._user = user = name.decode("utf-8", "replace")
+        if method not in self._accounts.methods:
+            return self._not_offered(user, method)
+        if method == b"publickey":
+            signed = rest[0]
+            algorithm, blob, rest = getNS(rest[1:], 2)
+            if not signed:
+                return self._asked(user, algorithm, blob)
+            data = packet[: len(packet) - len(rest)]
+            return self._signed(user, algorithm, blob, getNS(rest)[0], data)
+        if method == b"password":
+            change, (secret, _) = rest[0], getNS(rest[1:])
+            return self._password(user, "password", None if change else secret)
+        return self._prompt(user)
+
+    async def _not_offered(self, user: str, method: bytes) -> None:
+        if method == b"none":  # the usual way to hear which methods there are
+            await self._accounts.look_again()
+            await self._question(user, None)
+        else:
+            shown = method.decode("ascii", "replace")
+            await self._failed(shown[:40], user, f"the method {shown} is not offered")
+
+    async def _asked(self, user: str, algorithm: bytes, blob: bytes) -> None:
+        try:
+            await self._accounts.offer(user, algorithm, blob, self._transport.peer)
+        except Refused as refused:
+            await self._question(user, str(refused))
+        else:
+            if self._count_question():
+                self._transport.sendPacket(MSG_USERAUTH_PK_OK, NS(algorithm) + NS(blob))
+
+    async def _signed(self, user: str, algorithm: bytes, blob: bytes, signature: bytes, data: bytes) -> None:
+        transport = self._transport
+        session = transport.sessionID
+        assert session is not None
+        try:
+            offer = await self._accounts.offer(user, algorithm, blob, transport.peer)
+            if not proves(offer.key, offer.algorithm, signature, NS(session) + bytes([MSG_USERAUTH_REQUEST]) + data):
+                raise Refused(f"the signature is wrong ({offer.account.name}'s key)")
+        except Refused as refused:
+            await self._failed("publickey", user, str(refused))
+        else:
+            self._enter(offer.account, offer.method, user, offer.shown)
+
+    async def _password(self, user: str, method: str, secret: bytes | None) -> None:
+        transport = self._transport
+        held = self._accounts.delays.present(transport.peer)
+        await self._wait(held)
+        try:
+            if transport.over:
+                raise Refused("the connection was closed before the password was checked")
+            if secret is None:
+                raise Refused("passwords are not changed here")
+            account = await self._accounts.password(user, secret, transport.peer, lambda: not transport.over)
+        except Busy as busy:
+            await self._put_off(method, user, str(busy))
+        except Refused as refused:
+            await self._failed(method, user, str(refused), held)
+        else:
+            self._enter(account, method, user, {})
+
+    async def _prompt(self, user: str) -> None:
+        if self._count_question():
+            self._prompted = user
+            texts = NS(b"") + NS(b"") + NS(b"")  # name, instruction, language: the prompt says it all
+            self._transport.sendPacket(MSG_USERAUTH_INFO_REQUEST, texts + struct.pack(">L", 1) + NS(PROMPT) + b"\0")
+
+    def _answered(self, packet: bytes) -> Coroutine[Any, Any, None]:
+        user, self._prompted = self._prompted, None
+        (count,) = struct.unpack(">L", packet[:4])
+        if user is None or count != 1:
+            raise ValueError("an answer that nobody asked for")
+        return self._password(user, "keyboard-interactive", getNS(packet[4:])[0])
+
+    # Answers.
+
+    def _count_question(self) -> bool:
+        """:returns: whether it may be answered."""
+        transport = self._transport
+        self._questions += 1
+        if self._questions > QUESTIONS:
+            transport.sendDisconnect(DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, b"too many questions")
+        return not transport.over
+
+    async def _question(self, user: str, why: str | None) -> None:
+        """Answer one that led nowhere, the first after the delay that there is anyway."""
+        transport = self._transport
+        if transport.over:
+            return
+        if why is not None:
+            self._accounts.log_refusal(user, transport.peer, why)
+            first, self._unanswered = not self._unanswered, why
+            if first:
+                await self._wait(self._accounts.delays.present(transport.peer))
+        if self._count_question():
+            self._refuse()
+
+    async def _put_off(self, method: str, user: str, why: str) -> None:
+        """Answer a try that could not be looked at; that is not the client's failure."""
+        transport = self._transport
+        self._accounts.log_refusal(user, transport.peer, why)
+        self._accounts.put_off(method, user, transport.peer, why)
+        if not transport.over:
+            await self._wait(FIRST_DELAY)
+            if not transport.over and self._count_question():
+                self._refuse()
+
+    async def _failed(self, method: str, user: str, why: str, waited: float = 0.0) -> None:
+        """Answer a try that failed, after a delay; if it was one too many, with good-bye.
+
+        :param waited: how much of the delay is over already.
+        """
+        transport = self._transport
+        self._tries += 1
+        self._accounts.log_refusal(user, transport.peer, why)
+        delay = self._accounts.failed(method, user, transport.peer, why)
+        if transport.over:
+            return
+        await self._wait(delay - waited)
+        if transport.over:
+            return
+        if self._tries >= TRIES:
+            transport.sendDisconnect(DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, b"too many tries")
+        else:
+            self._refuse()
+
+    async def _wait(self, seconds: float) -> None:
+        if seconds > 0:
+            pause: Deferred[None] = Deferred()
+            self._pause = (self._accounts.clock.callLater(seconds, self._resume), pause)
+            await pause
+
+    def _resume(self) -> None:
+        assert self._pause is not None
+        _, pause = self._pause
+        self._pause = None
+        pause.callback(None)
+
+    def _refuse(self) -> None:
+        self._transport.sendPacket(MSG_USERAUTH_FAILURE, NS(b",".join(self._accounts.methods)) + b"\0")
+
+    def _enter(self, account: Account, method: str, user: str, shown: dict[str, object]) -> None:
+        transport = self._transport
+        if transport.over:
+            return  # it was lost while the keys were being read
+        if problem := self._factory.admit(transport, account):
+            self._accounts.turned_away(account, user, transport.peer, problem)
+            self._unanswered = ""
+            transport.sendDisconnect(DISCONNECT_TOO_MANY_CONNECTIONS, problem.encode())
+            return
+        transport.logged_in()
+        operator = self._factory.avatar(account)
+        operator.logged_in(user, transport.peer)
+        self._accounts.entered(account, method, user, transport.peer, shown)
+        self._unanswered = ""
+        transport.avatar = operator
+        transport.logoutFunction = lambda: None
+        transport.sendPacket(MSG_USERAUTH_SUCCESS, b"")
+        transport.setService(self._factory.services[b"ssh-connection"]())
+
+    # What it belongs to.
 
     @property
     def _transport(self) -> OperatorTransport:
         assert isinstance(self.transport, OperatorTransport)
         return self.transport
 
-    def _cbFinishedAuth(self, result: Any) -> None:
-        transport = self._transport
-        if transport.over:
-            return  # it was lost while the keys were being read
-        transport.logged_in()
-        result[1].logged_in((self.user or b"").decode("utf-8", "replace"), transport.peer)
-        _log.info("{who} logged in as {user}", who=result[1].who, user=self.shown_user)
-        super()._cbFinishedAuth(result)
-
-    def _ebBadAuth(self, reason: Any) -> None:
-        if self._transport.over:
-            return
-        asked_only = reason.check(IgnoreAuthentication)
-        if self.method != b"none" and not asked_only:
-            why = reason.getErrorMessage() if reason.check(UnauthorizedLogin, ConchError) else "internal error"
-            _log.info(
-                "{peer}: login as {user} refused: {why}",
-                peer=self._transport.peer,
-                user=self.shown_user,
-                why=visible(why),
-            )
-        super()._ebBadAuth(reason)
+    @property
+    def _factory(self) -> OperatorFactory:
+        return cast("OperatorFactory", self._transport.factory)
 
     @property
-    def shown_user(self) -> str:
-        """The SSH user name, safe to show."""
-        return visible((self.user or b"").decode("utf-8", "replace"), 80)
+    def _accounts(self) -> Accounts:
+        return self._factory.accounts

@@ -20,6 +20,7 @@ from vmproxy.ssh.transport import OperatorTransport
 
 WINDOW = 64 * 1024
 PACKET = 32 * 1024
+SMALL = 1024
 
 
 class FlowChannel(SSHChannel):
@@ -65,7 +66,11 @@ class FlowChannel(SSHChannel):
 
     def _enqueue(self, stream: int, data: bytes) -> None:
         if data and not self.over:
-            self._queue.append((stream, data))
+            last = self._queue[-1] if self._queue else None
+            if last is not None and last[0] == stream and len(last[1]) + len(data) <= SMALL:
+                self._queue[-1] = (stream, last[1] + data)  # a VM may print byte by byte: what waits must stay small
+            else:
+                self._queue.append((stream, data))
             self.queued += len(data)
             self.pump()
 

@@ -19,10 +19,12 @@ from twisted.conch.ssh.connection import (
 )
 
 from vmproxy.ssh.channel import FlowChannel
+from vmproxy.ssh.operators import Account
 from vmproxy.ssh.quiet import QuietLogger
 from vmproxy.ssh.raw import open_raw
 from vmproxy.ssh.session import SessionChannel
 from vmproxy.ssh.transport import OperatorTransport
+from vmproxy.ssh.view import View
 
 if TYPE_CHECKING:
     from vmproxy.ssh.factory import SSHFront
@@ -34,22 +36,35 @@ SMALLEST_PACKET = 64
 class Operator(ConchUser):
     """Who has logged in.
 
-    :ivar name: who it is, by the key.
+    :ivar account: what is known of him; with a key that is restricted, less may be had.
+    :ivar name: who it is, by the credential.
     :ivar user: the SSH user name that was given; it may name a console.
     :ivar peer: where from.
+    :ivar view: the consoles that he may see, and what he may do there.
+    :ivar escape: the two bytes of his escape.
+    :ivar quiet: whether he wants fewer notices.
     """
 
-    def __init__(self, front: SSHFront, name: str) -> None:
+    def __init__(self, front: SSHFront, account: Account) -> None:
         super().__init__()
         self.front = front
-        self.name = name
+        self.account = account
+        self.name = account.name
+        self.groups = account.groups
         self.user = ""
         self.peer = ""
+        self.view = View(front.directory, lambda: front.grants(account))
+        self.escape = account.escape or front.settings.escape
+        self.quiet = front.settings.quiet if account.quiet is None else account.quiet
 
     @property
     def who(self) -> str:
         """``alice@10.1.2.9``"""
         return f"{self.name}@{self.peer}"
+
+    def audit(self, event: str, **fields: object) -> None:
+        """Record that the operator did something: see :meth:`Audit.record`."""
+        self.front.audit.record(event, **{"who": self.name, "from": self.peer, **fields})
 
     def logged_in(self, user: str, peer: str) -> None:
         """Told by the login what else is known."""
@@ -80,6 +95,8 @@ class OperatorConnection(SSHConnection):
         if channelType == b"session":
             channel = SessionChannel(operator, windowSize, maxPacket)
         elif channelType == b"direct-tcpip":
+            if not operator.account.forwarding:
+                raise ConchError("this key may not be used for raw streams", OPEN_ADMINISTRATIVELY_PROHIBITED)
             host, rest = getNS(data)
             (port,) = struct.unpack(">L", rest[:4])
             channel = open_raw(operator, host.decode("utf-8", "replace"), port, windowSize, maxPacket)

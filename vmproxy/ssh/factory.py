@@ -3,76 +3,134 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from twisted.conch.ssh.factory import SSHFactory
 from twisted.conch.ssh.keys import Key
-from twisted.cred.portal import Portal
+from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.logger import Logger
 
+from vmproxy.console.access import Grants, Right
+from vmproxy.console.audit import Audit
 from vmproxy.console.console import Console
 from vmproxy.console.directory import Directory
 from vmproxy.console.notices import ShuttingDown
 from vmproxy.deadlines import Deadlines
-from vmproxy.ssh.auth import KeyChecker, Realm, UserAuth
+from vmproxy.ssh.alive import Alive
+from vmproxy.ssh.auth import UserAuth
 from vmproxy.ssh.connection import Operator, OperatorConnection
+from vmproxy.ssh.escape import DEFAULT_ESCAPE
+from vmproxy.ssh.keyring import Keyring
+from vmproxy.ssh.limits import FILES_EACH, FILES_IN_ALL, LOGINS_EACH, LOGINS_IN_ALL, Shares
+from vmproxy.ssh.login import Accounts
+from vmproxy.ssh.operators import Account
+from vmproxy.ssh.session import SessionChannel
 from vmproxy.ssh.transport import OperatorTransport
-from vmproxy.ssh.wording import state_line
+from vmproxy.ssh.view import View
+from vmproxy.ssh.wording import recording, state_line
 from vmproxy.text import human_bytes, visible
 
 PARTING_SECONDS = 1.0
 PARTING_LIMIT = 10.0
+REMOVED = "you are not one of the operators any more"
 
 T = TypeVar("T")
+
+_log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class FrontSettings:
+    """How operators are served.
+
+    :ivar login_timeout: seconds that a client has to log in.
+    :ivar escape: the two bytes that precede a command, where an operator has none of his own.
+    :ivar quiet: whether operators get fewer notices, where they do not say.
+    :ivar keepalive: seconds of silence after which a client is asked whether it is still there; 0 is never.
+    :ivar message: of the day, for everybody who attaches.
+    """
+
+    login_timeout: float = 60.0
+    escape: bytes = DEFAULT_ESCAPE
+    quiet: bool = False
+    keepalive: float = 30.0
+    message: str = ""
 
 
 class SSHFront:
     """What all sessions share.
 
+    :ivar settings: may be replaced; what is under way keeps what it had.
+    :ivar audit: the audit trail.
+
     :ivar directory: the consoles.
     :ivar transports: the connections there are.
     :ivar deadline: those that have yet to log in, or to finish a key exchange.
     :ivar parting: those to whom we have said goodbye.
+    :ivar alive: watches whether those who have logged in are still there.
+    :ivar logins: the connections that have logged in, by operator.
+    :ivar files: what is open over SFTP, by operator.
     """
 
     def __init__(
         self,
         clock: IReactorTime,
         directory: Directory,
-        login_timeout: float,
+        settings: FrontSettings,
+        audit: Audit,
         defer_to_thread: Callable[[Callable[[], object]], Deferred[object]],
     ) -> None:
-        """:param login_timeout: seconds that a client has to log in."""
+        """:param defer_to_thread: has something that waits for the disk done elsewhere."""
         self.clock = clock
         self.directory = directory
+        self.settings = settings
+        self.audit = audit
         self.transports: set[OperatorTransport] = set()
-        self.deadline: Deadlines[OperatorTransport] = Deadlines(clock, login_timeout, OperatorTransport.too_slow)
+        self.deadline: Deadlines[OperatorTransport] = Deadlines(
+            clock, settings.login_timeout, OperatorTransport.too_slow
+        )
         self.parting: Deadlines[OperatorTransport] = Deadlines(clock, PARTING_LIMIT, OperatorTransport.abort)
+        self.alive = Alive(clock, settings.keepalive)
+        self.logins: Shares[OperatorTransport] = Shares(LOGINS_EACH, LOGINS_IN_ALL)
+        self.files: Shares[object] = Shares(FILES_EACH, FILES_IN_ALL)
         self._defer_to_thread = defer_to_thread
         self.stopping = False
         self._all_gone: Deferred[None] | None = None
+        self._policy = directory.policy
+        self._grants: dict[Account, Grants] = {}
+
+    def grants(self, account: Account) -> Grants:
+        """The rules that concern an operator, as they are now."""
+        if self._policy is not self.directory.policy:
+            self._policy = self.directory.policy
+            self._grants.clear()
+        grants = self._grants.get(account)
+        if grants is None:
+            grants = self._grants[account] = self._policy.grants(account.name, account.groups)
+        return grants
 
     def in_thread(self, call: Callable[[], T]) -> Deferred[T]:
         """Have something that waits for the disk done on another thread."""
         return self._defer_to_thread(call)  # type: ignore[return-value]
 
-    def describe(self, console: Console, now: float) -> list[str]:
+    def describe(self, console: Console, view: View, now: float) -> list[str]:
         """All that is known about a console, a line each."""
-        directory = self.directory
-        writer = console.pen.writer
+        writers = ", ".join(writer.who for writer in console.pen.writers)
+        path = console.log.path if view.may(console, Right.ADMIN) else f"{view.alias(console)}.log"
         link = [f"serial: {console.settings}"] if console.settings else []
         return [
-            f"console: {console.title}  (ssh name {directory.alias(console)})",
+            f"console: {console.title}  (ssh name {view.alias(console)})",
             f"state: {state_line(console, now)}",
             f"VC UUID: {console.uuid}  port {console.port}",
             f"BIOS UUID: {console.bios_uuid or '-'}  location UUID: {console.location_uuid or '-'}",
             f"service URI: {visible(console.uri)}",
             *link,
             f"from the VM: {human_bytes(console.bytes_out)}  to the VM: {human_bytes(console.bytes_in)}",
-            f"log: {console.log.path}"
-            + (f"  NOT being recorded: {console.log.problem}" if console.log.problem else ""),
-            f"writer: {writer.who if writer else '-'}  viewers: {len(console.viewers)}",
+            f"log: {path}  ({recording(console, view)})",
+            f"writer: {writers or '-'}  viewers: {len(console.viewers)}",
         ]
 
     def arrived(self, transport: OperatorTransport) -> None:
@@ -84,7 +142,9 @@ class SSHFront:
         """A connection is gone."""
         self.deadline.discard(transport)
         self.parting.discard(transport)
+        self.alive.discard(transport)
         self.transports.discard(transport)
+        self.logins.give_back(transport)
         if self._all_gone is not None and not self.transports:
             self._all_gone.callback(None)
 
@@ -92,9 +152,13 @@ class SSHFront:
         """Tell everybody, give the clients a moment to leave with their exit status, and close what is left."""
         self.stopping = True
         self.deadline.stop()
+        self.alive.stop()
         for console in self.directory:
             console.tell(ShuttingDown())
         for transport in list(self.transports):
+            for channel in list(getattr(transport.service, "channels", {}).values()):
+                if isinstance(channel, SessionChannel):
+                    channel.shut_down()
             transport.leave()
         if self.transports:
             self._all_gone = Deferred()
@@ -114,17 +178,38 @@ class OperatorFactory(SSHFactory):
     noisy = False
     services = {b"ssh-userauth": UserAuth, b"ssh-connection": OperatorConnection}
 
-    def __init__(self, front: SSHFront, operator: str, key_files: Sequence[str]) -> None:
-        """
-        :param operator: who everybody is who holds one of the keys.
-        :param key_files: patterns of the files with those keys.
-        """
+    def __init__(self, front: SSHFront, accounts: Accounts) -> None:
+        """:param accounts: who may log in."""
         self._front = front
+        self.use_accounts(accounts)
         self.privateKeys: dict[bytes, Key] = {}
         self.publicKeys: dict[bytes, Key] = {}
-        self.portal = Portal(
-            Realm(lambda name: Operator(front, name)), [KeyChecker(operator, key_files, front.in_thread)]
-        )
+
+    def use_accounts(self, accounts: Accounts) -> None:
+        """Have these decide who may log in, and for how long."""
+        self.accounts = accounts
+        accounts.on_change = self._close_removed
+
+    def _close_removed(self, keyring: Keyring) -> None:
+        for transport, name in self._front.logins:
+            if keyring.account(name) is None and not transport.over:
+                _log.info("{peer}: closed, {who} is an operator no more", peer=transport.peer, who=name)
+                self._front.audit.record("login-ended", who=name, reason=REMOVED, **{"from": transport.peer})
+                transport.sendDisconnect(DISCONNECT_BY_APPLICATION, REMOVED.encode())
+
+    def admit(self, transport: OperatorTransport, account: Account) -> str:
+        """Count a connection as an operator's own, until it is gone.
+
+        :returns: why it may not stay, for him to read; ``""`` if it may.
+        """
+        if problem := self._front.logins.problem(account.name):
+            return f"too many connections: {problem}"
+        self._front.logins.take(transport, account.name)
+        return ""
+
+    def avatar(self, account: Account) -> Operator:
+        """Who has logged in."""
+        return Operator(self._front, account)
 
     def use_host_keys(self, host_keys: Sequence[Key]) -> None:
         """Take the server's own keys; called once, before any client can connect."""

@@ -1,12 +1,16 @@
 """A session channel: what the client asks for (a terminal, a command, a break) turned into one thing that runs.
 
 ``ssh web01@host`` and ``ssh -t alice@host web01`` attach to a console; ``ssh alice@host list`` runs a command; without
-either, the operator is told what there is.
+either, the operator gets the menu, or is told what there is. What runs is an :class:`Activity`; one may make room for
+another, as the menu does for a console, and take over again when that is left.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from twisted.conch.ssh.common import getNS
 from twisted.internet.defer import Deferred
@@ -15,12 +19,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vmproxy.console.console import Console
-from vmproxy.console.directory import AmbiguousConsole, NoSuchConsole
+from vmproxy.console.notices import ShuttingDown
 from vmproxy.errors import VMProxyError
 from vmproxy.ssh import exits
+from vmproxy.ssh.activity import Activity, TakesEnd, TakesScreen
 from vmproxy.ssh.attached import Attached
 from vmproxy.ssh.channel import FlowChannel
+from vmproxy.ssh.reach import Refused, check, locate
+from vmproxy.ssh.sftp import SFTP
 from vmproxy.ssh.target import BadTarget, Target, from_user
+from vmproxy.ssh.wording import notice_text
+from vmproxy.text import visible
 
 if TYPE_CHECKING:
     from vmproxy.ssh.connection import Operator
@@ -28,24 +37,10 @@ if TYPE_CHECKING:
 
 COMMAND_LIMIT = 4096
 BARRIER_SECONDS = 1.0
+LARGEST_TERMINAL = 1000
+USUAL_SIZE = (80, 24)
 
 _log = Logger()
-
-
-class Activity(Protocol):
-    """What a session is busy with, if it takes input or must be ended."""
-
-    def typed(self, data: bytes) -> None:
-        """Input."""
-
-    def drained(self) -> None:
-        """All output is sent."""
-
-    def send_break(self) -> None:
-        """The client asks for a break (RFC 4335)."""
-
-    def stop(self) -> None:
-        """The session is over."""
 
 
 class SessionChannel(FlowChannel):
@@ -53,6 +48,10 @@ class SessionChannel(FlowChannel):
 
     :ivar operator: whose.
     :ivar has_pty: whether the client has a terminal here.
+    :ivar size: its columns and rows, within bounds that a program can live with.
+    :ivar term: its kind, ``xterm`` say; empty where there is none.
+    :ivar title_left: the console that was left last.
+    :ivar input_ended: whether the client has said that it sends no more.
     """
 
     name = b"session"
@@ -61,9 +60,14 @@ class SessionChannel(FlowChannel):
         super().__init__(window, max_packet)
         self.operator = operator
         self.has_pty = False
+        self.title_left = ""
+        self.size = USUAL_SIZE
+        self.term = ""
+        self.input_ended = False
         self._started = False
         self._activity: Activity | None = None
-        self._typed_early: list[bytes] = []
+        self._waiting_input: list[bytes] = []
+        self._hold_wanted = False
         self._stream: int | None = None
         self._barrier: IDelayedCall | None = None
 
@@ -72,15 +76,37 @@ class SessionChannel(FlowChannel):
         """What all sessions share."""
         return self.operator.front
 
+    @property
+    def activity(self) -> Activity | None:
+        """What the session is busy with now. Whoever is set gets what was typed before there was anybody.
+
+        Who makes room for another with :meth:`attach` must not put itself back before it is told that that is left.
+        """
+        return self._activity
+
+    @activity.setter
+    def activity(self, activity: Activity | None) -> None:
+        self._activity = activity
+        self.hold(False)
+        self._deliver()
+
     # What the client asks for.
 
     def request_pty_req(self, data: bytes) -> int:
         """A terminal. The client puts its own into raw mode; the guest does the rest."""
+        if not self.operator.account.pty:
+            return 0  # the key is restricted
+        term, rest = getNS(data)
+        self.size = _size(rest)
+        self.term = visible(term[:64].decode("ascii", "replace"), 64)
         self.has_pty = True
         return 1
 
     def request_window_change(self, data: bytes) -> int:
-        """The terminal's size: a serial line has no way to tell it to the guest."""
+        """The terminal's size. A serial line has no way to tell it to the guest; who draws here has to know it."""
+        self.size = _size(data)
+        if self._activity is not None:
+            self._activity.resized(*self.size)
         return 1
 
     def request_env(self, data: bytes) -> int:
@@ -97,6 +123,14 @@ class SessionChannel(FlowChannel):
         if len(command) > COMMAND_LIMIT:
             return 0
         return self._begin(command.decode("utf-8", "surrogateescape"))
+
+    def request_subsystem(self, data: bytes) -> int:
+        """SFTP, and no other."""
+        if getNS(data)[0] != b"sftp" or self._started:
+            return 0
+        self._started = True
+        self._activity = SFTP(self)
+        return 1
 
     def request_break(self, data: bytes) -> int:
         """RFC 4335: ``~B`` in OpenSSH's client."""
@@ -116,6 +150,9 @@ class SessionChannel(FlowChannel):
     def _run(self, command: str) -> None:
         if self.over:
             return
+        if command.startswith("scp -"):
+            self.complain("scp: the old protocol is not served here; leave out -O, or use sftp", exits.USAGE)
+            return
         # Here and not at the top: commands are made of sessions.
         from vmproxy.ssh.commands import run
 
@@ -134,6 +171,8 @@ class SessionChannel(FlowChannel):
 
     def may_switch(self, stream: int) -> bool:
         """Whether the next bytes may go to this stream now."""
+        if self.front.stopping:
+            return True  # there is little time, and what is said last is not lost for want of an answer
         if self._barrier is not None:
             return False
         before, self._stream = self._stream, stream
@@ -160,34 +199,76 @@ class SessionChannel(FlowChannel):
         """
         return from_user(self.operator.user, self.operator.name)
 
+    def locate(self, target: Target) -> Console:
+        """The console that is meant.
+
+        :raises Refused: if there is none, or none that may be seen, or several.
+        """
+        return locate(self.operator.view, target)
+
     def find(self, target: Target) -> Console | None:
         """The console that is meant; where there is none, the session ends with the reason."""
         try:
-            console = self.front.directory.find(target.console, target.port)
-            if target.force and not self.front.directory.is_exact(target.console, console):
-                self.complain(f"{target.console}: force needs a whole name; did you mean {console.title}?", exits.USAGE)
-                return None
-        except NoSuchConsole as error:
-            self.complain(f"{error}\n(`list' shows the consoles, `help' the commands)", exits.NO_SUCH_CONSOLE)
-        except AmbiguousConsole as error:
-            choices = "".join(f"  {c.title}  {c.uuid}  port {c.port}  {c.state}\n" for c in error.choices[:20])
-            more = len(error.choices) - 20
-            self.complain(f"{error}\n{choices}" + (f"  and {more} more\n" if more > 0 else ""), exits.AMBIGUOUS)
-        else:
-            return console
-        return None
+            return self.locate(target)
+        except Refused as refused:
+            self.complain(str(refused), refused.status)
+            return None
 
-    def attach(self, target: Target, plain: bool = False) -> None:
-        """Go to a console and stay there."""
-        console = self.find(target)
-        if console is not None:
-            attached = Attached(self, console, target, plain)
-            self._activity = attached
-            attached.start()
-            early, self._typed_early = self._typed_early, []
-            self.hold(console.congested and console.pen.writer is attached)
-            for data in early:
-                attached.typed(data)
+    def attach(self, target: Target, plain: bool = False, on_leave: Callable[[int], None] | None = None) -> bool:
+        """Go to a console and stay there.
+
+        :param plain: only follow what it says: without a banner, notices, escape, or anything that is typed.
+        :param on_leave: called with the exit status when the console is left, or when there is none to go to, instead
+            of ending the session; only with a server that stops the session ends all the same.
+        :returns: whether it is attached. If not, the operator has been told why.
+        """
+        try:
+            console = self.locate(target)
+            check(self.operator.view, console, replace(target, force=target.force and not plain), self.has_pty)
+        except Refused as refused:
+            self.send_err(self._encoded(f"{refused}\n"))
+            self._end(refused.status, on_leave)
+            return False
+        self.go_to(console, target, plain, on_leave)
+        return True
+
+    def go_to(
+        self,
+        console: Console,
+        target: Target,
+        plain: bool = False,
+        on_leave: Callable[[int], None] | None = None,
+        stamps: bool = False,
+    ) -> None:
+        """Attach to a console that has been found, and that the operator may look at; see :meth:`attach`.
+
+        :param stamps: whether there are times in front of lines.
+        """
+        attached = Attached(self, console, target, plain, on_leave)
+        attached.display.stamps = stamps
+        self._activity = attached
+        self.hold(False)
+        attached.start()
+        self._deliver()
+
+    def left(self, attached: Attached, status: int, on_leave: Callable[[int], None] | None) -> None:
+        """A console has been left; see :meth:`attach`."""
+        self.title_left = attached.console.title
+        if self._activity is attached:
+            self._activity = None
+        self._end(status, on_leave)
+
+    def _end(self, status: int, on_leave: Callable[[int], None] | None) -> None:
+        if on_leave is None or self.front.stopping:
+            self.finish(status)
+        elif not self.over:
+            on_leave(status)
+
+    def finish(self, status: int | None = None) -> None:
+        """End the session when everything queued is sent, with the terminal as it was found."""
+        if not self.over and isinstance(self._activity, TakesScreen):
+            self.send(self._activity.farewell())
+        super().finish(status)
 
     def print(self, text: str) -> None:
         """Send text to the client's stdout."""
@@ -209,14 +290,39 @@ class SessionChannel(FlowChannel):
         """Input."""
         if self.over:
             return
-        if self._activity is not None:
+        if self._activity is not None and not self._waiting_input:
             self._activity.typed(data)
-        elif self.has_pty and b"\x03" in data:
-            self.finish(exits.FAILED)  # ^C
+        elif self._activity is None and self.has_pty and b"\x03" in data:
+            self.finish(exits.INTERRUPTED)  # ^C
         else:
             # It may be for a console that is not attached yet; the window that is kept shut bounds it.
-            self.hold(True)
-            self._typed_early.append(data)
+            self._waiting_input.append(data)
+            self.hold(self._hold_wanted)
+
+    def put_off(self, data: bytes) -> None:
+        """Handle input in the next turn of the reactor, with all that comes behind it: there was much to do in this."""
+        self._waiting_input.append(data)
+        self.hold(self._hold_wanted)
+        self.front.clock.callLater(0, self._deliver)
+
+    def _deliver(self) -> None:
+        if self._activity is None or self.over:
+            return
+        waiting, self._waiting_input = self._waiting_input, []
+        for data in waiting:
+            self.dataReceived(data)
+        self.hold(self._hold_wanted)
+
+    def hold(self, on: bool) -> None:
+        """Keep the client from sending more, or let it go on as soon as what it has sent is dealt with."""
+        self._hold_wanted = on
+        super().hold(on or bool(self._waiting_input))
+
+    def eofReceived(self) -> None:
+        """The client will send no more: an attached session goes on, and who lives of input is told."""
+        self.input_ended = True
+        if isinstance(self._activity, TakesEnd):
+            self._activity.eof()
 
     def drained(self) -> None:
         """All output is sent."""
@@ -233,8 +339,27 @@ class SessionChannel(FlowChannel):
         if activity is not None:
             activity.stop()
 
+    def shut_down(self) -> None:
+        """The server stops. Who is on a console has been told there, and is leaving already."""
+        if self.over:
+            return
+        notice = getattr(self._activity, "notice", None)
+        if notice is not None:
+            notice(ShuttingDown())
+        else:
+            self.complain(notice_text(ShuttingDown(), ""), exits.SHUTTING_DOWN)
+
     def request_signal(self, data: bytes) -> int:
         """A signal for what runs here: INT, TERM and HUP end it."""
         if getNS(data)[0] in (b"INT", b"TERM", b"HUP"):
             self.finish(exits.FAILED)
+            if self._activity is not None:
+                self._activity.stop()
         return 1
+
+
+def _size(data: bytes) -> tuple[int, int]:
+    """Columns and rows; what makes no sense is taken as usual, or as the largest that makes some."""
+    wide, high = struct.unpack(">2L", data[:8])
+    usual = USUAL_SIZE
+    return min(wide or usual[0], LARGEST_TERMINAL), min(high or usual[1], LARGEST_TERMINAL)

@@ -10,11 +10,16 @@ import re
 from dataclasses import dataclass
 
 from vmproxy.errors import VMProxyError
+from vmproxy.ssh.escape import BadEscape, parse_escape
 from vmproxy.text import visible
 
 _PREFIXED = re.compile(r"([^:+,]*)[:+](.*)", re.DOTALL)
 _OPTION = re.compile(r"\s*[a-z]+\s*(=|$)")
+_LABELS = re.compile(r"ro|force|join|quiet")
+_FIELDS = {"ro": "read_only"}
 REPLAY_LIMIT = 100_000
+REASON_LIMIT = 500
+OPTIONS = "ro, force, join, quiet, port=N, replay=LINES, escape=^Ec and reason=TEXT"
 
 
 class BadTarget(VMProxyError):
@@ -30,7 +35,10 @@ class Target:
     :ivar force: take the pen from whoever has it.
     :ivar port: the serial port, where it was given apart from the name.
     :ivar replay: how many lines to replay; None for the usual number.
-    :ivar quiet: fewer notices.
+    :ivar quiet: fewer notices, also for an operator who usually wants them all.
+    :ivar join: write beside whoever has the pen, where the console allows it.
+    :ivar escape: the two bytes that precede a command in this session; None for the operator's usual ones.
+    :ivar reason: why others are taken over from.
     """
 
     console: str
@@ -39,6 +47,9 @@ class Target:
     port: str | None = None
     replay: int | None = None
     quiet: bool = False
+    join: bool = False
+    escape: bytes | None = None
+    reason: str = ""
 
 
 def claimed_operator(user: str) -> str | None:
@@ -70,25 +81,52 @@ def from_user(user: str, operator: str) -> Target | None:
 
 def parse(text: str) -> Target:
     """Read ``TARGET[,OPTION...]``. A name may hold commas itself: only what looks like options at its end is taken so.
+    A reason may hold commas too, so it comes last.
 
     :raises BadTarget: if an option is unknown, or its value is wrong.
     """
     words = text.split(",")
     start = next((n for n, word in enumerate(words) if n and _OPTION.match(word)), len(words))
     name, words = ",".join(words[:start]), words[start:]
-    values: dict[str, bool | int | str] = {}
-    for word in words:
+    values: dict[str, bool | int | str | bytes] = {}
+    for n, word in enumerate(words):
         key, equals, value = word.strip().partition("=")
-        if key in ("ro", "force", "quiet") and not equals:
-            values["read_only" if key == "ro" else key] = True
+        if not equals and _LABELS.fullmatch(key):
+            values[_FIELDS.get(key, key)] = True
+        elif key == "reason":
+            values[key] = _reason(",".join([value, *words[n + 1 :]]))
+            break
         elif key == "port" and value:
-            values["port"] = value
-        elif (
-            key == "replay" and len(value) <= 9 and value.isascii() and value.isdecimal() and int(value) <= REPLAY_LIMIT
-        ):
-            values["replay"] = int(value)
+            values[key] = value
+        elif key == "escape":
+            values[key] = _escape(value)
+        elif key == "replay" and _is_count(value):
+            values[key] = int(value)
         else:
-            raise BadTarget(f"{visible(word)}: no such option; there are ro, force, quiet, port=N and replay=LINES")
-    if values.get("read_only") and values.get("force"):
-        raise BadTarget("ro and force together make no sense")
+            raise BadTarget(f"{visible(word)}: no such option; there are {OPTIONS}")
+    for other in ("force", "join"):
+        if values.get("read_only") and values.get(other):
+            raise BadTarget(f"ro and {other} together make no sense")
+    if values.get("force") and values.get("join"):
+        raise BadTarget("force and join together make no sense: one takes over, the other does not")
+    if values.get("reason") and not values.get("force"):
+        raise BadTarget("a reason is for force")
     return Target(name.strip(), **values)  # type: ignore[arg-type]
+
+
+def _is_count(value: str) -> bool:
+    return len(value) <= 9 and value.isascii() and value.isdecimal() and int(value) <= REPLAY_LIMIT
+
+
+def _escape(value: str) -> bytes:
+    try:
+        return parse_escape(value)
+    except BadEscape as error:
+        raise BadTarget(str(error)) from None
+
+
+def _reason(value: str) -> str:
+    reason = visible(value.strip(), REASON_LIMIT)
+    if not reason:
+        raise BadTarget("reason: it is empty; write reason=TEXT behind all other options")
+    return reason

@@ -26,11 +26,12 @@ from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vmproxy.ssh.limits import Gate
 from vmproxy.ssh.quiet import QuietLogger
 
 if TYPE_CHECKING:
     from vmproxy.ssh.connection import OperatorConnection
-    from vmproxy.ssh.factory import SSHFront
+    from vmproxy.ssh.factory import OperatorFactory, SSHFront
 
 STRICT_SERVER = b"kex-strict-s-v00@openssh.com"
 STRICT_CLIENT = b"kex-strict-c-v00@openssh.com"
@@ -53,6 +54,7 @@ SIGNATURES = (
 
 PACKET_LIMIT_BEFORE_LOGIN = 64 * 1024
 UNREAD_LIMIT = 256 * 1024
+PACKETS_PER_TURN = 32
 PACKET_OVERHEAD = 64  # length, padding, authentication; or what a queued packet costs
 
 _KEXINIT, _NEWKEYS, _KEX_INIT = 20, 21, 30
@@ -81,11 +83,16 @@ class OperatorTransport(SSHServerTransport):
         self._logged_in = False
         self._over = False  # we have said goodbye
         self._unread = 0
+        self._taken = 0  # packets in this turn of the reactor
+        self._later = False  # the rest comes in the next
 
     # The life of the connection.
 
     def connectionMade(self) -> None:
-        """Somebody connected, and has so long to log in."""
+        """Somebody connected, and has so long to log in; unless too many are there already who have not."""
+        if not self._gate.enter(self, self.peer):
+            self.abort()
+            return
         self._front.arrived(self)
         transport = self._tcp
         transport.registerProducer(self, True)
@@ -99,6 +106,7 @@ class OperatorTransport(SSHServerTransport):
         """It is gone."""
         self._over = True
         super().connectionLost(reason)
+        self._gate.leave(self)
         self._front.gone(self)
 
     @property
@@ -134,7 +142,13 @@ class OperatorTransport(SSHServerTransport):
     def logged_in(self) -> None:
         """The operator has proved who he is."""
         self._logged_in = True
+        self._gate.leave(self)
         self._front.deadline.discard(self)
+        self._front.alive.watch(self)
+
+    @property
+    def _gate(self) -> Gate:
+        return cast("OperatorFactory", self.factory).accounts.gate
 
     @property
     def _tcp(self) -> Connection:
@@ -152,13 +166,31 @@ class OperatorTransport(SSHServerTransport):
         """Bytes from the client, cut anywhere."""
         if self._over:
             return
+        self._front.alive.heard(self)
+        if not self._later:
+            self._taken = 0
         super().dataReceived(data)
-        if not self._logged_in and len(self.buf) > PACKET_LIMIT_BEFORE_LOGIN:
+        if not (self._logged_in or self._later) and len(self.buf) > PACKET_LIMIT_BEFORE_LOGIN:
             self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"that packet is too large")
 
     def getPacket(self) -> bytes | None:
         """The next packet, unless we have said goodbye."""
-        return None if self._over else cast("bytes | None", super().getPacket())
+        if self._over or self._later:
+            return None
+        if self._taken >= PACKETS_PER_TURN:
+            # One read can hold thousands of small ones: everybody else has a turn in between.
+            self._later = True
+            self._tcp.pauseProducing()
+            self._front.clock.callLater(0, self._next_turn)
+            return None
+        self._taken += 1
+        return cast("bytes | None", super().getPacket())
+
+    def _next_turn(self) -> None:
+        self._later = False
+        if not self._over:
+            self._tcp.resumeProducing()
+            self.dataReceived(b"")
 
     def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
         """Handle one packet; one that makes no sense, or comes at a time when it may not, ends the connection."""
@@ -196,8 +228,8 @@ class OperatorTransport(SSHServerTransport):
             if self._strict and self.incomingPacketSequence != 1:
                 self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"strict key exchange: KEXINIT was not first")
                 return
-        else:
-            self._front.deadline.start(self)
+        elif self._logged_in:
+            self._front.deadline.start(self)  # before the login one runs already, and is for all of it
         super().ssh_KEXINIT(packet)
         if self.kexAlg in (STRICT_CLIENT, STRICT_SERVER):
             self.sendDisconnect(DISCONNECT_KEY_EXCHANGE_FAILED, b"couldn't match all kex parts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
@@ -10,19 +11,29 @@ from vmproxy.console.notices import (
     Demoted,
     GuestBreak,
     InputLost,
+    InputRecorded,
     Joined,
+    Kicked,
     Left,
     LineDown,
     LineUp,
     LogFailed,
+    LoggingOff,
+    LoggingOn,
     LogRecovered,
+    Message,
     Notice,
     Promoted,
+    Shares,
     ShuttingDown,
+    TookOver,
 )
-from vmproxy.text import human_bytes, human_span
+from vmproxy.text import human_bytes, human_span, visible
 
-ESCAPE = "^Ec"
+if TYPE_CHECKING:
+    from vmproxy.ssh.view import View
+
+NAMED = 10
 
 
 def notice_text(notice: Notice, title: str) -> str:
@@ -39,9 +50,27 @@ def notice_text(notice: Notice, title: str) -> str:
         case Left():
             return f"[-- {notice.who} detached --]"
         case Demoted():
-            return f"[forced to `spy' mode by {notice.by}]"
+            why = f": {visible(notice.reason)}" if notice.reason else ""
+            return f"[forced to `spy' mode by {notice.by}{why}]"
+        case Kicked():
+            why = f": {visible(notice.reason)}" if notice.reason else ""
+            return f"[-- {notice.by} sends you off{why} --]"
+        case Message():
+            return (
+                f"[-- message from {notice.who}{' to all' if notice.to_all else ''}: {visible(notice.text, 1000)} --]"
+            )
+        case InputRecorded():
+            return f"[-- what is typed is {'recorded from now on' if notice.on else 'not recorded any more'} --]"
+        case LoggingOff():
+            return f"[-- log: turned off by {notice.who}; NOT being recorded --]"
+        case LoggingOn():
+            return f"[-- log: turned on by {notice.who}, {human_bytes(notice.missing)} not recorded --]"
         case Promoted():
             return "[attached]"
+        case Shares():
+            return f"[-- {notice.who} writes too --]"
+        case TookOver():
+            return f"[-- {notice.who} took over from {notice.was} --]"
         case GuestBreak():
             return f"[-- {title}: the guest sent a break --]"
         case InputLost():
@@ -56,12 +85,27 @@ def notice_text(notice: Notice, title: str) -> str:
     raise TypeError(f"no words for {notice!r}")
 
 
-def banner(console: Console, now: float) -> str:
+def banner(console: Console, view: View, now: float) -> str:
     """What is said of a console on attach, without the brackets."""
-    recording = (
-        f"NOT being recorded: {console.log.problem}" if console.log.problem else f"logging to {log_name(console)}"
-    )
-    return f"{console.title} -- {state_line(console, now)}, {recording}"
+    return f"{console.title} -- {state_line(console, now)}, {recording(console, view)}"
+
+
+def recording(console: Console, view: View) -> str:
+    """Where a console is recorded, or that it is not and why."""
+    if not console.logging:
+        return "NOT being recorded: turned off"
+    if console.log.problem:
+        return f"NOT being recorded: {console.log.problem}"
+    # Its name by which sftp and by-name/ know it: the file's own may tell of others that may not be seen.
+    return f"logging to {view.alias(console)}.log"
+
+
+def others_line(console: Console, others: list[IViewer]) -> str:
+    """``2 others: carol@10.1.2.9 (spy), dave@10.1.2.9 (write)``; of many the first."""
+    names = [f"{viewer.who} ({'write' if console.pen.writes(viewer) else 'spy'})" for viewer in others[:NAMED]]
+    if len(others) > len(names):
+        names.append("...")
+    return f"{len(others)} other{'s' if len(others) > 1 else ''}: {', '.join(names)}"
 
 
 def state_line(console: Console, now: float) -> str:
@@ -74,11 +118,6 @@ def state_line(console: Console, now: float) -> str:
     return f"up {human_span(now - console.since)}, from {console.host}{moving}"
 
 
-def log_name(console: Console) -> str:
-    """The name of a console's log file."""
-    return console.log.path.name
-
-
 def idle(viewer: IViewer, now: float) -> str:
     """How long a viewer has typed nothing."""
     return human_span(now - viewer.last_input)
@@ -86,7 +125,7 @@ def idle(viewer: IViewer, now: float) -> str:
 
 def mode(console: Console, viewer: IViewer) -> str:
     """``write``, ``spy``, or ``spy, waits`` for the pen."""
-    if console.pen.writer is viewer:
+    if console.pen.writes(viewer):
         return "write"
     return "spy, waits" if console.pen.waits(viewer) else "spy"
 

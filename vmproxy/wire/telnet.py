@@ -40,6 +40,7 @@ VMWARE_EXT = 232
 
 IAC_BYTE = b"\xff"
 DOUBLED = b"\xff\xff"
+RARE = 16
 SUBNEGOTIATION_LIMIT = 4096
 
 _VERBS = frozenset((WILL, WONT, DO, DONT))
@@ -108,8 +109,9 @@ class Scanner:
                 if data:
                     yield data
                 return
-            if IAC_BYTE not in data.replace(DOUBLED, b""):
-                yield data.replace(DOUBLED, IAC_BYTE)
+            plain = _undoubled(data)
+            if plain is not None:
+                yield plain
                 return
         yield from self._slowly(self._pending + data)
 
@@ -174,6 +176,16 @@ class Scanner:
         self.busy = bool(self._pending) or self._sub is not None
         if parts:
             yield b"".join(parts)
+
+
+def _undoubled(data: bytes) -> bytes | None:
+    """Data with every doubled IAC made one; None if there is any other IAC in it."""
+    # Measured on 64 KiB with one pair in each line: splitting is 3.6 times as fast as replacing. With nothing but pairs
+    # it is several times slower.
+    if data.count(IAC_BYTE) * RARE < len(data):
+        parts = data.split(IAC_BYTE)
+        return IAC_BYTE.join(parts[::2]) if len(parts) & 1 and not any(parts[1::2]) else None
+    return None if IAC_BYTE in data.replace(DOUBLED, b"") else data.replace(DOUBLED, IAC_BYTE)
 
 
 def escape(data: bytes) -> bytes:

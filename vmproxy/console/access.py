@@ -1,0 +1,244 @@
+"""Who may do what on which consoles, and what is particular about a console: rules, read once, asked often.
+
+Rules stand in an order, and the first one that names both the operator and the console decides; where none does, the
+console is not there for him. What is particular about a console (who may write, what is typed for a named sequence) is
+found by the same selectors. Names are compared without regard to capitals, as vSphere itself does.
+"""
+
+from __future__ import annotations
+
+import enum
+import fnmatch
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID
+
+from vmproxy.errors import VMProxyError
+
+
+class Right(enum.Flag):
+    """What an operator may do on a console. Most rights include lesser ones; :meth:`closure` says which."""
+
+    NONE = 0
+    SEE = enum.auto()
+    SPY = enum.auto()
+    WRITE = enum.auto()
+    FORCE = enum.auto()
+    RAW = enum.auto()
+    ADMIN = enum.auto()
+
+    def closure(self) -> Right:
+        """These rights and all that they include."""
+        rights = self
+        for right in Right:
+            if right in self:
+                rights |= _INCLUDES[right]
+        return rights
+
+    @property
+    def words(self) -> list[str]:
+        """The names of the rights as they are written in rules."""
+        return [right.name.lower() for right in Right if right in self and right.name]
+
+
+_SPY = Right.SEE | Right.SPY
+_WRITE = _SPY | Right.WRITE
+EVERYTHING = _WRITE | Right.FORCE | Right.RAW | Right.ADMIN
+_INCLUDES = {
+    Right.SEE: Right.SEE,
+    Right.SPY: _SPY,
+    Right.WRITE: _WRITE,
+    Right.FORCE: _WRITE | Right.FORCE,
+    Right.RAW: _WRITE | Right.RAW,
+    Right.ADMIN: EVERYTHING,
+}
+
+
+class Subject(Protocol):
+    """What rules are about: a console, or what is known of one."""
+
+    @property
+    def uuid(self) -> UUID:
+        """The VM's VC UUID."""
+
+    @property
+    def port(self) -> str:
+        """The label of the serial port."""
+
+    @property
+    def name(self) -> str:
+        """The VM's name."""
+
+    @property
+    def uri(self) -> str:
+        """The service URI."""
+
+
+class BadRule(VMProxyError):
+    """A rule, or what is said of a console, that cannot be used; the text says why and what would be right."""
+
+
+class Selector:
+    """Which consoles are meant: ``web*`` (the name), ``uuid:564d*``, or ``query:team=blue`` (of the service URI)."""
+
+    __slots__ = ("_dotted", "_kind", "_match", "text")
+
+    def __init__(self, text: str) -> None:
+        """:raises BadRule: if it selects nothing that can be."""
+        kind, colon, glob = text.partition(":")
+        if not colon or kind not in ("name", "uuid", "query"):
+            kind, glob = "name", text
+        if not glob:
+            raise BadRule(f"{text!r} selects nothing; write a glob such as 'web*', 'uuid:564d*' or 'query:team=blue'")
+        self.text = text
+        self._kind = "any" if kind == "name" and glob == "*" else kind
+        self._dotted = "." in glob
+        self._match = re.compile(fnmatch.translate(glob.casefold())).match
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Selector) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def selects(self, console: Subject) -> bool:
+        """Whether a console is meant."""
+        if self._kind == "any":
+            return True
+        if self._kind == "uuid":
+            return self._match(str(console.uuid)) is not None
+        if self._kind == "query":
+            query = console.uri.partition("?")[2].casefold()
+            return any(self._match(part) for part in query.split("&"))
+        name = console.name.casefold()
+        if self._match(name) is not None:
+            return True
+        # web01.2 is a name too; web01.1 only for who writes it so.
+        return (console.port != "1" or self._dotted) and self._match(f"{name}.{console.port}") is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule.
+
+    :ivar number: its place, from 1.
+    :ivar who: operators, ``@groups``, or ``*``.
+    :ivar may: the rights, those that they include too; none: it hides.
+    :ivar on: which consoles.
+    """
+
+    number: int
+    who: frozenset[str]
+    may: Right
+    on: tuple[Selector, ...]
+
+    def concerns(self, name: str, groups: Iterable[str]) -> bool:
+        """Whether it names an operator."""
+        return bool({"*", name, *(f"@{group}" for group in groups)} & self.who)
+
+    def selects(self, console: Subject) -> bool:
+        """Whether it names a console."""
+        return any(selector.selects(console) for selector in self.on)
+
+    def __str__(self) -> str:
+        may = ", ".join(self.may.words) or "nothing"
+        on = ", ".join(selector.text for selector in self.on)
+        return f"rule {self.number}: {', '.join(sorted(self.who))} may {may} on {on}"
+
+
+EVERYBODY = Rule(0, frozenset("*"), EVERYTHING, (Selector("*"),))
+"""What holds where no rules are written."""
+
+
+class Grants:
+    """The rules that concern one operator."""
+
+    __slots__ = ("_rules",)
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._rules = tuple(rules)
+
+    def decides(self, console: Subject) -> Rule | None:
+        """The rule that decides about a console; None if there is none."""
+        for rule in self._rules:
+            if rule.selects(console):
+                return rule
+        return None
+
+    def rights(self, console: Subject) -> Right:
+        """What the operator may do."""
+        rule = self.decides(console)
+        return Right.NONE if rule is None else rule.may
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSequence:
+    """Something to be sent by name.
+
+    :ivar parts: bytes, None for a break, or seconds to wait.
+    """
+
+    name: str
+    parts: tuple[bytes | float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleOptions:
+    """What is particular about a console.
+
+    :ivar shared: whether several may write at once, those who join.
+    :ivar record_input: whether what is typed goes to the trail.
+    :ivar message: of the day, shown to who attaches.
+    :ivar replay: how many lines are replayed on attach; None for the usual number.
+    :ivar force_reason: whether taking over needs a reason.
+    """
+
+    shared: bool = False
+    record_input: bool = False
+    message: str = ""
+    sequences: tuple[NamedSequence, ...] = ()
+    replay: int | None = None
+    force_reason: bool = False
+
+
+USUAL = ConsoleOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleSection:
+    """What the configuration says of some consoles; ``values`` are fields of :class:`ConsoleOptions`."""
+
+    on: tuple[Selector, ...]
+    values: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """All rules, and all that is said of consoles.
+
+    :ivar rules: in order; the first that fits decides.
+    :ivar sections: in order; of each value the first that fits counts.
+    """
+
+    rules: tuple[Rule, ...] = (EVERYBODY,)
+    sections: tuple[ConsoleSection, ...] = ()
+    _made: dict[tuple[int, ...], ConsoleOptions] = field(default_factory=dict, compare=False, repr=False)
+
+    def grants(self, name: str, groups: Sequence[str] = ()) -> Grants:
+        """The rules that concern an operator."""
+        return Grants(rule for rule in self.rules if rule.concerns(name, groups))
+
+    def options(self, console: Subject) -> ConsoleOptions:
+        """What is particular about a console; consoles of the same kind share the result."""
+        if not self.sections:
+            return USUAL
+        fitting = tuple(n for n, section in enumerate(self.sections) if any(s.selects(console) for s in section.on))
+        options = self._made.get(fitting)
+        if options is None:
+            values: dict[str, Any] = {}
+            for n in reversed(fitting):
+                values.update(self.sections[n].values)
+            options = self._made[fitting] = ConsoleOptions(**values)
+        return options

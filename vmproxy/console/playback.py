@@ -1,0 +1,62 @@
+"""A log with its times made visible: as stamps in front of the lines, or as the pace at which it is played back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+IDLE_SECONDS = 2.0
+
+
+class Stamper:
+    """Puts the local time in front of each line, and leaves the bytes as they are otherwise."""
+
+    __slots__ = ("_at_start",)
+
+    def __init__(self) -> None:
+        self._at_start = True
+
+    def feed(self, data: bytes, at: float) -> bytes:
+        """Take bytes from the VM.
+
+        :param at: when they came, seconds since the epoch.
+        :returns: the same with ``2026-11-22 16:09:13.123 `` in front of each line that begins in them; for a line that
+            began earlier it stands there already.
+        """
+        if not data:
+            return b""
+        stamp = local_time(at).encode() + b" "
+        starts = self._at_start
+        self._at_start = data.endswith(b"\n")
+        body = data[:-1] if self._at_start else data
+        return (stamp if starts else b"") + body.replace(b"\n", b"\n" + stamp) + (b"\n" if self._at_start else b"")
+
+
+def stamped(pieces: Iterable[tuple[float, bytes]]) -> Iterator[bytes]:
+    """What ``log -t`` prints: a timeline's pieces with the local time in front of each line."""
+    stamper = Stamper()
+    for at, data in pieces:
+        yield stamper.feed(data, at)
+
+
+def paced(
+    pieces: Iterable[tuple[float, bytes]], speed: float = 1.0, idle: float = IDLE_SECONDS
+) -> Iterator[tuple[float, bytes]]:
+    """What ``replay`` plays: a timeline's pieces, each with the seconds to wait before it is shown.
+
+    :param speed: how much faster than it was; more than 0.
+    :param idle: seconds to wait at most, as they are waited: silence is cut short.
+    """
+    before: float | None = None
+    for at, data in pieces:
+        # Where the clock was set back there is no wait.
+        wait = 0.0 if before is None else max(0.0, at - before) / speed
+        before = at
+        yield min(wait, idle), data
+
+
+def local_time(at: float) -> str:
+    """``2026-11-22 16:09:13.123`` for seconds since the epoch, in the server's time zone."""
+    millis = int(at * 1000 // 1)
+    whole, part = divmod(millis, 1000)
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(whole))}.{part:03d}"

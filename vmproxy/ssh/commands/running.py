@@ -1,0 +1,56 @@
+"""What a session is busy with while a command runs: it waits for ^C, and keeps what is typed for whoever wants it."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from vmproxy.ssh.session import SessionChannel
+
+
+class HandedOver(Exception):
+    """The session is on a console now and ends with that, not with the command."""
+
+
+class Running:
+    """A command under way, as an activity of its session.
+
+    :ivar task: the command; cancelled on ^C and at the session's end.
+    :ivar ended: whether the client will send no more.
+    """
+
+    def __init__(self, session: SessionChannel) -> None:
+        self._session = session
+        self._early: list[bytes] = []
+        self.task: Deferred[int] | None = None
+        self.ended = False
+
+    def typed(self, data: bytes) -> None:
+        """Input: ^C at a terminal, or something for a console that the command may reach yet."""
+        if self._session.has_pty and b"\x03" in data:
+            self.stop()
+            return
+        self._session.hold(True)  # what the client's window still lets in is all that there will be
+        self._early.append(data)
+
+    def take_early(self) -> list[bytes]:
+        """What was typed so far."""
+        early, self._early = self._early, []
+        return early
+
+    def drained(self) -> None:
+        """All output is sent: who waits for it is told by the channel."""
+
+    def send_break(self) -> None:
+        """There is no console to send it to."""
+
+    def resized(self, width: int, height: int) -> None:
+        """The terminal's size means nothing to a command."""
+
+    def eof(self) -> None:
+        """The client will send no more."""
+        self.ended = True
+
+    def stop(self) -> None:
+        """End the command."""
+        if self.task is not None:
+            self.task.cancel()

@@ -1,0 +1,82 @@
+"""The keys of the menu, picked out of what a terminal sends: characters, control characters, arrows and their kin.
+
+A pure state machine. Terminals say an arrow as ESC and more, and the key Esc as ESC alone; so an ESC is held until the
+next byte or, by whoever owns the clock, for a moment: see :attr:`Keys.waiting`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+UP, DOWN, LEFT, RIGHT = "up", "down", "left", "right"
+PAGE_UP, PAGE_DOWN, HOME, END = "page up", "page down", "home", "end"
+ENTER, TAB, BACKSPACE, ESCAPE = "enter", "tab", "backspace", "escape"
+SEQUENCE_LIMIT = 32
+
+_CONTROLS = {0x09: TAB, 0x0A: ENTER, 0x0D: ENTER, 0x08: BACKSPACE, 0x7F: BACKSPACE}
+_FINALS = {"A": UP, "B": DOWN, "C": RIGHT, "D": LEFT, "H": HOME, "F": END}
+_NUMBERS = {"1": HOME, "4": END, "5": PAGE_UP, "6": PAGE_DOWN, "7": HOME, "8": END}
+_SEQUENCE = re.compile(r"\x1b(?:\[|O)([\d;]*)(.)")
+
+
+class Keys:
+    """Makes keys of bytes.
+
+    A key is a character as it stands, one of the names above, or a control character as ``^L``.
+
+    :ivar waiting: whether an ESC is held: call :meth:`timeout` if nothing follows soon.
+    """
+
+    __slots__ = ("_after_return", "_decoder", "_sequence")
+
+    def __init__(self) -> None:
+        self._sequence = b""
+        self._after_return = False
+        self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an ESC is held that may be the key."""
+        return self._sequence == b"\x1b"
+
+    def timeout(self) -> str:
+        """Nothing has followed: :returns: the key that was held; empty if none was."""
+        held, self._sequence = self.waiting, b""
+        return ESCAPE if held else ""
+
+    def feed(self, byte: int) -> list[str]:
+        """:returns: the keys that are complete now; there may be two, if an ESC was just that."""
+        returned, self._after_return = self._after_return, False
+        if self._sequence:
+            return self._in_sequence(byte)
+        if byte == 0x1B:
+            self._sequence = b"\x1b"
+            return []
+        if byte == 0x0A and returned:
+            return []  # CR LF is one Enter
+        self._after_return = byte == 0x0D
+        if byte < 0x20 or byte == 0x7F:
+            self._decoder.reset()
+            return [_CONTROLS.get(byte) or f"^{chr(byte ^ 0x40)}"]
+        char = self._decoder.decode(bytes((byte,)))
+        return [char] if char.isprintable() and char else []
+
+    def _in_sequence(self, byte: int) -> list[str]:
+        if byte < 0x20 or byte == 0x7F:
+            alone, self._sequence = self.waiting, b""
+            return ([ESCAPE] if alone else []) + self.feed(byte)
+        if self.waiting and byte not in b"[O":
+            self._sequence = b""
+            return []  # Meta and a character: nothing here
+        begun = len(self._sequence) == 1
+        if len(self._sequence) < SEQUENCE_LIMIT:  # the rest of a longer one is dropped up to its end
+            self._sequence += bytes((byte,))
+        if begun or byte < 0x40:
+            return []
+        sequence, self._sequence = self._sequence.decode("latin-1"), b""
+        match = _SEQUENCE.fullmatch(sequence)
+        if match is None:
+            return []
+        key = _NUMBERS.get(match[1].partition(";")[0]) if match[2] == "~" else _FINALS.get(match[2])
+        return [key] if key else []

@@ -1,0 +1,161 @@
+"""Public keys as SSH writes them down, and the fields that such things are made of.
+
+What lists of keys, certificates and revocation lists have in common. The ``cryptography`` library decides whether a
+key makes sense: unlike conch's parsers it notices what is cut short or has something behind it, so that half a line
+of a file is never taken for another, weaker key.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+
+PUBLIC_KEY_LIMIT = 16 * 1024
+"""Bytes of a public key that are looked at."""
+
+KEY_TYPES: dict[bytes, int] = {
+    b"ssh-ed25519": 1,
+    b"ecdsa-sha2-nistp256": 2,
+    b"ecdsa-sha2-nistp384": 2,
+    b"ecdsa-sha2-nistp521": 2,
+    b"ssh-rsa": 2,
+    b"sk-ssh-ed25519@openssh.com": 2,
+    b"sk-ecdsa-sha2-nistp256@openssh.com": 3,
+}
+"""The types of key that are accepted, and of how many strings each is made, its type not counted."""
+
+SECURITY_KEY = b"sk-"
+"""What the types of keys that live in a security key (FIDO) begin with."""
+
+CERTIFICATE_SUFFIX = b"-cert-v01@openssh.com"
+"""What follows a key's type, less its own ``@openssh.com``, in the type of a certificate for it."""
+
+_TYPE_LIMIT = 64
+_DOMAIN = b"@openssh.com"
+
+
+class Fields:
+    """Takes one field after the other from bytes in SSH's format (RFC 4251, section 5).
+
+    Every method raises :exc:`ValueError` where fewer bytes are left than the field has.
+    """
+
+    __slots__ = ("_data", "at")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.at = 0
+
+    @property
+    def more(self) -> bool:
+        """Whether anything is left."""
+        return self.at < len(self._data)
+
+    def take(self, count: int) -> bytes:
+        """So many bytes as they are."""
+        if count > len(self._data) - self.at:
+            raise ValueError("cut short")
+        self.at += count
+        return self._data[self.at - count : self.at]
+
+    def since(self, start: int) -> bytes:
+        """What has been taken from a place on."""
+        return self._data[start : self.at]
+
+    def number(self, size: int) -> int:
+        """An unsigned number of so many bytes."""
+        return int.from_bytes(self.take(size), "big")
+
+    def string(self) -> bytes:
+        """A string with its length in front."""
+        return self.take(self.number(4))
+
+    def strings(self) -> list[bytes]:
+        """All that is left, as strings."""
+        found = []
+        while self.more:
+            found.append(self.string())
+        return found
+
+
+def key_type(blob: bytes) -> bytes:
+    """What type of key it says it is; ``b""`` if it does not say."""
+    try:
+        return Fields(blob[: 4 + _TYPE_LIMIT]).string()
+    except ValueError:
+        return b""
+
+
+def key_problem(blob: bytes) -> str:
+    """What is wrong with a public key; ``""`` if nothing is."""
+    kind = key_type(blob)
+    if kind not in KEY_TYPES:
+        return "is of a type that is not supported"
+    if len(blob) > PUBLIC_KEY_LIMIT:
+        return f"is longer than {PUBLIC_KEY_LIMIT} bytes"
+    try:
+        load_ssh_public_key(kind + b" " + base64.b64encode(blob))
+    except Exception as error:  # the library's parsers raise whatever comes their way
+        return f"is malformed ({error.__class__.__name__})"
+    return ""
+
+
+def certified_type(certificate_type: bytes) -> bytes:
+    """The type of key that a type of certificate is for; ``b""`` if it is not one of those that are accepted."""
+    plain = certificate_type.removesuffix(CERTIFICATE_SUFFIX)
+    if plain == certificate_type:
+        return b""
+    return next((kind for kind in KEY_TYPES if kind.removesuffix(_DOMAIN) == plain), b"")
+
+
+def take_certified_key(fields: Fields) -> bytes:
+    """Take the beginning of a certificate: its type, its nonce and the key inside.
+
+    :returns: that key as it would stand alone.
+    :raises ValueError: if that is not what the bytes are.
+    """
+    kind = certified_type(fields.string())
+    if not kind:
+        raise ValueError("not a certificate for a type of key that is supported")
+    fields.string()  # the nonce
+    start = fields.at
+    for _ in range(KEY_TYPES[kind]):
+        fields.string()
+    return len(kind).to_bytes(4, "big") + kind + fields.since(start)
+
+
+def certified_key(certificate: bytes) -> bytes:
+    """The key inside a certificate, about which nothing else is checked.
+
+    :raises ValueError: if it is no certificate.
+    """
+    return take_certified_key(Fields(certificate))
+
+
+def fingerprint(blob: bytes) -> str:
+    """``SHA256:...`` as ``ssh-keygen -l`` shows it."""
+    return f"SHA256:{base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip('=')}"
+
+
+def decoded_key(words: list[bytes]) -> bytes:
+    """The key of a line ``TYPE BASE64 COMMENT``.
+
+    :param words: the line's words.
+    :returns: the key's blob.
+    :raises ValueError: if it is not one; the text says what it is instead: "is malformed (...)".
+    """
+    if not words or words[0] not in KEY_TYPES:
+        raise ValueError("has a type that is not supported")
+    if len(words) < 2:
+        raise ValueError("is malformed (nothing follows its type)")
+    try:
+        blob = base64.b64decode(words[1], validate=True)
+    except ValueError:
+        raise ValueError("is malformed (not base64)") from None
+    if problem := key_problem(blob):
+        raise ValueError(problem)
+    if key_type(blob) != words[0]:
+        raise ValueError("is of another type than it says")
+    return blob
