@@ -1,0 +1,127 @@
+"""What the figures mean, and what they are meant to be."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure.
+
+    :ivar key: as the modes name it; a regular expression.
+    :ivar title: for people; ``{0}`` is what the key's first group matched.
+    :ivar digits: behind the point.
+    """
+
+    key: str
+    title: str
+    unit: str
+    digits: int = 1
+
+    def name(self, key: str) -> str:
+        """The title for a key."""
+        match = re.fullmatch(self.key, key)
+        assert match is not None
+        return self.title.format(*match.groups())
+
+
+_WHERE = {"alone": "", "flood": ", beside a flood", "crowd": ", in a crowd", "files": ", new files"}
+
+FIGURES = (
+    Figure(r"storm\.(\d+)", "storm of {0}", "VMs/s", 0),
+    Figure(r"storm\.(\d+)\.cpu", "storm of {0}: CPU per VM", "us", 0),
+    Figure(r"idle\.memory", "memory per idle VM", "KiB", 2),
+    Figure(r"idle\.cpu", "CPU while idle", "% of a core", 2),
+    Figure(r"idle\.descriptors", "descriptors beside the sockets", "", 0),
+    Figure(r"idle\.movable", "VMs that get a GOAHEAD", "%", 2),
+    Figure(r"lines\.cpu", "lines: CPU per line", "us"),
+    Figure(r"lines\.rate", "lines: highest rate kept up with", "lines/s", 0),
+    Figure(r"many\.rate", "lines of many VMs: highest rate", "lines/s", 0),
+    Figure(r"bulk\.(\d+)", "bulk, {0} VMs, text", "MiB/s"),
+    Figure(r"bulk\.(\d+)\.binary", "bulk, {0} VMs, one 0xFF per line", "MiB/s"),
+    Figure(r"bulk\.(\d+)\.cpu", "bulk, {0} VMs, text: CPU per MiB", "ms", 2),
+    Figure(r"bulk\.(\d+)\.binary\.cpu", "bulk, {0} VMs, one 0xFF per line: CPU per MiB", "ms", 2),
+    *(
+        figure
+        for key, where in _WHERE.items()
+        for figure in (
+            Figure(rf"migrations\.{key}\.goahead\.p50", f"BEGIN to GOAHEAD p50{where}", "ms", 2),
+            Figure(rf"migrations\.{key}\.goahead", f"BEGIN to GOAHEAD p99{where}", "ms", 2),
+            Figure(rf"migrations\.{key}\.goahead\.max", f"BEGIN to GOAHEAD max{where}", "ms", 2),
+            Figure(rf"migrations\.{key}\.peer", f"PEER to PEER-OK p99{where}", "ms", 2),
+            Figure(rf"migrations\.{key}\.peer\.max", f"PEER to PEER-OK max{where}", "ms", 2),
+            Figure(rf"migrations\.{key}\.rate", f"vMotions finished{where}", "/s"),
+            Figure(rf"migrations\.{key}\.cpu", f"vMotions: CPU meanwhile{where}", "% of a core"),
+        )
+    ),
+    Figure(r"typing\.idle\.p50", "key to echo p50", "ms", 2),
+    Figure(r"typing\.idle", "key to echo p99", "ms", 2),
+    Figure(r"typing\.flood\.p50", "key to echo p50, beside a flood", "ms", 2),
+    Figure(r"typing\.flood", "key to echo p99, beside a flood", "ms", 2),
+    Figure(r"fanout\.complete", "fan-out: viewers that saw all", "%", 1),
+    Figure(r"fanout\.stopped", "the same beside one that stopped reading", "%", 1),
+    Figure(r"fanout\.memory", "memory that a stopped viewer costs", "MiB"),
+    Figure(r"replay\.login", "from ssh to the console, no replay", "ms"),
+    Figure(r"replay\.last", "from ssh to the last 1,000 lines", "ms"),
+    Figure(r"start", "start until it answers", "s", 2),
+)
+
+
+def figure(key: str) -> Figure:
+    """The figure that a key means."""
+    for one in FIGURES:
+        if re.fullmatch(one.key, key):
+            return one
+    raise KeyError(key)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a figure is meant to be.
+
+    :ivar ratio: whether the ratio to the reference is meant, or the figure itself.
+    :ivar most: whether it is to be at most ``limit``; else, at least.
+    """
+
+    key: str
+    limit: float
+    ratio: bool = False
+    most: bool = True
+
+    def met(self, value: float) -> bool:
+        """Whether a value is as it is meant to be."""
+        return value <= self.limit if self.most else value >= self.limit
+
+
+TARGETS = (
+    Target("storm.2000", 0.40, ratio=True, most=False),
+    Target("storm.16000", 0.40, ratio=True, most=False),
+    Target("idle.memory", 4.0),
+    Target("idle.cpu", 0.5),
+    Target("idle.descriptors", 400),
+    Target("idle.movable", 100, most=False),
+    Target("lines.cpu", 1.6, ratio=True),
+    Target("lines.rate", 0.5, ratio=True, most=False),
+    Target("many.rate", 0.35, ratio=True, most=False),
+    Target("bulk.10", 0.7, ratio=True, most=False),
+    Target("bulk.1000", 0.7, ratio=True, most=False),
+    Target("bulk.10.binary", 0.25, ratio=True, most=False),
+    Target("bulk.1000.binary", 0.25, ratio=True, most=False),
+    Target("migrations.alone.goahead", 2.0),
+    Target("migrations.alone.peer", 2.0),
+    Target("migrations.flood.goahead", 20.0),
+    Target("migrations.flood.peer", 20.0),
+    Target("migrations.crowd.goahead", 20.0),
+    Target("migrations.crowd.peer", 20.0),
+    Target("migrations.files.goahead", 2.0),
+    Target("migrations.files.peer", 2.0),
+    Target("typing.idle", 5.0),
+    Target("typing.flood", 50.0),
+    Target("fanout.complete", 100, most=False),
+    Target("fanout.stopped", 100, most=False),
+    Target("fanout.memory", 16),
+    Target("start", 2.0),
+)
+"""What vmproxy is meant to reach, on one core, with logs and event trails, against the reference in the same run."""

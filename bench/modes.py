@@ -1,0 +1,27 @@
+"""The modes by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bench import modes_machines, modes_operators
+from bench.modes_machines import Samples, Start
+
+MODES: dict[str, Callable[[Start], Samples]] = {
+    "storm": modes_machines.storms,
+    "idle": modes_machines.idle,
+    "lines": modes_machines.lines,
+    "many": modes_machines.many,
+    "bulk": modes_machines.bulk,
+    "migrations": modes_machines.migrations,
+    "migrations-flood": modes_machines.migrations_flood,
+    "migrations-crowd": modes_machines.migrations_crowd,
+    "migrations-files": modes_machines.migrations_files,
+    "typing": modes_operators.typing,
+    "fanout": modes_operators.fanout,
+    "replay": modes_operators.replay,
+    "start": modes_operators.starting,
+}
+
+ON_EVERY_PLACE = {name for name in MODES if name not in ("storm", "idle", "fanout", "replay", "start")}
+"""Where it counts what the logs are on; the others run with the first folder only."""

@@ -1,0 +1,77 @@
+"""How large everything is: in full, and quickly, to see that the bench works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KEPT_OPEN = 9000
+"""How many files the reference keeps open: each of its connections has one, as long as there are descriptors."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes; seconds, lines a second, MiB."""
+
+    storms: tuple[int, ...] = (2000, 16000)
+    idle: int = 16000
+    idle_seconds: float = 8.0
+    talking: int = 1000
+    rate: int = 20_000
+    rate_seconds: float = 6.0
+    ramp_from: int = 14_000
+    ramp_first: float = 1.5
+    ramp_factor: float = 1.1
+    ramp_steps: int = 24
+    ramp_seconds: float = 1.5
+    many: int = 10_000
+    bulk: tuple[tuple[int, int, int], ...] = ((10, 1024, 128), (1000, 1024, 128))  # machines, MiB of text, of binary
+    moves: int = 200
+    move_seconds: float = 10.0
+    background: int = 5000
+    crowd: int = 16_000
+    new_files: int = 1000
+    keys: int = 400
+    viewers: int = 200
+    viewer_seconds: float = 10.0
+    viewer_rate: int = 100
+    stalled_mib: int = 64
+    replay_mib: int = 64
+    replays: int = 7
+    known: int = 16_000
+    starts: int = 3
+
+    def problem(self, descriptors: int) -> str:
+        """Why a process with so many descriptors is not enough; empty where it is."""
+        needed = max(*self.storms, self.idle, self.crowd, self.many + min(self.many, KEPT_OPEN), self.known) + 900
+        if descriptors >= needed:
+            return ""
+        return f"a process needs {needed} descriptors here and may have {descriptors} (ulimit -Hn); --quick needs fewer"
+
+
+FULL = Sizes()
+QUICK = Sizes(
+    storms=(100,),
+    idle=100,
+    idle_seconds=0.1,
+    talking=20,
+    rate=1000,
+    rate_seconds=0.3,
+    ramp_from=500,
+    ramp_steps=2,
+    ramp_seconds=0.2,
+    many=40,
+    bulk=((2, 4, 1),),
+    moves=40,
+    move_seconds=0.3,
+    background=500,
+    crowd=60,
+    new_files=20,
+    keys=10,
+    viewers=3,
+    viewer_seconds=0.2,
+    stalled_mib=1,
+    replay_mib=1,
+    replays=2,
+    known=100,
+    starts=1,
+)

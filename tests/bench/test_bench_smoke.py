@@ -1,0 +1,191 @@
+"""The bench works: a quick run from end to end finds what it looks for, and its checks can fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import canned, figures, report
+from bench.machines import Machine
+from bench.measure import Sample, percentile
+from bench.modes import MODES
+from bench.sizes import QUICK
+from bench.text import BINARY, LINE, LINES, PLAIN, Expected, problems, written
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_bench(folder: Path, *words: str) -> tuple[subprocess.CompletedProcess[str], dict]:
+    found = folder / "found.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "--quick", "--log-dir", str(folder), "--json", str(found), *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done, json.loads(found.read_text()) if found.exists() else {}
+
+
+def test_a_quick_run_measures_both_servers_and_leaves_nothing_behind(tmp_path):
+    done, found = run_bench(tmp_path, "storm", "lines", "migrations", "typing")
+    assert done.returncode == 0, done.stderr
+    assert found["failures"] == []
+    keys = {key.partition("@")[0] for key in found["figures"]}
+    assert {"storm.100", "lines.cpu", "lines.rate", "migrations.alone.goahead", "typing.idle"} <= keys
+    for key, figure in found["figures"].items():
+        if key.partition("@")[0] != "lines.rate":
+            assert figure["vmproxy"] is not None, key
+            assert figure["reference"] is not None, key
+        # What a busy machine makes late is no fault here; a byte missing in a log is.
+        wrong = [problem for runs in figure["runs"].values() for run in runs for problem in run["problems"]]
+        pace = ("the load was", "not even", "it can do better")
+        assert [problem for problem in wrong if not problem.startswith(pace)] == []
+    assert "key to echo p99" in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["found.json"]
+
+
+def test_a_mode_that_does_not_exist_is_an_error(tmp_path):
+    done, found = run_bench(tmp_path, "stom")
+    assert (done.returncode, found) == (2, {})
+    assert "stom: no such mode; there are storm, idle" in done.stderr
+
+
+# The logs are compared byte by byte.
+
+
+def expected(path: Path, said: int, start: bytes = b"I am it\r\n") -> Expected:
+    return Expected("it", path, start, PLAIN.log, 3 * LINE, said * LINE)
+
+
+def contents(said: int, start: bytes = b"I am it\r\n") -> bytes:
+    return start + (PLAIN.log * 30)[3 * LINE : (3 + said) * LINE]
+
+
+@pytest.mark.parametrize("said", [0, 1, LINES, 25 * LINES + 7])
+def test_a_log_that_is_as_it_must_be(tmp_path, said):
+    path = tmp_path / "log"
+    path.write_bytes(contents(said))
+    assert expected(path, said).problem() == ""
+    assert written([expected(path, said)]) == expected(path, said).total
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda log: log[:-1], "bytes and not"),
+        (lambda log: log + b"x", "bytes and not"),
+        (lambda log: log[:5000] + b"~" + log[5001:], "differs"),
+        (lambda log: log[:2009] + log[2109:] + log[2009:2109], "differs"),
+        (lambda log: b"I am he\r\n" + log[9:], "another one"),
+    ],
+)
+def test_a_log_that_is_not_is_told(tmp_path, change, told):
+    path = tmp_path / "log"
+    path.write_bytes(change(contents(100)))
+    assert told in expected(path, 100).problem()
+
+
+def test_a_log_that_is_missing_is_told_and_long_lists_are_cut(tmp_path):
+    assert "No such file" in expected(tmp_path / "none", 1).problem()
+    assert expected(tmp_path / "none", 0, b"").problem() == ""
+    found = problems([expected(tmp_path / "none", 1)] * 12, most=2)
+    assert len(found) == 3
+    assert found[-1] == "10 more logs are wrong"
+
+
+def test_what_a_machine_says_on_two_connections_is_in_one_log_here_and_in_two_files_there(tmp_path):
+    machine = Machine(5)
+    sent: dict[str, bytes] = {"a": b"", "b": b""}
+
+    class Line:
+        def __init__(self, name: str) -> None:
+            self.name = name
+            self.first = 0
+
+        def say(self, data: bytes) -> None:
+            sent[self.name] += data
+
+    machine.text = BINARY
+    machine.carried_by(Line("a"))
+    machine.hello()
+    for _ in range(LINES):
+        machine.print_line()
+    machine.carried_by(Line("b"))
+    machine.print_line()
+    for name, data in sent.items():
+        (tmp_path / name).write_bytes(data)
+    assert [one.problem() for one in machine.logs_by_connection(tmp_path)] == ["", ""]
+    (tmp_path / "log").write_bytes((sent["a"] + sent["b"]).replace(b"\xff\xff", b"\xff"))
+    assert machine.log(tmp_path / "log").problem() == ""
+    (tmp_path / "log").write_bytes(sent["a"] + sent["b"])
+    assert machine.log(tmp_path / "log").problem() != ""
+
+
+# What is found.
+
+
+def results(*samples: tuple[str, str, Sample]) -> report.Results:
+    found = report.Results(report.Machine.here(), quick=False, whole=False)
+    for key, kind, sample in samples:
+        found.add(key, kind, sample)
+    return found
+
+
+def test_the_ratio_is_the_median_of_the_runs():
+    found = results(
+        *(("storm.2000@tmpfs", "vmproxy", Sample(value)) for value in (10, 90, 30)),
+        *(("storm.2000@tmpfs", "reference", Sample(value)) for value in (100, 100, 50)),
+    )
+    assert found.ratio("storm.2000@tmpfs") == 0.6
+    assert found.median("storm.2000@tmpfs", "vmproxy") == 30
+    assert [met for *_, met in report.targets(found)] == ["yes"]
+    assert "0.60" in report.table(found)
+
+
+def test_a_target_is_not_met_where_a_byte_was_lost():
+    sample = Sample(1.0, problems=["its log has 1 bytes and not 2"])
+    found = results(("migrations.alone.goahead@ext4", "vmproxy", sample))
+    assert [met for *_, met in report.targets(found)] == ["no"]
+    assert "its log has 1 bytes and not 2" in report.table(found)
+
+
+def test_a_load_that_was_the_limit_is_marked():
+    found = results(
+        ("lines.rate@tmpfs", "vmproxy", Sample(50.0, server=1.0, load=0.6)),
+        ("lines.rate@tmpfs", "reference", Sample(90.0, server=0.7, load=1.0)),
+    )
+    assert not found.load_limited("lines.rate@tmpfs", "vmproxy")
+    assert found.load_limited("lines.rate@tmpfs", "reference")
+    assert "0.56*" in report.table(found)
+
+
+def test_every_target_is_a_figure_of_its_own():
+    for target in figures.TARGETS:
+        assert figures.figure(target.key).name(target.key)
+    assert len({target.key for target in figures.TARGETS}) == len(figures.TARGETS)
+
+
+def test_quick_sizes_fit_everywhere():
+    assert QUICK.problem(4096) == ""
+    assert "ulimit -Hn" in QUICK.problem(500)
+
+
+def test_percentiles():
+    assert percentile([], 99) == 0
+    assert percentile([3, 1, 2], 50) == 2
+    assert percentile(list(range(1000)), 99) == 990
+
+
+def test_the_names_of_vmotions_hold_no_byte_255():
+    assert all(255 not in canned.sequence(number) for number in (0, 199, 200, 39_999, 16_000, 200**4 - 1))
+
+
+def test_all_modes_have_their_names():
+    assert {"storm", "idle", "lines", "bulk", "migrations", "typing", "fanout", "replay", "start"} <= set(MODES)
