@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import select
 import socket
 import struct
 import termios
@@ -150,6 +151,15 @@ class HostConnection:
         """Send serial data."""
         self.raw(data.replace(b"\xff", b"\xff\xff"))
 
+    def fill(self, data: bytes) -> int:
+        """Send as much as the two systems' buffers take while nobody reads; :returns: the bytes sent."""
+        sent = 0
+        with self._sending:
+            while select.select((), (self._socket,), (), 0.2)[1]:
+                with contextlib.suppress(BlockingIOError):
+                    sent += self._socket.send(data[sent : sent + 65536], socket.MSG_DONTWAIT)
+        return sent
+
     def sub(self, code: int, parameters: bytes = b"") -> None:
         """Send a suboption of option 232."""
         payload = bytes((code,)) + parameters
@@ -177,6 +187,10 @@ class HostConnection:
         self.sub(80, spelled.encode())
         self.sub(82, name.encode("utf-8", "surrogateescape"))
         self.wait_sub(71)
+
+    def end(self) -> None:
+        """Say nothing any more, in order."""
+        self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Close the connection in order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -13,7 +14,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,6 +132,15 @@ class Daemon:
         if self.running:
             self.process.send_signal(how)
         return self.process.wait(PATIENCE)
+
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """It does nothing for a while, as if the machine had no time for it."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def memory(self) -> int:
         """Its resident memory, in bytes."""

@@ -24,6 +24,20 @@ MakeDaemon = Callable[..., Daemon]
 MIGRATIONS = 20
 
 
+def full(line: HostConnection) -> bytes:
+    """Fill the buffers of both systems, far more than is read in one turn; :returns: what is under way."""
+    numbers = b"".join(b"%07d\r\n" % n for n in range(4_000_000))
+    sent = line.fill(numbers)
+    assert 1024 * 1024 < sent < len(numbers)
+    return numbers[:sent]
+
+
+def wait_for_last(daemon: Daemon, words: bytes) -> None:
+    """Wait until the log of web01 is there and has these last words."""
+    log = daemon.log("web01")
+    eventually(lambda: log.exists() and log.read_bytes().endswith(words), f"{words!r} is heard")
+
+
 def record(kind: bytes, number: int) -> bytes:
     """A numbered record with bytes in it that are easily lost or doubled."""
     return b"%s%06d\xff\r\0\xff\xff\r\n" % (kind, number)
@@ -86,7 +100,6 @@ def test_twenty_migrations_lose_double_and_reorder_nothing_in_either_direction(
 def test_a_burst_that_the_source_sends_last_stays_before_the_destinations_bytes(
     daemon: Daemon, make_vm: MakeVM, close_first: bool
 ) -> None:
-    # More than the daemon reads in a turn, and more than the systems' buffers: part of it is under way at COMPLETE.
     vm = make_vm(daemon)
     source = vm.connected
     source.sub(40, b"seq1")
@@ -95,18 +108,14 @@ def test_a_burst_that_the_source_sends_last_stays_before_the_destinations_bytes(
     destination.negotiate()
     destination.sub(44, answer)
     destination.wait_sub(45)
-    burst = b"".join(b"%07d\r\n" % n for n in range(900_000))  # 8 MB
-    pouring = threading.Thread(target=source.say, args=(burst,))
-    pouring.start()
-    eventually(lambda: source.unacknowledged() or not pouring.is_alive(), "the burst is under way")
-    if close_first:
-        pouring.join()
-        source.close()
-    destination.sub(46, b"seq1")
-    destination.say(b"destination")
-    pouring.join()
+    with daemon.standing_still():
+        burst = full(source)
+        if close_first:
+            source.end()
+        destination.sub(46, b"seq1")
+        destination.say(b"destination")
     vm.line = destination
-    eventually(lambda: daemon.log("web01").read_bytes().endswith(b"destination"), "the destination is heard")
+    wait_for_last(daemon, b"destination")
     assert daemon.log("web01").read_bytes() == burst + b"destination"
     assert not [event for event in daemon.events("web01") if event["event"] == "gap"]
     source.close()
@@ -115,14 +124,11 @@ def test_a_burst_that_the_source_sends_last_stays_before_the_destinations_bytes(
 def test_a_connection_that_is_replaced_is_read_to_its_end(daemon: Daemon, make_vm: MakeVM) -> None:
     vm = make_vm(daemon)
     old = vm.connected
-    burst = b"".join(b"%07d\r\n" % n for n in range(900_000))
-    pouring = threading.Thread(target=old.say, args=(burst,))
-    pouring.start()
-    eventually(lambda: old.unacknowledged() or not pouring.is_alive(), "the burst is under way")
+    with daemon.standing_still():
+        burst = full(old)
     vm.connect()
     vm.connected.say(b"new")
-    pouring.join()
-    eventually(lambda: daemon.log("web01").read_bytes().endswith(b"new"), "the new connection is heard")
+    wait_for_last(daemon, b"new")
     assert daemon.log("web01").read_bytes() == burst + b"new"
     old.wait_closed()
     old.close()

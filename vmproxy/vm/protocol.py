@@ -62,7 +62,7 @@ READ_SIZE = 64 * 1024
 DRAIN_READS = 16
 SMALL_READ = 4096
 COMMANDS_PER_SECOND = 2000
-QUIET_SECONDS = 0.05
+QUIET_SECONDS = 0.25  # longer than TCP waits before it sends a lost segment again (200 ms on Linux, RFC 6298)
 _LOG, _EARLY, _PACE = 1, 2, 4
 
 _OPENING = (
