@@ -127,6 +127,7 @@ class Directory:
         """
         port = identity.port or self._port_of(identity)
         console = self._consoles.get((identity.uuid, port))
+        new = console is None
         if console is None:
             console = self._add(identity.uuid, port, identity.name, None)
         moved, console.uri = console.uri != identity.uri, identity.uri
@@ -137,6 +138,8 @@ class Directory:
             console.rules_changed()  # rules may select by the query of the URI
         self._migrations.cancel(console)
         console.claim(link)
+        if new and identity.name:
+            console.log.event("name", name=shown(identity.name))
         return console
 
     def _port_of(self, identity: Identity) -> str:

@@ -30,6 +30,8 @@ class Conversation:
     """Option 232 on one connection.
 
     :ivar name: the VM's name, as far as it has been told here.
+    :ivar ripe: whether something was said that may be all that was missing to claim a console. What follows it at once
+        is awaited: it is mostly the name, and the console is better found and announced with it.
     """
 
     __slots__ = (
@@ -44,6 +46,7 @@ class Conversation:
         "_uri_text",
         "_uuid",
         "name",
+        "ripe",
     )
 
     def __init__(self, link: VMConnection, hub: Hub) -> None:
@@ -54,6 +57,7 @@ class Conversation:
         self._location_uuid: UUID | None = None
         self.name = ""
         self._named = False
+        self.ripe = False  # it has said something that may be all that was missing
         self._uri: serviceuri.ServiceURI | None = None
         self._uri_text = ""
         self._asked = 0  # bit per question
@@ -124,7 +128,7 @@ class Conversation:
             if console is None:
                 self._uri = uri
                 self._uri_text = wanted.uri
-                self.identify()
+                self.ripe = True
 
     def _wont_proxy(self, reason: str) -> None:
         self._complain("refused proxy requests", f"WONT-PROXY: {reason}")
@@ -142,7 +146,7 @@ class Conversation:
             self._link.give_up(f"it says that it is {uuid} and was {expected} before")
             return
         self._uuid = uuid
-        self.identify()
+        self.ripe = True
 
     def _bios(self, parameters: bytes) -> None:
         self._bios_uuid = parse_uuid(parameters)
@@ -158,9 +162,15 @@ class Conversation:
         self.name = parse_name(parameters)[:NAME_LIMIT]
         self._named = True
         if self._link.console is None:
-            self.identify()
+            self.ripe = True
         elif self._link.in_service and self.name:
             self._hub.directory.rename(self._link.console, self.name)
+
+    def settle(self) -> None:
+        """Nothing more has come for now: claim the console if what has come is enough."""
+        if self.ripe:
+            self.ripe = False
+            self.identify()
 
     def identify(self, late: bool = False) -> bool:
         """Claim the console, if it is known which.
@@ -180,6 +190,7 @@ class Conversation:
     # vMotion.
 
     def _vmotion_begin(self, sequence: bytes) -> None:
+        self.settle()
         console = self._link.console
         if console is None or not self._link.in_service or self._hub.stopping:
             self._complain("refused vMotions", "NOTNOW: no console is served here, or not any more")
@@ -190,6 +201,7 @@ class Conversation:
         self._link.suboption(Sub.VMOTION_GOAHEAD, sequence + migration.secret)
 
     def _vmotion_peer(self, pair: bytes) -> None:
+        self.settle()
         if self._link.console is not None:
             self._complain("refused peers", "PEER on a connection that has its console already")
             return

@@ -33,6 +33,7 @@ from vmproxy.vm.conversation import Conversation
 from vmproxy.vm.hub import Hub
 from vmproxy.vm.keepalive import set_options
 from vmproxy.vm.portcontrol import PortControl
+from vmproxy.vm.sending import send
 from vmproxy.vm.sockets import socket_of, unread
 from vmproxy.wire.options import Acceptable, Options, Side
 from vmproxy.wire.telnet import (
@@ -80,6 +81,15 @@ _ACCEPTABLE = {
 }
 _BREAK = bytes((IAC, BRK))
 
+
+def _opened(com_port: bool) -> tuple[Options, bytes]:
+    options = Options(_ACCEPTABLE[com_port])
+    return options, b"".join(options.ask(option, side, True) for option, side in _OPENING)
+
+
+# What every connection begins with: the state of its options, and the bytes that ask for them.
+_OPENED = {com_port: _opened(com_port) for com_port in (False, True)}
+
 _log = Logger()
 
 
@@ -97,7 +107,7 @@ class VMConnection(Telnet):
         self._hub = hub
         self.peer = address.host if isinstance(address, (IPv4Address, IPv6Address)) else str(address)
         self._scanner = Scanner()
-        self._options = Options(_ACCEPTABLE[hub.settings.com_port])
+        self._options = _OPENED[hub.settings.com_port][0].copy()
         self._nvt: NvtDecoder | None = NvtDecoder()  # while the VM's direction is not BINARY
         self._port = PortControl(self, hub.signature)
         self._conversation = Conversation(self, hub)
@@ -114,6 +124,7 @@ class VMConnection(Telnet):
         self._blocked = False  # the transport has enough
         self._control_while_blocked = 0
         self._close_reason = ""
+        self._answers: list[bytes] | None = None  # while a read is being taken in: what is to be sent behind it
         self.ready = True
 
     # The transport.
@@ -131,7 +142,7 @@ class VMConnection(Telnet):
                 _log.debug("{peer}: {error}", peer=self.peer, error=error)  # it is gone again: a port scan
         self._tcp.registerProducer(self, True)
         hub.unidentified.start(self)
-        self.control(b"".join(self._options.ask(option, side, True) for option, side in _OPENING))
+        self.control(_OPENED[hub.settings.com_port][1])
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The connection is gone."""
@@ -183,24 +194,39 @@ class VMConnection(Telnet):
             self.applicationDataReceived(data)
             return
         before = self._commands
+        self._answers = []
+        try:
+            self._take_apart(data)
+        finally:
+            self._send_answers()
+        thousands = self._commands // COMMANDS_PER_SECOND - before // COMMANDS_PER_SECOND
+        if thousands and not self._close_reason:
+            self._check_pace(thousands)
+
+    def _take_apart(self, data: bytes) -> None:
+        conversation = self._conversation
         for token in self._scanner.feed(data):
+            if isinstance(token, Subnegotiation):
+                self._commands += 1
+                self._subnegotiated(token.option, token.payload)
+                if self._close_reason:
+                    return  # what follows in this read is none of ours any more
+                continue
+            if conversation.ripe:
+                conversation.settle()
             if isinstance(token, bytes):
                 self.applicationDataReceived(token)
                 continue
             self._commands += 1
             if isinstance(token, Negotiation):
                 self._negotiated(token.verb, token.option)
-            elif isinstance(token, Subnegotiation):
-                self._subnegotiated(token.option, token.payload)
             elif isinstance(token, Command):
                 self.commandReceived(bytes((token.code,)), None)
             else:
                 self._odd(token)
             if self._close_reason:
-                return  # what follows in this read is none of ours any more
-        thousands = self._commands // COMMANDS_PER_SECOND - before // COMMANDS_PER_SECOND
-        if thousands:
-            self._check_pace(thousands)
+                return
+        conversation.settle()
 
     def _check_pace(self, thousands: int) -> None:
         # Each command costs far more than a byte of data. Who sends thousands of them in a second, which no host does,
@@ -249,7 +275,18 @@ class VMConnection(Telnet):
             if self._control_while_blocked > CONTROL_LIMIT:
                 self.close("it asks and asks but does not read the answers")
                 return
-        self._tcp.write(data)
+        self._send(data)
+
+    def _send_answers(self) -> None:
+        answers, self._answers = self._answers, None
+        if answers:
+            send(self._tcp, b"".join(answers))
+
+    def _send(self, data: bytes) -> None:
+        if self._answers is not None:
+            self._answers.append(data)
+        else:
+            send(self._tcp, data)
 
     def suboption(self, code: int, parameters: bytes = b"") -> None:
         """Send a suboption of option 232."""
@@ -298,7 +335,9 @@ class VMConnection(Telnet):
     def _subnegotiated(self, option: int, payload: bytes) -> None:
         if option == VMWARE_EXT and payload:
             self._conversation.received(payload)
-        elif option != COM_PORT or not self._port.received(payload):
+            return
+        self._conversation.settle()
+        if option != COM_PORT or not self._port.received(payload):
             self._hub.counters["unknown subnegotiations"] += 1
 
     # ILink: what the console wants.
@@ -307,7 +346,7 @@ class VMConnection(Telnet):
         """Serial data for the guest."""
         if not self._options.enabled(BINARY, Side.US):
             data = nvt_encode(data)
-        self._tcp.write(escape(data))
+        self._send(escape(data))
 
     def send_break(self) -> None:
         """A break to the guest."""
@@ -401,6 +440,7 @@ class VMConnection(Telnet):
     def close(self, reason: str) -> None:
         """Close at once; what the host has not read yet is lost to it."""
         self._close_reason = reason
+        self._send_answers()
         self._tcp.abortConnection()
 
     def give_up(self, reason: str) -> None:

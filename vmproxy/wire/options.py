@@ -75,6 +75,13 @@ class Options:
         self._states = 0
         self._refused = 0  # one bit per option and side
 
+    def copy(self) -> Options:
+        """Another connection's options, in the state that these are in now."""
+        other = Options(self._acceptable)
+        other._states = self._states
+        other._refused = self._refused
+        return other
+
     def enabled(self, option: int, side: Side) -> bool:
         """Whether the side performs the option now. A request that is not answered yet is not enabled."""
         shift = _SHIFT.get((option, side))
