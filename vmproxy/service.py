@@ -251,6 +251,7 @@ class VMProxyService(Service):
             await maybeDeferred(port.stopListening)
         await self._front.stop()
         self._hub.stop()
+        self.directory.news.sum_up()
         stopped = self._store.stop()
         stopped.addTimeout(STOP_SECONDS, self._reactor)
         try:

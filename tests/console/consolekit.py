@@ -289,7 +289,7 @@ class World:
 
 def trail(log: ConsoleLog, *kinds: str) -> list[dict[str, object]]:
     """The event trail, or what of it is of these kinds. Every line must be whole."""
-    path = log.file.trail_path
+    path = Path(log.file.trail_path)
     data = path.read_bytes() if path.exists() else b""
     assert not data or data.endswith(b"\n"), "a torn line"
     events = [json.loads(line) for line in data.splitlines()]

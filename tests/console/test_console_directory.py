@@ -387,7 +387,7 @@ class TestHostileNames:
         with tempfile.TemporaryDirectory() as folder:
             world = World(Path(folder))
             for verb, uuid, port, name in steps:
-                console = world.directory._consoles.get((uuid, port))
+                console = world.directory._at(uuid, port)
                 if verb == "claim":
                     world.claim(name, uuid, port, f"vmproxy?port={port}")
                 elif console is not None and verb == "rename":
@@ -537,10 +537,10 @@ class TestRestart:
     def test_nothing_is_written_to_a_log_by_the_restart_itself(self, world):
         console = world.claim("web01")
         world.store.flush()
-        before = console.log.file.trail_path.read_bytes()
+        before = Path(console.log.file.trail_path).read_bytes()
         again = world.restarted()
         again.store.stop()
-        assert console.log.file.trail_path.read_bytes() == before
+        assert Path(console.log.file.trail_path).read_bytes() == before
 
     def test_those_of_before_come_in_the_same_order(self, world):
         for n in range(20):

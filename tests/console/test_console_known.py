@@ -63,12 +63,6 @@ class TestRemembering:
             journal.record(known)
         assert loaded(path) == [dataclasses.replace(GOOD, name="web02", up=False, reason="gone"), other, second]
 
-    def test_what_did_not_change_is_not_written_again(self, journal, path):
-        journal.record(GOOD)
-        size = path.stat().st_size
-        journal.record(dataclasses.replace(GOOD))
-        assert path.stat().st_size == size
-
     def test_a_change_back_is_a_change(self, journal, path):
         for up in (True, False, True):
             journal.record(dataclasses.replace(GOOD, up=up))
@@ -237,7 +231,7 @@ class TestNonsense:
         path.write_text(line() + line(uuid=VM_A.hex.upper(), name="web02"))
         world = World(tmp_path)
         assert len(list(world.directory)) == 1
-        assert len(world.directory._ports[VM_A]) == 1
+        assert len(world.directory._ports.get(VM_A)) == 1
         assert world.directory.find(str(VM_A)).name == "web02"
         with pytest.raises(Exception, match="no such console"):
             world.directory.find("web01")

@@ -93,7 +93,7 @@ class TestBytes:
         log.event("up")
         world.store.flush()
         assert not log.path.exists()
-        assert log.file.trail_path.exists()
+        assert Path(log.file.trail_path).exists()
 
     def test_every_byte_value_is_kept_as_it_is(self, world):
         log = world.log()
@@ -107,7 +107,7 @@ class TestBytes:
         log.append(b"secret")
         world.store.flush()
         assert log.path.stat().st_mode & 0o007 == 0
-        assert log.file.trail_path.stat().st_mode & 0o007 == 0
+        assert Path(log.file.trail_path).stat().st_mode & 0o007 == 0
 
     def test_settled_tells_the_size_of_what_was_appended_before(self, world):
         log = world.log()
@@ -399,7 +399,7 @@ class TestFilesMovedUnderUs:
     def test_one_that_was_renamed_is_made_anew_within_5_s_without_a_signal(self, world, which):
         log = world.log()
         self.write(world, log, b"old")
-        path = log.path if which == "log" else log.file.trail_path
+        path = log.path if which == "log" else Path(log.file.trail_path)
         path.rename(path.with_name("rotated"))
         for _ in range(5):
             world.tick(1)
@@ -460,7 +460,7 @@ class TestFilesMovedUnderUs:
         log = world.log()
         log.event("one")
         world.store.flush()
-        os.truncate(log.file.trail_path, 0)
+        os.truncate(Path(log.file.trail_path), 0)
         log.event("two")
         world.store.flush()
         assert [e["event"] for e in trail(log)] == ["two"]

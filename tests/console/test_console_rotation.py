@@ -110,7 +110,8 @@ class TestBySize:
         assert [file.read_bytes() for file in segments(log.path)] == [b"a", b"b", b"c", b""]
         assert [file.name for file in segments(log.path)] == ["vm.log.3", "vm.log.2", "vm.log.1", "vm.log"]
         marks = [
-            [json.loads(line) for line in file.read_bytes().splitlines()] for file in segments(log.file.trail_path)
+            [json.loads(line) for line in file.read_bytes().splitlines()]
+            for file in segments(Path(log.file.trail_path))
         ]
         assert [[e["offset"] for e in lines if e["event"] == "time"] for lines in marks] == [[0], [0], [0], []]
 
@@ -313,7 +314,7 @@ class TestByAge:
     def test_a_trail_that_nobody_can_read_leaves_the_time_of_the_file(self, world):
         log = world.log()
         say(world, log, b"x")
-        log.file.trail_path.write_bytes(
+        Path(log.file.trail_path).write_bytes(
             b'\xff\xff{"at":\n[]\n{"at":"never","event":"time"}\n{"at":7,"event":"time"}\ntorn'
         )
         set_time(log.path, EPOCH)
@@ -370,7 +371,7 @@ class TestHowMuchIsKept:
         with process_log() as lines:
             say(world, log, b"a", b"b", b"c", b"d")
         assert [file.read_bytes() for file in segments(log.path)] == [b"c", b"d", b""]
-        assert len(segments(log.file.trail_path)) == 3
+        assert len(segments(Path(log.file.trail_path))) == 3
         assert len([line for line in lines if "removed" in line and "only 2 are kept" in line]) == 2
         assert world.scribe.rotation.removed == 2
         assert world.scribe.rotation.removed_bytes > 2
@@ -382,7 +383,7 @@ class TestHowMuchIsKept:
         world.store.use(RotationPolicy(size=1, keep=1), plain=False)
         world.tick(1)
         assert [file.read_bytes() for file in segments(log.path)] == [b"d", b""]
-        assert len(segments(log.file.trail_path)) == 2
+        assert len(segments(Path(log.file.trail_path))) == 2
 
     def test_bytes_of_a_log_trails_included(self, world):
         world.scribe.policy = RotationPolicy(size=1000, console_total=4000)
@@ -425,7 +426,7 @@ class TestHowMuchIsKept:
             for _ in range(20):
                 world.tick(1)
         assert [len(segments(log.path)) - 1 for log in logs] == [2, 3, 3]
-        assert [len(segments(log.file.trail_path)) - 1 for log in logs] == [2, 3, 3]
+        assert [len(segments(Path(log.file.trail_path))) - 1 for log in logs] == [2, 3, 3]
         assert [file.name.removesuffix(".gz") for file in segments(logs[0].path)] == ["a.log.2", "a.log.1", "a.log"]
         assert len([line for line in lines if "the log folder may have" in line]) == 4
 
@@ -435,7 +436,7 @@ class TestHowMuchIsKept:
         log = world.log()
         write(world, log, b"x" * 1000)
         os.rename(log.path, log.path.with_name("vm.log.1"))
-        os.rename(log.file.trail_path, log.path.with_name("vm.log.events.1"))
+        os.rename(Path(log.file.trail_path), log.path.with_name("vm.log.events.1"))
         world.scribe.rotation.remove(LogFiles(log.path), 1, "test")
         write(world, log, b"new")
         assert log.path.read_bytes() == b"new"
@@ -588,7 +589,7 @@ class TestCompression:
         log = world.log()
         write(world, log, b"before ")
         os.rename(log.path, log.path.with_name("vm.log.1"))
-        os.rename(log.file.trail_path, log.path.with_name("vm.log.events.1"))
+        os.rename(Path(log.file.trail_path), log.path.with_name("vm.log.events.1"))
         world.scribe.rotation.policy = RotationPolicy(age=1000 * DAY, compress=True)
         world.scribe.rotation.to_compress(log.path)
         world.scribe.rotation.step()
@@ -790,7 +791,7 @@ class TestSomebodyElseRotates:
         log = world.log()
         write(world, log, b"x")
         os.rename(log.path, log.path.with_name("vm.log.1"))
-        os.rename(log.file.trail_path, log.path.with_name("vm.log.events.1"))
+        os.rename(Path(log.file.trail_path), log.path.with_name("vm.log.events.1"))
         world.store.reopen()
         write(world, log, b"y")
         assert [(e["event"], e["offset"]) for e in trail(log)] == [("time", 0)]

@@ -12,6 +12,7 @@ from consolekit import Disk, Listener, World, process_log, trail
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vmproxy.console.links import link
 from vmproxy.console.scribe import BACKLOG_PER_LOG, Scribe
 
 FULL = os.strerror(errno.ENOSPC)
@@ -218,7 +219,7 @@ class TestAFullDisk:
     def test_the_vms_bytes_are_not_held_back_by_a_trail_that_cannot_be_written(self, world, log):
         # The log itself is fine: losing its bytes is more than must be lost.
         log.path.parent.mkdir()
-        log.file.trail_path.mkdir()
+        Path(log.file.trail_path).mkdir()
         for _ in range(3):
             write(world, log, b"x" * BACKLOG_PER_LOG)
             write(world, log, b"y" * BACKLOG_PER_LOG)
@@ -330,7 +331,7 @@ class TestAFullDisk:
 class TestThingsInTheWay:
     @pytest.mark.parametrize("which", ["log", "trail", "folder"])
     def test_it_is_told_and_when_it_is_gone_everything_is_written(self, world, log, which):
-        place = {"log": log.path, "trail": log.file.trail_path, "folder": log.path.parent}[which]
+        place = {"log": log.path, "trail": Path(log.file.trail_path), "folder": log.path.parent}[which]
         place.parent.mkdir(parents=True, exist_ok=True)
         place.mkdir() if which != "folder" else place.write_bytes(b"")
         log.event("up")
@@ -371,36 +372,37 @@ class TestLinks:
         return tmp_path / "by-name"
 
     def test_it_points_to_the_log_from_wherever_the_folder_is_mounted(self, world, tmp_path, folder):
-        world.scribe.link(folder, "web.log", tmp_path / "x" / "u.log", "")
+        link(str(folder), "web.log", "../x/u.log", "")
         assert self.links(folder) == {"web.log": "../x/u.log"}
 
     def test_a_rename_takes_the_former_one_away(self, world, tmp_path, folder):
-        world.scribe.link(folder, "web.log", tmp_path / "u.log", "")
-        world.scribe.link(folder, "db.log", tmp_path / "u.log", "web.log")
+        link(str(folder), "web.log", "../u.log", "")
+        link(str(folder), "db.log", "../u.log", "web.log")
         assert self.links(folder) == {"db.log": "../u.log"}
 
     def test_a_former_one_that_is_another_logs_by_now_is_left(self, world, tmp_path, folder):
-        world.scribe.link(folder, "web.log", tmp_path / "u.log", "")
-        world.scribe.link(folder, "web.log", tmp_path / "v.log", "")
-        world.scribe.link(folder, "db.log", tmp_path / "u.log", "web.log")
+        link(str(folder), "web.log", "../u.log", "")
+        link(str(folder), "web.log", "../v.log", "")
+        link(str(folder), "db.log", "../u.log", "web.log")
         assert self.links(folder) == {"web.log": "../v.log", "db.log": "../u.log"}
 
     def test_a_file_of_that_name_is_never_replaced(self, world, tmp_path, folder):
         folder.mkdir()
         (folder / "web.log").write_bytes(b"precious")
         with process_log() as lines:
-            world.scribe.link(folder, "web.log", tmp_path / "u.log", "")
+            link(str(folder), "web.log", "../u.log", "")
         assert (folder / "web.log").read_bytes() == b"precious"
         assert any("web.log" in line for line in lines)
 
     def test_what_was_left_of_one_half_made_does_not_matter(self, world, tmp_path, folder):
         folder.mkdir()
+        (folder / "web.log").symlink_to("../old.log")
         (folder / ".web.log.new").symlink_to("nowhere")
-        world.scribe.link(folder, "web.log", tmp_path / "u.log", "")
+        link(str(folder), "web.log", "../u.log", "")
         assert self.links(folder) == {"web.log": "../u.log"}
 
     def test_a_folder_that_cannot_be_made_is_told_and_no_failure(self, world, tmp_path, folder):
         folder.write_bytes(b"")
         with process_log() as lines:
-            world.scribe.link(folder, "web.log", tmp_path / "u.log", "")
+            link(str(folder), "web.log", "../u.log", "")
         assert len(lines) == 1

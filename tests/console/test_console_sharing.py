@@ -234,7 +234,7 @@ class TestRecordedInput:
         ]
         assert (recorded[0]["uuid"], recorded[0]["port"]) == (str(console.uuid), "1")
         assert not console.log.path.exists()
-        assert b"ls" not in console.log.file.trail_path.read_bytes()
+        assert b"ls" not in Path(console.log.file.trail_path).read_bytes()
 
     def test_what_is_not_taken_is_not_recorded(self, w: World) -> None:
         w.directory.use(said(**{"record-input": True}))

@@ -398,15 +398,20 @@ def test_times_of_single_bytes(archive):
     source.close()
 
 
+class Nobody:
+    def report(self, problem: str, lost: int) -> None:
+        raise AssertionError(problem)
+
+
 def test_what_the_scribe_wrote_is_understood(tmp_path):
     now = T0
     scribe = Scribe(8, lambda: now)
-    file = LogFile(tmp_path / "vm.log", lambda problem, lost: None)
+    file = LogFile(str(tmp_path), "vm.log", Nobody())
     scribe.write(file, [event(T0, "up", {"host": "esx"}), b"boot\n"], T0)
     scribe.write(file, [b"quick\n"], T0 + 0.5)
     scribe.write(file, [b"later\n", event(T0 + 3, "down", {}), b"end\n"], T0 + 3)
     scribe.close()
-    with open_segments(file.path) as segments:
+    with open_segments(file.where) as segments:
         items = [(round(at - T0, 3), v if isinstance(v, bytes) else v["event"]) for at, v in Timeline(segments).items()]
     assert items == [(0, "up"), (0, b"boot\nquick\n"), (3, b"later\n"), (3, "down"), (3, b"end\n")]
 
@@ -414,14 +419,14 @@ def test_what_the_scribe_wrote_is_understood(tmp_path):
 def test_what_the_scribe_rotated_is_one_history(tmp_path):
     now = T0
     scribe = Scribe(8, lambda: now, RotationPolicy(size=1000))
-    file = LogFile(tmp_path / "vm.log", lambda problem, lost: None)
+    file = LogFile(str(tmp_path), "vm.log", Nobody())
     lines = [b"line %d\r\n" % n for n in range(300)]
     for n, line in enumerate(lines):
         now = T0 + n
         scribe.write(file, [line], now)
         scribe.tick()
     scribe.close()
-    with open_segments(file.path) as segments:
+    with open_segments(file.where) as segments:
         assert len(segments) > 2
         assert joined(Timeline(segments).pieces()) == b"".join(lines)
         assert joined(Timeline(segments, T0 + 150, T0 + 200).pieces()) == b"".join(lines[149:200])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from sshkit import VM_A, VM_B, FakeViewer, RemoteChannel, World
 
@@ -183,7 +185,7 @@ class TestQuestions:
         channel.type(b"te\r")
         assert "[noted]" in said(channel)
         w.store.flush()
-        assert b'"text":"my note"' in w.console().log.file.trail_path.read_bytes()
+        assert b'"text":"my note"' in Path(w.console().log.file.trail_path).read_bytes()
 
     def test_a_session_that_ends_under_a_question_takes_it_from_the_screen(self, w: World) -> None:
         w.vm()

@@ -346,8 +346,9 @@ class World:
         return world
 
     def delayed(self) -> list[float]:
-        """What is still to be called, in seconds from now, once the logs have been written."""
+        """What is still to be called, in seconds from now, once the logs are written and the news is told."""
         self.store.flush()
+        self.directory.news.sum_up()
         return [call.getTime() - self.clock.seconds() for call in self.clock.getDelayedCalls()]
 
 

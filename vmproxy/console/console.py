@@ -12,12 +12,12 @@ A console outlives its links. It is up while it has one, and knows since when an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from vmproxy.console.access import USUAL, ConsoleOptions
 from vmproxy.console.held import HeldInput
@@ -46,11 +46,30 @@ from vmproxy.console.succession import Succession
 from vmproxy.text import visible
 
 if TYPE_CHECKING:
+    from vmproxy.console.directory import Aliases
     from vmproxy.console.log import ConsoleLog
     from vmproxy.console.migration import Migration
+    from vmproxy.console.news import News
     from vmproxy.wire.comport import AccessServer
 
 _log = Logger()
+
+
+class Surroundings(Protocol):
+    """What all consoles share: the directory provides it.
+
+    :ivar clock: the time.
+    :ivar news: where what happens to them is told.
+    """
+
+    @property
+    def clock(self) -> IReactorTime: ...
+
+    @property
+    def news(self) -> News: ...
+
+    def remember(self, console: Console) -> None:
+        """A console went up, down, or to another host."""
 
 
 class Console:
@@ -67,17 +86,18 @@ class Console:
     :ivar settings: the serial parameters that the guest programmed, for people to read; empty if unknown.
     :ivar port_control: the state of COM-PORT, which moves with the VM.
     :ivar bytes_out: bytes from the VM since the start; ``bytes_in``: bytes to it.
+    :ivar aliases: what it can be typed as, for the directory.
     :ivar logging: whether output is recorded; an operator may turn that off.
     """
 
     __slots__ = (
-        "_changed",
-        "_clock",
+        "_around",
         "_guest_break",
         "_held",
         "_options",
         "_succession",
         "_unlogged",
+        "aliases",
         "bios_uuid",
         "bytes_in",
         "bytes_out",
@@ -99,15 +119,12 @@ class Console:
         "viewers",
     )
 
-    def __init__(
-        self, uuid: UUID, port: str, log: ConsoleLog, clock: IReactorTime, changed: Callable[[Console], None]
-    ) -> None:
-        """:param changed: called when the console went up, down, or to another host."""
+    def __init__(self, uuid: UUID, port: str, log: ConsoleLog, around: Surroundings) -> None:
         self.uuid = uuid
         self.port = port
         self.log = log
-        self._clock = clock
-        self._changed = changed
+        self._around = around
+        self.aliases: Aliases | None = None
         self.name = ""
         self.uri = ""
         self.bios_uuid: UUID | None = None
@@ -184,7 +201,7 @@ class Console:
 
     def guest_break(self) -> None:
         """The guest sent a break; told at most once a second."""
-        now = self._clock.seconds()
+        now = self._around.clock.seconds()
         if not 0 <= now - self._guest_break < 1:
             self._guest_break = now
             self.log.event("guest-break")
@@ -294,11 +311,13 @@ class Console:
     def claim(self, link: ILink) -> None:
         """A connection identified itself as this console's and serves it from now on."""
         old, self.link = self.link, None
-        away = self._clock.seconds() - self.since if self.reason and self.since else None
+        away = self._around.clock.seconds() - self.since if self.reason and self.since else None
         if old is not None:
             self.log.event("replaced", host=old.peer, by=link.peer)
-            _log.warn(
+            self._around.news.tell(
+                "connections replaced",
                 "{console}: a new connection from {by} replaces that of {host}",
+                LogLevel.warn,
                 console=self.title,
                 by=link.peer,
                 host=old.peer,
@@ -316,17 +335,19 @@ class Console:
 
     def _serve(self, link: ILink, vmotion: bool, away: float | None) -> None:
         if not vmotion:
-            self.since = self._clock.seconds()
+            self.since = self._around.clock.seconds()
         self.link = link
         self.host = link.peer
         self.reason = ""
         self.log.event("up", host=link.peer)
         how = ", by vMotion" if vmotion else ""
-        _log.info("{console}: up, from {host}{how}", console=self.title, host=link.peer, how=how)
+        self._around.news.tell(
+            "consoles up", "{console}: up, from {host}{how}", console=self.title, host=link.peer, how=how
+        )
         self.tell(LineUp(link.peer, away, vmotion))
         self._succession.add(link)
         self.input_may_flow()
-        self._changed(self)
+        self._around.remember(self)
 
     def gone(self, link: ILink) -> None:
         """The connection of a link is gone; what it has kept is still heard when its turn comes."""
@@ -339,10 +360,10 @@ class Console:
     def down(self, reason: str) -> None:
         """The link is gone and no other is expected."""
         self.link = None
-        self.since = self._clock.seconds()
+        self.since = self._around.clock.seconds()
         self.reason = reason or "unknown"
         self.log.event("down", reason=reason, host=self.host)
-        _log.info("{console}: down, {reason}", console=self.title, reason=reason)
+        self._around.news.tell("consoles down", "{console}: down, {reason}", console=self.title, reason=reason)
         self.tell(LineDown(reason, self.since))
         held, self._held = self._held, None
         if held is not None:
@@ -351,7 +372,7 @@ class Console:
                 self.tell(InputLost(size))
             if held.congested:
                 self._hold(self.pen.writers, False)
-        self._changed(self)
+        self._around.remember(self)
 
     # The viewers.
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from uuid import UUID
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from vmproxy.console.access import Policy
 from vmproxy.console.console import Console
+from vmproxy.console.index import Index
 from vmproxy.console.interfaces import ILink
 from vmproxy.console.known import Journal, Known
 from vmproxy.console.log import LogStore
 from vmproxy.console.lognames import is_reserved, log_path
 from vmproxy.console.migration import Migrations
+from vmproxy.console.news import News
 from vmproxy.console.prefixes import Prefixes
 from vmproxy.errors import VMProxyError
 from vmproxy.text import safe_word
@@ -29,8 +29,6 @@ from vmproxy.wire.serviceuri import parse
 
 NAMELESS = "vm"
 Visible = Callable[[Console], bool]
-
-_log = Logger()
 
 
 def _all(console: Console) -> bool:
@@ -72,26 +70,25 @@ class Directory:
         self, clock: IReactorTime, store: LogStore, journal: Journal, migrations: Migrations, template: str
     ) -> None:
         """:param template: for the names of log files."""
-        self._clock = clock
+        self.clock = clock
+        self.news = News(clock)
         self._store = store
         self._journal = journal
         self._migrations = migrations
         self._template = template
-        self._consoles: dict[tuple[UUID, str], Console] = {}
-        self._ports: dict[UUID, list[Console]] = {}
-        self._by_name: dict[str, list[Console]] = {}
+        self._ports: Index[UUID] = Index()
+        self._count = 0
+        self._by_name: Index[str] = Index()
         self._by_alias: dict[str, Console] = {}
-        self._aliases: dict[Console, _Aliases] = {}
-        self._by_base: dict[str, list[Console]] = {}
+        self._by_base: Index[str] = Index()
         self._prefixes = Prefixes()
-        self._log_paths: dict[str, Console] = {}
         self._policy = Policy()
 
     def __iter__(self) -> Iterator[Console]:
-        return iter(self._consoles.values())
+        return iter(self._ports)
 
     def __len__(self) -> int:
-        return len(self._consoles)
+        return self._count
 
     @property
     def policy(self) -> Policy:
@@ -110,8 +107,8 @@ class Directory:
     def load(self) -> None:
         """Bring back the consoles that are known from before; all of them are down until their VMs connect."""
         for known in self._journal.load():
-            same = known.template == self._template and not is_reserved(PurePosixPath(known.log))
-            kept = known.log if same and known.log not in self._log_paths else None
+            same = known.template == self._template and not is_reserved(known.log)
+            kept = known.log if same and known.log not in self._store else None
             console = self._add(UUID(known.uuid), known.port, known.name, kept)
             console.uri = known.uri
             console.options = self._policy.options(console)
@@ -126,7 +123,7 @@ class Directory:
         A connection that serves the console already is replaced: a host that lost power cannot say goodbye.
         """
         port = identity.port or self._port_of(identity)
-        console = self._consoles.get((identity.uuid, port))
+        console = self._at(identity.uuid, port)
         new = console is None
         if console is None:
             console = self._add(identity.uuid, port, identity.name, None)
@@ -139,13 +136,25 @@ class Directory:
         self._migrations.cancel(console)
         console.claim(link)
         if new and identity.name:
+            self._named(console)
             console.log.event("name", name=shown(identity.name))
         return console
+
+    def _at(self, uuid: UUID, port: str) -> Console | None:
+        for console in self._ports.get(uuid):
+            if console.port == port:
+                return console
+        return None
+
+    def _named(self, console: Console) -> None:
+        self.news.tell(
+            "new consoles", "{uuid} port {port}: {name}", uuid=console.uuid, port=console.port, name=shown(console.name)
+        )
 
     def _port_of(self, identity: Identity) -> str:
         # Ports without a label in their URI are told apart by different URIs, but only while both are open: a port
         # whose URI was edited is still the same port. One with a label is another, also while it is down.
-        siblings = [c for c in self._ports.get(identity.uuid, []) if c.port == "1" or parse(c.uri).port is None]
+        siblings = [c for c in self._ports.get(identity.uuid) if c.port == "1" or parse(c.uri).port is None]
         for console in siblings:
             if console.uri == identity.uri:
                 return console.port
@@ -153,7 +162,7 @@ class Directory:
             if console.link is None and console.migration is None:
                 return console.port
         number = 1
-        while (identity.uuid, str(number)) in self._consoles:
+        while self._at(identity.uuid, str(number)) is not None:
             number += 1
         return str(number)
 
@@ -184,20 +193,19 @@ class Directory:
             self._index(console)
             console.rules_changed()  # rules select by name: another one may let in others
             if not former:
-                _log.info("{uuid} port {port}: {name}", uuid=console.uuid, port=console.port, name=shown(name))
+                self._named(console)
             console.log.event("name", name=shown(name), **({"was": shown(former)} if former else {}))
             self.remember(console)
 
     def remember(self, console: Console) -> None:
         """Have the journal remember how a console is now."""
-        folder = self._store.folder
         self._journal.record(
             Known(
                 uuid=str(console.uuid),
                 port=console.port,
                 name=console.name[:1024],
                 uri=console.uri[:1024],
-                log=str(console.log.path.relative_to(folder)),
+                log=console.log.name,
                 template=self._template,
                 host=console.host,
                 up=console.state != "down",
@@ -207,11 +215,10 @@ class Directory:
         )
 
     def _add(self, uuid: UUID, port: str, name: str, path: str | None) -> Console:
-        path = path or log_path(self._template, uuid, port, name, self._log_paths)
-        console = Console(uuid, port, self._store.open(Path(path)), self._clock, self.remember)
-        self._log_paths[path] = console
-        self._consoles[uuid, port] = console
-        self._ports.setdefault(uuid, []).append(console)
+        path = path or log_path(self._template, uuid, port, name, self._store)
+        console = Console(uuid, port, self._store.open(path), self)
+        self._ports.add(uuid, console)
+        self._count += 1
         console.name = name
         self._index(console)
         return console
@@ -220,7 +227,7 @@ class Directory:
 
     def alias(self, console: Console, visible: Visible = _all) -> str:
         """The name under which a console can be typed after ``ssh``, unique among those that are visible."""
-        aliases = self._aliases[console]
+        aliases = _aliases(console)
         # A plain one is no use where it is also the name of another: exact names come first.
         for word in dict.fromkeys((aliases.base, aliases.plain)):
             try:
@@ -270,17 +277,17 @@ class Directory:
 
     def _with_port(self, candidates: list[Console], port: str, visible: Visible) -> list[Console]:
         vms = dict.fromkeys(c.uuid for c in candidates)
-        return [c for uuid in vms for c in self._ports[uuid] if c.port == port and visible(c)]
+        return [c for uuid in vms for c in self._ports.get(uuid) if c.port == port and visible(c)]
 
     def _of_name(self, target: str, visible: Visible) -> list[Console]:
-        return [c for c in self._by_name.get(target, ()) if visible(c)]
+        return [c for c in self._by_name.get(target) if visible(c)]
 
     def _of_uuid(self, target: str, visible: Visible) -> list[Console]:
         digits = target.replace("-", "").replace(" ", "").strip("{}")
         if len(digits) != 32:
             return []
         try:
-            return [c for c in self._ports.get(UUID(hex=digits), ()) if visible(c)]
+            return [c for c in self._ports.get(UUID(hex=digits)) if visible(c)]
         except ValueError:
             return []
 
@@ -289,7 +296,7 @@ class Directory:
         if console is not None and visible(console):
             return [console]
         # One that may not be seen must not keep others from a plain alias.
-        return [c for c in self._by_base.get(target, ()) if visible(c)]
+        return [c for c in self._by_base.get(target) if visible(c)]
 
     def _of_prefix(self, target: str, visible: Visible) -> list[Console]:
         # What stands behind a tilde is no name's own: these aliases are found by what stands before it.
@@ -300,52 +307,47 @@ class Directory:
         return [c for c in found if visible(c)]
 
     def _words(self, console: Console) -> tuple[str, str, str]:
-        aliases = self._aliases[console]
+        aliases = _aliases(console)
         return console.name, aliases.plain, aliases.unique
 
     def _index(self, console: Console) -> None:
-        self._by_name.setdefault(console.name, []).append(console)
-        word = safe_word(console.name)
+        name = console.name
+        self._by_name.add(name, console)
+        word = safe_word(name)
         base = word if console.port == "1" or not word else f"{word}.{console.port}"
-        for beginning in _beginnings(console.name, base):
+        if base == name:
+            base = name  # not the same text twice in memory
+        for beginning in _beginnings(name, base):
             self._prefixes.add(beginning, console)
-        former = self._aliases.get(console)
+        former = console.aliases
         if former is not None:
             if former.base == base:
                 return  # the link stays as it is: somebody may be tailing it
             self._by_alias.pop(former.plain, None)
             self._by_alias.pop(former.unique, None)
-            self._unbase(former.base, console)
+            if former.base:
+                self._by_base.discard(former.base, console)
         start, digits = base or NAMELESS, console.uuid.hex
         unique = [f"{start}~{digits[:8]}", f"{start}~{digits}", f"{start}~{digits}.{console.port}"]
-        aliases = _Aliases(
+        aliases = console.aliases = Aliases(
             base,
-            next(name for name in ([base] if base else []) + unique if name not in self._by_alias),
-            next(name for name in unique if name not in self._by_alias),
+            next(word for word in ([base] if base else []) + unique if word not in self._by_alias),
+            next(word for word in unique if word not in self._by_alias),
         )
-        self._aliases[console] = aliases
         self._by_alias[aliases.plain] = self._by_alias[aliases.unique] = console
         if base:
-            self._by_base.setdefault(base, []).append(console)
-        if console.name:
+            self._by_base.add(base, console)
+        if name:
             self._store.link(aliases.plain, console.log)
 
-    def _unbase(self, base: str, console: Console) -> None:
-        if base:
-            self._by_base[base].remove(console)
-            if not self._by_base[base]:
-                del self._by_base[base]
-
     def _unindex(self, console: Console) -> None:
-        self._by_name[console.name].remove(console)
-        for beginning in _beginnings(console.name, self._aliases[console].base):
+        self._by_name.discard(console.name, console)
+        for beginning in _beginnings(console.name, _aliases(console).base):
             self._prefixes.discard(beginning, console)
-        if not self._by_name[console.name]:
-            del self._by_name[console.name]
 
 
 @dataclass(frozen=True, slots=True)
-class _Aliases:
+class Aliases:
     """What a console can be typed as.
 
     :ivar base: what its name is reduced to; empty where nothing is left.
@@ -356,6 +358,11 @@ class _Aliases:
     base: str
     plain: str
     unique: str
+
+
+def _aliases(console: Console) -> Aliases:
+    assert console.aliases is not None  # it is in the directory
+    return console.aliases
 
 
 def _beginnings(name: str, base: str) -> set[str]:

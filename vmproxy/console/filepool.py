@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
+
+StrPath = str | os.PathLike[str]
 
 
 @dataclass(slots=True)
@@ -43,19 +44,20 @@ class FilePool:
     def __init__(self, limit: int) -> None:
         """:param limit: how many files may be open at once; at least 2."""
         self._limit = max(2, limit)
-        self._files: OrderedDict[Path, OpenFile] = OrderedDict()
+        self._files: OrderedDict[str, OpenFile] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._files)
 
-    def __contains__(self, path: Path) -> bool:
-        return path in self._files
+    def __contains__(self, path: StrPath) -> bool:
+        return os.fspath(path) in self._files
 
-    def get(self, path: Path) -> OpenFile:
+    def get(self, path: StrPath) -> OpenFile:
         """The file, opened or made where it has to be, its folder too.
 
         :raises OSError: if it cannot be.
         """
+        path = os.fspath(path)
         file = self._files.get(path)
         if file is not None:
             self._files.move_to_end(path)
@@ -67,13 +69,13 @@ class FilePool:
         try:
             fd = os.open(path, flags, 0o640)
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
             fd = os.open(path, flags, 0o640)
         stat = os.fstat(fd)
         file = self._files[path] = OpenFile(fd, stat.st_size, stat.st_dev, stat.st_ino)
         return file
 
-    def append_line(self, path: Path, line: bytes) -> OpenFile:
+    def append_line(self, path: StrPath, line: bytes) -> OpenFile:
         """Append a line, or several, as a whole or not at all.
 
         :raises OSError: if it cannot be.
@@ -87,23 +89,23 @@ class FilePool:
         file.size += len(line)
         return file
 
-    def stands_at(self, path: Path, stat: os.stat_result) -> bool:
+    def stands_at(self, path: StrPath, stat: os.stat_result) -> bool:
         """Whether the file open for a path, if there is one, is the file that was found there."""
-        file = self._files.get(path)
+        file = self._files.get(os.fspath(path))
         return file is None or (stat.st_dev, stat.st_ino) == (file.device, file.inode)
 
-    def release(self, path: Path, stat: os.stat_result) -> None:
+    def release(self, path: StrPath, stat: os.stat_result) -> None:
         """Close what is open for a path if it is this file: somebody has given it another name.
 
         What is written next goes to a file at the path.
         """
-        file = self._files.get(path)
+        file = self._files.get(os.fspath(path))
         if file is not None and (stat.st_dev, stat.st_ino) == (file.device, file.inode):
             self.drop(path)
 
-    def drop(self, path: Path) -> None:
+    def drop(self, path: StrPath) -> None:
         """Close the file; nothing happens if it is not open."""
-        file = self._files.pop(path, None)
+        file = self._files.pop(os.fspath(path), None)
         if file is not None:
             os.close(file.fd)
 

@@ -96,9 +96,9 @@ class Journal:
         """:param submit: has a job done on the scribe's thread."""
         self.path = path
         self._submit = submit
-        self._current: dict[tuple[str, str], Known] = {}
         self._unwritten: dict[tuple[str, str], Known] = {}  # filled by the reactor, emptied by the scribe
         self._submitted = False
+        self._rewritten = 0  # how large it was when it was last written anew
         self._batch: dict[tuple[str, str], Known] = {}  # the scribe's: what is to be written, the newest of each
 
     def load(self) -> list[Known]:
@@ -111,19 +111,15 @@ class Journal:
         found, bad = read_known(self.path)
         if bad:
             _log.warn("{bad} lines of {path} make no sense and are dropped", bad=bad, path=str(self.path))
-        self._current = {(known.uuid, known.port): known for known in found}
         self._rewrite(found)
         return found
 
     def record(self, known: Known) -> None:
         """Remember a change."""
-        key = known.uuid, known.port
-        if self._current.get(key) != known:
-            self._current[key] = known
-            self._unwritten[key] = known
-            if not self._submitted:
-                self._submitted = True
-                self._submit(self._append)
+        self._unwritten[known.uuid, known.port] = known
+        if not self._submitted:
+            self._submitted = True
+            self._submit(self._append)
 
     def _append(self) -> None:
         self._submitted = False  # what is appended from here on is submitted again
@@ -142,9 +138,10 @@ class Journal:
             _log.error("cannot write {path}: {error}", path=str(self.path), error=str(error))
             return
         self._batch.clear()
-        if size > REWRITE_AT:
+        if size > max(REWRITE_AT, 2 * self._rewritten):
             try:
-                self._rewrite(list(self._current.values()))
+                found, _ = read_known(self.path)
+                self._rewrite(found)
             except OSError as error:
                 _log.error("cannot rewrite {path}: {error}", path=str(self.path), error=str(error))
 
@@ -154,6 +151,7 @@ class Journal:
             file.writelines(map(_line, all_known))
             file.flush()
             os.fsync(file.fileno())
+            self._rewritten = file.tell()
         new.replace(self.path)
 
 

@@ -6,38 +6,48 @@ file that is not a link. Runs on the scribe's thread: it waits for the disk.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-from pathlib import Path
 
 from twisted.logger import Logger
 
 _log = Logger()
 
 
-def link(folder: Path, name: str, target: Path, old: str) -> None:
+def link(folder: str, name: str, target: str, old: str) -> None:
     """Make the link ``name`` in a folder point to a log, and remove the one that it had before.
 
+    :param target: the log, as seen from the folder.
     :param old: the link's former name; empty where there was none.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        where = os.path.relpath(target, folder)
         if old and old != name:
-            _unlink(folder / old, where)
-        new = folder / name
-        if new.is_symlink() and new.readlink() == Path(where):
-            return
-        if new.exists() and not new.is_symlink():
-            raise FileExistsError(errno.EEXIST, "there is a file of that name", str(new))
-        temporary = folder / f".{name}.new"
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(where)
-        temporary.replace(new)
+            _unlink(f"{folder}/{old}", target)
+        try:
+            os.symlink(target, f"{folder}/{name}")
+        except FileNotFoundError:
+            os.makedirs(folder, exist_ok=True)
+            os.symlink(target, f"{folder}/{name}")
+        except FileExistsError:
+            _replace(folder, name, target)
     except OSError as error:
-        _log.error("cannot link {name} to {target}: {error}", name=name, target=str(target), error=str(error))
+        _log.error("cannot link {name} to {target}: {error}", name=name, target=target, error=str(error))
 
 
-def _unlink(link: Path, where: str) -> None:
-    if link.is_symlink() and link.readlink() == Path(where):
-        link.unlink()
+def _replace(folder: str, name: str, target: str) -> None:
+    there = f"{folder}/{name}"
+    if not os.path.islink(there):
+        raise FileExistsError(errno.EEXIST, "there is a file of that name", there)
+    if os.readlink(there) == target:
+        return
+    temporary = f"{folder}/.{name}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    os.symlink(target, temporary)
+    os.replace(temporary, there)
+
+
+def _unlink(link: str, target: str) -> None:
+    if os.path.islink(link) and os.readlink(link) == target:
+        os.unlink(link)

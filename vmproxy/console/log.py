@@ -94,9 +94,9 @@ class ConsoleLog:
         "problem",
     )
 
-    def __init__(self, store: LogStore, path: Path) -> None:
+    def __init__(self, store: LogStore, name: str) -> None:
         self._store = store
-        self._items: list[Item] = []
+        self._items: list[Item] | None = None
         self._unwritten = 0  # bytes that the scribe has not dealt with yet
         self._collected = 0  # those of them that are in _items
         self._dropped = 0
@@ -105,12 +105,17 @@ class ConsoleLog:
         self.listener: LogListener | None = None
         self.must_take = False
         self.problem = ""
-        self.file = LogFile(path, self._report)
+        self.file = LogFile(store.prefix, name, self)
+
+    @property
+    def name(self) -> str:
+        """Its path in the log folder."""
+        return self.file.name
 
     @property
     def path(self) -> Path:
         """Where the log stands."""
-        return self.file.path
+        return self.file.where
 
     def append(self, data: bytes) -> None:
         """Record bytes from the VM."""
@@ -125,9 +130,11 @@ class ConsoleLog:
         self._unwritten += size
         self._collected += size
         self._store.unwritten += size
-        if not self._items:
+        if self._items is None:
+            self._items = [data]
             self._store.dirty(self)
-        self._items.append(data)
+        else:
+            self._items.append(data)
         if self._collected >= FLUSH_SIZE:
             self._store.flush()  # so much is worth a batch of its own
         behind = self._unwritten > CONGESTED_AT or self._store.unwritten > CROWDED_AT
@@ -147,9 +154,11 @@ class ConsoleLog:
         self._unwritten += size
         self._collected += size
         self._store.unwritten += size
-        if not self._items:
+        if self._items is None:
+            self._items = [item]
             self._store.dirty(self)
-        self._items.append(item)
+        else:
+            self._items.append(item)
 
     def input(self, **fields: object) -> None:
         """Record what was typed, apart from the trail: who may read that need not read this."""
@@ -188,9 +197,9 @@ class ConsoleLog:
 
     def take(self) -> tuple[list[Item], int]:
         """Hand over what came in: the items and the bytes in them."""
-        items, self._items = self._items, []
+        items, self._items = self._items, None
         size, self._collected = self._collected, 0
-        return items, size
+        return items or [], size
 
     @property
     def has_room(self) -> bool:
@@ -230,7 +239,8 @@ class ConsoleLog:
             if self.listener is not None:
                 self.listener.log_congested(False)
 
-    def _report(self, problem: str, lost: int) -> None:
+    def report(self, problem: str, lost: int) -> None:
+        """Of the file's, on the scribe's thread."""
         self._store.from_scribe(lambda: self._told(problem, lost))
 
     def _told(self, problem: str, lost: int) -> None:
@@ -246,6 +256,7 @@ class ConsoleLog:
 class LogStore:
     """All logs of one folder.
 
+    :ivar folder: the log folder; ``prefix`` is the same as text.
     :ivar unwritten: bytes that wait for the scribe, over all logs.
     :ivar dropped: bytes that never reached the scribe, over all logs since the start; ``events_lost``: events.
     :ivar dropping: the logs that have dropped bytes and not recorded it yet.
@@ -268,6 +279,8 @@ class LogStore:
         """
         self.inputs = inputs
         self.folder = folder
+        self.prefix = str(folder)
+        self._logs: dict[str, ConsoleLog] = {}
         self.clock = clock
         self.runner = runner
         self.from_scribe = from_scribe
@@ -278,7 +291,6 @@ class LogStore:
         self._dirty: list[ConsoleLog] = []
         self._soon: list[Callable[[], object]] = []
         self._links: dict[ConsoleLog, str] = {}  # the names that are wanted
-        self._linked: dict[ConsoleLog, str] = {}  # the scribe's: those that were made
         self._linking = False
         self._flush_call: IDelayedCall | None = None
         self._batch_since = 0.0
@@ -286,11 +298,21 @@ class LogStore:
         self.progress = 0.0
         self._congested: dict[ConsoleLog, None] = {}
         self._patience_call: IDelayedCall | None = None
+        runner.scribe.find = self._find
         runner.scribe.sweep(folder)
 
-    def open(self, relative: Path) -> ConsoleLog:
+    def __contains__(self, name: object) -> bool:
+        return name in self._logs
+
+    def open(self, name: str) -> ConsoleLog:
         """A log in the folder. Nothing is made on the disk before the first byte or event."""
-        return ConsoleLog(self, self.folder / relative)
+        log = self._logs[name] = ConsoleLog(self, name)
+        return log
+
+    def _find(self, path: str) -> LogFile | None:
+        # On the scribe's thread: one look into a dictionary.
+        log = self._logs.get(path.removeprefix(f"{self.prefix}/"))
+        return None if log is None else log.file
 
     def dirty(self, log: ConsoleLog) -> None:
         """A log that was empty-handed has something for the scribe."""
@@ -421,14 +443,11 @@ class LogStore:
 
     def _make_links(self) -> None:
         self._linking = False  # what is wanted from here on is submitted again
-        folder = self.folder / "by-name"
         wanted: list[tuple[ConsoleLog, str]] = []
         while self._links:
             wanted.append(self._links.popitem())
         for log, name in reversed(wanted):
-            old = self._linked.get(log)
-            self.runner.scribe.link(folder, f"{name}.log", log.path, f"{old}.log" if old else "")
-            self._linked[log] = name
+            self.runner.scribe.link(log.file, name)
 
     def start(self) -> None:
         """Start the scribe."""

@@ -2,56 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-from vmproxy.console.numbered import trail_of
 from vmproxy.console.plainlog import PlainFile
 from vmproxy.console.trail import Event
 
 Item = bytes | Event
 
 
+class Reporter(Protocol):
+    """Who hears, on the scribe's thread, how a log fares."""
+
+    def report(self, problem: str, lost: int) -> None:
+        """Writing begins to fail with this problem; or, with an empty one, works again, so many bytes being lost."""
+
+
+class Backlog:
+    """What could not be written, and waits.
+
+    :ivar items: bytes and events in order; ``size`` bytes and ``events`` events of them.
+    :ivar lines: of the trail, that could not be written when the log could.
+    """
+
+    __slots__ = ("events", "items", "lines", "size")
+
+    def __init__(self) -> None:
+        self.items: list[bytearray | Event] = []
+        self.size = 0
+        self.events = 0
+        self.lines: list[bytes] = []
+
+
 class LogFile:
     """What the scribe knows of a log.
 
+    :ivar folder: the log folder; ``name``: the log's path in it.
+    :ivar reporter: is told when writing fails, and when it works again.
     :ivar problem: why it cannot be written now; empty while it can.
     :ivar lost: bytes dropped since it could not.
-    :ivar marked: when the last time mark was written, ``known``: whether the scribe has met it.
-    :ivar lines: of the trail, that could not be written.
+    :ivar marked: when the last time mark was written.
+    :ivar link: the name of the link that was made for it; empty if none was.
     :ivar plain: its plain text, while that is wanted and there is some.
     """
 
-    __slots__ = (
-        "backlog",
-        "backlog_events",
-        "backlog_size",
-        "known",
-        "lines",
-        "lost",
-        "marked",
-        "path",
-        "plain",
-        "problem",
-        "report",
-        "trail_path",
-    )
+    __slots__ = ("_backlog", "folder", "link", "lost", "marked", "name", "plain", "problem", "reporter")
 
-    def __init__(self, path: Path, report: Callable[[str, int], None]) -> None:
-        """
-        :param report: called with the problem and 0 when writing begins to fail, with an empty string and the number of
-            bytes lost when it works again. Called on the scribe's thread.
-        """
-        self.path = path
-        self.trail_path = trail_of(path)
-        self.report = report
+    def __init__(self, folder: str, name: str, reporter: Reporter) -> None:
+        self.folder = folder
+        self.name = name
+        self.reporter = reporter
         self.problem = ""
         self.lost = 0
         self.marked = 0.0
-        self.known = False
+        self.link = ""
         self.plain: PlainFile | None = None
-        # Lists: there are thousands, nearly always empty, and an empty deque has 600 bytes.
-        self.backlog: list[bytearray | Event] = []
-        self.backlog_size = 0
-        self.backlog_events = 0
-        self.lines: list[bytes] = []
+        self._backlog: Backlog | None = None
+
+    @property
+    def path(self) -> str:
+        """Where the log stands. Made when it is asked for: paths are most of what a log would have in memory."""
+        return f"{self.folder}/{self.name}"
+
+    @property
+    def trail_path(self) -> str:
+        """Where its event trail stands: see :func:`vmproxy.console.numbered.trail_of`."""
+        return f"{self.folder}/{self.name}.events"
+
+    @property
+    def where(self) -> Path:
+        """Where the log stands, for those who calculate with paths."""
+        return Path(self.path)
+
+    @property
+    def backlog(self) -> Backlog:
+        """What waits, made when there is something."""
+        if self._backlog is None:
+            self._backlog = Backlog()
+        return self._backlog
+
+    @property
+    def waiting_lines(self) -> list[bytes] | tuple[()]:
+        """The lines of the trail that wait."""
+        return () if self._backlog is None else self._backlog.lines
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes of the log wait."""
+        return 0 if self._backlog is None else self._backlog.size
+
+    def forget_backlog(self) -> None:
+        """Nothing waits any more."""
+        if self._backlog is not None and not (self._backlog.items or self._backlog.lines):
+            self._backlog = None

@@ -56,20 +56,25 @@ def log_path(template: str, uuid: UUID, port: str, name: str, taken: Container[s
         one name), or another one's trail or old logs would have it, the UUID's first digits are added too.
     """
     values = {"uuid": str(uuid), "uuid_hex": uuid.hex, "name": safe_word(name) or f"vm-{uuid.hex[:8]}", "port": port}
-    path = PurePosixPath(template.format(**values))
+    path = _normal(template).format(**values)
     if port != "1" and "port" not in template_fields(template):
         # Without a suffix, what ends in .2 is the second of the old logs.
-        path = _add(path, f".{port}" if path.suffix == ".log" else f"-{port}")
-    if is_reserved(path) or (path.suffix == ".log" and not template.endswith(".log")):
+        path = _add(path, f".{port}" if _suffix(path) == ".log" else f"-{port}")
+    if is_reserved(path) or (_suffix(path) == ".log" and not template.endswith(".log")):
         # Of the latter, the plain text would be that of the log which has no suffix.
-        path = path.with_name(f"{path.name}~{uuid.hex[:8]}")
-    if path.parts[0] == "by-name":
-        path = PurePosixPath(f"by-name~{uuid.hex[:8]}", *path.parts[1:])
-    if str(path) in taken:
+        path = f"{path}~{uuid.hex[:8]}"
+    if path.startswith("by-name/"):
+        path = f"by-name~{uuid.hex[:8]}/{path.removeprefix('by-name/')}"
+    if path in taken:
         path = _add(path, f"~{uuid.hex[:8]}")
-    if str(path) in taken:
+    if path in taken:
         path = _add(path, f"-{uuid.hex[8:]}")
-    return str(path)
+    return path
+
+
+@cache
+def _normal(template: str) -> str:
+    return str(PurePosixPath(template))
 
 
 @cache
@@ -78,12 +83,19 @@ def template_fields(template: str) -> frozenset[str]:
     return frozenset(name for _, name, _, _ in Formatter().parse(template) if name is not None)
 
 
-def is_reserved(path: PurePosixPath) -> bool:
+def is_reserved(path: str) -> bool:
     """Whether a log must not have this path: it is that of the links, or of what belongs to another log."""
-    return str(path) == "by-name" or _TAKEN.fullmatch(path.suffix) is not None
+    return path == "by-name" or _TAKEN.fullmatch(_suffix(path)) is not None
 
 
-def _add(path: PurePosixPath, addition: str) -> PurePosixPath:
-    if path.suffix == ".log":
-        return path.with_name(path.stem + addition + path.suffix)
-    return path.with_name(path.name + addition)
+def _suffix(path: str) -> str:
+    # As pathlib has it, which would take longer than all else that is done for a new VM.
+    name = path.rpartition("/")[2]
+    at = name.rfind(".")
+    return name[at:] if 0 < at < len(name) - 1 else ""
+
+
+def _add(path: str, addition: str) -> str:
+    if _suffix(path) == ".log":
+        return path.removesuffix(".log") + addition + ".log"
+    return path + addition

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,42 +12,54 @@ if TYPE_CHECKING:
 class Prefixes:
     """Which consoles have names that begin in some way; capitals do not matter."""
 
-    __slots__ = ("_entries", "_sorted")
+    __slots__ = ("_consoles", "_names", "_sorted")
 
     def __init__(self) -> None:
-        self._entries: list[tuple[str, int, Console]] = []  # the number keeps consoles from being compared
+        # Side by side: a pair for each of thousands would be larger than both lists.
+        self._names: list[str] = []
+        self._consoles: list[Console] = []
         self._sorted = True
 
     def add(self, name: str, console: Console) -> None:
         """A console has a name now."""
-        entry = (name.casefold(), id(console), console)
-        if self._sorted and len(self._entries) > 1000:
-            insort(self._entries, entry)
+        name = _folded(name)
+        if self._sorted and len(self._names) > 1000:
+            at = bisect_right(self._names, name)
+            self._names.insert(at, name)
+            self._consoles.insert(at, console)
         else:
-            self._entries.append(entry)
+            self._names.append(name)
+            self._consoles.append(console)
             self._sorted = False
 
     def discard(self, name: str, console: Console) -> None:
         """A console does not have a name any more."""
-        entry = (name.casefold(), id(console), console)
+        name = _folded(name)
         self._sort()
-        at = bisect_left(self._entries, entry)
-        if at < len(self._entries) and self._entries[at] == entry:
-            del self._entries[at]
+        for at in range(bisect_left(self._names, name), bisect_right(self._names, name)):
+            if self._consoles[at] is console:
+                del self._names[at], self._consoles[at]
+                return
 
     def find(self, prefix: str) -> list[Console]:
         """:returns: the consoles with a name that begins so, each once."""
         folded = prefix.casefold()
         self._sort()
         found: dict[Console, None] = {}
-        for at in range(bisect_left(self._entries, (folded,)), len(self._entries)):
-            name, _, console = self._entries[at]
-            if not name.startswith(folded):
+        for at in range(bisect_left(self._names, folded), len(self._names)):
+            if not self._names[at].startswith(folded):
                 break
-            found[console] = None
+            found[self._consoles[at]] = None
         return list(found)
 
     def _sort(self) -> None:
         if not self._sorted:
-            self._entries.sort()
+            order = sorted(range(len(self._names)), key=self._names.__getitem__)
+            self._names = [self._names[n] for n in order]
+            self._consoles = [self._consoles[n] for n in order]
             self._sorted = True
+
+
+def _folded(name: str) -> str:
+    folded = name.casefold()
+    return name if folded == name else folded  # not the same text twice in memory

@@ -71,7 +71,7 @@ class Scribe:
         self.rotation.policy = policy or RotationPolicy()
         self._sweep: Sweep | None = None
         self._plain_writer = PlainWriter(self._pool, now)
-        self._files: dict[Path, LogFile] = {}
+        self.find: Callable[[str], LogFile | None] = lambda _path: None
         self._at = 0.0
         self._failing: dict[LogFile, None] = {}
         self._failing_size = 0
@@ -88,9 +88,6 @@ class Scribe:
         if file.problem:
             self._keep(file, items)
             return
-        if not file.known:
-            file.known = True
-            self._files[file.path] = file
         self._at = at
         if len(items) > 1 and set(map(type, items)) == _ONLY_BYTES:
             items = [b"".join(items)]  # type: ignore[arg-type]
@@ -111,12 +108,13 @@ class Scribe:
             self._keep(file, items[done:])
 
     def _append_data(self, file: LogFile, data: bytes, at: float) -> None:
-        log = self._pool.get(file.path)
+        path = file.path
+        log = self._pool.get(path)
         # A clock that was set back is due too; so is a file's first byte: each can be read by itself.
         if not log.size or not 0 <= at - file.marked < MARK_SECONDS:
             file.marked = at
             self._tell(file, time_mark(at, log.size))
-            log = self._pool.get(file.path)  # opening the trail may have closed it
+            log = self._pool.get(path)  # opening the trail may have closed it
         try:
             write_all(log.fd, data)
         except PartialWriteError as error:
@@ -124,34 +122,34 @@ class Scribe:
             raise
         log.size += len(data)
         if log.size >= self.rotation.size_limit:
-            self.rotation.due(file.path, "size")
+            self.rotation.due(file.where, "size")
         if self.plain or file.plain:
             self._put_plain(file, data, at)
 
     def _tell(self, file: LogFile, line: bytes) -> None:
-        if not file.lines:
+        if not file.waiting_lines:
             try:
                 self._append_line(file, line)
             except (OSError, ValueError) as error:
-                _log.error("cannot write {path}: {problem}", path=str(file.trail_path), problem=reason(error))
+                _log.error("cannot write {path}: {problem}", path=file.trail_path, problem=reason(error))
                 self._pool.drop(file.trail_path)
                 self._will_retry()
                 self._failing_trails[file] = None
             else:
                 return
-        if len(file.lines) < BACKLOG_EVENTS:
-            file.lines.append(line)
+        if len(file.backlog.lines) < BACKLOG_EVENTS:
+            file.backlog.lines.append(line)
 
     def _append_line(self, file: LogFile, line: bytes) -> None:
         if self._pool.append_line(file.trail_path, line).size >= self.rotation.trail_limit:
-            self.rotation.due(file.path, "trail")
+            self.rotation.due(file.where, "trail")
 
     def _put_plain(self, file: LogFile, data: bytes, at: float) -> None:
         if not self.plain:
             file.plain = None  # it was wanted before
             return
         if file.plain is None:
-            file.plain = PlainFile(file.path)
+            file.plain = PlainFile(file.where)
         self._plain_writer.feed(file.plain, data, at)
 
     def size(self, file: LogFile) -> int:
@@ -164,10 +162,11 @@ class Scribe:
     def _position(self, file: LogFile) -> int:
         # An event before the first byte must not make the log; a log that exists is opened for its size, which is
         # that of the file and not what we remember.
-        if file.path in self._pool:
-            return self._pool.get(file.path).size
+        path = file.path
+        if path in self._pool:
+            return self._pool.get(path).size
         try:
-            return file.path.stat().st_size
+            return os.stat(path).st_size
         except FileNotFoundError:
             return 0
 
@@ -182,27 +181,28 @@ class Scribe:
         self._pool.drop(file.path)
         self._will_retry()
         self._failing[file] = None
-        _log.error("cannot write {path}: {problem}", path=str(file.path), problem=file.problem)
-        file.report(file.problem, 0)
+        _log.error("cannot write {path}: {problem}", path=file.path, problem=file.problem)
+        file.reporter.report(file.problem, 0)
 
     def _keep(self, file: LogFile, items: Sequence[Item]) -> None:
+        backlog = file.backlog
         for item in items:
             if isinstance(item, Event):
-                if file.backlog_events < BACKLOG_EVENTS:
-                    file.backlog_events += 1
-                    file.backlog.append(item)
+                if backlog.events < BACKLOG_EVENTS:
+                    backlog.events += 1
+                    backlog.items.append(item)
                 continue
-            room = min(BACKLOG_PER_LOG - file.backlog_size, BACKLOG_IN_ALL - self._failing_size)
+            room = min(BACKLOG_PER_LOG - backlog.size, BACKLOG_IN_ALL - self._failing_size)
             # Once bytes are missing, what follows them is missing too: one gap, not a sieve.
             kept = item[: 0 if file.lost else max(0, room)]
             file.lost += len(item) - len(kept)
-            file.backlog_size += len(kept)
+            backlog.size += len(kept)
             self._failing_size += len(kept)
-            last = file.backlog[-1] if file.backlog else None
+            last = backlog.items[-1] if backlog.items else None
             if isinstance(last, bytearray):
                 last += kept
             elif kept:
-                file.backlog.append(bytearray(kept))
+                backlog.items.append(bytearray(kept))
 
     def _retry(self) -> None:
         for file in list(self._failing):
@@ -219,39 +219,43 @@ class Scribe:
             del self._failing[file]
             file.problem = ""
             file.lost = 0
+            file.forget_backlog()
             self.lost += lost
-            _log.info("writing {path} again, {lost} bytes lost", path=str(file.path), lost=lost)
-            file.report("", lost)
+            _log.info("writing {path} again, {lost} bytes lost", path=file.path, lost=lost)
+            file.reporter.report("", lost)
         for file in list(self._failing_trails):
             try:
-                while file.lines:
-                    self._append_line(file, file.lines[0])
-                    del file.lines[0]
+                lines = file.backlog.lines
+                while lines:
+                    self._append_line(file, lines[0])
+                    del lines[0]
             except (OSError, ValueError):
                 self._pool.drop(file.trail_path)
                 continue
             del self._failing_trails[file]
+            file.forget_backlog()
 
     def _write_backlog(self, file: LogFile) -> None:
-        while file.backlog:
-            item = file.backlog[0]
+        backlog = file.backlog
+        while backlog.items:
+            item = backlog.items[0]
             if isinstance(item, Event):
                 self._tell(file, item.line(self._position(file)))
-                file.backlog_events -= 1
+                backlog.events -= 1
             else:
                 log = self._pool.get(file.path)
                 written = os.write(log.fd, item)
                 log.size += written
                 if log.size >= self.rotation.size_limit:
-                    self.rotation.due(file.path, "size")
+                    self.rotation.due(file.where, "size")
                 if self.plain:
                     self._put_plain(file, bytes(item[:written]), self._now())
-                file.backlog_size -= written
+                backlog.size -= written
                 self._failing_size -= written
                 if written < len(item):
                     del item[:written]
                     continue
-            del file.backlog[0]
+            del backlog.items[0]
         self._pool.get(file.path)  # it must be there to be written again, also if nothing waits
 
     # Rotation.
@@ -272,7 +276,7 @@ class Scribe:
     def _rotated(self, path: Path, why: str, size: int) -> None:
         # The next batch must not seem older than this, and an idle log's rotation not as old as the last batch.
         at = self._now() if why == "age" else self._at
-        file = self._files.get(path) or LogFile(path, _nobody)
+        file = self.find(str(path)) or LogFile(str(path.parent), path.name, _Nobody())
         self._tell(file, event(at, "rotated", {"to": f"{path.name}.1", "bytes": size, "reason": why}).line(0))
         try:
             self._pool.get(path)  # so that who follows the log by name, or by its link, finds it
@@ -333,23 +337,24 @@ class Scribe:
         if self._failing_anything:
             self._retry()
         for file in self._failing:
-            missing = file.backlog_size + file.lost
+            missing = file.waiting_bytes + file.lost
             self.lost += missing
-            _log.error("{path}: {lost} bytes could not be written", path=str(file.path), lost=missing)
+            _log.error("{path}: {lost} bytes could not be written", path=file.path, lost=missing)
         self._plain_writer.close()
         self.rotation.close()
         self._pool.close()
 
-    def link(self, folder: Path, name: str, target: Path, old: str) -> None:
-        """Make the link ``name`` in a folder point to a log, and remove the one that it had before.
-
-        :param old: the link's former name; empty where there was none.
-        """
-        link(folder, name, target, old)
+    def link(self, file: LogFile, name: str) -> None:
+        """Make the link ``by-name/NAME.log`` point to a log, and remove the one that it had before."""
+        old, file.link = file.link, name
+        link(f"{file.folder}/by-name", f"{name}.log", f"../{file.name}", f"{old}.log" if old else "")
 
 
-def _nobody(_problem: str, _lost: int) -> None:
-    """Who hears of the troubles of a log whose console has said nothing yet."""
+class _Nobody:
+    """Who hears of the troubles of a log whose console is not known."""
+
+    def report(self, problem: str, lost: int) -> None:
+        """Nobody listens."""
 
 
 class ScribeThread:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 compact = json.JSONEncoder(separators=(",", ":")).encode
 """JSON without blanks. ``json.dumps`` with arguments would make an encoder for each line."""
@@ -20,7 +21,12 @@ def timestamp(seconds: float) -> str:
     whole = int(seconds)
     # 999.6 ms must not become 1000.
     millis = min(999, round((seconds - whole) * 1000))
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{millis:03d}Z"
+    return f"{_second(whole)}.{millis:03d}Z"
+
+
+@lru_cache(4)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 @dataclass(frozen=True, slots=True)

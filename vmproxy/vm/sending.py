@@ -1,9 +1,9 @@
 """Sending small things at once.
 
-Twisted sends in the reactor's next turn: ``write`` asks the poller to say when the socket can take data, which it nearly
-always can, and then has to ask it to be silent again. Measured in a storm of 4,000 VMs, these two system calls and the
-turn cost a tenth of all that a VM's arrival costs, and an answer to a host in vMotion waits behind whatever else the
-turn brings. So what fits the socket's buffer goes there directly.
+Twisted sends in the reactor's next turn: ``write`` asks the poller to say when the socket can take data, which it
+nearly always can, and then has to ask it to be silent again. Measured in a storm of 4,000 VMs, these two system calls
+and the turn cost a tenth of all that a VM's arrival costs; and an answer to a host in vMotion waits behind whatever
+else the turn brings. So what fits the socket's buffer goes there directly.
 """
 
 from __future__ import annotations
@@ -28,4 +28,4 @@ def send(transport: Connection, data: bytes) -> None:
 
 
 def _waiting(transport: Connection) -> bool:
-    return bool(transport._tempDataBuffer) or len(transport.dataBuffer) > transport.offset or transport.disconnecting
+    return bool(transport._tempDataBuffer or len(transport.dataBuffer) > transport.offset or transport.disconnecting)
