@@ -34,6 +34,7 @@ def world(tmp_path):
 
 
 def links(world: World) -> dict[str, str]:
+    world.store.flush()
     folder = world.store.folder / "by-name"
     return {link.name: os.readlink(link) for link in folder.iterdir()} if folder.exists() else {}
 
@@ -452,6 +453,7 @@ class TestLinks:
 
     def test_they_are_there_again_after_a_restart(self, world):
         world.claim("web01")
+        world.store.flush()
         (world.store.folder / "by-name" / "web01.log").unlink()
         again = world.restarted()
         assert links(again) == {"web01.log": f"../{VM_A}.log"}

@@ -52,11 +52,13 @@ def test_binary_data_in_small_pieces_is_no_flood_of_commands(w: World) -> None:
 
 def test_a_name_that_changes_all_the_time_makes_one_link(w: World) -> None:
     host, console = w.vm(name=b"first")
+    w.store.flush()
     jobs: list[object] = []
     submit = w.store.runner.submit
     w.store.runner.submit = jobs.append  # type: ignore[method-assign]
     for n in range(1000):
         host.feed(sub(NAME, b"name-%d" % n))
+    w.store.flush()
     linking = [job for job in jobs if job == w.store._make_links]
     w.store.runner.submit = submit  # type: ignore[method-assign]
     for job in jobs:

@@ -116,6 +116,7 @@ class Directory:
             # Of one that was up when the process ended, nobody knows since when it is not.
             console.since = 0.0 if known.up else known.since
             console.reason = "the concentrator was stopped" if known.up else known.reason
+        self._store.flush()  # so that links have the names that they had, before a VM comes with another one
 
     def claim(self, identity: Identity, link: ILink) -> Console:
         """Give a connection that has identified itself its console, made now if it is a new one.

@@ -439,7 +439,7 @@ class LogStore:
         self._links[log] = name
         if not self._linking:
             self._linking = True
-            self.runner.submit(self._make_links)
+            self.soon(self._make_links)
 
     def _make_links(self) -> None:
         self._linking = False  # what is wanted from here on is submitted again

@@ -18,12 +18,14 @@ from vmproxy.errors import WireError
 from vmproxy.text import visible
 from vmproxy.vm.hub import Hub
 from vmproxy.wire import serviceuri
-from vmproxy.wire.vmware import QUESTIONS, SUPPORTED, Sub, parse_do_proxy, parse_name, parse_uuid
+from vmproxy.wire.telnet import VMWARE_EXT, subnegotiation
+from vmproxy.wire.vmware import QUESTIONS, SUPPORTED, Sub, message, parse_do_proxy, parse_name, parse_uuid
 
 if TYPE_CHECKING:
     from vmproxy.vm.protocol import VMConnection
 
 NAME_LIMIT = 1024
+_LIST = subnegotiation(VMWARE_EXT, message(Sub.KNOWN_SUBOPTIONS_2, SUPPORTED))
 
 
 class Conversation:
@@ -95,7 +97,7 @@ class Conversation:
         """Send the list of what the proxy knows, once."""
         if not self._list_sent:
             self._list_sent = True
-            self._link.suboption(Sub.KNOWN_SUBOPTIONS_2, SUPPORTED)
+            self._link.control(_LIST)
 
     # Who it is and what it wants.
 

@@ -12,25 +12,32 @@ if TYPE_CHECKING:
     from vmproxy.vm.protocol import VMConnection
 
 
+# What the port of a VM is like that has not said anything about it.
+_PRESENT = subnegotiation(COM_PORT, AccessServer(b"").modem_state())
+_USUAL = str(AccessServer(b"").settings)
+
+
 class PortControl:
     """Port control of one connection.
 
     :ivar suspended: whether the VM wants data held back.
     """
 
-    __slots__ = ("_link", "_server", "_signature", "suspended")
+    __slots__ = ("_link", "_on", "_server", "_signature", "suspended")
 
     def __init__(self, link: VMConnection, signature: bytes) -> None:
         """:param signature: what to answer when the VM asks who we are."""
         self._link = link
         self._signature = signature
-        self._server: AccessServer | None = None
+        self._on = False
+        self._server: AccessServer | None = None  # made when the VM sets or asks something: most never do
         self.suspended = False
 
     def switch(self, on: bool) -> None:
         """The VM has turned port control on, or off."""
-        if on == (self._server is not None):
+        if on == self._on:
             return
+        self._on = on
         if not on:
             # Whoever turned it off will not say RESUME either.
             self._server = None
@@ -38,22 +45,27 @@ class PortControl:
             self._link.readiness_changed()
             return
         console = self._link.console
-        self._server = (console.port_control if console is not None else None) or AccessServer(self._signature)
-        self._link.control(subnegotiation(COM_PORT, self._server.modem_state()))
+        if console is None or console.port_control is None:
+            self._link.control(_PRESENT)
+        else:
+            self._server = console.port_control
+            self._link.control(subnegotiation(COM_PORT, self._server.modem_state()))
         if console is not None:
             self._show(console)
 
     def carry(self, console: Console) -> None:
         """The connection carries a console: what the VM had set before holds, unless it has set something here."""
-        if self._server is not None:
-            if console.port_control is not None and not self._server.touched:
+        if self._on:
+            if console.port_control is not None and (self._server is None or not self._server.touched):
                 self._server = console.port_control
             self._show(console)
 
     def received(self, payload: bytes) -> bool:
         """Take in a command; :returns: whether port control is on at all."""
-        if self._server is None:
+        if not self._on:
             return False
+        if self._server is None:
+            self._server = AccessServer(self._signature)
         answer, meaning = self._server.received(payload)
         if answer:
             self._link.control(subnegotiation(COM_PORT, answer))
@@ -70,5 +82,4 @@ class PortControl:
 
     def _show(self, console: Console) -> None:
         console.port_control = self._server
-        if self._server is not None:
-            console.settings = str(self._server.settings)
+        console.settings = _USUAL if self._server is None else str(self._server.settings)

@@ -16,6 +16,7 @@ from it is recorded, and it is closed if the host does not do so.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import cast
 
 from twisted.conch.telnet import Telnet
@@ -91,6 +92,11 @@ def _opened(com_port: bool) -> tuple[Options, bytes]:
 _OPENED = {com_port: _opened(com_port) for com_port in (False, True)}
 
 _log = Logger()
+
+
+@cache
+def _bare(code: int) -> bytes:
+    return subnegotiation(VMWARE_EXT, message(code))
 
 
 @implementer(ILink)
@@ -290,7 +296,7 @@ class VMConnection(Telnet):
 
     def suboption(self, code: int, parameters: bytes = b"") -> None:
         """Send a suboption of option 232."""
-        self.control(subnegotiation(VMWARE_EXT, message(code, parameters)))
+        self.control(subnegotiation(VMWARE_EXT, message(code, parameters)) if parameters else _bare(code))
 
     @property
     def in_service(self) -> bool:

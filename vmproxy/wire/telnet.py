@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 SE = 240
 NOP = 241
@@ -166,7 +167,7 @@ class Scanner:
             if code in _VERBS:
                 option = data[at]
                 at += 1
-                yield Negotiation(code, option)
+                yield _negotiation(code, option)
             elif code == SB:
                 self._sub = bytearray()
             elif code in _COMMANDS:
@@ -176,6 +177,12 @@ class Scanner:
         self.busy = bool(self._pending) or self._sub is not None
         if parts:
             yield b"".join(parts)
+
+
+@cache
+def _negotiation(verb: int, option: int) -> Negotiation:
+    # There are a thousand different ones, and every VM says a dozen of them.
+    return Negotiation(verb, option)
 
 
 def _undoubled(data: bytes) -> bytes | None:
@@ -193,6 +200,7 @@ def escape(data: bytes) -> bytes:
     return data.replace(IAC_BYTE, DOUBLED) if IAC_BYTE in data else data
 
 
+@cache
 def negotiation(verb: int, option: int) -> bytes:
     """The three bytes of WILL, WONT, DO or DONT ``option``."""
     return bytes((IAC, verb, option))

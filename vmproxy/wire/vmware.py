@@ -11,6 +11,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from uuid import UUID
 
 from vmproxy.errors import WireError
@@ -59,6 +60,7 @@ def message(code: int, parameters: bytes = b"") -> bytes:
     return bytes((code,)) + parameters
 
 
+@lru_cache(256)  # BIOS and location are mostly the same, and a VM tells all again in each vMotion
 def parse_uuid(parameters: bytes) -> UUID:
     """Read a UUID as hosts send it (hex pairs with blanks and one dash) or in any common spelling.
 
