@@ -87,7 +87,7 @@ class TestDefaults:
             log=config.LogConfig(
                 dir=tmp_path / "var" / "log",
                 file="{uuid}.log",
-                open_files=256,
+                open_files=4096,
                 plain=False,
                 rotate_size=0,
                 rotate_age=0.0,

@@ -134,7 +134,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ssh.message", "", values.message, live=True),
     Setting("log.dir", "", lambda value: values.folder(value) if value != "" else None, "log-dir"),
     Setting("log.file", "{uuid}.log", values.template),
-    Setting("log.open-files", 256, values.whole(2, 1_000_000)),
+    Setting("log.open-files", 4096, values.whole(2, 1_000_000)),
     Setting("log.plain", False, values.flag, live=True),
     Setting("log.rotate-size", 0, values.size, live=True),
     Setting("log.rotate-age", 0, values.span, live=True),

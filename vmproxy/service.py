@@ -6,6 +6,7 @@ import gc
 import getpass
 import resource
 import signal
+import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import cast
@@ -43,6 +44,7 @@ from vmproxy.wire.vmware import new_secret
 STOP_SECONDS = 10.0
 # Twisted's 50 is too few when thousands of hosts come back at once: those that find no place wait a second or more.
 BACKLOG = 1024
+LEAST_OPEN = 256
 
 _log = Logger()
 
@@ -67,7 +69,7 @@ class VMProxyService(Service):
         self._reloading = False
         self._reactor = reactor
         self._ports: list[IListeningPort] = []
-        self._scribe = Scribe(config.log.open_files, policy=_rotation(config), plain=config.log.plain)
+        self._scribe = Scribe(self._room_for_logs, policy=_rotation(config), plain=config.log.plain)
         scribe = ScribeThread(self._scribe)
         inputs = Audit(config.state_dir / "input.jsonl", scribe.submit, reactor, 0o600)
         self._store = LogStore(config.log.dir, reactor, scribe, reactor.callFromThread, inputs)
@@ -98,6 +100,12 @@ class VMProxyService(Service):
         self._operators = OperatorFactory(self._front, self._accounts)
         self._vm_addresses: list[str] = []
         self._ssh_addresses: list[str] = []
+
+    def _room_for_logs(self) -> int:
+        # Called on the scribe's thread. Connections come first; there must be room for many more of them at any time.
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        vms = len(self._hub.connections)
+        return min(self._config.log.open_files, max(LEAST_OPEN, descriptors - vms - vms // 4 - 1000))
 
     def _in_thread(self, call: Callable[[], object]) -> Deferred[object]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), call)
@@ -135,6 +143,8 @@ class VMProxyService(Service):
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 20, 100)
+        # How long the writer's thread may compute while an answer to a host waits. Usual are 5 ms.
+        sys.setswitchinterval(0.0005)
         self._on_signal(signal.SIGHUP, self._hang_up)
         self._on_signal(signal.SIGUSR2, self._report)
         if signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:  # with a log file, twistd has taken it

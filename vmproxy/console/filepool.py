@@ -1,15 +1,24 @@
 """A bounded pool of open files, shared by all logs.
 
 A process has a limited number of descriptors and the VMs' sockets need most of them. Files are opened for appending
-when they are written to; the one not used for longest is closed when there are too many. Runs on the writer's thread
-only: every call here may wait for the disk.
+when they are written to. When there are too many, the one not used for longest is closed, unless it is in use all the
+time as well: when more logs are written to in turn than fit, closing the oldest would mean that none is ever found
+open. Then the newest makes room, and a part of them stays. Runs on the writer's thread only: every call here may wait
+for the disk.
 """
 
 from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+
+IDLE = 15
+"""How many looks at all files an open one outlasts that nobody uses."""
+
+BUSY = 16
+"""How many times as many files as may be open are used in turn before none of them is worth keeping."""
 
 StrPath = str | os.PathLike[str]
 
@@ -19,12 +28,16 @@ class OpenFile:
     """An open file.
 
     :ivar size: where the next byte goes, as far as this process knows.
+    :ivar used: the number of the call that asked for it last.
+    :ivar followed: the number of the first look at all files since then.
     """
 
     fd: int
     size: int
     device: int
     inode: int
+    used: int
+    followed: int | None = None
 
 
 class PartialWriteError(OSError):
@@ -39,12 +52,14 @@ class PartialWriteError(OSError):
 class FilePool:
     """Files open for appending, the most recently used last."""
 
-    __slots__ = ("_files", "_limit")
+    __slots__ = ("_calls", "_files", "_followed", "_limit")
 
-    def __init__(self, limit: int) -> None:
-        """:param limit: how many files may be open at once; at least 2."""
-        self._limit = max(2, limit)
+    def __init__(self, limit: int | Callable[[], int]) -> None:
+        """:param limit: how many files may be open at once, or what tells it; at least 2."""
+        self._limit = limit if callable(limit) else (lambda: limit)
         self._files: OrderedDict[str, OpenFile] = OrderedDict()
+        self._calls = 0
+        self._followed = 0
 
     def __len__(self) -> int:
         return len(self._files)
@@ -59,12 +74,13 @@ class FilePool:
         """
         path = os.fspath(path)
         file = self._files.get(path)
+        self._calls += 1
         if file is not None:
             self._files.move_to_end(path)
+            file.used = self._calls
+            file.followed = None
             return file
-        while len(self._files) >= self._limit:
-            _, oldest = self._files.popitem(last=False)
-            os.close(oldest.fd)
+        self._make_room(1)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             fd = os.open(path, flags, 0o640)
@@ -72,8 +88,15 @@ class FilePool:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             fd = os.open(path, flags, 0o640)
         stat = os.fstat(fd)
-        file = self._files[path] = OpenFile(fd, stat.st_size, stat.st_dev, stat.st_ino)
+        file = self._files[path] = OpenFile(fd, stat.st_size, stat.st_dev, stat.st_ino, self._calls)
         return file
+
+    def _make_room(self, files: int) -> None:
+        limit = max(2, self._limit())
+        while len(self._files) > limit - files:
+            oldest = next(iter(self._files.values()))
+            _, closed = self._files.popitem(last=self._calls - oldest.used < BUSY * limit)
+            os.close(closed.fd)
 
     def append_line(self, path: StrPath, line: bytes) -> OpenFile:
         """Append a line, or several, as a whole or not at all.
@@ -116,12 +139,19 @@ class FilePool:
             os.close(file.fd)
 
     def follow(self) -> None:
-        """See to files that were renamed, removed or truncated under us.
+        """See to files that were renamed, removed or truncated under us, and close those that nobody uses.
 
         One that no longer stands at its path is closed and made anew there; of one that became shorter, the new size
         is taken. Errors are left to the next write, which reports them.
         """
+        self._make_room(0)
+        self._followed += 1
         for path, file in list(self._files.items()):
+            if file.followed is None:
+                file.followed = self._followed
+            elif self._followed - file.followed > IDLE:
+                self.drop(path)
+                continue
             try:
                 stat = os.stat(path)
             except OSError:

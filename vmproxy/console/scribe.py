@@ -55,13 +55,13 @@ class Scribe:
 
     def __init__(
         self,
-        open_files: int,
+        open_files: int | Callable[[], int],
         now: Callable[[], float] = time.time,
         policy: RotationPolicy | None = None,
         plain: bool = False,
     ) -> None:
         """
-        :param open_files: how many descriptors the logs and trails may hold.
+        :param open_files: how many descriptors the logs and trails may hold, or what tells it.
         :param policy: when logs are rotated; by default, never.
         """
         self._pool = FilePool(open_files)
