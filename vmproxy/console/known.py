@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from uuid import UUID
 
 from twisted.logger import Logger
@@ -46,6 +46,8 @@ class Known:
 
 _TYPES = {f.name: {"str": str, "bool": bool, "float": (int, float)}[str(f.type)] for f in fields(Known)}
 
+_NO_PART = frozenset(("", ".", ".."))  # of a path inside a folder
+
 _YEAR_9999 = 253_370_764_800
 
 
@@ -57,11 +59,12 @@ def parse(line: str) -> Known:
     values = json.loads(line)
     if not isinstance(values, dict):
         raise ValueError("not an object")
-    kept = {name: values[name] for name in _TYPES if name in values}
-    if len(kept) != len(_TYPES) or any(not isinstance(v, _TYPES[n]) for n, v in kept.items()):  # type: ignore[arg-type]
-        raise ValueError("a field is missing or of the wrong type")
-    path = PurePosixPath(kept["log"])
-    if path.is_absolute() or ".." in path.parts or not path.name or "\0" in kept["log"]:
+    kept = {}
+    for name, wanted in _TYPES.items():
+        value = kept[name] = values.get(name)
+        if not isinstance(value, wanted):  # type: ignore[arg-type]
+            raise ValueError(f"{name} is missing or of the wrong type")
+    if not _NO_PART.isdisjoint(kept["log"].split("/")) or "\0" in kept["log"]:
         raise ValueError("the log is not inside the log folder")
     if not 0 <= kept["since"] < _YEAR_9999:
         raise ValueError("the time is none")
