@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from twisted.logger import Logger
@@ -59,7 +60,7 @@ def parse(line: str) -> Known:
     values = json.loads(line)
     if not isinstance(values, dict):
         raise ValueError("not an object")
-    kept = {}
+    kept: dict[str, Any] = {}
     for name, wanted in _TYPES.items():
         value = kept[name] = values.get(name)
         if not isinstance(value, wanted):  # type: ignore[arg-type]
