@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmproxy import config, values
+from vmproxy.addresses import network
 from vmproxy.console.access import Policy
 from vmproxy.errors import ConfigError
 
@@ -71,6 +72,13 @@ class TestDefaults:
                 keep_idle=300,
                 identify_timeout=30.0,
                 vmotion_timeout=60.0,
+                networks=(network("0.0.0.0/0"), network("::/0")),
+                connections=0,
+                connections_per_address=0,
+                connects_per_second=1000,
+                second_connection="replace",
+                same_network_ipv4=24,
+                same_network_ipv6=64,
             ),
             ssh=config.SSHConfig(
                 listen=("tcp:2222",),
@@ -234,6 +242,13 @@ ALLOWED = [
     ("vm.keep-idle", ["0", "1", "32767"]),
     ("vm.identify-timeout", ["1", "1.0", "3600"]),
     ("vm.vmotion-timeout", ["1", "0.1e1", "3600.0"]),
+    ("vm.networks", ['"10.0.0.0/8"', '["192.0.2.1", "2001:db8::/32", "::1"]', '["0.0.0.0/0"]']),
+    ("vm.connections", ["0", "1", "1_000_000"]),
+    ("vm.connections-per-address", ["0", "1", "1_000_000"]),
+    ("vm.connects-per-second", ["0", "1", "1_000_000"]),
+    ("vm.second-connection", ['"replace"', '"refuse"', '"same-network"']),
+    ("vm.same-network-ipv4", ["1", "32"]),
+    ("vm.same-network-ipv6", ["1", "128"]),
     ("ssh.login-timeout", ["1", "3600"]),
     ("log.open-files", ["2", "1_000_000"]),
     ("vm.com-port", ["true", "false"]),
@@ -262,6 +277,17 @@ REFUSED = [
     ("vm.keep-idle", ["-1", "32768", "1.5", '"300"', "true", "[]"], "a whole number from 0 to 32767"),
     ("vm.identify-timeout", ["0", "0.99", "3600.1", '"30"', "true", "nan", "inf", "-inf"], "seconds from 1 to 3600"),
     ("vm.vmotion-timeout", ["0", "3601", '"1"', "false", "nan", "1979-05-27"], "seconds from 1 to 3600"),
+    (
+        "vm.networks",
+        ["[]", "10", '""', '["10.0.0.1/8"]', '["host"]', '["10.0.0.0/33"]', '["10.0.0.0/8", "x"]', "[7]", "{a=1}"],
+        'such as ["10.1.0.0/16"',
+    ),
+    ("vm.connections", ["-1", "1_000_001", '"1"', "true"], "a whole number from 0 to 1000000"),
+    ("vm.connections-per-address", ["-1", "1.5"], "a whole number from 0 to 1000000"),
+    ("vm.connects-per-second", ["-1", "1.5"], "a whole number from 0 to 1000000"),
+    ("vm.second-connection", ['"Refuse"', "true", '""', "[]", "{a=1}"], "none of replace, refuse, same-network"),
+    ("vm.same-network-ipv4", ["0", "33"], "a whole number from 1 to 32"),
+    ("vm.same-network-ipv6", ["0", "129"], "a whole number from 1 to 128"),
     ("ssh.login-timeout", ["0", "3601", '""', "true", "[60]"], "seconds from 1 to 3600"),
     ("log.open-files", ["1", "1_000_001", "2.0", "true"], "a whole number from 2 to 1000000"),
     ("vm.com-port", ["0", "1", '"yes"', "[]"], "neither true nor false"),
@@ -323,6 +349,12 @@ class TestChecks:
         keys = {setting.key for setting in config.SETTINGS}
         assert {key for key, _, _ in REFUSED} == keys
         assert {key for key, _ in ALLOWED} | {"vm.listen", "ssh.listen"} == keys
+
+    @pytest.mark.parametrize("policy", ["refuse", "same-network"])
+    def test_who_may_not_be_replaced_has_to_be_probed(self, read, only_problem, policy):
+        problem = only_problem(f'[vm]\nkeep-idle = 0\nsecond-connection = "{policy}"\n')
+        assert f"vm.second-connection: {policy!r} needs vm.keep-idle" in problem
+        read('[vm]\nkeep-idle = 0\nsecond-connection = "replace"\n')
 
     @pytest.mark.parametrize("key", ["state-dir", "log.dir"])
     def test_a_file_in_the_place_of_a_folder(self, only_problem, tmp_path, key):

@@ -18,9 +18,10 @@ import vmproxy
 
 ROOT = Path(vmproxy.__file__).parent
 
-HELPERS = {"vmproxy", "vmproxy.errors", "vmproxy.text", "vmproxy.deadlines"}
+HELPERS = {"vmproxy", "vmproxy.errors", "vmproxy.text", "vmproxy.deadlines", "vmproxy.addresses", "vmproxy.refusals"}
 CONSOLE = {*HELPERS, "vmproxy.console.*", "vmproxy.wire.*"}
 BELOW_SERVICE = {*CONSOLE, "vmproxy.vm.*", "vmproxy.ssh.*", "vmproxy.values", "vmproxy.config", "vmproxy.welcome"}
+BELOW_SERVICE |= {"vmproxy.descriptors", "vmproxy.listeners"}
 
 # What the modules of each part may import of ours, from the bottom to the top. A star stands for all of a package.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -28,13 +29,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "vmproxy.errors": set(),
     "vmproxy.text": set(),
     "vmproxy.deadlines": set(),
+    "vmproxy.refusals": set(),
+    "vmproxy.addresses": {"vmproxy.errors", "vmproxy.text"},
+    "vmproxy.descriptors": set(),
+    "vmproxy.listeners": {*HELPERS, "vmproxy.descriptors"},
     "vmproxy.wire": {"vmproxy.errors", "vmproxy.wire.*"},
     "vmproxy.console": CONSOLE,
     "vmproxy.vm": {*CONSOLE, "vmproxy.vm.*"},
     "vmproxy.ssh": {*CONSOLE, "vmproxy.ssh.*"},
     "vmproxy.sim": {"vmproxy.errors", "vmproxy.wire.*", "vmproxy.sim.*"},
     "vmproxy.values": {*HELPERS, "vmproxy.console.rules", "vmproxy.console.lognames", "vmproxy.ssh.escape"},
-    "vmproxy.config": {*HELPERS, "vmproxy.values", "vmproxy.console.access", "vmproxy.console.rules"},
+    "vmproxy.config": {
+        *HELPERS,
+        "vmproxy.values",
+        "vmproxy.console.access",
+        "vmproxy.console.rules",
+        "vmproxy.console.claims",
+    },
     "vmproxy.welcome": {*CONSOLE, "vmproxy.vm.*", "vmproxy.ssh.*", "vmproxy.config"},
     "vmproxy.service": BELOW_SERVICE,
     "vmproxy.tap": {*BELOW_SERVICE, "vmproxy.service"},

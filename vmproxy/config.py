@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from vmproxy import values
+from vmproxy.addresses import Network
 from vmproxy.console.access import Policy
+from vmproxy.console.claims import POLICIES, REPLACE, Newcomers
 from vmproxy.console.rules import parse_policy
 from vmproxy.errors import ConfigError
 from vmproxy.values import Wrong
@@ -31,6 +33,18 @@ class VMConfig:
     keep_idle: int
     identify_timeout: float
     vmotion_timeout: float
+    networks: tuple[Network, ...]
+    connections: int
+    connections_per_address: int
+    connects_per_second: int
+    second_connection: str
+    same_network_ipv4: int
+    same_network_ipv6: int
+
+    @property
+    def newcomers(self) -> Newcomers:
+        """What holds for a second connection of a console."""
+        return Newcomers(self.second_connection, self.same_network_ipv4, self.same_network_ipv6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,27 +121,35 @@ _ENDPOINTS = values.list_of(
 SETTINGS: tuple[Setting, ...] = (
     Setting("state-dir", "var", values.folder, "state-dir"),
     Setting("audit-file", "", values.file),
-    Setting("vm.listen", ["tcp:13370"], _ENDPOINTS, "vm-listen"),
+    Setting("vm.listen", ["tcp:13370"], _ENDPOINTS, "vm-listen", live=True),
     Setting(
         "vm.service-uri",
         ["vmproxy", "vSPC.py", "vmware-vspc"],
         values.list_of(values.word, 'words without "?" such as ["vmproxy"], or ["*"] for any'),
         "service-uri",
+        live=True,
     ),
-    Setting("vm.com-port", True, values.flag),
-    Setting("vm.keep-idle", 300, values.whole(0, 32767)),
-    Setting("vm.identify-timeout", 30, values.seconds(1, 3600)),
-    Setting("vm.vmotion-timeout", 60, values.seconds(1, 3600)),
-    Setting("ssh.listen", ["tcp:2222"], _ENDPOINTS, "ssh-listen"),
+    Setting("vm.com-port", True, values.flag, live=True),
+    Setting("vm.keep-idle", 300, values.whole(0, 32767), live=True),
+    Setting("vm.identify-timeout", 30, values.seconds(1, 3600), live=True),
+    Setting("vm.vmotion-timeout", 60, values.seconds(1, 3600), live=True),
+    Setting("vm.networks", ["0.0.0.0/0", "::/0"], values.networks, live=True),
+    Setting("vm.connections", 0, values.whole(0, 1_000_000), live=True),
+    Setting("vm.connections-per-address", 0, values.whole(0, 1_000_000), live=True),
+    Setting("vm.connects-per-second", 1000, values.whole(0, 1_000_000), live=True),
+    Setting("vm.second-connection", "replace", values.one_of(POLICIES), live=True),
+    Setting("vm.same-network-ipv4", 24, values.whole(1, 32), live=True),
+    Setting("vm.same-network-ipv6", 64, values.whole(1, 128), live=True),
+    Setting("ssh.listen", ["tcp:2222"], _ENDPOINTS, "ssh-listen", live=True),
     Setting(
         "ssh.authorized-keys",
         ["~/.ssh/authorized_keys", "~/.ssh/*.pub"],
         values.list_of(values.text, 'files of public keys such as ["~/.ssh/authorized_keys"]'),
     ),
     Setting("ssh.operators-file", "", values.file),
-    Setting("ssh.login-timeout", 60, values.seconds(1, 3600)),
-    Setting("ssh.connections", 200, values.whole(1, 1_000_000)),
-    Setting("ssh.connections-per-address", 20, values.whole(1, 1_000_000)),
+    Setting("ssh.login-timeout", 60, values.seconds(1, 3600), live=True),
+    Setting("ssh.connections", 200, values.whole(1, 1_000_000), live=True),
+    Setting("ssh.connections-per-address", 20, values.whole(1, 1_000_000), live=True),
     Setting("ssh.keepalive", 30, values.seconds(0, 3600), live=True),
     Setting("ssh.escape", "^Ec", values.escape, live=True),
     Setting("ssh.quiet", False, values.flag, live=True),
@@ -178,6 +200,11 @@ def load(path: Path | None, options: Mapping[str, str | list[str]]) -> Config:
             found[setting.key] = setting.check(value)
         except Wrong as error:
             problems.append(f"{source}: {error}")
+    if found.get("vm.keep-idle") == 0 and found.get("vm.second-connection") not in (None, REPLACE):
+        problems.append(
+            f"{where}: vm.second-connection: {found['vm.second-connection']!r} needs vm.keep-idle, or the VMs of a host"
+            ' that lost power could never come back; give "replace", or a keep-idle such as 300'
+        )
     if problems:
         raise ConfigError(problems)
     return _build(found, policy)
@@ -227,6 +254,13 @@ def _build(v: dict[str, Any], policy: Policy) -> Config:
             keep_idle=v["vm.keep-idle"],
             identify_timeout=v["vm.identify-timeout"],
             vmotion_timeout=v["vm.vmotion-timeout"],
+            networks=v["vm.networks"],
+            connections=v["vm.connections"],
+            connections_per_address=v["vm.connections-per-address"],
+            connects_per_second=v["vm.connects-per-second"],
+            second_connection=v["vm.second-connection"],
+            same_network_ipv4=v["vm.same-network-ipv4"],
+            same_network_ipv6=v["vm.same-network-ipv6"],
         ),
         ssh=SSHConfig(
             listen=v["ssh.listen"],

@@ -50,6 +50,23 @@ class Deadlines(Generic[T]):
         if not self._due:
             self.stop()
 
+    def oldest(self) -> tuple[T, float] | None:
+        """The item that has waited longest, and for how many seconds."""
+        for item, due in self._due.items():
+            return item, self._clock.seconds() + self._seconds - due
+        return None
+
+    def use(self, seconds: float) -> None:
+        """Give all items, also those that are running, another time."""
+        more, self._seconds = seconds - self._seconds, seconds
+        if not more or not self._due:
+            return
+        self._due = {item: due + more for item, due in self._due.items()}
+        if self._call is not None:
+            self._call.cancel()
+        first = next(iter(self._due.values()))
+        self._call = self._clock.callLater(max(0.0, first - self._clock.seconds()), self._ring)
+
     def stop(self) -> None:
         """Forget all items."""
         self._due.clear()

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import gc
 import getpass
-import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from ipaddress import ip_network
 from types import FrameType
 from typing import cast
 
 from twisted.application.service import Service
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.defer import Deferred
 from twisted.internet.posixbase import PosixReactorBase
-from twisted.internet.tcp import Port
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 import vmproxy
 from vmproxy.config import Config, differences
@@ -32,19 +28,22 @@ from vmproxy.console.lognames import template_fields
 from vmproxy.console.migration import Migrations
 from vmproxy.console.rotation import RotationPolicy
 from vmproxy.console.scribe import Scribe, ScribeThread
+from vmproxy.descriptors import Spare, raise_limit, share_out
 from vmproxy.errors import ConfigError, StartError, VMProxyError
+from vmproxy.listeners import CannotListen, Listeners
 from vmproxy.ssh.factory import FrontSettings, OperatorFactory, SSHFront
 from vmproxy.ssh.hostkeys import load_or_make
+from vmproxy.ssh.limits import FILES_IN_ALL, LOGINS_IN_ALL
 from vmproxy.ssh.login import Accounts
+from vmproxy.vm.admission import Limits
 from vmproxy.vm.factory import VMFactory
 from vmproxy.vm.hub import Hub, VMSettings
 from vmproxy.welcome import welcome
 from vmproxy.wire.vmware import new_secret
 
 STOP_SECONDS = 10.0
-# Twisted's 50 is too few when thousands of hosts come back at once: those that find no place wait a second or more.
-BACKLOG = 1024
 LEAST_OPEN = 256
+EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 _log = Logger()
 
@@ -66,9 +65,13 @@ class VMProxyService(Service):
         self._foreground = foreground
         self._config = self._started = config
         self._read_again = read_again or (lambda: config)
-        self._reloading = False
+        self._reloading = self._asked_again = self._stopping = False
         self._reactor = reactor
-        self._ports: list[IListeningPort] = []
+        self._budget = share_out(
+            raise_limit(),
+            min(config.log.open_files, LEAST_OPEN),
+            config.ssh.connections + LOGINS_IN_ALL + FILES_IN_ALL,
+        )
         self._scribe = Scribe(self._room_for_logs, policy=_rotation(config), plain=config.log.plain)
         scribe = ScribeThread(self._scribe)
         inputs = Audit(config.state_dir / "input.jsonl", scribe.submit, reactor, 0o600)
@@ -78,12 +81,14 @@ class VMProxyService(Service):
         self.directory = Directory(reactor, self._store, journal, migrations, config.log.file)
         self._hub = Hub(
             reactor,
-            VMSettings(config.vm.service_uri, config.vm.com_port, config.vm.keep_idle, config.vm.identify_timeout),
+            _vm_settings(config),
             self.directory,
             migrations,
             f"vmproxy {vmproxy.__version__}".encode(),
             needs_name="name" in template_fields(config.log.file),
+            room=self._budget.vms,
         )
+        self.directory.newcomers = config.vm.newcomers
         self.directory.use(config.policy)
         self._audit = Audit(config.audit_file, scribe.submit, reactor)
         self._front = SSHFront(reactor, self.directory, _front_settings(config), self._audit, self._in_thread)
@@ -98,14 +103,15 @@ class VMProxyService(Service):
             in_all=config.ssh.connections,
         )
         self._operators = OperatorFactory(self._front, self._accounts)
-        self._vm_addresses: list[str] = []
-        self._ssh_addresses: list[str] = []
+        self._spare = Spare()
+        self._vm_listeners = Listeners(reactor, VMFactory(self._hub), self._spare)
+        self._ssh_listeners = Listeners(reactor, self._operators, self._spare)
 
     def _room_for_logs(self) -> int:
         # Called on the scribe's thread. Connections come first; there must be room for many more of them at any time.
-        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         vms = len(self._hub.connections)
-        return min(self._config.log.open_files, max(LEAST_OPEN, descriptors - vms - vms // 4 - 1000))
+        to_spare = max(0, self._budget.vms - vms - vms // 4)
+        return min(self._config.log.open_files, self._budget.log_files + to_spare)
 
     def _in_thread(self, call: Callable[[], object]) -> Deferred[object]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), call)
@@ -118,9 +124,11 @@ class VMProxyService(Service):
         :raises SystemExit, StartError: with one line, if that cannot be.
         """
         super().privilegedStartService()
-        _raise_descriptor_limit()
-        self._vm_addresses = [self._listen(text, VMFactory(self._hub)) for text in self._config.vm.listen]
-        self._ssh_addresses = [self._listen(text, self._operators) for text in self._config.ssh.listen]
+        try:
+            self._vm_listeners.open(self._config.vm.listen)
+            self._ssh_listeners.open(self._config.ssh.listen)
+        except CannotListen as error:
+            raise self._cannot(f"vmproxy {error}") from None
 
     def startService(self) -> None:
         """Start everything else.
@@ -150,34 +158,14 @@ class VMProxyService(Service):
         if signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:  # with a log file, twistd has taken it
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         known = len(self.directory)
-        for line in welcome(config, self._vm_addresses, self._ssh_addresses, host_keys, keyring, known):
+        vm_addresses, ssh_addresses = self._vm_listeners.addresses, self._ssh_listeners.addresses
+        for line in welcome(config, vm_addresses, ssh_addresses, host_keys, keyring, known):
             _log.info("{line}", line=line)
+        self._warn_of_descriptors(config)
 
     def _cannot(self, problem: str) -> BaseException:
         # In the foreground one line says it all. A daemon's parent waits to hear how it went, and hears of errors only.
         return SystemExit(problem) if self._foreground else StartError(problem)
-
-    def _listen(self, description: str, factory: IProtocolFactory) -> str:
-        # All of Twisted's own endpoints are listening, or have failed, when listen() returns.
-        outcome: list[IListeningPort | Failure] = []
-        try:
-            serverFromString(self._reactor, description).listen(factory).addBoth(outcome.append)
-        except Exception as error:  # an endpoint's plugin may raise whatever it likes
-            outcome.append(Failure(error))
-        if not outcome or isinstance(outcome[0], Failure):
-            problem = (
-                outcome[0].getErrorMessage() if outcome and isinstance(outcome[0], Failure) else "it takes too long"
-            )
-            raise self._cannot(f"vmproxy cannot listen on {description}: {problem}")
-        self._ports.append(outcome[0])
-        if isinstance(outcome[0], Port):
-            outcome[0].socket.listen(BACKLOG)
-        address = outcome[0].getHost()
-        if isinstance(address, IPv4Address):
-            return f"{address.host}:{address.port}"
-        if isinstance(address, IPv6Address):
-            return f"[{address.host}]:{address.port}"
-        return description
 
     # Running.
 
@@ -191,11 +179,20 @@ class VMProxyService(Service):
     def _hang_up(self) -> None:
         _log.info("SIGHUP: the log files are opened anew, the configuration is read again")
         self._store.reopen()
-        if not self._reloading:  # one at a time; whoever asks again meanwhile gets what is being read
+        self._asked_again = True
+        if not self._reloading:  # one at a time; for who asks meanwhile it is done once more behind it
             self._reloading = True
-            Deferred.fromCoroutine(self._reload()).addErrback(
+            Deferred.fromCoroutine(self._reload_all()).addErrback(
                 lambda failure: _log.failure("the configuration could not be taken", failure=failure)
             )
+
+    async def _reload_all(self) -> None:
+        try:
+            while self._asked_again and not self._stopping:
+                self._asked_again = False
+                await self._reload()
+        finally:
+            self._reloading = False
 
     async def _reload(self) -> None:
         try:
@@ -205,25 +202,62 @@ class VMProxyService(Service):
                 _log.error("the configuration stays as it was: {problem}", problem=problem)
             self._audit.record("reload-failed", problems=error.problems)
             return
-        finally:
-            self._reloading = False
-        self._take(cast(Config, new))
+        await self._take(cast(Config, new))
         await self._accounts.refresh()
 
-    def _take(self, new: Config) -> None:
+    async def _take(self, new: Config) -> None:
+        new, problems = await self._listen_anew(new)
         changed = differences(self._config, new, live=True)
         waiting = differences(self._started, new, live=False)
         self._config = new
+        self._hub.use(_vm_settings(new))
+        self.directory.newcomers = new.vm.newcomers
+        self._migrations.use(new.vm.vmotion_timeout)
+        self._front.deadline.use(new.ssh.login_timeout)
+        self._accounts.gate.use(new.ssh.connections_per_address, new.ssh.connections)
         self._front.settings = _front_settings(new)
         self._front.alive.seconds = new.ssh.keepalive
         self._store.use(_rotation(new), new.log.plain)
         if new.policy != self.directory.policy:
             changed += ["rules and consoles"]
             self.directory.use(new.policy)
+        self._warn_of_descriptors(new)
         _log.info("the configuration is in force; changed: {changed}", changed=", ".join(changed) or "nothing")
         if waiting:
             _log.warn("these changes wait for a restart: {waiting}", waiting=", ".join(waiting))
-        self._audit.record("reload", changed=changed, waiting=waiting)
+        self._audit.record("reload", changed=changed, waiting=waiting, **({"problems": problems} if problems else {}))
+
+    async def _listen_anew(self, new: Config) -> tuple[Config, list[str]]:
+        """Change what is listened on; of listeners that cannot be had, the ones before stay in force."""
+        problems: list[str] = []
+
+        async def change(what: str, listeners: Listeners, wanted: Sequence[str]) -> bool:
+            was = listeners.addresses
+            try:
+                await listeners.change(wanted)
+            except CannotListen as error:
+                problems.append(f"{what} stays as it was: {error}")
+                _log.error("{problem}", problem=problems[-1])
+                return False
+            if listeners.addresses != was:
+                _log.info("{what} is now {where}", what=what, where=", ".join(listeners.addresses))
+            return True
+
+        old = self._config
+        if not await change("vm.listen", self._vm_listeners, new.vm.listen):
+            new = replace(new, vm=replace(new.vm, listen=old.vm.listen))
+        if not await change("ssh.listen", self._ssh_listeners, new.ssh.listen):
+            new = replace(new, ssh=replace(new.ssh, listen=old.ssh.listen))
+        return new, problems
+
+    def _warn_of_descriptors(self, config: Config) -> None:
+        if config.vm.connections > self._budget.vms:
+            _log.warn(
+                "vm.connections is {wanted}, but of {limit} descriptors (LimitNOFILE) only {vms} are for VMs",
+                wanted=config.vm.connections,
+                limit=self._budget.limit,
+                vms=self._budget.vms,
+            )
 
     def _report(self) -> None:
         states: dict[str, int] = {}
@@ -238,6 +272,8 @@ class VMProxyService(Service):
             waiting=self._store.unwritten,
             counters={
                 **self._hub.counters,
+                **{f"VM connections refused ({kind})": n for kind, n in self._hub.admission.refusals.counts.items()},
+                "connections without a descriptor": self._vm_listeners.refused + self._ssh_listeners.refused,
                 "SSH connections refused": self._accounts.gate.refused,
                 "vMotions completed": self._migrations.completed,
                 "vMotions aborted": self._migrations.aborted,
@@ -257,17 +293,27 @@ class VMProxyService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        for port in self._ports:
-            await maybeDeferred(port.stopListening)
+        self._stopping = True
+        await self._vm_listeners.close()
+        await self._ssh_listeners.close()
         await self._front.stop()
         self._hub.stop()
-        self.directory.news.sum_up()
+        self.directory.stop()
         stopped = self._store.stop()
         stopped.addTimeout(STOP_SECONDS, self._reactor)
         try:
             await stopped
         except TimeoutError:
             _log.error("the disk does not answer; {n} bytes are not written", n=self._store.unwritten)
+
+
+def _vm_settings(config: Config) -> VMSettings:
+    vm = config.vm
+    anywhere = set(EVERYWHERE) <= set(vm.networks)
+    limits = Limits(
+        None if anywhere else vm.networks, vm.connections, vm.connections_per_address, vm.connects_per_second
+    )
+    return VMSettings(vm.service_uri, vm.com_port, vm.keep_idle, vm.identify_timeout, limits)
 
 
 def _front_settings(config: Config) -> FrontSettings:
@@ -285,9 +331,3 @@ def _rotation(config: Config) -> RotationPolicy:
         console_total=log.console_total,
         folder_total=log.folder_total,
     )
-
-
-def _raise_descriptor_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -6,13 +6,14 @@ Functions that take bounds return such a function.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IReactorCore
 
+from vmproxy.addresses import BadAddresses, Network, network
 from vmproxy.console.lognames import BadTemplate, check_template
 from vmproxy.console.rules import MESSAGE_LIMIT
 from vmproxy.ssh.escape import BadEscape, parse_escape
@@ -67,6 +68,34 @@ def list_of(check: Callable[[Any], str], what: str, may_be_empty: bool = False) 
         if wrong:
             raise Wrong(f"{'; '.join(wrong)}; give {what}")
         return tuple(good)
+
+    return checked
+
+
+def networks(value: Any) -> tuple[Network, ...]:
+    """A list, or one alone, of addresses and networks in CIDR notation."""
+    what = 'networks such as ["10.1.0.0/16", "2001:db8:1::/48"]'
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list) or not items:
+        raise Wrong(f"{value!r} is not a list; give {what}")
+    good, wrong = [], []
+    for item in items:
+        try:
+            good.append(network(item if isinstance(item, str) else repr(item)))
+        except BadAddresses as error:
+            wrong.append(str(error))
+    if wrong:
+        raise Wrong(f"{'; '.join(wrong)}; give {what}")
+    return tuple(good)
+
+
+def one_of(words: Sequence[str]) -> Callable[[Any], str]:
+    """One of some words."""
+
+    def checked(value: Any) -> str:
+        if value not in words:
+            raise Wrong(f"{value!r} is none of {', '.join(words)}")
+        return str(value)
 
     return checked
 

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from sshkit import Logged
 from twisted.internet.task import Clock
 
+from vmproxy.addresses import neighbourhood
+from vmproxy.refusals import SAY_EVERY
 from vmproxy.ssh.limits import (
     FORGET_AFTER,
     LONGEST_DELAY,
     NAMES_REMEMBERED,
     REMEMBERED,
-    SAY_EVERY,
     Delays,
     Gate,
     Shares,
-    neighbourhood,
 )
 
 

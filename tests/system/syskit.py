@@ -54,12 +54,14 @@ class Daemon:
         self._extra = extra
         self._process: subprocess.Popen[bytes] | None = None
         self.vm_port = self.ssh_port = 0
+        self.listen = ("", "")  # what the configuration says: on a port of the system's choice, then on the same again
         self.state.mkdir(parents=True, exist_ok=True)
         for kind in ("ed25519", "rsa"):  # made once for all tests: an RSA key takes a while
             shutil.copy(keys / f"ssh_host_{kind}_key", self.state)
 
     def start(self) -> Daemon:
         """Start it, and wait until it is ready. A second start takes the same ports."""
+        self.listen = (f"tcp:{self.vm_port}:interface=127.0.0.1", f"tcp:{self.ssh_port}:interface=127.0.0.1")
         self._write_config()
         said = self.output.stat().st_size if self.output.exists() else 0
         with self.output.open("ab") as output:
@@ -90,9 +92,9 @@ class Daemon:
             f'state-dir = "{self.state}"\n{top}\n'
             f'[log]\ndir = "{self.log_dir}"\n'
             f"{_section(self._extra, 'log')}\n"
-            f'[vm]\nlisten = ["tcp:{self.vm_port}:interface=127.0.0.1"]\n'
+            f'[vm]\nlisten = ["{self.listen[0]}"]\n'
             f"{_section(self._extra, 'vm')}\n"
-            f'[ssh]\nlisten = ["tcp:{self.ssh_port}:interface=127.0.0.1"]\n'
+            f'[ssh]\nlisten = ["{self.listen[1]}"]\n'
             f'authorized-keys = ["{self._identity}.pub"]\n{_section(self._extra, "ssh")}\n'
             f"{tables[0] if tables else ''}"
         )

@@ -48,14 +48,12 @@ def test_a_configuration_that_is_wrong_changes_nothing(daemon: Daemon, make_vm: 
 
 
 def test_what_needs_a_restart_is_said_each_time_until_then(daemon: Daemon) -> None:
-    daemon.stop()
-    daemon.start()  # with the ports of the first time in the configuration
-    daemon.reload("[vm]\nkeep-idle = 17\n[ssh]\nquiet = true\n")
-    daemon.reload("[vm]\nkeep-idle = 17\n[ssh]\nquiet = true\n")
+    daemon.reload("[log]\nopen-files = 17\n[ssh]\nquiet = true\n")
+    daemon.reload("[log]\nopen-files = 17\n[ssh]\nquiet = true\n")
     first, second = daemon.audited("reload")
-    assert (first["changed"], first["waiting"]) == (["ssh.quiet"], ["vm.keep-idle"])
-    assert (second["changed"], second["waiting"]) == ([], ["vm.keep-idle"])
-    assert "these changes wait for a restart: vm.keep-idle" in daemon.said()
+    assert (first["changed"], first["waiting"]) == (["ssh.quiet"], ["log.open-files"])
+    assert (second["changed"], second["waiting"]) == ([], ["log.open-files"])
+    assert "these changes wait for a restart: log.open-files" in daemon.said()
 
 
 def test_what_is_said_of_consoles_counts_at_once(

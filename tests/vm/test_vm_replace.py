@@ -78,6 +78,7 @@ def test_two_hosts_that_keep_replacing_each_other_leave_no_connection_behind(w: 
     w.turn()
     assert [h.closed for h in hosts] == [True] * 28 + [False]
     assert {h.protocol for h in hosts if not h.closed} == w.hub.connections
+    w.clock.advance(60)  # how often that was is told at the end of the minute
     assert w.delayed() == []
 
 

@@ -308,11 +308,14 @@ class Console:
 
     # The link.
 
-    def claim(self, link: ILink) -> None:
-        """A connection identified itself as this console's and serves it from now on."""
+    def claim(self, link: ILink, told: bool = True) -> None:
+        """A connection identified itself as this console's and serves it from now on.
+
+        :param told: whether it is told: not where it happens again and again (see :meth:`unsteady`).
+        """
         old, self.link = self.link, None
         away = self._around.clock.seconds() - self.since if self.reason and self.since else None
-        if old is not None:
+        if old is not None and told:
             self.log.event("replaced", host=old.peer, by=link.peer)
             self._around.news.tell(
                 "connections replaced",
@@ -323,7 +326,7 @@ class Console:
                 host=old.peer,
             )
         self.port_control = None
-        self._serve(link, vmotion=False, away=away)
+        self._serve(link, vmotion=False, away=away, told=told)
         if old is not None:
             self._succession.read_out(old, close=True)
 
@@ -333,21 +336,23 @@ class Console:
         if old is not None:
             self._succession.read_out(old, close=False)
 
-    def _serve(self, link: ILink, vmotion: bool, away: float | None) -> None:
+    def _serve(self, link: ILink, vmotion: bool, away: float | None, told: bool = True) -> None:
         if not vmotion:
             self.since = self._around.clock.seconds()
         self.link = link
         self.host = link.peer
         self.reason = ""
-        self.log.event("up", host=link.peer)
-        how = ", by vMotion" if vmotion else ""
-        self._around.news.tell(
-            "consoles up", "{console}: up, from {host}{how}", console=self.title, host=link.peer, how=how
-        )
-        self.tell(LineUp(link.peer, away, vmotion))
+        if told:
+            self.log.event("up", host=link.peer)
+            how = ", by vMotion" if vmotion else ""
+            self._around.news.tell(
+                "consoles up", "{console}: up, from {host}{how}", console=self.title, host=link.peer, how=how
+            )
+            self.tell(LineUp(link.peer, away, vmotion))
         self._succession.add(link)
         self.input_may_flow()
-        self._around.remember(self)
+        if told:
+            self._around.remember(self)
 
     def gone(self, link: ILink) -> None:
         """The connection of a link is gone; what it has kept is still heard when its turn comes."""
@@ -357,14 +362,16 @@ class Console:
         """A connection that was to take over is gone, and so is the other: what it has kept is all that there is."""
         self._succession.last_words(link)
 
-    def down(self, reason: str) -> None:
-        """The link is gone and no other is expected."""
+    def down(self, reason: str, told: bool = True) -> None:
+        """The link is gone and no other is expected.
+
+        :param told: as for :meth:`claim`.
+        """
         self.link = None
         self.since = self._around.clock.seconds()
         self.reason = reason or "unknown"
-        self.log.event("down", reason=reason, host=self.host)
-        self._around.news.tell("consoles down", "{console}: down, {reason}", console=self.title, reason=reason)
-        self.tell(LineDown(reason, self.since))
+        if told:
+            self._tell_down()
         held, self._held = self._held, None
         if held is not None:
             if size := held.lost():
@@ -372,6 +379,26 @@ class Console:
                 self.tell(InputLost(size))
             if held.congested:
                 self._hold(self.pen.writers, False)
+        if told:
+            self._around.remember(self)
+
+    def _tell_down(self) -> None:
+        self.log.event("down", reason=self.reason, host=self.host)
+        self._around.news.tell("consoles down", "{console}: down, {reason}", console=self.title, reason=self.reason)
+        self.tell(LineDown(self.reason, self.since))
+
+    def unsteady(self, times: int) -> None:
+        """It was claimed so often within a minute, untold; from now on it is told again, beginning with how it is."""
+        news = self._around.news
+        text = "{console}: connected anew {n} more times within a minute"
+        news.tell("consoles connected too often", text, LogLevel.warn, console=self.title, n=times)
+        self.log.event("unsteady", times=times)
+        if self.link is not None:
+            self.log.event("up", host=self.host)
+            news.tell("consoles up", "{console}: up, from {host}", console=self.title, host=self.host)
+            self.tell(LineUp(self.host, None, False))
+        elif self.migration is None:
+            self._tell_down()
         self._around.remember(self)
 
     # The viewers.

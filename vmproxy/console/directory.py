@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import LogLevel
 
 from vmproxy.console.access import Policy
+from vmproxy.console.claims import OFTEN_SECONDS, ClaimRefused, Newcomers, Often
 from vmproxy.console.console import Console
 from vmproxy.console.index import Index
 from vmproxy.console.interfaces import ILink
@@ -64,7 +66,10 @@ class Identity:
 
 
 class Directory:
-    """The consoles, by identity and by what people call them."""
+    """The consoles, by identity and by what people call them.
+
+    :ivar newcomers: what holds for a second connection of a console.
+    """
 
     def __init__(
         self, clock: IReactorTime, store: LogStore, journal: Journal, migrations: Migrations, template: str
@@ -83,6 +88,9 @@ class Directory:
         self._by_base: Index[str] = Index()
         self._prefixes = Prefixes()
         self._policy = Policy()
+        self._changes: Often[Console] = Often(clock, self._unsteady)
+        self._refusals: Often[Console] = Often(clock, self._refused)
+        self.newcomers = Newcomers()
 
     def __iter__(self) -> Iterator[Console]:
         return iter(self._ports)
@@ -122,12 +130,17 @@ class Directory:
         """Give a connection that has identified itself its console, made now if it is a new one.
 
         A connection that serves the console already is replaced: a host that lost power cannot say goodbye.
+
+        :raises ClaimRefused: where it may not be replaced.
         """
         port = identity.port or self._port_of(identity)
         console = self._at(identity.uuid, port)
         new = console is None
         if console is None:
             console = self._add(identity.uuid, port, identity.name, None)
+        else:
+            self._check(console, link)
+        told = self._is_told(console)
         moved, console.uri = console.uri != identity.uri, identity.uri
         console.options = self._policy.options(console)
         if identity.name:
@@ -135,7 +148,7 @@ class Directory:
         if moved:
             console.rules_changed()  # rules may select by the query of the URI
         self._migrations.cancel(console)
-        console.claim(link)
+        console.claim(link, told)
         if new and identity.name:
             self._named(console)
             console.log.event("name", name=shown(identity.name))
@@ -151,6 +164,34 @@ class Directory:
         self.news.tell(
             "new consoles", "{uuid} port {port}: {name}", uuid=console.uuid, port=console.port, name=shown(console.name)
         )
+
+    def _check(self, console: Console, link: ILink) -> None:
+        migration = console.migration
+        for there in (console.link, migration.destination if migration is not None else None):
+            if there is not None and (problem := self.newcomers.problem(there.peer, link.peer)):
+                if self._refusals.again(console):
+                    console.log.event("refused", host=there.peer, by=link.peer)
+                raise ClaimRefused(f"{console.title}: {problem}")
+
+    def _is_told(self, console: Console) -> bool:
+        # One that comes back after a minute or more, or for the first time, is always told.
+        steady = console.link is None and not 0 <= self._clock.seconds() - console.since < OFTEN_SECONDS
+        return (steady and not self._changes.untold(console)) or self._changes.again(console)
+
+    def _unsteady(self, console: Console, times: int) -> None:
+        console.unsteady(times)
+
+    def _refused(self, console: Console, times: int) -> None:
+        console.log.event("refused-often", times=times)
+        text = "{console}: {n} more connections were refused within a minute"
+        self.news.tell("consoles claimed too often", text, LogLevel.warn, console=console.title, n=times)
+
+    def stop(self) -> None:
+        """The end of the process: what has not been told yet is told now."""
+        self._changes.stop()
+        self._refusals.stop()
+        self.news.sum_up()
+
 
     def _port_of(self, identity: Identity) -> str:
         # Ports without a label in their URI are told apart by different URIs, but only while both are open: a port
@@ -180,7 +221,7 @@ class Directory:
             console.gone(link)
             pending = console.migration
             if pending is None:
-                console.down(reason)
+                console.down(reason, told=not self._changes.untold(console))
             elif not self._migrations.source_lost(pending):
                 self._migrations.abandon(pending, reason)
 

@@ -9,6 +9,7 @@ for the disk.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import OrderedDict
 from collections.abc import Callable
@@ -81,12 +82,13 @@ class FilePool:
             file.followed = None
             return file
         self._make_room(1)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            fd = os.open(path, flags, 0o640)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            fd = os.open(path, flags, 0o640)
+            fd = _open(path)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._files:
+                raise
+            self._drop_oldest()  # what else the process has open has taken all: make do with what is ours
+            fd = _open(path)
         stat = os.fstat(fd)
         file = self._files[path] = OpenFile(fd, stat.st_size, stat.st_dev, stat.st_ino, self._calls)
         return file
@@ -97,6 +99,10 @@ class FilePool:
             oldest = next(iter(self._files.values()))
             _, closed = self._files.popitem(last=self._calls - oldest.used < BUSY * limit)
             os.close(closed.fd)
+
+    def _drop_oldest(self) -> None:
+        _, oldest = self._files.popitem(last=False)
+        os.close(oldest.fd)
 
     def append_line(self, path: StrPath, line: bytes) -> OpenFile:
         """Append a line, or several, as a whole or not at all.
@@ -164,6 +170,15 @@ class FilePool:
                 self.get(path)
             except OSError:
                 continue  # the next write meets the same error and tells it
+
+
+def _open(path: StrPath) -> int:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags, 0o640)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return os.open(path, flags, 0o640)
 
 
 def write_all(fd: int, data: bytes) -> None:

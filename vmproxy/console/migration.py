@@ -33,8 +33,19 @@ if TYPE_CHECKING:
     from vmproxy.console.console import Console
 
 
+SPENT_REMEMBERED = 4096
+
+
 class PeerRefused(VMProxyError):
-    """A PEER that opens no door; the text says why."""
+    """A PEER that opens no door; the text says why.
+
+    :ivar guess: whether there never was such a pair, as far as anybody remembers. Hosts that come too late, after an
+        evacuation for instance, show pairs that are only spent.
+    """
+
+    def __init__(self, why: str, guess: bool = False) -> None:
+        super().__init__(why)
+        self.guess = guess
 
 
 class Migration:
@@ -69,6 +80,7 @@ class Migrations:
         self._clock = clock
         self._new_secret = new_secret
         self._by_pair: dict[bytes, Migration] = {}
+        self._spent: dict[bytes, None] = {}  # in order, oldest first
         self._by_destination: dict[ILink, Migration] = {}
         self._deadlines: Deadlines[Migration] = Deadlines(clock, timeout, self._expired)
         self.completed = self.aborted = self.abandoned = 0
@@ -99,12 +111,12 @@ class Migrations:
         """
         migration = self._by_pair.get(pair)
         if migration is None:
-            raise PeerRefused("no pending vMotion has this sequence and secret")
+            raise PeerRefused("no pending vMotion has this sequence and secret", guess=pair not in self._spent)
         if uuid is not None and uuid != migration.console.uuid:
             raise PeerRefused(f"it says that it is {uuid}, the vMotion is of {migration.console.uuid}")
         if destination in self._by_destination or destination is migration.source:
             raise PeerRefused("this connection has a part in a vMotion already")
-        del self._by_pair[pair]
+        self._spend(pair)
         migration.arrived = True
         migration.destination = destination
         self._by_destination[destination] = migration
@@ -199,7 +211,7 @@ class Migrations:
 
     def _forget(self, migration: Migration, keep: ILink | None = None) -> None:
         self._deadlines.discard(migration)
-        self._by_pair.pop(migration.sequence + migration.secret, None)
+        self._spend(migration.sequence + migration.secret)
         migration.console.migration = None
         destination = migration.destination
         if destination is not None:
@@ -207,6 +219,16 @@ class Migrations:
             migration.destination = None
             if destination is not keep:
                 self.discarded(migration, destination)
+
+    def use(self, timeout: float) -> None:
+        """Have another time hold, also for what is pending."""
+        self._deadlines.use(timeout)
+
+    def _spend(self, pair: bytes) -> None:
+        if self._by_pair.pop(pair, None) is not None:
+            self._spent[pair] = None
+            if len(self._spent) > SPENT_REMEMBERED:
+                del self._spent[next(iter(self._spent))]
 
     def discarded(self, migration: Migration, destination: ILink) -> None:
         """A destination is not wanted any more, or lost while the source is still there."""

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 
 from twisted.logger import Logger
 
-from vmproxy.ssh.addresses import AddressPatterns, BadAddresses, parse_patterns
+from vmproxy.addresses import AddressPatterns, BadAddresses, parse_patterns
 from vmproxy.ssh.publickeys import KEY_TYPES, SECURITY_KEY, decoded_key, key_type
 from vmproxy.text import visible
 

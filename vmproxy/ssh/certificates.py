@@ -19,8 +19,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import SSHCertificate, SSHCertificateType, load_ssh_public_identity
 
+from vmproxy.addresses import BadAddresses, parse_networks, within
 from vmproxy.errors import VMProxyError
-from vmproxy.ssh.addresses import BadAddresses, parse_networks, within
 from vmproxy.ssh.authorized import shown_time
 from vmproxy.ssh.publickeys import SECURITY_KEY, Fields, fingerprint, key_type, take_certified_key
 from vmproxy.ssh.revoked import Revoked, parse_revoked, read_revoked

@@ -1,8 +1,7 @@
 """What strangers may cost, and operators: how many connections and files may be open, how long failures take.
 
-Strangers are counted by *neighbourhood*: an IPv4 address, or a /64 of IPv6, of which whoever has one address has them
-all. Who has logged in counts by his name: what operators hold that costs descriptors is shared out, so that none of
-them can take it all.
+Strangers are counted by :func:`neighbourhood <vmproxy.addresses.neighbourhood>`. Who has logged in counts by his name:
+what operators hold that costs descriptors is shared out, so that none of them can take it all.
 
 The delay before a failed try is answered grows with each failure from a neighbourhood and is forgotten some time after
 the last one; with a success only the failures of that operator are. A password is held back by the delay that there is
@@ -13,16 +12,17 @@ them.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from vmproxy.addresses import neighbourhood
+from vmproxy.refusals import Refusals
+
 PER_ADDRESS = 20
 IN_ALL = 200
-SAY_EVERY = 10.0
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 10.0
 FORGET_AFTER = 600.0
@@ -39,27 +39,8 @@ H = TypeVar("H", bound=Hashable)
 _log = Logger()
 
 
-def neighbourhood(address: str) -> str:
-    """Whom an address counts for.
-
-    :param address: as the transport gives it; one that is none (of a Unix socket) stands for itself.
-    """
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.IPv6Network((int(found), 64), strict=False))
-    return str(found)
-
-
 class Gate:
-    """Counts the connections that have not logged in, and says when there are too many.
-
-    :ivar refused: how many connections were turned away so far.
-    """
+    """Counts the connections that have not logged in, and says when there are too many."""
 
     def __init__(
         self,
@@ -68,16 +49,22 @@ class Gate:
         per_address: int = PER_ADDRESS,
         in_all: int = IN_ALL,
     ) -> None:
-        """:param audit: told of refusals, at most every :data:`SAY_EVERY` seconds, with how many there were."""
-        self._clock = clock
+        """:param audit: told of refusals, at a bounded rate, with how many there were."""
         self._audit = audit
-        self._per_address = per_address
-        self._in_all = in_all
+        self.use(per_address, in_all)
         self._inside: dict[Hashable, str] = {}
         self._counts: dict[str, int] = {}
-        self.refused = 0
-        self._untold = 0
-        self._told_at = float("-inf")
+        self._refusals = Refusals(clock, self._tell)
+
+    def use(self, per_address: int, in_all: int) -> None:
+        """Have other bounds hold from now on; who is inside stays."""
+        self._per_address = per_address
+        self._in_all = in_all
+
+    @property
+    def refused(self) -> int:
+        """How many connections were turned away so far."""
+        return self._refusals.counts.total()
 
     def __len__(self) -> int:
         """How many connections there are that have not logged in."""
@@ -108,15 +95,11 @@ class Gate:
                 del self._counts[where]
 
     def _refuse(self, address: str, why: str) -> None:
-        self.refused += 1
-        self._untold += 1
-        now = self._clock.seconds()
-        if now - self._told_at < SAY_EVERY:
-            return
-        _log.warn("{peer}: connection refused: {why} ({n} refused)", peer=address, why=why, n=self._untold)
-        self._audit("login-refused", reason=why, connections=self._untold, **{"from": address})
-        self._told_at = now
-        self._untold = 0
+        self._refusals.add("not logged in", address, why)
+
+    def _tell(self, address: str, why: str, count: int) -> None:
+        _log.warn("{peer}: connection refused: {why} ({n} refused)", peer=address, why=why, n=count)
+        self._audit("login-refused", reason=why, connections=count, **{"from": address})
 
 
 class Shares(Generic[H]):

@@ -24,8 +24,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vmproxy.addresses import neighbourhood
 from vmproxy.errors import VMProxyError
-from vmproxy.ssh.limits import neighbourhood
 
 T = TypeVar("T")
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from vmproxy.console.claims import ClaimRefused
 from vmproxy.console.console import Console
 from vmproxy.console.directory import Identity
 from vmproxy.console.migration import PeerRefused
@@ -186,7 +187,13 @@ class Conversation:
             return False  # the pair said already what it is
         if self._hub.needs_name and not self._named and not late and self._asked >> Sub.GET_VM_NAME & 1:
             return False
-        self._hub.directory.claim(Identity(self._uuid, self._uri.port, self._uri_text, self.name), self._link)
+        try:
+            self._hub.directory.claim(Identity(self._uuid, self._uri.port, self._uri_text, self.name), self._link)
+        except ClaimRefused as error:
+            self._uri = None  # it asked, and was answered
+            self._hub.counters["refused second connections"] += 1
+            self._link.give_up(str(error))
+            return False
         return True
 
     # vMotion.
@@ -207,10 +214,17 @@ class Conversation:
         if self._link.console is not None:
             self._complain("refused peers", "PEER on a connection that has its console already")
             return
+        if self._hub.admission.closed_out(self._link.peer):
+            # Not even looked at, or connections that were opened before could go on guessing.
+            self._link.give_up("closed out for its wrong migration pairs")
+            return
         try:
             migration = self._hub.migrations.peer(self._link, pair, self._uuid)
         except PeerRefused as error:
             self._complain("refused peers", f"PEER refused: {error}")
+            if error.guess and self._hub.admission.wrong_pair(self._link.peer):
+                self._hub.counters["addresses closed out"] += 1
+                self._link.give_up("too many wrong migration pairs; its address is closed out for a minute")
             return
         self._hub.unidentified.discard(self._link)
         self._link.suboption(Sub.VMOTION_PEER_OK, migration.sequence)

@@ -6,7 +6,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from vmproxy.vm.hub import Hub
-from vmproxy.vm.protocol import VMConnection
+from vmproxy.vm.protocol import VMConnection, host_of
 
 
 class VMFactory(Factory[VMConnection]):
@@ -18,7 +18,7 @@ class VMFactory(Factory[VMConnection]):
         self._hub = hub
 
     def buildProtocol(self, address: IAddress | None) -> VMConnection | None:
-        """A connection, unless the process is being stopped."""
-        if address is None or self._hub.stopping:
+        """A connection, unless the process is being stopped, or whoever is there may not connect."""
+        if address is None or self._hub.stopping or not self._hub.admission.enter(host_of(address)):
             return None
         return VMConnection(self._hub, address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
@@ -12,12 +12,17 @@ from twisted.logger import Logger
 from vmproxy.console.directory import Directory
 from vmproxy.console.migration import Migrations
 from vmproxy.deadlines import Deadlines
+from vmproxy.vm.admission import Admission, Limits
+from vmproxy.vm.keepalive import change_options
+from vmproxy.vm.sockets import socket_of
 
 if TYPE_CHECKING:
     from vmproxy.vm.protocol import VMConnection
 
 RETIRED_SECONDS = 10.0
 COMPLAINTS_PER_MINUTE = 60
+UNMISSED_SECONDS = 2.0  # who has not said by then who it is has other things in mind, or a very slow network
+SOCKETS_PER_TURN = 256
 
 _log = Logger()
 
@@ -30,18 +35,21 @@ class VMSettings:
     :ivar com_port: whether port control (RFC 2217) is accepted.
     :ivar keep_idle: seconds, as the hosts' serialN.keepIdle; 0 is off.
     :ivar identify_timeout: seconds that a connection has to say which VM it is.
+    :ivar limits: who may connect at all.
     """
 
     service_uris: tuple[str, ...]
     com_port: bool
     keep_idle: int
     identify_timeout: float
+    limits: Limits = field(default_factory=Limits)
 
 
 class Hub:
     """The shared part of all connections.
 
     :ivar counters: how often what happened since the start.
+    :ivar admission: who may connect.
     :ivar stopping: whether the process is being stopped: no vMotion can be served any more.
     """
 
@@ -53,10 +61,12 @@ class Hub:
         migrations: Migrations,
         signature: bytes,
         needs_name: bool,
+        room: int = 1_000_000,
     ) -> None:
         """
         :param signature: what a VM is told when it asks, over COM-PORT, who serves its port.
         :param needs_name: whether a VM's name must be known before its console, because logs are named after it.
+        :param room: how many connections there can be, whatever the settings say.
         """
         self.clock = clock
         self.settings = settings
@@ -65,12 +75,44 @@ class Hub:
         self.signature = signature
         self.needs_name = needs_name
         self.counters: Counter[str] = Counter()
+        self.admission = Admission(clock, settings.limits, room, self._make_room)
         self.stopping = False
         self.connections: set[VMConnection] = set()
         self.unidentified: Deadlines[VMConnection] = Deadlines(clock, settings.identify_timeout, _unidentified)
         self.retired: Deadlines[VMConnection] = Deadlines(clock, RETIRED_SECONDS, _still_there)
         self._complaints = 0
         self._minute = 0.0
+
+    def use(self, settings: VMSettings) -> None:
+        """Take other settings. What was agreed on with who is connected already stays agreed, and nobody has to go."""
+        before, self.settings = self.settings, settings
+        self.admission.use(settings.limits)
+        self.unidentified.use(settings.identify_timeout)
+        if settings.keep_idle != before.keep_idle:
+            self._probe(list(self.connections), settings.keep_idle)
+
+    def _probe(self, connections: list[VMConnection], keep_idle: int) -> None:
+        # A few at a time: with thousands of connections the others would have to wait.
+        if keep_idle != self.settings.keep_idle:
+            return  # the settings have changed again
+        for connection in connections[:SOCKETS_PER_TURN]:
+            handle = socket_of(connection.transport) if connection in self.connections else None
+            if handle is not None:
+                try:
+                    change_options(handle, keep_idle)
+                except OSError as error:
+                    _log.debug("{peer}: {error}", peer=connection.peer, error=error)  # it is gone
+        if rest := connections[SOCKETS_PER_TURN:]:
+            self.clock.callLater(0, self._probe, rest, keep_idle)
+
+    def _make_room(self) -> None:
+        oldest = self.unidentified.oldest()
+        if oldest is None or oldest[1] < UNMISSED_SECONDS:
+            return
+        connection = oldest[0]
+        self.unidentified.discard(connection)
+        if not connection.identify(late=True):
+            connection.give_up("its place is needed, and it has not said which VM it is")
 
     def complain(self, kind: str, peer: str, what: str) -> None:
         """Count something that a peer did wrong and log it, at a bounded rate: a scan must not fill the disk."""

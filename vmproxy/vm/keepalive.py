@@ -13,6 +13,21 @@ import socket
 PROBES = 5
 
 
+def change_options(handle: socket.socket, keep_idle: int) -> None:
+    """Have another time hold for a connection that is prepared already.
+
+    :param keep_idle: seconds; 0 turns keepalive off.
+    :raises OSError: if the connection is gone.
+    """
+    if handle.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    if keep_idle:
+        set_options(handle, keep_idle)
+    else:
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+        handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)
+
+
 def set_options(handle: socket.socket, keep_idle: int) -> None:
     """Prepare a connection from a host: keepalive, and no waiting to fill packets.
 

@@ -99,6 +99,11 @@ def _bare(code: int) -> bytes:
     return subnegotiation(VMWARE_EXT, message(code))
 
 
+def host_of(address: IAddress) -> str:
+    """What people call the other end of a connection."""
+    return address.host if isinstance(address, (IPv4Address, IPv6Address)) else str(address)
+
+
 @implementer(ILink)
 class VMConnection(Telnet):
     """A connection from a host.
@@ -111,7 +116,7 @@ class VMConnection(Telnet):
     def __init__(self, hub: Hub, address: IAddress) -> None:
         # Telnet.__init__ is left out on purpose: its tables per connection are replaced by Options and by methods.
         self._hub = hub
-        self.peer = address.host if isinstance(address, (IPv4Address, IPv6Address)) else str(address)
+        self.peer = host_of(address)
         self._scanner = Scanner()
         self._options = _OPENED[hub.settings.com_port][0].copy()
         self._nvt: NvtDecoder | None = NvtDecoder()  # while the VM's direction is not BINARY
@@ -167,6 +172,7 @@ class VMConnection(Telnet):
         if self.console is None:
             self._conversation.identify(late=True)  # it may have waited for nothing but a name
         hub.connections.discard(self)
+        hub.admission.leave(self.peer)
         hub.unidentified.discard(self)
         hub.retired.discard(self)
         self.ready = False
@@ -450,7 +456,9 @@ class VMConnection(Telnet):
         self._tcp.abortConnection()
 
     def give_up(self, reason: str) -> None:
-        """Close, and complain about it."""
+        """Close, and complain about it, once."""
+        if self._close_reason:
+            return
         self._hub.complain("given up", self.peer, f"closed: {reason}")
         self.close(reason)
 

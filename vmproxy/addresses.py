@@ -1,4 +1,6 @@
-"""Which addresses one may come from: the lists that OpenSSH's ``from=`` and ``source-address`` are made of.
+"""Addresses: which one may come from, and whom one counts for.
+
+The lists are those that OpenSSH's ``from=`` and ``source-address`` are made of; the networks of hosts are such a list.
 
 ``from=`` takes addresses, networks, wildcards and negations; ``source-address``, in certificates, addresses and
 networks only. A list that cannot be understood is an error and never a list that lets anybody in.
@@ -9,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from vmproxy.errors import VMProxyError
@@ -75,6 +78,33 @@ def numeric_address(text: str) -> Address | None:
     return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
 
 
+@lru_cache(4096)
+def neighbourhood(address: str) -> str:
+    """Whom an address counts for: itself, or a /64 of IPv6, of which whoever has one address has them all.
+
+    :param address: as the transport gives it; one that is none (of a Unix socket) stands for itself.
+    """
+    numeric = numeric_address(address)
+    if isinstance(numeric, IPv6Address):
+        return str(IPv6Network((int(numeric), 64), strict=False))
+    return address if numeric is None else str(numeric)
+
+
+def same_network(one: str, other: str, bits4: int, bits6: int) -> bool:
+    """Whether two addresses are in one network.
+
+    :param bits4: how many leading bits of IPv4 addresses must agree; ``bits6`` of IPv6.
+    :returns: for what are no numeric addresses (of Unix sockets), whether they are equal.
+    """
+    first, second = numeric_address(one), numeric_address(other)
+    if first is None or second is None:
+        return one == other
+    if first.version != second.version:
+        return False
+    shift = first.max_prefixlen - (bits4 if first.version == 4 else bits6)
+    return int(first) >> shift == int(second) >> shift
+
+
 def parse_patterns(text: str) -> AddressPatterns:
     """Understand a ``from=`` list (``10.0.0.0/8,!10.0.0.66,192.168.1.*,2001:db8::/32``).
 
@@ -88,7 +118,7 @@ def parse_patterns(text: str) -> AddressPatterns:
         if not item:
             raise BadAddresses("an empty item in the list of addresses")
         if "/" in item or numeric_address(item):
-            items.append(_Item(negated, _network(item)))
+            items.append(_Item(negated, network(item)))
         elif ("*" in item or "?" in item) and _COULD_BE_ADDRESS.fullmatch(item):
             items.append(_Item(negated, item))
         else:
@@ -101,17 +131,19 @@ def parse_networks(text: str) -> tuple[Network, ...]:
 
     :raises BadAddresses: for anything else.
     """
-    return tuple(_network(item) for item in text.split(","))
+    return tuple(network(item) for item in text.split(","))
 
 
 def within(address: str, networks: tuple[Network, ...]) -> bool:
     """Whether an address is in one of some networks; what is no numeric address is in none."""
     numeric = numeric_address(address)
-    return numeric is not None and any(numeric in network for network in networks)
+    return numeric is not None and any(numeric in one for one in networks)
 
 
-def _network(text: str) -> Network:
+def network(text: str) -> Network:
     """``10.0.0.0/8`` or one address.
+
+    :raises BadAddresses: for anything else.
 
     As with sshd, the mask is a number, and nothing may be set behind it: who wrote 10.0.0.1/8 meant one or the other.
     """
@@ -119,11 +151,11 @@ def _network(text: str) -> Network:
     try:
         if "%" in base or (slash and not _MASK.fullmatch(mask)):
             raise ValueError(text)
-        network = ip_network(text)
+        found = ip_network(text)
     except ValueError:
         raise BadAddresses(f"{visible(text, 80)!r} is neither an address nor a network such as 10.0.0.0/8") from None
-    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
-        address = network.network_address.ipv4_mapped
+    if isinstance(found, IPv6Network) and found.subnet_of(_MAPPED):
+        address = found.network_address.ipv4_mapped
         assert address is not None
-        return IPv4Network((address, network.prefixlen - 96))
-    return network
+        return IPv4Network((address, found.prefixlen - 96))
+    return found

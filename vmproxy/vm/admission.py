@@ -1,0 +1,201 @@
+"""Who may be a VM, as far as an address can tell: networks, how many connections, how fast, and who is closed out.
+
+Looked at before anything is made for a connection, for thousands of hosts may come back at once, and a scanner comes a
+thousand times a second. Addresses count by their :func:`neighbourhood <vmproxy.addresses.neighbourhood>`. A whole
+datacentre may come from one address, behind a NAT, so by default there is no bound on the connections of one address
+but the one on all; and those are as many as there are descriptors for.
+
+Connections that have not said which VM they are must not keep out those that would: where room becomes scarce, the one
+of them that has been there for longest goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from vmproxy.addresses import Network, neighbourhood, numeric_address
+from vmproxy.refusals import Refusals
+
+RATE_SECONDS = 20.0
+WRONG_PAIRS = 10
+CLOSED_SECONDS = 60.0
+REMEMBERED = 10_000
+SCARCE = 16  # the last sixteenth
+
+_log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Who may connect.
+
+    :ivar networks: from where; None is anywhere.
+    :ivar connections: how many in all; 0: as many as there is room for.
+    :ivar per_address: how many from one address; 0: no bound of its own.
+    :ivar per_second: how many new ones a second from one address, over :data:`RATE_SECONDS`; 0: no bound.
+    """
+
+    networks: tuple[Network, ...] | None = None
+    connections: int = 0
+    per_address: int = 0
+    per_second: int = 0
+
+
+class Admission:
+    """Lets connections in, and counts them.
+
+    :ivar refusals: how many were turned away, by kind.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, limits: Limits, room: int, make_room: Callable[[], None] = lambda: None
+    ) -> None:
+        """
+        :param room: how many connections there can be, whatever the limits say.
+        :param make_room: called when room is scarce: may have a connection closed that nobody will miss.
+        """
+        self._clock = clock
+        self._room = room
+        self._make_room = make_room
+        self._places: dict[str, _Place] = {}
+        self._forget_at = REMEMBERED
+        self._allowed: dict[str, bool] = {}
+        self._live = 0
+        self.refusals = Refusals(clock, _tell)
+        self.use(limits)
+
+    def __len__(self) -> int:
+        """How many connections there are."""
+        return self._live
+
+    @property
+    def remembered(self) -> int:
+        """How many addresses are remembered."""
+        return len(self._places)
+
+    def use(self, limits: Limits) -> None:
+        """Take other limits, for who comes from now on; nobody who is there has to go."""
+        self._limits = limits
+        self._allowed.clear()
+        self._in_all = min(limits.connections, self._room) if limits.connections else self._room
+        self._scarce = self._in_all - self._in_all // SCARCE
+        self._burst = limits.per_second * RATE_SECONDS
+        for place in self._places.values():
+            place.budget = self._burst
+
+    def enter(self, address: str) -> bool:
+        """Somebody connects.
+
+        :returns: whether it may stay; :meth:`leave` follows then.
+        """
+        limits = self._limits
+        if limits.networks is not None and not self._may_come(address):
+            return self._refuse("networks", address, "its address is in none of vm.networks")
+        where = neighbourhood(address)
+        place = self._places.get(where)
+        now = self._clock.seconds()
+        if place is None:
+            place = self._place(where, now)
+        if place.closed_until:
+            if now < place.closed_until:
+                return self._refuse("closed out", address, "closed out for its wrong migration pairs")
+            place.closed_until = 0.0
+        if limits.per_address and place.live >= limits.per_address:
+            why = f"{place.live} connections from {where} (vm.connections-per-address)"
+            return self._refuse("per address", address, why)
+        if self._burst:
+            budget = min(self._burst, place.budget + max(0.0, now - place.at) * limits.per_second)
+            place.at = now
+            place.budget = budget
+            if budget < 1:
+                why = f"more than {limits.per_second} connections a second from {where} (vm.connects-per-second)"
+                return self._refuse("per second", address, why)
+            place.budget = budget - 1
+        if self._live >= self._scarce:
+            self._make_room()
+            if self._live >= self._in_all:
+                bound = "vm.connections" if self._in_all < self._room else "descriptors, LimitNOFILE"
+                return self._refuse("in all", address, f"{self._live} connections in all ({bound})")
+        place.live += 1
+        self._live += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """A connection that was let in is gone."""
+        self._live -= 1
+        self._places[neighbourhood(address)].live -= 1
+
+    def closed_out(self, address: str) -> bool:
+        """Whether an address is closed out."""
+        place = self._places.get(neighbourhood(address))
+        return place is not None and self._clock.seconds() < place.closed_until
+
+    def wrong_pair(self, address: str) -> bool:
+        """A connection that was let in has shown a migration pair that never was.
+
+        :returns: whether its address is closed out from now on.
+        """
+        place = self._places[neighbourhood(address)]
+        now = self._clock.seconds()
+        place.wrong = [*(at for at in place.wrong if 0 <= now - at < CLOSED_SECONDS), now]
+        if len(place.wrong) < WRONG_PAIRS:
+            return False
+        place.wrong = []
+        place.closed_until = now + CLOSED_SECONDS
+        return True
+
+    def _may_come(self, address: str) -> bool:
+        allowed = self._allowed.get(address)
+        if allowed is None:
+            numeric = numeric_address(address)
+            # What has no address has come over a Unix socket, which has permissions of its own.
+            allowed = numeric is None or any(numeric in network for network in self._limits.networks or ())
+            if len(self._allowed) >= REMEMBERED:
+                self._allowed.clear()
+            self._allowed[address] = allowed
+        return allowed
+
+    def _place(self, where: str, now: float) -> _Place:
+        if len(self._places) >= self._forget_at:
+            self._forget(now)
+        place = self._places[where] = _Place(self._burst, now)
+        return place
+
+    def _forget(self, now: float) -> None:
+        # Those without connections; if there is still no end of them, also those of which there is something to know.
+        for known in (True, False):
+            kept = {w: p for w, p in self._places.items() if p.live or (known and p.matters(now))}
+            if len(kept) < REMEMBERED:
+                break
+        self._places = kept
+        self._forget_at = max(REMEMBERED, 2 * len(kept))
+
+    def _refuse(self, kind: str, address: str, why: str) -> bool:
+        self.refusals.add(kind, address, why)
+        return False
+
+
+class _Place:
+    """What is known of an address."""
+
+    __slots__ = ("at", "budget", "closed_until", "live", "wrong")
+
+    def __init__(self, budget: float, now: float) -> None:
+        self.live = 0
+        self.budget = budget  # how many more may come
+        self.at = now
+        self.wrong: list[float] = []
+        self.closed_until = 0.0
+
+    def matters(self, now: float) -> bool:
+        """Whether anything is known that counts, in a while without connections."""
+        since = self.wrong[-1] if self.wrong else 0.0
+        return now < self.closed_until or now - self.at < RATE_SECONDS or now - since < CLOSED_SECONDS
+
+
+def _tell(who: str, why: str, count: int) -> None:
+    _log.warn("{peer}: connection refused: {why} ({n} refused)", peer=who, why=why, n=count)
