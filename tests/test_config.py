@@ -137,6 +137,13 @@ class TestValues:
             keep-idle = 0
             identify-timeout = 1
             vmotion-timeout = 3600
+            networks = "10.0.0.0/8"
+            connections = 9
+            connections-per-address = 8
+            connects-per-second = 7
+            second-connection = "replace"
+            same-network-ipv4 = 16
+            same-network-ipv6 = 48
             [ssh]
             listen = "unix:/run/vmproxy.sock"
             authorized-keys = ["/etc/keys"]
@@ -164,7 +171,21 @@ class TestValues:
         assert found == config.Config(
             tmp_path / "state",
             tmp_path / "audit",
-            config.VMConfig(("tcp:1", "tcp6:2:interface=\\:\\:1"), ("one",), False, 0, 1.0, 3600.0),
+            config.VMConfig(
+                ("tcp:1", "tcp6:2:interface=\\:\\:1"),
+                ("one",),
+                False,
+                0,
+                1.0,
+                3600.0,
+                (network("10.0.0.0/8"),),
+                9,
+                8,
+                7,
+                "replace",
+                16,
+                48,
+            ),
             config.SSHConfig(
                 ("unix:/run/vmproxy.sock",),
                 tmp_path / "operators.toml",
