@@ -26,11 +26,13 @@ class Budget:
     :ivar limit: how many there are.
     :ivar vms: how many connections of VMs there may be.
     :ivar log_files: how many logs and trails may be open at once.
+    :ivar strangers: how many connections to the operators' side there may be that have not logged in.
     """
 
     limit: int
     vms: int
     log_files: int
+    strangers: int
 
 
 def share_out(limit: int, log_files: int, operators: int) -> Budget:
@@ -41,8 +43,8 @@ def share_out(limit: int, log_files: int, operators: int) -> Budget:
     :param operators: how many operators may need, connections and files, at most.
     """
     there = max(LEAST, limit - OWN)
-    kept = min(log_files + operators, max(LEAST, there // 4))
-    return Budget(limit, max(LEAST, there - kept), max(2, min(log_files, kept // 2)))
+    kept = max(LEAST, min(log_files + operators, there // 4))
+    return Budget(limit, max(LEAST, there - kept), max(2, min(log_files, kept // 2)), max(4, kept // 3))
 
 
 def raise_limit() -> int:

@@ -100,7 +100,7 @@ class VMProxyService(Service):
             reactor,
             self._audit.record,
             per_address=config.ssh.connections_per_address,
-            in_all=config.ssh.connections,
+            in_all=min(config.ssh.connections, self._budget.strangers),
         )
         self._operators = OperatorFactory(self._front, self._accounts)
         self._spare = Spare()
@@ -214,7 +214,8 @@ class VMProxyService(Service):
         self.directory.newcomers = new.vm.newcomers
         self._migrations.use(new.vm.vmotion_timeout)
         self._front.deadline.use(new.ssh.login_timeout)
-        self._accounts.gate.use(new.ssh.connections_per_address, new.ssh.connections)
+        strangers = min(new.ssh.connections, self._budget.strangers)
+        self._accounts.gate.use(new.ssh.connections_per_address, strangers)
         self._front.settings = _front_settings(new)
         self._front.alive.seconds = new.ssh.keepalive
         self._store.use(_rotation(new), new.log.plain)

@@ -31,8 +31,8 @@ def make_daemon(tmp_path: Path, keys: Path) -> Iterator[Callable[..., Daemon]]:
     """Starts daemons; they are stopped at the end, and must not have logged a traceback."""
     daemons: list[Daemon] = []
 
-    def make(extra: str = "", log_dir: Path | None = None) -> Daemon:
-        daemon = Daemon(tmp_path / f"daemon{len(daemons)}", keys, extra, log_dir)
+    def make(extra: str = "", log_dir: Path | None = None, descriptors: int = 0) -> Daemon:
+        daemon = Daemon(tmp_path / f"daemon{len(daemons)}", keys, extra, log_dir, descriptors)
         daemons.append(daemon)
         return daemon.start()
 

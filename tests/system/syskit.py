@@ -43,7 +43,10 @@ def environment() -> dict[str, str]:
 class Daemon:
     """A concentrator of a test's own."""
 
-    def __init__(self, folder: Path, keys: Path, extra: str = "", log_dir: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, keys: Path, extra: str = "", log_dir: Path | None = None, descriptors: int = 0
+    ) -> None:
+        """:param descriptors: how many it may have; 0: as many as the tests themselves."""
         self.folder = folder
         self.state = folder / "state"
         self.log_dir = log_dir or folder / "log"
@@ -52,6 +55,7 @@ class Daemon:
         self._identity = keys / "operator"
         self._host_key = (keys / "ssh_host_ed25519_key.pub").read_text()
         self._extra = extra
+        self._prefix = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh"] if descriptors else []
         self._process: subprocess.Popen[bytes] | None = None
         self.vm_port = self.ssh_port = 0
         self.listen = ("", "")  # what the configuration says: on a port of the system's choice, then on the same again
@@ -66,7 +70,10 @@ class Daemon:
         said = self.output.stat().st_size if self.output.exists() else 0
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", TWISTD, "-n", "--pidfile=", "vmproxy", "--config", str(self.config)],
+                [
+                    *self._prefix,
+                    *(sys.executable, "-c", TWISTD, "-n", "--pidfile=", "vmproxy", "--config", str(self.config)),
+                ],
                 cwd=self.folder,
                 env=environment(),
                 stdin=subprocess.DEVNULL,
@@ -150,6 +157,15 @@ class Daemon:
         match = re.search(r"VmRSS:\s+(\d+) kB", status)
         assert match is not None
         return 1024 * int(match[1])
+
+    def open_files(self) -> int:
+        """How many descriptors it has open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def busy(self) -> float:
+        """How many seconds of processor time it has used so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     # The operator.
 

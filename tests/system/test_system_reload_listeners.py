@@ -160,7 +160,7 @@ def test_networks_limits_and_services_count_for_who_comes(
     second.close()
     assert "web01: it is connected from 127.0.0.1 already" in daemon.said()
     somebody.notices_nothing()
-    assert "refused" in [e["event"] for e in daemon.events("web01")]
+    eventually(lambda: "refused" in [e["event"] for e in daemon.events("web01")], "the trail says so")
     (_, _, event) = daemon.audited("reload")
     assert (event["changed"], event["waiting"]) == (
         ["vm.service-uri", "vm.identify-timeout", "vm.connections-per-address", "vm.second-connection"],
