@@ -175,7 +175,7 @@ class Directory:
 
     def _is_told(self, console: Console) -> bool:
         # One that comes back after a minute or more, or for the first time, is always told.
-        steady = console.link is None and not 0 <= self._clock.seconds() - console.since < OFTEN_SECONDS
+        steady = console.link is None and not 0 <= self.clock.seconds() - console.since < OFTEN_SECONDS
         return (steady and not self._changes.untold(console)) or self._changes.again(console)
 
     def _unsteady(self, console: Console, times: int) -> None:
@@ -191,7 +191,6 @@ class Directory:
         self._changes.stop()
         self._refusals.stop()
         self.news.sum_up()
-
 
     def _port_of(self, identity: Identity) -> str:
         # Ports without a label in their URI are told apart by different URIs, but only while both are open: a port
