@@ -112,7 +112,7 @@ class Hub:
         connection = oldest[0]
         self.unidentified.discard(connection)
         if not connection.identify(late=True):
-            connection.give_up("its place is needed, and it has not said which VM it is")
+            connection.give_up("its place is needed, it has not said which VM it is")
 
     def complain(self, kind: str, peer: str, what: str) -> None:
         """Count something that a peer did wrong and log it, at a bounded rate: a scan must not fill the disk."""
