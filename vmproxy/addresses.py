@@ -84,6 +84,8 @@ def neighbourhood(address: str) -> str:
 
     :param address: as the transport gives it; one that is none (of a Unix socket) stands for itself.
     """
+    if ":" not in address:
+        return address
     numeric = numeric_address(address)
     if isinstance(numeric, IPv6Address):
         return str(IPv6Network((int(numeric), 64), strict=False))

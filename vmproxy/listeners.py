@@ -48,6 +48,7 @@ class Listeners:
         self._factory = factory
         self._spare = spare
         self._ports: dict[str, IListeningPort] = {}
+        self._over = False
         self._refusals = Refusals(reactor, _tell)
 
     @property
@@ -85,10 +86,13 @@ class Listeners:
             opened = await self._in_place_of(old, new)
         await self._close(old)
         ports = {**self._ports, **opened}
-        self._ports = {description: ports[description] for description in wanted}
+        self._ports = {description: ports[description] for description in wanted if description in ports}
+        if self._over:  # that was while sockets were being closed here
+            await self.close()
 
     async def close(self) -> None:
         """Listen no more."""
+        self._over = True
         await self._close(list(self._ports))
 
     async def _in_place_of(self, old: list[str], new: list[str]) -> dict[str, IListeningPort]:

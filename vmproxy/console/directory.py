@@ -77,6 +77,9 @@ class Directory:
         """:param template: for the names of log files."""
         self.clock = clock
         self.news = News(clock)
+        self._wall: Callable[[], float] = getattr(
+            clock, "wall", clock.seconds
+        )  # since when a console is down tells that
         self._store = store
         self._journal = journal
         self._migrations = migrations
@@ -175,7 +178,7 @@ class Directory:
 
     def _is_told(self, console: Console) -> bool:
         # One that comes back after a minute or more, or for the first time, is always told.
-        steady = console.link is None and not 0 <= self.clock.seconds() - console.since < OFTEN_SECONDS
+        steady = console.link is None and not 0 <= self._wall() - console.since < OFTEN_SECONDS
         return (steady and not self._changes.untold(console)) or self._changes.again(console)
 
     def _unsteady(self, console: Console, times: int) -> None:
