@@ -186,3 +186,46 @@ def test_it_agrees_with_one_timer_for_each_item(steps):
         assert set(due) == {i for i in "abcd" if i in ringer.deadlines}
     assert sorted(ringer.rang, key=lambda pair: pair[1]) == ringer.rang
     assert sorted(ringer.rang) == sorted(expected)
+
+
+def test_another_time_holds_for_those_who_wait_too_and_keeps_their_order() -> None:
+    clock, rung = Clock(), []
+    deadlines: Deadlines[str] = Deadlines(clock, 30, lambda item: rung.append((item, clock.seconds())))
+    deadlines.use(20)
+    deadlines.start("a")
+    clock.advance(5)
+    deadlines.start("b")
+    deadlines.use(10)
+    deadlines.start("c")
+    clock.advance(5)
+    assert rung == [("a", 10)]
+    deadlines.use(60)
+    clock.pump([1] * 60)
+    assert rung[1:] == [("b", 65), ("c", 65)]
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_shorter_time_that_is_over_already_ends_at_once() -> None:
+    clock, rung = Clock(), []
+    deadlines: Deadlines[str] = Deadlines(clock, 30, rung.append)
+    deadlines.start("a")
+    clock.advance(20)
+    deadlines.use(10)
+    assert rung == [], "not while somebody is in the middle of something else"
+    clock.advance(0)
+    assert rung == ["a"]
+
+
+def test_who_has_waited_longest_and_for_how_long() -> None:
+    clock = Clock()
+    deadlines: Deadlines[str] = Deadlines(clock, 30, lambda item: None)
+    assert deadlines.oldest() is None
+    deadlines.start("a")
+    clock.advance(4)
+    deadlines.start("b")
+    assert deadlines.oldest() == ("a", 4)
+    deadlines.use(10)
+    deadlines.discard("a")
+    clock.advance(1)
+    assert deadlines.oldest() == ("b", 1)
+    deadlines.stop()

@@ -44,6 +44,8 @@ def share_out(limit: int, log_files: int, operators: int) -> Budget:
     """
     there = max(LEAST, limit - OWN)
     kept = max(LEAST, min(log_files + operators, there // 4))
+    if kept >= log_files + operators:
+        return Budget(limit, there - kept, log_files, operators)
     return Budget(limit, max(LEAST, there - kept), max(2, min(log_files, kept // 2)), max(4, kept // 3))
 
 

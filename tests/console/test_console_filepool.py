@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,44 @@ def test_files_that_nobody_uses_are_closed(pool: FilePool, tmp_path: Path) -> No
     assert (idle in pool, busy in pool) == (False, True)
     write_all(pool.get(idle).fd, b"again")
     assert Path(idle).read_bytes() == b"again"
+
+
+# Where the process has no descriptors left.
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_without_descriptors_another_log_is_closed_for_the_one_that_is_written(tmp_path: Path) -> None:
+    pool = FilePool(lambda: 10)
+    first, second, third = (tmp_path / name for name in ("a.log", "b.log", "c.log"))
+    for path in (first, second):
+        write_all(pool.get(path).fd, b"before, ")
+    with no_descriptors():
+        for _ in range(3):
+            for path in (first, second, third):
+                write_all(pool.get(path).fd, b"more. ")
+        assert len(pool) == 2
+    pool.close()
+    assert [path.read_bytes() for path in (first, second, third)] == [
+        b"before, more. more. more. ",
+        b"before, more. more. more. ",
+        b"more. more. more. ",
+    ]
+
+
+def test_without_descriptors_and_without_files_of_its_own_it_says_so(tmp_path: Path) -> None:
+    pool = FilePool(lambda: 10)
+    with no_descriptors(), pytest.raises(OSError, match="Too many open files"):
+        pool.get(tmp_path / "a.log")
+    write_all(pool.get(tmp_path / "a.log").fd, b"now")
+    pool.close()
