@@ -114,8 +114,10 @@ class Daemon:
         self.process.send_signal(signal.SIGHUP)
         eventually(lambda: said in self.said()[before:], f"it says {said!r}")
 
-    def audited(self, *kinds: str) -> list[dict[str, object]]:
-        """The audit trail, or what of it is of these kinds."""
+    def audited(self, *kinds: str, count: int = 0) -> list[dict[str, object]]:
+        """The audit trail, or what of it is of these kinds; as soon as there are so many."""
+        if count:
+            eventually(lambda: len(self.audited(*kinds)) >= count, f"{count} lines of {kinds} in the audit trail")
         path = self.state / "audit.jsonl"
         events = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
         return [event for event in events if not kinds or event["event"] in kinds]

@@ -30,7 +30,7 @@ def test_rules_count_at_once_for_who_comes_and_for_who_is_there(
     on_web.type(b"still here\r")
     web.connected.wait_data(b"still here\r")
     vault.connected.say(b"nobody looks on")
-    (event,) = daemon.audited("reload")
+    (event,) = daemon.audited("reload", count=1)
     assert event["changed"] == ["rules and consoles"]
 
 
@@ -43,14 +43,14 @@ def test_a_configuration_that_is_wrong_changes_nothing(daemon: Daemon, make_vm: 
     assert "'everything' is no right" in daemon.said()
     assert daemon.run("status", "vault01").returncode == 3
     assert daemon.status("web01")["state"] == "up"
-    (event,) = daemon.audited("reload-failed")
+    (event,) = daemon.audited("reload-failed", count=1)
     assert "'everything' is no right" in str(event["problems"])
 
 
 def test_what_needs_a_restart_is_said_each_time_until_then(daemon: Daemon) -> None:
     daemon.reload("[log]\nopen-files = 17\n[ssh]\nquiet = true\n")
     daemon.reload("[log]\nopen-files = 17\n[ssh]\nquiet = true\n")
-    first, second = daemon.audited("reload")
+    first, second = daemon.audited("reload", count=2)
     assert (first["changed"], first["waiting"]) == (["ssh.quiet"], ["log.open-files"])
     assert (second["changed"], second["waiting"]) == ([], ["log.open-files"])
     assert "these changes wait for a restart: log.open-files" in daemon.said()
