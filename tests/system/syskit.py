@@ -210,6 +210,11 @@ class Daemon:
         """The log of a console, by the link that people use."""
         return self.log_dir / "by-name" / f"{name}.log"
 
+    def logged(self, name: str) -> bytes:
+        """What is in the log of a console; nothing, while there is none."""
+        log = self.log(name)
+        return log.read_bytes() if log.exists() else b""
+
     def events(self, name: str) -> list[dict[str, object]]:
         """The event trail of a console, without the time marks."""
         trail = self.log(name).resolve()

@@ -40,12 +40,6 @@ def closed_at_once(port: int) -> bool:
             return True
 
 
-def logged(daemon: Daemon, name: str) -> bytes:
-    """What is in a VM's log; nothing, while there is none."""
-    log = daemon.log(name)
-    return log.read_bytes() if log.exists() else b""
-
-
 def rests(daemon: Daemon) -> bool:
     """Whether it has little to do; one that accepts in vain has no moment of rest."""
     before, since = daemon.busy(), time.monotonic()
@@ -73,14 +67,14 @@ def test_vms_leave_enough_for_operators_and_for_their_own_logs(
         for n, vm in enumerate(vms):
             vm.connected.say(b"line %d" % n)
         for n, vm in enumerate(vms):
-            eventually(lambda vm=vm, n=n: logged(daemon, vm.name) == b"line %d" % n, "it is in the log")
+            eventually(lambda vm=vm, n=n: daemon.logged(vm.name) == b"line %d" % n, "it is in the log")
     eventually(lambda: daemon.status("vm-000").get("state") == "up", "an operator gets in")
     for vm in vms[:3]:
         vm.close()
     eventually(lambda: not closed_at_once(daemon.vm_port), "there is room again")
     again = make_vm(daemon, "vm-000")
     again.connected.say(b", and another")
-    eventually(lambda: logged(daemon, "vm-000") == b"line 0, and another", "it is served as before")
+    eventually(lambda: daemon.logged("vm-000") == b"line 0, and another", "it is served as before")
     assert len([e for e in daemon.events("vm-050") if e["event"] in ("up", "down", "gap")]) == 1
 
 
@@ -90,7 +84,7 @@ def test_with_none_left_whoever_connects_is_turned_away_and_those_who_are_there_
     daemon = make_daemon()
     vm = make_vm(daemon)
     vm.connected.say(b"before, ")
-    eventually(lambda: logged(daemon, "web01") == b"before, ", "it is in the log")
+    eventually(lambda: daemon.logged("web01") == b"before, ", "it is in the log")
     with only(daemon, daemon.open_files() + 3), contextlib.ExitStack() as stack:
 
         def all_taken() -> bool:
@@ -105,7 +99,7 @@ def test_with_none_left_whoever_connects_is_turned_away_and_those_who_are_there_
         assert all(closed_at_once(port) for _ in range(20) for port in (daemon.vm_port, daemon.ssh_port))
         assert rests(daemon)
         vm.connected.say(b"meanwhile, ")
-        eventually(lambda: logged(daemon, "web01") == b"before, meanwhile, ", "it is in the log")
+        eventually(lambda: daemon.logged("web01") == b"before, meanwhile, ", "it is in the log")
     said = daemon.said()
     assert "connection refused: no descriptor is left for it (LimitNOFILE)" in said
     assert said.count("LimitNOFILE") < 10
@@ -126,7 +120,7 @@ def test_whoever_cannot_even_be_turned_away_waits_and_is_served_then(
             vm.connected.say(b"meanwhile")  # the trail and the log cannot be opened
             eventually(lambda: "cannot write" in daemon.said(), "the log is behind")
         assert [one.recv(1) != b"" for one in waiting] == [True, True]
-    eventually(lambda: logged(daemon, "web01") == b"meanwhile", "what was said is in the log")
+    eventually(lambda: daemon.logged("web01") == b"meanwhile", "what was said is in the log")
     trail = daemon.log("web01").resolve().with_suffix(".log.events")
     eventually(trail.exists, "its trail is there")
     assert "gap" not in [e["event"] for e in daemon.events("web01")]

@@ -107,9 +107,7 @@ def survives(daemon: Daemon, make_vm: Callable[..., FakeVM], seconds: float, per
         scanner.close()
     eventually(lambda: connections(daemon) == len(vms), "only the VMs' connections are left")
     for vm in vms:
-        eventually(
-            lambda vm=vm: daemon.log(vm.name).exists() and daemon.log(vm.name).read_bytes() == wanted[vm.name], vm.name
-        )
+        eventually(lambda vm=vm: daemon.logged(vm.name) == wanted[vm.name], vm.name)
         assert [e["event"] for e in daemon.events(vm.name) if e["event"] in ("down", "replaced", "gap")] == []
     # The log and the trail of each VM may be open besides, and what is open for a moment.
     eventually(lambda: daemon.open_files() <= files + 2 * len(vms), f"no more than {files} descriptors are open")
