@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +108,7 @@ class Setting:
 
     def of(self, config: Config) -> Any:
         """The setting's value in a configuration."""
-        value: Any = config
-        for name in self.key.split("."):
-            value = getattr(value, name.replace("-", "_"))
-        return value
+        return value_of(config, self.key)
 
 
 _ENDPOINTS = values.list_of(
@@ -208,6 +205,21 @@ def load(path: Path | None, options: Mapping[str, str | list[str]]) -> Config:
     if problems:
         raise ConfigError(problems)
     return _build(found, policy)
+
+
+def value_of(config: Config, key: str) -> Any:
+    """The value of the setting with a key, in a configuration."""
+    value: Any = config
+    for name in key.split("."):
+        value = getattr(value, name.replace("-", "_"))
+    return value
+
+
+def with_value(config: Config, key: str, value: Any) -> Config:
+    """The same configuration with another value of the setting with a key, which stands in a section."""
+    section, _, name = key.replace("-", "_").partition(".")
+    changed: Any = replace(getattr(config, section), **{name: value})
+    return replace(config, **{section: changed})
 
 
 def differences(old: Config, new: Config, live: bool) -> list[str]:

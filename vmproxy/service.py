@@ -7,7 +7,6 @@ import getpass
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from ipaddress import ip_network
 from types import FrameType
 from typing import cast
@@ -19,7 +18,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 import vmproxy
-from vmproxy.config import Config, differences
+from vmproxy.config import Config, differences, value_of, with_value
 from vmproxy.console.audit import Audit
 from vmproxy.console.directory import Directory
 from vmproxy.console.known import Journal
@@ -125,10 +124,17 @@ class VMProxyService(Service):
         """
         super().privilegedStartService()
         try:
-            self._vm_listeners.open(self._config.vm.listen)
-            self._ssh_listeners.open(self._config.ssh.listen)
+            for _, listeners, wanted in self._listening(self._config):
+                listeners.open(wanted)
         except CannotListen as error:
             raise self._cannot(f"vmproxy {error}") from None
+
+    def _listening(self, config: Config) -> Sequence[tuple[str, Listeners, Sequence[str]]]:
+        # All that listens: the setting that says where, the sockets, and where that is in a configuration.
+        return (
+            ("vm.listen", self._vm_listeners, config.vm.listen),
+            ("ssh.listen", self._ssh_listeners, config.ssh.listen),
+        )
 
     def startService(self) -> None:
         """Start everything else.
@@ -229,26 +235,22 @@ class VMProxyService(Service):
         self._audit.record("reload", changed=changed, waiting=waiting, **({"problems": problems} if problems else {}))
 
     async def _listen_anew(self, new: Config) -> tuple[Config, list[str]]:
-        """Change what is listened on; of listeners that cannot be had, the ones before stay in force."""
-        problems: list[str] = []
+        """Change what is listened on.
 
-        async def change(what: str, listeners: Listeners, wanted: Sequence[str]) -> bool:
-            was = listeners.addresses
+        :returns: what is in force then: of listeners that cannot be had, those before; and what was wrong with them.
+        """
+        problems: list[str] = []
+        for key, listeners, wanted in self._listening(new):
+            before = listeners.addresses
             try:
                 await listeners.change(wanted)
             except CannotListen as error:
-                problems.append(f"{what} stays as it was: {error}")
+                problems.append(f"{key} stays as it was: {error}")
                 _log.error("{problem}", problem=problems[-1])
-                return False
-            if listeners.addresses != was:
-                _log.info("{what} is now {where}", what=what, where=", ".join(listeners.addresses))
-            return True
-
-        old = self._config
-        if not await change("vm.listen", self._vm_listeners, new.vm.listen):
-            new = replace(new, vm=replace(new.vm, listen=old.vm.listen))
-        if not await change("ssh.listen", self._ssh_listeners, new.ssh.listen):
-            new = replace(new, ssh=replace(new.ssh, listen=old.ssh.listen))
+                new = with_value(new, key, value_of(self._config, key))
+            else:
+                if listeners.addresses != before:
+                    _log.info("{key} is now {where}", key=key, where=", ".join(listeners.addresses))
         return new, problems
 
     def _warn_of_descriptors(self, config: Config) -> None:
@@ -295,8 +297,8 @@ class VMProxyService(Service):
 
     async def _stop(self) -> None:
         self._stopping = True
-        await self._vm_listeners.close()
-        await self._ssh_listeners.close()
+        for _, listeners, _ in self._listening(self._config):
+            await listeners.close()
         await self._front.stop()
         self._hub.stop()
         self.directory.stop()
