@@ -16,6 +16,7 @@ from typing import Any, cast
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.tcp import Port
@@ -36,7 +37,14 @@ _log = Logger()
 
 
 class CannotListen(VMProxyError):
-    """An endpoint that cannot be listened on; the text says which and why."""
+    """An endpoint that cannot be listened on; the text says which and why.
+
+    :ivar taken: whether that is because somebody else is listening there, perhaps ourselves.
+    """
+
+    def __init__(self, description: str, problem: str, taken: bool = False) -> None:
+        super().__init__(f"cannot listen on {description}: {problem}")
+        self.taken = taken
 
 
 class Listeners:
@@ -80,8 +88,8 @@ class Listeners:
         old = [description for description in self._ports if description not in wanted]
         try:
             opened = await self._open_all(new)
-        except CannotListen:
-            if not old:
+        except CannotListen as error:
+            if not (old and error.taken):
                 raise
             opened = await self._in_place_of(old, new)
         await self._close(old)
@@ -134,12 +142,11 @@ class Listeners:
             serverFromString(self._reactor, description).listen(self._factory).addBoth(outcome.append)
         except Exception as error:  # an endpoint's plugin may raise whatever it likes
             outcome.append(Failure(error))
-        if not outcome or isinstance(outcome[0], Failure):
-            problem = (
-                outcome[0].getErrorMessage() if outcome and isinstance(outcome[0], Failure) else "it takes too long"
-            )
-            raise CannotListen(f"cannot listen on {description}: {problem}")
+        if not outcome:
+            raise CannotListen(description, "it takes too long")
         port = outcome[0]
+        if isinstance(port, Failure):
+            raise CannotListen(description, port.getErrorMessage(), _taken(port.value))
         if isinstance(port, Port):
             port.socket.listen(BACKLOG)
             self._spare.hold()
@@ -198,6 +205,12 @@ class Accepting:
 
 def _tell(who: str, why: str, count: int) -> None:
     _log.warn("{peer}: connection refused: {why} ({n} refused)", peer=who, why=why, n=count)
+
+
+def _taken(error: BaseException | None) -> bool:
+    # Of a Unix socket it is the lock beside it that is taken, and the cause a text.
+    cause = error.socketError if isinstance(error, CannotListenError) else None
+    return isinstance(cause, str) or getattr(cause, "errno", None) == errno.EADDRINUSE
 
 
 def _address(port: IListeningPort, description: str) -> str:
