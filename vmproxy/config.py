@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from vmproxy.console.access import Policy
 from vmproxy.console.rules import parse_policy
 from vmproxy.errors import ConfigError
 from vmproxy.values import Wrong
+from vmproxy.vm.dialrules import DialRules
+from vmproxy.vm.dialtables import parse_dial
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Config:
     ssh: SSHConfig
     log: LogConfig
     policy: Policy
+    dial: DialRules = field(default_factory=DialRules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,8 @@ def load(path: Path | None, options: Mapping[str, str | list[str]]) -> Config:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError([f"{path}: not a TOML file: {error}"]) from None
     policy, wrong = parse_policy(given.pop("rule", None), given.pop("console", None))
-    problems += [f"{where}: {problem}" for problem in wrong]
+    dial, wrong_dial = parse_dial(given.pop("dial", None))
+    problems += [f"{where}: {problem}" for problem in (*wrong, *wrong_dial)]
     given = _flatten(given, where, problems)
     found: dict[str, Any] = {}
     for setting in SETTINGS:
@@ -180,7 +184,7 @@ def load(path: Path | None, options: Mapping[str, str | list[str]]) -> Config:
             problems.append(f"{source}: {error}")
     if problems:
         raise ConfigError(problems)
-    return _build(found, policy)
+    return _build(found, policy, dial)
 
 
 def differences(old: Config, new: Config, live: bool) -> list[str]:
@@ -207,7 +211,7 @@ def _flatten(table: dict[str, Any], where: str, problems: list[str]) -> dict[str
 
 
 def _nearest(key: str) -> str:
-    known = [*_BY_KEY, *(f"[{section}]" for section in _SECTIONS), "[[rule]]", "[[console]]"]
+    known = [*_BY_KEY, *(f"[{section}]" for section in _SECTIONS), "[[rule]]", "[[console]]", "[[dial]]"]
     near = difflib.get_close_matches(key, known, 1, 0.6)
     if not near:  # perhaps it stands in the wrong section
         last = key.rpartition(".")[2]
@@ -215,11 +219,12 @@ def _nearest(key: str) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _build(v: dict[str, Any], policy: Policy) -> Config:
+def _build(v: dict[str, Any], policy: Policy, dial: DialRules) -> Config:
     return Config(
         state_dir=v["state-dir"],
         audit_file=v["audit-file"] or v["state-dir"] / "audit.jsonl",
         policy=policy,
+        dial=dial,
         vm=VMConfig(
             listen=v["vm.listen"],
             service_uri=v["vm.service-uri"],

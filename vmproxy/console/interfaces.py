@@ -53,6 +53,20 @@ class ILink(Interface):
         """Stop (and start again) reading from the VM: its log is behind."""
 
 
+class IFarEnd(Interface):
+    """What the concentrator connects a console to because its VM has direction "client"; it is a viewer too."""
+
+    place: str = Attribute("Where it is, for people to read: ``tcp://10.1.2.3:4000``.")
+    address: str = Attribute("The address that it was last connected at; empty if never.")
+    state: str = Attribute("``dialling``, ``up``, ``down`` (it will be dialled again) or ``refused``.")
+    since: float = Attribute("Since when, seconds since the epoch.")
+    reason: str = Attribute("Why it is not up.")
+    again: float = Attribute("When it will be dialled again, seconds since the epoch; 0 if that is not due.")
+
+    def hang_up(reason: str) -> None:
+        """The VM is gone, or wants something else: send what is left to send, and close."""
+
+
 class IViewer(Interface):
     """Somebody who looks at a console, and may write."""
 

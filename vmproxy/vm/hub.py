@@ -14,6 +14,7 @@ from vmproxy.console.migration import Migrations
 from vmproxy.deadlines import Deadlines
 
 if TYPE_CHECKING:
+    from vmproxy.vm.dialler import Dialler
     from vmproxy.vm.protocol import VMConnection
 
 RETIRED_SECONDS = 10.0
@@ -64,6 +65,7 @@ class Hub:
         self.migrations = migrations
         self.signature = signature
         self.needs_name = needs_name
+        self.dialler: Dialler | None = None  # where VMs with direction "client" are served
         self.counters: Counter[str] = Counter()
         self.stopping = False
         self.connections: set[VMConnection] = set()
