@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vmproxy.console.console import Console
-from vmproxy.console.interfaces import IFarEnd, IViewer
+from vmproxy.console.interfaces import IFarEnd
 from vmproxy.console.notices import (
     Demoted,
     FarEndDown,
@@ -53,7 +53,7 @@ JITTER = 0.25
 _log = Logger()
 
 
-@implementer(IViewer, IFarEnd)
+@implementer(IFarEnd)
 class Dial:
     """One far end.
 

@@ -15,6 +15,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.error import NotConnectingError
 from twisted.internet.interfaces import IHostnameResolver, IReactorTCP, IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vmproxy.console.console import Console
@@ -29,6 +30,8 @@ ADDRESSES = 8
 LINGER_SECONDS = 30.0
 STOP_SECONDS = 2.0
 RECORDS_PER_MINUTE = 600
+
+_log = Logger()
 
 NOT_ALLOWED = "no [[dial]] rule allows it"
 
@@ -87,10 +90,18 @@ class Dialler:
         elif uri.address is not None:
             done(uri, "")
         else:
-            Deferred.fromCoroutine(self.find(uri)).addCallbacks(
-                lambda _: done(uri, ""),
-                lambda failure: done(uri, failure.getErrorMessage() if failure.check(DialRefused) else ""),
+            Deferred.fromCoroutine(self._judge_found(uri, done)).addErrback(
+                lambda failure: _log.failure("judging {to} failed", failure=failure, to=uri.place)
             )
+
+    async def _judge_found(self, uri: DialURI, done: Callable[[DialURI, str], None]) -> None:
+        refusal = ""
+        with suppress(DialFailed):
+            try:
+                await self.find(uri)
+            except DialRefused as error:
+                refusal = str(error)
+        done(uri, refusal)
 
     def dial(self, console: Console, uri: DialURI) -> None:
         """Give a console its far end. One that has it already, because its VM connects anew, keeps it as it is."""
