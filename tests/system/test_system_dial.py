@@ -85,6 +85,9 @@ def test_a_vm_and_its_far_end_are_bridged_and_operators_look_on(
     listed = daemon.run("list", "-c", "name,far")
     assert f"tcp://127.0.0.1:{far.port}, up at 127.0.0.1" in listed.stdout.decode()
 
+    # Sending off everybody does not mean the far end.
+    assert b"nobody else is there" in daemon.run("kick", "web01").stderr
+
     # An operator has to take over before he can type, and the far end is heard again when he leaves.
     assert daemon.run("break", "web01").returncode == 9
     operator = Client(daemon.ssh("web01,force@127.0.0.1"))
@@ -141,10 +144,14 @@ def test_tls_and_who_the_far_end_must_be(
     make_daemon: MakeDaemon, make_vm: MakeVM, make_far: Callable[..., FarEnd], tmp_path: Path
 ) -> None:
     certificate, context = make_certificate(tmp_path)
-    own = '[[dial]]\nto = "127.0.0.1"\nports = "*"\n'
-    daemon, far = make_daemon(ALLOWED), make_far(tls=context)
+    own = '[[dial]]\nto = "127.0.0.0/8"\nports = "*"\n'
+    daemon, far, other = make_daemon(own), make_far(tls=context), make_far(tls=context, host="127.0.0.2")
     schemes = ("ssl", "tcp+ssl", "tcp4+ssl", "telnets")
-    vms = [make_vm(daemon, s, uri=f"{s}://127.0.0.1:{far.port}", direction=b"C") for s in schemes]
+    hosts = ("127.0.0.1", "127.0.0.1", "localhost", "127.0.0.1")
+    vms = [
+        make_vm(daemon, scheme, uri=f"{scheme}://{host}:{far.port}", direction=b"C")
+        for scheme, host in zip(schemes, hosts, strict=True)
+    ]
     for name in schemes:  # nobody here knows who signed that
         eventually(lambda n=name: "certificate verify failed" in str(far_end(daemon, n).get("reason")), "it is refused")
         assert far_end(daemon, name)["state"] in ("down", "dialling")
@@ -153,8 +160,10 @@ def test_tls_and_who_the_far_end_must_be(
     for n, vm in enumerate(vms, 1):
         vm.connected.say(b"<secret %d>" % n)
         far.wait_data(b"<secret %d>" % n)
-    far.wait_caller(4)
-    far.say(b"to the last")
+    assert far.callers == 4
+    make_vm(daemon, "wrong", uri=f"ssl://127.0.0.2:{other.port}", direction=b"C")  # the certificate is for another
+    eventually(lambda: "for another host" in str(far_end(daemon, "wrong").get("reason")), "it is refused")
+    assert other.callers == 0
     # Another certificate is not verified by this one; another setting has them dialled again at once.
     daemon.reload(f"{own}verify = false\n")
     far.wait_caller(8)

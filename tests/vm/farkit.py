@@ -138,10 +138,13 @@ class Net:
         self.asked: list[str] = []
         self.silent = False
         self._waiting: list[Callable[[], None]] = []
+        self.ours: set[object] = set()  # addresses of the machine itself
         self.audit: list[dict[str, object]] = []
         rules, problems = parse_dial(list(tables or (TABLE,)))
         assert not problems
-        self.dialler = world.hub.dialler = Dialler(self, world.clock, self, rules, 0, self._record, Random(1))  # type: ignore[arg-type]
+        self.dialler = world.hub.dialler = Dialler(
+            self, world.clock, self, rules, 0, self._record, Random(1), self.ours.__contains__
+        )  # type: ignore[arg-type]
 
     def _record(self, event: str, **fields: object) -> None:
         self.audit.append({"event": event, **fields})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import pytest
 from farkit import Net, bridged, client, wish
 from vmkit import (
@@ -17,7 +19,7 @@ from vmkit import (
 )
 
 from vmproxy.vm.farline import COMMANDS_PER_SECOND, CONTROL_LIMIT
-from vmproxy.vm.lookup import LOOKUP_SECONDS, LOOKUPS_LIMIT
+from vmproxy.vm.lookup import LOOKUP_SECONDS, LOOKUPS_LIMIT, is_own
 
 WILL, WONT, DO, DONT = 251, 252, 253, 254
 BINARY, SGA = 0, 3
@@ -209,8 +211,27 @@ def test_this_machine_under_another_of_its_addresses_is_not_spoken_to(w: World, 
     assert far.closed
     w.turn()
     assert console.state == "down"
-    assert "10.1.2.3 is this machine" in console.reason
+    assert "that is this machine itself" in console.reason
     assert host.closed
+
+
+@pytest.mark.parametrize("uri", [b"tcp://10.1.2.3:13370", b"tcp://us.example.com:13370"])
+def test_this_machine_is_mostly_known_before(w: World, net: Net, logged: list[str], uri: bytes) -> None:
+    net.ours.add(ipaddress.ip_address("10.1.2.3"))
+    net.hosts["us.example.com"] = ["10.1.2.3"]
+    host = w.connect().feed(wish(uri))
+    w.turn()
+    assert WONT_IT in host.subs()
+    assert any("that is this machine itself, and no [[dial]] rule names its address" in line for line in logged)
+    net.use({"to": ["10.1.2.3"], "ports": "*"})
+    host.feed(sub(DO_PROXY, b"C" + uri))
+    w.turn()
+    assert host.subs() == [WILL_IT]
+
+
+def test_how_this_machine_is_known() -> None:
+    assert is_own(ipaddress.ip_address("127.0.0.1"))
+    assert not is_own(ipaddress.ip_address("192.0.2.1"))
 
 
 def test_it_can_be_named(w: World) -> None:

@@ -154,11 +154,14 @@ def test_of_several_addresses_those_that_are_allowed_remain() -> None:
     ]
 
     def of(scheme: str) -> list[str]:
-        return [str(address) for address, _ in found.allowed(parse(f"{scheme}://far:1"), addresses)]
+        return [str(address) for address, _ in found.allowed(parse(f"{scheme}://far:1"), addresses, ours.__contains__)]
 
+    ours: set[object] = set()
     assert of("tcp") == ["10.1.1.1", "2001:db8::1"]
     assert of("tcp4") == ["10.1.1.1"]
     assert of("tcp6") == ["2001:db8::1"]
+    ours.add(addresses[1])
+    assert of("tcp") == ["2001:db8::1"]
 
 
 @pytest.mark.parametrize(

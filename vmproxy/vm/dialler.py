@@ -1,8 +1,8 @@
 """Dials for VMs: may they, where is that, who answers. The far ends themselves are :mod:`vmproxy.vm.dial`'s.
 
 The order is: look up, judge each address, connect to those that are allowed, one after the other, *by address*. So what
-was judged is what is connected to. When TCP is there it is judged once more: by then it is known whether the address
-was one of this machine's own, and the rules may have changed meanwhile.
+was judged is what is connected to. When TCP is there it is judged once more: the rules may have changed meanwhile, and
+whether an address is one of this machine's own is certain only then.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vmproxy.console.console import Console
 from vmproxy.vm.dial import Dial
 from vmproxy.vm.dialrules import DialRule, DialRules, plain
 from vmproxy.vm.farline import DialFailed, DialRefused, FarFactory, FarLine
-from vmproxy.vm.lookup import Lookup, LookupFailed, addresses_of
+from vmproxy.vm.lookup import Lookup, LookupFailed, addresses_of, is_own
 from vmproxy.wire.dialuri import Address, DialURI, literal
 
 CONNECT_SECONDS = 10.0  # for one address, the handshake of TLS included
@@ -34,6 +34,7 @@ RECORDS_PER_MINUTE = 600
 _log = Logger()
 
 NOT_ALLOWED = "no [[dial]] rule allows it"
+OWN = "that is this machine itself, and no [[dial]] rule names its address"
 
 
 class Recorder(Protocol):
@@ -59,10 +60,12 @@ class Dialler:
         keep_idle: int,
         audit: Recorder,
         random: Random | None = None,
+        is_own: Callable[[Address], bool] = is_own,
     ) -> None:
         """
         :param keep_idle: seconds of silence after which a far end is probed; 0 is never.
         :param random: where the jitter of pauses comes from.
+        :param is_own: tells whether an address is one of this machine's own.
         """
         self._reactor = reactor
         self.clock = clock
@@ -70,6 +73,7 @@ class Dialler:
         self.rules = rules
         self._keep_idle = keep_idle
         self._audit = audit
+        self._is_own = is_own
         self.random = random or Random()  # noqa: S311 - nothing secret is drawn from it
         self.dials: set[Dial] = set()
         self._parting: set[FarLine] = set()
@@ -88,7 +92,7 @@ class Dialler:
         if not self.rules.could(uri):
             done(uri, NOT_ALLOWED)
         elif uri.address is not None:
-            done(uri, "")
+            done(uri, "" if self.rules.allowed(uri, [uri.address], self._is_own) else OWN)
         else:
             Deferred.fromCoroutine(self._judge_found(uri, done)).addErrback(
                 lambda failure: _log.failure("judging {to} failed", failure=failure, to=uri.place)
@@ -145,7 +149,9 @@ class Dialler:
                 raise DialFailed(str(error)) from None
             if not found:
                 raise DialFailed(f"{uri.host} has no IPv{uri.family} address")
-        allowed = self.rules.allowed(uri, found)
+        allowed = self.rules.allowed(uri, found, self._is_own)
+        if not allowed and any(self.rules.judge(uri, address) for address in found):
+            raise DialRefused(OWN)
         if not allowed:
             raise DialRefused(f"no [[dial]] rule allows {', '.join(map(str, found[:ADDRESSES]))}")
         return allowed[:ADDRESSES]
@@ -186,7 +192,7 @@ class Dialler:
         address = self._where(line)
         rule = self.rules.judge(line.uri, address, line.own) if address is not None else None
         if rule is None:
-            return f"{address} is this machine, {NOT_ALLOWED}" if line.own else NOT_ALLOWED
+            return OWN if line.own else NOT_ALLOWED
         line.rule = rule
         return ""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import fnmatch
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from vmproxy.wire.dialuri import Address, DialURI
@@ -105,11 +105,16 @@ class DialRules:
             return None
         return next((rule for rule in self.rules if rule.allows(uri, address, own)), None)
 
-    def allowed(self, uri: DialURI, addresses: Sequence[Address]) -> list[tuple[Address, DialRule]]:
-        """Of several addresses those that a destination may be connected to, each with its rule, in their order."""
+    def allowed(
+        self, uri: DialURI, addresses: Sequence[Address], is_own: Callable[[Address], bool]
+    ) -> list[tuple[Address, DialRule]]:
+        """Of several addresses those that a destination may be connected to, each with its rule, in their order.
+
+        :param is_own: tells whether an address is one of this machine's own.
+        """
         found: dict[Address, DialRule] = {}
         for address in map(plain, addresses):
-            rule = self.judge(uri, address)
+            rule = self.judge(uri, address, is_own(address))
             if rule is not None and uri.family in (0, address.version):
                 found.setdefault(address, rule)
         return list(found.items())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
+from service_identity.exceptions import VerificationError
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
@@ -75,6 +76,8 @@ def explain(failure: Failure) -> str:
         parts = error.args[0] if error.args and isinstance(error.args[0], list) else []
         text = "; ".join(str(part[-1]) for part in parts if part) or "no reason given"
         return visible(f"TLS: {text}", 200)
+    if isinstance(error, VerificationError):
+        return "TLS: the certificate is for another host"
     if isinstance(error, ConnectionLost):
         return "connection lost"
     return visible(failure.getErrorMessage().rstrip("."), 200) or type(error).__name__

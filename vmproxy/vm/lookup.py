@@ -6,6 +6,7 @@ on the threads that the rest of the process uses: a name server that does not an
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -106,6 +107,18 @@ def system_resolver(reactor: IReactorThreads) -> IHostnameResolver:
         return pool
 
     return GAIResolver(reactor, get)
+
+
+def is_own(address: Address) -> bool:
+    """Whether an address is one of this machine's own, as its routes are now: nothing is sent for that."""
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.setblocking(False)
+            probe.connect((str(address), 9))
+            return literal(probe.getsockname()[0]) == address
+    except OSError:  # there is no way there at all
+        return False
 
 
 def addresses_of(found: Sequence[Address], family: int) -> list[Address]:
