@@ -276,6 +276,20 @@ def test_other_rules_end_waiting_for_what_they_do_not_allow(w: World, net: Net) 
     assert len(net.calls) == 1
 
 
+def test_other_rules_have_what_is_waited_for_tried_at_once(w: World, net: Net) -> None:
+    client(net)
+    for _ in range(4):
+        net.call.fail()
+        w.clock.advance(10)
+    net.call.fail()
+    calls = len(net.calls)
+    net.use({"to": "*", "ports": "*"})
+    assert len(net.calls) == calls + 1
+    net.call.fail()
+    w.clock.advance(1.3)  # and the pauses begin anew
+    assert len(net.calls) == calls + 2
+
+
 def test_other_rules_while_it_is_being_dialled(w: World, net: Net) -> None:
     host, _ = client(net, b"tcp://10.1.2.3:4000")
     net.use({"to": ["*"], "ports": [4000]})

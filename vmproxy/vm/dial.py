@@ -201,9 +201,13 @@ class Dial:
         self.since = self._dialler.clock.seconds()
 
     def redial(self, reason: str) -> None:
-        """What the connection was made under counts no more: make it anew."""
+        """What the connection was made under counts no more: make it anew. One that is waited for is tried at once."""
         if self.line is not None:
             self.line.abort(reason)
+        elif self._timer is not None:
+            self._timer.cancel()
+            self._pause = 0.0
+            self._dial()
 
     def _stop_dialling(self) -> None:
         timer, self._timer = self._timer, None

@@ -209,7 +209,9 @@ class Dialler:
         for dial in list(self.dials):
             line = dial.line
             if line is None:
-                if not rules.could(dial.uri):
+                if rules.could(dial.uri):
+                    dial.redial("")  # perhaps it is what was missing
+                else:
                     dial.refuse(NOT_ALLOWED)
                 continue
             before = line.rule
