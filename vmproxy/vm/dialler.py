@@ -34,6 +34,7 @@ RECORDS_PER_MINUTE = 600
 _log = Logger()
 
 NOT_ALLOWED = "no [[dial]] rule allows it"
+NOT_ANY_MORE = "no [[dial]] rule allows it any more"
 OWN = "that is this machine itself, and no [[dial]] rule names its address"
 
 
@@ -165,7 +166,11 @@ class Dialler:
         refused: list[str] = []
         for address, rule in await self.find(uri):
             try:
-                return await self._connect_to(uri, address, rule)
+                line = await self._connect_to(uri, address, rule)
+                if problem := self._changed(line):  # while TLS was being agreed
+                    line.abort(problem)
+                    raise DialFailed(problem)
+                return line
             except DialFailed as error:
                 failed.append(str(error))
             except DialRefused as error:
@@ -214,11 +219,20 @@ class Dialler:
                 else:
                     dial.refuse(NOT_ALLOWED)
                 continue
-            before = line.rule
-            if self._admit(line):
-                dial.refuse("no [[dial]] rule allows it any more")
-            elif dial.uri.tls and (before.verify, before.authorities) != (line.rule.verify, line.rule.authorities):
-                dial.redial("the far end is to be verified in another way from now on")
+            problem = self._changed(line)
+            if problem == NOT_ANY_MORE:
+                dial.refuse(problem)
+            elif problem:
+                dial.redial(problem)
+
+    def _changed(self, line: FarLine) -> str:
+        # Why a line that was made under other rules may not go on; empty where it may.
+        before = line.rule
+        if self._admit(line):
+            return NOT_ANY_MORE
+        if line.uri.tls and (before.verify, before.authorities) != (line.rule.verify, line.rule.authorities):
+            return "the far end is to be verified in another way from now on"
+        return ""
 
     def part(self, line: FarLine) -> None:
         """Close a line when it has sent everything, or after a while."""
