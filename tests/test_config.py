@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -510,6 +514,59 @@ class TestRules:
     @pytest.mark.parametrize("text", ["rule = 1", "[rule]\nwho = '*'", "rule = ['x']"])
     def test_rules_are_written_in_double_brackets(self, only_problem, text):
         assert "rule: write [[rule]], in double brackets, for each" in only_problem(text)
+
+
+class TestDial:
+    def test_without_any_nothing_may_be_dialled(self, read):
+        assert read("").dial.rules == ()
+
+    def test_rules_are_read(self, read):
+        found = read('[[dial]]\nto = ["10.0.0.0/8", "*.example.com"]\nports = [23, "4000-4099"]\nverify = false')
+        (rule,) = found.dial.rules
+        assert rule.names == ("*.example.com",)
+        assert [str(network) for network in rule.networks] == ["10.0.0.0/8"]
+        assert (rule.ports, rule.verify, rule.authorities) == (((23, 23), (4000, 4099)), False, None)
+
+    def test_every_problem_is_told_with_the_number_of_its_rule(self, wrong, tmp_path):
+        problems = wrong(
+            """
+            [[dial]]
+            to = "*"
+            [[dial]]
+            to = ["10.*"]
+            ports = [0]
+            ca = "/nowhere.pem"
+            """
+        )
+        where = f"{tmp_path}/vmproxy.toml: "
+        assert [problem.removeprefix(where) for problem in problems] == [
+            'dial 1: ports: is missing; give ports such as [4000, "5000-5010"], or ["*"] for any',
+            "dial 2: to: '10.*' is no address; write a network, such as 10.0.0.0/8",
+            'dial 2: ports: \'0\' is neither a port from 1 to 65535, nor a range such as "5000-5010", nor "*"',
+            "dial 2: ca: '/nowhere.pem' cannot be read (No such file or directory)",
+        ]
+
+    def test_another_content_of_a_file_of_authorities_is_another_setting(self, read, tmp_path):
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([])
+        start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+        found = []
+        for number in (1, 2):
+            certificate = (
+                x509.CertificateBuilder(name, name, key.public_key(), number, start, start + datetime.timedelta(1))
+                .sign(key, hashes.SHA256())
+                .public_bytes(serialization.Encoding.PEM)
+            )
+            (tmp_path / "ca.pem").write_bytes(certificate)
+            found.append(read(f'[[dial]]\nto = "*"\nports = "*"\nca = "{tmp_path}/ca.pem"').dial)
+        assert found[0] != found[1]
+
+    @pytest.mark.parametrize("text", ["dial = 1", "[dial]\nto = '*'", "dial = ['x']"])
+    def test_rules_are_written_in_double_brackets(self, only_problem, text):
+        assert "dial: write [[dial]], in double brackets, for each" in only_problem(text)
+
+    def test_a_misspelt_one_is_told(self, only_problem):
+        assert "did you mean [[dial]]?" in only_problem("[[dail]]\nto = '*'")
 
 
 class TestFiles:

@@ -45,6 +45,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "vmproxy.console.access",
         "vmproxy.console.rules",
         "vmproxy.console.claims",
+        "vmproxy.vm.dialrules",
+        "vmproxy.vm.dialtables",
     },
     "vmproxy.welcome": {*CONSOLE, "vmproxy.vm.*", "vmproxy.ssh.*", "vmproxy.config"},
     "vmproxy.service": BELOW_SERVICE,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from vmproxy.console.claims import POLICIES, REPLACE, Newcomers
 from vmproxy.console.rules import parse_policy
 from vmproxy.errors import ConfigError
 from vmproxy.values import Wrong
+from vmproxy.vm.dialrules import DialRules
+from vmproxy.vm.dialtables import parse_dial
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Config:
     ssh: SSHConfig
     log: LogConfig
     policy: Policy
+    dial: DialRules = field(default_factory=DialRules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +189,8 @@ def load(path: Path | None, options: Mapping[str, str | list[str]]) -> Config:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError([f"{path}: not a TOML file: {error}"]) from None
     policy, wrong = parse_policy(given.pop("rule", None), given.pop("console", None))
-    problems += [f"{where}: {problem}" for problem in wrong]
+    dial, wrong_dial = parse_dial(given.pop("dial", None))
+    problems += [f"{where}: {problem}" for problem in (*wrong, *wrong_dial)]
     given = _flatten(given, where, problems)
     found: dict[str, Any] = {}
     for setting in SETTINGS:
@@ -204,7 +208,7 @@ def load(path: Path | None, options: Mapping[str, str | list[str]]) -> Config:
         )
     if problems:
         raise ConfigError(problems)
-    return _build(found, policy)
+    return _build(found, policy, dial)
 
 
 def value_of(config: Config, key: str) -> Any:
@@ -246,7 +250,7 @@ def _flatten(table: dict[str, Any], where: str, problems: list[str]) -> dict[str
 
 
 def _nearest(key: str) -> str:
-    known = [*_BY_KEY, *(f"[{section}]" for section in _SECTIONS), "[[rule]]", "[[console]]"]
+    known = [*_BY_KEY, *(f"[{section}]" for section in _SECTIONS), "[[rule]]", "[[console]]", "[[dial]]"]
     near = difflib.get_close_matches(key, known, 1, 0.6)
     if not near:  # perhaps it stands in the wrong section
         last = key.rpartition(".")[2]
@@ -254,11 +258,12 @@ def _nearest(key: str) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _build(v: dict[str, Any], policy: Policy) -> Config:
+def _build(v: dict[str, Any], policy: Policy, dial: DialRules) -> Config:
     return Config(
         state_dir=v["state-dir"],
         audit_file=v["audit-file"] or v["state-dir"] / "audit.jsonl",
         policy=policy,
+        dial=dial,
         vm=VMConfig(
             listen=v["vm.listen"],
             service_uri=v["vm.service-uri"],

@@ -35,8 +35,10 @@ from vmproxy.ssh.hostkeys import load_or_make
 from vmproxy.ssh.limits import FILES_IN_ALL, LOGINS_IN_ALL
 from vmproxy.ssh.login import Accounts
 from vmproxy.vm.admission import Limits
+from vmproxy.vm.dialler import Dialler
 from vmproxy.vm.factory import VMFactory
 from vmproxy.vm.hub import Hub, VMSettings
+from vmproxy.vm.lookup import system_resolver
 from vmproxy.welcome import welcome
 from vmproxy.wire.vmware import new_secret
 
@@ -90,6 +92,9 @@ class VMProxyService(Service):
         self.directory.newcomers = config.vm.newcomers
         self.directory.use(config.policy)
         self._audit = Audit(config.audit_file, scribe.submit, reactor)
+        self._dialler = self._hub.dialler = Dialler(
+            reactor, reactor, system_resolver(reactor), config.dial, config.vm.keep_idle, self._audit.record
+        )
         self._front = SSHFront(reactor, self.directory, _front_settings(config), self._audit, self._in_thread)
         self._accounts = Accounts(
             config.ssh.operators_file,
@@ -229,6 +234,10 @@ class VMProxyService(Service):
             changed += ["rules and consoles"]
             self.directory.use(new.policy)
         self._warn_of_descriptors(new)
+        self._dialler.keep_idle = new.vm.keep_idle
+        if new.dial != self._dialler.rules:
+            changed += ["dial rules"]
+            self._dialler.use(new.dial)
         _log.info("the configuration is in force; changed: {changed}", changed=", ".join(changed) or "nothing")
         if waiting:
             _log.warn("these changes wait for a restart: {waiting}", waiting=", ".join(waiting))
@@ -267,11 +276,12 @@ class VMProxyService(Service):
         for console in self.directory:
             states[console.state] = states.get(console.state, 0) + 1
         _log.info(
-            "consoles: {states}; connections: {connections}; operators: {operators};"
+            "consoles: {states}; connections: {connections}; operators: {operators}; far ends: {far_ends};"
             " bytes waiting for the disk: {waiting}; counters: {counters}",
             states=states,
             connections=len(self._hub.connections),
             operators=len(self._front.transports),
+            far_ends=len(self._dialler.dials),
             waiting=self._store.unwritten,
             counters={
                 **self._hub.counters,
@@ -302,6 +312,7 @@ class VMProxyService(Service):
         await self._front.stop()
         self._hub.stop()
         self.directory.stop()
+        await self._dialler.stop()
         stopped = self._store.stop()
         stopped.addTimeout(STOP_SECONDS, self._reactor)
         try:

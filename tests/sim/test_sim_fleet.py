@@ -115,6 +115,10 @@ def test_options_become_a_plan() -> None:
     plan = command.plan(arguments("-n", "3", "--names", "a,b", "--abort-share", "0.1", "--ports-per-vm", "2"))
     assert (plan.vms, plan.names, plan.ports, plan.settings.abort_share) == (3, ("a", "b"), 2, 0.1)
     assert command.plan(arguments()) == Plan()
+    assert (command.plan(arguments()).settings.direction, command.plan(arguments("--dial")).settings.direction) == (
+        "S",
+        "C",
+    )
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,12 @@ def test_the_captured_opening() -> None:
     assert host.port.oddities == 0
 
 
+def test_a_vm_that_wants_to_be_connected_says_so() -> None:
+    host = Host(direction="C")
+    host.tell(SALVO)
+    assert host.tell(LISTED).endswith(ext(Sub.DO_PROXY, b"Cvmproxy?port=1"))
+
+
 def test_a_silent_proxy_is_spoken_to_first() -> None:
     host = Host()
     host.clock.advance(1)

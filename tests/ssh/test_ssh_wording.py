@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 from sshkit import EPOCH, World
@@ -10,6 +11,8 @@ from sshkit import EPOCH, World
 from vmproxy.console import notices
 from vmproxy.console.notices import (
     Demoted,
+    FarEndDown,
+    FarEndUp,
     GuestBreak,
     InputLost,
     InputRecorded,
@@ -30,11 +33,13 @@ from vmproxy.console.notices import (
     TookOver,
 )
 from vmproxy.ssh.view import View
-from vmproxy.ssh.wording import banner, notice_text, short_span, state_line
+from vmproxy.ssh.wording import banner, far_line, notice_text, short_span, state_line
 
 WORDS: list[tuple[Notice, str]] = [
     (LineDown("connection lost to esx03", EPOCH), "[-- web01: line down (connection lost to esx03) 22:13:20 --]"),
     (LineUp("esx04", 0.44, True), "[-- web01: line up (esx04, vMotion) after 0.4 s --]"),
+    (FarEndUp("tcp://far:1", "10.1.2.3"), "[-- web01: connected to tcp://far:1 (10.1.2.3) --]"),
+    (FarEndDown("tcp://far:1", "gone\x1b", 2.04), "[-- web01: tcp://far:1 is down (gone\\x1b); again in 2.0 s --]"),
     (LineUp("esx04", None, False), "[-- web01: line up (esx04) --]"),
     (LineUp("esx04", 3700, False), "[-- web01: line up (esx04) after 1:01:40 --]"),
     (Joined("bob@10.1.2.9", True), "[-- bob@10.1.2.9 attached --]"),
@@ -97,7 +102,7 @@ def test_quiet_silences_what_is_only_nice_to_know() -> None:
         InputRecorded,
     )
     assert all(kind.essential for kind in essential)
-    assert not any(k.essential for k in (LineDown, LineUp, Joined, Left, GuestBreak))
+    assert not any(k.essential for k in (LineDown, LineUp, FarEndDown, FarEndUp, Joined, Left, GuestBreak))
 
 
 @pytest.mark.parametrize(
@@ -113,6 +118,20 @@ def test_the_state_says_since_when_and_why(w: World) -> None:
     assert state_line(console, EPOCH + 75) == "up 1:15, from 10.1.2.3"
     w.directory.lost(console, link, "connection lost")
     assert state_line(console, EPOCH + 75) == "down since 2023-11-14 22:13:20 (connection lost)"
+
+
+def test_the_state_of_a_far_end_is_told_where_it_is_not_there(w: World) -> None:
+    w.vm()
+    console = w.console()
+    far = SimpleNamespace(place="tcp://far:1", state="up", reason="", address="10.1.2.4", since=EPOCH + 60, again=0.0)
+    console.far = far  # type: ignore[assignment]
+    assert state_line(console, EPOCH + 75) == "up 1:15, from 10.1.2.3"
+    assert far_line(console.far) == "tcp://far:1, up at 10.1.2.4 since 2023-11-14 22:14:20"  # type: ignore[arg-type]
+    far.state, far.reason, far.again = "down", "closed by the far end", EPOCH + 90
+    assert state_line(console, EPOCH + 75) == "up 1:15, from 10.1.2.3, far end down (closed by the far end)"
+    assert far_line(console.far) == (  # type: ignore[arg-type]
+        "tcp://far:1, down (closed by the far end) since 2023-11-14 22:14:20, again at 22:14:50"
+    )
 
 
 def test_the_banner_says_when_nothing_is_recorded(w: World) -> None:

@@ -70,8 +70,8 @@ def make_vm() -> Iterator[Callable[..., FakeVM]]:
     """Connects VMs to a daemon."""
     vms: list[FakeVM] = []
 
-    def make(daemon: Daemon, name: str = "web01", uri: str = "vmproxy") -> FakeVM:
-        vm = FakeVM(daemon.vm_port, name, uri)
+    def make(daemon: Daemon, name: str = "web01", uri: str = "vmproxy", direction: bytes = b"S") -> FakeVM:
+        vm = FakeVM(daemon.vm_port, name, uri, direction)
         vms.append(vm)
         return vm.connect()
 

@@ -179,10 +179,10 @@ class HostConnection:
         self.wait_sub(1)
         self.sub(0, KNOWN)
 
-    def identify(self, identity: uuid.UUID, name: str, uri: str = "vmproxy") -> None:
+    def identify(self, identity: uuid.UUID, name: str, uri: str = "vmproxy", direction: bytes = b"S") -> None:
         """Negotiate, ask for the proxy, and say who this is."""
         self.negotiate()
-        self.sub(70, b"S" + uri.encode())
+        self.sub(70, direction + uri.encode())
         spelled = identity.bytes[:8].hex(" ") + "-" + identity.bytes[8:].hex(" ")
         self.sub(80, spelled.encode())
         self.sub(82, name.encode("utf-8", "surrogateescape"))
@@ -203,8 +203,9 @@ class HostConnection:
 class FakeVM:
     """A VM with one serial port, and whatever connection carries it."""
 
-    def __init__(self, port: int, name: str, uri: str = "vmproxy") -> None:
+    def __init__(self, port: int, name: str, uri: str = "vmproxy", direction: bytes = b"S") -> None:
         self.port = port
+        self.direction = direction
         self.name = name
         self.uri = uri
         self.uuid = uuid.uuid5(uuid.NAMESPACE_DNS, f"{name!a}.test")
@@ -218,7 +219,7 @@ class FakeVM:
     def connect(self) -> FakeVM:
         """Connect and identify."""
         self.line = HostConnection(self.port)
-        self.line.identify(self.uuid, self.name, self.uri)
+        self.line.identify(self.uuid, self.name, self.uri, self.direction)
         return self
 
     def migrate(self, sequence: bytes, close_first: bool = True) -> HostConnection:

@@ -21,7 +21,7 @@ from twisted.logger import Logger, LogLevel
 
 from vmproxy.console.access import USUAL, ConsoleOptions
 from vmproxy.console.held import HeldInput
-from vmproxy.console.interfaces import ILink, IViewer
+from vmproxy.console.interfaces import IFarEnd, ILink, IViewer
 from vmproxy.console.notices import (
     Demoted,
     GuestBreak,
@@ -85,6 +85,7 @@ class Console:
     :ivar host: the address of the host that it is, or was last, connected from.
     :ivar settings: the serial parameters that the guest programmed, for people to read; empty if unknown.
     :ivar port_control: the state of COM-PORT, which moves with the VM.
+    :ivar far: what the VM wants to be connected to; None where it waits to be reached, as most do.
     :ivar bytes_out: bytes from the VM since the start; ``bytes_in``: bytes to it.
     :ivar aliases: what it can be typed as, for the directory.
     :ivar logging: whether output is recorded; an operator may turn that off.
@@ -101,6 +102,7 @@ class Console:
         "bios_uuid",
         "bytes_in",
         "bytes_out",
+        "far",
         "host",
         "link",
         "location_uuid",
@@ -131,6 +133,7 @@ class Console:
         self.location_uuid: UUID | None = None
         self.link: ILink | None = None
         self.migration: Migration | None = None
+        self.far: IFarEnd | None = None
         self.since = 0.0
         self.reason = ""
         self.host = ""
@@ -544,3 +547,7 @@ class Console:
     def log_congested(self, on: bool) -> None:
         """The log is behind (``on``) and the VM had better wait, or it has caught up."""
         self._succession.log_behind(on)
+
+    def hold_for_far_end(self, on: bool) -> None:
+        """What the VM is connected to reads too slowly (``on``) and the VM has to wait, or it has caught up."""
+        self._succession.far_end_behind(on)

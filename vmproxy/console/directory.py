@@ -27,6 +27,7 @@ from vmproxy.console.prefixes import Prefixes
 from vmproxy.errors import VMProxyError
 from vmproxy.text import safe_word
 from vmproxy.text import visible as shown
+from vmproxy.wire.dialuri import is_dialled
 from vmproxy.wire.serviceuri import parse
 
 NAMELESS = "vm"
@@ -57,12 +58,14 @@ class Identity:
     """What a connection has told of itself.
 
     :ivar port: the label in the service URI's query, None where it names none.
+    :ivar dial: gives the console its far end, where the VM wants one: direction "client".
     """
 
     uuid: UUID
     port: str | None
     uri: str
     name: str
+    dial: Callable[[Console], None] | None = None
 
 
 class Directory:
@@ -151,6 +154,10 @@ class Directory:
         if moved:
             console.rules_changed()  # rules may select by the query of the URI
         self._migrations.cancel(console)
+        if identity.dial is not None:
+            identity.dial(console)  # first: it must miss nothing of what the VM says
+        elif console.far is not None:
+            console.far.hang_up("the VM waits to be reached from now on")
         console.claim(link, told)
         if new and identity.name:
             self._named(console)
@@ -198,7 +205,13 @@ class Directory:
     def _port_of(self, identity: Identity) -> str:
         # Ports without a label in their URI are told apart by different URIs, but only while both are open: a port
         # whose URI was edited is still the same port. One with a label is another, also while it is down.
-        siblings = [c for c in self._ports.get(identity.uuid) if c.port == "1" or parse(c.uri).port is None]
+        # One that is dialled for and one that waits to be reached are two ports in any case.
+        dialled = is_dialled(identity.uri)
+        siblings = [
+            c
+            for c in self._ports.get(identity.uuid)
+            if (c.port == "1" or parse(c.uri).port is None) and is_dialled(c.uri) is dialled
+        ]
         for console in siblings:
             if console.uri == identity.uri:
                 return console.port

@@ -1,4 +1,4 @@
-"""The two small interfaces through which a console knows the world: its link to the VM, and its viewers.
+"""The small interfaces through which a console knows the world: its link to the VM, and its viewers.
 
 Whatever provides them plugs in: a Telnet connection from a host, an SSH session, a test.
 """
@@ -72,3 +72,17 @@ class IViewer(Interface):
 
     def rules_changed() -> None:
         """Other rules hold from now on: see whether you may still be here, and write."""
+
+
+class IFarEnd(IViewer):
+    """What the concentrator connects a console to because its VM has direction "client"; it is a viewer too."""
+
+    place: str = Attribute("Where it is, for people to read: ``tcp://10.1.2.3:4000``.")
+    address: str = Attribute("The address that it was last connected at; empty if never.")
+    state: str = Attribute("``dialling``, ``up``, ``down`` (it will be dialled again) or ``refused``.")
+    since: float = Attribute("Since when, seconds since the epoch.")
+    reason: str = Attribute("Why it is not up.")
+    again: float = Attribute("When it will be dialled again, seconds since the epoch; 0 if that is not due.")
+
+    def hang_up(reason: str) -> None:
+        """The VM is gone, or wants something else: send what is left to send, and close."""

@@ -34,6 +34,23 @@ class LineUp(Notice):
 
 
 @dataclass(frozen=True, slots=True)
+class FarEndUp(Notice):
+    """The VM is connected to the far end that it asked for, found at ``address``."""
+
+    place: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class FarEndDown(Notice):
+    """The far end that the VM asked for is not there; it is dialled again in ``again`` seconds."""
+
+    place: str
+    reason: str
+    again: float
+
+
+@dataclass(frozen=True, slots=True)
 class Joined(Notice):
     """Another viewer attached."""
 

@@ -15,23 +15,24 @@ if TYPE_CHECKING:
     from vmproxy.console.console import Console
 
 LINKS_IN_LINE = 8
+_LOG, _FAR_END = 1, 2
 
 
 class Succession:
     """The links of one console, in the order of their output."""
 
-    __slots__ = ("_console", "_line", "_log_behind")
+    __slots__ = ("_behind", "_console", "_line")
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._line: list[ILink] = []
-        self._log_behind = False
+        self._behind = 0  # who cannot keep up; one bit each
 
     def add(self, link: ILink) -> None:
         """A link carries the console from now on; it is heard when its turn comes."""
         self._line.append(link)
         if self._line[0] is link:
-            link.hold_output(self._log_behind)
+            link.hold_output(self._waits(link))
             link.serve(self._console)
         else:
             link.wait(self._console)
@@ -45,6 +46,7 @@ class Succession:
                 old.close("replaced by a new connection of the same VM and port")
 
         if self._line[0] is old:
+            old.hold_output(self._waits(old))
             old.retire(done)
         while len(self._line) > LINKS_IN_LINE:
             first = self._line[0]
@@ -59,7 +61,7 @@ class Succession:
         link.hold_output(False)  # its end must be seen
         if self._line:
             head = self._line[0]
-            head.hold_output(self._log_behind)
+            head.hold_output(self._waits(head))
             head.serve(self._console)
             if head is not self._console.link:
                 head.retire(lambda: self.gone(head))
@@ -73,6 +75,18 @@ class Succession:
 
     def log_behind(self, on: bool) -> None:
         """The log is behind, and whoever is heard had better wait; or it has caught up."""
-        self._log_behind = on
+        self._set(_LOG, on)
+
+    def far_end_behind(self, on: bool) -> None:
+        """What the VM is connected to is behind, or has caught up."""
+        self._set(_FAR_END, on)
+
+    def _set(self, who: int, on: bool) -> None:
+        self._behind = self._behind | who if on else self._behind & ~who
         if self._line:
-            self._line[0].hold_output(on)
+            self._line[0].hold_output(self._waits(self._line[0]))
+
+    def _waits(self, link: ILink) -> bool:
+        # One that is only read out waits for the log, which gives up after a second, but not for a far end, which may
+        # stand still for ever: what was under way when its VM left it has to come to an end.
+        return bool(self._behind & (_LOG | _FAR_END if link is self._console.link else _LOG))

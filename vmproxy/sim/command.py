@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--port", type=int, default=13370, help="its port for ESXi hosts (default: %(default)s)")
     add("--tls", action="store_true", help="TLS from the first byte, as telnets:// has it; nothing is verified")
     add("--service-uri", default="vmproxy", metavar="URI", help="what to ask for (default: %(default)s)")
+    add("--dial", action="store_true", help="direction client: VMs want to be connected to the service URI")
     add("-n", "--vms", type=_count, default=4, metavar="N", help="how many VMs (default: %(default)s)")
     add("--names", default="", metavar="NAME,NAME..", help="names of the first VMs")
     add("--ports-per-vm", type=_count, default=1, metavar="N", help="serial ports of each VM (default: %(default)s)")
@@ -98,7 +99,7 @@ def plan(args: argparse.Namespace) -> Plan:
         vmotion_every=args.vmotion_every,
         boot_speed=args.boot_speed,
         chatter=args.chatter,
-        settings=Settings(abort_share=args.abort_share),
+        settings=Settings(abort_share=args.abort_share, direction="C" if args.dial else "S"),
     )
 
 

@@ -66,6 +66,7 @@ class HostPort:
     __slots__ = (
         "_clock",
         "_decoder",
+        "_direction",
         "_grace",
         "_grace_over",
         "_identity",
@@ -95,12 +96,14 @@ class HostPort:
         peer: bytes | None = None,
         grace: float = 1.0,
         patience: float = 30.0,
+        direction: str = "S",
     ) -> None:
         """
         :param uri: the service URI of DO-PROXY.
         :param peer: the sequence and secret of a vMotion: the connection then says PEER, never DO-PROXY.
         :param grace: how long to wait for the proxy to speak first; 0 speaks at once.
         :param patience: how long the opening may take as a whole.
+        :param direction: the direction of DO-PROXY, ``S`` or ``C``.
         """
         self._identity = identity
         self._uri = uri
@@ -109,6 +112,7 @@ class HostPort:
         self._peer = peer
         self._grace = grace
         self._patience = patience
+        self._direction = direction
         self._scanner = Scanner()
         self._options = Options(_ACCEPTABLE)
         self._decoder = NvtDecoder()
@@ -256,7 +260,7 @@ class HostPort:
             if self._peer is not None:
                 self._tell(Sub.VMOTION_PEER, self._peer)
             else:
-                self._tell(Sub.DO_PROXY, b"S" + self._uri.encode())
+                self._tell(Sub.DO_PROXY, (self._direction + self._uri).encode())
 
     def _graced(self) -> None:
         self._grace_over = True

@@ -39,6 +39,7 @@ class Settings:
     :ivar close_after_complete: close the source just after COMPLETE instead of just before.
     :ivar close_gap: how long before COMPLETE the source closes.
     :ivar abort_share: the share of migrations that is aborted, 0 to 1.
+    :ivar direction: what VMs want: ``S``, to be reached, or ``C``, to be connected to what their URI names.
     :ivar longest_pause: the longest pause before the next attempt to connect.
     """
 
@@ -50,6 +51,7 @@ class Settings:
     close_gap: float = 0.0
     abort_share: float = 0.0
     longest_pause: float = 30.0
+    direction: str = "S"
 
 
 class VM:
@@ -197,6 +199,7 @@ class VM:
             peer=peer,
             grace=self.settings.grace,
             patience=self.settings.patience,
+            direction=self.settings.direction,
         )
 
     def dial(self, port: HostPort) -> Deferred[IProtocol]:

@@ -30,7 +30,7 @@ from vmproxy.ssh.operators import Account
 from vmproxy.ssh.session import SessionChannel
 from vmproxy.ssh.transport import OperatorTransport
 from vmproxy.ssh.view import View
-from vmproxy.ssh.wording import recording, state_line
+from vmproxy.ssh.wording import far_line, recording, state_line
 from vmproxy.text import human_bytes, visible
 
 PARTING_SECONDS = 1.0
@@ -128,6 +128,7 @@ class SSHFront:
             f"BIOS UUID: {console.bios_uuid or '-'}  location UUID: {console.location_uuid or '-'}",
             f"service URI: {visible(console.uri)}",
             *link,
+            *([f"far end: {far_line(console.far)}"] if console.far is not None else []),
             f"from the VM: {human_bytes(console.bytes_out)}  to the VM: {human_bytes(console.bytes_in)}",
             f"log: {path}  ({recording(console, view)})",
             f"writer: {writers or '-'}  viewers: {len(console.viewers)}",

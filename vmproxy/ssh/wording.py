@@ -6,9 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 from vmproxy.console.console import Console
-from vmproxy.console.interfaces import IViewer
+from vmproxy.console.interfaces import IFarEnd, IViewer
 from vmproxy.console.notices import (
     Demoted,
+    FarEndDown,
+    FarEndUp,
     GuestBreak,
     InputLost,
     InputRecorded,
@@ -45,6 +47,11 @@ def notice_text(notice: Notice, title: str) -> str:
             how = ", vMotion" if notice.vmotion else ""
             away = "" if notice.away is None else f" after {short_span(notice.away)}"
             return f"[-- {title}: line up ({notice.host}{how}){away} --]"
+        case FarEndUp():
+            return f"[-- {title}: connected to {notice.place} ({notice.address}) --]"
+        case FarEndDown():
+            again = short_span(notice.again)
+            return f"[-- {title}: {notice.place} is down ({visible(notice.reason)}); again in {again} --]"
         case Joined():
             return f"[-- {notice.who} attached{'' if notice.writing else ' (spy)'} --]"
         case Left():
@@ -115,7 +122,21 @@ def state_line(console: Console, now: float) -> str:
             return f"down ({console.reason or 'not seen yet'})"
         return f"down since {local_time(console.since)} ({console.reason})"
     moving = ", in a vMotion" if console.state == "migrating" else ""
-    return f"up {human_span(now - console.since)}, from {console.host}{moving}"
+    far = console.far
+    away = "" if far is None or far.state == "up" else f", far end {far_state(far)}"
+    return f"up {human_span(now - console.since)}, from {console.host}{moving}{away}"
+
+
+def far_state(far: IFarEnd) -> str:
+    """``up``, ``dialling``, or that it is not there and why."""
+    return f"{far.state} ({visible(far.reason)})" if far.reason else far.state
+
+
+def far_line(far: IFarEnd) -> str:
+    """All that is known of a far end."""
+    at = f" at {far.address}" if far.state == "up" else ""
+    again = f", again at {clock_time(far.again)}" if far.again else ""
+    return f"{far.place}, {far_state(far)}{at} since {local_time(far.since)}{again}"
 
 
 def idle(viewer: IViewer, now: float) -> str:

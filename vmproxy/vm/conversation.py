@@ -8,6 +8,7 @@ as soon as enough is known.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -18,7 +19,8 @@ from vmproxy.console.migration import PeerRefused
 from vmproxy.errors import WireError
 from vmproxy.text import visible
 from vmproxy.vm.hub import Hub
-from vmproxy.wire import serviceuri
+from vmproxy.wire import dialuri, serviceuri
+from vmproxy.wire.dialuri import DialError, DialURI
 from vmproxy.wire.telnet import VMWARE_EXT, subnegotiation
 from vmproxy.wire.vmware import QUESTIONS, SUPPORTED, Sub, message, parse_do_proxy, parse_name, parse_uuid
 
@@ -45,6 +47,7 @@ class Conversation:
         "_list_sent",
         "_location_uuid",
         "_named",
+        "_target",
         "_uri",
         "_uri_text",
         "_uuid",
@@ -63,6 +66,7 @@ class Conversation:
         self.ripe = False  # it has said something that may be all that was missing
         self._uri: serviceuri.ServiceURI | None = None
         self._uri_text = ""
+        self._target: DialURI | None = None  # what the proxy is to connect the VM to, if that is its wish
         self._asked = 0  # bit per question
         self._list_sent = False
 
@@ -89,7 +93,7 @@ class Conversation:
 
     def released(self) -> None:
         """The connection has no console any more, and what it asked for is forgotten."""
-        self._uri = None
+        self._uri = self._target = None
 
     def _complain(self, kind: str, what: str) -> None:
         self._hub.complain(kind, self._link.peer, what)
@@ -117,11 +121,12 @@ class Conversation:
         except WireError as error:
             self._wont_proxy(str(error))
             return
+        self._target = None
         uri = serviceuri.parse(wanted.uri)
         pending = self._hub.migrations.pending_at(self._link)
         console = self._link.console if pending is None else pending.console
         if wanted.direction == "C":
-            self._wont_proxy(f"direction C (to {visible(wanted.uri)}) is not offered")
+            self._do_dial(wanted.uri, console)
         elif not serviceuri.matches(uri, self._hub.settings.service_uris):
             self._wont_proxy(f"the service URI {visible(wanted.uri)!r} is none of ours")
         elif console is not None and console.uri != wanted.uri:
@@ -132,6 +137,42 @@ class Conversation:
                 self._uri = uri
                 self._uri_text = wanted.uri
                 self.ripe = True
+
+    def _do_dial(self, text: str, console: Console | None) -> None:
+        dialler = self._hub.dialler
+        if dialler is None or not dialler.rules.rules:
+            self._wont_proxy(f"direction C (to {visible(text)}) is not offered: there are no [[dial]] rules")
+            return
+        try:
+            uri = dialuri.parse(text)
+        except DialError as error:
+            self._wont_proxy(f"direction C: {error}")
+            return
+        if console is not None and console.uri != str(uri):
+            self._wont_proxy("this connection has another console already")
+            return
+        self._target = uri
+        dialler.judge(uri, self._judged)
+
+    def _judged(self, uri: DialURI, refusal: str) -> None:
+        # It may have been looked up meanwhile, and the VM have gone or asked for something else.
+        if self._target is not uri or self._link not in self._hub.connections:
+            return
+        if refusal:
+            self._target = None
+            self._wont_proxy(f"direction C, to {uri}: {refusal}")
+            if self._hub.dialler is not None:
+                uuid = {"uuid": str(self._uuid)} if self._uuid is not None else {}
+                told = {"host": self._link.peer, "name": visible(self.name), **uuid}
+                self._hub.dialler.record("dial-refused", to=uri.place, reason=refusal, **told)
+            return
+        self._link.suboption(Sub.WILL_PROXY)
+        if self._link.console is None:
+            self._uri_text = str(uri)
+            self._uri = serviceuri.parse(self._uri_text)
+            self.ripe = True
+            if uri.address is None:  # this is no read, and nothing follows at once
+                self.settle()
 
     def _wont_proxy(self, reason: str) -> None:
         self._complain("refused proxy requests", f"WONT-PROXY: {reason}")
@@ -187,8 +228,11 @@ class Conversation:
             return False  # the pair said already what it is
         if self._hub.needs_name and not self._named and not late and self._asked >> Sub.GET_VM_NAME & 1:
             return False
+        target, dialler = self._target, self._hub.dialler
+        dial = partial(dialler.dial, uri=target) if target is not None and dialler is not None else None
+        identity = Identity(self._uuid, self._uri.port, self._uri_text, self.name, dial)
         try:
-            self._hub.directory.claim(Identity(self._uuid, self._uri.port, self._uri_text, self.name), self._link)
+            self._hub.directory.claim(identity, self._link)
         except ClaimRefused as error:
             self._uri = None  # it asked, and was answered
             self._hub.counters["refused second connections"] += 1

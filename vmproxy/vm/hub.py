@@ -17,6 +17,7 @@ from vmproxy.vm.keepalive import change_options
 from vmproxy.vm.sockets import socket_of
 
 if TYPE_CHECKING:
+    from vmproxy.vm.dialler import Dialler
     from vmproxy.vm.protocol import VMConnection
 
 RETIRED_SECONDS = 10.0
@@ -74,6 +75,7 @@ class Hub:
         self.migrations = migrations
         self.signature = signature
         self.needs_name = needs_name
+        self.dialler: Dialler | None = None  # where VMs with direction "client" are served
         self.counters: Counter[str] = Counter()
         self.admission = Admission(clock, settings.limits, room, self._make_room)
         self.stopping = False

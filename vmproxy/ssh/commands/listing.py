@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 
 from vmproxy.console.console import Console
+from vmproxy.console.interfaces import IFarEnd
 from vmproxy.console.trail import timestamp
 from vmproxy.ssh import exits
 from vmproxy.ssh.commands.command import (
@@ -27,7 +28,7 @@ from vmproxy.ssh.commands.command import (
 from vmproxy.ssh.commands.people import list_people
 from vmproxy.ssh.commands.standing import log_file
 from vmproxy.ssh.session import SessionChannel
-from vmproxy.ssh.wording import clock_time, local_time, mode, state_line
+from vmproxy.ssh.wording import clock_time, far_line, local_time, mode, state_line
 from vmproxy.text import human_bytes, visible
 
 Cell = Callable[[SessionChannel, Console], str]
@@ -69,6 +70,7 @@ COLUMNS: dict[str, tuple[str, Cell]] = {
     "bios": ("BIOS UUID", lambda s, c: str(c.bios_uuid or "-")),
     "location": ("LOCATION UUID", lambda s, c: str(c.location_uuid or "-")),
     "uri": ("SERVICE URI", lambda s, c: visible(c.uri)),
+    "far": ("FAR END", lambda s, c: far_line(c.far) if c.far is not None else "-"),
     "serial": ("SERIAL", lambda s, c: c.settings or "-"),
     "out": ("OUT", lambda s, c: human_bytes(c.bytes_out)),
     "in": ("IN", lambda s, c: human_bytes(c.bytes_in)),
@@ -180,6 +182,7 @@ def as_json(session: SessionChannel, c: Console) -> dict[str, object]:
         "reason": c.reason or None,
         "host": c.host or None,
         "serial": c.settings or None,
+        "far_end": _far(c.far) if c.far is not None else None,
         "bytes_out": c.bytes_out,
         "bytes_in": c.bytes_in,
         "log": log_file(session, c),
@@ -193,6 +196,17 @@ def as_json(session: SessionChannel, c: Console) -> dict[str, object]:
         "viewers": [
             {"who": v.who, "mode": mode(c, v), "since": timestamp(v.since), "skipped": v.skipped} for v in c.viewers
         ],
+    }
+
+
+def _far(far: IFarEnd) -> dict[str, object]:
+    return {
+        "to": far.place,
+        "state": far.state,
+        "since": timestamp(far.since),
+        "address": far.address or None,
+        "reason": far.reason or None,
+        "again": timestamp(far.again) if far.again else None,
     }
 
 

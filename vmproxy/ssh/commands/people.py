@@ -192,7 +192,8 @@ async def kick(session: SessionChannel, words: list[str]) -> int:
     if len(reason) > TEXT_LIMIT:
         raise BadCommand(f"at most {TEXT_LIMIT} characters of a reason")
     me = session.operator.who
-    going = [v for v in console.viewers if (wanted in (v.who, v.who.rpartition("@")[0]) if wanted else v.who != me)]
+    others = [v for v in console.viewers if v.who != me and v is not console.far]  # a far end has to be named
+    going = [v for v in console.viewers if wanted in (v.who, v.who.rpartition("@")[0])] if wanted else others
     if not going:
         whom = visible(wanted) if wanted else "nobody else"
         raise CommandError(f"{console.title}: {whom} is {'not ' if wanted else ''}there")

@@ -1,0 +1,126 @@
+"""Where a name leads: the addresses of a host, found on threads of their own, with a deadline and a bound.
+
+The system's own way of looking up is used (``getaddrinfo``, so ``/etc/hosts`` counts), by Twisted's resolver. But not
+on the threads that the rest of the process uses: a name server that does not answer must not keep operators waiting.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from twisted.internet._resolver import GAIResolver
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostnameResolver,
+    IHostResolution,
+    IReactorThreads,
+    IReactorTime,
+    IResolutionReceiver,
+)
+from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
+
+from vmproxy.errors import VMProxyError
+from vmproxy.wire.dialuri import Address, literal
+
+LOOKUP_SECONDS = 10.0
+LOOKUPS_LIMIT = 1000
+THREADS = 8
+
+
+class LookupFailed(VMProxyError):
+    """Nobody knows where the host is, or nobody says so in time."""
+
+
+@implementer(IResolutionReceiver)
+class _Receiver:
+    def __init__(self, done: Callable[[list[Address]], None]) -> None:
+        self._done = done
+        self._found: list[Address] = []
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
+        """It has begun."""
+
+    def addressResolved(self, address: IAddress) -> None:
+        """One of the addresses."""
+        found = literal(address.host) if isinstance(address, IPv4Address | IPv6Address) else None
+        if found is not None:
+            self._found.append(found)
+
+    def resolutionComplete(self) -> None:
+        """Those were all."""
+        self._done(self._found)
+
+
+class Lookup:
+    """Looks up hosts."""
+
+    def __init__(self, clock: IReactorTime, resolver: IHostnameResolver) -> None:
+        self._clock = clock
+        self._resolver = resolver
+        self._under_way = 0
+
+    def find(self, host: str, port: int) -> Deferred[list[Address]]:
+        """Look up a host.
+
+        :returns: fires with its addresses, at least one, in the order in which to try them; or fails with
+            :class:`LookupFailed`.
+        """
+        answer: Deferred[list[Address]] = Deferred()
+        if self._under_way >= LOOKUPS_LIMIT:
+            answer.errback(LookupFailed("too many hosts are being looked up at the same time"))
+            return answer
+        self._under_way += 1
+
+        def done(found: list[Address]) -> None:
+            self._under_way -= 1  # however late: the thread was busy until now
+            if late:
+                return
+            if found:
+                answer.callback(found)
+            else:
+                answer.errback(LookupFailed(f"{host}: there is no such host"))
+
+        def too_late(_: object, seconds: float) -> None:
+            late.append(True)
+            raise LookupFailed(f"{host}: the name server has not answered within {seconds:g} s")
+
+        late: list[bool] = []
+        answer.addTimeout(LOOKUP_SECONDS, self._clock, onTimeoutCancel=too_late)
+        self._resolver.resolveHostName(_Receiver(done), host, port, transportSemantics="TCP")
+        return answer
+
+
+def system_resolver(reactor: IReactorThreads) -> IHostnameResolver:
+    """The system's resolver, on threads of its own, which do not keep a process from ending."""
+    pool = ThreadPool(0, THREADS, name="lookup")
+    pool.threadFactory = partial(threading.Thread, daemon=True)  # type: ignore[assignment]
+
+    def get() -> ThreadPool:
+        if not pool.started:
+            pool.start()
+        return pool
+
+    return GAIResolver(reactor, get)
+
+
+def is_own(address: Address) -> bool:
+    """Whether an address is one of this machine's own, as its routes are now: nothing is sent for that."""
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.setblocking(False)
+            probe.connect((str(address), 9))
+            return literal(probe.getsockname()[0]) == address
+    except OSError:  # there is no way there at all
+        return False
+
+
+def addresses_of(found: Sequence[Address], family: int) -> list[Address]:
+    """Those of a family, 4 or 6; all where it is 0."""
+    return [address for address in found if family in (0, address.version)]
