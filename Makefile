@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: run demo test bench lint types format clean
+.PHONY: run demo test soak bench lint types format clean
 
 run: $(VENV)/installed
 	$(BIN)/twistd -n --pidfile= vmproxy $(ARGS)
@@ -15,6 +15,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/tools
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(VENV)/tools
+	$(BIN)/python -m pytest -m soak -s $(ARGS)
 
 bench: $(VENV)/installed
 	@$(BIN)/python -m bench $(ARGS)

@@ -41,7 +41,16 @@ def environment() -> dict[str, str]:
 
 
 class Daemon:
-    """A concentrator of a test's own."""
+    """A concentrator of a test's own.
+
+    :ivar within: a command that runs it, and its operators' clients, somewhere else: in a network namespace, say.
+    :ivar vm_address: where it listens for VMs.
+    :ivar preload: a library that its process loads first; empty for none.
+    """
+
+    within: tuple[str, ...] = ()
+    vm_address = "127.0.0.1"
+    preload = ""
 
     def __init__(self, folder: Path, keys: Path, extra: str = "", log_dir: Path | None = None) -> None:
         self.folder = folder
@@ -64,9 +73,19 @@ class Daemon:
         said = self.output.stat().st_size if self.output.exists() else 0
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", TWISTD, "-n", "--pidfile=", "vmproxy", "--config", str(self.config)],
+                [
+                    *self.within,
+                    sys.executable,
+                    "-c",
+                    TWISTD,
+                    "-n",
+                    "--pidfile=",
+                    "vmproxy",
+                    "--config",
+                    str(self.config),
+                ],
                 cwd=self.folder,
-                env=environment(),
+                env=environment() | ({"LD_PRELOAD": self.preload} if self.preload else {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -78,7 +97,7 @@ class Daemon:
 
         eventually(ready, "the daemon is ready")
         fresh = self.said()[said:]
-        self.vm_port = int(re.findall(r"Virtual machines connect to +127\.0\.0\.1:(\d+)", fresh)[-1])
+        self.vm_port = int(re.findall(r"Virtual machines connect to +[0-9.]+:(\d+)", fresh)[-1])
         self.ssh_port = int(re.findall(r"Operators connect to +127\.0\.0\.1:(\d+)", fresh)[-1])
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.ssh_port} {self._host_key}")
         return self
@@ -90,7 +109,7 @@ class Daemon:
             f'state-dir = "{self.state}"\n{top}\n'
             f'[log]\ndir = "{self.log_dir}"\n'
             f"{_section(self._extra, 'log')}\n"
-            f'[vm]\nlisten = ["tcp:{self.vm_port}:interface=127.0.0.1"]\n'
+            f'[vm]\nlisten = ["tcp:{self.vm_port}:interface={self.vm_address}"]\n'
             f"{_section(self._extra, 'vm')}\n"
             f'[ssh]\nlisten = ["tcp:{self.ssh_port}:interface=127.0.0.1"]\n'
             f'authorized-keys = ["{self._identity}.pub"]\n{_section(self._extra, "ssh")}\n'
@@ -154,6 +173,7 @@ class Daemon:
     def ssh(self, *words: str, identity: Path | None = None, user: str = "") -> list[str]:
         """The command line of an OpenSSH client; ``words`` come behind its options."""
         return [
+            *self.within,
             "ssh",
             "-F",
             "none",

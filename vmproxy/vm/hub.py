@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from vmproxy.console.directory import Directory
 from vmproxy.console.migration import Migrations
 from vmproxy.deadlines import Deadlines
+from vmproxy.vm.liveness import Liveness
 
 if TYPE_CHECKING:
     from vmproxy.vm.protocol import VMConnection
@@ -69,6 +70,7 @@ class Hub:
         self.connections: set[VMConnection] = set()
         self.unidentified: Deadlines[VMConnection] = Deadlines(clock, settings.identify_timeout, _unidentified)
         self.retired: Deadlines[VMConnection] = Deadlines(clock, RETIRED_SECONDS, _still_there)
+        self.liveness = Liveness(clock, settings.keep_idle)
         self._complaints = 0
         self._minute = 0.0
 
@@ -94,6 +96,7 @@ class Hub:
         self.migrations.stop()
         self.unidentified.stop()
         self.retired.stop()
+        self.liveness.stop()
 
 
 def _unidentified(connection: VMConnection) -> None:
