@@ -71,9 +71,9 @@ class VMProxyService(Service):
         self._ports: list[IListeningPort] = []
         self._scribe = Scribe(self._room_for_logs, policy=_rotation(config), plain=config.log.plain)
         scribe = ScribeThread(self._scribe)
-        inputs = Audit(config.state_dir / "input.jsonl", scribe.submit, reactor, 0o600)
+        inputs = Audit(config.state_dir / "input.jsonl", scribe.submit, reactor, 0o600, self._scribe.again)
         self._store = LogStore(config.log.dir, reactor, scribe, reactor.callFromThread, inputs)
-        journal = Journal(config.state_dir / "consoles.jsonl", self._store.soon)
+        journal = Journal(config.state_dir / "consoles.jsonl", self._store.soon, self._scribe.again)
         self._migrations = migrations = Migrations(reactor, config.vm.vmotion_timeout, new_secret)
         self.directory = Directory(reactor, self._store, journal, migrations, config.log.file)
         self._hub = Hub(
@@ -85,7 +85,7 @@ class VMProxyService(Service):
             needs_name="name" in template_fields(config.log.file),
         )
         self.directory.use(config.policy)
-        self._audit = Audit(config.audit_file, scribe.submit, reactor)
+        self._audit = Audit(config.audit_file, scribe.submit, reactor, again=self._scribe.again)
         self._front = SSHFront(reactor, self.directory, _front_settings(config), self._audit, self._in_thread)
         self._accounts = Accounts(
             config.ssh.operators_file,

@@ -4,7 +4,8 @@ What is typed on consoles that record it goes to a file of its own, which is wri
 on at a console, and so read its log and trail, must not learn the passwords that were typed there.
 
 One file for the whole concentrator. It is opened for each batch of lines, so whoever rotates it needs to tell nobody.
-What cannot be written waits, bounded; what is over the bound is counted, and the count is the next line.
+What cannot be written waits, bounded, and is tried again every second; what is over the bound is counted, and the count
+is the next line.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from vmproxy.console.torn import mend_open
 from vmproxy.console.trail import compact, timestamp
 
 WAITING_LIMIT = 10_000
@@ -25,16 +27,27 @@ WAITING_LIMIT = 10_000
 _log = Logger()
 
 
+def ignored(_job: Callable[[], object]) -> None:
+    """What failed is tried again when the next event comes, and not before."""
+
+
 class Audit:
     """The file. :meth:`record` is called on the reactor's thread, the disk is touched on the scribe's."""
 
     def __init__(
-        self, path: Path, submit: Callable[[Callable[[], object]], None], clock: IReactorTime, mode: int = 0o640
+        self,
+        path: Path,
+        submit: Callable[[Callable[[], object]], None],
+        clock: IReactorTime,
+        mode: int = 0o640,
+        again: Callable[[Callable[[], object]], object] = ignored,
     ) -> None:
         """
         :param submit: has a job done on the scribe's thread.
         :param mode: of the file, when it is made.
+        :param again: called on that thread with a job that failed, which is to be tried again after a while.
         """
+        self._again = again
         self.path = path
         self._mode = mode
         self._submit = submit
@@ -74,7 +87,8 @@ class Audit:
             if not self._failing:
                 self._failing = True
                 _log.error("cannot write {path}: {error}", path=str(self.path), error=error.strerror)
-            return  # it waits for the next event
+            self._again(self.write)
+            return
         if self._failing:
             self._failing = False
             _log.info("writing {path} again", path=str(self.path))
@@ -86,9 +100,7 @@ class Audit:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, self._mode)
         try:
-            size = os.fstat(fd).st_size
-            if size and os.pread(fd, 1, size - 1) != b"\n":
-                data = b"\n" + data  # a line that a crash has torn costs only itself
+            size = mend_open(fd, self.path)
             written = os.write(fd, data)
             if written < len(data):
                 os.ftruncate(fd, size)

@@ -77,6 +77,7 @@ class Directory:
         self._migrations = migrations
         self._template = template
         self._ports: Index[UUID] = Index()
+        journal.everything = self._everything
         self._count = 0
         self._by_name: Index[str] = Index()
         self._by_alias: dict[str, Console] = {}
@@ -116,6 +117,8 @@ class Directory:
             # Of one that was up when the process ended, nobody knows since when it is not.
             console.since = 0.0 if known.up else known.since
             console.reason = "the concentrator was stopped" if known.up else known.reason
+            if known.up:
+                console.log.mend()
         self._store.flush()  # so that links have the names that they had, before a VM comes with another one
 
     def claim(self, identity: Identity, link: ILink) -> Console:
@@ -200,20 +203,24 @@ class Directory:
 
     def remember(self, console: Console) -> None:
         """Have the journal remember how a console is now."""
-        self._journal.record(
-            Known(
-                uuid=str(console.uuid),
-                port=console.port,
-                name=console.name[:1024],
-                uri=console.uri[:1024],
-                log=console.log.name,
-                template=self._template,
-                host=console.host,
-                up=console.state != "down",
-                since=console.since,
-                reason=console.reason,
-            )
+        self._journal.record(self._known(console))
+
+    def _known(self, console: Console) -> Known:
+        return Known(
+            uuid=str(console.uuid),
+            port=console.port,
+            name=console.name[:1024],
+            uri=console.uri[:1024],
+            log=console.log.name,
+            template=self._template,
+            host=console.host,
+            up=console.state != "down",
+            since=console.since,
+            reason=console.reason,
         )
+
+    def _everything(self) -> list[Known]:
+        return [self._known(console) for console in self]
 
     def _add(self, uuid: UUID, port: str, name: str, path: str | None) -> Console:
         path = path or log_path(self._template, uuid, port, name, self._store)

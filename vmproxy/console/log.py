@@ -9,6 +9,7 @@ console never hangs on a disk.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -182,6 +183,10 @@ class ConsoleLog:
         """
         return self._store.on_scribe(lambda: call(self.path))
 
+    def mend(self) -> None:
+        """Have the trail in order, if the process before this one ended in the middle of a line."""
+        self._store.runner.submit(lambda: self._store.runner.scribe.mend(self.file))
+
     def reopen(self) -> None:
         """Have this log and its trail closed, and opened anew at their paths."""
         self.on_scribe(lambda _path: self._store.runner.scribe.reopen_one(self.file))
@@ -292,6 +297,7 @@ class LogStore:
         self._soon: list[Callable[[], object]] = []
         self._links: dict[ConsoleLog, str] = {}  # the names that are wanted
         self._linking = False
+        self._linked = False  # the scribe's: whether any was made
         self._flush_call: IDelayedCall | None = None
         self._batch_since = 0.0
         self.crowded = False
@@ -300,6 +306,7 @@ class LogStore:
         self._patience_call: IDelayedCall | None = None
         runner.scribe.find = self._find
         runner.scribe.sweep(folder)
+        runner.scribe.on_follow = self._see_links
 
     def __contains__(self, name: object) -> bool:
         return name in self._logs
@@ -446,8 +453,25 @@ class LogStore:
         wanted: list[tuple[ConsoleLog, str]] = []
         while self._links:
             wanted.append(self._links.popitem())
-        for log, name in reversed(wanted):
-            self.runner.scribe.link(log.file, name)
+        while wanted:
+            log, name = wanted[-1]
+            if not self.runner.scribe.link(log.file, name):
+                # As this one cannot be made, nor can the others; those that are wanted by now are newer.
+                for log, name in wanted:
+                    self._links.setdefault(log, name)
+                self.runner.scribe.again(self._make_links)
+                return
+            self._linked = True
+            wanted.pop()
+
+    def _see_links(self) -> None:
+        # Whoever removes the log folder removes the links too: the logs are made anew as they are written to.
+        if self._linked and not os.path.lexists(f"{self.prefix}/by-name"):
+            self._linked = False
+            for log in list(self._logs.values()):
+                if log.file.link:
+                    self._links.setdefault(log, log.file.link)
+            self._make_links()
 
     def start(self) -> None:
         """Start the scribe."""
