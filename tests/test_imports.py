@@ -18,7 +18,7 @@ import vmproxy
 
 ROOT = Path(vmproxy.__file__).parent
 
-HELPERS = {"vmproxy", "vmproxy.errors", "vmproxy.text", "vmproxy.deadlines"}
+HELPERS = {"vmproxy", "vmproxy.errors", "vmproxy.text", "vmproxy.deadlines", "vmproxy.clocks"}
 CONSOLE = {*HELPERS, "vmproxy.console.*", "vmproxy.wire.*"}
 BELOW_SERVICE = {*CONSOLE, "vmproxy.vm.*", "vmproxy.ssh.*", "vmproxy.values", "vmproxy.config", "vmproxy.welcome"}
 
@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "vmproxy.errors": set(),
     "vmproxy.text": set(),
     "vmproxy.deadlines": set(),
+    "vmproxy.clocks": set(),
     "vmproxy.wire": {"vmproxy.errors", "vmproxy.wire.*"},
     "vmproxy.console": CONSOLE,
     "vmproxy.vm": {*CONSOLE, "vmproxy.vm.*"},

@@ -139,6 +139,8 @@ class VMProxyService(Service):
             raise self._cannot(f"vmproxy cannot start: {error}") from None
         self._operators.use_host_keys(host_keys)
         self._store.start()
+        self._audit.mend()
+        self._store.inputs.mend()
         # What is there now stays: collecting garbage need not look at it again and again, nor after every 700 objects.
         gc.collect()
         gc.freeze()

@@ -19,7 +19,8 @@ from pathlib import Path
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from vmproxy.console.torn import mend_open
+from vmproxy.clocks import wall_of
+from vmproxy.console.torn import mend, mend_open
 from vmproxy.console.trail import compact, timestamp
 
 WAITING_LIMIT = 10_000
@@ -51,7 +52,7 @@ class Audit:
         self.path = path
         self._mode = mode
         self._submit = submit
-        self._clock = clock
+        self._wall = wall_of(clock)
         self._lines: deque[bytes] = deque()  # filled by the reactor, emptied by the scribe
         self._lost = 0
         self._submitted = False
@@ -62,7 +63,7 @@ class Audit:
 
         :param fields: anything that JSON knows; by custom ``who``, ``from`` and ``console`` where there are such.
         """
-        values = {"at": timestamp(self._clock.seconds()), "event": event, **fields}
+        values = {"at": timestamp(self._wall()), "event": event, **fields}
         if len(self._lines) >= WAITING_LIMIT:
             self._lost += 1
         else:
@@ -71,13 +72,24 @@ class Audit:
             self._submitted = True
             self._submit(self.write)
 
+    def mend(self) -> None:
+        """Have the file in order, if the process before this one ended in the middle of a line."""
+
+        def job() -> None:
+            try:
+                mend(self.path)
+            except OSError as error:
+                _log.error("cannot mend {path}: {error}", path=str(self.path), error=error.strerror)
+
+        self._submit(job)
+
     def write(self) -> None:
         """Write what waits; on the scribe's thread."""
         self._submitted = False  # what is recorded from here on is submitted again
         count, lost = len(self._lines), self._lost
         data = b"".join(self._lines[n] for n in range(count))
         if lost:
-            values = {"at": timestamp(self._clock.seconds()), "event": "lost", "events": lost}
+            values = {"at": timestamp(self._wall()), "event": "lost", "events": lost}
             data += compact(values).encode("ascii") + b"\n"
         if not data:
             return

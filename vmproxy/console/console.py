@@ -19,6 +19,7 @@ from uuid import UUID
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 
+from vmproxy.clocks import wall_of
 from vmproxy.console.access import USUAL, ConsoleOptions
 from vmproxy.console.held import HeldInput
 from vmproxy.console.interfaces import ILink, IViewer
@@ -311,7 +312,7 @@ class Console:
     def claim(self, link: ILink) -> None:
         """A connection identified itself as this console's and serves it from now on."""
         old, self.link = self.link, None
-        away = self._around.clock.seconds() - self.since if self.reason and self.since else None
+        away = max(0.0, wall_of(self._around.clock)() - self.since) if self.reason and self.since else None
         if old is not None:
             self.log.event("replaced", host=old.peer, by=link.peer)
             self._around.news.tell(
@@ -335,7 +336,7 @@ class Console:
 
     def _serve(self, link: ILink, vmotion: bool, away: float | None) -> None:
         if not vmotion:
-            self.since = self._around.clock.seconds()
+            self.since = wall_of(self._around.clock)()
         self.link = link
         self.host = link.peer
         self.reason = ""
@@ -360,7 +361,7 @@ class Console:
     def down(self, reason: str) -> None:
         """The link is gone and no other is expected."""
         self.link = None
-        self.since = self._around.clock.seconds()
+        self.since = wall_of(self._around.clock)()
         self.reason = reason or "unknown"
         self.log.event("down", reason=reason, host=self.host)
         self._around.news.tell("consoles down", "{console}: down, {reason}", console=self.title, reason=reason)

@@ -21,6 +21,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vmproxy.clocks import wall_of
 from vmproxy.console.audit import Audit
 from vmproxy.console.logfile import Item, LogFile
 from vmproxy.console.rotation import RotationPolicy
@@ -147,7 +148,7 @@ class ConsoleLog:
 
     def event(self, kind: str, **fields: object) -> None:
         """Record an event at this point of the log."""
-        item = event(self._store.clock.seconds(), kind, fields)
+        item = event(self._store.wall(), kind, fields)
         size = len(item.body) + EVENT_OVERHEAD
         if self._unwritten + size > LIMIT_PER_LOG + LIMIT_EVENTS or self._store.unwritten + size > 2 * LIMIT_IN_ALL:
             self._store.events_lost += 1
@@ -265,6 +266,7 @@ class LogStore:
     :ivar unwritten: bytes that wait for the scribe, over all logs.
     :ivar dropped: bytes that never reached the scribe, over all logs since the start; ``events_lost``: events.
     :ivar dropping: the logs that have dropped bytes and not recorded it yet.
+    :ivar wall: tells the time of day.
     :ivar crowded: whether there is so much that VMs wait, however little of it is their own.
     :ivar progress: when the scribe last had written something.
     """
@@ -287,6 +289,7 @@ class LogStore:
         self.prefix = str(folder)
         self._logs: dict[str, ConsoleLog] = {}
         self.clock = clock
+        self.wall = wall_of(clock)
         self.runner = runner
         self.from_scribe = from_scribe
         self.unwritten = 0
@@ -325,7 +328,7 @@ class LogStore:
         """A log that was empty-handed has something for the scribe."""
         if not self._dirty:
             # The time of the first arrival, so that no mark in a trail is later than an event behind it.
-            self._batch_since = self.clock.seconds()
+            self._batch_since = self.wall()
         self._dirty.append(log)
         self._schedule()
 
