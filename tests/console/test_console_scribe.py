@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmproxy.console.links import link
-from vmproxy.console.scribe import BACKLOG_PER_LOG, Scribe
+from vmproxy.console.scribe import BACKLOG_PER_LOG, FOLLOW_SECONDS, RETRY_SECONDS, Scribe
 
 FULL = os.strerror(errno.ENOSPC)
 

@@ -107,10 +107,12 @@ class Directory:
 
     def load(self) -> None:
         """Bring back the consoles that are known from before; all of them are down until their VMs connect."""
+        given: set[str] = set()  # a log that exists is kept, though it may differ from another in case only
         for known in self._journal.load():
             same = known.template == self._template and not is_reserved(known.log)
-            kept = known.log if same and known.log not in self._store else None
+            kept = known.log if same and known.log not in given else None
             console = self._add(UUID(known.uuid), known.port, known.name, kept)
+            given.add(console.log.name)
             console.uri = known.uri
             console.options = self._policy.options(console)
             console.host = known.host

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from vmproxy.clocks import wall_of
 from vmproxy.console.audit import Audit
 from vmproxy.console.logfile import Item, LogFile
+from vmproxy.console.lognames import folded
 from vmproxy.console.rotation import RotationPolicy
 from vmproxy.console.scribe import Scribe
 from vmproxy.console.trail import event
@@ -288,6 +289,7 @@ class LogStore:
         self.folder = folder
         self.prefix = str(folder)
         self._logs: dict[str, ConsoleLog] = {}
+        self._folded: set[str] = set()  # of those whose names have capitals
         self.clock = clock
         self.wall = wall_of(clock)
         self.runner = runner
@@ -312,11 +314,13 @@ class LogStore:
         runner.scribe.on_follow = self._see_links
 
     def __contains__(self, name: object) -> bool:
-        return name in self._logs
+        return name in self._logs or name in self._folded
 
     def open(self, name: str) -> ConsoleLog:
         """A log in the folder. Nothing is made on the disk before the first byte or event."""
         log = self._logs[name] = ConsoleLog(self, name)
+        if (other := folded(name)) != name:
+            self._folded.add(other)
         return log
 
     def _find(self, path: str) -> LogFile | None:
