@@ -133,7 +133,7 @@ class Logs:
         self.scribe = Scribe(16, self.clock.wall, policy)
         inputs = Audit(folder / "input.jsonl", lambda job: job(), self.clock)
         self.store = LogStore(folder, self.clock, Here(self.scribe), lambda call: call(), inputs)
-        self.log = self.store.open(Path("vm.log"))
+        self.log = self.store.open("vm.log")
         self.path = folder / "vm.log"
 
     def say(self, data: bytes) -> None:
