@@ -93,7 +93,7 @@ def operate(daemon: Daemon, stop: threading.Event) -> None:
 
 
 def kill_and_restart(daemon: Daemon, make_vm: MakeVM, rounds: int, dice: random.Random) -> Iterator[float]:
-    """:returns: for each kill, the age of the oldest byte that is missing, in seconds, less what the machine is late."""
+    """:returns: for each kill, the age of the oldest missing byte in seconds, less how late the machine is."""
     expected: dict[str, bytes] = dict.fromkeys(NAMES, b"")
     vms = {name: make_vm(daemon, name) for name in NAMES}
     logs: dict[str, Path] = {}
