@@ -17,7 +17,7 @@ test: $(VENV)/tools
 	$(BIN)/python -m pytest $(ARGS)
 
 soak: $(VENV)/tools
-	$(BIN)/python -m pytest -m soak $(ARGS)
+	$(BIN)/python -m pytest -m soak -s $(ARGS)
 
 bench: $(VENV)/installed
 	@$(BIN)/python -m bench $(ARGS)

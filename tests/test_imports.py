@@ -18,7 +18,8 @@ import vmproxy
 
 ROOT = Path(vmproxy.__file__).parent
 
-HELPERS = {"vmproxy", "vmproxy.errors", "vmproxy.text", "vmproxy.deadlines", "vmproxy.addresses", "vmproxy.refusals"}
+HELPERS = {"vmproxy", "vmproxy.errors", "vmproxy.text", "vmproxy.deadlines", "vmproxy.clocks", "vmproxy.addresses"}
+HELPERS |= {"vmproxy.refusals"}
 CONSOLE = {*HELPERS, "vmproxy.console.*", "vmproxy.wire.*"}
 BELOW_SERVICE = {*CONSOLE, "vmproxy.vm.*", "vmproxy.ssh.*", "vmproxy.values", "vmproxy.config", "vmproxy.welcome"}
 BELOW_SERVICE |= {"vmproxy.descriptors", "vmproxy.listeners"}
@@ -29,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "vmproxy.errors": set(),
     "vmproxy.text": set(),
     "vmproxy.deadlines": set(),
+    "vmproxy.clocks": set(),
     "vmproxy.refusals": set(),
     "vmproxy.addresses": {"vmproxy.errors", "vmproxy.text"},
     "vmproxy.descriptors": set(),

@@ -75,9 +75,9 @@ class VMProxyService(Service):
         )
         self._scribe = Scribe(self._room_for_logs, policy=_rotation(config), plain=config.log.plain)
         scribe = ScribeThread(self._scribe)
-        inputs = Audit(config.state_dir / "input.jsonl", scribe.submit, reactor, 0o600)
+        inputs = Audit(config.state_dir / "input.jsonl", scribe.submit, reactor, 0o600, self._scribe.again)
         self._store = LogStore(config.log.dir, reactor, scribe, reactor.callFromThread, inputs)
-        journal = Journal(config.state_dir / "consoles.jsonl", self._store.soon)
+        journal = Journal(config.state_dir / "consoles.jsonl", self._store.soon, self._scribe.again)
         self._migrations = migrations = Migrations(reactor, config.vm.vmotion_timeout, new_secret)
         self.directory = Directory(reactor, self._store, journal, migrations, config.log.file)
         self._hub = Hub(
@@ -91,7 +91,7 @@ class VMProxyService(Service):
         )
         self.directory.newcomers = config.vm.newcomers
         self.directory.use(config.policy)
-        self._audit = Audit(config.audit_file, scribe.submit, reactor)
+        self._audit = Audit(config.audit_file, scribe.submit, reactor, again=self._scribe.again)
         self._dialler = self._hub.dialler = Dialler(
             reactor, reactor, system_resolver(reactor), config.dial, config.vm.keep_idle, self._audit.record
         )
@@ -158,6 +158,8 @@ class VMProxyService(Service):
             raise self._cannot(f"vmproxy cannot start: {error}") from None
         self._operators.use_host_keys(host_keys)
         self._store.start()
+        self._audit.mend()
+        self._store.inputs.mend()
         # What is there now stays: collecting garbage need not look at it again and again, nor after every 700 objects.
         gc.collect()
         gc.freeze()

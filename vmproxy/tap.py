@@ -9,6 +9,7 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.python import usage
 
 import vmproxy
+from vmproxy.clocks import make_steady
 from vmproxy.config import load
 from vmproxy.errors import ConfigError
 from vmproxy.service import VMProxyService
@@ -73,6 +74,7 @@ def makeService(options: Options) -> VMProxyService:
         config = load(path, overrides)
     except ConfigError as error:
         raise SystemExit(str(error)) from None
+    make_steady(cast(PosixReactorBase, reactor))
     twistd = options.parent
     foreground = twistd is None or bool(twistd.get("nodaemon"))
     return VMProxyService(config, cast(PosixReactorBase, reactor), foreground, lambda: load(path, overrides))

@@ -273,7 +273,7 @@ class World:
 
     def log(self, relative: str = "vm.log") -> ConsoleLog:
         """A log that belongs to no console."""
-        return self.store.open(Path(relative))
+        return self.store.open(relative)
 
     def tick(self, seconds: float) -> None:
         """Time passes, for the reactor and then for the scribe."""

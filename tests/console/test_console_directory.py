@@ -576,3 +576,24 @@ def test_a_new_connection_after_a_lost_vmotion_does_not_say_that_the_vm_was_away
     (up,) = viewer.told(LineUp)
     assert isinstance(up, LineUp)
     assert up.away is None or up.away <= 60
+
+
+def test_names_that_differ_in_case_only_never_share_a_log_also_after_a_restart(tmp_path):
+    world = World(tmp_path, "{name}.log")
+    first, second = world.claim("Web01", VM_A), world.claim("web01", VM_B)
+    paths = [console.log.path for console in (first, second)]
+    assert len({str(path).casefold() for path in paths}) == 2
+    again = world.restarted("{name}.log")
+    assert sorted(console.log.path for console in again.directory) == sorted(paths)
+
+
+def test_logs_that_differ_in_case_only_and_exist_are_kept(tmp_path):
+    world = World(tmp_path, "{name}.log")
+    world.claim("web01", VM_A)
+    world.claim("db01", VM_B)
+    journal = tmp_path / "state" / "consoles.jsonl"
+    again = world.restarted("{name}.log")
+    again.scribe.close()
+    journal.write_text(journal.read_text().replace('"log":"db01.log"', '"log":"Web01.log"'))
+    names = sorted(console.log.path.name for console in World(tmp_path, "{name}.log").directory)
+    assert names == ["Web01.log", "web01.log"]

@@ -12,7 +12,7 @@ from consolekit import HOSTILE, VM_A, VM_B
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmproxy.console.lognames import BadTemplate, check_template, log_path
+from vmproxy.console.lognames import BadTemplate, check_template, folded, log_path
 from vmproxy.console.numbered import LogFiles
 
 A8, B8 = VM_A.hex[:8], VM_B.hex[:8]
@@ -176,3 +176,12 @@ def test_a_template_is_refused_or_works(template):
     assert not path.is_absolute()
     assert ".." not in path.parts
     assert str(VM_A) in str(path)
+
+
+def test_names_that_differ_in_case_only_have_files_that_differ_in_more():
+    # A log folder on a file system that does not tell them apart would mix the bytes of two VMs.
+    taken = {"Web01.log", folded("Web01.log")}
+    for name in ("web01", "WEB01", "Web01"):
+        path = log_path("{name}.log", VM_B, "1", name, taken)
+        assert folded(path) not in taken
+        assert path == f"{name}~{VM_B.hex[:8]}.log"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmproxy.console.links import link
-from vmproxy.console.scribe import BACKLOG_PER_LOG, Scribe
+from vmproxy.console.scribe import BACKLOG_PER_LOG, FOLLOW_SECONDS, RETRY_SECONDS, Scribe
 
 FULL = os.strerror(errno.ENOSPC)
 
@@ -401,8 +402,24 @@ class TestLinks:
         link(str(folder), "web.log", "../u.log", "")
         assert self.links(folder) == {"web.log": "../u.log"}
 
-    def test_a_folder_that_cannot_be_made_is_told_and_no_failure(self, world, tmp_path, folder):
+    def test_a_folder_that_cannot_be_made_is_told_once_and_tried_again(self, world, tmp_path):
+        folder = tmp_path / "logs"
         folder.write_bytes(b"")
+        log = world.log("u.log")
         with process_log() as lines:
-            link(str(folder), "web.log", "../u.log", "")
-        assert len(lines) == 1
+            world.store.link("web", log)
+            for _ in range(5):
+                world.tick(RETRY_SECONDS)
+        assert len([line for line in lines if "cannot link" in line]) == 1
+        folder.unlink()
+        world.tick(RETRY_SECONDS)
+        assert self.links(folder / "by-name") == {"web.log": "../u.log"}
+
+    def test_links_come_back_when_the_log_folder_was_removed(self, world, tmp_path):
+        for name in ("web", "db"):
+            world.store.link(name, world.log(f"{name}1.log"))
+        world.tick(FOLLOW_SECONDS)
+        shutil.rmtree(tmp_path / "logs")
+        world.tick(FOLLOW_SECONDS)
+        world.tick(FOLLOW_SECONDS)
+        assert self.links(tmp_path / "logs" / "by-name") == {"web.log": "../web1.log", "db.log": "../db1.log"}

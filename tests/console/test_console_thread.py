@@ -61,7 +61,7 @@ def threaded(tmp_path):
 
 
 def test_bytes_of_many_logs_arrive_whole_and_in_order(threaded):
-    logs = [threaded.store.open(Path(f"{n}.log")) for n in range(40)]
+    logs = [threaded.store.open(f"{n}.log") for n in range(40)]
     for n in range(50):
         for log in logs:
             log.append(b"%d," % n)
@@ -74,14 +74,14 @@ def test_bytes_of_many_logs_arrive_whole_and_in_order(threaded):
 
 
 def test_settled_tells_how_much_is_there(threaded):
-    log = threaded.store.open(Path("vm.log"))
+    log = threaded.store.open("vm.log")
     log.append(b"12345")
     assert threaded.settle(log) == 5
 
 
 def test_a_stop_writes_everything_first(tmp_path):
     threaded = Threaded(tmp_path / "logs")
-    logs = [threaded.store.open(Path(f"{n}.log")) for n in range(100)]
+    logs = [threaded.store.open(f"{n}.log") for n in range(100)]
     for log in logs:
         log.append(b"last words")
     threaded.stop()
@@ -90,7 +90,7 @@ def test_a_stop_writes_everything_first(tmp_path):
 
 def test_a_failed_write_is_retried_though_nothing_else_happens(threaded, monkeypatch):
     monkeypatch.setattr("vmproxy.console.scribe.RETRY_SECONDS", 0.01)
-    log = threaded.store.open(Path("vm.log"))
+    log = threaded.store.open("vm.log")
     log.listener = listener = Listener()
     log.path.parent.mkdir()
     log.path.mkdir()
@@ -114,7 +114,7 @@ def test_moved_files_are_looked_for_though_nothing_else_happens(threaded, monkey
         looked.put(None)
 
     monkeypatch.setattr(FilePool, "follow", noticed)
-    log = threaded.store.open(Path("vm.log"))
+    log = threaded.store.open("vm.log")
     log.append(b"old")
     threaded.settle(log)
     log.path.rename(log.path.with_name("rotated"))
@@ -131,14 +131,14 @@ def test_a_job_that_fails_is_told_and_the_next_one_is_done(threaded):
 
     with process_log() as lines:
         threaded.runner.submit(fail)
-        log = threaded.store.open(Path("vm.log"))
+        log = threaded.store.open("vm.log")
         log.append(b"x")
         assert threaded.settle(log) == 1
     assert any("the log writer failed at a job" in line for line in lines)
 
 
 def test_one_log_that_fails_for_a_reason_nobody_thought_of_does_not_take_the_others_with_it(threaded):
-    logs = [threaded.store.open(Path(name)) for name in ("1.log", "with\0nul.log", "3.log")]
+    logs = [threaded.store.open(name) for name in ("1.log", "with\0nul.log", "3.log")]
     for log in logs:
         log.append(b"x")
     assert threaded.settle(logs[2]) == 1
@@ -148,7 +148,7 @@ def test_one_log_that_fails_for_a_reason_nobody_thought_of_does_not_take_the_oth
 
 def test_logs_are_rotated_and_compressed_while_they_are_written(threaded):
     threaded.store.use(RotationPolicy(size=10_000, compress=True), plain=True)
-    logs = [threaded.store.open(Path(f"{n}.log")) for n in range(2)]
+    logs = [threaded.store.open(f"{n}.log") for n in range(2)]
     said = [b"".join(b"%d says line %d\r\n" % (which, n) for n in range(3000)) for which in range(2)]
     for at in range(0, len(said[0]), 1000):
         for log, data in zip(logs, said, strict=True):
@@ -168,7 +168,7 @@ def test_logs_are_rotated_and_compressed_while_they_are_written(threaded):
 
 
 def test_a_policy_that_comes_later_wakes_the_thread(threaded):
-    log = threaded.store.open(Path("vm.log"))
+    log = threaded.store.open("vm.log")
     log.append(b"x" * 100)
     threaded.settle(log)
     rotation = threaded.runner.scribe.rotation
@@ -179,7 +179,7 @@ def test_a_policy_that_comes_later_wakes_the_thread(threaded):
 
 
 def test_what_is_done_with_a_logs_files_is_done_on_the_thread_and_answered_on_this_one(threaded):
-    log = threaded.store.open(Path("vm.log"))
+    log = threaded.store.open("vm.log")
     log.append(b"12345")
     answers: list[tuple[bytes, str, str]] = []
 

@@ -29,8 +29,8 @@ class HostConnection:
     :ivar subs: the suboptions of option 232 that have arrived, code first.
     """
 
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
+        self._socket = socket.create_connection((address, port), timeout=PATIENCE)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.settimeout(None)
         self._sending = threading.Lock()
@@ -203,9 +203,17 @@ class HostConnection:
 class FakeVM:
     """A VM with one serial port, and whatever connection carries it."""
 
-    def __init__(self, port: int, name: str, uri: str = "vmproxy", direction: bytes = b"S") -> None:
+    def __init__(
+        self,
+        port: int,
+        name: str,
+        uri: str = "vmproxy",
+        direction: bytes = b"S",
+        address: str = "127.0.0.1",
+    ) -> None:
         self.port = port
         self.direction = direction
+        self.address = address
         self.name = name
         self.uri = uri
         self.uuid = uuid.uuid5(uuid.NAMESPACE_DNS, f"{name!a}.test")
@@ -218,7 +226,7 @@ class FakeVM:
 
     def connect(self) -> FakeVM:
         """Connect and identify."""
-        self.line = HostConnection(self.port)
+        self.line = HostConnection(self.port, self.address)
         self.line.identify(self.uuid, self.name, self.uri, self.direction)
         return self
 
@@ -232,7 +240,7 @@ class FakeVM:
         source.sub(40, sequence)
         answer = source.wait_sub(41, seen)
         assert answer.startswith(sequence)
-        destination = HostConnection(self.port)
+        destination = HostConnection(self.port, self.address)
         destination.negotiate()
         destination.sub(44, answer)
         assert destination.wait_sub(45) == sequence

@@ -41,7 +41,16 @@ def environment() -> dict[str, str]:
 
 
 class Daemon:
-    """A concentrator of a test's own."""
+    """A concentrator of a test's own.
+
+    :ivar within: a command that runs it, and its operators' clients, somewhere else: in a network namespace, say.
+    :ivar vm_address: where it listens for VMs.
+    :ivar preload: a library that its process loads first; empty for none.
+    """
+
+    within: tuple[str, ...] = ()
+    vm_address = "127.0.0.1"
+    preload = ""
 
     def __init__(
         self, folder: Path, keys: Path, extra: str = "", log_dir: Path | None = None, descriptors: int = 0
@@ -65,17 +74,18 @@ class Daemon:
 
     def start(self) -> Daemon:
         """Start it, and wait until it is ready. A second start takes the same ports."""
-        self.listen = (f"tcp:{self.vm_port}:interface=127.0.0.1", f"tcp:{self.ssh_port}:interface=127.0.0.1")
+        self.listen = (f"tcp:{self.vm_port}:interface={self.vm_address}", f"tcp:{self.ssh_port}:interface=127.0.0.1")
         self._write_config()
         said = self.output.stat().st_size if self.output.exists() else 0
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
                 [
+                    *self.within,
                     *self._prefix,
                     *(sys.executable, "-c", TWISTD, "-n", "--pidfile=", "vmproxy", "--config", str(self.config)),
                 ],
                 cwd=self.folder,
-                env=environment(),
+                env=environment() | ({"LD_PRELOAD": self.preload} if self.preload else {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -87,7 +97,7 @@ class Daemon:
 
         eventually(ready, "the daemon is ready")
         fresh = self.said()[said:]
-        self.vm_port = int(re.findall(r"Virtual machines connect to +127\.0\.0\.1:(\d+)", fresh)[-1])
+        self.vm_port = int(re.findall(r"Virtual machines connect to +[0-9.]+:(\d+)", fresh)[-1])
         self.ssh_port = int(re.findall(r"Operators connect to +127\.0\.0\.1:(\d+)", fresh)[-1])
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.ssh_port} {self._host_key}")
         return self
@@ -174,6 +184,7 @@ class Daemon:
     def ssh(self, *words: str, identity: Path | None = None, user: str = "") -> list[str]:
         """The command line of an OpenSSH client; ``words`` come behind its options."""
         return [
+            *self.within,
             "ssh",
             "-F",
             "none",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vmproxy.vm.keepalive import set_options
+from vmproxy.vm.keepalive import noticed_after, set_options
 
 
 @pytest.fixture
@@ -19,21 +19,26 @@ def connection() -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize(
-    ("keep_idle", "interval", "noticed_after"),
-    [(300, 3, 315_000), (1, 1, 6_000), (100, 1, 105_000), (101, 2, 111_000), (32767, 328, 34_407_000)],
+    ("keep_idle", "interval", "probes"),
+    [(300, 3, 5), (100, 1, 5), (101, 2, 3), (60, 1, 4), (20, 1, 2), (5, 1, 1), (1, 1, 1), (32767, 328, 4)],
 )
 def test_a_dead_host_is_noticed_by_the_hosts_own_formula(
-    connection: socket.socket, keep_idle: int, interval: int, noticed_after: int
+    connection: socket.socket, keep_idle: int, interval: int, probes: int
 ) -> None:
     set_options(connection, keep_idle)
     tcp = socket.IPPROTO_TCP
     assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     assert connection.getsockopt(tcp, socket.TCP_KEEPIDLE) == keep_idle
     assert connection.getsockopt(tcp, socket.TCP_KEEPINTVL) == interval
-    assert connection.getsockopt(tcp, socket.TCP_KEEPCNT) == 5
-    # Keepalive does not run while bytes are under way to the host.
-    assert connection.getsockopt(tcp, socket.TCP_USER_TIMEOUT) == noticed_after
+    assert connection.getsockopt(tcp, socket.TCP_KEEPCNT) == probes
+    # It would cut off a host that is there but has no room.
+    assert connection.getsockopt(tcp, socket.TCP_USER_TIMEOUT) == 0
     assert connection.getsockopt(tcp, socket.TCP_NODELAY)
+
+
+def test_it_is_noticed_within_the_bound_whatever_is_set() -> None:
+    for keep_idle in range(1, 32768):
+        assert noticed_after(keep_idle) <= max(keep_idle * 1.05 + 1, keep_idle + 1)
 
 
 def test_zero_leaves_keepalive_off_but_not_nodelay(connection: socket.socket) -> None:

@@ -295,7 +295,7 @@ class World:
         self.migrations = Migrations(self.clock, MIGRATION_TIMEOUT, make)
         template = "{name}.log" if needs_name else "{uuid}.log"
         self.directory = Directory(self.clock, self.store, self.journal, self.migrations, template)
-        settings = VMSettings(tuple(uris), com_port, 300, IDENTIFY_TIMEOUT)
+        settings = VMSettings(tuple(uris), com_port, 0, IDENTIFY_TIMEOUT)
         self.hub = Hub(self.clock, settings, self.directory, self.migrations, b"vmproxy", needs_name)
         self.factory = VMFactory(self.hub)
 

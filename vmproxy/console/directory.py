@@ -88,6 +88,7 @@ class Directory:
         self._migrations = migrations
         self._template = template
         self._ports: Index[UUID] = Index()
+        journal.everything = self._everything
         self._count = 0
         self._by_name: Index[str] = Index()
         self._by_alias: dict[str, Console] = {}
@@ -120,16 +121,20 @@ class Directory:
 
     def load(self) -> None:
         """Bring back the consoles that are known from before; all of them are down until their VMs connect."""
+        given: set[str] = set()  # a log that exists is kept, though it may differ from another in case only
         for known in self._journal.load():
             same = known.template == self._template and not is_reserved(known.log)
-            kept = known.log if same and known.log not in self._store else None
+            kept = known.log if same and known.log not in given else None
             console = self._add(UUID(known.uuid), known.port, known.name, kept)
+            given.add(console.log.name)
             console.uri = known.uri
             console.options = self._policy.options(console)
             console.host = known.host
             # Of one that was up when the process ended, nobody knows since when it is not.
             console.since = 0.0 if known.up else known.since
             console.reason = "the concentrator was stopped" if known.up else known.reason
+            if known.up:
+                console.log.mend()
         self._store.flush()  # so that links have the names that they had, before a VM comes with another one
 
     def claim(self, identity: Identity, link: ILink) -> Console:
@@ -256,20 +261,24 @@ class Directory:
 
     def remember(self, console: Console) -> None:
         """Have the journal remember how a console is now."""
-        self._journal.record(
-            Known(
-                uuid=str(console.uuid),
-                port=console.port,
-                name=console.name[:1024],
-                uri=console.uri[:1024],
-                log=console.log.name,
-                template=self._template,
-                host=console.host,
-                up=console.state != "down",
-                since=console.since,
-                reason=console.reason,
-            )
+        self._journal.record(self._known(console))
+
+    def _known(self, console: Console) -> Known:
+        return Known(
+            uuid=str(console.uuid),
+            port=console.port,
+            name=console.name[:1024],
+            uri=console.uri[:1024],
+            log=console.log.name,
+            template=self._template,
+            host=console.host,
+            up=console.state != "down",
+            since=console.since,
+            reason=console.reason,
         )
+
+    def _everything(self) -> list[Known]:
+        return [self._known(console) for console in self]
 
     def _add(self, uuid: UUID, port: str, name: str, path: str | None) -> Console:
         path = path or log_path(self._template, uuid, port, name, self._store)

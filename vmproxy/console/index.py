@@ -24,7 +24,7 @@ class Index(Generic[K]):
         self._found: dict[K, Console | tuple[Console, ...]] = {}
 
     def __iter__(self) -> Iterator[Console]:
-        for found in self._found.values():
+        for found in list(self._found.values()):  # at once: the scribe's thread goes through it too, if ever
             if isinstance(found, tuple):
                 yield from found
             else:

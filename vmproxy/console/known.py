@@ -17,6 +17,8 @@ from uuid import UUID
 
 from twisted.logger import Logger
 
+from vmproxy.console.audit import ignored
+from vmproxy.console.torn import mend_open
 from vmproxy.console.trail import compact
 
 REWRITE_AT = 64 * 1024 * 1024
@@ -43,6 +45,11 @@ class Known:
     up: bool
     since: float
     reason: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Of which console it is."""
+        return self.uuid, self.port
 
 
 _TYPES = {f.name: {"str": str, "bool": bool, "float": (int, float)}[str(f.type)] for f in fields(Known)}
@@ -94,11 +101,25 @@ def read_known(path: Path) -> tuple[list[Known], int]:
 
 
 class Journal:
-    """The file. :meth:`load` is called once, at the start; what else touches the disk runs on the scribe's thread."""
+    """The file. :meth:`load` is called once, at the start; what else touches the disk runs on the scribe's thread.
 
-    def __init__(self, path: Path, submit: Callable[[Callable[[], object]], None]) -> None:
-        """:param submit: has a job done on the scribe's thread."""
+    :ivar everything: tells, on the scribe's thread, all that is known: to write a file anew that somebody has removed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        submit: Callable[[Callable[[], object]], None],
+        again: Callable[[Callable[[], object]], object] = ignored,
+    ) -> None:
+        """
+        :param submit: has a job done on the scribe's thread.
+        :param again: called on that thread with a job that failed, which is to be tried again after a while.
+        """
         self.path = path
+        self._again = again
+        self._failing = False
+        self.everything: Callable[[], Iterable[Known]] = tuple
         self._submit = submit
         self._unwritten: dict[tuple[str, str], Known] = {}  # filled by the reactor, emptied by the scribe
         self._submitted = False
@@ -130,17 +151,20 @@ class Journal:
         while self._unwritten:
             key, known = self._unwritten.popitem()
             self._batch[key] = known
-        try:
-            with self.path.open("ab+", buffering=0) as file:
-                size = file.seek(0, os.SEEK_END)
-                torn = size > 0 and (file.seek(size - 1), file.read(1))[1] != b"\n"
-                data = (b"\n" if torn else b"") + "".join(map(_line, self._batch.values())).encode("ascii")
-                if file.write(data) != len(data):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            # What could not be written is written with the next change.
-            _log.error("cannot write {path}: {error}", path=str(self.path), error=str(error))
+        if not self._batch:
             return
+        try:
+            size = self._write_batch()
+        except OSError as error:
+            # It is told once, and tried until it works.
+            if not self._failing:
+                self._failing = True
+                _log.error("cannot write {path}: {error}", path=str(self.path), error=str(error))
+            self._again(self._append)
+            return
+        if self._failing:
+            self._failing = False
+            _log.info("writing {path} again", path=str(self.path))
         self._batch.clear()
         if size > max(REWRITE_AT, 2 * self._rewritten):
             try:
@@ -148,6 +172,24 @@ class Journal:
                 self._rewrite(found)
             except OSError as error:
                 _log.error("cannot rewrite {path}: {error}", path=str(self.path), error=str(error))
+
+    def _write_batch(self) -> int:
+        # :returns: the size that the file had.
+        try:
+            file = self.path.open("rb+", buffering=0)
+        except FileNotFoundError:
+            # Somebody has removed it, perhaps with its folder: all that it held is written anew.
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._rewrite({known.key: known for known in (*self.everything(), *self._batch.values())}.values())
+            return 0
+        with file:
+            size = mend_open(file.fileno(), self.path)
+            file.seek(size)
+            data = "".join(map(_line, self._batch.values())).encode("ascii")
+            if file.write(data) != len(data):
+                file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return size
 
     def _rewrite(self, all_known: Iterable[Known]) -> None:
         new = self.path.with_name(self.path.name + ".new")

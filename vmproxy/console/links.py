@@ -7,7 +7,6 @@ file that is not a link. Runs on the scribe's thread: it waits for the disk.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 
 from twisted.logger import Logger
@@ -15,11 +14,13 @@ from twisted.logger import Logger
 _log = Logger()
 
 
-def link(folder: str, name: str, target: str, old: str) -> None:
+def link(folder: str, name: str, target: str, old: str) -> OSError | None:
     """Make the link ``name`` in a folder point to a log, and remove the one that it had before.
 
     :param target: the log, as seen from the folder.
     :param old: the link's former name; empty where there was none.
+    :returns: why it could not be made, where that may be better a while later; None if it was made, or if a file stands
+        in its place, which is told in the daemon's log.
     """
     try:
         if old and old != name:
@@ -32,13 +33,15 @@ def link(folder: str, name: str, target: str, old: str) -> None:
         except FileExistsError:
             _replace(folder, name, target)
     except OSError as error:
-        _log.error("cannot link {name} to {target}: {error}", name=name, target=target, error=str(error))
+        return error
+    return None
 
 
 def _replace(folder: str, name: str, target: str) -> None:
     there = f"{folder}/{name}"
     if not os.path.islink(there):
-        raise FileExistsError(errno.EEXIST, "there is a file of that name", there)
+        _log.error("cannot link {name} to {target}: there is a file of that name", name=name, target=target)
+        return
     if os.readlink(there) == target:
         return
     temporary = f"{folder}/.{name}.new"

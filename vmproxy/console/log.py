@@ -9,6 +9,7 @@ console never hangs on a disk.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -20,8 +21,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vmproxy.clocks import wall_of
 from vmproxy.console.audit import Audit
 from vmproxy.console.logfile import Item, LogFile
+from vmproxy.console.lognames import folded
 from vmproxy.console.rotation import RotationPolicy
 from vmproxy.console.scribe import Scribe
 from vmproxy.console.trail import event
@@ -146,7 +149,7 @@ class ConsoleLog:
 
     def event(self, kind: str, **fields: object) -> None:
         """Record an event at this point of the log."""
-        item = event(self._store.clock.seconds(), kind, fields)
+        item = event(self._store.wall(), kind, fields)
         size = len(item.body) + EVENT_OVERHEAD
         if self._unwritten + size > LIMIT_PER_LOG + LIMIT_EVENTS or self._store.unwritten + size > 2 * LIMIT_IN_ALL:
             self._store.events_lost += 1
@@ -181,6 +184,10 @@ class ConsoleLog:
         :returns: fires with what it returned, or fails with what it raised.
         """
         return self._store.on_scribe(lambda: call(self.path))
+
+    def mend(self) -> None:
+        """Have the trail in order, if the process before this one ended in the middle of a line."""
+        self._store.runner.submit(lambda: self._store.runner.scribe.mend(self.file))
 
     def reopen(self) -> None:
         """Have this log and its trail closed, and opened anew at their paths."""
@@ -260,6 +267,7 @@ class LogStore:
     :ivar unwritten: bytes that wait for the scribe, over all logs.
     :ivar dropped: bytes that never reached the scribe, over all logs since the start; ``events_lost``: events.
     :ivar dropping: the logs that have dropped bytes and not recorded it yet.
+    :ivar wall: tells the time of day.
     :ivar crowded: whether there is so much that VMs wait, however little of it is their own.
     :ivar progress: when the scribe last had written something.
     """
@@ -281,7 +289,9 @@ class LogStore:
         self.folder = folder
         self.prefix = str(folder)
         self._logs: dict[str, ConsoleLog] = {}
+        self._folded: set[str] = set()  # of those whose names have capitals
         self.clock = clock
+        self.wall = wall_of(clock)
         self.runner = runner
         self.from_scribe = from_scribe
         self.unwritten = 0
@@ -292,6 +302,7 @@ class LogStore:
         self._soon: list[Callable[[], object]] = []
         self._links: dict[ConsoleLog, str] = {}  # the names that are wanted
         self._linking = False
+        self._linked = False  # the scribe's: whether any was made
         self._flush_call: IDelayedCall | None = None
         self._batch_since = 0.0
         self.crowded = False
@@ -300,13 +311,16 @@ class LogStore:
         self._patience_call: IDelayedCall | None = None
         runner.scribe.find = self._find
         runner.scribe.sweep(folder)
+        runner.scribe.on_follow = self._see_links
 
     def __contains__(self, name: object) -> bool:
-        return name in self._logs
+        return name in self._logs or name in self._folded
 
     def open(self, name: str) -> ConsoleLog:
         """A log in the folder. Nothing is made on the disk before the first byte or event."""
         log = self._logs[name] = ConsoleLog(self, name)
+        if (other := folded(name)) != name:
+            self._folded.add(other)
         return log
 
     def _find(self, path: str) -> LogFile | None:
@@ -318,7 +332,7 @@ class LogStore:
         """A log that was empty-handed has something for the scribe."""
         if not self._dirty:
             # The time of the first arrival, so that no mark in a trail is later than an event behind it.
-            self._batch_since = self.clock.seconds()
+            self._batch_since = self.wall()
         self._dirty.append(log)
         self._schedule()
 
@@ -446,8 +460,25 @@ class LogStore:
         wanted: list[tuple[ConsoleLog, str]] = []
         while self._links:
             wanted.append(self._links.popitem())
-        for log, name in reversed(wanted):
-            self.runner.scribe.link(log.file, name)
+        while wanted:
+            log, name = wanted[-1]
+            if not self.runner.scribe.link(log.file, name):
+                # As this one cannot be made, nor can the others; those that are wanted by now are newer.
+                for log, name in wanted:
+                    self._links.setdefault(log, name)
+                self.runner.scribe.again(self._make_links)
+                return
+            self._linked = True
+            wanted.pop()
+
+    def _see_links(self) -> None:
+        # Whoever removes the log folder removes the links too: the logs are made anew as they are written to.
+        if self._linked and not os.path.lexists(f"{self.prefix}/by-name"):
+            self._linked = False
+            for log in list(self._logs.values()):
+                if log.file.link:
+                    self._links.setdefault(log, log.file.link)
+            self._make_links()
 
     def start(self) -> None:
         """Start the scribe."""

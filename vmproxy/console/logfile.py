@@ -44,9 +44,10 @@ class LogFile:
     :ivar marked: when the last time mark was written.
     :ivar link: the name of the link that was made for it; empty if none was.
     :ivar plain: its plain text, while that is wanted and there is some.
+    :ivar whole: whether it is known that its trail has no torn line at its end.
     """
 
-    __slots__ = ("_backlog", "folder", "link", "lost", "marked", "name", "plain", "problem", "reporter")
+    __slots__ = ("_backlog", "folder", "link", "lost", "marked", "name", "plain", "problem", "reporter", "whole")
 
     def __init__(self, folder: str, name: str, reporter: Reporter) -> None:
         self.folder = folder
@@ -57,6 +58,7 @@ class LogFile:
         self.marked = 0.0
         self.link = ""
         self.plain: PlainFile | None = None
+        self.whole = False
         self._backlog: Backlog | None = None
 
     @property

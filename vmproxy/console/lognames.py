@@ -50,7 +50,8 @@ def check_template(template: str) -> None:
 def log_path(template: str, uuid: UUID, port: str, name: str, taken: Container[str]) -> str:
     """The path of a console's log, relative to the log folder.
 
-    :param taken: the paths of other consoles.
+    :param taken: the paths of other consoles, and the same as :func:`folded`: some file systems do not tell ``Web.log``
+        from ``web.log``.
     :returns: the template filled in. Where it does not tell ports apart, those but the first get ``.PORT`` before the
         suffix ``.log``, or ``-PORT`` at the end where there is none; where another console has that path (two VMs of
         one name), or another one's trail or old logs would have it, the UUID's first digits are added too.
@@ -65,9 +66,9 @@ def log_path(template: str, uuid: UUID, port: str, name: str, taken: Container[s
         path = f"{path}~{uuid.hex[:8]}"
     if path.startswith("by-name/"):
         path = f"by-name~{uuid.hex[:8]}/{path.removeprefix('by-name/')}"
-    if path in taken:
+    if _is_taken(path, taken):
         path = _add(path, f"~{uuid.hex[:8]}")
-    if path in taken:
+    if _is_taken(path, taken):
         path = _add(path, f"-{uuid.hex[8:]}")
     return path
 
@@ -81,6 +82,15 @@ def _normal(template: str) -> str:
 def template_fields(template: str) -> frozenset[str]:
     """The names that stand in a template's braces."""
     return frozenset(name for _, name, _, _ in Formatter().parse(template) if name is not None)
+
+
+def folded(path: str) -> str:
+    """A path as a file system has it that does not tell capitals from small letters."""
+    return path.casefold()
+
+
+def _is_taken(path: str, taken: Container[str]) -> bool:
+    return path in taken or folded(path) in taken
 
 
 def is_reserved(path: str) -> bool:

@@ -26,6 +26,7 @@ from twisted.logger import Logger
 from vmproxy.console.compress import Work, compress
 from vmproxy.console.filepool import FilePool, reason
 from vmproxy.console.numbered import MOST, LogFiles
+from vmproxy.console.torn import mend
 
 PER_TURN = 16
 TURN_SECONDS = 0.05  # after which a turn ends earlier: some disks take milliseconds to remove a file
@@ -205,6 +206,7 @@ class Rotation:
             # Truncated by somebody else, or the limit is higher by now.
             self._pool.drop(path)
             return
+        mend(files.kinds[1])  # nothing is written behind a torn line any more when it is put aside
         files.shift()
         try:
             files.put_aside()

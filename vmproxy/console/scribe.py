@@ -30,6 +30,7 @@ from vmproxy.console.logfile import Item, LogFile
 from vmproxy.console.plainlog import PlainFile, PlainWriter
 from vmproxy.console.rotation import Rotation, RotationPolicy
 from vmproxy.console.sweep import Sweep
+from vmproxy.console.torn import mend
 from vmproxy.console.trail import Event, event, time_mark
 
 BACKLOG_PER_LOG = 256 * 1024
@@ -51,6 +52,7 @@ class Scribe:
     :ivar lost: bytes lost for good since the start, over all logs.
     :ivar plain: whether a second file of plain lines is written beside each log; may be replaced at any time.
     :ivar rotation: what waits to be rotated, and what has been.
+    :ivar on_follow: called when it was looked for files that were moved.
     """
 
     def __init__(
@@ -76,6 +78,9 @@ class Scribe:
         self._failing: dict[LogFile, None] = {}
         self._failing_size = 0
         self._failing_trails: dict[LogFile, None] = {}
+        self._jobs: dict[Callable[[], object], None] = {}  # of others, that failed
+        self._links_fail = False
+        self.on_follow: Callable[[], object] = int
         self._retry_at = 0.0
         self._follow_at = 0.0
         self.lost = 0
@@ -112,6 +117,13 @@ class Scribe:
             self._fail(file, error)
             self._keep(file, items[done:])
 
+    def mend(self, file: LogFile) -> None:
+        """Have a log's trail in order, however the process before this one ended."""
+        try:
+            mend(file.trail_path)
+        except OSError as error:
+            _log.error("cannot mend {path}: {problem}", path=file.trail_path, problem=reason(error))
+
     def _append_data(self, file: LogFile, data: bytes, at: float) -> None:
         path = file.path
         log = self._pool.get(path)
@@ -138,14 +150,24 @@ class Scribe:
             except (OSError, ValueError) as error:
                 _log.error("cannot write {path}: {problem}", path=file.trail_path, problem=reason(error))
                 self._pool.drop(file.trail_path)
+                file.whole = False
                 self._will_retry()
                 self._failing_trails[file] = None
             else:
                 return
+        # Room is kept for what is missing: marks alone, one a second, would take all of it in a quarter of an hour.
         waiting = file.backlog.lines
-        waiting += lines[: max(0, BACKLOG_EVENTS - len(waiting))]
+        for line in lines:
+            if len(waiting) < BACKLOG_EVENTS or (b'"event":"gap"' in line and len(waiting) < 2 * BACKLOG_EVENTS):
+                waiting.append(line)
 
     def _append_lines(self, file: LogFile, lines: bytes) -> None:
+        if not file.whole:
+            trail = self._pool.get(file.trail_path)
+            if trail.size:
+                mend(file.trail_path)
+                trail.size = os.fstat(trail.fd).st_size
+            file.whole = True
         if self._pool.append_line(file.trail_path, lines).size >= self.rotation.trail_limit:
             self.rotation.due(file.where, "trail")
 
@@ -177,8 +199,13 @@ class Scribe:
 
     # Failing and recovering.
 
+    def again(self, job: Callable[[], object]) -> None:
+        """Have a job that failed done again after a while; it may ask for that again."""
+        self._will_retry()
+        self._jobs[job] = None
+
     def _will_retry(self) -> None:
-        if not self._failing and not self._failing_trails:
+        if not self._failing_anything:
             self._retry_at = self._now() + RETRY_SECONDS
 
     def _fail(self, file: LogFile, error: Exception) -> None:
@@ -239,6 +266,9 @@ class Scribe:
                 continue
             del self._failing_trails[file]
             file.forget_backlog()
+        jobs, self._jobs = self._jobs, {}
+        for job in jobs:
+            job()
 
     def _write_backlog(self, file: LogFile) -> None:
         backlog = file.backlog
@@ -301,6 +331,7 @@ class Scribe:
             self._retry_at = self._now() + RETRY_SECONDS
         if self._wait(self._follow_at, FOLLOW_SECONDS) <= 0:
             self._pool.follow()
+            self.on_follow()
             self._follow_at = self._now() + FOLLOW_SECONDS
         self.rotation.step()
         if self._sweep is not None:
@@ -321,7 +352,7 @@ class Scribe:
 
     @property
     def _failing_anything(self) -> bool:
-        return bool(self._failing or self._failing_trails)
+        return bool(self._failing or self._failing_trails or self._jobs)
 
     def _wait(self, due: float, interval: float) -> float:
         # A clock that was set back must not put things off: they are due at once.
@@ -349,10 +380,19 @@ class Scribe:
         self.rotation.close()
         self._pool.close()
 
-    def link(self, file: LogFile, name: str) -> None:
-        """Make the link ``by-name/NAME.log`` point to a log, and remove the one that it had before."""
-        old, file.link = file.link, name
-        link(f"{file.folder}/by-name", f"{name}.log", f"../{file.name}", f"{old}.log" if old else "")
+    def link(self, file: LogFile, name: str) -> bool:
+        """Make the link ``by-name/NAME.log`` point to a log, and remove the one that it had before.
+
+        :returns: whether it is done with; if not, it is to be tried again.
+        """
+        target, old = f"../{file.name}", f"{file.link}.log" if file.link else ""
+        error = link(f"{file.folder}/by-name", f"{name}.log", target, old)
+        if error is None:
+            file.link = name
+        elif not self._links_fail:
+            _log.error("cannot link {name} to {target}: {error}", name=f"{name}.log", target=target, error=str(error))
+        self._links_fail = error is not None
+        return error is None
 
 
 class _Nobody:

@@ -167,7 +167,7 @@ class Sweep:
             return cost
         if policy.size and found.st_size >= policy.size:
             self._rotation.due(log, "size")
-        elif policy.age and self._now() - _began(trail, found) >= policy.age:
+        elif policy.age and self._now() - _began(trail, found, self._now()) >= policy.age:
             self._rotation.due(log, "age")
         return cost + 2
 
@@ -206,10 +206,11 @@ def _is_ours(log: Path, number: int) -> bool:
     )
 
 
-def _began(trail: Path, found: os.stat_result) -> float:
+def _began(trail: Path, found: os.stat_result, now: float) -> float:
     """When the first byte of a log came: the first time mark in its trail tells it.
 
-    :param found: the log; when it was last written is the next best, if the trail cannot be read.
+    :param found: the log; when it was last written is the next best, if the trail cannot be read, or tells of a time
+        that is still to come: the clock was wrong then.
     """
     with trail.open("rb") as file:
         lines = file.read(HEAD).split(b"\n")[:-1]
@@ -221,6 +222,8 @@ def _began(trail: Path, found: os.stat_result) -> float:
             kind = entry["event"]
         except (ValueError, TypeError, KeyError):
             continue  # not ours, or torn by a crash: the next one will do
+        if at > now:
+            continue
         if kind == "time":
             return at
         if first is None:

@@ -60,10 +60,11 @@ class Attached:
         self.operator = channel.operator
         self.console: Console = console
         self.clock = channel.front.clock
+        self.wall = channel.front.wall
         self.plain = plain
         self.gone = False
         self.who = channel.operator.who
-        self.since = self.last_input = self.clock.seconds()
+        self.since = self.last_input = self.wall()
         self.quiet = target.quiet or channel.operator.quiet
         self.escape = target.escape or channel.operator.escape
         self.playing: Player | None = None
@@ -83,7 +84,7 @@ class Attached:
 
     def start(self) -> None:
         """Attach, and say so."""
-        console, target, now = self.console, self._target, self.clock.seconds()
+        console, target, now = self.console, self._target, self.wall()
         self._could_write = self.may_write
         before = console.pen.writers
         if target.force and before and console.options.force_reason and not target.reason:
@@ -301,7 +302,7 @@ class Attached:
 
     def typed(self, data: bytes) -> None:
         """What was typed."""
-        self.last_input = self.clock.seconds()
+        self.last_input = self.wall()
         if self.plain:
             if self._scanner is not None and b"\x03" in data:
                 self.leave(exits.FAILED)  # ^C
@@ -346,7 +347,7 @@ class Attached:
         if not self.writing:
             self._remind(f"[read-only{self.hints}]")
         elif not self.console.send(data, self.who):
-            self._remind(f"[-- not sent: {state_line(self.console, self.clock.seconds())} --]")
+            self._remind(f"[-- not sent: {state_line(self.console, self.wall())} --]")
 
     def _remind(self, text: str) -> None:
         now = self.clock.seconds()
@@ -362,7 +363,7 @@ class Attached:
             self.audit("break")
             self.say("[halt sent]")
         else:
-            self.say(f"[-- not sent: {state_line(self.console, self.clock.seconds())} --]")
+            self.say(f"[-- not sent: {state_line(self.console, self.wall())} --]")
 
     def play(self, sequence: NamedSequence) -> None:
         """Send a named sequence, as long as the pen is there."""

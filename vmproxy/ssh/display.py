@@ -41,7 +41,7 @@ class Display:
         self.stamps = False
         self._channel = channel
         self._plain = plain
-        self._clock = channel.front.clock
+        self._wall = channel.front.wall
         self._eol = b"\r\n" if channel.has_pty else b"\n"
         self._skipping = 0
         self._why = ""
@@ -78,9 +78,9 @@ class Display:
         if not data:
             return
         if self.waiting:
-            self._backlog.add(self._clock.seconds(), data)
+            self._backlog.add(self._wall(), data)
         else:
-            self._show(data, self._clock.seconds())
+            self._show(data, self._wall())
 
     def drained(self) -> None:
         """Everything is sent: if bytes were skipped, it can be said now, and the view goes on."""

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 
+from vmproxy.clocks import wall_of
 from vmproxy.console.access import Grants, Right
 from vmproxy.console.audit import Audit
 from vmproxy.console.console import Console
@@ -85,6 +86,7 @@ class SSHFront:
     ) -> None:
         """:param defer_to_thread: has something that waits for the disk done elsewhere."""
         self.clock = clock
+        self.wall = wall_of(clock)
         self.directory = directory
         self.settings = settings
         self.audit = audit

@@ -190,7 +190,7 @@ def _reopen(session: Attached) -> None:
         session.audit("reopen")
         session.say("[connection closed; the VM's host dials again]")
     else:
-        session.say(f"[-- not reopened: {state_line(session.console, session.clock.seconds())} --]")
+        session.say(f"[-- not reopened: {state_line(session.console, session.wall())} --]")
 
 
 def _logging(session: Attached) -> None:

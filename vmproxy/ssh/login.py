@@ -20,6 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from vmproxy.clocks import wall_of
 from vmproxy.errors import ConfigError, VMProxyError
 from vmproxy.ssh.authorized import AuthorizedKey
 from vmproxy.ssh.certificates import SIGNATURE_OF, BadCertificate, check_certificate
@@ -92,6 +93,7 @@ class Accounts:
         :param in_all: how many from everywhere.
         """
         self.clock = clock
+        self._wall = wall_of(clock)
         self.gate = Gate(clock, audit, per_address, in_all)
         self.delays = Delays(clock)
         self.on_change: Callable[[Keyring], None] | None = None
@@ -177,7 +179,7 @@ class Accounts:
         if claimed not in (None, name):
             raise Refused(f"the key {shown} is {name}'s, and not that of who it claims to be")
         problems = [keyring.revoked.key_problem(blob)] if keyring.revoked.key_problem(blob) else []
-        now = self.clock.seconds()
+        now = self._wall()
         good = [key for key in keys if not problems and not key.problem(address, now)]
         account = keyring.account(name)
         if not good or account is None:
@@ -189,7 +191,7 @@ class Accounts:
         self, keyring: Keyring, user: str, claimed: str | None, algorithm: bytes, blob: bytes, address: str
     ) -> Offer:
         try:
-            found = check_certificate(blob, keyring.authorities, keyring.revoked, address, self.clock.seconds())
+            found = check_certificate(blob, keyring.authorities, keyring.revoked, address, self._wall())
         except BadCertificate as error:
             raise Refused(f"certificate: {error}") from None
         known = [name for name in dict.fromkeys(found.principals) if keyring.account(name) is not None]

@@ -19,7 +19,7 @@ OVERVIEW_SECONDS = 1.0
 
 def who(session: Attached) -> None:
     """Who is at the console."""
-    now = session.clock.seconds()
+    now = session.wall()
     session.say("[who]")
     viewers = session.console.viewers
     for viewer in viewers[:VIEWERS_SHOWN]:
@@ -43,7 +43,7 @@ def info(session: Attached) -> None:
         session.asking_size = False
         if session.gone:
             return
-        now, console = session.clock.seconds(), session.console
+        now, console = session.wall(), session.console
         session.say("[info]")
         for line in session.channel.front.describe(console, session.operator.view, now):
             session.say(f" {line}")
@@ -64,6 +64,7 @@ def others(session: Attached) -> None:
     if now - session.overview_at < OVERVIEW_SECONDS:
         return  # it looks at every console: held keys must not
     session.overview_at = now
+    wall = session.wall()
     room = max(5, session.channel.size[1] - 3)
     consoles = list(session.operator.view)
     shown = heapq.nsmallest(room, consoles, key=lambda c: (c.title.casefold(), c.uuid, c.port))
@@ -72,6 +73,6 @@ def others(session: Attached) -> None:
         here = "*" if console is session.console else " "
         writer = console.pen.writer
         who = f", {writer.who} writes" if writer is not None else ""
-        session.say(f"{here} {console.title:<24} {state_line(console, now)}{who}")
+        session.say(f"{here} {console.title:<24} {state_line(console, wall)}{who}")
     if len(consoles) > room:
         session.say(f"  ... and {len(consoles) - room} more; the command `list' shows them all")

@@ -41,6 +41,7 @@ class Face:
         view = session.operator.view
         self._session = session
         self._clock = session.front.clock
+        self._wall = session.front.wall
         self._screen = Screen(session.size)
         self._roster = Roster(view, session.front.directory)
         self._last = LastLines(view)
@@ -150,7 +151,7 @@ class Face:
             self._watch.look_through()
         self.picker.room = rows_for(height)
         self.picker.arrange()
-        rows, column = picture(size, self._roster, self.picker, self._last, self._clock.seconds())
+        rows, column = picture(size, self._roster, self.picker, self._last, self._wall())
         over = [line for text in self._messages for line in wrap(text, width - 1, MESSAGE_LINES)]
         if self.prompting:
             return lay_over(rows, over + self.prompt.choices), below, self.prompt.redraw()

@@ -54,7 +54,7 @@ def open_raw(operator: Operator, host: str, port: int, window: int, max_packet: 
         raise _refusal(reason, OPEN_ADMINISTRATIVELY_PROHIBITED)
     writer = console.pen.writer
     if writer is not None and not console.options.shared:
-        now = operator.front.clock.seconds()
+        now = operator.front.wall()
         reason = f"{console.title}: {writer.who} is attached, idle {idle(writer, now)}"
         raise _refusal(reason, OPEN_ADMINISTRATIVELY_PROHIBITED)
     if console.state == "down":
@@ -94,7 +94,7 @@ class RawChannel(FlowChannel):
         self._ending = False
         self._open = False
         self.who = operator.who
-        self.since = self.last_input = operator.front.clock.seconds()
+        self.since = self.last_input = operator.front.wall()
         self.skipped = 0
 
     def channelOpen(self, specificData: bytes) -> None:
@@ -105,7 +105,7 @@ class RawChannel(FlowChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """Input for the VM."""
-        self.last_input = self._front.clock.seconds()
+        self.last_input = self._front.wall()
         if not self._console.pen.writes(self) or not self._console.send(data, self.who):
             self._break_off("input could not be delivered")
 

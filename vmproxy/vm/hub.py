@@ -14,6 +14,7 @@ from vmproxy.console.migration import Migrations
 from vmproxy.deadlines import Deadlines
 from vmproxy.vm.admission import Admission, Limits
 from vmproxy.vm.keepalive import change_options
+from vmproxy.vm.liveness import Liveness
 from vmproxy.vm.sockets import socket_of
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Hub:
         self.connections: set[VMConnection] = set()
         self.unidentified: Deadlines[VMConnection] = Deadlines(clock, settings.identify_timeout, _unidentified)
         self.retired: Deadlines[VMConnection] = Deadlines(clock, RETIRED_SECONDS, _still_there)
+        self.liveness = Liveness(clock, settings.keep_idle)
         self._complaints = 0
         self._minute = 0.0
 
@@ -90,6 +92,7 @@ class Hub:
         before, self.settings = self.settings, settings
         self.admission.use(settings.limits)
         self.unidentified.use(settings.identify_timeout)
+        self.liveness.use(settings.keep_idle)
         if settings.keep_idle != before.keep_idle:
             self._probe(list(self.connections), settings.keep_idle)
 
@@ -138,6 +141,7 @@ class Hub:
         self.migrations.stop()
         self.unidentified.stop()
         self.retired.stop()
+        self.liveness.stop()
 
 
 def _unidentified(connection: VMConnection) -> None:

@@ -175,6 +175,7 @@ class VMConnection(Telnet):
         hub.admission.leave(self.peer)
         hub.unidentified.discard(self)
         hub.retired.discard(self)
+        hub.liveness.discard(self)
         self.ready = False
         console, self.console = self.console, None
         pending = hub.migrations.pending_at(self)
@@ -292,13 +293,14 @@ class VMConnection(Telnet):
     def _send_answers(self) -> None:
         answers, self._answers = self._answers, None
         if answers:
-            send(self._tcp, b"".join(answers))
+            self._send(b"".join(answers))
 
     def _send(self, data: bytes) -> None:
         if self._answers is not None:
             self._answers.append(data)
         else:
             send(self._tcp, data)
+            self._hub.liveness.written(self)
 
     def suboption(self, code: int, parameters: bytes = b"") -> None:
         """Send a suboption of option 232."""

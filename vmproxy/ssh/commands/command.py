@@ -304,7 +304,7 @@ def pause(session: SessionChannel) -> Deferred[None]:
 
 def now(session: SessionChannel) -> float:
     """The time, in seconds since the epoch."""
-    return session.front.clock.seconds()
+    return session.front.wall()
 
 
 __all__ = [
