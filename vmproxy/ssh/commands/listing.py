@@ -179,6 +179,7 @@ def as_json(session: SessionChannel, c: Console) -> dict[str, object]:
         "since": timestamp(c.since) if c.since else None,
         "reason": c.reason or None,
         "host": c.host or None,
+        "encrypted": c.link is not None and c.link.encrypted,
         "serial": c.settings or None,
         "bytes_out": c.bytes_out,
         "bytes_in": c.bytes_in,
