@@ -76,6 +76,12 @@ class TestDefaults:
                 keep_idle=300,
                 identify_timeout=30.0,
                 vmotion_timeout=60.0,
+                tls_listen=(),
+                certificates=(),
+                encryption="offer",
+                client_ca=None,
+                tls_minimum="1.2",
+                handshake_timeout=20.0,
                 networks=(network("0.0.0.0/0"), network("::/0")),
                 connections=0,
                 connections_per_address=0,
@@ -141,6 +147,12 @@ class TestValues:
             keep-idle = 0
             identify-timeout = 1
             vmotion-timeout = 3600
+            tls-listen = "tcp:3"
+            certificates = [{{ certificate = "{tmp_path}/vm.crt", key = "{tmp_path}/vm.key" }}]
+            encryption = "require"
+            client-ca = "{tmp_path}/ca.crt"
+            tls-minimum = "1.3"
+            handshake-timeout = 2.5
             networks = "10.0.0.0/8"
             connections = 9
             connections-per-address = 8
@@ -182,6 +194,12 @@ class TestValues:
                 0,
                 1.0,
                 3600.0,
+                ("tcp:3",),
+                ((tmp_path / "vm.crt", tmp_path / "vm.key"),),
+                "require",
+                tmp_path / "ca.crt",
+                "1.3",
+                2.5,
                 (network("10.0.0.0/8"),),
                 9,
                 8,
@@ -267,6 +285,11 @@ ALLOWED = [
     ("vm.keep-idle", ["0", "1", "32767"]),
     ("vm.identify-timeout", ["1", "1.0", "3600"]),
     ("vm.vmotion-timeout", ["1", "0.1e1", "3600.0"]),
+    ("vm.certificates", ["[]", '"vm.pem"', '["a.pem", { certificate = "b.crt", key = "b.key" }]']),
+    ("vm.encryption", ['"off"', '"offer"']),
+    ("vm.client-ca", ['""']),
+    ("vm.tls-minimum", ['"1.0"', '"1.1"', '"1.2"', '"1.3"']),
+    ("vm.handshake-timeout", ["1", "3600"]),
     ("vm.networks", ['"10.0.0.0/8"', '["192.0.2.1", "2001:db8::/32", "::1"]', '["0.0.0.0/0"]']),
     ("vm.connections", ["0", "1", "1_000_000"]),
     ("vm.connections-per-address", ["0", "1", "1_000_000"]),
@@ -302,6 +325,12 @@ REFUSED = [
     ("vm.keep-idle", ["-1", "32768", "1.5", '"300"', "true", "[]"], "a whole number from 0 to 32767"),
     ("vm.identify-timeout", ["0", "0.99", "3600.1", '"30"', "true", "nan", "inf", "-inf"], "seconds from 1 to 3600"),
     ("vm.vmotion-timeout", ["0", "3601", '"1"', "false", "nan", "1979-05-27"], "seconds from 1 to 3600"),
+    ("vm.tls-listen", ['"13371"', "13371", '["tcp:x"]'], 'such as ["tcp:13370"]'),
+    ("vm.certificates", ["1", '""', "[[]]", '[{ key = "vm.key" }]'], 'such as ["vm.pem"]'),
+    ("vm.encryption", ['""', '"yes"', "true", "[]"], "none of off, offer, require"),
+    ("vm.client-ca", ["1", "[]"], "not the path of a file"),
+    ("vm.tls-minimum", ["1.2", '"1"', '"SSLv3"', '"TLSv1.2"'], "none of 1.0, 1.1, 1.2, 1.3"),
+    ("vm.handshake-timeout", ["0", "3601", '"10"', "true"], "seconds from 1 to 3600"),
     (
         "vm.networks",
         ["[]", "10", '""', '["10.0.0.1/8"]', '["host"]', '["10.0.0.0/33"]', '["10.0.0.0/8", "x"]', "[7]", "{a=1}"],
@@ -373,7 +402,7 @@ class TestChecks:
     def test_every_setting_has_its_cases_here(self):
         keys = {setting.key for setting in config.SETTINGS}
         assert {key for key, _, _ in REFUSED} == keys
-        assert {key for key, _ in ALLOWED} | {"vm.listen", "ssh.listen"} == keys
+        assert {key for key, _ in ALLOWED} | {"vm.listen", "vm.tls-listen", "ssh.listen"} == keys
 
     @pytest.mark.parametrize("policy", ["refuse", "same-network"])
     def test_who_may_not_be_replaced_has_to_be_probed(self, read, only_problem, policy):

@@ -55,7 +55,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "vmproxy.tap": {*BELOW_SERVICE, "vmproxy.service"},
     "vmproxy.demo": {*BELOW_SERVICE, "vmproxy.sim.*"},
     "vmproxy.check": BELOW_SERVICE,
-    "vmproxy.cli": {*BELOW_SERVICE, "vmproxy.sim.*", "vmproxy.demo", "vmproxy.check"},
+    "vmproxy.makecert": {*HELPERS, "vmproxy.vm.*"},
+    "vmproxy.cli": {*BELOW_SERVICE, "vmproxy.sim.*", "vmproxy.demo", "vmproxy.check", "vmproxy.makecert"},
     "vmproxy.__main__": {"vmproxy.cli"},
 }
 MAY_HAVE_THE_REACTOR = {"vmproxy.tap", "vmproxy.sim.command"}

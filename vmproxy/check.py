@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from vmproxy.errors import ConfigError
 from vmproxy.ssh.operators import Account, Operators, load_operators
 from vmproxy.ssh.revoked import read_revoked
 from vmproxy.text import visible
+from vmproxy.vm import certificates
+from vmproxy.vm.certificates import Credentials, TLSSettings
+from vmproxy.welcome import tls_warnings
 
 _NOBODY = UUID(int=0)
 
@@ -50,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     """
     try:
         found = config.load(args.file, {})
+        shown = certificates.load(TLSSettings(found.vm.certificates, found.vm.tls_minimum, found.vm.client_ca))
         file = found.ssh.operators_file
         operators = load_operators(file) if file is not None else None
         consoles = _known(found) if args.operator or args.console else []
@@ -64,12 +69,19 @@ def run(args: argparse.Namespace) -> int:
         if problem:
             print(f"{operators.revoked}: {problem}; every key is refused because of that", file=sys.stderr)
             return 1
-    for warning in _strangers(found.policy, operators):
+    for warning in (*_strangers(found.policy, operators), *tls_warnings(found, shown, time.time())):
         print(f"{args.file}: {warning}", file=sys.stderr)
     if args.operator or args.console:
         return _explain(found.policy, operators, consoles, args.operator, args.console)
+    _say_certificates(shown)
     print(f"{args.file}: nothing is wrong with it")
     return 0
+
+
+def _say_certificates(shown: Credentials | None) -> None:
+    for one in shown.certificates if shown is not None else ():
+        names = ", ".join(visible(name) for name in one.names) or "no name"
+        print(f"{one.file}: for {names}, until {one.valid_until:%Y-%m-%d}, #thumbprint={one.thumbprint}")
 
 
 def _known(found: config.Config) -> list[Subject]:

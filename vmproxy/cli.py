@@ -1,4 +1,5 @@
-"""The ``vmproxy`` command: check a configuration, hash a password, simulate hosts, and a demonstration of the whole.
+"""The ``vmproxy`` command: check a configuration, hash a password, make a certificate, simulate hosts, and a
+demonstration of the whole.
 
 The daemon itself is ``twistd vmproxy``.
 """
@@ -10,7 +11,7 @@ import getpass
 import sys
 
 import vmproxy
-from vmproxy import check, demo
+from vmproxy import check, demo, makecert
 from vmproxy.sim import command as simulate
 from vmproxy.ssh.passwords import BadHash, hash_password
 
@@ -32,6 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
         commands.add_parser("check", help="say all that is wrong with a configuration, and who may what")
     )
     commands.add_parser("hash-password", help="make what stands for a password in the file of operators")
+    makecert.add_arguments(
+        commands.add_parser("make-cert", help="make a certificate for hosts, and say what to enter in vSphere")
+    )
     simulate.add_arguments(commands.add_parser("simulate", help="play ESXi hosts with VMs against a concentrator"))
     demo.add_arguments(commands.add_parser("demo", help="a concentrator with simulated VMs, to look around"))
     args = parser.parse_args(arguments)
@@ -39,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         return check.run(args)
     if args.command == "hash-password":
         return _hash_password()
+    if args.command == "make-cert":
+        return makecert.run(args)
     if args.command == "simulate":
         return simulate.run(args)
     return demo.run(args)

@@ -35,6 +35,12 @@ class VMConfig:
     keep_idle: int
     identify_timeout: float
     vmotion_timeout: float
+    tls_listen: tuple[str, ...]
+    certificates: tuple[tuple[Path, Path], ...]
+    encryption: str
+    client_ca: Path | None
+    tls_minimum: str
+    handshake_timeout: float
     networks: tuple[Network, ...]
     connections: int
     connections_per_address: int
@@ -114,14 +120,20 @@ class Setting:
         return value_of(config, self.key)
 
 
-_ENDPOINTS = values.list_of(
-    values.endpoint, 'endpoints such as ["tcp:13370"], ["tcp6:13370"] or ["unix:/run/vmproxy.sock"]'
-)
+_SUCH_AS = 'endpoints such as ["tcp:13370"], ["tcp6:13370"] or ["unix:/run/vmproxy.sock"]'
+_ENDPOINTS = values.list_of(values.endpoint, _SUCH_AS)
+_VM_ENDPOINTS = values.list_of(values.vm_endpoint, _SUCH_AS, may_be_empty=True)
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("state-dir", "var", values.folder, "state-dir"),
     Setting("audit-file", "", values.file),
-    Setting("vm.listen", ["tcp:13370"], _ENDPOINTS, "vm-listen", live=True),
+    Setting("vm.listen", ["tcp:13370"], _VM_ENDPOINTS, "vm-listen", live=True),
+    Setting("vm.tls-listen", [], _VM_ENDPOINTS, live=True),
+    Setting("vm.certificates", [], values.certificates, live=True),
+    Setting("vm.encryption", "offer", values.one_of(("off", "offer", "require")), live=True),
+    Setting("vm.client-ca", "", values.file, live=True),
+    Setting("vm.tls-minimum", "1.2", values.one_of(("1.0", "1.1", "1.2", "1.3")), live=True),
+    Setting("vm.handshake-timeout", 20, values.seconds(1, 3600), live=True),
     Setting(
         "vm.service-uri",
         ["vmproxy", "vSPC.py", "vmware-vspc"],
@@ -201,6 +213,7 @@ def load(path: Path | None, options: Mapping[str, str | list[str]]) -> Config:
             found[setting.key] = setting.check(value)
         except Wrong as error:
             problems.append(f"{source}: {error}")
+    problems += [f"{where}: {problem}" for problem in _contradictions(found)]
     if found.get("vm.keep-idle") == 0 and found.get("vm.second-connection") not in (None, REPLACE):
         problems.append(
             f"{where}: vm.second-connection: {found['vm.second-connection']!r} needs vm.keep-idle, or the VMs of a host"
@@ -232,6 +245,25 @@ def differences(old: Config, new: Config, live: bool) -> list[str]:
     :param live: whether those that count at once are meant, or those that need a restart.
     """
     return [s.key for s in SETTINGS if s.live is live and s.of(old) != s.of(new)]
+
+
+def _contradictions(v: dict[str, Any]) -> list[str]:
+    # A setting that is wrong by itself is not there.
+    found = []
+    if v.get("vm.listen") == () and v.get("vm.tls-listen") == ():
+        found.append('vm.listen: no VM could connect; give this, or vm.tls-listen, endpoints such as ["tcp:13370"]')
+    if v.get("vm.certificates") == ():
+        needy = {
+            "vm.tls-listen": bool(v.get("vm.tls-listen")),
+            'vm.encryption = "require"': v.get("vm.encryption") == "require",
+            "vm.client-ca": bool(v.get("vm.client-ca")),
+        }
+        found += [
+            f"{key}: this needs a certificate in vm.certificates; `vmproxy make-cert' makes one"
+            for key, need in needy.items()
+            if need
+        ]
+    return found
 
 
 def _flatten(table: dict[str, Any], where: str, problems: list[str]) -> dict[str, Any]:
@@ -271,6 +303,12 @@ def _build(v: dict[str, Any], policy: Policy, dial: DialRules) -> Config:
             keep_idle=v["vm.keep-idle"],
             identify_timeout=v["vm.identify-timeout"],
             vmotion_timeout=v["vm.vmotion-timeout"],
+            tls_listen=v["vm.tls-listen"],
+            certificates=v["vm.certificates"],
+            encryption=v["vm.encryption"],
+            client_ca=v["vm.client-ca"],
+            tls_minimum=v["vm.tls-minimum"],
+            handshake_timeout=v["vm.handshake-timeout"],
             networks=v["vm.networks"],
             connections=v["vm.connections"],
             connections_per_address=v["vm.connections-per-address"],

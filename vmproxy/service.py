@@ -34,12 +34,15 @@ from vmproxy.ssh.factory import FrontSettings, OperatorFactory, SSHFront
 from vmproxy.ssh.hostkeys import load_or_make
 from vmproxy.ssh.limits import FILES_IN_ALL, LOGINS_IN_ALL
 from vmproxy.ssh.login import Accounts
+from vmproxy.vm import certificates
 from vmproxy.vm.admission import Limits
+from vmproxy.vm.certificates import Credentials, TLSSettings
 from vmproxy.vm.dialler import Dialler
 from vmproxy.vm.factory import VMFactory
 from vmproxy.vm.hub import Hub, VMSettings
+from vmproxy.vm.inband import Encryption
 from vmproxy.vm.lookup import system_resolver
-from vmproxy.welcome import welcome
+from vmproxy.welcome import TLSShown, tls_warnings, welcome
 from vmproxy.wire.vmware import new_secret
 
 STOP_SECONDS = 10.0
@@ -109,6 +112,7 @@ class VMProxyService(Service):
         self._operators = OperatorFactory(self._front, self._accounts)
         self._spare = Spare()
         self._vm_listeners = Listeners(reactor, VMFactory(self._hub), self._spare)
+        self._tls_listeners = Listeners(reactor, self._hub.tls.over(VMFactory(self._hub)), self._spare)
         self._ssh_listeners = Listeners(reactor, self._operators, self._spare)
 
     def _room_for_logs(self) -> int:
@@ -129,8 +133,11 @@ class VMProxyService(Service):
         """
         super().privilegedStartService()
         try:
+            self._use_credentials(self._config, _credentials(self._config))
             for _, listeners, wanted in self._listening(self._config):
                 listeners.open(wanted)
+        except ConfigError as error:
+            raise self._cannot(str(error)) from None
         except CannotListen as error:
             raise self._cannot(f"vmproxy {error}") from None
 
@@ -138,6 +145,7 @@ class VMProxyService(Service):
         # All that listens: the setting that says where, the sockets, and where that is in a configuration.
         return (
             ("vm.listen", self._vm_listeners, config.vm.listen),
+            ("vm.tls-listen", self._tls_listeners, config.vm.tls_listen),
             ("ssh.listen", self._ssh_listeners, config.ssh.listen),
         )
 
@@ -172,7 +180,8 @@ class VMProxyService(Service):
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         known = len(self.directory)
         vm_addresses, ssh_addresses = self._vm_listeners.addresses, self._ssh_listeners.addresses
-        for line in welcome(config, vm_addresses, ssh_addresses, host_keys, keyring, known):
+        tls = TLSShown(self._hub.tls.credentials, self._tls_listeners.addresses)
+        for line in welcome(config, vm_addresses, tls, ssh_addresses, host_keys, keyring, known):
             _log.info("{line}", line=line)
         self._warn_of_descriptors(config)
 
@@ -209,18 +218,33 @@ class VMProxyService(Service):
 
     async def _reload(self) -> None:
         try:
-            new = await self._in_thread(self._read_again)
+            new = await self._in_thread(self._read)
         except ConfigError as error:
             for problem in error.problems:
                 _log.error("the configuration stays as it was: {problem}", problem=problem)
             self._audit.record("reload-failed", problems=error.problems)
             return
-        await self._take(cast(Config, new))
+        await self._take(*cast(tuple[Config, Credentials | None], new))
         await self._accounts.refresh()
 
-    async def _take(self, new: Config) -> None:
+    def _read(self) -> tuple[Config, Credentials | None]:
+        config = self._read_again()
+        return config, _credentials(config)
+
+    def _use_credentials(self, config: Config, credentials: Credentials | None) -> bool:
+        # VMs that are connected keep what they have; :returns: whether hosts are shown other certificates than before.
+        before, self._hub.tls.credentials = self._hub.tls.credentials, credentials
+        self._migrations.may_differ = Encryption(config.vm.encryption) is not Encryption.OFF
+        for warning in tls_warnings(config, credentials, self._reactor.seconds()):
+            _log.warn("{warning}", warning=warning)
+        return (before and before.thumbprints()) != (credentials and credentials.thumbprints())
+
+    async def _take(self, new: Config, credentials: Credentials | None) -> None:
+        others = self._use_credentials(new, credentials)
         new, problems = await self._listen_anew(new)
         changed = differences(self._config, new, live=True)
+        if others:
+            changed += ["the certificates shown to hosts"]
         waiting = differences(self._started, new, live=False)
         self._config = new
         self._hub.use(_vm_settings(new))
@@ -288,7 +312,9 @@ class VMProxyService(Service):
             counters={
                 **self._hub.counters,
                 **{f"VM connections refused ({kind})": n for kind, n in self._hub.admission.refusals.counts.items()},
-                "connections without a descriptor": self._vm_listeners.refused + self._ssh_listeners.refused,
+                "connections without a descriptor": sum(
+                    listeners.refused for listeners in (self._vm_listeners, self._tls_listeners, self._ssh_listeners)
+                ),
                 "SSH connections refused": self._accounts.gate.refused,
                 "vMotions completed": self._migrations.completed,
                 "vMotions aborted": self._migrations.aborted,
@@ -329,7 +355,20 @@ def _vm_settings(config: Config) -> VMSettings:
     limits = Limits(
         None if anywhere else vm.networks, vm.connections, vm.connections_per_address, vm.connects_per_second
     )
-    return VMSettings(vm.service_uri, vm.com_port, vm.keep_idle, vm.identify_timeout, limits)
+    return VMSettings(
+        vm.service_uri,
+        vm.com_port,
+        vm.keep_idle,
+        vm.identify_timeout,
+        limits,
+        encryption=Encryption(vm.encryption),
+        handshake_timeout=vm.handshake_timeout,
+    )
+
+
+def _credentials(config: Config) -> Credentials | None:
+    vm = config.vm
+    return certificates.load(TLSSettings(vm.certificates, vm.tls_minimum, vm.client_ca))
 
 
 def _front_settings(config: Config) -> FrontSettings:

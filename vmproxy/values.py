@@ -40,6 +40,13 @@ def endpoint(value: Any) -> str:
     return value
 
 
+def vm_endpoint(value: Any) -> str:
+    """A Twisted endpoint to listen on for hosts; TLS is not the endpoint's business."""
+    if isinstance(value, str) and value.startswith("ssl:"):
+        raise Wrong(f"{value!r}: for TLS give a tcp: endpoint in vm.tls-listen and the certificate in vm.certificates")
+    return endpoint(value)
+
+
 def _bad_systemd(value: str) -> bool:
     words = [word.partition("=")[0] for word in value.split(":")[1:]]
     return "domain" not in words or not {"index", "name"} & set(words)
@@ -70,6 +77,22 @@ def list_of(check: Callable[[Any], str], what: str, may_be_empty: bool = False) 
         return tuple(good)
 
     return checked
+
+
+def certificates(value: Any) -> tuple[tuple[Path, Path], ...]:
+    """PEM files with a certificate and its key: one file for both, or a table that names two."""
+    what = 'give files such as ["vm.pem"], or tables such as [{ certificate = "vm.crt", key = "vm.key" }]'
+    items = value if isinstance(value, list) else [value]
+    found = []
+    for item in items:
+        names = (
+            (item.get("certificate"), item.get("key")) if isinstance(item, dict) and len(item) == 2 else (item, item)
+        )
+        paths = [file(name) if isinstance(name, str) else None for name in names]
+        if paths[0] is None or paths[1] is None:
+            raise Wrong(f"{item!r} names no certificate and key; {what}")
+        found.append((paths[0], paths[1]))
+    return tuple(found)
 
 
 def networks(value: Any) -> tuple[Network, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import socket
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from twisted.conch.ssh.keys import Key
 
@@ -11,13 +13,27 @@ import vmproxy
 from vmproxy.config import Config
 from vmproxy.ssh.hostkeys import fingerprint
 from vmproxy.ssh.keyring import Keyring
+from vmproxy.text import visible
+from vmproxy.vm.certificates import Credentials
 
 SHOWN = 5  # operators' names
+
+
+@dataclass(frozen=True, slots=True)
+class TLSShown:
+    """What there is to say about TLS towards hosts.
+
+    :ivar addresses: where it is TLS from the first byte.
+    """
+
+    credentials: Credentials | None
+    addresses: Sequence[str]
 
 
 def welcome(
     config: Config,
     vm_addresses: Sequence[str],
+    tls: TLSShown,
     ssh_addresses: Sequence[str],
     host_keys: Sequence[Key],
     keyring: Keyring,
@@ -30,15 +46,23 @@ def welcome(
     """
     lines = [
         f"vmproxy {vmproxy.__version__} is ready.",
-        f"  Virtual machines connect to  {', '.join(vm_addresses)}",
     ]
+    if vm_addresses:
+        lines.append(f"  Virtual machines connect to  {', '.join(vm_addresses)}{_in_band(config, tls)}")
+    if tls.addresses:
+        lines.append(f"  With TLS from the start, to  {', '.join(tls.addresses)}")
+    uri = next((word for word in config.vm.service_uri if word != "*"), "vmproxy")
+    settings = f"  In vSphere, serial port:     Direction: Server, Port URI: {uri}, vSPC URI: "
     for address in vm_addresses[:1]:
         host, number = _reachable(address)
         if number:
-            uri = next((word for word in config.vm.service_uri if word != "*"), "vmproxy")
-            lines.append(
-                f"  In vSphere, serial port:     Direction: Server, Port URI: {uri}, vSPC URI: telnet://{host}:{number}"
-            )
+            lines.append(f"{settings}telnet://{host}:{number}")
+    for address in tls.addresses[:1]:
+        host, number = _reachable(address)
+        if number and tls.credentials is not None:
+            mark = tls.credentials.certificates[0].thumbprint
+            lines.append(f"{settings}telnets://{host}:{number}#thumbprint={mark}")
+    lines += _certificates(tls)
     lines.append(f"  Operators connect to         {', '.join(ssh_addresses)}")
     for address in ssh_addresses[:1]:
         host, number = _reachable(address)
@@ -50,6 +74,36 @@ def welcome(
         lines.append(f"  SSH host key:                {fingerprint(key)} ({key.type()})")
     lines.append(f"  Logs:                        {config.log.dir}  (by name: {config.log.dir / 'by-name'})")
     lines.append(f"  State:                       {config.state_dir}  ({_count(known, 'console')} known)")
+    return lines
+
+
+def tls_warnings(config: Config, credentials: Credentials | None, now: float) -> list[str]:
+    """What a person should know about TLS towards hosts.
+
+    :param now: seconds since the epoch.
+    """
+    if credentials is None:
+        return []
+    found = credentials.warnings(datetime.datetime.fromtimestamp(now, datetime.UTC))
+    if config.vm.client_ca is not None and config.vm.listen and config.vm.encryption != "require":
+        found.append(
+            "vm.client-ca asks hosts for certificates, but without TLS they need none:"
+            ' set vm.encryption = "require", or empty vm.listen'
+        )
+    return found
+
+
+def _in_band(config: Config, tls: TLSShown) -> str:
+    if tls.credentials is None:
+        return "  (no TLS)"
+    return {"off": "  (no TLS)", "offer": "  (TLS is offered)", "require": "  (TLS is required)"}[config.vm.encryption]
+
+
+def _certificates(tls: TLSShown) -> list[str]:
+    lines = []
+    for one in tls.credentials.certificates if tls.credentials is not None else ():
+        names = visible(", ".join(one.names[:SHOWN])) or "no name"
+        lines.append(f"  Certificate for hosts:       {names}, until {one.valid_until:%Y-%m-%d} ({one.file})")
     return lines
 
 

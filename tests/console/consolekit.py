@@ -149,6 +149,7 @@ class Link:
     def __init__(self, peer: str = "10.0.0.1", ready: bool = True) -> None:
         self.peer = peer
         self.ready = ready
+        self.encrypted = False
         self.written = b""
         self.calls: list[str] = []
         self.held: list[bool] = []

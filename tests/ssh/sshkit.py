@@ -111,6 +111,7 @@ class FakeLink:
     def __init__(self, peer: str = "10.1.2.3") -> None:
         self.peer = peer
         self.ready = True
+        self.encrypted = False
         self.written = b""
         self.breaks = 0
         self.console: Console | None = None

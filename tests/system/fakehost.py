@@ -30,9 +30,7 @@ class HostConnection:
     """
 
     def __init__(self, port: int, address: str = "127.0.0.1") -> None:
-        self._socket = socket.create_connection((address, port), timeout=PATIENCE)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.settimeout(None)
+        self._socket = self._connect(address, port)
         self._sending = threading.Lock()
         self._changed = threading.Condition()
         self.data = bytearray()
@@ -42,6 +40,12 @@ class HostConnection:
         self.on_data: Callable[[bytes], None] | None = None
         self._thread = threading.Thread(target=self._loop, daemon=True)
         self._thread.start()
+
+    def _connect(self, address: str, port: int) -> socket.socket:
+        connected = socket.create_connection((address, port), timeout=PATIENCE)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.settimeout(None)
+        return connected
 
     # Receiving.
 
@@ -219,6 +223,10 @@ class FakeVM:
         self.uuid = uuid.uuid5(uuid.NAMESPACE_DNS, f"{name!a}.test")
         self.line: HostConnection | None = None
 
+    def open(self) -> HostConnection:
+        """A new connection from a host."""
+        return HostConnection(self.port, self.address)
+
     @property
     def connected(self) -> HostConnection:
         assert self.line is not None
@@ -226,7 +234,7 @@ class FakeVM:
 
     def connect(self) -> FakeVM:
         """Connect and identify."""
-        self.line = HostConnection(self.port, self.address)
+        self.line = self.open()
         self.line.identify(self.uuid, self.name, self.uri, self.direction)
         return self
 
@@ -240,7 +248,7 @@ class FakeVM:
         source.sub(40, sequence)
         answer = source.wait_sub(41, seen)
         assert answer.startswith(sequence)
-        destination = HostConnection(self.port, self.address)
+        destination = self.open()
         destination.negotiate()
         destination.sub(44, answer)
         assert destination.wait_sub(45) == sequence

@@ -19,6 +19,7 @@ class ILink(Interface):
     """A connection that carries, or is about to carry, one serial port of one VM."""
 
     peer: str = Attribute("The address of the host, for people to read.")
+    encrypted: bool = Attribute("Whether nobody between here and the host can read along.")
     ready: bool = Attribute("Whether the VM takes data now; when it becomes true, Console.link_ready is called.")
 
     def write(data: bytes) -> None:

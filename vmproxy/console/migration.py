@@ -54,7 +54,7 @@ class Migration:
     :ivar destination: the connection that sent PEER with the right pair, while it lives.
     """
 
-    __slots__ = ("arrived", "console", "destination", "secret", "sequence", "source", "started")
+    __slots__ = ("arrived", "console", "destination", "encrypted", "secret", "sequence", "source", "started")
 
     def __init__(self, console: Console, source: ILink, sequence: bytes, secret: bytes, started: float) -> None:
         self.console = console
@@ -63,12 +63,14 @@ class Migration:
         self.sequence = sequence
         self.secret = secret
         self.started = started
+        self.encrypted = source.encrypted
         self.arrived = False  # the pair has been used
 
 
 class Migrations:
     """All pending migrations.
 
+    :ivar may_differ: whether a VM may move from a connection with TLS to one without, or the other way round.
     :ivar completed: how many went through since the start; likewise ``aborted`` and ``abandoned``.
     """
 
@@ -83,6 +85,7 @@ class Migrations:
         self._spent: dict[bytes, None] = {}  # in order, oldest first
         self._by_destination: dict[ILink, Migration] = {}
         self._deadlines: Deadlines[Migration] = Deadlines(clock, timeout, self._expired)
+        self.may_differ = True
         self.completed = self.aborted = self.abandoned = 0
 
     def __len__(self) -> int:
@@ -114,6 +117,9 @@ class Migrations:
             raise PeerRefused("no pending vMotion has this sequence and secret", guess=pair not in self._spent)
         if uuid is not None and uuid != migration.console.uuid:
             raise PeerRefused(f"it says that it is {uuid}, the vMotion is of {migration.console.uuid}")
+        if destination.encrypted != migration.encrypted and not self.may_differ:
+            has, had = ("TLS", "none") if destination.encrypted else ("no TLS", "it")
+            raise PeerRefused(f"it has {has}, and the connection that the VM comes from had {had}")
         if destination in self._by_destination or destination is migration.source:
             raise PeerRefused("this connection has a part in a vMotion already")
         self._spend(pair)

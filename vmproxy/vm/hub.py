@@ -13,9 +13,11 @@ from vmproxy.console.directory import Directory
 from vmproxy.console.migration import Migrations
 from vmproxy.deadlines import Deadlines
 from vmproxy.vm.admission import Admission, Limits
+from vmproxy.vm.inband import Encryption
 from vmproxy.vm.keepalive import change_options
 from vmproxy.vm.liveness import Liveness
 from vmproxy.vm.sockets import socket_of
+from vmproxy.vm.tls import HostTLS
 
 if TYPE_CHECKING:
     from vmproxy.vm.dialler import Dialler
@@ -37,6 +39,8 @@ class VMSettings:
     :ivar com_port: whether port control (RFC 2217) is accepted.
     :ivar keep_idle: seconds, as the hosts' serialN.keepIdle; 0 is off.
     :ivar identify_timeout: seconds that a connection has to say which VM it is.
+    :ivar encryption: what is done about TLS on connections that begin in clear.
+    :ivar handshake_timeout: seconds that a TLS handshake may take.
     :ivar limits: who may connect at all.
     """
 
@@ -45,12 +49,15 @@ class VMSettings:
     keep_idle: int
     identify_timeout: float
     limits: Limits = field(default_factory=Limits)
+    encryption: Encryption = Encryption.OFFER
+    handshake_timeout: float = 20.0
 
 
 class Hub:
     """The shared part of all connections.
 
     :ivar counters: how often what happened since the start.
+    :ivar tls: TLS towards hosts, as the configuration has it now.
     :ivar admission: who may connect.
     :ivar stopping: whether the process is being stopped: no vMotion can be served any more.
     """
@@ -78,10 +85,12 @@ class Hub:
         self.needs_name = needs_name
         self.dialler: Dialler | None = None  # where VMs with direction "client" are served
         self.counters: Counter[str] = Counter()
+        self.tls = HostTLS(clock)
         self.admission = Admission(clock, settings.limits, room, self._make_room)
         self.stopping = False
         self.connections: set[VMConnection] = set()
         self.unidentified: Deadlines[VMConnection] = Deadlines(clock, settings.identify_timeout, _unidentified)
+        self.handshakes: Deadlines[VMConnection] = Deadlines(clock, settings.handshake_timeout, _no_handshake)
         self.retired: Deadlines[VMConnection] = Deadlines(clock, RETIRED_SECONDS, _still_there)
         self.liveness = Liveness(clock, settings.keep_idle)
         self._complaints = 0
@@ -93,6 +102,7 @@ class Hub:
         self.admission.use(settings.limits)
         self.unidentified.use(settings.identify_timeout)
         self.liveness.use(settings.keep_idle)
+        self.handshakes.use(settings.handshake_timeout)
         if settings.keep_idle != before.keep_idle:
             self._probe(list(self.connections), settings.keep_idle)
 
@@ -140,13 +150,19 @@ class Hub:
             connection.stop()
         self.migrations.stop()
         self.unidentified.stop()
+        self.handshakes.stop()
         self.retired.stop()
         self.liveness.stop()
 
 
 def _unidentified(connection: VMConnection) -> None:
     if not connection.identify(late=True):
-        connection.give_up("it did not say which VM it is in time")
+        what = "switch to TLS, which is required," if connection.guarded else "say which VM it is"
+        connection.give_up(f"it did not {what} in time")
+
+
+def _no_handshake(connection: VMConnection) -> None:
+    connection.handshake_overdue()
 
 
 def _still_there(connection: VMConnection) -> None:

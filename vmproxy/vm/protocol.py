@@ -22,7 +22,7 @@ from typing import cast
 from twisted.conch.telnet import Telnet
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IHandshakeListener
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -32,12 +32,16 @@ from vmproxy.console.console import Console
 from vmproxy.console.interfaces import ILink
 from vmproxy.vm.conversation import Conversation
 from vmproxy.vm.hub import Hub
+from vmproxy.vm.inband import Encryption, Guard
 from vmproxy.vm.keepalive import set_options
 from vmproxy.vm.portcontrol import PortControl
 from vmproxy.vm.sending import send
 from vmproxy.vm.sockets import socket_of, unread
+from vmproxy.vm.tls import Layer, failure_of
+from vmproxy.wire.authentication import ACCEPT, ASK, Answer, read_answer
 from vmproxy.wire.options import Acceptable, Options, Side
 from vmproxy.wire.telnet import (
+    AUTHENTICATION,
     BINARY,
     BRK,
     COM_PORT,
@@ -46,6 +50,8 @@ from vmproxy.wire.telnet import (
     IAC_BYTE,
     SGA,
     VMWARE_EXT,
+    WILL,
+    WONT,
     Command,
     Negotiation,
     NvtDecoder,
@@ -75,21 +81,28 @@ _OPENING = (
     (SGA, Side.HIM),
     (VMWARE_EXT, Side.HIM),
 )
+_GUARDED_OPENING = (*_OPENING[:-1], (AUTHENTICATION, Side.HIM))  # where nothing is believed before TLS
 _LOCAL = (BINARY, SGA, ECHO, VMWARE_EXT)
 _ACCEPTABLE = {
     True: Acceptable(_LOCAL, (BINARY, SGA, VMWARE_EXT, COM_PORT)),
     False: Acceptable(_LOCAL, (BINARY, SGA, VMWARE_EXT)),
 }
+_WITH_TLS = {
+    True: Acceptable(_LOCAL, (BINARY, SGA, AUTHENTICATION, VMWARE_EXT, COM_PORT)),
+    False: Acceptable(_LOCAL, (BINARY, SGA, AUTHENTICATION, VMWARE_EXT)),
+}
 _BREAK = bytes((IAC, BRK))
 
 
-def _opened(com_port: bool) -> tuple[Options, bytes]:
-    options = Options(_ACCEPTABLE[com_port])
-    return options, b"".join(options.ask(option, side, True) for option, side in _OPENING)
+def _opened(acceptable: Acceptable, opening: tuple[tuple[int, Side], ...]) -> tuple[Options, bytes]:
+    options = Options(acceptable)
+    return options, b"".join(options.ask(option, side, True) for option, side in opening)
 
 
 # What every connection begins with: the state of its options, and the bytes that ask for them.
-_OPENED = {com_port: _opened(com_port) for com_port in (False, True)}
+_OPENED = {com_port: _opened(_ACCEPTABLE[com_port], _OPENING) for com_port in (False, True)}
+_OPENED_WITH_TLS = {com_port: _opened(_WITH_TLS[com_port], _OPENING) for com_port in (False, True)}
+_OPENED_GUARDED = {com_port: _opened(_WITH_TLS[com_port], _GUARDED_OPENING) for com_port in (False, True)}
 
 _log = Logger()
 
@@ -104,7 +117,7 @@ def host_of(address: IAddress) -> str:
     return address.host if isinstance(address, (IPv4Address, IPv6Address)) else str(address)
 
 
-@implementer(ILink)
+@implementer(ILink, IHandshakeListener)
 class VMConnection(Telnet):
     """A connection from a host.
 
@@ -112,6 +125,8 @@ class VMConnection(Telnet):
     :ivar ready: whether the VM takes data now.
     :ivar console: the console that it serves, or served until another connection took over.
     """
+
+    _guard: Guard | None = None  # until it has switched to TLS, where it must
 
     def __init__(self, hub: Hub, address: IAddress) -> None:
         # Telnet.__init__ is left out on purpose: its tables per connection are replaced by Options and by methods.
@@ -153,7 +168,16 @@ class VMConnection(Telnet):
                 _log.debug("{peer}: {error}", peer=self.peer, error=error)  # it is gone again: a port scan
         self._tcp.registerProducer(self, True)
         hub.unidentified.start(self)
-        self.control(_OPENED[hub.settings.com_port][1])
+        opened = _OPENED
+        if self.encrypted:
+            hub.handshakes.start(self)
+        elif hub.tls.credentials is not None and hub.settings.encryption is not Encryption.OFF:
+            opened = _OPENED_WITH_TLS
+            if hub.settings.encryption is Encryption.REQUIRE:
+                opened = _OPENED_GUARDED
+                self._guard = Guard()
+            self._options = opened[hub.settings.com_port][0].copy()
+        self.control(opened[hub.settings.com_port][1])
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The connection is gone."""
@@ -161,6 +185,9 @@ class VMConnection(Telnet):
             self._leave(self._close_reason)
         elif reason.check(ConnectionDone):
             self._leave(f"closed by {self.peer}")
+        elif why := failure_of(reason):
+            self.complain("failures of TLS", f"TLS failed: {why}")
+            self._leave(f"TLS failed: {why}")
         else:
             self._leave(f"connection lost to {self.peer}: {reason.getErrorMessage().rstrip('.')}")
 
@@ -174,6 +201,7 @@ class VMConnection(Telnet):
         hub.connections.discard(self)
         hub.admission.leave(self.peer)
         hub.unidentified.discard(self)
+        hub.handshakes.discard(self)
         hub.retired.discard(self)
         hub.liveness.discard(self)
         self.ready = False
@@ -218,12 +246,13 @@ class VMConnection(Telnet):
 
     def _take_apart(self, data: bytes) -> None:
         conversation = self._conversation
-        for token in self._scanner.feed(data):
+        scanner = self._scanner
+        for token in scanner.feed(data):
             if isinstance(token, Subnegotiation):
                 self._commands += 1
                 self._subnegotiated(token.option, token.payload)
-                if self._close_reason:
-                    return  # what follows in this read is none of ours any more
+                if self._close_reason or self._scanner is not scanner:
+                    return  # what follows in this read is none of ours any more: it is closed, or TLS from here on
                 continue
             if conversation.ripe:
                 conversation.settle()
@@ -267,6 +296,8 @@ class VMConnection(Telnet):
             self._early += data
             if len(self._early) > EARLY_LIMIT:
                 self._hold(_EARLY, True)
+        elif self._guard is not None:
+            self._hub.counters["bytes in clear forgotten"] += len(data)
         else:
             # Who it is may stand behind this data: reading must go on.
             room = EARLY_LIMIT - len(self._early)
@@ -311,6 +342,10 @@ class VMConnection(Telnet):
         """Whether this is the connection that serves its console now."""
         return self.console is not None and self.console.link is self
 
+    def complain(self, kind: str, what: str) -> None:
+        """Count something that the host did wrong, and log it at a bounded rate."""
+        self._hub.complain(kind, self.peer, what)
+
     def identify(self, late: bool = False) -> bool:
         """Claim the console, if it is known which: see :meth:`Conversation.identify`."""
         return self._conversation.identify(late)
@@ -336,7 +371,7 @@ class VMConnection(Telnet):
     def _negotiated(self, verb: int, option: int) -> None:
         self.control(self._options.received(verb, option))
         if option == VMWARE_EXT:
-            if self._options.enabled(VMWARE_EXT, Side.HIM):
+            if self._guard is None and self._options.enabled(VMWARE_EXT, Side.HIM):
                 self._conversation.tell_list()
         elif option == BINARY:
             if self._options.enabled(BINARY, Side.HIM):
@@ -345,14 +380,88 @@ class VMConnection(Telnet):
                 self._nvt = NvtDecoder()
         elif option == COM_PORT:
             self._port.switch(self._options.enabled(COM_PORT, Side.HIM))
+        elif option == AUTHENTICATION and not self.encrypted:
+            if verb == WILL and self._options.enabled(AUTHENTICATION, Side.HIM):
+                self.control(ASK)
+            elif verb == WONT and self._guard is not None:
+                self.give_up("it does not offer TLS, which is required")
 
     def _subnegotiated(self, option: int, payload: bytes) -> None:
-        if option == VMWARE_EXT and payload:
+        if option == VMWARE_EXT and payload and self._guard is None:
             self._conversation.received(payload)
             return
         self._conversation.settle()
-        if option != COM_PORT or not self._port.received(payload):
+        if option == AUTHENTICATION and self._options.enabled(AUTHENTICATION, Side.HIM) and not self.encrypted:
+            self._authenticated(read_answer(payload))
+        elif self._guard is not None:
+            self._guard.received(self, option, payload)
+        elif option != COM_PORT or not self._port.received(payload):
             self._hub.counters["unknown subnegotiations"] += 1
+
+    # TLS.
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the connection is TLS, the handshake under way included."""
+        return isinstance(self.transport, Layer)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether it must switch to TLS, and has not."""
+        return self._guard is not None
+
+    def _authenticated(self, answer: Answer) -> None:
+        if answer is Answer.START:
+            self._start_tls()
+        elif self._guard is not None:
+            self.give_up("it declines TLS, which is required")
+        elif answer is Answer.NONSENSE:
+            self._hub.counters["unknown subnegotiations"] += 1
+
+    def _start_tls(self) -> None:
+        hub, tcp = self._hub, self._tcp
+        if hub.tls.credentials is None:
+            self.give_up("it was offered TLS, and there is no certificate any more")
+            return
+        self.control(ACCEPT)
+        self._send_answers()  # in clear, all of them
+        tcp.unregisterProducer()
+        self._scanner = Scanner()
+        hub.tls.wrap(self, tcp)
+        if self._blocked:
+            self.resumeProducing()  # nobody would tell us: it is the layer that we hear of from now on
+        self._tcp.registerProducer(self, True)
+        hub.handshakes.start(self)
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            # It waits for the end of the handshake, as everything that is written.
+            self.do(bytes((VMWARE_EXT,)))
+            if self._options.enabled(VMWARE_EXT, Side.HIM):
+                self._conversation.tell_list()
+            if guard.known:
+                self._conversation.received(guard.known)
+
+    def handshakeCompleted(self) -> None:
+        """IHandshakeListener: TLS is on."""
+        self._hub.handshakes.discard(self)
+        self._identify_anew()
+        if isinstance(self.transport, Layer):
+            self._hub.counters[f"connections by {self.transport.version}"] += 1
+
+    def handshake_overdue(self) -> None:
+        """The handshake has had its time."""
+        layer = self.transport
+        if self._holds or (isinstance(layer, Layer) and unread(layer.tcp) and layer.may_be_late()):
+            # It is we who do not read, or have not come to it yet: thousands of hosts may be back at once.
+            self._hub.handshakes.start(self)
+            self._identify_anew()
+        else:
+            self.give_up("the TLS handshake was not completed in time")
+
+    def _identify_anew(self) -> None:
+        # Handshakes are work for us: their time is not counted as the host's.
+        if self in self._hub.unidentified:
+            self._hub.unidentified.start(self)
 
     # ILink: what the console wants.
 

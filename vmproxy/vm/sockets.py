@@ -9,20 +9,28 @@ import termios
 
 from twisted.internet.interfaces import ISystemHandle
 
+from vmproxy.vm.tls import Layer
+
 
 def socket_of(transport: object) -> socket.socket | None:
-    """The socket behind a transport; None where there is none (tests), or none of its own (TLS)."""
+    """The socket behind a transport, also below TLS; None where there is none (tests)."""
+    if isinstance(transport, Layer):
+        transport = transport.transport
     handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
     return handle if isinstance(handle, socket.socket) else None
 
 
 def unread(transport: object) -> int:
-    """How many bytes the operating system has received for a transport that have not been read (FIONREAD)."""
+    """How many bytes have been received for a transport that nobody has read.
+
+    That is what the operating system has (FIONREAD), and under TLS what has come of a record that is not complete.
+    """
+    partial = transport.partial if isinstance(transport, Layer) else 0
     handle = socket_of(transport)
     if handle is None:
-        return 0
+        return partial
     try:
         (count,) = struct.unpack("i", fcntl.ioctl(handle.fileno(), termios.FIONREAD, b"\0\0\0\0"))
     except OSError:  # the reactor will find that too
-        return 0
-    return int(count)
+        return partial
+    return int(count) + partial

@@ -181,6 +181,7 @@ def as_json(session: SessionChannel, c: Console) -> dict[str, object]:
         "since": timestamp(c.since) if c.since else None,
         "reason": c.reason or None,
         "host": c.host or None,
+        "encrypted": c.link is not None and c.link.encrypted,
         "serial": c.settings or None,
         "far_end": _far(c.far) if c.far is not None else None,
         "bytes_out": c.bytes_out,

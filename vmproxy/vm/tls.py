@@ -1,0 +1,196 @@
+"""TLS between a host's TCP connection and its :class:`VMConnection`: one layer for both ways in.
+
+``telnets://`` is TLS from the first byte: :class:`TLSFactory` puts a :class:`Layer` around each new connection. With
+TLS in-band (see :mod:`inband`) the layer is slipped in between later, by :meth:`HostTLS.wrap`. Either way the
+connection writes to the layer, the layer to TCP.
+
+The layer is Twisted's, with what a concentrator needs besides:
+
+* the bytes of a record of which the rest is still on its way count as unread: who drains a connection must know;
+* a connection of which TLS is over is closed when its last bytes are out, or soon. Twisted waits for a producer that
+  is not asked any more, or for an answer of the host;
+* who closes it when it is gone already does no harm;
+* reads are made as small as the connection says.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from OpenSSL import SSL
+from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator, IProtocolFactory, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.internet.tcp import Connection
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vmproxy.deadlines import Deadlines
+from vmproxy.vm.certificates import Credentials, reasons
+
+if TYPE_CHECKING:
+    from vmproxy.vm.protocol import VMConnection
+
+CLOSING_SECONDS = 5.0
+LATE_TIMES = 10
+_HEADER = 5  # of a record: type, version, length (RFC 8446, section 5.1)
+
+
+class Layer(TLSMemoryBIOProtocol):
+    """TLS on one connection.
+
+    :ivar partial: how many bytes have come of a record that is not complete.
+    """
+
+    factory: TLSFactory
+    partial = 0
+    _head = b""  # the beginning of a record, as far as it is no complete header
+    _missing = 0  # of the record under way
+    _late = 0
+
+    @property
+    def tcp(self) -> Connection:
+        """The connection below."""
+        return cast(Connection, self.transport)
+
+    @property
+    def bufferSize(self) -> int:
+        """How much is read at a time."""
+        return self.tcp.bufferSize
+
+    @bufferSize.setter
+    def bufferSize(self, size: int) -> None:
+        self.tcp.bufferSize = size
+
+    @property
+    def version(self) -> str:
+        """The version that is spoken, such as ``TLSv1.3``; empty if there is none (any more)."""
+        tls = self._tlsConnection
+        return tls.get_protocol_version_name() if tls is not None and self._handshakeDone else ""
+
+    def may_be_late(self) -> bool:
+        """Give the handshake more time, because what the host has said has not been read; not without end."""
+        self._late += 1
+        return self._late <= LATE_TIMES
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from the host: whole records are opened, the rest is kept."""
+        self._count(data)
+        super().dataReceived(data)
+
+    def _count(self, data: bytes) -> None:
+        at, end = 0, len(data)
+        while True:
+            take = min(self._missing, end - at)
+            self._missing -= take
+            self.partial += take
+            at += take
+            if self._missing:
+                return
+            self.partial = 0
+            if len(self._head) + end - at < _HEADER:
+                self._head += data[at:]
+                self.partial = len(self._head)
+                return
+            body = at + _HEADER - len(self._head)
+            header = self._head + data[at:body]
+            self._missing = int.from_bytes(header[3:], "big")
+            self._head = b""
+            self.partial = _HEADER
+            at = body
+
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        super()._tlsShutdownFinished(reason)
+        # Nobody writes any more. A producer that is paused would keep the connection open, and so would a host that
+        # does not read what is left.
+        self.unregisterProducer()
+        self.factory.closing.start(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """TCP is gone."""
+        self.factory.closing.discard(self)
+        super().connectionLost(reason)
+
+    def loseConnection(self) -> None:
+        """Send what there is and close. Called when nothing that the host says counts any more."""
+        super().loseConnection()
+        self.tcp.loseConnection()  # its own goodbye is not waited for
+
+    def abortConnection(self) -> None:
+        """Close at once; nothing happens if it is gone."""
+        if self._tlsConnection is not None:
+            super().abortConnection()
+
+
+def _still_closing(layer: Layer) -> None:
+    layer.abortConnection()
+
+
+class TLSFactory(TLSMemoryBIOFactory):
+    """Puts TLS around the connections of another factory.
+
+    :ivar closing: the connections of which TLS is over, but TCP is not.
+    """
+
+    protocol = Layer
+
+    def __init__(self, tls: HostTLS, factory: IProtocolFactory | None, clock: IReactorTime) -> None:
+        # Connections that are switched in-band have no factory: they are there already.
+        super().__init__(tls, False, cast(IProtocolFactory, factory), clock)
+        self.tls = tls
+        self.closing: Deadlines[Layer] = Deadlines(clock, CLOSING_SECONDS, _still_closing)
+
+    def buildProtocol(self, addr: IAddress | None) -> Layer | None:  # type: ignore[override]
+        """A connection, if the other factory makes one: who may not come in costs no handshake."""
+        inner = self.wrappedFactory.buildProtocol(addr) if self.tls.credentials is not None else None
+        return None if inner is None else Layer(self, inner)
+
+    def doStart(self) -> None:
+        """It is being listened for this factory."""
+        if self.wrappedFactory is not None:
+            super().doStart()
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class HostTLS:
+    """TLS towards hosts, as the configuration has it now.
+
+    :ivar credentials: what new connections are shown, None where there is no certificate; connections that are there
+        keep what they have.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.credentials: Credentials | None = None
+        self._clock = clock
+        self._inband = TLSFactory(self, None, clock)
+
+    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        """Part of Twisted's interface: OpenSSL's side of a new connection."""
+        assert self.credentials is not None  # whoever asks has looked
+        return SSL.Connection(self.credentials.context, None)
+
+    def over(self, factory: IProtocolFactory) -> TLSFactory:
+        """The same factory, with TLS from the first byte."""
+        return TLSFactory(self, factory, self._clock)
+
+    def wrap(self, connection: VMConnection, tcp: Connection) -> Layer:
+        """Slip TLS in between a connection and its transport; the connection's producer must not be registered.
+
+        What was written before goes out in clear before it, what comes from now on is TLS.
+        """
+        layer = Layer(self._inband, connection, False)
+        if isinstance(tcp, ProtocolWrapper):  # haproxy: endpoints have a layer of their own
+            tcp.wrappedProtocol = layer
+        else:
+            tcp.protocol = layer
+        connection.transport = layer
+        layer.makeConnection(tcp)
+        return layer
+
+
+def failure_of(reason: Failure) -> str:
+    """Why TLS failed, for people to read; empty if the connection ended for another reason."""
+    if reason.check(SSL.Error) is None:
+        return ""
+    return reasons(cast(SSL.Error, reason.value))
