@@ -17,6 +17,16 @@ FIRST = 3
 _FAMILIES = {socket.AF_INET: "INET", socket.AF_INET6: "INET6", socket.AF_UNIX: "UNIX"}
 
 
+def initial_environment() -> dict[str, str]:
+    """The environment as the process got it: Twisted takes these variables out of it as soon as it has seen them."""
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            lines = file.read().decode("utf-8", "surrogateescape").split("\0")
+    except OSError:
+        return dict(os.environ)
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
 def handed_over(environment: Mapping[str, str], names: Collection[str]) -> dict[str, tuple[str, ...]]:
     """What was handed over to this process.
 
