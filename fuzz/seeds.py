@@ -61,6 +61,8 @@ _KRL_SERIALS = _string(authority_blob()) + _string(b"") + b"\x20" + _string((9).
 _KRL_RANGES = b"\x21" + _string((3).to_bytes(8, "big") + (5).to_bytes(8, "big")) + b"\x23" + _string(_string(b"id"))
 _KRL_BITS = b"\x22" + _string((1).to_bytes(8, "big") + _string(b"\x81"))
 
+_EXTENSION = _string(_string(b"name") + b"\0" + _string(b"value"))
+
 SEEDS: dict[str, list[bytes]] = {
     "telnet": [
         _turns(b"login: ", bytes((255, 255, 255, 253, 0)), b"\r\n"),
@@ -93,7 +95,7 @@ SEEDS: dict[str, list[bytes]] = {
     "revoked": [
         b"serial: 17-20\nid: gone\n# all\nSHA256:" + b"A" * 43 + b"\nssh-ed25519 " + _KEY + b"\n",
         _KRL + b"\1" + _string(_KRL_SERIALS + _KRL_RANGES + _KRL_BITS) + b"\2" + _string(_string(authority_blob())),
-        _KRL + b"\3" + _string(_string(bytes(20))) + b"\5" + _string(_string(bytes(32))) + b"\xff" + _string(b"x"),
+        _KRL + b"\3" + _string(_string(bytes(20))) + b"\5" + _string(_string(bytes(32))) + b"\xff" + _EXTENSION,
     ],
     "target": [
         b"alice:web01,ro",
