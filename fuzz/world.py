@@ -87,7 +87,7 @@ class FuzzWorld:
         self.migrations = Migrations(self.clock, 60, lambda: SECRET)
         journal = Journal(NOWHERE / "journal", runner.submit)
         self.directory = Directory(self.clock, store, journal, self.migrations, "{uuid}.log")
-        settings = VMSettings(service_uris=("vmproxy",), com_port=True, keep_idle=300, identify_timeout=30)
+        settings = VMSettings(service_uris=("vmproxy",), com_port=True, keep_idle=0, identify_timeout=30)
         self.hub = Hub(self.clock, settings, self.directory, self.migrations, b"vmproxy", needs_name=False)
         self._factory = VMFactory(self.hub)
 
