@@ -138,6 +138,10 @@ def test_sockets_that_are_handed_over_are_served_and_outlive_the_daemon(prepare_
         early.identify(machine.uuid, "web01")
         early.say(b"first\r\n")
         eventually(lambda: daemon.status("web01").get("state") == "up", "the VM is served, and the operator too")
+        # A reload leaves them alone: they stand for what the configuration says.
+        daemon.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "the configuration is in force" in daemon.said(), "the configuration is read again")
+        assert daemon.status("web01")["state"] == "up"
         other = FakeVM(second.getsockname()[1], "db01").connect()
         eventually(lambda: daemon.status("db01").get("state") == "up", "so is one at the other address")
         early.close()
