@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: run demo test soak bench lint types format clean
+.PHONY: run demo test soak bench fuzz lint types format clean
 
 run: $(VENV)/installed
 	$(BIN)/twistd -n --pidfile= vmproxy $(ARGS)
@@ -21,6 +21,11 @@ soak: $(VENV)/tools
 
 bench: $(VENV)/installed
 	@$(BIN)/python -m bench $(ARGS)
+
+# Ten minutes in all, under atheris where pip has it for this machine, else under hypothesis: it says which.
+fuzz: $(VENV)/tools
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check $$($(BIN)/python -c '$(REQUIREMENTS)' options.extras_require.fuzz) || true
+	@nice $(BIN)/python -m fuzz $(ARGS)
 
 lint: $(VENV)/tools
 	$(BIN)/ruff format --check .

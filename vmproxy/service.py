@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import getpass
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from ipaddress import ip_network
+from pathlib import Path
 from types import FrameType
 from typing import cast
 
@@ -29,7 +31,10 @@ from vmproxy.console.rotation import RotationPolicy
 from vmproxy.console.scribe import Scribe, ScribeThread
 from vmproxy.descriptors import Spare, raise_limit, share_out
 from vmproxy.errors import ConfigError, StartError, VMProxyError
+from vmproxy.handed import handed_over, initial_environment
 from vmproxy.listeners import CannotListen, Listeners
+from vmproxy.notify import Notifier
+from vmproxy.privileges import readable_again, running_as
 from vmproxy.ssh.factory import FrontSettings, OperatorFactory, SSHFront
 from vmproxy.ssh.hostkeys import load_or_make
 from vmproxy.ssh.limits import FILES_IN_ALL, LOGINS_IN_ALL
@@ -61,11 +66,14 @@ class VMProxyService(Service):
         reactor: PosixReactorBase,
         foreground: bool = True,
         read_again: Callable[[], Config] | None = None,
+        path: Path | None = None,
     ) -> None:
         """
         :param foreground: whether somebody reads what the process prints.
         :param read_again: reads the configuration as it is now; on another thread.
+        :param path: the configuration file, if there is one.
         """
+        self._path = path
         self._foreground = foreground
         self._config = self._started = config
         self._read_again = read_again or (lambda: config)
@@ -114,6 +122,8 @@ class VMProxyService(Service):
         self._vm_listeners = Listeners(reactor, VMFactory(self._hub), self._spare)
         self._tls_listeners = Listeners(reactor, self._hub.tls.over(VMFactory(self._hub)), self._spare)
         self._ssh_listeners = Listeners(reactor, self._operators, self._spare)
+        self._handed: dict[str, tuple[str, ...]] = {}  # the sockets that were opened for us, in place of `listen`
+        self._notifier = Notifier(reactor, os.environ, self._status)
 
     def _room_for_logs(self) -> int:
         # Called on the scribe's thread. Connections come first; there must be room for many more of them at any time.
@@ -134,19 +144,22 @@ class VMProxyService(Service):
         super().privilegedStartService()
         try:
             self._use_credentials(self._config, _credentials(self._config))
+            self._handed = handed_over(initial_environment(), ("vm", "vm-tls", "ssh"))
             for _, listeners, wanted in self._listening(self._config):
                 listeners.open(wanted)
         except ConfigError as error:
             raise self._cannot(str(error)) from None
+        except StartError as error:
+            raise self._cannot(f"vmproxy cannot start: {error}") from None
         except CannotListen as error:
             raise self._cannot(f"vmproxy {error}") from None
 
     def _listening(self, config: Config) -> Sequence[tuple[str, Listeners, Sequence[str]]]:
         # All that listens: the setting that says where, the sockets, and where that is in a configuration.
         return (
-            ("vm.listen", self._vm_listeners, config.vm.listen),
-            ("vm.tls-listen", self._tls_listeners, config.vm.tls_listen),
-            ("ssh.listen", self._ssh_listeners, config.ssh.listen),
+            ("vm.listen", self._vm_listeners, self._handed.get("vm", config.vm.listen)),
+            ("vm.tls-listen", self._tls_listeners, self._handed.get("vm-tls", config.vm.tls_listen)),
+            ("ssh.listen", self._ssh_listeners, self._handed.get("ssh", config.ssh.listen)),
         )
 
     def startService(self) -> None:
@@ -184,6 +197,17 @@ class VMProxyService(Service):
         for line in welcome(config, vm_addresses, tls, ssh_addresses, host_keys, keyring, known):
             _log.info("{line}", line=line)
         self._warn_of_descriptors(config)
+        if problem := running_as():
+            _log.warn("{problem}", problem=problem)
+        if problem := readable_again(self._path):
+            _log.warn("{problem}", problem=problem)
+        self._notifier.ready()
+
+    def _status(self) -> str:
+        return (
+            f"{len(self._hub.connections)} connections of VMs, {len(self.directory)} consoles known,"
+            f" {len(self._front.transports)} operators"
+        )
 
     def _cannot(self, problem: str) -> BaseException:
         # In the foreground one line says it all. A daemon's parent waits to hear how it went, and hears of errors only.
@@ -204,9 +228,11 @@ class VMProxyService(Service):
         self._asked_again = True
         if not self._reloading:  # one at a time; for who asks meanwhile it is done once more behind it
             self._reloading = True
-            Deferred.fromCoroutine(self._reload_all()).addErrback(
+            self._notifier.reloading()
+            reloaded = Deferred.fromCoroutine(self._reload_all()).addErrback(
                 lambda failure: _log.failure("the configuration could not be taken", failure=failure)
             )
+            reloaded.addCallback(lambda _: self._notifier.ready())
 
     async def _reload_all(self) -> None:
         try:
@@ -335,6 +361,7 @@ class VMProxyService(Service):
 
     async def _stop(self) -> None:
         self._stopping = True
+        self._notifier.stopping()
         for _, listeners, _ in self._listening(self._config):
             await listeners.close()
         await self._front.stop()

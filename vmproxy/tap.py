@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +14,9 @@ from vmproxy.clocks import make_steady
 from vmproxy.config import load
 from vmproxy.errors import ConfigError
 from vmproxy.service import VMProxyService
+
+UMASK = 0o027
+"""Logs and consoles are for the account and its group, whatever the shell that starts the daemon thinks of files."""
 
 
 class Options(usage.Options):
@@ -77,4 +81,8 @@ def makeService(options: Options) -> VMProxyService:
     make_steady(cast(PosixReactorBase, reactor))
     twistd = options.parent
     foreground = twistd is None or bool(twistd.get("nodaemon"))
-    return VMProxyService(config, cast(PosixReactorBase, reactor), foreground, lambda: load(path, overrides))
+    if twistd is not None and twistd.get("umask") is None:
+        # For twistd's own log, which is opened next; and for all the rest, where twistd would set another.
+        os.umask(UMASK)
+        twistd["umask"] = UMASK
+    return VMProxyService(config, cast(PosixReactorBase, reactor), foreground, lambda: load(path, overrides), path)

@@ -27,21 +27,38 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_daemon(tmp_path: Path, keys: Path) -> Iterator[Callable[..., Daemon]]:
-    """Starts daemons; they are stopped at the end, and must not have logged a traceback."""
+def prepare_daemon(tmp_path: Path, keys: Path) -> Iterator[Callable[..., Daemon]]:
+    """Makes daemons and does not start them; they are stopped at the end, and must not have logged a traceback."""
     daemons: list[Daemon] = []
 
-    def make(extra: str = "", log_dir: Path | None = None, descriptors: int = 0) -> Daemon:
-        daemon = Daemon(tmp_path / f"daemon{len(daemons)}", keys, extra, log_dir, descriptors)
+    def prepare(
+        extra: str = "",
+        log_dir: Path | None = None,
+        descriptors: int = 0,
+        folder: Path | None = None,
+        keys: Path = keys,
+    ) -> Daemon:
+        daemon = Daemon(folder or tmp_path / f"daemon{len(daemons)}", keys, extra, log_dir, descriptors)
         daemons.append(daemon)
-        return daemon.start()
+        return daemon
 
-    yield make
+    yield prepare
     for daemon in daemons:
         if daemon.running:
             daemon.stop(signal.SIGTERM)
     for daemon in daemons:
         assert "Traceback" not in daemon.said(), daemon.said()
+
+
+@pytest.fixture
+def make_daemon(prepare_daemon: Callable[..., Daemon]) -> Callable[..., Daemon]:
+    """Starts daemons; see ``prepare_daemon``."""
+
+    def make(extra: str = "", log_dir: Path | None = None, descriptors: int = 0) -> Daemon:
+        daemon: Daemon = prepare_daemon(extra, log_dir, descriptors)
+        return daemon.start()
+
+    return make
 
 
 @pytest.fixture

@@ -46,6 +46,9 @@ class Daemon:
     :ivar within: a command that runs it, and its operators' clients, somewhere else: in a network namespace, say.
     :ivar vm_address: where it listens for VMs.
     :ivar preload: a library that its process loads first; empty for none.
+    :ivar prefix: a command that starts the daemon: what follows it is run in its place.
+    :ivar options: for twistd, such as ``--uid``.
+    :ivar environment: of the process; ``pass_fds``: descriptors that it inherits.
     """
 
     within: tuple[str, ...] = ()
@@ -64,28 +67,28 @@ class Daemon:
         self._identity = keys / "operator"
         self._host_key = (keys / "ssh_host_ed25519_key.pub").read_text()
         self._extra = extra
-        self._prefix = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh"] if descriptors else []
+        self.prefix = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh"] if descriptors else []
         self._process: subprocess.Popen[bytes] | None = None
         self.vm_port = self.ssh_port = 0
         self.listen = ("", "")  # what the configuration says: on a port of the system's choice, then on the same again
+        self.options: list[str] = ["--pidfile="]
+        self.environment = environment()
+        self.pass_fds: tuple[int, ...] = ()
         self.state.mkdir(parents=True, exist_ok=True)
         for kind in ("ed25519", "rsa"):  # made once for all tests: an RSA key takes a while
             shutil.copy(keys / f"ssh_host_{kind}_key", self.state)
 
     def start(self) -> Daemon:
         """Start it, and wait until it is ready. A second start takes the same ports."""
-        self.listen = (f"tcp:{self.vm_port}:interface={self.vm_address}", f"tcp:{self.ssh_port}:interface=127.0.0.1")
-        self._write_config()
+        self.listen = ("", "")
+        self.write_config()
         said = self.output.stat().st_size if self.output.exists() else 0
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
-                [
-                    *self.within,
-                    *self._prefix,
-                    *(sys.executable, "-c", TWISTD, "-n", "--pidfile=", "vmproxy", "--config", str(self.config)),
-                ],
+                [*self.within, *self.prefix, *self.command()],
                 cwd=self.folder,
-                env=environment() | ({"LD_PRELOAD": self.preload} if self.preload else {}),
+                env=self.environment | ({"LD_PRELOAD": self.preload} if self.preload else {}),
+                pass_fds=self.pass_fds,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -102,7 +105,18 @@ class Daemon:
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.ssh_port} {self._host_key}")
         return self
 
-    def _write_config(self) -> None:
+    def command(self) -> list[str]:
+        """What starts it."""
+        return [sys.executable, "-c", TWISTD, "-n", *self.options, "vmproxy", "--config", str(self.config)]
+
+    def write_config(self) -> None:
+        """Write the configuration file, as :meth:`start` does."""
+        if not any(self.listen):
+            vm = f"tcp:{self.vm_port}:interface={self.vm_address}"
+            self.listen = (vm, f"tcp:{self.ssh_port}:interface=127.0.0.1")
+                f"tcp:{self.vm_port}:interface={self.vm_address}",
+                f"tcp:{self.ssh_port}:interface=127.0.0.1",
+            )
         top, _, _ = self._extra.partition("[")
         tables = re.search(r"^\[\[.*", self._extra, re.MULTILINE | re.DOTALL)  # rules and consoles stand last
         self.config.write_text(
@@ -120,7 +134,7 @@ class Daemon:
         """Have it read another configuration, and wait until it has said so."""
         before = len(self.said())
         self._extra = extra
-        self._write_config()
+        self.write_config()
         self.process.send_signal(signal.SIGHUP)
         eventually(lambda: said in self.said()[before:], f"it says {said!r}")
 
@@ -143,7 +157,7 @@ class Daemon:
 
     def said(self) -> str:
         """Everything that it has printed."""
-        return self.output.read_text(errors="replace")
+        return self.output.read_text(errors="replace") if self.output.exists() else ""
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Stop it and wait for it.

@@ -1,0 +1,38 @@
+"""docs/security.rst promises nothing without a test: each promise names one, and all that are named exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "docs" / "security.rst").read_text()
+PROMISES = TEXT.split("\nPromises\n========\n")[1].split("\nAccounts and files\n=====")[0]
+BULLETS = re.findall(r"^\* (.*?)(?=^\* |^\S|\Z)", PROMISES, re.MULTILINE | re.DOTALL)
+NAMED = sorted(set(re.findall(r"``(test_\w+)``", TEXT)))
+THERE = {
+    name
+    for path in (ROOT / "tests").rglob("test_*.py")
+    for name in re.findall(r"^(?: {4})?def (test_\w+)\(", path.read_text(), re.MULTILINE)
+}
+
+
+def test_there_are_promises() -> None:
+    assert len(BULLETS) > 20
+    assert len(NAMED) > 40
+
+
+@pytest.mark.parametrize("promise", BULLETS, ids=lambda text: " ".join(text.split()[:6]))
+def test_a_promise_names_a_test(promise: str) -> None:
+    assert re.search(r"``test_\w+``", promise)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_test_that_is_named_exists(name: str) -> None:
+    assert name in THERE
+
+
+def test_no_line_is_too_long() -> None:
+    assert [line for line in TEXT.splitlines() if len(line) > 120] == []
