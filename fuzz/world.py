@@ -90,10 +90,13 @@ class FuzzWorld:
         settings = VMSettings(service_uris=("vmproxy",), com_port=True, keep_idle=0, identify_timeout=30)
         self.hub = Hub(self.clock, settings, self.directory, self.migrations, b"vmproxy", needs_name=False)
         self._factory = VMFactory(self.hub)
+        self._connected = 0
 
     def connect(self) -> FuzzTransport:
         """A connection from a host."""
-        transport = FuzzTransport(self.clock, "192.0.2.1")
+        # Each from another address: one that has shown ten wrong pairs would be closed out.
+        self._connected += 1
+        transport = FuzzTransport(self.clock, f"198.18.{self._connected // 250 % 250}.{self._connected % 250}")
         protocol = self._factory.buildProtocol(transport.getPeer())
         assert protocol is not None
         transport.protocol = protocol

@@ -114,9 +114,6 @@ class Daemon:
         if not any(self.listen):
             vm = f"tcp:{self.vm_port}:interface={self.vm_address}"
             self.listen = (vm, f"tcp:{self.ssh_port}:interface=127.0.0.1")
-                f"tcp:{self.vm_port}:interface={self.vm_address}",
-                f"tcp:{self.ssh_port}:interface=127.0.0.1",
-            )
         top, _, _ = self._extra.partition("[")
         tables = re.search(r"^\[\[.*", self._extra, re.MULTILINE | re.DOTALL)  # rules and consoles stand last
         self.config.write_text(
