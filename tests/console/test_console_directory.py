@@ -13,7 +13,7 @@ from consolekit import EPOCH, HOSTILE, VM_A, VM_B, VM_C, Link, Viewer, World, tr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmproxy.console.directory import AmbiguousConsole, NoSuchConsole
+from vmproxy.console.names import AmbiguousConsole, NoSuchConsole
 from vmproxy.console.notices import LineUp
 from vmproxy.errors import VMProxyError
 

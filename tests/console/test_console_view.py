@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vmproxy.console.access import Policy, Right
 from vmproxy.console.console import Console
-from vmproxy.console.directory import AmbiguousConsole, NoSuchConsole
+from vmproxy.console.names import AmbiguousConsole, NoSuchConsole
 from vmproxy.console.rules import parse_policy
 from vmproxy.errors import VMProxyError
 from vmproxy.ssh.view import View

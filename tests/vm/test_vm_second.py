@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from vmkit import BEGIN, COMPLETE, MIGRATION_TIMEOUT, Viewer, World, session, sub
+from vmkit import BEGIN, COMPLETE, MIGRATION_TIMEOUT, NAME, Viewer, World, session, sub
 
 from vmproxy.console.claims import OFTEN_SECONDS, REFUSE, SAME_NETWORK, TOLD_EACH, Newcomers, Often
 from vmproxy.console.notices import LineDown, LineUp
@@ -169,3 +169,14 @@ def test_consoles_that_are_steady_leave_nothing_to_remember(w: World) -> None:
     w.clock.advance(OFTEN_SECONDS)
     assert seen.again("another")
     assert len(seen) == 1
+
+
+def test_a_vm_that_changes_its_name_all_the_time_does_not_fill_its_trail(w: World) -> None:
+    host, console = w.vm(name=b"web")
+    for n in range(1000):
+        host.feed(sub(NAME, b"web-%d" % n))
+    w.clock.advance(OFTEN_SECONDS)
+    names = w.events(console, "name")
+    assert len(names) == 1 + TOLD_EACH + 1
+    assert (names[-1]["name"], names[-1]["times"]) == ("web-999", 1000 - TOLD_EACH)
+    assert console.name == "web-999"

@@ -47,9 +47,9 @@ from vmproxy.console.succession import Succession
 from vmproxy.text import visible
 
 if TYPE_CHECKING:
-    from vmproxy.console.directory import Aliases
     from vmproxy.console.log import ConsoleLog
     from vmproxy.console.migration import Migration
+    from vmproxy.console.names import Aliases
     from vmproxy.console.news import News
     from vmproxy.wire.comport import AccessServer
 

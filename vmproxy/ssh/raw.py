@@ -19,8 +19,8 @@ from zope.interface import implementer
 
 from vmproxy.console.access import Right
 from vmproxy.console.console import Console
-from vmproxy.console.directory import NoSuchConsole
 from vmproxy.console.interfaces import IViewer
+from vmproxy.console.names import NoSuchConsole
 from vmproxy.console.notices import Demoted, InputRecorded, Kicked, LineDown, Notice, ShuttingDown
 from vmproxy.errors import VMProxyError
 from vmproxy.ssh.catchup import CatchUp

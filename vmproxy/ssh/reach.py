@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from vmproxy.console.access import Right
 from vmproxy.console.console import Console
-from vmproxy.console.directory import AmbiguousConsole, NoSuchConsole
+from vmproxy.console.names import AmbiguousConsole, NoSuchConsole
 from vmproxy.errors import VMProxyError
 from vmproxy.ssh import exits
 from vmproxy.ssh.target import Target
