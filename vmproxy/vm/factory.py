@@ -6,7 +6,8 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from vmproxy.vm.hub import Hub
-from vmproxy.vm.protocol import VMConnection, host_of
+from vmproxy.vm.line import host_of
+from vmproxy.vm.protocol import VMConnection
 
 
 class VMFactory(Factory[VMConnection]):

@@ -21,6 +21,7 @@ from vmproxy.vm.tls import HostTLS
 
 if TYPE_CHECKING:
     from vmproxy.vm.dialler import Dialler
+    from vmproxy.vm.line import HostLine
     from vmproxy.vm.protocol import VMConnection
 
 RETIRED_SECONDS = 10.0
@@ -90,7 +91,7 @@ class Hub:
         self.stopping = False
         self.connections: set[VMConnection] = set()
         self.unidentified: Deadlines[VMConnection] = Deadlines(clock, settings.identify_timeout, _unidentified)
-        self.handshakes: Deadlines[VMConnection] = Deadlines(clock, settings.handshake_timeout, _no_handshake)
+        self.handshakes: Deadlines[HostLine] = Deadlines(clock, settings.handshake_timeout, _no_handshake)
         self.retired: Deadlines[VMConnection] = Deadlines(clock, RETIRED_SECONDS, _still_there)
         self.liveness = Liveness(clock, settings.keep_idle)
         self._complaints = 0
@@ -161,8 +162,8 @@ def _unidentified(connection: VMConnection) -> None:
         connection.give_up(f"it did not {what} in time")
 
 
-def _no_handshake(connection: VMConnection) -> None:
-    connection.handshake_overdue()
+def _no_handshake(line: HostLine) -> None:
+    line.handshake_overdue()
 
 
 def _still_there(connection: VMConnection) -> None:

@@ -19,7 +19,7 @@ from vmproxy.wire.telnet import VMWARE_EXT
 from vmproxy.wire.vmware import Sub
 
 if TYPE_CHECKING:
-    from vmproxy.vm.protocol import VMConnection
+    from vmproxy.vm.line import HostLine
 
 
 class Encryption(Enum):
@@ -42,7 +42,7 @@ class Guard:
         self.known = b""
         self._refused = False
 
-    def received(self, connection: VMConnection, option: int, payload: bytes) -> None:
+    def received(self, connection: HostLine, option: int, payload: bytes) -> None:
         """A subnegotiation came in clear, about something else than TLS."""
         if option != VMWARE_EXT or not payload:
             return

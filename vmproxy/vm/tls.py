@@ -1,4 +1,4 @@
-"""TLS between a host's TCP connection and its :class:`VMConnection`: one layer for both ways in.
+"""TLS between a host's TCP connection and its :class:`HostLine`: one layer for both ways in.
 
 ``telnets://`` is TLS from the first byte: :class:`TLSFactory` puts a :class:`Layer` around each new connection. With
 TLS in-band (see :mod:`inband`) the layer is slipped in between later, by :meth:`HostTLS.wrap`. Either way the
@@ -30,7 +30,7 @@ from vmproxy.deadlines import Deadlines
 from vmproxy.vm.certificates import Credentials, reasons
 
 if TYPE_CHECKING:
-    from vmproxy.vm.protocol import VMConnection
+    from vmproxy.vm.line import HostLine
 
 CLOSING_SECONDS = 5.0
 LATE_TIMES = 10
@@ -174,7 +174,7 @@ class HostTLS:
         """The same factory, with TLS from the first byte."""
         return TLSFactory(self, factory, self._clock)
 
-    def wrap(self, connection: VMConnection, tcp: Connection) -> Layer:
+    def wrap(self, connection: HostLine, tcp: Connection) -> Layer:
         """Slip TLS in between a connection and its transport; the connection's producer must not be registered.
 
         What was written before goes out in clear before it, what comes from now on is TLS.
