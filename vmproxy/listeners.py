@@ -50,8 +50,18 @@ class CannotListen(VMProxyError):
 class Listeners:
     """The sockets of one factory."""
 
-    def __init__(self, reactor: PosixReactorBase, factory: IProtocolFactory, spare: Spare) -> None:
-        """:param spare: the descriptor with which connections are turned away when there is no other."""
+    def __init__(
+        self,
+        reactor: PosixReactorBase,
+        factory: IProtocolFactory,
+        spare: Spare,
+        prepare: Callable[[socket.socket], None] = lambda listening: None,
+    ) -> None:
+        """
+        :param spare: the descriptor with which connections are turned away when there is no other.
+        :param prepare: is given each listening socket, to set options that its connections inherit.
+        """
+        self._prepare = prepare
         self._reactor = reactor
         self._factory = factory
         self._spare = spare
@@ -77,6 +87,12 @@ class Listeners:
         """
         for description in dict.fromkeys(descriptions):
             self._ports[description] = self._open(description)
+
+    def prepare(self) -> None:
+        """Have the options of all listening sockets set anew."""
+        for port in self._ports.values():
+            if isinstance(port, Port):
+                self._prepare(cast(Accepting, port.socket).listening)
 
     async def change(self, descriptions: Sequence[str]) -> None:
         """Listen on these from now on, and on nothing else.
@@ -151,6 +167,7 @@ class Listeners:
             port.socket.listen(BACKLOG)
             self._spare.hold()
             listening = cast(socket.socket, port.socket)
+            self._prepare(listening)
             port.socket = Accepting(listening, lambda: self._none_left(port, listening))
         return port
 

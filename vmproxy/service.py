@@ -119,8 +119,10 @@ class VMProxyService(Service):
         )
         self._operators = OperatorFactory(self._front, self._accounts)
         self._spare = Spare()
-        self._vm_listeners = Listeners(reactor, VMFactory(self._hub), self._spare)
-        self._tls_listeners = Listeners(reactor, self._hub.tls.over(VMFactory(self._hub)), self._spare)
+        self._vm_listeners = Listeners(reactor, VMFactory(self._hub), self._spare, self._hub.prepare)
+        self._tls_listeners = Listeners(
+            reactor, self._hub.tls.over(VMFactory(self._hub)), self._spare, self._hub.prepare
+        )
         self._ssh_listeners = Listeners(reactor, self._operators, self._spare)
         self._handed: dict[str, tuple[str, ...]] = {}  # the sockets that were opened for us, in place of `listen`
         self._notifier = Notifier(reactor, os.environ, self._status)
@@ -274,6 +276,8 @@ class VMProxyService(Service):
         waiting = differences(self._started, new, live=False)
         self._config = new
         self._hub.use(_vm_settings(new))
+        for listeners in (self._vm_listeners, self._tls_listeners):
+            listeners.prepare()
         self.directory.newcomers = new.vm.newcomers
         self._migrations.use(new.vm.vmotion_timeout)
         self._front.deadline.use(new.ssh.login_timeout)

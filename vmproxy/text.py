@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+_SAFE = re.compile(r"\w(?:[\w.-]*\w)?", re.ASCII)
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 
@@ -37,6 +38,8 @@ def safe_word(text: str, limit: int = 100) -> str:
     :param limit: bytes of UTF-8 at most, so that it fits a file name with something before and behind it.
     :returns: the word: it neither begins nor ends with ``.`` or ``-``; empty where nothing is left.
     """
+    if len(text) <= limit and _SAFE.fullmatch(text):
+        return text
     word = _UNSAFE.sub("-", unicodedata.normalize("NFC", text[: 4 * limit])).strip("-.")
     return word.encode("utf-8", "ignore")[:limit].decode("utf-8", "ignore").strip("-.")
 

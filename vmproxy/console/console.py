@@ -19,7 +19,6 @@ from uuid import UUID
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 
-from vmproxy.clocks import wall_of
 from vmproxy.console.access import USUAL, ConsoleOptions
 from vmproxy.console.held import HeldInput
 from vmproxy.console.interfaces import IFarEnd, ILink, IViewer
@@ -68,6 +67,9 @@ class Surroundings(Protocol):
 
     @property
     def news(self) -> News: ...
+
+    def wall(self) -> float:
+        """The time of day, seconds since the epoch."""
 
     def remember(self, console: Console) -> None:
         """A console went up, down, or to another host."""
@@ -318,7 +320,7 @@ class Console:
         :param told: whether it is told: not where it happens again and again (see :meth:`unsteady`).
         """
         old, self.link = self.link, None
-        away = max(0.0, wall_of(self._around.clock)() - self.since) if self.reason and self.since else None
+        away = max(0.0, self._around.wall() - self.since) if self.reason and self.since else None
         if old is not None and told:
             self.log.event("replaced", host=old.peer, by=link.peer)
             self._around.news.tell(
@@ -342,7 +344,7 @@ class Console:
 
     def _serve(self, link: ILink, vmotion: bool, away: float | None, told: bool = True) -> None:
         if not vmotion:
-            self.since = wall_of(self._around.clock)()
+            self.since = self._around.wall()
         self.link = link
         self.host = link.peer
         self.reason = ""
@@ -372,7 +374,7 @@ class Console:
         :param told: as for :meth:`claim`.
         """
         self.link = None
-        self.since = wall_of(self._around.clock)()
+        self.since = self._around.wall()
         self.reason = reason or "unknown"
         if told:
             self._tell_down()

@@ -56,7 +56,7 @@ class Directory(Names):
         super().__init__(store.link)
         self.clock = clock
         self.news = News(clock)
-        self._wall = wall_of(clock)
+        self.wall = wall_of(clock)
         self._store = store
         self._journal = journal
         self._migrations = migrations
@@ -153,7 +153,7 @@ class Directory(Names):
 
     def _is_told(self, console: Console) -> bool:
         # One that comes back after a minute or more, or for the first time, is always told.
-        steady = console.link is None and not 0 <= self._wall() - console.since < OFTEN_SECONDS
+        steady = console.link is None and not 0 <= self.wall() - console.since < OFTEN_SECONDS
         return (steady and not self._changes.untold(console)) or self._changes.again(console)
 
     def _unsteady(self, console: Console, times: int) -> None:
@@ -178,12 +178,11 @@ class Directory(Names):
         # Ports without a label in their URI are told apart by different URIs, but only while both are open: a port
         # whose URI was edited is still the same port. One with a label is another, also while it is down.
         # One that is dialled for and one that waits to be reached are two ports in any case.
+        there = self._ports.get(identity.uuid)
+        if not there:
+            return "1"
         dialled = is_dialled(identity.uri)
-        siblings = [
-            c
-            for c in self._ports.get(identity.uuid)
-            if (c.port == "1" or parse(c.uri).port is None) and is_dialled(c.uri) is dialled
-        ]
+        siblings = [c for c in there if (c.port == "1" or parse(c.uri).port is None) and is_dialled(c.uri) is dialled]
         for console in siblings:
             if console.uri == identity.uri:
                 return console.port

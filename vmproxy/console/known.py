@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from vmproxy.console.audit import ignored
 from vmproxy.console.torn import mend_open
-from vmproxy.console.trail import compact
+from vmproxy.console.trail import quoted
 
 REWRITE_AT = 64 * 1024 * 1024
 
@@ -54,6 +54,7 @@ class Known:
 
 _TYPES = {f.name: {"str": str, "bool": bool, "float": (int, float)}[str(f.type)] for f in fields(Known)}
 
+_TEXTS = [name for name, wanted in _TYPES.items() if wanted is str]
 _NO_PART = frozenset(("", ".", ".."))  # of a path inside a folder
 
 _YEAR_9999 = 253_370_764_800
@@ -202,4 +203,5 @@ class Journal:
 
 
 def _line(known: Known) -> str:
-    return compact({name: getattr(known, name) for name in _TYPES}) + "\n"
+    texts = "".join(f'"{name}":{quoted(getattr(known, name))},' for name in _TEXTS)
+    return f'{{{texts}"up":{"true" if known.up else "false"},"since":{known.since!r}}}\n'

@@ -6,7 +6,7 @@ Whatever the template and however hostile the VM's name, the path stays inside t
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Callable, Container
 from functools import cache
 from pathlib import PurePosixPath
 from string import Formatter
@@ -19,6 +19,14 @@ FIELDS = ("uuid", "uuid_hex", "name", "port")
 
 # What the other files of a log end in: its trail, its plain text, and what rotation makes of all of them.
 _TAKEN = re.compile(r"\.(events|txt|gz|tmp|[0-9]+)")
+
+
+_VALUES: dict[str, Callable[[UUID, str, str], str]] = {
+    "uuid": lambda uuid, port, name: str(uuid),
+    "uuid_hex": lambda uuid, port, name: uuid.hex,
+    "name": lambda uuid, port, name: safe_word(name) or f"vm-{uuid.hex[:8]}",
+    "port": lambda uuid, port, name: port,
+}
 
 
 class BadTemplate(VMProxyError):
@@ -56,8 +64,9 @@ def log_path(template: str, uuid: UUID, port: str, name: str, taken: Container[s
         suffix ``.log``, or ``-PORT`` at the end where there is none; where another console has that path (two VMs of
         one name), or another one's trail or old logs would have it, the UUID's first digits are added too.
     """
-    values = {"uuid": str(uuid), "uuid_hex": uuid.hex, "name": safe_word(name) or f"vm-{uuid.hex[:8]}", "port": port}
-    path = _normal(template).format(**values)
+    path = _normal(template).format(
+        **{field: _VALUES[field](uuid, port, name) for field in template_fields(template)},
+    )
     if port != "1" and "port" not in template_fields(template):
         # Without a suffix, what ends in .2 is the second of the old logs.
         path = _add(path, f".{port}" if _suffix(path) == ".log" else f"-{port}")

@@ -176,12 +176,13 @@ class Names:
             if former.base:
                 self._by_base.discard(former.base, console)
         start, digits = base or NAMELESS, console.uuid.hex
-        unique = [f"{start}~{digits[:8]}", f"{start}~{digits}", f"{start}~{digits}.{console.port}"]
-        aliases = console.aliases = Aliases(
-            base,
-            next(word for word in ([base] if base else []) + unique if word not in self._by_alias),
-            next(word for word in unique if word not in self._by_alias),
-        )
+        unique = f"{start}~{digits[:8]}"
+        if unique in self._by_alias:
+            unique = f"{start}~{digits}"
+        if unique in self._by_alias:
+            unique = f"{start}~{digits}.{console.port}"
+        plain = base if base and base not in self._by_alias else unique
+        aliases = console.aliases = Aliases(base, plain, unique)
         self._by_alias[aliases.plain] = self._by_alias[aliases.unique] = console
         if base:
             self._by_base.add(base, console)

@@ -35,8 +35,6 @@ class Conversation:
     """Option 232 on one connection.
 
     :ivar name: the VM's name, as far as it has been told here.
-    :ivar ripe: whether something was said that may be all that was missing to claim a console. What follows it at once
-        is awaited: it is mostly the name, and the console is better found and announced with it.
     """
 
     __slots__ = (
@@ -52,7 +50,6 @@ class Conversation:
         "_uri_text",
         "_uuid",
         "name",
-        "ripe",
     )
 
     def __init__(self, link: VMConnection, hub: Hub) -> None:
@@ -63,7 +60,6 @@ class Conversation:
         self._location_uuid: UUID | None = None
         self.name = ""
         self._named = False
-        self.ripe = False  # it has said something that may be all that was missing
         self._uri: serviceuri.ServiceURI | None = None
         self._uri_text = ""
         self._target: DialURI | None = None  # what the proxy is to connect the VM to, if that is its wish
@@ -136,7 +132,7 @@ class Conversation:
             if console is None:
                 self._uri = uri
                 self._uri_text = wanted.uri
-                self.ripe = True
+                self._link.ripe = True
 
     def _do_dial(self, text: str, console: Console | None) -> None:
         dialler = self._hub.dialler
@@ -170,7 +166,7 @@ class Conversation:
         if self._link.console is None:
             self._uri_text = str(uri)
             self._uri = serviceuri.parse(self._uri_text)
-            self.ripe = True
+            self._link.ripe = True
             if uri.address is None:  # this is no read, and nothing follows at once
                 self.settle()
 
@@ -190,7 +186,7 @@ class Conversation:
             self._link.give_up(f"it says that it is {uuid} and was {expected} before")
             return
         self._uuid = uuid
-        self.ripe = True
+        self._link.ripe = True
 
     def _bios(self, parameters: bytes) -> None:
         self._bios_uuid = parse_uuid(parameters)
@@ -206,14 +202,14 @@ class Conversation:
         self.name = parse_name(parameters)[:NAME_LIMIT]
         self._named = True
         if self._link.console is None:
-            self.ripe = True
+            self._link.ripe = True
         elif self._link.in_service and self.name:
             self._hub.directory.rename(self._link.console, self.name)
 
     def settle(self) -> None:
         """Nothing more has come for now: claim the console if what has come is enough."""
-        if self.ripe:
-            self.ripe = False
+        if self._link.ripe:
+            self._link.ripe = False
             self.identify()
 
     def identify(self, late: bool = False) -> bool:

@@ -81,6 +81,8 @@ class HostLine(Telnet):
     """A connection from a host.
 
     :ivar peer: the host's address.
+    :ivar ripe: whether something was said that may be all that was missing to claim a console. What follows it at once
+        is awaited: it is mostly the name, and the console is better found and announced with it.
     """
 
     _options: Options
@@ -98,6 +100,7 @@ class HostLine(Telnet):
         self._blocked = False  # the transport has enough
         self._control_while_blocked = 0
         self._close_reason = ""
+        self.ripe = False
         self._answers: list[bytes] | None = None  # while a read is being taken in: what is to be sent behind it
 
     # The transport.
@@ -105,7 +108,7 @@ class HostLine(Telnet):
     def connectionMade(self) -> None:
         """Offer what we offer, at once: captured hosts wait for it."""
         hub = self._hub
-        handle = socket_of(self.transport)
+        handle = None if hub.inherited else socket_of(self.transport)
         if handle is not None:
             try:
                 set_options(handle, hub.settings.keep_idle)
@@ -151,7 +154,8 @@ class HostLine(Telnet):
                 if self._close_reason or self._scanner is not scanner:
                     return  # what follows in this read is none of ours any more: it is closed, or TLS from here on
                 continue
-            self._settle()
+            if self.ripe:
+                self._settle()
             if isinstance(token, bytes):
                 self.applicationDataReceived(token)
                 continue

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
 _LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,31}")
@@ -35,6 +36,7 @@ class ServiceURI:
         return None
 
 
+@lru_cache(256)  # all VMs have the same one, or nearly
 def parse(uri: str) -> ServiceURI:
     """Take a service URI apart. Nothing is an error: what makes no sense matches no service."""
     service, _, query = uri.partition("?")

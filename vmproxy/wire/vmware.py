@@ -92,6 +92,7 @@ class DoProxy:
     uri: str
 
 
+@lru_cache(256)
 def parse_do_proxy(parameters: bytes) -> DoProxy:
     """Read the parameters of DO-PROXY.
 
