@@ -97,6 +97,7 @@ class TestDefaults:
                 login_timeout=60.0,
                 connections=200,
                 connections_per_address=20,
+                connections_per_operator=250,
                 keepalive=30.0,
                 escape=b"\x05c",
                 quiet=False,
@@ -167,6 +168,7 @@ class TestValues:
             operators-file = "{tmp_path}/operators.toml"
             connections = 7
             connections-per-address = 3
+            connections-per-operator = 4
             keepalive = 0
             escape = "^]q"
             quiet = true
@@ -215,6 +217,7 @@ class TestValues:
                 2.5,
                 7,
                 3,
+                4,
                 0.0,
                 b"\x1dq",
                 True,
@@ -309,6 +312,7 @@ ALLOWED = [
     ("ssh.operators-file", ['""', '"/not/there/yet"']),
     ("ssh.connections", ["1", "1_000_000"]),
     ("ssh.connections-per-address", ["1", "1_000_000"]),
+    ("ssh.connections-per-operator", ["1", "1_000"]),
     ("ssh.keepalive", ["0", "0.5", "3600"]),
     ("ssh.escape", ['"^Ec"', '"^ec"', '"^]q"', '"^_~"']),
     ("ssh.quiet", ["true", "false"]),
@@ -370,6 +374,7 @@ REFUSED = [
     ("ssh.operators-file", ["1", "[]"], "not the path of a file"),
     ("ssh.connections", ["0", "1_000_001", '"1"'], "a whole number from 1 to 1000000"),
     ("ssh.connections-per-address", ["0", "true"], "a whole number from 1 to 1000000"),
+    ("ssh.connections-per-operator", ["0", "1_001"], "a whole number from 1 to 1000"),
     ("ssh.keepalive", ["-1", "3601", '"30"', "nan"], "seconds from 0 to 3600"),
     ("ssh.escape", ['""', '"c"', '"^E"', '"^Ecc"', '"^1c"', '"^Mc"', '"^Sc"', '"^E "', '"^Eü"', "7"], "such as ^Ec"),
     ("ssh.quiet", ["0", '"no"'], "neither true nor false"),

@@ -65,6 +65,7 @@ class SSHConfig:
     login_timeout: float
     connections: int
     connections_per_address: int
+    connections_per_operator: int
     keepalive: float
     escape: bytes
     quiet: bool
@@ -162,6 +163,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ssh.login-timeout", 60, values.seconds(1, 3600), live=True),
     Setting("ssh.connections", 200, values.whole(1, 1_000_000), live=True),
     Setting("ssh.connections-per-address", 20, values.whole(1, 1_000_000), live=True),
+    Setting("ssh.connections-per-operator", 250, values.whole(1, 1_000), live=True),
     Setting("ssh.keepalive", 30, values.seconds(0, 3600), live=True),
     Setting("ssh.escape", "^Ec", values.escape, live=True),
     Setting("ssh.quiet", False, values.flag, live=True),
@@ -324,6 +326,7 @@ def _build(v: dict[str, Any], policy: Policy, dial: DialRules) -> Config:
             login_timeout=v["ssh.login-timeout"],
             connections=v["ssh.connections"],
             connections_per_address=v["ssh.connections-per-address"],
+            connections_per_operator=v["ssh.connections-per-operator"],
             keepalive=v["ssh.keepalive"],
             escape=v["ssh.escape"],
             quiet=v["ssh.quiet"],

@@ -107,6 +107,7 @@ class VMProxyService(Service):
             reactor, reactor, system_resolver(reactor), config.dial, config.vm.keep_idle, self._audit.record
         )
         self._front = SSHFront(reactor, self.directory, _front_settings(config), self._audit, self._in_thread)
+        self._front.logins.each = config.ssh.connections_per_operator
         self._accounts = Accounts(
             config.ssh.operators_file,
             getpass.getuser(),
@@ -285,6 +286,7 @@ class VMProxyService(Service):
         self._accounts.gate.use(new.ssh.connections_per_address, strangers)
         self._front.settings = _front_settings(new)
         self._front.alive.seconds = new.ssh.keepalive
+        self._front.logins.each = new.ssh.connections_per_operator
         self._store.use(_rotation(new), new.log.plain)
         if new.policy != self.directory.policy:
             changed += ["rules and consoles"]

@@ -29,7 +29,7 @@ FORGET_AFTER = 600.0
 REMEMBERED = 10_000
 NAMES_REMEMBERED = 8
 NAME_LIMIT = 64
-LOGINS_EACH = 32
+LOGINS_EACH = 250
 LOGINS_IN_ALL = 1000
 FILES_EACH = 64
 FILES_IN_ALL = 256
@@ -103,16 +103,19 @@ class Gate:
 
 
 class Shares(Generic[H]):
-    """Counts what operators hold of something, and says when somebody has his share of it, or nothing is left."""
+    """Counts what operators hold of something, and says when somebody has his share of it, or nothing is left.
 
-    __slots__ = ("_counts", "_each", "_holders", "_in_all")
+    :ivar each: how many one operator may hold, whatever connections he has.
+    """
+
+    __slots__ = ("_counts", "_holders", "_in_all", "each")
 
     def __init__(self, each: int, in_all: int) -> None:
         """
         :param each: how many one operator may hold, whatever connections he has.
         :param in_all: how many all of them.
         """
-        self._each = each
+        self.each = each
         self._in_all = in_all
         self._holders: dict[H, str] = {}
         self._counts: dict[str, int] = {}
@@ -127,8 +130,8 @@ class Shares(Generic[H]):
 
     def problem(self, name: str) -> str:
         """Why an operator may have no more, as in "32 of yours are open"; ``""`` if he may."""
-        if self._counts.get(name, 0) >= self._each:
-            return f"{self._each} of yours are open"
+        if self._counts.get(name, 0) >= self.each:
+            return f"{self.each} of yours are open"
         return f"{self._in_all} in all are open" if len(self._holders) >= self._in_all else ""
 
     def take(self, holder: H, name: str) -> bool:
