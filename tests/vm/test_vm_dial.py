@@ -22,6 +22,7 @@ from vmkit import (
 )
 
 from vmproxy.console.access import ConsoleOptions
+from vmproxy.console.claims import OFTEN_SECONDS, TOLD_EACH
 from vmproxy.console.notices import Demoted, FarEndDown, FarEndUp, Promoted
 from vmproxy.vm.dial import LONGEST_PAUSE, QUEUE_LIMIT, WAITING_LIMIT
 
@@ -516,3 +517,23 @@ def test_stopping_sends_the_last_words(w: World, net: Net, tmp_path: Path) -> No
     assert far.heard() == b"last words"
     assert far.closed
     assert console.far is None
+
+
+def test_a_far_end_that_spoke_while_a_vm_came_and_went_too_often_to_be_told_is_heard(w: World, net: Net) -> None:
+    for _ in range(TOLD_EACH + 1):
+        bridged(net)[0].lose()
+    host, _, far = bridged(net)
+    dialled = len(net.calls)
+    for turn in (b"one", b"two", b"three"):
+        host.lose()
+        far.say(turn)
+        assert not far.read
+        host = w.connect().feed(wish(b"tcp://10.1.2.3:4000"))
+        assert host.data() == turn
+        assert (far.read, far.closed) == (True, False)
+    host.feed(b"yes")
+    assert far.heard() == b"yes"
+    assert len(net.calls) == dialled  # one that comes and goes does not have us dial each time
+    host.lose()
+    w.clock.advance(OFTEN_SECONDS)
+    assert far.closed

@@ -359,6 +359,8 @@ class Console:
         self.input_may_flow()
         if told:
             self._around.remember(self)
+        elif self.far is not None:
+            self._tell(self.far, LineUp(link.peer, away, vmotion))  # no news to it: it has waited for that
 
     def gone(self, link: ILink) -> None:
         """The connection of a link is gone; what it has kept is still heard when its turn comes."""

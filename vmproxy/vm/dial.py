@@ -346,8 +346,10 @@ class Dial:
             self.hang_up(notice.reason)
         elif isinstance(notice, Kicked):
             self.hang_up(f"sent off by {notice.by}")
-        elif isinstance(notice, LineUp) and self.state == "refused":
-            self._hang_up_vm()
+        elif isinstance(notice, LineUp):
+            if self.state == "refused":
+                self._hang_up_vm()
+            self._speak()  # its VM may have been away without a word, having come and gone too often for that
 
     def hold_input(self, on: bool) -> None:
         """The console has enough to deliver, or can take more."""
