@@ -292,7 +292,7 @@ class VMProxyService(Service):
             changed += ["rules and consoles"]
             self.directory.use(new.policy)
         self._warn_of_descriptors(new)
-        self._dialler.keep_idle = new.vm.keep_idle
+        self._dialler.probe_after(new.vm.keep_idle)
         if new.dial != self._dialler.rules:
             changed += ["dial rules"]
             self._dialler.use(new.dial)

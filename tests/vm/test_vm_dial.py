@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from vmproxy.console.access import ConsoleOptions
 from vmproxy.console.claims import OFTEN_SECONDS, TOLD_EACH
 from vmproxy.console.notices import Demoted, FarEndDown, FarEndUp, Promoted
 from vmproxy.vm.dial import LONGEST_PAUSE, QUEUE_LIMIT, WAITING_LIMIT
+from vmproxy.vm.liveness import LOOK_SECONDS, UnderWay
 
 ALL_BYTES = bytes(range(256))
 SEQUENCE = b"\x4c\x19\xff\xe9"
@@ -283,6 +285,37 @@ def test_when_the_far_end_goes_it_is_dialled_again_and_the_vm_stays(w: World, ne
     assert isinstance(up, FarEndUp)
     assert down.reason == "closed by the far end"
     assert up.address == "10.1.2.3"
+
+
+def test_one_that_vanishes_with_bytes_on_their_way_is_noticed_as_hosts_are(
+    w: World, net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net.dialler.probe_after(300)
+    asked: list[object] = []
+    found = UnderWay(0, 9)
+    with socket.socket() as handle:
+
+        def socket_of(transport: object) -> socket.socket:
+            asked.append(transport)
+            return handle
+
+        monkeypatch.setattr("vmproxy.vm.liveness.socket_of", socket_of)
+        monkeypatch.setattr("vmproxy.vm.liveness.under_way", lambda _: found)
+        host, console, far = bridged(net)
+        assert asked == []
+        host.feed(b"is anybody there?")
+        w.clock.advance(LOOK_SECONDS)
+        assert asked == [far.transport]
+        assert not far.closed
+        far.full(True)
+        assert host.paused
+        found = UnderWay(315_000, 9)
+        w.clock.advance(LOOK_SECONDS)
+        w.turn()
+    assert far.closed
+    assert not host.paused
+    assert console.far is not None
+    assert console.far.reason == "connection lost to 10.1.2.3: it does not answer"
 
 
 def test_a_broken_connection_is_told_from_a_closed_one(w: World, net: Net) -> None:

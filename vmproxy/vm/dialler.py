@@ -22,6 +22,7 @@ from vmproxy.console.console import Console
 from vmproxy.vm.dial import Dial
 from vmproxy.vm.dialrules import DialRule, DialRules, plain
 from vmproxy.vm.farline import DialFailed, DialRefused, FarFactory, FarLine
+from vmproxy.vm.liveness import Liveness
 from vmproxy.vm.lookup import Lookup, LookupFailed, addresses_of, is_own
 from vmproxy.wire.dialuri import Address, DialURI, literal
 
@@ -72,7 +73,8 @@ class Dialler:
         self.clock = clock
         self._lookup = Lookup(clock, resolver)
         self.rules = rules
-        self.keep_idle = keep_idle
+        self._keep_idle = keep_idle
+        self._liveness = Liveness(clock, keep_idle)
         self._audit = audit
         self._is_own = is_own
         self.random = random or Random()  # noqa: S311 - nothing secret is drawn from it
@@ -180,7 +182,7 @@ class Dialler:
         raise DialRefused(refused[-1])
 
     def _connect_to(self, uri: DialURI, address: Address, rule: DialRule) -> Deferred[FarLine]:
-        line = FarLine(uri, rule, self.keep_idle, self.clock, self._admit)
+        line = FarLine(uri, rule, self._keep_idle, self.clock, self._liveness, self._admit)
         connector = self._reactor.connectTCP(str(address), uri.port, FarFactory(line), 2 * CONNECT_SECONDS)
 
         def failed(failure: Failure) -> Failure:
@@ -207,6 +209,11 @@ class Dialler:
         return None if address is None else plain(address)
 
     # What changes.
+
+    def probe_after(self, keep_idle: int) -> None:
+        """Have another time hold: of keepalive for far ends that are dialled from now on, else for all of them."""
+        self._keep_idle = keep_idle
+        self._liveness.use(keep_idle)
 
     def use(self, rules: DialRules) -> None:
         """Take other rules: who is not allowed any more is cut."""

@@ -23,6 +23,7 @@ from vmproxy.errors import VMProxyError
 from vmproxy.vm.dialrules import DialRule
 from vmproxy.vm.fartls import explain, tls_creator
 from vmproxy.vm.keepalive import set_options
+from vmproxy.vm.liveness import Liveness
 from vmproxy.vm.sockets import socket_of
 from vmproxy.wire.dialuri import DialURI
 from vmproxy.wire.nvtclient import BREAK, NvtClient
@@ -58,21 +59,33 @@ class FarLine(Protocol):
 
     :ivar made: fires with the line when it can be used; fails with why it cannot.
     :ivar rule: the rule that allowed it.
+    :ivar peer: the address that it was connected to.
     :ivar ended: fires when a connection that there was is gone.
     :ivar owner: who is told; None until somebody has taken it, and when nobody wants it any more.
     """
 
     def __init__(
-        self, uri: DialURI, rule: DialRule, keep_idle: int, clock: IReactorTime, admit: Callable[[FarLine], str]
+        self,
+        uri: DialURI,
+        rule: DialRule,
+        keep_idle: int,
+        clock: IReactorTime,
+        liveness: Liveness,
+        admit: Callable[[FarLine], str],
     ) -> None:
-        """:param admit: called when TCP is there; :returns: why the line may not be, empty if it may."""
+        """
+        :param liveness: finds out that nobody is there any more, while bytes are on their way.
+        :param admit: called when TCP is there; :returns: why the line may not be, empty if it may.
+        """
         self.uri = uri
         self.rule = rule
+        self.peer = ""
         self.owner: Owner | None = None
         self.made: Deferred[FarLine] = Deferred(self._cancelled)
         self.ended: Deferred[None] = Deferred()
         self._keep_idle = keep_idle
         self._clock = clock
+        self._liveness = liveness
         self._admit = admit
         self._telnet = NvtClient() if uri.telnet else None
         self._full = False
@@ -88,13 +101,13 @@ class FarLine(Protocol):
     @property
     def own(self) -> bool:
         """Whether the far end is on this machine: an address of ours answers from itself."""
-        host, peer = self._tcp.getHost(), self._tcp.getPeer()
-        return bool(getattr(host, "host", None) == getattr(peer, "host", ""))
+        return bool(getattr(self._tcp.getHost(), "host", None) == self.peer)
 
     # The way up.
 
     def connectionMade(self) -> None:
         """TCP is there."""
+        self.peer = str(getattr(self._tcp.getPeer(), "host", ""))
         if refusal := self._admit(self):
             self._fail(DialRefused(refusal))
             return
@@ -165,6 +178,7 @@ class FarLine(Protocol):
     def send(self, data: bytes) -> None:
         """Serial data for the far end."""
         self._tcp.write(data if self._telnet is None else self._telnet.encode(data))
+        self._liveness.written(self)
 
     def send_break(self) -> None:
         """A break for the far end, where there is a way to say it."""
@@ -193,8 +207,13 @@ class FarLine(Protocol):
         if self.transport is not None:
             self._tcp.abortConnection()
 
+    def close(self, reason: str) -> None:
+        """Nobody answers any more."""
+        self.abort(reason)
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It is gone."""
+        self._liveness.discard(self)
         why = self._reason or ("closed by the far end" if reason.check(ConnectionDone) else explain(reason))
         if not self.made.called:
             self.made.errback(DialFailed(why))
