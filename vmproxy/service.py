@@ -104,7 +104,13 @@ class VMProxyService(Service):
         self.directory.use(config.policy)
         self._audit = Audit(config.audit_file, scribe.submit, reactor, again=self._scribe.again)
         self._dialler = self._hub.dialler = Dialler(
-            reactor, reactor, system_resolver(reactor), config.dial, config.vm.keep_idle, self._audit.record
+            reactor,
+            reactor,
+            system_resolver(reactor),
+            config.dial,
+            config.vm.keep_idle,
+            self._audit.record,
+            scarce=lambda: self._hub.admission.scarce,
         )
         self._front = SSHFront(reactor, self.directory, _front_settings(config), self._audit, self._in_thread)
         self._front.logins.each = config.ssh.connections_per_operator
@@ -130,7 +136,7 @@ class VMProxyService(Service):
 
     def _room_for_logs(self) -> int:
         # Called on the scribe's thread. Connections come first; there must be room for many more of them at any time.
-        vms = len(self._hub.connections)
+        vms = len(self._hub.connections) + self._dialler.sockets
         to_spare = max(0, self._budget.vms - vms - vms // 4)
         return min(self._config.log.open_files, self._budget.log_files + to_spare)
 

@@ -80,7 +80,9 @@ class Call:
         self.state = "connected"
         self.transport = FarTransport(self.net.world.clock, *self.to, ours)
         protocol = self._factory.buildProtocol(self.transport.peerAddr)
-        assert protocol is not None
+        if protocol is None:
+            self._factory.clientConnectionLost(self, Failure(ConnectionDone()))  # type: ignore[arg-type]
+            return self
         self.transport.protocol = protocol
         protocol.makeConnection(self.transport)
         self.net.world.turn()
@@ -143,8 +145,16 @@ class Net:
         rules, problems = parse_dial(list(tables or (TABLE,)))
         assert not problems
         self.dialler = world.hub.dialler = Dialler(
-            self, world.clock, self, rules, 0, self._record, Random(1), self.ours.__contains__
-        )  # type: ignore[arg-type]
+            self,  # type: ignore[arg-type]
+            world.clock,
+            self,
+            rules,
+            0,
+            self._record,
+            Random(1),
+            self.ours.__contains__,
+            lambda: world.hub.admission.scarce,
+        )
 
     def _record(self, event: str, **fields: object) -> None:
         self.audit.append({"event": event, **fields})

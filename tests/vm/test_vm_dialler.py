@@ -18,6 +18,9 @@ from vmkit import (
     verb,
 )
 
+from vmproxy.vm.admission import Admission, Limits
+from vmproxy.vm.dial import LONGEST_PAUSE
+from vmproxy.vm.dialler import CONNECT_SECONDS, NO_ROOM
 from vmproxy.vm.farline import COMMANDS_PER_SECOND, CONTROL_LIMIT
 from vmproxy.vm.lookup import LOOKUP_SECONDS, LOOKUPS_LIMIT, is_own
 
@@ -183,6 +186,66 @@ def test_several_addresses_are_tried_one_after_the_other(w: World, net: Net) -> 
     assert console.far.state == "up"
     assert console.far.address == "192.0.2.2"
     assert [call.to[0] for call in net.calls] == ["2001:db8::1", "192.0.2.1", "192.0.2.2"]  # 127.0.0.1 never
+
+
+def test_far_ends_take_room_of_hosts_and_leave_them_the_last_of_it(w: World, net: Net) -> None:
+    hub = w.hub
+    hub.admission = Admission(w.clock, Limits(), 32, others=hub._far_ends)
+    hosts = [bridged(net, b"tcp://10.1.2.3:%d" % port)[0] for port in range(1, 16)]  # each with a UUID of its own port
+    assert (len(hub.admission), net.dialler.sockets) == (15, 15)
+    assert hub.admission.scarce  # 30 of 32, and two are the last sixteenth
+    late = w.connect().feed(wish(b"tcp://10.1.2.3:99"))
+    dialled = len(net.calls)
+    w.clock.advance(5)
+    assert len(net.calls) == dialled
+    console = next(c for c in w.directory if c.link is late.protocol)
+    assert console.far is not None
+    assert (console.far.state, console.far.reason) == ("down", NO_ROOM)
+    w.connect()
+    assert not hub.admission.enter("10.9.9.9")
+    for host in hosts:
+        host.lose()
+    w.turn()
+    assert net.dialler.sockets == 0
+    w.clock.advance(LONGEST_PAUSE)
+    assert len(net.calls) == dialled + 1
+
+
+def test_every_connection_is_counted_until_its_socket_is_gone(w: World, net: Net) -> None:
+    def sockets() -> int:
+        return net.dialler.sockets
+
+    host, _, far = bridged(net)
+    assert sockets() == 1
+    far.lose()
+    assert sockets() == 0
+    w.clock.advance(2)
+    assert sockets() == 1
+    net.call.fail()
+    assert sockets() == 0
+    w.clock.advance(5)
+    far = net.call.answer()
+    far.full(True)
+    host.feed(b"x")
+    assert sockets() == 1
+    host.lose()
+    assert sockets() == 0
+    host, _ = client(net)
+    assert sockets() == 1
+    host.lose()  # before anybody answered
+    assert sockets() == 0
+    client(net)
+    w.clock.advance(CONNECT_SECONDS)
+    assert sockets() == 0
+
+
+def test_one_that_answers_when_nobody_waits_any_more_is_counted_out(w: World, net: Net) -> None:
+    host, _ = client(net)
+    net.call.state = "answering"  # it cannot be stopped
+    host.lose()
+    assert net.dialler.sockets == 1
+    net.call.answer()
+    assert net.dialler.sockets == 0
 
 
 def test_dns_cannot_change_under_us(w: World, net: Net, logged: list[str]) -> None:

@@ -52,15 +52,22 @@ class Admission:
     """
 
     def __init__(
-        self, clock: IReactorTime, limits: Limits, room: int, make_room: Callable[[], None] = lambda: None
+        self,
+        clock: IReactorTime,
+        limits: Limits,
+        room: int,
+        make_room: Callable[[], None] = lambda: None,
+        others: Callable[[], int] = lambda: 0,
     ) -> None:
         """
         :param room: how many connections there can be, whatever the limits say.
+        :param others: how much of the room is taken by what is no connection of a host.
         :param make_room: called when room is scarce: may have a connection closed that nobody will miss.
         """
         self._clock = clock
         self._room = room
         self._make_room = make_room
+        self._others = others
         self._places: dict[str, _Place] = {}
         self._forget_at = REMEMBERED
         self._allowed: dict[str, bool] = {}
@@ -73,6 +80,11 @@ class Admission:
         return self._live
 
     @property
+    def scarce(self) -> bool:
+        """Whether what room there is should be left to hosts."""
+        return self._live + self._others() >= self._room - self._room // SCARCE
+
+    @property
     def remembered(self) -> int:
         """How many addresses are remembered."""
         return len(self._places)
@@ -81,8 +93,6 @@ class Admission:
         """Take other limits, for who comes from now on; nobody who is there has to go."""
         self._limits = limits
         self._allowed.clear()
-        self._in_all = min(limits.connections, self._room) if limits.connections else self._room
-        self._scarce = self._in_all - self._in_all // SCARCE
         self._burst = limits.per_second * RATE_SECONDS
         for place in self._places.values():
             place.budget = self._burst
@@ -115,10 +125,12 @@ class Admission:
                 why = f"more than {limits.per_second} connections a second from {where} (vm.connects-per-second)"
                 return self._refuse("per second", address, why)
             place.budget = budget - 1
-        if self._live >= self._scarce:
+        room = self._room - self._others()
+        in_all = min(limits.connections or room, room)
+        if self._live >= in_all - in_all // SCARCE:
             self._make_room()
-            if self._live >= self._in_all:
-                bound = "vm.connections" if self._in_all < self._room else "descriptors, LimitNOFILE"
+            if self._live >= in_all:
+                bound = "vm.connections" if in_all < room else "descriptors, LimitNOFILE"
                 return self._refuse("in all", address, f"{self._live} connections in all ({bound})")
         place.live += 1
         self._live += 1

@@ -34,6 +34,7 @@ RECORDS_PER_MINUTE = 600
 
 _log = Logger()
 
+NO_ROOM = "no descriptor can be spared for it (LimitNOFILE)"
 NOT_ALLOWED = "no [[dial]] rule allows it"
 NOT_ANY_MORE = "no [[dial]] rule allows it any more"
 OWN = "that is this machine itself, and no [[dial]] rule names its address"
@@ -50,7 +51,7 @@ class Dialler:
     """All far ends.
 
     :ivar dials: those that are there, connected or not.
-    :ivar counters: how often what happened since the start.
+    :ivar sockets: how many connections there are, those included that are being made or have only to be closed.
     """
 
     def __init__(
@@ -63,11 +64,13 @@ class Dialler:
         audit: Recorder,
         random: Random | None = None,
         is_own: Callable[[Address], bool] = is_own,
+        scarce: Callable[[], bool] = lambda: False,
     ) -> None:
         """
         :param keep_idle: seconds of silence after which a far end is probed; 0 is never.
         :param random: where the jitter of pauses comes from.
         :param is_own: tells whether an address is one of this machine's own.
+        :param scarce: tells whether there are too few descriptors left to take one.
         """
         self._reactor = reactor
         self.clock = clock
@@ -77,6 +80,8 @@ class Dialler:
         self._liveness = Liveness(clock, keep_idle)
         self._audit = audit
         self._is_own = is_own
+        self._scarce = scarce
+        self.sockets = 0
         self.random = random or Random()  # noqa: S311 - nothing secret is drawn from it
         self.dials: set[Dial] = set()
         self._parting: set[FarLine] = set()
@@ -167,6 +172,8 @@ class Dialler:
         failed: list[str] = []
         refused: list[str] = []
         for address, rule in await self.find(uri):
+            if self._scarce():
+                raise DialFailed(NO_ROOM)
             try:
                 line = await self._connect_to(uri, address, rule)
                 if problem := self._changed(line):  # while TLS was being agreed
@@ -183,6 +190,8 @@ class Dialler:
 
     def _connect_to(self, uri: DialURI, address: Address, rule: DialRule) -> Deferred[FarLine]:
         line = FarLine(uri, rule, self._keep_idle, self.clock, self._liveness, self._admit)
+        self.sockets += 1
+        line.ended.addCallback(self._one_less)
         connector = self._reactor.connectTCP(str(address), uri.port, FarFactory(line), 2 * CONNECT_SECONDS)
 
         def failed(failure: Failure) -> Failure:
@@ -194,6 +203,9 @@ class Dialler:
             raise DialFailed(f"no answer within {seconds:g} s")
 
         return line.made.addErrback(failed).addTimeout(CONNECT_SECONDS, self.clock, onTimeoutCancel=too_late)
+
+    def _one_less(self, _: None) -> None:
+        self.sockets -= 1
 
     def _admit(self, line: FarLine) -> str:
         address = self._where(line)

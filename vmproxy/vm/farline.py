@@ -60,7 +60,7 @@ class FarLine(Protocol):
     :ivar made: fires with the line when it can be used; fails with why it cannot.
     :ivar rule: the rule that allowed it.
     :ivar peer: the address that it was connected to.
-    :ivar ended: fires when a connection that there was is gone.
+    :ivar ended: fires when it is gone, or has never come to be.
     :ivar owner: who is told; None until somebody has taken it, and when nobody wants it any more.
     """
 
@@ -220,7 +220,12 @@ class FarLine(Protocol):
         owner, self.owner = self.owner, None
         if owner is not None:
             owner.line_lost(self, why)
-        self.ended.callback(None)
+        self.end()
+
+    def end(self) -> None:
+        """There is no socket any more."""
+        if not self.ended.called:
+            self.ended.callback(None)
 
     # IPushProducer.
 
@@ -255,5 +260,10 @@ class FarFactory(ClientFactory):
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
         """There is no connection."""
+        self._line.end()
         if not self._line.made.called:
             self._line.made.errback(DialFailed(explain(reason)))
+
+    def clientConnectionLost(self, connector: IConnector, reason: Failure) -> None:
+        """The connection is gone, also one that nobody waited for any more."""
+        self._line.end()

@@ -90,7 +90,7 @@ class Hub:
         self.dialler: Dialler | None = None  # where VMs with direction "client" are served
         self.counters: Counter[str] = Counter()
         self.tls = HostTLS(clock)
-        self.admission = Admission(clock, settings.limits, room, self._make_room)
+        self.admission = Admission(clock, settings.limits, room, self._make_room, self._far_ends)
         self.inherited = False
         self.stopping = False
         self.connections: set[VMConnection] = set()
@@ -135,6 +135,9 @@ class Hub:
                     _log.debug("{peer}: {error}", peer=connection.peer, error=error)  # it is gone
         if rest := connections[SOCKETS_PER_TURN:]:
             self.clock.callLater(0, self._probe, rest, keep_idle)
+
+    def _far_ends(self) -> int:
+        return 0 if self.dialler is None else self.dialler.sockets
 
     def _make_room(self) -> None:
         oldest = self.unidentified.oldest()
