@@ -20,6 +20,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 import vmproxy
+from vmproxy.clocks import wall_of
 from vmproxy.config import Config, differences, value_of, with_value
 from vmproxy.console.audit import Audit
 from vmproxy.console.directory import Directory
@@ -270,7 +271,7 @@ class VMProxyService(Service):
         # VMs that are connected keep what they have; :returns: whether hosts are shown other certificates than before.
         before, self._hub.tls.credentials = self._hub.tls.credentials, credentials
         self._migrations.may_differ = Encryption(config.vm.encryption) is not Encryption.OFF
-        for warning in tls_warnings(config, credentials, self._reactor.seconds()):
+        for warning in tls_warnings(config, credentials, wall_of(self._reactor)()):
             _log.warn("{warning}", warning=warning)
         return (before and before.thumbprints()) != (credentials and credentials.thumbprints())
 

@@ -25,7 +25,7 @@ from vmkit import (
 from vmproxy.console.access import ConsoleOptions
 from vmproxy.console.claims import OFTEN_SECONDS, TOLD_EACH
 from vmproxy.console.notices import Demoted, FarEndDown, FarEndUp, Promoted
-from vmproxy.vm.dial import LONGEST_PAUSE, QUEUE_LIMIT, WAITING_LIMIT
+from vmproxy.vm.dial import GOOD_SECONDS, LONGEST_PAUSE, QUEUE_LIMIT, WAITING_LIMIT
 from vmproxy.vm.liveness import LOOK_SECONDS, UnderWay
 
 ALL_BYTES = bytes(range(256))
@@ -285,6 +285,28 @@ def test_when_the_far_end_goes_it_is_dialled_again_and_the_vm_stays(w: World, ne
     assert isinstance(up, FarEndUp)
     assert down.reason == "closed by the far end"
     assert up.address == "10.1.2.3"
+
+
+def test_what_people_are_told_of_it_is_by_the_clock_on_the_wall(w: World) -> None:
+    ahead = 0.0
+    w.clock.wall = lambda: w.clock.seconds() + ahead  # type: ignore[attr-defined]
+    net = Net(w)
+    _, console, far = bridged(net)
+    ahead = -5 * 3600  # somebody sets it back
+    w.clock.advance(GOOD_SECONDS)
+    now = w.clock.seconds() + ahead
+    far.say(b"x")
+    dial = console.far
+    assert dial is not None
+    assert dial.last_input == now
+    far.lose()
+    assert dial.since == now
+    assert 0.5 < dial.again - now < 1.5  # a connection that lasted so long was a good one, whatever the wall says
+    w.clock.advance(2)
+    net.call.answer()
+    ahead = 5 * 3600
+    net.call.lose()
+    assert 1.5 - 0.01 <= dial.again - w.clock.seconds() - ahead <= 2.5  # and one that did not last was none
 
 
 def test_one_that_vanishes_with_bytes_on_their_way_is_noticed_as_hosts_are(

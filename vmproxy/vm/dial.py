@@ -69,6 +69,7 @@ class Dial:
         "_gap",
         "_held",
         "_listening",
+        "_made",
         "_over",
         "_pause",
         "_queue",
@@ -95,7 +96,8 @@ class Dial:
         self._console = console
         self.uri = uri
         self.who = self.place = uri.place
-        self.since = self.last_input = dialler.clock.seconds()
+        self.since = self.last_input = dialler.wall()
+        self._made = 0.0  # by the clock, not the wall
         self.skipped = 0
         self.state = "dialling"
         self.reason = ""
@@ -137,9 +139,9 @@ class Dial:
         self._attempt = None
         self.line = line
         line.owner = self
+        self._made = self._dialler.clock.seconds()
         self._set("up", "")
-        peer = line.transport.getPeer() if line.transport is not None else None
-        self.address = str(getattr(peer, "host", ""))
+        self.address = line.peer
         tries = {"tries": self._tries} if self._tries > 1 else {}
         self._console.log.event("dialled", to=self.place, address=self.address, **tries)
         self._record("dialled", address=self.address)
@@ -166,7 +168,7 @@ class Dial:
     def _later(self, reason: str, event: str) -> None:
         self._pause = min(max(FIRST_PAUSE, 2 * self._pause), LONGEST_PAUSE)
         wait = self._pause * self._dialler.random.uniform(1 - JITTER, 1 + JITTER)
-        self.again = self._dialler.clock.seconds() + wait
+        self.again = self._dialler.wall() + wait
         if self.state != "down":
             self._set("down", reason)
         self.reason = reason
@@ -198,7 +200,7 @@ class Dial:
     def _set(self, state: str, reason: str) -> None:
         self.state = state
         self.reason = reason
-        self.since = self._dialler.clock.seconds()
+        self.since = self._dialler.wall()
 
     def redial(self, reason: str) -> None:
         """What the connection was made under counts no more: make it anew. One that is waited for is tried at once."""
@@ -268,7 +270,7 @@ class Dial:
         """The far end is gone, the VM is not."""
         self.line = None
         self._hold_vm(False)
-        if self._dialler.clock.seconds() - self.since >= GOOD_SECONDS:
+        if self._dialler.clock.seconds() - self._made >= GOOD_SECONDS:
             self._pause = 0.0
         self._later(reason, "far-end-lost")
 
@@ -300,7 +302,7 @@ class Dial:
 
     def heard(self, items: list[bytes | None]) -> None:
         """What the far end says."""
-        self.last_input = self._dialler.clock.seconds()
+        self.last_input = self._dialler.wall()
         self._unsaid.extend(items)
         self._speak()
 

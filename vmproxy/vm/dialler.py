@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IHostnameResolver, IReactorTCP, IReactor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vmproxy.clocks import wall_of
 from vmproxy.console.console import Console
 from vmproxy.vm.dial import Dial
 from vmproxy.vm.dialrules import DialRule, DialRules, plain
@@ -50,6 +51,7 @@ class Recorder(Protocol):
 class Dialler:
     """All far ends.
 
+    :ivar wall: tells the time of day, which people read; the clock tells how long something takes.
     :ivar dials: those that are there, connected or not.
     :ivar sockets: how many connections there are, those included that are being made or have only to be closed.
     """
@@ -74,6 +76,7 @@ class Dialler:
         """
         self._reactor = reactor
         self.clock = clock
+        self.wall = wall_of(clock)
         self._lookup = Lookup(clock, resolver)
         self.rules = rules
         self._keep_idle = keep_idle
