@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,19 @@ def test_what_waits_for_a_slow_far_end_is_bounded(w: World, net: Net) -> None:
     far.full(False)
     assert len(far.heard()) == QUEUE_LIMIT
     assert [e["bytes"] for e in w.events(console, "far-end-gap")] == [3 * 65536]
+
+
+def test_small_pieces_that_wait_take_no_more_room_than_large_ones(w: World, net: Net) -> None:
+    _, console = client(net)
+    assert console.far is not None
+    sent = b"".join(b"%05d" % n for n in range(WAITING_LIMIT // 5))
+    tracemalloc.start()
+    for at in range(0, len(sent), 5):
+        console.far.output(sent[at : at + 5])
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 3 * WAITING_LIMIT
+    assert net.call.answer().heard() == sent
 
 
 def test_a_log_that_is_behind_and_a_far_end_that_is_are_two_reasons(w: World, net: Net) -> None:

@@ -419,6 +419,28 @@ def test_breaks_pass_both_ways(w: World, net: Net) -> None:
     assert [e["who"] for e in w.events(console, "break")] == ["telnet://10.1.2.3:4000"]
 
 
+def test_every_break_of_the_guest_reaches_the_far_end_in_its_place(w: World, net: Net) -> None:
+    host, console, far = bridged(net, b"telnet://10.1.2.3:4000")
+    broken = com(5, b"\x05") + com(5, b"\x06")
+    host.feed(verb(WILL, 44) + broken + b"one" + broken)
+    assert far.heard().endswith(BREAK_TO_FAR + b"one" + BREAK_TO_FAR)
+    assert len(w.events(console, "guest-break")) == 1
+    far.full(True)
+    host.protocol.dataReceived(b"two" + broken + b"three")
+    assert far.heard() == b""
+    far.full(False)
+    assert far.heard() == b"two" + BREAK_TO_FAR + b"three"
+    far.lose()
+    host.feed(b"four" + broken + b"five")
+    w.clock.advance(2)
+    again = net.call.answer()
+    assert again.heard().endswith(b"four" + BREAK_TO_FAR + b"five")
+    again.full(True)
+    host.protocol.dataReceived(broken + b"last")
+    host.lose()
+    assert again.heard() == BREAK_TO_FAR + b"last"
+
+
 def test_a_far_end_that_floods_with_commands_is_hung_up_on(w: World, net: Net) -> None:
     _, console, far = bridged(net, b"telnet://10.1.2.3:4000")
     w.clock.advance(5)

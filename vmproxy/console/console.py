@@ -206,12 +206,14 @@ class Console:
                 self._failed(viewer)
 
     def guest_break(self) -> None:
-        """The guest sent a break; told at most once a second."""
+        """The guest sent a break; told at most once a second, but the far end hears every one."""
+        if self.far is not None:
+            self._tell(self.far, GuestBreak())
         now = self._around.clock.seconds()
         if not 0 <= now - self._guest_break < 1:
             self._guest_break = now
             self.log.event("guest-break")
-            self.tell(GuestBreak())
+            self.tell(GuestBreak(), but=self.far)
 
     def tell(self, notice: Notice, but: IViewer | None = None) -> None:
         """Tell all viewers something, but one."""

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 WAITING_LIMIT = 256 * 1024
 QUEUE_LIMIT = 4 * 1024 * 1024
+TOGETHER = 4096  # what waits in small pieces is kept in pieces of this size, or they would take many times the room
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 GOOD_SECONDS = 60.0  # a connection that has lasted so long was a good one
@@ -109,7 +110,7 @@ class Dial:
         self._pause = 0.0
         self._tries = 0
         self._told = ""  # the failure that everybody knows about
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[bytes | None] = deque()  # None is a break, which counts as a byte
         self._queued = 0
         self._full = False
         self._gap = 0
@@ -253,12 +254,12 @@ class Dial:
         if lost:
             console.log.event("input-lost", bytes=lost)
         line, self.line = self.line, None
-        gap = self._gap + (self._queued if line is None else 0)
+        gap = self._gap + (sum(map(_size, self._queue)) if line is None else 0)
         if gap:
             console.log.event("far-end-gap", to=self.place, bytes=gap)
         if line is not None:
-            for data in self._queue:  # bounded by QUEUE_LIMIT
-                line.send(data)
+            for item in self._queue:  # bounded by QUEUE_LIMIT
+                _send(line, item)
             console.log.event("hung-up", to=self.place, reason=reason)
             self._record("hung-up", reason=reason)
             self._dialler.part(line)
@@ -289,9 +290,9 @@ class Dial:
     def _flush(self) -> None:
         line = self.line
         while self._queue and line is not None and not self._full:
-            data = self._queue.popleft()
-            self._queued -= len(data)
-            line.send(data)
+            item = self._queue.popleft()
+            self._queued -= max(1, _size(item))
+            _send(line, item)
         if self._queue or line is None:
             return
         if self._gap:
@@ -327,23 +328,31 @@ class Dial:
 
     def output(self, data: bytes) -> None:
         """Bytes from the VM."""
+        self._pass(data)
+
+    def _pass(self, item: bytes | None) -> None:
+        """Bytes from the VM, or a break, for the far end: now, or when those before it have gone."""
         if self.line is not None and not self._full and not self._queue:
-            self.line.send(data)
+            _send(self.line, item)
             return
-        limit = WAITING_LIMIT if self.line is None else QUEUE_LIMIT
-        if self._gap or self._queued + len(data) > limit:  # one gap at the end, not a sieve
-            self._gap += len(data)
-            self.skipped += len(data)
+        size = _size(item)
+        if self._gap or self._queued + max(1, size) > (WAITING_LIMIT if self.line is None else QUEUE_LIMIT):
+            self._gap += size  # one gap at the end, not a sieve
+            self.skipped += size
             return
-        self._queue.append(data)
-        self._queued += len(data)
+        self._queued += max(1, size)
+        last = self._queue[-1] if self._queue else None
+        if item is not None and last is not None and len(last) + size <= TOGETHER:
+            self._queue[-1] = last + item
+        else:
+            self._queue.append(item)
 
     def notice(self, notice: Notice) -> None:
         """Something happened to the console, or to our part in it."""
         if isinstance(notice, Demoted | Promoted):
             self._speak()
-        elif isinstance(notice, GuestBreak) and self.line is not None:
-            self.line.send_break()
+        elif isinstance(notice, GuestBreak):
+            self._pass(None)
         elif isinstance(notice, LineDown):
             self.hang_up(notice.reason)
         elif isinstance(notice, Kicked):
@@ -360,3 +369,14 @@ class Dial:
 
     def rules_changed(self) -> None:
         """The rules for operators are none of ours."""
+
+
+def _size(item: bytes | None) -> int:
+    return 0 if item is None else len(item)
+
+
+def _send(line: FarLine, item: bytes | None) -> None:
+    if item is None:
+        line.send_break()
+    else:
+        line.send(item)
