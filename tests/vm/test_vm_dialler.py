@@ -23,6 +23,7 @@ from vmproxy.vm.dial import LONGEST_PAUSE
 from vmproxy.vm.dialler import CONNECT_SECONDS, NO_ROOM
 from vmproxy.vm.farline import COMMANDS_PER_SECOND, CONTROL_LIMIT
 from vmproxy.vm.lookup import LOOKUP_SECONDS, LOOKUPS_LIMIT, is_own
+from vmproxy.wire.dialuri import parse
 
 WILL, WONT, DO, DONT = 251, 252, 253, 254
 BINARY, SGA = 0, 3
@@ -131,6 +132,39 @@ def test_the_last_wish_counts(w: World, net: Net) -> None:
     assert net.calls == []
 
 
+def test_a_host_that_wishes_all_the_time_keeps_one_name_server_busy_and_not_all_of_them(w: World, net: Net) -> None:
+    net.silent = True
+    host = w.connect().feed(b"".join(sub(DO_PROXY, b"Ctcp://a%d.example.com:1" % n) for n in range(100)))
+    assert net.asked == ["a0.example.com"]
+    net.hosts = {"a99.example.com": ["10.1.1.1"]}
+    net.speak()
+    w.turn()
+    assert net.asked == ["a0.example.com", "a99.example.com"]
+    assert [s for s in host.subs() if s[0] in (WILL_PROXY, WONT_PROXY)] == [WILL_IT]
+    host.feed(sub(VC_UUID, SPELLED_A))
+    assert w.console.uri == "tcp://a99.example.com:1"
+
+
+@pytest.mark.parametrize("last", [b"Snone-of-ours", b"Cftp://10.1.2.3:21", b"Ctcp://11.1.1.1:1", b"X"])
+def test_a_wish_that_is_refused_changes_nothing_of_what_was_agreed(w: World, net: Net, last: bytes) -> None:
+    host = w.connect().feed(sub(DO_PROXY, b"Ctcp://10.1.2.3:1") + sub(DO_PROXY, last) + sub(VC_UUID, SPELLED_A))
+    assert [s[:1] for s in host.subs() if s[0] in (WILL_PROXY, WONT_PROXY)] == [WILL_IT, WONT_IT]
+    assert w.console.far is not None
+    assert w.console.far.place == w.console.uri == "tcp://10.1.2.3:1"
+
+
+def test_what_is_still_looked_up_when_a_vm_is_served_comes_too_late(w: World, net: Net) -> None:
+    net.silent = True
+    net.hosts = {"a.example.com": ["10.1.1.1"]}
+    host = w.connect().feed(sub(DO_PROXY, b"Svmproxy") + sub(DO_PROXY, b"Ctcp://a.example.com:1"))
+    host.feed(sub(VC_UUID, SPELLED_A))
+    assert (w.console.uri, w.console.far) == ("vmproxy", None)
+    net.speak()
+    assert [s[:1] for s in host.subs() if s[0] in (WILL_PROXY, WONT_PROXY)] == [WILL_IT, WONT_IT]
+    assert (w.console.uri, w.console.far) == ("vmproxy", None)
+    assert net.calls == []
+
+
 def test_a_name_that_nobody_knows_is_no_refusal(w: World, net: Net) -> None:
     _, console = client_after_lookup(net, b"tcp://gone.example.com:4000")
     w.turn()
@@ -163,13 +197,14 @@ def test_name_servers_have_a_deadline(w: World, net: Net) -> None:
 
 def test_look_ups_are_bounded(w: World, net: Net) -> None:
     net.silent = True
-    host = w.connect().feed(wish(b"tcp://far.example.com:4000"))
+    asked = []
     for _ in range(LOOKUPS_LIMIT + 10):
-        host.feed(sub(DO_PROXY, b"Ctcp://far.example.com:4000"))
+        net.dialler.judge(parse("tcp://far.example.com:4000"), lambda _, refusal: asked.append(refusal))
     assert len(net.asked) == LOOKUPS_LIMIT
+    assert asked == [""] * 10  # no refusal: it may be found later
     net.speak()
     net.asked.clear()
-    host.feed(sub(DO_PROXY, b"Ctcp://far.example.com:4000"))
+    w.connect().feed(sub(DO_PROXY, b"Ctcp://far.example.com:4000"))
     assert net.asked
 
 

@@ -41,6 +41,7 @@ class Conversation:
         "_asked",
         "_bios_uuid",
         "_hub",
+        "_judging",
         "_link",
         "_list_sent",
         "_location_uuid",
@@ -49,6 +50,7 @@ class Conversation:
         "_uri",
         "_uri_text",
         "_uuid",
+        "_wish",
         "name",
     )
 
@@ -62,7 +64,9 @@ class Conversation:
         self._named = False
         self._uri: serviceuri.ServiceURI | None = None
         self._uri_text = ""
-        self._target: DialURI | None = None  # what the proxy is to connect the VM to, if that is its wish
+        self._target: DialURI | None = None  # what the proxy is to connect the VM to, if that was agreed on
+        self._wish: DialURI | None = None  # what it would like to be connected to: that is looked at
+        self._judging = False  # whether somebody looks up where that is
         self._asked = 0  # bit per question
         self._list_sent = False
 
@@ -89,7 +93,7 @@ class Conversation:
 
     def released(self) -> None:
         """The connection has no console any more, and what it asked for is forgotten."""
-        self._uri = self._target = None
+        self._uri = self._target = self._wish = None
 
     def _complain(self, kind: str, what: str) -> None:
         self._hub.complain(kind, self._link.peer, what)
@@ -112,12 +116,12 @@ class Conversation:
         self._hub.counters[f"suboption {codes[:1].hex()} unknown to a VM"] += 1
 
     def _do_proxy(self, parameters: bytes) -> None:
+        self._wish = None
         try:
             wanted = parse_do_proxy(parameters)
         except WireError as error:
             self._wont_proxy(str(error))
             return
-        self._target = None
         uri = serviceuri.parse(wanted.uri)
         pending = self._hub.migrations.pending_at(self._link)
         console = self._link.console if pending is None else pending.console
@@ -131,6 +135,7 @@ class Conversation:
             self._link.suboption(Sub.WILL_PROXY)
             if console is None:
                 self._uri = uri
+                self._target = None
                 self._uri_text = wanted.uri
                 self._link.ripe = True
 
@@ -147,23 +152,35 @@ class Conversation:
         if console is not None and console.uri != str(uri):
             self._wont_proxy("this connection has another console already")
             return
-        self._target = uri
-        dialler.judge(uri, self._judged)
+        self._wish = uri
+        if not self._judging:  # one at a time: name servers are for all VMs
+            self._judging = True
+            dialler.judge(uri, self._judged)
 
     def _judged(self, uri: DialURI, refusal: str) -> None:
         # It may have been looked up meanwhile, and the VM have gone or asked for something else.
-        if self._target is not uri or self._link not in self._hub.connections:
+        self._judging = False
+        wish, dialler = self._wish, self._hub.dialler
+        if wish is None or dialler is None or self._link not in self._hub.connections:
             return
+        if wish != uri:
+            self._judging = True
+            dialler.judge(wish, self._judged)
+            return
+        self._wish = None
         if refusal:
-            self._target = None
             self._wont_proxy(f"direction C, to {uri}: {refusal}")
-            if self._hub.dialler is not None:
-                uuid = {"uuid": str(self._uuid)} if self._uuid is not None else {}
-                told = {"host": self._link.peer, "name": visible(self.name), **uuid}
-                self._hub.dialler.record("dial-refused", to=uri.place, reason=refusal, **told)
+            uuid = {"uuid": str(self._uuid)} if self._uuid is not None else {}
+            told = {"host": self._link.peer, "name": visible(self.name), **uuid}
+            dialler.record("dial-refused", to=uri.place, reason=refusal, **told)
+            return
+        console = self._link.console
+        if console is not None and console.uri != str(uri):
+            self._wont_proxy("this connection has another console already")
             return
         self._link.suboption(Sub.WILL_PROXY)
-        if self._link.console is None:
+        if console is None:
+            self._target = uri
             self._uri_text = str(uri)
             self._uri = serviceuri.parse(self._uri_text)
             self._link.ripe = True
