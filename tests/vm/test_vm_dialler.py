@@ -388,6 +388,22 @@ def test_other_rules_have_what_is_waited_for_tried_at_once(w: World, net: Net) -
     assert len(net.calls) == calls + 2
 
 
+def test_other_rules_have_what_is_being_dialled_tried_under_them(w: World, net: Net) -> None:
+    client(net)
+    for _ in range(5):
+        net.call.fail()
+        w.clock.advance(20)
+    old = net.call
+    assert old.state == "connecting"
+    net.use({"to": "*", "ports": "*"})
+    assert old.state == "disconnected"
+    assert net.call is not old
+    calls = len(net.calls)
+    net.call.fail()
+    w.clock.advance(1.3)
+    assert len(net.calls) == calls + 1
+
+
 def test_other_rules_while_it_is_being_dialled(w: World, net: Net) -> None:
     host, _ = client(net, b"tcp://10.1.2.3:4000")
     net.use({"to": ["*"], "ports": [4000]})

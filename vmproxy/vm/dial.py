@@ -204,11 +204,14 @@ class Dial:
         self.since = self._dialler.wall()
 
     def redial(self, reason: str) -> None:
-        """What the connection was made under counts no more: make it anew. One that is waited for is tried at once."""
+        """What the connection was made under counts no more: make it anew. One that is waited for is tried at once.
+
+        So is one that is being dialled: what is found out about it was asked under other rules.
+        """
         if self.line is not None:
             self.line.abort(reason)
-        elif self._timer is not None:
-            self._timer.cancel()
+        elif self._timer is not None or self._attempt is not None:
+            self._stop_dialling()
             self._pause = 0.0
             self._dial()
 
