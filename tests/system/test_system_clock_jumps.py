@@ -91,7 +91,7 @@ def test_a_clock_that_is_set_stops_nothing_and_cuts_off_nobody(
     tmp_path: Path, keys: Path, make_vm: MakeVM, hours: int
 ) -> None:
     wall = WallClock(tmp_path)
-    daemon = Daemon(tmp_path / "daemon", keys)
+    daemon = Daemon(tmp_path / "daemon", keys, "[vm]\nidentify-timeout = 3600\n")
     daemon.preload = str(wall.library)
     daemon.start()
     viewer: Client | None = None
@@ -102,7 +102,7 @@ def test_a_clock_that_is_set_stops_nothing_and_cuts_off_nobody(
         viewer = Client(daemon.ssh("127.0.0.1", user="web01"))
         viewer.expect_err(b"[attached]")
         eventually(lambda: daemon.log("web01").exists() and daemon.log("web01").read_bytes() == b"before\r\n", "logged")
-        stranger = HostConnection(daemon.vm_port)  # it has 30 s to say which VM it is
+        stranger = HostConnection(daemon.vm_port)  # it has an hour to say which VM it is
         stranger.negotiate()
 
         wall.set(hours)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import random
@@ -9,6 +10,7 @@ import re
 import signal
 import threading
 import time
+import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -92,6 +94,15 @@ def operate(daemon: Daemon, stop: threading.Event) -> None:
         daemon.run("list")
 
 
+def more_written(daemon: Daemon, name: str, before: bytes, round_: int) -> bool:
+    """Whether a fair part of what a VM says is in its log already."""
+    with contextlib.suppress(OSError, EOFError, zlib.error):  # it may be rotated, or compressed, at this moment
+        found = history(daemon.log(name).resolve())
+        more = len(found) - len(before)
+        return more > 5_000 and found == before + stream(name, round_, more)
+    return False
+
+
 def kill_and_restart(daemon: Daemon, make_vm: MakeVM, rounds: int, dice: random.Random) -> Iterator[float]:
     """:returns: for each kill, the age of the oldest missing byte in seconds, less how late the machine is."""
     expected: dict[str, bytes] = dict.fromkeys(NAMES, b"")
@@ -105,6 +116,8 @@ def kill_and_restart(daemon: Daemon, make_vm: MakeVM, rounds: int, dice: random.
             talker.start()
         operator.start()
         eventually(lambda talkers=talkers: min(t.sent[-1] for t in talkers) > 20_000, "all of them talk")
+        for name in NAMES:
+            eventually(lambda name=name, r=round_: more_written(daemon, name, expected[name], r), f"{name} is logged")
         stop.wait(dice.uniform(0.0, 0.5))
         killed = time.monotonic()
         daemon.stop(signal.SIGKILL)
