@@ -80,6 +80,17 @@ SEEDS: dict[str, list[bytes]] = {
     ],
     "comport": [b"".join(bytes((2, n, 5)) for n in range(14)), bytes((5, 1, 0, 0, 37, 128, 2, 11, 0, 1, 0))],
     "service-uri": [b"vmproxy?port=console", b"vmproxy?a=%00&port=%2e%2e&port=2", b"?" + b"&a=b" * 40],
+    "dial-uri": [
+        b"10.1.2.3:4000",
+        b"tcp6+ssl://[2001:db8::1]:99?port=2#verify",
+        b"telnets://Far_1.example.com./",
+        b"tcp://[::ffff:127.0.0.1]:22",
+        b"tcp://127.1:22",
+    ],
+    "far-end": [
+        _turns(b"login: \r\0", bytes((255, 251, 0, 255, 253, 0, 255, 251, 1)), b"\r\0", bytes((255, 243)) + b"x"),
+        _turns(bytes((255, 250, 24, 1, 255, 240, 255, 252, 0)) + b"\r", b"\n\r", b"\0" + bytes((255, 255))),
+    ],
     "authorized-keys": [
         b"ssh-ed25519 " + _KEY + b" alice\n# no key\n\n",
         b'from="10.0.0.0/8,!10.1.*",restrict,pty,expiry-time="20300101" ssh-ed25519 ' + _KEY + b" bob",
@@ -112,6 +123,20 @@ WORDS: dict[str, list[bytes]] = {
     "authorized-keys": [b"from=", b"expiry-time=", b"restrict", b"cert-authority", b'"', b"ssh-ed25519 ", b"\\"],
     "revoked": [b"serial:", b"id:", b"key:", b"sha1:", b"sha256:", b"hash:", b"SSHKRL\n\0"],
     "target": [b",ro", b",force", b",join", b",port=", b",replay=", b",escape=", b",reason=", b":", b"+"],
+    "dial-uri": [
+        b"tcp",
+        b"tcp4://",
+        b"+ssl",
+        b"telnet://",
+        b"[::",
+        b"]:",
+        b"@",
+        b"?",
+        b"#",
+        b"127.0.0.1",
+        b"localhost",
+    ],
+    "far-end": [bytes((255, 251, 0)), bytes((255, 252, 0)), bytes((255, 243)), bytes((255, 250)), b"\r", b"\0"],
     "service-uri": [b"?port=", b"&", b"%", b"="],
 }
 """What is worth putting in at any place, for each target."""

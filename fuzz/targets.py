@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from typing import cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -25,8 +26,11 @@ from vmproxy.ssh.publickeys import KEY_TYPES, key_type
 from vmproxy.ssh.revoked import Revoked, parse_revoked
 from vmproxy.ssh.target import BadTarget, from_user
 from vmproxy.text import safe_word, visible
-from vmproxy.wire import serviceuri
+from vmproxy.vm.dialrules import DialRule, DialRules, plain
+from vmproxy.wire import dialuri, serviceuri
 from vmproxy.wire.comport import AccessServer
+from vmproxy.wire.dialuri import DialError
+from vmproxy.wire.nvtclient import NvtClient
 from vmproxy.wire.telnet import Command, Negotiation, Oddity, Scanner, Subnegotiation, Token, escape
 from vmproxy.wire.vmware import format_uuid, parse_do_proxy, parse_name, parse_uuid
 
@@ -236,6 +240,50 @@ def service_uri(given: bytes) -> None:
         assert len(uri.port) <= 32
 
 
+def dial_uri(given: bytes) -> None:
+    """Where a VM wants to be connected to: DialError and nothing else, fit to be shown; what is taken reads the same
+    when it is written again, and no rule that does not name this machine allows it."""
+    try:
+        uri = dialuri.parse(given.decode("utf-8", "backslashreplace"))
+    except DialError as error:
+        _shown(str(error))
+        return
+    _shown(str(uri))
+    assert dialuri.parse(str(uri)) == uri
+    assert dialuri.is_dialled(str(uri))
+    assert 1 <= uri.port <= 65535
+    anywhere = DialRules((DialRule(1, True, (), (ip_network("0.0.0.0/0"), ip_network("::/0")), ((1, 65535),)),))
+    if uri.address is not None and plain(uri.address).is_loopback:
+        assert not anywhere.could(uri)
+
+
+def far_end(given: bytes) -> None:
+    """A far end that speaks Telnet: however the stream is cut, the same data and breaks come of it, and few answers."""
+    pieces = cuts_and_data(given)
+    cut, whole = NvtClient(), NvtClient()
+    heard: list[bytes | None] = []
+    answers = b""
+    for piece in pieces:
+        if not cut.fatal:
+            items, more = cut.feed(piece)
+            heard += items
+            answers += more
+    wanted, once = whole.feed(b"".join(pieces))
+    assert _joined(heard) == _joined(wanted)
+    assert (cut.fatal, answers) == (whole.fatal, once)
+    assert len(answers) <= 3 * len(given)
+
+
+def _joined(items: list[bytes | None]) -> list[bytes | None]:
+    joined: list[bytes | None] = []
+    for item in items:
+        if item is not None and joined and joined[-1] is not None:
+            joined[-1] += item
+        else:
+            joined.append(item)
+    return joined
+
+
 def authorized_keys(given: bytes) -> None:
     """Lists of keys: nothing is raised, each key found is one that is supported, and every warning is a line."""
     with _watched():
@@ -317,6 +365,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         ("session", session),
         ("comport", comport),
         ("service_uri", service_uri),
+        ("dial_uri", dial_uri),
+        ("far_end", far_end),
         ("authorized_keys", authorized_keys),
         ("certificate", certificate),
         ("revoked", revoked),
