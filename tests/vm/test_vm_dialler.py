@@ -22,7 +22,7 @@ from vmproxy.vm.admission import Admission, Limits
 from vmproxy.vm.dial import LONGEST_PAUSE
 from vmproxy.vm.dialler import CONNECT_SECONDS, NO_ROOM
 from vmproxy.vm.farline import COMMANDS_PER_SECOND, CONTROL_LIMIT
-from vmproxy.vm.lookup import LOOKUP_SECONDS, LOOKUPS_LIMIT, is_own
+from vmproxy.vm.lookup import ADDRESSES_LIMIT, LOOKUP_SECONDS, LOOKUPS_LIMIT, is_own
 from vmproxy.wire.dialuri import parse
 
 WILL, WONT, DO, DONT = 251, 252, 253, 254
@@ -206,6 +206,16 @@ def test_look_ups_are_bounded(w: World, net: Net) -> None:
     net.asked.clear()
     w.connect().feed(sub(DO_PROXY, b"Ctcp://far.example.com:4000"))
     assert net.asked
+
+
+def test_a_name_with_very_many_addresses_is_not_judged_at_length(w: World, net: Net) -> None:
+    judged: list[object] = []
+    net.dialler._is_own = lambda address: bool(judged.append(address))
+    net.hosts["far.example.com"] = [f"10.{n >> 8}.{n & 255}.1" for n in range(4000)]
+    client(net, b"tcp://far.example.com:4000")
+    w.turn()
+    assert net.call.to == ("10.0.0.1", 4000)
+    assert len(judged) <= 2 * ADDRESSES_LIMIT  # once for the VM's wish, once when it was dialled
 
 
 def test_several_addresses_are_tried_one_after_the_other(w: World, net: Net) -> None:
@@ -468,6 +478,16 @@ def test_breaks_pass_both_ways(w: World, net: Net) -> None:
     host.feed(com(5, b"\x05") + com(5, b"\x06"))
     assert far.heard() == BREAK_TO_FAR
     assert [e["who"] for e in w.events(console, "break")] == ["telnet://10.1.2.3:4000"]
+
+
+def test_breaks_without_end_do_not_fill_the_trail(w: World, net: Net) -> None:
+    host, console, far = bridged(net, b"telnet://10.1.2.3:4000")
+    host.sent()
+    for _ in range(3):
+        far.say(BREAK_TO_FAR * 300)
+        w.clock.advance(1)
+    assert host.tokens() == [("command", 243)] * 900
+    assert len(w.events(console, "break")) == 3
 
 
 def test_every_break_of_the_guest_reaches_the_far_end_in_its_place(w: World, net: Net) -> None:

@@ -287,14 +287,16 @@ class Console:
         """How much input is held, in bytes."""
         return 0 if self._held is None else self._held.size
 
-    def send_break(self, who: str) -> bool:
+    def send_break(self, who: str, told: bool = True) -> bool:
         """Send a break to the guest, behind the input before it: break and a letter is a command to many guests.
 
+        :param told: whether it stands in the trail: not where a program sends one after the other.
         :returns: whether it will be sent; not so while the console is down, or if the limit of what is held is reached.
         """
         if not self._keep(None):
             return False
-        self.log.event("break", who=who)
+        if told:
+            self.log.event("break", who=who)
         self.input_may_flow()
         return True
 

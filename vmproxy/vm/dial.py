@@ -64,6 +64,7 @@ class Dial:
 
     __slots__ = (
         "_attempt",
+        "_broke",
         "_console",
         "_dialler",
         "_full",
@@ -98,7 +99,7 @@ class Dial:
         self.uri = uri
         self.who = self.place = uri.place
         self.since = self.last_input = dialler.wall()
-        self._made = 0.0  # by the clock, not the wall
+        self._made = self._broke = 0.0  # by the clock, not the wall
         self.skipped = 0
         self.state = "dialling"
         self.reason = ""
@@ -315,13 +316,22 @@ class Dial:
         console = self._console
         while self._unsaid and self._may_speak:
             item = self._unsaid.popleft()
-            if not (console.send_break(self.who) if item is None else console.send(item, self.who)):
+            if not (self._break() if item is None else console.send(item, self.who)):
                 self._unsaid.appendleft(item)
                 break
         listen = not self._unsaid and self._may_speak
         if self.line is not None and listen != self._listening:
             self._listening = listen
             self.line.listen(listen)
+
+    def _break(self) -> bool:
+        # A far end can send thousands in a second; the trail has one of them.
+        now = self._dialler.clock.seconds()
+        told = not 0 <= now - self._broke < 1
+        if not self._console.send_break(self.who, told):
+            return False
+        self._broke = now if told else self._broke
+        return True
 
     @property
     def _may_speak(self) -> bool:

@@ -31,6 +31,7 @@ from vmproxy.wire.dialuri import Address, literal
 LOOKUP_SECONDS = 10.0
 LOOKUPS_LIMIT = 1000
 THREADS = 8
+ADDRESSES_LIMIT = 64  # of one host: whoever runs a name server may answer with thousands, and each has to be judged
 
 
 class LookupFailed(VMProxyError):
@@ -48,6 +49,8 @@ class _Receiver:
 
     def addressResolved(self, address: IAddress) -> None:
         """One of the addresses."""
+        if len(self._found) >= ADDRESSES_LIMIT:
+            return
         found = literal(address.host) if isinstance(address, IPv4Address | IPv6Address) else None
         if found is not None:
             self._found.append(found)
@@ -68,8 +71,8 @@ class Lookup:
     def find(self, host: str, port: int) -> Deferred[list[Address]]:
         """Look up a host.
 
-        :returns: fires with its addresses, at least one, in the order in which to try them; or fails with
-            :class:`LookupFailed`.
+        :returns: fires with its addresses, at least one and :data:`ADDRESSES_LIMIT` at most, in the order in which to
+            try them; or fails with :class:`LookupFailed`.
         """
         answer: Deferred[list[Address]] = Deferred()
         if self._under_way >= LOOKUPS_LIMIT:
