@@ -638,8 +638,17 @@ class TestFiles:
 
     @pytest.mark.parametrize(
         "content",
-        [b"[vm\n", b"x = ", b"a = 1\na = 2\n", b"\xff\xfe", b"\x00", b"[vm]\n[vm]\n", b"a = " + b"[" * 5000],
-        ids=["open bracket", "no value", "twice", "no UTF-8", "NUL", "section twice", "deep"],
+        [
+            b"[vm\n",
+            b"x = ",
+            b"a = 1\na = 2\n",
+            b"\xff\xfe",
+            b"\x00",
+            b"[vm]\n[vm]\n",
+            b"a = " + b"[" * 5000,
+            b"a = " + b"1" * 5000,
+        ],
+        ids=["open bracket", "no value", "twice", "no UTF-8", "NUL", "section twice", "deep", "long number"],
     )
     def test_a_file_that_is_no_toml(self, tmp_path, content):
         file = tmp_path / "vmproxy.toml"

@@ -200,7 +200,7 @@ def load(path: Path | None, options: Mapping[str, str | list[str]]) -> Config:
             given = tomllib.loads(path.read_bytes().decode("utf-8"))
         except OSError as error:
             raise ConfigError([f"{path}: {error.strerror}"]) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
             raise ConfigError([f"{path}: not a TOML file: {error}"]) from None
     policy, wrong = parse_policy(given.pop("rule", None), given.pop("console", None))
     dial, wrong_dial = parse_dial(given.pop("dial", None))

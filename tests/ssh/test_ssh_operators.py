@@ -72,6 +72,7 @@ def test_an_empty_file_lets_nobody_in() -> None:
     ("text", "said"),
     [
         ("nonsense", "not a TOML file"),
+        pytest.param("a = " + "1" * 5000, "not a TOML file", id="a long number"),
         ("operator = 1", "operator: there is no such setting; did you mean operators?"),
         ("operators = 1", "operators: this is a section; write [operators.NAME]"),
         ("[operators]\nalice = 1", "operators.alice: write [operators.NAME]"),

@@ -116,7 +116,7 @@ def parse_operators(data: bytes, where: str, folder: Path) -> Operators:
     """
     try:
         table = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
         raise ConfigError([f"{where}: not a TOML file: {error}"]) from None
     problems: list[str] = []
     top = {
