@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from fakehost import FakeVM, HostConnection
@@ -12,8 +14,12 @@ from syskit import Client, Daemon, eventually
 
 @pytest.fixture
 def free_port() -> int:
-    """A port that nobody has at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    """A port that nobody has, and that the system gives to nobody who connects somewhere meanwhile."""
+    given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in range(given - 1, 1023, -1):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # that may be any of them here
         return int(taken.getsockname()[1])
 
 
@@ -175,13 +181,12 @@ def test_networks_limits_and_services_count_for_who_comes(
 
 def test_another_keep_idle_holds_for_connections_that_are_there(daemon: Daemon, somebody: Somebody) -> None:
     def timers() -> list[str]:
-        # What the kernel would do next for the daemon's end of the VM's connection; 02 is keepalive.
+        # What the kernel would do next for the daemon's end of the VM's connection; 02 is keepalive. State 0A is that
+        # of the socket that listens.
         with open("/proc/net/tcp") as table:
             lines = [line.split() for line in table]
         port = f"0100007F:{daemon.vm_port:04X}"
-        return [
-            timer for at, timer in ((line[1], line[5]) for line in lines) if at == port and not timer.endswith("0A")
-        ]
+        return [line[5] for line in lines if line[1] == port and line[3] != "0A"]
 
     eventually(lambda: [t for t in timers() if t[:2] == "02"], "it is probed")
     daemon.reload("[vm]\nkeep-idle = 0\n")
