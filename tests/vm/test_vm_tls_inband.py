@@ -82,6 +82,14 @@ def test_with_a_certificate_it_is(offering: World) -> None:
     assert ask_to_be_asked(connect(offering)) == verb(DO, AUTHENTICATION) + ASKED
 
 
+def test_who_offers_it_again_and_again_is_asked_once(offering: World) -> None:
+    # As a host does that answers our DO, though it was the answer to its own WILL: START twice would spoil the handshake.
+    host = connect(offering)
+    host.sent()
+    assert host.feed(OFFER + OFFER).feed(OFFER).sent() == verb(DO, AUTHENTICATION) + ASKED
+    assert host.feed(verb(WONT, AUTHENTICATION) + OFFER).sent().endswith(verb(DO, AUTHENTICATION) + ASKED)
+
+
 def test_who_does_not_offer_it_is_served_in_clear(offering: World) -> None:
     host = connect(offering)
     assert verb(DO, AUTHENTICATION) not in host.sent()

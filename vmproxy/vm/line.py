@@ -293,6 +293,7 @@ class HostLine(Telnet):
         self.control(self._options.ask(option[0], Side.US, False))
 
     def _negotiated(self, verb: int, option: int) -> None:
+        before = self._options.enabled(AUTHENTICATION, Side.HIM)
         self.control(self._options.received(verb, option))
         if option == VMWARE_EXT:
             if self._guard is None and self._options.enabled(VMWARE_EXT, Side.HIM):
@@ -305,8 +306,8 @@ class HostLine(Telnet):
         elif option == COM_PORT:
             self._port_control_on(self._options.enabled(COM_PORT, Side.HIM))
         elif option == AUTHENTICATION and not self.encrypted:
-            if verb == WILL and self._options.enabled(AUTHENTICATION, Side.HIM):
-                self.control(ASK)
+            if verb == WILL and not before and self._options.enabled(AUTHENTICATION, Side.HIM):
+                self.control(ASK)  # once: a second START would stand where the handshake begins
             elif verb == WONT and self._guard is not None:
                 self.give_up("it does not offer TLS, which is required")
 
