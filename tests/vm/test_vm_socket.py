@@ -13,17 +13,21 @@ from twisted.internet.task import Clock
 from vmkit import (
     ABORT,
     BEGIN,
+    COM_PORT,
     COMPLETE,
+    NAME,
+    WILL,
     Host,
     HostTransport,
     World,
+    com,
     session,
     sub,
+    verb,
 )
 from zope.interface import implementer
 
 SEQUENCE = b"\x01\x02\x03\x04"
-READ = 65536
 
 
 @implementer(ISystemHandle)
@@ -44,7 +48,7 @@ class SocketTransport(HostTransport):
         if self.disconnecting:
             return None
         try:
-            data = self.near.recv(READ)
+            data = self.near.recv(self.bufferSize)
         except BlockingIOError:
             return None
         if not data:
@@ -121,6 +125,14 @@ def test_what_was_on_its_way_is_recorded_when_the_process_is_stopped(w: World, s
     assert w.log(w.console) == b"goodbye"
 
 
+@pytest.mark.parametrize("size", [1, 4096])
+def test_however_little_is_read_at_a_time_all_of_it_is_taken_in(w: World, source: SocketHost, size: int) -> None:
+    source.transport.bufferSize = size  # as of a host that was slowed down for its commands
+    source.on_its_way(b"goodbye " * 1000)
+    w.hub.stop()
+    assert w.log(w.console) == b"goodbye " * 1000
+
+
 def test_a_source_that_never_stops_sending_does_not_hold_up_the_vmotion(w: World, source: SocketHost) -> None:
     class Flood:
         def recv(self, size: int, flags: int = 0) -> bytes:
@@ -136,6 +148,29 @@ def test_a_source_that_never_stops_sending_does_not_hold_up_the_vmotion(w: World
     assert w.console.link is destination.protocol
     assert source.transport.reads - before <= 64
     source.transport.near = near
+
+
+def test_a_connection_that_was_replaced_before_its_turn_tells_nothing_about_the_vm_any_more(
+    w: World, source: SocketHost
+) -> None:
+    console = w.console
+    read, source.transport.doRead = source.transport.doRead, lambda: None  # type: ignore[method-assign]
+    source.on_its_way(b"one ")  # so the next connection has to wait
+    second = w.connect("10.0.0.2").feed(session(name=b"second") + verb(WILL, COM_PORT) + com(1, b"\0\0\x12\xc0"))
+    second.feed(b"two ")
+    third = w.connect("10.0.0.3").feed(session(name=b"third") + verb(WILL, COM_PORT) + com(1, b"\0\0\x25\x80"))
+    third.feed(b"three")
+    assert (console.name, console.settings[:4]) == ("third", "9600")
+    source.transport.doRead = read  # type: ignore[method-assign]
+    source.transport.doRead()
+    for _ in range(20):
+        w.clock.advance(0.25)
+    assert w.log(console) == b"one two three"
+    assert console.link is third.protocol
+    assert (console.name, console.settings[:4]) == ("third", "9600")
+    assert [e["name"] for e in w.events(console, "name")] == ["web", "second", "third"]
+    second.feed(com(1, b"\0\0\x12\xc0") + sub(NAME, b"second"))
+    assert (console.name, console.settings[:4]) == ("third", "9600")
 
 
 class Reactor:

@@ -150,6 +150,7 @@ class HostTransport(StringTransport):
     """What a TCP connection does when it is closed: connectionLost comes in the next turn of the reactor."""
 
     protocol: VMConnection
+    bufferSize = 65536  # how much is read at a time
 
     def __init__(self, clock: Clock, host: str) -> None:
         super().__init__(peerAddress=IPv4Address("TCP", host, 40000), lenient=True)

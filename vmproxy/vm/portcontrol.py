@@ -44,7 +44,7 @@ class PortControl:
             self.suspended = False
             self._link.readiness_changed()
             return
-        console = self._link.console
+        console = self._link.console if self._link.in_service else None
         if console is None or console.port_control is None:
             self._link.control(_PRESENT)
         else:
@@ -76,7 +76,7 @@ class PortControl:
         elif isinstance(meaning, Break):
             if meaning.on and console is not None:
                 console.guest_break()
-        elif console is not None:
+        elif console is not None and self._link.in_service:  # what a connection says that was replaced is out of date
             self._show(console)
         return True
 

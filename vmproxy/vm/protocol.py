@@ -26,7 +26,6 @@ from vmproxy.vm.sockets import unread
 from vmproxy.vm.tls import failure_of
 
 EARLY_LIMIT = 256 * 1024
-READ_SIZE = 64 * 1024
 DRAIN_READS = 16
 QUIET_SECONDS = 0.25  # longer than TCP waits before it sends a lost segment again (200 ms on Linux, RFC 6298)
 
@@ -177,8 +176,9 @@ class VMConnection(HostLine):
             return
         self.console = console
         self._hub.unidentified.discard(self)
-        self._port.carry(console)
-        self._conversation.in_service(console)
+        if self.in_service:  # else others have come since, and what was told there holds
+            self._port.carry(console)
+            self._conversation.in_service(console)
 
     def drain(self, reads: int | None = DRAIN_READS) -> None:
         """Read what the operating system has for us, now. What is wrong with the connection shows in its own time.
@@ -189,8 +189,11 @@ class VMConnection(HostLine):
         if log is not None:
             log.must_take = True  # no more than the system's buffer holds
         try:
-            there = -(-self._unread() // READ_SIZE)
-            for _ in range(there if reads is None else min(there, reads)):
+            left = self._unread()
+            for _ in range(left if reads is None else reads):
+                if left <= 0:
+                    break
+                left -= self._tcp.bufferSize  # small where the host has been slowed down
                 self._tcp.doRead()
         finally:
             if log is not None:
