@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vmproxy.vm.keepalive import noticed_after, set_options
+from vmproxy.vm.keepalive import _TCP_RTO_MAX_MS, change_options, noticed_after, set_options
 
 
 @pytest.fixture
@@ -45,6 +45,24 @@ def test_zero_leaves_keepalive_off_but_not_nodelay(connection: socket.socket) ->
     set_options(connection, 0)
     assert not connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_longer_time_ends_what_a_short_one_needed(connection: socket.socket) -> None:
+    def longest() -> int:
+        return connection.getsockopt(socket.IPPROTO_TCP, _TCP_RTO_MAX_MS)
+
+    try:
+        longest()
+    except OSError:
+        pytest.skip("this Linux does not know TCP_RTO_MAX_MS")
+    set_options(connection, 20)
+    assert longest() == 5000
+    change_options(connection, 600)
+    assert longest() == 120_000
+    change_options(connection, 20)
+    assert longest() == 5000
+    change_options(connection, 0)
+    assert longest() == 120_000
 
 
 def test_a_local_socket_has_none_of_this() -> None:

@@ -43,6 +43,8 @@ def change_options(handle: socket.socket, keep_idle: int) -> None:
     """
     if handle.family not in (socket.AF_INET, socket.AF_INET6):
         return
+    with contextlib.suppress(OSError):  # as in set_options, which leaves it alone where that is right
+        handle.setsockopt(socket.IPPROTO_TCP, _TCP_RTO_MAX_MS, 1000 * _RTO_MAX)
     if keep_idle:
         set_options(handle, keep_idle)
     else:
