@@ -326,6 +326,8 @@ def test_the_end_of_tcp_without_a_goodbye_is_told(tls: World) -> None:
     host.lose()
     assert tls.console.reason.startswith("connection lost to 10.0.0.1")
     assert tls.log(tls.console) == b"bye"
+    assert len(layer_of(host).factory.closing) == 0
+    assert tls.delayed() == []
 
 
 def test_what_makes_no_sense_ends_the_connection_and_is_told(tls: World) -> None:

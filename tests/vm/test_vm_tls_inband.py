@@ -83,7 +83,7 @@ def test_with_a_certificate_it_is(offering: World) -> None:
 
 
 def test_who_offers_it_again_and_again_is_asked_once(offering: World) -> None:
-    # As a host does that answers our DO, though it was the answer to its own WILL: START twice would spoil the handshake.
+    # As one does that answers our DO, the answer to its own WILL: START twice would spoil the handshake.
     host = connect(offering)
     host.sent()
     assert host.feed(OFFER + OFFER).feed(OFFER).sent() == verb(DO, AUTHENTICATION) + ASKED

@@ -109,8 +109,8 @@ class Layer(TLSMemoryBIOProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """TCP is gone."""
-        self.factory.closing.discard(self)
         super().connectionLost(reason)
+        self.factory.closing.discard(self)  # behind it: this may be how TLS learns that it is over
 
     def loseConnection(self) -> None:
         """Send what there is and close. Called when nothing that the host says counts any more."""
