@@ -77,14 +77,19 @@ class Deadlines(Generic[T]):
     def _ring(self) -> None:
         self._call = None
         now = self._clock.seconds()
+        # Listed first: to look for the head of a dictionary again and again, past all that has been taken out there,
+        # takes a tenth of a second for 16,000 items, and more than a second for four times as many.
+        expired: list[tuple[T, float]] = []
+        for item, due in self._due.items():
+            if due > now:
+                break
+            expired.append((item, due))
         # One at a time: whoever is called may start, discard, or stop others, or fail.
         try:
-            while self._due:
-                item, due = next(iter(self._due.items()))
-                if due > now:
-                    break
-                del self._due[item]
-                self._expired(item)
+            for item, due in expired:
+                if self._due.get(item) == due:
+                    del self._due[item]
+                    self._expired(item)
         finally:
             if self._due:
                 first = next(iter(self._due.values()))

@@ -78,11 +78,13 @@ class Often(Generic[K]):
         :returns: whether it is to be told now.
         """
         now = self._clock.seconds()
-        while self._seen:
-            first, (since, _) = next(iter(self._seen.items()))
-            if first in self._late or 0 <= now - since < OFTEN_SECONDS:
+        over: list[K] = []
+        for other, (since, _) in self._seen.items():
+            if other in self._late or 0 <= now - since < OFTEN_SECONDS:
                 break
-            del self._seen[first]
+            over.append(other)
+        for other in over:
+            del self._seen[other]
         since, times = self._seen.get(key, (now, 0))
         if key not in self._late and not 0 <= now - since < OFTEN_SECONDS:
             del self._seen[key]
