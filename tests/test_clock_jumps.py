@@ -12,12 +12,15 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.task import Clock
 
 from vmproxy.clocks import make_steady, wall_of
+from vmproxy.config import Config, load
 from vmproxy.console.audit import Audit
 from vmproxy.console.log import LogStore
 from vmproxy.console.rotation import RotationPolicy
 from vmproxy.console.scribe import FOLLOW_SECONDS, RETRY_SECONDS, Scribe
 from vmproxy.deadlines import Deadlines
+from vmproxy.service import VMProxyService
 from vmproxy.ssh.limits import Delays
+from vmproxy.vm.certificates import Credentials
 
 HOUR = 3600.0
 EPOCH = 1_700_000_000.0
@@ -216,3 +219,23 @@ def test_the_audit_trail_tells_the_new_time(tmp_path: Path, jump: float) -> None
     audit.record("login")
     (line,) = audit.path.read_text().splitlines()
     assert json.loads(line)["at"].startswith(stamp(EPOCH + jump))
+
+
+def test_what_is_good_until_some_date_is_so_by_the_wall(
+    tmp_path: Path, wall: Wall, reactor: EPollReactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+
+    def warnings(config: Config, credentials: Credentials | None, now: float) -> list[str]:
+        seen.append(now)
+        return []
+
+    monkeypatch.setattr("vmproxy.service.tls_warnings", warnings)
+    make_steady(reactor)
+    file = tmp_path / "vmproxy.toml"
+    file.write_text(f"state-dir = {json.dumps(str(tmp_path))}\n")
+    config = load(file, {})
+    service = VMProxyService(config, reactor)
+    wall.offset = 400 * 24 * HOUR
+    service._use_credentials(config, None)
+    assert abs(seen[0] - time.time()) < 60

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
+from vmkit import World
 
 from vmproxy.vm.keepalive import _TCP_RTO_MAX_MS, change_options, noticed_after, set_options
 
@@ -47,22 +49,49 @@ def test_zero_leaves_keepalive_off_but_not_nodelay(connection: socket.socket) ->
     assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-def test_a_longer_time_ends_what_a_short_one_needed(connection: socket.socket) -> None:
-    def longest() -> int:
-        return connection.getsockopt(socket.IPPROTO_TCP, _TCP_RTO_MAX_MS)
-
+def longest(handle: socket.socket) -> int:
+    """How many milliseconds there may be between two retransmissions; 0 where Linux does not tell."""
     try:
-        longest()
+        return handle.getsockopt(socket.IPPROTO_TCP, _TCP_RTO_MAX_MS)
     except OSError:
+        return 0
+
+
+def test_a_longer_time_ends_what_a_short_one_needed(connection: socket.socket) -> None:
+    if not longest(connection):
         pytest.skip("this Linux does not know TCP_RTO_MAX_MS")
     set_options(connection, 20)
-    assert longest() == 5000
+    assert longest(connection) == 5000
     change_options(connection, 600)
-    assert longest() == 120_000
+    assert longest(connection) == 120_000
     change_options(connection, 20)
-    assert longest() == 5000
+    assert longest(connection) == 5000
     change_options(connection, 0)
-    assert longest() == 120_000
+    assert longest(connection) == 120_000
+
+
+def test_connections_have_it_from_the_socket_that_they_came_by(w: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accepted(keep_idle: int) -> tuple[int, ...]:
+            w.hub.settings = replace(w.hub.settings, keep_idle=keep_idle)
+            w.hub.prepare(server)
+            with socket.create_connection(server.getsockname()):
+                connection, _ = server.accept()
+                with connection:
+                    return (
+                        connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                        connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY),
+                        connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+                        connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
+                        longest(connection),
+                    )
+
+        known = longest(server) > 0
+        assert accepted(20) == (1, 1, 20, 1, 5000 * known)
+        assert accepted(600) == (1, 1, 600, 6, 120_000 * known)
+        assert accepted(0)[:2] == (0, 1)
+        assert accepted(20) == (1, 1, 20, 1, 5000 * known)
 
 
 def test_a_local_socket_has_none_of_this() -> None:

@@ -119,8 +119,7 @@ class Hub:
         if sys.platform == "linux":
             self.inherited = True
             set_options(listening, self.settings.keep_idle)
-            if not self.settings.keep_idle:
-                change_options(listening, 0)
+            change_options(listening, self.settings.keep_idle)  # another time may have held for it until now
 
     def _probe(self, connections: list[VMConnection], keep_idle: int) -> None:
         # A few at a time: with thousands of connections the others would have to wait.
