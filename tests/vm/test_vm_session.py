@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from vmkit import (
+    ABORT,
     AUTHENTICATION,
+    BEGIN,
     BIOS,
     CAPTURED_LIST,
     COM_PORT,
@@ -43,6 +45,7 @@ from vmkit import (
 )
 
 EARLY_LIMIT = 256 * 1024
+EARLY_LEAST = 4 * 1024
 
 
 def unknown(host: Host) -> list[bytes]:
@@ -452,3 +455,28 @@ def test_port_control_before_it_was_agreed_on_is_not_answered(w: World) -> None:
     host, _ = w.vm()
     host.feed(com(1, bytes(4)))
     assert host.sent() == b""
+
+
+def test_what_is_kept_of_connections_that_are_nobodys_is_bounded_in_all(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vmproxy.vm.protocol.EARLY_IN_ALL", 4 * EARLY_LIMIT)
+    strangers = [w.connect(f"10.0.1.{n}").feed(b"x" * 300_000) for n in range(20)]
+    assert w.hub.early == 4 * EARLY_LIMIT + 16 * EARLY_LEAST
+    assert sum(len(stranger.protocol._early) for stranger in strangers) == w.hub.early
+    host = w.connect().feed(b"a boot screen of a few lines" + b"y" * EARLY_LIMIT).feed(session() + b"after")
+    assert w.log(w.console) == (b"a boot screen of a few lines" + b"y" * EARLY_LIMIT)[:EARLY_LEAST] + b"after"
+    assert len(w.events(w.console, "gap")) == 1
+    pair = host.begin()
+    w.destination(pair).feed(b"z" * 10_000)  # this one is somebody's
+    assert w.hub.early == 4 * EARLY_LIMIT + 16 * EARLY_LEAST + 10_000
+    host.feed(sub(ABORT))
+    host.feed(sub(BEGIN, b"again"))
+    w.clock.advance(IDENTIFY_TIMEOUT)
+    assert all(stranger.closed for stranger in strangers)
+    w.turn()
+    host.die()
+    assert w.hub.early == 0
+    other, _ = w.vm(VM_B, "10.0.0.9")
+    other.die()
+    assert w.hub.early == 0

@@ -62,6 +62,7 @@ class Hub:
     :ivar counters: how often what happened since the start.
     :ivar tls: TLS towards hosts, as the configuration has it now.
     :ivar admission: who may connect.
+    :ivar early: bytes of output that wait because nobody knows yet whose they are.
     :ivar inherited: whether connections have their socket options from the socket that they came by.
     :ivar stopping: whether the process is being stopped: no vMotion can be served any more.
     """
@@ -92,6 +93,7 @@ class Hub:
         self.tls = HostTLS(clock)
         self.admission = Admission(clock, settings.limits, room, self._make_room, self._far_ends)
         self.inherited = False
+        self.early = 0
         self.stopping = False
         self.connections: set[VMConnection] = set()
         self.unidentified: Deadlines[VMConnection] = Deadlines(clock, settings.identify_timeout, _unidentified)

@@ -26,6 +26,8 @@ from vmproxy.vm.sockets import unread
 from vmproxy.vm.tls import failure_of
 
 EARLY_LIMIT = 256 * 1024
+EARLY_IN_ALL = 64 * 1024 * 1024  # thousands of those that have not said which VM they are may be nobody's
+EARLY_LEAST = 4 * 1024  # of each of them, whatever the others have
 DRAIN_READS = 16
 QUIET_SECONDS = 0.25  # longer than TCP waits before it sends a lost segment again (200 ms on Linux, RFC 6298)
 
@@ -49,6 +51,7 @@ class VMConnection(HostLine):
         self._retired = False
         self._early = bytearray()
         self._early_lost = 0
+        self._early_counted = 0  # in the hub's sum
         self.ready = True
 
     def connectionMade(self) -> None:
@@ -94,6 +97,11 @@ class VMConnection(HostLine):
         elif not self._retired:
             hub.directory.lost(console, self, reason)
         self._read_out()
+        self._discount()
+
+    def _discount(self) -> None:
+        self._hub.early -= self._early_counted
+        self._early_counted = 0
 
     def stop(self) -> None:
         """The process is being stopped: take in what has arrived, and part in order."""
@@ -117,9 +125,13 @@ class VMConnection(HostLine):
             self._hub.counters["bytes in clear forgotten"] += len(data)
         else:
             # Who it is may stand behind this data: reading must go on.
-            room = EARLY_LIMIT - len(self._early)
-            self._early += data[:room]
-            self._early_lost += max(0, len(data) - room)
+            crowded = self._hub.early >= EARLY_IN_ALL and self in self._hub.unidentified
+            room = (EARLY_LEAST if crowded else EARLY_LIMIT) - len(self._early)
+            kept = data[: 0 if self._early_lost else max(0, room)]
+            self._early += kept
+            self._early_lost += len(data) - len(kept)
+            self._early_counted += len(kept)
+            self._hub.early += len(kept)
 
     # What it all means.
 
@@ -158,6 +170,7 @@ class VMConnection(HostLine):
         """It is our turn: hand on what came early, then everything as it comes."""
         self._carry(console)
         self._waiting = False
+        self._discount()
         early, self._early = bytes(self._early), bytearray()
         self._hold(EARLY, False)
         if early:
@@ -238,6 +251,7 @@ class VMConnection(HostLine):
         self._waiting = False
         self._early.clear()
         self._early_lost = 0
+        self._discount()
         self._conversation.released()
         if self in self._hub.connections and not self._hub.stopping:
             self._hub.unidentified.start(self)
