@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import time
 from collections.abc import Iterator
 
 import pytest
 from twisted.internet.interfaces import ISystemHandle
 from twisted.internet.task import Clock
+from vmkit import World
 from zope.interface import implementer
 
-from vmproxy.vm.liveness import LOOK_SECONDS, Liveness, under_way
+from vmproxy.vm.hub import HELD_SECONDS
+from vmproxy.vm.liveness import LOOK_SECONDS, Liveness, is_dead, under_way
 
 KEEP_IDLE = 20  # and two probes: 22 s of silence
 LIMIT = 22_000
@@ -143,3 +146,37 @@ def test_a_real_connection_with_nothing_under_way_and_one_whose_other_side_does_
             far.settimeout(30)
         assert far.recv(1)
         assert under_way(near) is None  # closed
+
+
+def test_a_host_that_is_gone_is_noticed_also_while_nobody_reads_what_it_says(w: World) -> None:
+    host, _ = w.vm()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        far = socket.create_connection(server.getsockname())
+        near, _ = server.accept()
+    with near, far:
+        host.protocol.transport = Held(near)  # type: ignore[assignment]
+        host.protocol.hold_output(True)
+        for _ in range(10):
+            w.clock.advance(HELD_SECONDS)
+        assert (host.protocol.transport.paused, is_dead(near)) == (True, False)  # type: ignore[attr-defined]
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        far.close()  # a reset
+        until = time.monotonic() + 30
+        while host.protocol.transport.paused and time.monotonic() < until:  # type: ignore[attr-defined]
+            time.sleep(0.01)
+            w.clock.advance(HELD_SECONDS)
+        assert not host.protocol.transport.paused  # type: ignore[attr-defined]
+        assert len(w.hub.held) == 0
+    assert not is_dead(near)  # it is closed: that was noticed
+
+
+class Held(Transport):
+    """A transport that says whether it is read from."""
+
+    paused = False
+
+    def pauseProducing(self) -> None:
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        self.paused = False

@@ -30,6 +30,7 @@ RETIRED_SECONDS = 10.0
 COMPLAINTS_PER_MINUTE = 60
 UNMISSED_SECONDS = 2.0  # who has not said by then who it is has other things in mind, or a very slow network
 SOCKETS_PER_TURN = 256
+HELD_SECONDS = 1.0
 
 _log = Logger()
 
@@ -99,6 +100,7 @@ class Hub:
         self.unidentified: Deadlines[VMConnection] = Deadlines(clock, settings.identify_timeout, _unidentified)
         self.handshakes: Deadlines[HostLine] = Deadlines(clock, settings.handshake_timeout, _no_handshake)
         self.retired: Deadlines[VMConnection] = Deadlines(clock, RETIRED_SECONDS, _still_there)
+        self.held: Deadlines[VMConnection] = Deadlines(clock, HELD_SECONDS, _held)
         self.liveness = Liveness(clock, settings.keep_idle)
         self._complaints = 0
         self._minute = 0.0
@@ -172,6 +174,7 @@ class Hub:
         self.unidentified.stop()
         self.handshakes.stop()
         self.retired.stop()
+        self.held.stop()
         self.liveness.stop()
 
 
@@ -188,3 +191,7 @@ def _no_handshake(line: HostLine) -> None:
 def _still_there(connection: VMConnection) -> None:
     connection.drain(None)
     connection.close("its VM has moved to another connection")
+
+
+def _held(connection: VMConnection) -> None:
+    connection.look_while_held()

@@ -25,6 +25,7 @@ LOOK_SECONDS = 0.5
 LEAST_TRIES = 2
 
 # struct tcp_info of linux/tcp.h: retransmits, probes; unacked; last_data_recv, last_ack_recv; notsent_bytes.
+_TCP_CLOSE = 7  # the state, which stands first: linux/tcp_states.h
 _TCP_INFO = struct.Struct("=xxBB20xI24xII84xI")
 
 
@@ -52,6 +53,19 @@ def under_way(handle: socket.socket) -> UnderWay | None:
     if not unacknowledged and not unsent:
         return None
     return UnderWay(min(data_seen, ack_seen), max(retransmits, probes))
+
+
+def is_dead(handle: socket.socket) -> bool:
+    """Whether the system has given a connection up: keepalive has, or the other side reset it.
+
+    Whoever reads hears of it. A connection that is not read from, because what it says is held back, does not.
+    """
+    if handle.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    try:
+        return handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
+    except OSError:
+        return False
 
 
 class Connection(Protocol):

@@ -22,7 +22,8 @@ from vmproxy.vm.conversation import Conversation
 from vmproxy.vm.hub import Hub
 from vmproxy.vm.line import EARLY, LOG, HostLine
 from vmproxy.vm.portcontrol import PortControl
-from vmproxy.vm.sockets import unread
+from vmproxy.vm.liveness import is_dead
+from vmproxy.vm.sockets import socket_of, unread
 from vmproxy.vm.tls import failure_of
 
 EARLY_LIMIT = 256 * 1024
@@ -86,6 +87,7 @@ class VMConnection(HostLine):
         hub.unidentified.discard(self)
         hub.handshakes.discard(self)
         hub.retired.discard(self)
+        hub.held.discard(self)
         hub.liveness.discard(self)
         self.ready = False
         console, self.console = self.console, None
@@ -258,8 +260,20 @@ class VMConnection(HostLine):
         return kept
 
     def hold_output(self, on: bool) -> None:
-        """Stop reading from the host, or go on: its log is behind, or has caught up."""
+        """Stop reading from the host, or go on: its log or its far end is behind, or has caught up."""
         self._hold(LOG, on)
+        if not on:
+            self._hub.held.discard(self)
+        elif self in self._hub.connections:
+            self._hub.held.start(self)
+
+    def look_while_held(self) -> None:
+        """It is not read from: see whether it is still there. A far end may stand still for ever."""
+        handle = socket_of(self.transport)
+        if handle is not None and is_dead(handle):
+            self._hold(LOG, False)  # the reactor finds it, and ends it in order
+        else:
+            self._hub.held.start(self)
 
     def readiness_changed(self) -> None:
         """The transport, or the VM, takes data again, or does not."""
