@@ -58,7 +58,7 @@ CONTROL_LIMIT = 256 * 1024
 SMALL_READ = 4096
 COMMANDS_PER_SECOND = 2000
 LOG, EARLY, PACE = 1, 2, 4
-"""Why a line is not read: its log (or far end) is behind, too much waits for its console, it sends too many commands."""
+"""Why a line is not read: its log or far end is behind, too much waits for its console, it sends too many commands."""
 
 _BREAK = bytes((IAC, BRK))
 

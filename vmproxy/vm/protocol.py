@@ -21,8 +21,8 @@ from vmproxy.console.interfaces import ILink
 from vmproxy.vm.conversation import Conversation
 from vmproxy.vm.hub import Hub
 from vmproxy.vm.line import EARLY, LOG, HostLine
-from vmproxy.vm.portcontrol import PortControl
 from vmproxy.vm.liveness import is_dead
+from vmproxy.vm.portcontrol import PortControl
 from vmproxy.vm.sockets import socket_of, unread
 from vmproxy.vm.tls import failure_of
 
