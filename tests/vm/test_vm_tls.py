@@ -425,6 +425,20 @@ def test_tls_1_2(w: World, pems: Path, minimum: str, closed: bool) -> None:
     assert w.hub.counters["connections by TLSv1.2"] == (not closed)
 
 
+@pytest.mark.parametrize("newest", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+def test_a_handshake_may_be_long(w: World, pems: Path, tmp_path: Path, newest: int) -> None:
+    # The names of all authorities are part of it. Twisted hands on 32 KiB at a time, and waits for an answer then.
+    authorities = (pems / "ca.crt").read_bytes()
+    for n in range(500):
+        authorities += write_signed(tmp_path / "one.crt", f"{n:03d} " + 60 * "a").read_bytes()
+    bundle = tmp_path / "bundle.crt"
+    bundle.write_bytes(authorities)
+    use_tls(w, pems / "one.pem", ca=bundle)
+    host = TLSHost(w, context=client_context(newest=newest, certificate=pems / "esx.pem"))
+    host.feed(session() + b"welcome")
+    assert w.log(w.console) == b"welcome"
+
+
 def test_nobody_can_make_us_do_handshakes_without_end(tls: World) -> None:
     host = TLSHost(tls, context=client_context(newest=SSL.TLS1_2_VERSION)).feed(session())
     host.tls.renegotiate()

@@ -10,7 +10,8 @@ The layer is Twisted's, with what a concentrator needs besides:
 * a connection of which TLS is over is closed when its last bytes are out, or soon. Twisted waits for a producer that
   is not asked any more, or for an answer of the host;
 * who closes it when it is gone already does no harm;
-* reads are made as small as the connection says.
+* reads are made as small as the connection says;
+* a handshake may be long: a file of hundreds of authorities, whose names are in it, keeps nobody out.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 CLOSING_SECONDS = 5.0
 LATE_TIMES = 10
+_FLUSH = 32 * 1024
 _HEADER = 5  # of a record: type, version, length (RFC 8446, section 5.1)
 
 
@@ -99,6 +101,17 @@ class Layer(TLSMemoryBIOProtocol):
             self._head = b""
             self.partial = _HEADER
             at = body
+
+    def _flushSendBIO(self) -> None:
+        # All of it. Twisted hands on 32 KiB, and the rest of a long handshake would wait for an answer to the whole.
+        while True:
+            try:
+                data = self._tlsConnection.bio_read(_FLUSH)
+            except SSL.WantReadError:
+                return
+            self.tcp.write(data)
+            if len(data) < _FLUSH:
+                return
 
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:
         super()._tlsShutdownFinished(reason)
