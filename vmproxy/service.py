@@ -276,17 +276,18 @@ class VMProxyService(Service):
         return (before and before.thumbprints()) != (credentials and credentials.thumbprints())
 
     async def _take(self, new: Config, credentials: Credentials | None) -> None:
+        # First who may come and how, then where: on new listeners nobody is let in by the rules of before.
         others = self._use_credentials(new, credentials)
+        self._hub.use(_vm_settings(new))
+        self.directory.newcomers = new.vm.newcomers
         new, problems = await self._listen_anew(new)
         changed = differences(self._config, new, live=True)
         if others:
             changed += ["the certificates shown to hosts"]
         waiting = differences(self._started, new, live=False)
         self._config = new
-        self._hub.use(_vm_settings(new))
         for listeners in (self._vm_listeners, self._tls_listeners):
             listeners.prepare()
-        self.directory.newcomers = new.vm.newcomers
         self._migrations.use(new.vm.vmotion_timeout)
         self._front.deadline.use(new.ssh.login_timeout)
         strangers = min(new.ssh.connections, self._budget.strangers)
