@@ -457,6 +457,18 @@ def test_port_control_before_it_was_agreed_on_is_not_answered(w: World) -> None:
     assert host.sent() == b""
 
 
+def test_another_identity_while_the_name_is_awaited_claims_no_console() -> None:
+    with world(needs_name=True) as w:
+        served, console = w.vm()
+        liar = w.connect("10.0.0.9").feed(NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST) + sub(DO_PROXY, b"Svmproxy"))
+        liar.feed(b"early" + sub(VC_UUID, SPELLED_A))
+        liar.feed(sub(VC_UUID, SPELLED_B))
+        w.turn()
+        assert liar.closed
+        assert (len(w.directory), console.link) == (1, served.protocol)
+        assert w.log(console) == b""
+
+
 def test_what_is_kept_of_connections_that_are_nobodys_is_bounded_in_all(
     w: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -200,6 +200,7 @@ class Conversation:
         elif pending is not None:
             expected = pending.console.uuid
         if expected is not None and uuid != expected:
+            self._uri = None  # it claims nothing any more, nor when it is taken leave of
             self._link.give_up(f"it says that it is {uuid} and was {expected} before")
             return
         self._uuid = uuid
