@@ -196,6 +196,13 @@ class HostConnection:
         """Say nothing any more, in order."""
         self._socket.shutdown(socket.SHUT_WR)
 
+    def reset(self) -> None:
+        """End the connection as a host does that knows nothing of it any more."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.shutdown(socket.SHUT_RD)
+        self._thread.join(PATIENCE)
+        self._socket.close()
+
     def close(self) -> None:
         """Close the connection in order."""
         with contextlib.suppress(OSError):  # the other side may be faster

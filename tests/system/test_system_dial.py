@@ -321,6 +321,18 @@ def test_who_does_not_read_has_the_other_wait(
     assert not [e for e in trail(daemon) if e["event"] == "far-end-gap"]
 
 
+def test_a_host_that_is_gone_is_noticed_although_its_far_end_reads_nothing(
+    make_daemon: MakeDaemon, make_vm: MakeVM, make_far: Callable[..., FarEnd]
+) -> None:
+    daemon, far = make_daemon(ALLOWED), make_far()
+    vm = make_vm(daemon, uri=f"tcp://127.0.0.1:{far.port}", direction=b"C")
+    far.wait_caller()
+    far.reads(False)
+    vm.connected.fill(bytes(100_000_000))
+    vm.connected.reset()
+    eventually(lambda: [e for e in trail(daemon) if e["event"] == "down"], "the console is down")
+
+
 def test_stopping_the_daemon_sends_the_last_words(
     make_daemon: MakeDaemon, make_vm: MakeVM, make_far: Callable[..., FarEnd]
 ) -> None:
