@@ -35,6 +35,13 @@ def test_with_the_usual_limit_sixteen_thousand_vms_get_in_and_nobody_else_gets_l
     assert (more.log_files, more.strangers >= 1000) == (1000, True)
 
 
+def test_one_operator_does_not_get_what_is_kept_for_all() -> None:
+    few = share_out(1024, 256, 200 + 1000 + 256)
+    assert few.of_one_operator(250) + few.log_files < few.limit - OWN - few.vms
+    assert few.of_one_operator(10) == 10
+    assert share_out(20_000, 256, 200 + 1000 + 256).of_one_operator(250) == 250
+
+
 def test_the_limit_is_raised_as_far_as_it_may() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:

@@ -34,6 +34,15 @@ class Budget:
     log_files: int
     strangers: int
 
+    def of_one_operator(self, wanted: int) -> int:
+        """How many connections one operator may have.
+
+        :param wanted: how many he should.
+        :returns: no more than those who have not logged in may have together, where that is less: one operator must
+            not take what is kept for all.
+        """
+        return min(wanted, self.strangers)
+
 
 def share_out(limit: int, log_files: int, operators: int) -> Budget:
     """Share the descriptors out.

@@ -114,7 +114,7 @@ class VMProxyService(Service):
             scarce=lambda: self._hub.admission.scarce,
         )
         self._front = SSHFront(reactor, self.directory, _front_settings(config), self._audit, self._in_thread)
-        self._front.logins.each = config.ssh.connections_per_operator
+        self._front.logins.each = self._budget.of_one_operator(config.ssh.connections_per_operator)
         self._accounts = Accounts(
             config.ssh.operators_file,
             getpass.getuser(),
@@ -294,7 +294,7 @@ class VMProxyService(Service):
         self._accounts.gate.use(new.ssh.connections_per_address, strangers)
         self._front.settings = _front_settings(new)
         self._front.alive.seconds = new.ssh.keepalive
-        self._front.logins.each = new.ssh.connections_per_operator
+        self._front.logins.each = self._budget.of_one_operator(new.ssh.connections_per_operator)
         self._store.use(_rotation(new), new.log.plain)
         if new.policy != self.directory.policy:
             changed += ["rules and consoles"]
