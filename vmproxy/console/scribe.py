@@ -39,7 +39,7 @@ BACKLOG_EVENTS = 1000
 RETRY_SECONDS = 1.0
 FOLLOW_SECONDS = 2.0
 MARK_SECONDS = 1.0
-COMPRESSOR_SECONDS = 2.0  # to tidy up at the stop
+COMPRESSOR_SECONDS = 5.0  # to tidy up at the stop; it takes that long only where the machine is very busy
 
 _log = Logger()
 
