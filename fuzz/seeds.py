@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fuzz.targets import PAIR, authority_blob, signed
-from vmproxy.ssh.publickeys import Fields
+from vmproxy.auth.public_keys import Fields
 
 _IAC, _SB, _SE = 255, 250, 240
 _LIST = bytes((0, 1, 2, 3, 40, 41, 43, 44, 45, 46, 48, 70, 71, 73, 80, 81, 84, 85, 86, 87, 82, 83))

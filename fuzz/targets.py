@@ -19,14 +19,14 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from zope.interface import provider
 
 from fuzz.world import SECRET, FuzzTransport, FuzzWorld
+from vmproxy.auth.authorized_keys import parse_authorities, parse_authorized_keys
+from vmproxy.auth.certificates import BadCertificate, check_certificate
+from vmproxy.auth.public_keys import KEY_TYPES, key_type
+from vmproxy.auth.revocation import Revoked, parse_revoked
+from vmproxy.base.sanitize import safe_word, visible
 from vmproxy.errors import WireError
-from vmproxy.ssh.authorized import parse_authorities, parse_authorized_keys
-from vmproxy.ssh.certificates import BadCertificate, check_certificate
-from vmproxy.ssh.publickeys import KEY_TYPES, key_type
-from vmproxy.ssh.revoked import Revoked, parse_revoked
-from vmproxy.ssh.target import BadTarget, from_user
-from vmproxy.text import safe_word, visible
-from vmproxy.vm.dialrules import DialRule, DialRules, plain
+from vmproxy.operators.target import BadTarget, from_user
+from vmproxy.vm.outbound.rules import DialRule, DialRules, plain
 from vmproxy.wire import dialuri, serviceuri
 from vmproxy.wire.comport import AccessServer
 from vmproxy.wire.dialuri import DialError

@@ -11,16 +11,16 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from vmproxy.console.audit import Audit
 from vmproxy.console.console import Console
-from vmproxy.console.directory import Directory
-from vmproxy.console.known import Journal
-from vmproxy.console.log import LogStore
+from vmproxy.console.journal import Journal
 from vmproxy.console.migration import Migrations
-from vmproxy.console.scribe import Scribe
+from vmproxy.console.registry import Directory
+from vmproxy.log.audit import Audit
+from vmproxy.log.store import LogStore
+from vmproxy.log.writer import Scribe
+from vmproxy.vm.connection import VMConnection
 from vmproxy.vm.factory import VMFactory
-from vmproxy.vm.hub import Hub, VMSettings
-from vmproxy.vm.protocol import VMConnection
+from vmproxy.vm.frontend import Hub, VMSettings
 
 NOWHERE = Path("/nonexistent")
 SECRET = b"secretly"

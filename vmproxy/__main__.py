@@ -2,6 +2,6 @@
 
 import sys
 
-from vmproxy.cli import main
+from vmproxy.cli.main import main
 
 sys.exit(main())

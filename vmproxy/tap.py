@@ -10,10 +10,10 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.python import usage
 
 import vmproxy
-from vmproxy.clocks import make_steady
-from vmproxy.config import load
+from vmproxy.app.service import VMProxyService
+from vmproxy.base.clock import make_steady
+from vmproxy.config.settings import load
 from vmproxy.errors import ConfigError
-from vmproxy.service import VMProxyService
 
 UMASK = 0o027
 """Logs and consoles are for the account and its group, whatever the shell that starts the daemon thinks of files."""

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fakehost import FakeVM
-from syskit import Client, Daemon
 
-from vmproxy.ssh.hostkeys import make_key
+from tests.support.daemon import Client, Daemon
+from tests.support.host import FakeVM
+from vmproxy.ssh.host_keys import make_key
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
-from vmkit import World
+
+from tests.support.vm import World
 
 
 @pytest.fixture

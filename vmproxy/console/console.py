@@ -19,9 +19,11 @@ from uuid import UUID
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 
-from vmproxy.console.access import USUAL, ConsoleOptions
-from vmproxy.console.held import HeldInput
+from vmproxy.access.policy import USUAL, ConsoleOptions
+from vmproxy.base.sanitize import visible
+from vmproxy.console.input_queue import HeldInput
 from vmproxy.console.interfaces import IFarEnd, ILink, IViewer
+from vmproxy.console.link_queue import Succession
 from vmproxy.console.notices import (
     Demoted,
     GuestBreak,
@@ -41,15 +43,13 @@ from vmproxy.console.notices import (
     Shares,
     TookOver,
 )
-from vmproxy.console.pen import Pen
-from vmproxy.console.succession import Succession
-from vmproxy.text import visible
+from vmproxy.console.write_access import Pen
 
 if TYPE_CHECKING:
-    from vmproxy.console.log import ConsoleLog
+    from vmproxy.base.news import News
     from vmproxy.console.migration import Migration
-    from vmproxy.console.names import Aliases
-    from vmproxy.console.news import News
+    from vmproxy.console.naming import Aliases
+    from vmproxy.log.store import ConsoleLog
     from vmproxy.wire.comport import AccessServer
 
 _log = Logger()

@@ -25,8 +25,8 @@ from uuid import UUID
 
 from twisted.internet.interfaces import IReactorTime
 
+from vmproxy.base.deadlines import Deadlines
 from vmproxy.console.interfaces import ILink
-from vmproxy.deadlines import Deadlines
 from vmproxy.errors import VMProxyError
 
 if TYPE_CHECKING:

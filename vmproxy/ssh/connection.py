@@ -18,16 +18,16 @@ from twisted.conch.ssh.connection import (
     SSHConnection,
 )
 
+from vmproxy.auth.accounts_file import Account
+from vmproxy.operators.visible import View
 from vmproxy.ssh.channel import FlowChannel
-from vmproxy.ssh.operators import Account
-from vmproxy.ssh.quiet import QuietLogger
-from vmproxy.ssh.raw import open_raw
+from vmproxy.ssh.conch_log import QuietLogger
+from vmproxy.ssh.direct_tcpip import open_raw
 from vmproxy.ssh.session import SessionChannel
 from vmproxy.ssh.transport import OperatorTransport
-from vmproxy.ssh.view import View
 
 if TYPE_CHECKING:
-    from vmproxy.ssh.factory import SSHFront
+    from vmproxy.ssh.frontend import SSHFront
 
 CHANNELS_LIMIT = 64
 SMALLEST_PACKET = 64

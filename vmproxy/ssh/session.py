@@ -18,22 +18,22 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
 from vmproxy.console.notices import ShuttingDown
 from vmproxy.errors import VMProxyError
-from vmproxy.ssh import exits
-from vmproxy.ssh.activity import Activity, TakesEnd, TakesScreen
-from vmproxy.ssh.attached import Attached
+from vmproxy.operators import exit_status
+from vmproxy.operators.activity import Activity, TakesEnd, TakesScreen
+from vmproxy.operators.console_session import Attached
+from vmproxy.operators.messages import notice_text
+from vmproxy.operators.resolve import Refused, check, locate
+from vmproxy.operators.target import BadTarget, Target, from_user
 from vmproxy.ssh.channel import FlowChannel
-from vmproxy.ssh.reach import Refused, check, locate
 from vmproxy.ssh.sftp import SFTP
-from vmproxy.ssh.target import BadTarget, Target, from_user
-from vmproxy.ssh.wording import notice_text
-from vmproxy.text import visible
 
 if TYPE_CHECKING:
     from vmproxy.ssh.connection import Operator
-    from vmproxy.ssh.factory import SSHFront
+    from vmproxy.ssh.frontend import SSHFront
 
 COMMAND_LIMIT = 4096
 BARRIER_SECONDS = 1.0
@@ -151,20 +151,22 @@ class SessionChannel(FlowChannel):
         if self.over:
             return
         if command.startswith("scp -"):
-            self.complain("scp: the old protocol is not served here; leave out -O, or use sftp", exits.USAGE)
+            self.complain("scp: the old protocol is not served here; leave out -O, or use sftp", exit_status.USAGE)
             return
         # Here and not at the top: commands are made of sessions.
-        from vmproxy.ssh.commands import run
+        from vmproxy.operators.commands.registry import run
 
         running = Deferred.fromCoroutine(run(self, command))
         running.addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
         if failure.check(VMProxyError):
-            self.complain(failure.getErrorMessage(), exits.USAGE if failure.check(BadTarget) else exits.FAILED)
+            self.complain(
+                failure.getErrorMessage(), exit_status.USAGE if failure.check(BadTarget) else exit_status.FAILED
+            )
         else:
             _log.failure("a command of {who} failed", failure=failure, who=self.operator.who)
-            self.complain("internal error; the daemon's log says more", exits.FAILED)
+            self.complain("internal error; the daemon's log says more", exit_status.FAILED)
 
     # Clients handle stdout and stderr apart, and on a terminal the replay would land before its headline. So before a
     # switch from one to the other the client is asked for a sign that it has dealt with what came before.
@@ -293,7 +295,7 @@ class SessionChannel(FlowChannel):
         if self._activity is not None and not self._waiting_input:
             self._activity.typed(data)
         elif self._activity is None and self.has_pty and b"\x03" in data:
-            self.finish(exits.INTERRUPTED)  # ^C
+            self.finish(exit_status.INTERRUPTED)  # ^C
         else:
             # It may be for a console that is not attached yet; the window that is kept shut bounds it.
             self._waiting_input.append(data)
@@ -347,12 +349,12 @@ class SessionChannel(FlowChannel):
         if notice is not None:
             notice(ShuttingDown())
         else:
-            self.complain(notice_text(ShuttingDown(), ""), exits.SHUTTING_DOWN)
+            self.complain(notice_text(ShuttingDown(), ""), exit_status.SHUTTING_DOWN)
 
     def request_signal(self, data: bytes) -> int:
         """A signal for what runs here: INT, TERM and HUP end it."""
         if getNS(data)[0] in (b"INT", b"TERM", b"HUP"):
-            self.finish(exits.FAILED)
+            self.finish(exit_status.FAILED)
             if self._activity is not None:
                 self._activity.stop()
         return 1

@@ -30,9 +30,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vmproxy.ssh import exits, logfolder
-from vmproxy.ssh.quiet import QuietLogger
-from vmproxy.ssh.sftpfolder import LogFolder, OpenLog, as_bytes, denied
+from vmproxy.operators import exit_status, log_listing
+from vmproxy.ssh.conch_log import QuietLogger
+from vmproxy.ssh.sftp_folder import LogFolder, OpenLog, as_bytes, denied
 
 if TYPE_CHECKING:
     from vmproxy.ssh.session import SessionChannel
@@ -115,7 +115,7 @@ class SFTP(FileTransferServer):
         busy = self._answering or self._later or self._channel.queued > 0
         self._channel.hold(busy and len(self._input) > INPUT_HIGH)
         if self._no_more and not busy:
-            self._channel.finish(exits.OK)
+            self._channel.finish(exit_status.OK)
 
     def _may_take(self) -> bool:
         if self._answering or self._later or self._channel.over or self._channel.queued > OUTPUT_HIGH:
@@ -171,7 +171,7 @@ class SFTP(FileTransferServer):
 
     def _break_off(self, why: str) -> None:
         self._input.clear()
-        self._channel.complain(f"sftp: {why}", exits.USAGE)
+        self._channel.complain(f"sftp: {why}", exit_status.USAGE)
 
     # What conch's server does with the answers.
 
@@ -189,7 +189,7 @@ class SFTP(FileTransferServer):
         self.openFiles[handle] = fileObj
         self.sendPacket(FXP_HANDLE, requestId + NS(handle))
 
-    def _cbOpenDirectory(self, dirObj: logfolder.Listing, requestId: bytes) -> None:
+    def _cbOpenDirectory(self, dirObj: log_listing.Listing, requestId: bytes) -> None:
         handle = self._new_handle()
         self.openDirs[handle] = [dirObj, dirObj]
         self.sendPacket(FXP_HANDLE, requestId + NS(handle))
@@ -198,10 +198,10 @@ class SFTP(FileTransferServer):
         self._handles += 1
         return b"%d" % self._handles
 
-    def _scanDirectory(self, dirIter: logfolder.Listing, f: object) -> Deferred[list[_Name]]:
+    def _scanDirectory(self, dirIter: log_listing.Listing, f: object) -> Deferred[list[_Name]]:
         return Deferred.fromCoroutine(self._names(dirIter))
 
-    async def _names(self, listing: logfolder.Listing) -> list[_Name]:
+    async def _names(self, listing: log_listing.Listing) -> list[_Name]:
         entries = await listing.read()
         if not entries:
             raise EOFError("that is all")

@@ -26,12 +26,12 @@ from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vmproxy.ssh.limits import Gate
-from vmproxy.ssh.quiet import QuietLogger
+from vmproxy.auth.limits import Gate
+from vmproxy.ssh.conch_log import QuietLogger
 
 if TYPE_CHECKING:
     from vmproxy.ssh.connection import OperatorConnection
-    from vmproxy.ssh.factory import OperatorFactory, SSHFront
+    from vmproxy.ssh.frontend import OperatorFactory, SSHFront
 
 STRICT_SERVER = b"kex-strict-s-v00@openssh.com"
 STRICT_CLIENT = b"kex-strict-c-v00@openssh.com"

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from vmproxy.addresses import Network, neighbourhood, numeric_address
-from vmproxy.refusals import Refusals
+from vmproxy.base.addresses import Network, neighbourhood, numeric_address
+from vmproxy.base.refusals import Refusals
 
 RATE_SECONDS = 20.0
 WRONG_PAIRS = 10

@@ -26,8 +26,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL, crypto
 
+from vmproxy.base.sanitize import visible
 from vmproxy.errors import ConfigError
-from vmproxy.text import visible
 
 FILE_LIMIT = 1024 * 1024
 SOON_DAYS = 30

@@ -5,9 +5,9 @@ from __future__ import annotations
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
-from vmproxy.vm.hub import Hub
-from vmproxy.vm.line import host_of
-from vmproxy.vm.protocol import VMConnection
+from vmproxy.vm.connection import VMConnection
+from vmproxy.vm.frontend import Hub
+from vmproxy.vm.telnet import host_of
 
 
 class VMFactory(Factory[VMConnection]):

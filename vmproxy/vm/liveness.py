@@ -17,7 +17,7 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
-from vmproxy.deadlines import Deadlines
+from vmproxy.base.deadlines import Deadlines
 from vmproxy.vm.keepalive import noticed_after
 from vmproxy.vm.sockets import socket_of
 

@@ -27,11 +27,11 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vmproxy.deadlines import Deadlines
+from vmproxy.base.deadlines import Deadlines
 from vmproxy.vm.certificates import Credentials, reasons
 
 if TYPE_CHECKING:
-    from vmproxy.vm.line import HostLine
+    from vmproxy.vm.telnet import HostLine
 
 CLOSING_SECONDS = 5.0
 LATE_TIMES = 10

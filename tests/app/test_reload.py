@@ -1,0 +1,46 @@
+"""The order in which another configuration is taken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.epollreactor import EPollReactor
+
+from vmproxy.app.service import VMProxyService
+from vmproxy.config.settings import Config, load
+from vmproxy.vm.starttls import Encryption
+
+
+@pytest.fixture
+def reactor() -> Iterator[EPollReactor]:
+    made = EPollReactor()
+    yield made
+    for reader in made.removeAll():
+        reader.connectionLost(None)
+    made._poller.close()
+
+
+def test_who_comes_by_a_new_listener_meets_the_new_rules(tmp_path: Path, reactor: EPollReactor) -> None:
+    file = tmp_path / "vmproxy.toml"
+
+    def read(vm: str) -> Config:
+        file.write_text(f"state-dir = {json.dumps(str(tmp_path))}\n[vm]\n{vm}")
+        return load(file, {})
+
+    service = VMProxyService(read('encryption = "offer"\n'), reactor)
+    let_in: list[tuple[bool, Encryption, str]] = []
+
+    async def listen_anew(new: Config) -> tuple[Config, list[str]]:
+        hub = service._hub
+        let_in.append((hub.admission.enter("203.0.113.9"), hub.settings.encryption, service.directory.newcomers.policy))
+        return new, []
+
+    service._listen_anew = listen_anew  # type: ignore[method-assign]
+    new = read('encryption = "off"\nnetworks = ["192.0.2.0/24"]\nsecond-connection = "refuse"\n')
+    failed: list[object] = []
+    Deferred.fromCoroutine(service._take(new, None)).addErrback(failed.append)
+    assert (let_in, failed) == ([(False, Encryption.OFF, "refuse")], [])

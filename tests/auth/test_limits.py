@@ -1,0 +1,184 @@
+"""What strangers may cost: connections counted by neighbourhood, delays that grow and are forgotten."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+
+from tests.support.ssh import Logged
+from vmproxy.auth.limits import (
+    FORGET_AFTER,
+    LONGEST_DELAY,
+    NAMES_REMEMBERED,
+    REMEMBERED,
+    Delays,
+    Gate,
+    Shares,
+)
+from vmproxy.base.addresses import neighbourhood
+from vmproxy.base.refusals import SAY_EVERY
+
+
+@pytest.mark.parametrize(
+    ("address", "whole"),
+    [
+        ("10.1.2.3", "10.1.2.3"),
+        ("::ffff:10.1.2.3", "10.1.2.3"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        ("local", "local"),
+        ("", ""),
+    ],
+)
+def test_addresses_count_for_whoever_has_them(address: str, whole: str) -> None:
+    assert neighbourhood(address) == whole
+
+
+class Trail:
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, object]]] = []
+
+    def __call__(self, event: str, **fields: object) -> None:
+        self.events.append((event, fields))
+
+
+def test_connections_of_one_neighbourhood_are_bounded_and_leave_room_when_they_go() -> None:
+    gate = Gate(Clock(), Trail(), per_address=2, in_all=10)
+    assert gate.enter(1, "2001:db8::1")
+    assert gate.enter(2, "2001:db8::2")
+    assert not gate.enter(3, "2001:db8::3")
+    assert gate.enter(4, "2001:db8:0:1::1")
+    gate.leave(1)
+    gate.leave(1)
+    assert gate.enter(3, "2001:db8::3")
+    assert not gate.enter(5, "2001:db8::5")
+    assert (len(gate), gate.refused) == (3, 2)
+
+
+def test_connections_in_all_are_bounded() -> None:
+    gate = Gate(Clock(), Trail(), per_address=2, in_all=3)
+    assert [gate.enter(n, f"10.0.0.{n}") for n in range(5)] == [True, True, True, False, False]
+    gate.leave(4)  # it never was inside
+    assert not gate.enter(5, "10.0.0.9")
+    gate.leave(0)
+    assert gate.enter(5, "10.0.0.9")
+
+
+def test_refusals_are_told_at_a_bounded_rate_and_none_is_forgotten(logged: Logged) -> None:
+    clock, trail = Clock(), Trail()
+    gate = Gate(clock, trail, per_address=0, in_all=10)
+    for n in range(1000):
+        gate.enter(n, "10.0.0.1")
+    assert [fields["connections"] for _, fields in trail.events] == [1]
+    clock.advance(SAY_EVERY)
+    gate.enter(0, "10.0.0.1")
+    assert [fields["connections"] for _, fields in trail.events] == [1, 1000]
+    assert trail.events[1][0] == "login-refused"
+    assert trail.events[1][1]["from"] == "10.0.0.1"
+    assert len(logged.lines) == 2
+    assert gate.refused == 1001
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.integers(0, 3)), max_size=60))
+def test_the_gate_is_right_whatever_comes_and_goes(steps: list[tuple[bool, int, int]]) -> None:
+    gate = Gate(Clock(), Trail(), per_address=2, in_all=4)
+    inside: dict[int, int] = {}
+    for enters, connection, address in steps:
+        if enters and connection not in inside:
+            may = len(inside) < 4 and list(inside.values()).count(address) < 2
+            assert gate.enter(connection, f"10.0.0.{address}") is may
+            if may:
+                inside[connection] = address
+        elif not enters:
+            gate.leave(connection)
+            inside.pop(connection, None)
+        assert len(gate) == len(inside)
+
+
+def test_delays_double_up_to_the_longest_and_are_the_neighbourhoods_own() -> None:
+    delays = Delays(Clock())
+    assert delays.present("10.0.0.1") == 0
+    assert [delays.failed("10.0.0.1", "alice") for _ in range(7)] == [0.5, 1, 2, 4, 8, LONGEST_DELAY, LONGEST_DELAY]
+    assert delays.present("10.0.0.1") == LONGEST_DELAY
+    assert delays.failed("10.0.0.2", "alice") == 0.5
+    assert delays.failed("2001:db8::1", "alice") == 0.5
+    assert delays.failed("2001:db8::2", "alice") == 1
+    for _ in range(5000):
+        assert delays.failed("10.0.0.1", "alice") == LONGEST_DELAY
+
+
+def test_a_success_ends_the_delay_and_so_does_time() -> None:
+    clock = Clock()
+    delays = Delays(clock)
+    delays.failed("10.0.0.1", "alice")
+    delays.failed("10.0.0.2", "alice")
+    delays.succeeded("10.0.0.1", "alice")
+    delays.succeeded("10.0.0.9", "alice")
+    assert delays.present("10.0.0.1") == 0
+    clock.advance(FORGET_AFTER - 1)
+    assert delays.failed("10.0.0.2", "alice") == 1, "counted from the last failure"
+    clock.advance(FORGET_AFTER - 1)
+    assert delays.present("10.0.0.2") == 1
+    clock.advance(1)
+    assert delays.present("10.0.0.2") == 0
+    assert len(delays) == 0
+    delays.failed("10.0.0.2", "alice")
+    clock.advance(FORGET_AFTER)
+    assert delays.failed("10.0.0.2", "alice") == 0.5
+
+
+def test_no_more_neighbourhoods_are_remembered_than_may_be() -> None:
+    delays = Delays(Clock())
+    for n in range(REMEMBERED + 10):
+        delays.failed(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", "alice")
+    assert len(delays) == REMEMBERED
+    assert delays.present("10.0.0.0") == 0, "the one heard of longest ago goes first"
+    assert delays.present("10.0.0.10") > 0
+
+
+def test_a_success_forgives_ones_own_failures_and_nobody_elses() -> None:
+    delays = Delays(Clock())
+    for _ in range(3):
+        delays.failed("2001:db8::1", "alice")
+    delays.failed("2001:db8::2", "mallory")
+    delays.succeeded("2001:db8::3", "mallory")
+    assert delays.present("2001:db8::1") == 2, "three are left"
+    delays.succeeded("2001:db8::3", "mallory")
+    delays.succeeded("2001:db8::3", "alice")
+    assert delays.present("2001:db8::1") == 0
+    assert len(delays) == 0
+
+
+def test_however_many_names_are_tried_few_are_remembered_and_every_failure_counts() -> None:
+    delays = Delays(Clock())
+    for n in range(1000):
+        delays.failed("10.0.0.1", f"operator{n}")
+        delays.failed("10.0.0.2", "x" * 1000)
+    for n in range(1000):
+        delays.succeeded("10.0.0.1", f"operator{n}")
+    delays.succeeded("10.0.0.2", "x" * 1000)
+    assert NAMES_REMEMBERED < 100
+    assert delays.present("10.0.0.1") == delays.present("10.0.0.2") == LONGEST_DELAY
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.sampled_from("abc")), max_size=60))
+def test_shares_are_right_whatever_is_taken_and_given_back(steps: list[tuple[bool, int, str]]) -> None:
+    shares: Shares[int] = Shares(2, 4)
+    held: dict[int, str] = {}
+    for takes, holder, name in steps:
+        if takes and holder not in held:
+            mine = list(held.values()).count(name)
+            problem = "2 of yours are open" if mine >= 2 else "4 in all are open" if len(held) >= 4 else ""
+            assert shares.problem(name) == problem
+            assert shares.take(holder, name) is not bool(problem)
+            if not problem:
+                held[holder] = name
+        elif not takes:
+            shares.give_back(holder)
+            held.pop(holder, None)
+        assert dict(shares) == held
+        assert len(shares) == len(held)

@@ -1,0 +1,112 @@
+"""Moments as people write them."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmproxy.base.timeparse import BadTime, parse_when
+
+
+@pytest.fixture(params=["UTC", "Europe/Berlin", "America/St_Johns"])
+def zone(request, monkeypatch):
+    """The server's time zone."""
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield request.param
+    monkeypatch.undo()
+    time.tzset()
+
+
+def local(*parts: int) -> float:
+    return datetime(*parts).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("10m", 600),
+        ("2h", 7200),
+        ("1d12h", 129600),
+        ("1w1d1h1m1s", 694861),
+        ("0s", 0),
+        ("10m ago", 600),
+        (" 10M ", 600),
+        ("now", 0),
+    ],
+)
+def test_spans_count_back(text, seconds):
+    now = 1_795_363_753.5
+    assert parse_when(text, now) == now - seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("16:00", (2026, 11, 22, 16)),
+        ("16:00:30", (2026, 11, 22, 16, 0, 30)),
+        ("16:00:30.5", (2026, 11, 22, 16, 0, 30, 500_000)),
+        ("9:05", (2026, 11, 22, 9, 5)),
+        ("17:00", (2026, 11, 22, 17)),
+        ("17:00:01", (2026, 11, 21, 17, 0, 1)),
+        ("23:59", (2026, 11, 21, 23, 59)),
+        ("today", (2026, 11, 22)),
+        ("yesterday", (2026, 11, 21)),
+        ("2026-11-22", (2026, 11, 22)),
+        ("2026-11-22 16:00", (2026, 11, 22, 16)),
+        ("2026-11-22T16:00:30", (2026, 11, 22, 16, 0, 30)),
+        ("2026-11-22 16:00:30.25", (2026, 11, 22, 16, 0, 30, 250_000)),
+        ("1999-01-02", (1999, 1, 2)),
+        ("2030-01-02 03:04", (2030, 1, 2, 3, 4)),
+    ],
+)
+def test_times_are_local(zone, text, moment):
+    assert parse_when(text, local(2026, 11, 22, 17)) == local(*moment)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-11-22T16:00:30Z", "2026-11-22 16:00:30z", "2026-11-22T18:00:30+02:00", "2026-11-22T11:30:30-0430"],
+)
+def test_a_time_may_say_its_zone(zone, text):
+    assert parse_when(text, 0) == datetime(2026, 11, 22, 16, 0, 30, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "soon", "10", "10 m", "m", "-10m", "10m5h", "1.5h", "9999999w", "24:00", "16:60", "1600", "16:"),
+        *("2026-13-01", "2026-02-30", "2026-11-22 25:00", "2026-11-22T16", "2026-11-22 16:00 Z", "0001-01-01"),
+        *(
+            "9999-12-31",
+            "22.11.2026",
+            "2026-11-22Z",
+            "\u0661\u0660m",
+            "\x1b[31m",
+            "10m\0",
+            "x" * 1000,
+            "999999w",
+            "1:2",
+            "é:ab",
+        ),
+    ],
+)
+def test_what_means_nothing_is_told_with_what_would(text):
+    with pytest.raises(BadTime, match=r"no such time.*such as 16:00.*2026-11-22") as caught:
+        parse_when(text, 1_795_363_753.5)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
+
+
+@given(st.one_of(st.text(), st.text("0123456789:-TZ wdhms+.", max_size=25)), st.floats(0, 4e9))
+def test_anything_is_understood_or_refused(text, now):
+    try:
+        at = parse_when(text, now)
+    except BadTime:
+        return
+    assert isinstance(at, float)

@@ -1,0 +1,104 @@
+"""The ``vmproxy`` command: what it prints where, and its exit statuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import vmproxy
+from vmproxy.cli import main
+
+
+def test_check_of_a_good_file_says_so_and_exits_with_0(tmp_path, capsys):
+    file = tmp_path / "good.toml"
+    file.write_text("[vm]\nkeep-idle = 5\n")
+    assert main.main(["check", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{file}: nothing is wrong with it\n"
+    assert err == ""
+
+
+def test_check_of_a_bad_file_lists_every_problem_on_stderr_and_exits_with_1(tmp_path, capsys):
+    file = tmp_path / "bad.toml"
+    file.write_text("[vm]\nkeep-idle = -5\nlisen = 1\n[log]\nfile = 'x'\n")
+    assert main.main(["check", str(file)]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith(f"{file}: ") for line in lines)
+    assert sum("did you mean vm.listen?" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("name", ["missing.toml", "."])
+def test_check_of_what_cannot_be_read_exits_with_1(tmp_path, capsys, name):
+    assert main.main(["check", str(tmp_path / name)]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(str(tmp_path))
+    assert err.count("\n") == 1
+
+
+def test_check_makes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "c.toml"
+    file.write_text("state-dir = 'made'\n")
+    assert main.main(["check", "c.toml"]) == 0
+    assert capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("arguments", [[], ["check"], ["nonsense"], ["check", "a", "b"], ["check", "--nonsense", "a"]])
+def test_wrong_usage_exits_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main.main(arguments)
+    assert caught.value.code == 2
+    assert "usage: vmproxy" in capsys.readouterr().err
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main.main(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert all(command in text for command in ("check", "simulate", "demo"))
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"vmproxy {vmproxy.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "function"), [("simulate", "vmproxy.cli.simulate.run"), ("demo", "vmproxy.cli.demo.run")]
+)
+def test_the_other_commands_hand_back_their_own_status(monkeypatch, command, function):
+    monkeypatch.setattr(function, lambda args: 37)
+    assert main.main([command]) == 37
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["-n", "0"], ["-n", "x"], ["--abort-share", "1.5"], ["--connect-rate", "0"], ["--duration", "-1"]],
+)
+def test_simulate_refuses_values_that_make_no_sense(monkeypatch, capsys, options):
+    monkeypatch.setattr("vmproxy.cli.simulate.run", lambda args: 0)
+    with pytest.raises(SystemExit) as caught:
+        main.main(["simulate", *options])
+    assert caught.value.code == 2
+    assert options[0] in capsys.readouterr().err
+
+
+def test_as_a_module_it_is_the_same_command_and_its_status_is_that_of_the_process(tmp_path):
+    file = tmp_path / "bad.toml"
+    file.write_text("nonsense = 1\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "vmproxy", "check", str(file)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == f"{file}: nonsense: there is no such setting\n"

@@ -1,0 +1,711 @@
+"""The configuration: defaults, checks, and whether all that is wrong with a file is told, by key, with a way out."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmproxy.access.policy import Policy
+from vmproxy.base.addresses import network
+from vmproxy.config import settings, values
+from vmproxy.errors import ConfigError
+
+
+@pytest.fixture
+def read(tmp_path: Path):
+    """Reads a configuration that a test writes as text."""
+
+    def read(text: str, **options):
+        file = tmp_path / "vmproxy.toml"
+        file.write_text(text, encoding="utf-8")
+        return settings.load(file, {name.replace("_", "-"): value for name, value in options.items()})
+
+    return read
+
+
+@pytest.fixture
+def wrong(read):
+    """The problems of a configuration that must be refused."""
+
+    def wrong(text: str, **options) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            read(text, **options)
+        assert str(caught.value) == "\n".join(caught.value.problems)
+        return caught.value.problems
+
+    return wrong
+
+
+@pytest.fixture
+def only_problem(wrong):
+    """The problem of a configuration that has exactly one."""
+
+    def only(text: str, **options) -> str:
+        problems = wrong(text, **options)
+        assert len(problems) == 1, problems
+        return problems[0]
+
+    return only
+
+
+def toml(key: str, value: str) -> str:
+    section, dot, name = key.partition(".")
+    return f"[{section}]\n{name} = {value}\n" if dot else f"{key} = {value}\n"
+
+
+class TestDefaults:
+    def test_without_a_file(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        found = settings.load(None, {})
+        assert found == settings.Config(
+            state_dir=tmp_path / "var",
+            vm=settings.VMConfig(
+                listen=("tcp:13370",),
+                service_uri=("vmproxy", "vSPC.py", "vmware-vspc"),
+                com_port=True,
+                keep_idle=300,
+                identify_timeout=30.0,
+                vmotion_timeout=60.0,
+                tls_listen=(),
+                certificates=(),
+                encryption="offer",
+                client_ca=None,
+                tls_minimum="1.2",
+                handshake_timeout=20.0,
+                networks=(network("0.0.0.0/0"), network("::/0")),
+                connections=0,
+                connections_per_address=0,
+                connects_per_second=1000,
+                second_connection="replace",
+                same_network_ipv4=24,
+                same_network_ipv6=64,
+            ),
+            ssh=settings.SSHConfig(
+                listen=("tcp:2222",),
+                operators_file=None,
+                authorized_keys=("~/.ssh/authorized_keys", "~/.ssh/*.pub"),
+                login_timeout=60.0,
+                connections=200,
+                connections_per_address=20,
+                connections_per_operator=250,
+                keepalive=30.0,
+                escape=b"\x05c",
+                quiet=False,
+                message="",
+            ),
+            log=settings.LogConfig(
+                dir=tmp_path / "var" / "log",
+                file="{uuid}.log",
+                open_files=4096,
+                plain=False,
+                rotate_size=0,
+                rotate_age=0.0,
+                keep=10,
+                compress=True,
+                console_total=0,
+                folder_total=0,
+            ),
+            audit_file=tmp_path / "var" / "audit.jsonl",
+            policy=Policy(),
+        )
+
+    def test_an_empty_file_says_the_same_as_none(self, read):
+        assert read("") == settings.load(None, {})
+
+    def test_nothing_is_made_on_the_disk(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        settings.load(None, {})
+        assert list(tmp_path.iterdir()) == []
+
+    def test_it_cannot_be_changed_afterwards(self, read):
+        found = read("")
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            found.vm.keep_idle = 1
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            found.vm = None
+
+
+class TestValues:
+    def test_every_setting_is_taken_from_the_file(self, read, tmp_path):
+        found = read(
+            f"""
+            state-dir = "{tmp_path}/state"
+            audit-file = "{tmp_path}/audit"
+            [vm]
+            listen = ["tcp:1", "tcp6:2:interface=\\\\:\\\\:1"]
+            service-uri = "one"
+            com-port = false
+            keep-idle = 0
+            identify-timeout = 1
+            vmotion-timeout = 3600
+            tls-listen = "tcp:3"
+            certificates = [{{ certificate = "{tmp_path}/vm.crt", key = "{tmp_path}/vm.key" }}]
+            encryption = "require"
+            client-ca = "{tmp_path}/ca.crt"
+            tls-minimum = "1.3"
+            handshake-timeout = 2.5
+            networks = "10.0.0.0/8"
+            connections = 9
+            connections-per-address = 8
+            connects-per-second = 7
+            second-connection = "replace"
+            same-network-ipv4 = 16
+            same-network-ipv6 = 48
+            [ssh]
+            listen = "unix:/run/vmproxy.sock"
+            authorized-keys = ["/etc/keys"]
+            login-timeout = 2.5
+            operators-file = "{tmp_path}/operators.toml"
+            connections = 7
+            connections-per-address = 3
+            connections-per-operator = 4
+            keepalive = 0
+            escape = "^]q"
+            quiet = true
+            message = "be kind"
+            [log]
+            dir = "{tmp_path}/logs"
+            file = "{{name}}/{{port}}.log"
+            open-files = 2
+            plain = true
+            rotate-size = "64 MiB"
+            rotate-age = "7d"
+            keep = 3
+            compress = false
+            console-total = "1.5GB"
+            folder-total = 7
+            """
+        )
+        assert found == settings.Config(
+            tmp_path / "state",
+            tmp_path / "audit",
+            settings.VMConfig(
+                ("tcp:1", "tcp6:2:interface=\\:\\:1"),
+                ("one",),
+                False,
+                0,
+                1.0,
+                3600.0,
+                ("tcp:3",),
+                ((tmp_path / "vm.crt", tmp_path / "vm.key"),),
+                "require",
+                tmp_path / "ca.crt",
+                "1.3",
+                2.5,
+                (network("10.0.0.0/8"),),
+                9,
+                8,
+                7,
+                "replace",
+                16,
+                48,
+            ),
+            settings.SSHConfig(
+                ("unix:/run/vmproxy.sock",),
+                tmp_path / "operators.toml",
+                ("/etc/keys",),
+                2.5,
+                7,
+                3,
+                4,
+                0.0,
+                b"\x1dq",
+                True,
+                "be kind",
+            ),
+            settings.LogConfig(
+                tmp_path / "logs",
+                "{name}/{port}.log",
+                2,
+                True,
+                64 * 2**20,
+                7 * 86400.0,
+                3,
+                False,
+                1_500_000_000,
+                7,
+            ),
+            Policy(),
+        )
+
+    def test_rules_and_consoles(self, read):
+        found = read(
+            """
+            [[rule]]
+            who = "alice"
+            may = ["write"]
+            on = ["web*"]
+            [[console]]
+            on = "*"
+            write = "shared"
+            """
+        )
+        assert [str(rule) for rule in found.policy.rules] == ["rule 1: alice may see, spy, write on web*"]
+        assert [section.values for section in found.policy.sections] == [(("shared", True),)]
+
+    def test_logs_stand_in_the_state_folder_unless_told_otherwise(self, read, tmp_path):
+        assert read(f'state-dir = "{tmp_path}/s"').log.dir == tmp_path / "s" / "log"
+        assert read(f'state-dir = "{tmp_path}/s"\n[log]\ndir = ""').log.dir == tmp_path / "s" / "log"
+
+    def test_a_folder_may_be_given_by_home_or_relative(self, read, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.chdir(tmp_path)
+        assert read('state-dir = "~/s"').state_dir == tmp_path / "s"
+        assert read('state-dir = "s"').state_dir == tmp_path / "s"
+
+    @pytest.mark.parametrize(
+        "endpoint",
+        [
+            "tcp:13370",
+            "tcp:0",
+            "tcp:13370:interface=127.0.0.1:backlog=100",
+            "tcp6:13370",
+            "tcp6:13370:interface=\\\\:\\\\:1",
+            "unix:/run/vmproxy.sock",
+            "unix:/run/vmproxy.sock:mode=660",
+            "systemd:domain=INET:index=0",  # outside of systemd its socket is not there, which says nothing
+            "systemd:domain=UNIX:index=1",
+        ],
+    )
+    def test_endpoints(self, read, endpoint):
+        for section in ("vm", "ssh"):
+            found = read(f'[{section}]\nlisten = ["{endpoint}"]')
+            assert getattr(found, section).listen == (endpoint.replace("\\\\", "\\"),)
+
+
+# For every setting, values that are just allowed, and values that are not and what must be said of them.
+ALLOWED = [
+    ("vm.keep-idle", ["0", "1", "32767"]),
+    ("vm.identify-timeout", ["1", "1.0", "3600"]),
+    ("vm.vmotion-timeout", ["1", "0.1e1", "3600.0"]),
+    ("vm.certificates", ["[]", '"vm.pem"', '["a.pem", { certificate = "b.crt", key = "b.key" }]']),
+    ("vm.encryption", ['"off"', '"offer"']),
+    ("vm.client-ca", ['""']),
+    ("vm.tls-minimum", ['"1.0"', '"1.1"', '"1.2"', '"1.3"']),
+    ("vm.handshake-timeout", ["1", "3600"]),
+    ("vm.networks", ['"10.0.0.0/8"', '["192.0.2.1", "2001:db8::/32", "::1"]', '["0.0.0.0/0"]']),
+    ("vm.connections", ["0", "1", "1_000_000"]),
+    ("vm.connections-per-address", ["0", "1", "1_000_000"]),
+    ("vm.connects-per-second", ["0", "1", "1_000_000"]),
+    ("vm.second-connection", ['"replace"', '"refuse"', '"same-network"']),
+    ("vm.same-network-ipv4", ["1", "32"]),
+    ("vm.same-network-ipv6", ["1", "128"]),
+    ("ssh.login-timeout", ["1", "3600"]),
+    ("log.open-files", ["2", "1_000_000"]),
+    ("vm.com-port", ["true", "false"]),
+    ("vm.service-uri", ['"x"', '["x"]', '["*"]', '["a b", "ü"]']),
+    ("ssh.authorized-keys", ['"x"', '["x", "~/y", "/z/*.pub"]']),
+    ("log.file", ['"{uuid_hex}"', '"{name}.log"', '"{name}/{port}.log"', '"a{{b}}{uuid}"', '"x/{uuid}.{port}.log"']),
+    ("log.dir", ['""', '"."', '"not/there/yet"']),
+    ("state-dir", ['"."', '"/not/there/yet"']),
+    ("audit-file", ['""', '"x.jsonl"', '"~/x"']),
+    ("ssh.operators-file", ['""', '"/not/there/yet"']),
+    ("ssh.connections", ["1", "1_000_000"]),
+    ("ssh.connections-per-address", ["1", "1_000_000"]),
+    ("ssh.connections-per-operator", ["1", "1_000"]),
+    ("ssh.keepalive", ["0", "0.5", "3600"]),
+    ("ssh.escape", ['"^Ec"', '"^ec"', '"^]q"', '"^_~"']),
+    ("ssh.quiet", ["true", "false"]),
+    ("ssh.message", ['""', '"two\\nlines"']),
+    ("log.plain", ["true", "false"]),
+    ("log.rotate-size", ["0", "1000", '"100 MB"', '"1gib"', '"0.5k"', '"7"']),
+    ("log.rotate-age", ["0", "3600", '"90s"', '"12h"', '"7d"', '"2 w"']),
+    ("log.keep", ["0", "999"]),
+    ("log.compress", ["true", "false"]),
+    ("log.console-total", ["0", '"1 TB"']),
+    ("log.folder-total", ["0", '"1 TB"']),
+]
+REFUSED = [
+    ("vm.keep-idle", ["-1", "32768", "1.5", '"300"', "true", "[]"], "a whole number from 0 to 32767"),
+    ("vm.identify-timeout", ["0", "0.99", "3600.1", '"30"', "true", "nan", "inf", "-inf"], "seconds from 1 to 3600"),
+    ("vm.vmotion-timeout", ["0", "3601", '"1"', "false", "nan", "1979-05-27"], "seconds from 1 to 3600"),
+    ("vm.tls-listen", ['"13371"', "13371", '["tcp:x"]'], 'such as ["tcp:13370"]'),
+    ("vm.certificates", ["1", '""', "[[]]", '[{ key = "vm.key" }]'], 'such as ["vm.pem"]'),
+    ("vm.encryption", ['""', '"yes"', "true", "[]"], "none of off, offer, require"),
+    ("vm.client-ca", ["1", "[]"], "not the path of a file"),
+    ("vm.tls-minimum", ["1.2", '"1"', '"SSLv3"', '"TLSv1.2"'], "none of 1.0, 1.1, 1.2, 1.3"),
+    ("vm.handshake-timeout", ["0", "3601", '"10"', "true"], "seconds from 1 to 3600"),
+    (
+        "vm.networks",
+        ["[]", "10", '""', '["10.0.0.1/8"]', '["host"]', '["10.0.0.0/33"]', '["10.0.0.0/8", "x"]', "[7]", "{a=1}"],
+        'such as ["10.1.0.0/16"',
+    ),
+    ("vm.connections", ["-1", "1_000_001", '"1"', "true"], "a whole number from 0 to 1000000"),
+    ("vm.connections-per-address", ["-1", "1.5"], "a whole number from 0 to 1000000"),
+    ("vm.connects-per-second", ["-1", "1.5"], "a whole number from 0 to 1000000"),
+    ("vm.second-connection", ['"Refuse"', "true", '""', "[]", "{a=1}"], "none of replace, refuse, same-network"),
+    ("vm.same-network-ipv4", ["0", "33"], "a whole number from 1 to 32"),
+    ("vm.same-network-ipv6", ["0", "129"], "a whole number from 1 to 128"),
+    ("ssh.login-timeout", ["0", "3601", '""', "true", "[60]"], "seconds from 1 to 3600"),
+    ("log.open-files", ["1", "1_000_001", "2.0", "true"], "a whole number from 2 to 1000000"),
+    ("vm.com-port", ["0", "1", '"yes"', "[]"], "neither true nor false"),
+    ("vm.service-uri", ["[]", '""', '[""]', '["a?b"]', "7", "[7]", "true", "{a=1}"], 'such as ["vmproxy"]'),
+    ("ssh.authorized-keys", ["[]", '""', '[""]', "[1]", "1", "[[]]"], 'such as ["~/.ssh/authorized_keys"]'),
+    (
+        "vm.listen",
+        ["[]", '""', "13370", '"13370"', '["tcp"]', '"tcp:http"', '"tcp:1:nonsense=2"', '"carrier:pigeon"', "[[]]"],
+        'such as ["tcp:13370"]',
+    ),
+    ("ssh.listen", ["[]", "22", '"localhost:22"', '["tcp:22", "tcp:"]'], 'such as ["tcp:13370"]'),
+    ("log.file", ['""', "7", "[]"], "'{uuid}.log'"),
+    ("log.file", ['"console.log"', '"{port}.log"', '"{{uuid}}.log"'], "it must hold {uuid}, {uuid_hex} or {name}"),
+    ("log.file", ['"{vm}"', '"{}"', '"{uuid.hex}"', '"{name!r}"', '"{uuid:>9}"', '"{0}{uuid}"'], "only {uuid}, "),
+    ("log.file", ['"{uuid"', '"uuid}"'], "a literal brace is written twice"),
+    (
+        "log.file",
+        ['"/var/{uuid}"', '"../{uuid}"', '"a/../../{uuid}"', '"{uuid}/"', '"{uuid}\\u0000"'],
+        "inside the log",
+    ),
+    ("log.file", ['"by-name/{uuid}"', '"./by-name/{uuid}.log"', '"{uuid}.events"'], "taken"),
+    ("state-dir", ['""', "1", "[]"], "not the path of a folder"),
+    ("log.dir", ["1", "false"], "not the path of a folder"),
+    ("audit-file", ["1", "[]", "false"], "not the path of a file"),
+    ("audit-file", ['"/"', '"."'], "is a folder"),
+    ("ssh.operators-file", ["1", "[]"], "not the path of a file"),
+    ("ssh.connections", ["0", "1_000_001", '"1"'], "a whole number from 1 to 1000000"),
+    ("ssh.connections-per-address", ["0", "true"], "a whole number from 1 to 1000000"),
+    ("ssh.connections-per-operator", ["0", "1_001"], "a whole number from 1 to 1000"),
+    ("ssh.keepalive", ["-1", "3601", '"30"', "nan"], "seconds from 0 to 3600"),
+    ("ssh.escape", ['""', '"c"', '"^E"', '"^Ecc"', '"^1c"', '"^Mc"', '"^Sc"', '"^E "', '"^Eü"', "7"], "such as ^Ec"),
+    ("ssh.quiet", ["0", '"no"'], "neither true nor false"),
+    ("ssh.message", ["1", "[]", '"' + "x" * 5000 + '"'], "at most 4096 characters"),
+    ("log.plain", ["1"], "neither true nor false"),
+    ("log.rotate-size", ["-1", "1.5", "true", '"big"', '"1 XB"', '"-1k"', '""', '"1 MBit"'], 'such as "100 MB"'),
+    ("log.rotate-age", ["-1", "true", "nan", "inf", '"1 month"', '"d"', '"-1d"', '""'], 'such as "12h"'),
+    ("log.keep", ["1000", "-1", "1.0"], "a whole number from 0 to 999"),
+    ("log.compress", ["1"], "neither true nor false"),
+    ("log.console-total", ['"much"', "-1"], 'such as "100 MB"'),
+    ("log.folder-total", ['"much"', "-1"], 'such as "100 MB"'),
+]
+
+
+class TestChecks:
+    @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in ALLOWED for value in values])
+    def test_what_is_allowed_is_taken(self, read, key, value):
+        read(toml(key, value))
+
+    @pytest.mark.parametrize(
+        ("key", "value", "right"), [(key, value, right) for key, values, right in REFUSED for value in values]
+    )
+    def test_what_is_not_is_told_by_file_and_key_with_what_would_be_right(
+        self, only_problem, tmp_path, key, value, right
+    ):
+        problem = only_problem(toml(key, value))
+        assert problem.startswith(f"{tmp_path}/vmproxy.toml: {key}: ")
+        assert right in problem
+
+    def test_every_setting_has_its_cases_here(self):
+        keys = {setting.key for setting in settings.SETTINGS}
+        assert {key for key, _, _ in REFUSED} == keys
+        assert {key for key, _ in ALLOWED} | {"vm.listen", "vm.tls-listen", "ssh.listen"} == keys
+
+    @pytest.mark.parametrize("policy", ["refuse", "same-network"])
+    def test_who_may_not_be_replaced_has_to_be_probed(self, read, only_problem, policy):
+        problem = only_problem(f'[vm]\nkeep-idle = 0\nsecond-connection = "{policy}"\n')
+        assert f"vm.second-connection: {policy!r} needs vm.keep-idle" in problem
+        read('[vm]\nkeep-idle = 0\nsecond-connection = "replace"\n')
+
+    @pytest.mark.parametrize("key", ["state-dir", "log.dir"])
+    def test_a_file_in_the_place_of_a_folder(self, only_problem, tmp_path, key):
+        (tmp_path / "file").write_text("")
+        assert "is there but is not a folder" in only_problem(toml(key, f'"{tmp_path}/file"'))
+
+    @pytest.mark.parametrize("key", ["state-dir", "log.dir"])
+    @pytest.mark.parametrize("value", ["~no-such-user-here/x", "x" * 300, "a\\u0000b"])
+    def test_a_folder_that_cannot_be_is_a_problem_and_not_a_traceback(self, only_problem, key, value):
+        assert f": {key}: " in only_problem(toml(key, f'"{value}"'))
+
+    @pytest.mark.parametrize(
+        "endpoint",
+        ["ssl:443", "ssl:443:privateKey=/not/there.pem", "ssl:443:privateKey={file}", "ssl:443:privateKey=/"],
+    )
+    def test_an_endpoint_whose_certificate_cannot_be_read_is_a_problem_and_not_a_traceback(
+        self, only_problem, tmp_path, monkeypatch, endpoint
+    ):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "nonsense.pem").write_text("no certificate")
+        text = endpoint.format(file=tmp_path / "nonsense.pem")
+        assert ": ssh.listen: " in only_problem(toml("ssh.listen", f'"{text}"'))
+
+    @pytest.mark.parametrize("endpoint", ["tcp:65536", "tcp:-1", "tcp6:99999"])
+    def test_a_port_that_no_tcp_has(self, only_problem, endpoint):
+        assert ": vm.listen: " in only_problem(toml("vm.listen", f'"{endpoint}"'))
+
+    @pytest.mark.parametrize("endpoint", ["systemd:rubbish=1", "systemd:"])
+    def test_a_systemd_endpoint_that_means_nothing(self, only_problem, endpoint):
+        assert ": vm.listen: " in only_problem(toml("vm.listen", f'"{endpoint}"'))
+
+    def test_each_wrong_item_of_a_list_is_named(self, only_problem):
+        problem = only_problem('[vm]\nlisten = ["tcp:1", "tcp:x", "y:2"]')
+        assert "'tcp:x'" in problem
+        assert "'y:2'" in problem
+        assert "'tcp:1'" not in problem
+
+    @given(st.text(max_size=40))
+    def test_no_template_leaves_the_log_folder_or_crashes(self, template):
+        options = {"log-dir": "/logs"}
+        try:
+            values.template(template)
+        except values.Wrong:
+            return
+        assert not Path(template).is_absolute()
+        assert ".." not in Path(template).parts
+        assert settings.load(None, options).log.dir == Path("/logs")
+
+
+class TestUnknownKeys:
+    @pytest.mark.parametrize(
+        ("text", "told", "nearest"),
+        [
+            ("[vm]\nlissen = 1", "vm.lissen", "vm.listen"),
+            ("[vm]\nkeep_idle = 1", "vm.keep_idle", "vm.keep-idle"),
+            ("[vm]\ncomport = true", "vm.comport", "vm.com-port"),
+            ("[log]\nopenfiles = 3", "log.openfiles", "log.open-files"),
+            ("[ssh]\nauthorized_keys = []", "ssh.authorized_keys", "ssh.authorized-keys"),
+            ("state_dir = 'x'", "state_dir", "state-dir"),
+            ("statedir = 'x'", "statedir", "state-dir"),
+            # In the wrong section, or in none.
+            ("[ssh]\nvmotion-timeout = 3", "ssh.vmotion-timeout", "vm.vmotion-timeout"),
+            ("[log]\nservice-uri = []", "log.service-uri", "vm.service-uri"),
+            ("[vm]\nopen-files = 3", "vm.open-files", "log.open-files"),
+            ("[vm]\nstate-dir = 'x'", "vm.state-dir", "state-dir"),
+            ("login-timeout = 3", "login-timeout", "ssh.login-timeout"),
+            # A section of another name.
+            ("[logs]\ndir = 'x'", "logs", "[log]"),
+            ("[vms]\nlisten = 1", "vms", "[vm]"),
+        ],
+    )
+    def test_the_nearest_known_key_is_named(self, only_problem, tmp_path, text, told, nearest):
+        problem = only_problem(text)
+        assert problem == (f"{tmp_path}/vmproxy.toml: {told}: there is no such setting; did you mean {nearest}?")
+
+    @pytest.mark.parametrize("text", ["[vm]\nqqqqqqqq = 1", "qqqqqqqq = 1", "[qqqqqqqq]\nzzzz = 1"])
+    def test_nothing_is_suggested_where_nothing_is_near(self, only_problem, text):
+        problem = only_problem(text)
+        assert problem.endswith(": there is no such setting")
+
+    @pytest.mark.parametrize("text", ['vm = "tcp:1"', "ssh = 2222", "[[log]]\ndir = 'x'", "vm = []"])
+    def test_a_section_that_is_written_as_a_setting(self, wrong, text):
+        name = text.strip("[").partition(" ")[0].partition("]")[0]
+        assert any(f"{name}: this is a section; write [{name}]" in problem for problem in wrong(text))
+
+    def test_a_table_inside_a_section(self, only_problem):
+        assert "vm.listen" in only_problem("[vm.listen]\nx = 1")
+        assert "vm.extra: there is no such setting" in only_problem("[vm.extra]\nx = 1")
+
+
+class TestRules:
+    def test_every_problem_is_told_with_the_number_of_its_rule(self, wrong, tmp_path):
+        problems = wrong(
+            """
+            [[rule]]
+            who = []
+            may = ["read", "write"]
+            on = "*"
+            [[rule]]
+            who = "*"
+            on = ["uuid:"]
+            allow = true
+            [[console]]
+            on = ["*"]
+            write = "all"
+            record-input = 1
+            message = 3
+            replay = -1
+            force-reason = "yes"
+            sequences = { a = "<wait 9>" }
+            [[console]]
+            """
+        )
+        where = f"{tmp_path}/vmproxy.toml: "
+        assert all(problem.startswith(where) for problem in problems)
+        told = [problem.removeprefix(where) for problem in problems]
+        assert told == [
+            'rule 1: who: is empty; give operators, "@groups" or "*"',
+            "rule 1: may: 'read' is no right; there are see, spy, write, force, raw, admin",
+            "rule 2: allow: there is no such setting; there are who, may, on",
+            "rule 2: may: is missing; give rights of see, spy, write, force, raw, admin",
+            "rule 2: on: 'uuid:' selects nothing; write a glob such as 'web*', 'uuid:564d*' or 'query:team=blue'",
+            """console 1: write: 'all' is neither "one" nor "shared\"""",
+            "console 1: record-input: 1 is neither true nor false",
+            "console 1: message: this is no text of at most 4096 characters",
+            "console 1: sequences: <wait 9>: 5 seconds at most",
+            "console 1: replay: -1 is not a number of lines from 0 to 100000",
+            "console 1: force-reason: 'yes' is neither true nor false",
+            'console 2: on: is missing; give globs such as "web*", "uuid:564d*" or "query:team=blue"',
+        ]
+
+    @pytest.mark.parametrize("text", ["rule = 1", "[rule]\nwho = '*'", "rule = ['x']"])
+    def test_rules_are_written_in_double_brackets(self, only_problem, text):
+        assert "rule: write [[rule]], in double brackets, for each" in only_problem(text)
+
+
+class TestDial:
+    def test_without_any_nothing_may_be_dialled(self, read):
+        assert read("").dial.rules == ()
+
+    def test_rules_are_read(self, read):
+        found = read('[[dial]]\nto = ["10.0.0.0/8", "*.example.com"]\nports = [23, "4000-4099"]\nverify = false')
+        (rule,) = found.dial.rules
+        assert rule.names == ("*.example.com",)
+        assert [str(network) for network in rule.networks] == ["10.0.0.0/8"]
+        assert (rule.ports, rule.verify, rule.authorities) == (((23, 23), (4000, 4099)), False, None)
+
+    def test_every_problem_is_told_with_the_number_of_its_rule(self, wrong, tmp_path):
+        problems = wrong(
+            """
+            [[dial]]
+            to = "*"
+            [[dial]]
+            to = ["10.*"]
+            ports = [0]
+            ca = "/nowhere.pem"
+            """
+        )
+        where = f"{tmp_path}/vmproxy.toml: "
+        assert [problem.removeprefix(where) for problem in problems] == [
+            'dial 1: ports: is missing; give ports such as [4000, "5000-5010"], or ["*"] for any',
+            "dial 2: to: '10.*' is no address; write a network, such as 10.0.0.0/8",
+            'dial 2: ports: \'0\' is neither a port from 1 to 65535, nor a range such as "5000-5010", nor "*"',
+            "dial 2: ca: '/nowhere.pem' cannot be read (No such file or directory)",
+        ]
+
+    def test_another_content_of_a_file_of_authorities_is_another_setting(self, read, tmp_path):
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([])
+        start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+        found = []
+        for number in (1, 2):
+            certificate = (
+                x509.CertificateBuilder(name, name, key.public_key(), number, start, start + datetime.timedelta(1))
+                .sign(key, hashes.SHA256())
+                .public_bytes(serialization.Encoding.PEM)
+            )
+            (tmp_path / "ca.pem").write_bytes(certificate)
+            found.append(read(f'[[dial]]\nto = "*"\nports = "*"\nca = "{tmp_path}/ca.pem"').dial)
+        assert found[0] != found[1]
+
+    @pytest.mark.parametrize("text", ["dial = 1", "[dial]\nto = '*'", "dial = ['x']"])
+    def test_rules_are_written_in_double_brackets(self, only_problem, text):
+        assert "dial: write [[dial]], in double brackets, for each" in only_problem(text)
+
+    def test_a_misspelt_one_is_told(self, only_problem):
+        assert "did you mean [[dial]]?" in only_problem("[[dail]]\nto = '*'")
+
+
+class TestFiles:
+    def test_all_problems_are_told_at_once(self, wrong):
+        problems = wrong(
+            """
+            state-dri = "x"
+            [vm]
+            listen = 1
+            keep-idle = -1
+            colour = "red"
+            [ssh]
+            login-timeout = 0
+            [log]
+            file = "x"
+            open-files = 1
+            """,
+            log_dir=0,
+        )
+        for key in (
+            "state-dri", "vm.listen", "vm.keep-idle", "vm.colour", "ssh.login-timeout", "log.file", "log.open-files",
+        ):  # fmt: skip
+            assert sum(f": {key}: " in problem for problem in problems) == 1
+        assert sum(problem.startswith("--log-dir: ") for problem in problems) == 1
+        assert len(problems) == 8
+        assert not any("\n" in problem for problem in problems)
+
+    def test_a_file_that_is_not_there(self, tmp_path):
+        with pytest.raises(ConfigError, match=r"vmproxy\.toml: No such file or directory"):
+            settings.load(tmp_path / "vmproxy.toml", {})
+
+    def test_a_folder_instead_of_a_file(self, tmp_path):
+        with pytest.raises(ConfigError, match="Is a directory"):
+            settings.load(tmp_path, {})
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"[vm\n",
+            b"x = ",
+            b"a = 1\na = 2\n",
+            b"\xff\xfe",
+            b"\x00",
+            b"[vm]\n[vm]\n",
+            b"a = " + b"[" * 5000,
+            b"a = " + b"1" * 5000,
+        ],
+        ids=["open bracket", "no value", "twice", "no UTF-8", "NUL", "section twice", "deep", "long number"],
+    )
+    def test_a_file_that_is_no_toml(self, tmp_path, content):
+        file = tmp_path / "vmproxy.toml"
+        file.write_bytes(content)
+        with pytest.raises(ConfigError) as caught:
+            settings.load(file, {})
+        assert str(caught.value).startswith(f"{file}: not a TOML file: ")
+
+    @given(st.binary(max_size=200))
+    def test_no_file_makes_it_raise_anything_else(self, content):
+        with tempfile.NamedTemporaryFile(suffix=".toml") as file:
+            file.write(content)
+            file.flush()
+            with suppress(ConfigError):
+                settings.load(Path(file.name), {})
+
+
+class TestCommandLine:
+    def test_it_overrides_the_file(self, read, tmp_path):
+        found = read(
+            'state-dir = "/a"\n[vm]\nlisten = "tcp:1"\nservice-uri = "a"\n[ssh]\nlisten = "tcp:2"\n[log]\ndir = "/b"',
+            state_dir=str(tmp_path / "s"),
+            log_dir=str(tmp_path / "l"),
+            vm_listen=["tcp:3", "tcp:4"],
+            ssh_listen=["tcp:5"],
+            service_uri=["b"],
+        )
+        assert found.state_dir == tmp_path / "s"
+        assert found.log.dir == tmp_path / "l"
+        assert found.vm.listen == ("tcp:3", "tcp:4")
+        assert found.ssh.listen == ("tcp:5",)
+        assert found.vm.service_uri == ("b",)
+
+    def test_a_problem_with_it_names_the_option(self, only_problem):
+        assert only_problem("", vm_listen=["tcp:x"]).startswith("--vm-listen: 'tcp:x' is no endpoint")
+
+    def test_a_wrong_value_in_the_file_does_not_matter_where_it_is_overridden(self, read):
+        assert read("[vm]\nlisten = 7", vm_listen=["tcp:3"]).vm.listen == ("tcp:3",)
+
+    def test_what_it_does_not_say_stays_as_the_file_says(self, read):
+        assert read("[vm]\nkeep-idle = 7", vm_listen=["tcp:3"]).vm.keep_idle == 7
+
+    def test_the_daemons_options_are_those_that_the_settings_name(self):
+        from vmproxy.tap import Options
+
+        options = Options()
+        lists = ["--vm-listen=tcp:1", "--vm-listen=tcp:2", "--ssh-listen=tcp:3", "--service-uri=u"]
+        options.parseOptions(["--state-dir=/s", "--log-dir=/l", *lists])
+        overrides = options.overrides()
+        assert set(overrides) == {setting.option for setting in settings.SETTINGS if setting.option}
+        found = settings.load(None, overrides)
+        assert found.vm.listen == ("tcp:1", "tcp:2")
+        assert found.state_dir == Path("/s")
+
+    def test_without_options_nothing_is_overridden(self):
+        from vmproxy.tap import Options
+
+        options = Options()
+        options.parseOptions([])
+        assert options.overrides() == {}

@@ -1,0 +1,645 @@
+"""One console: the log first, then viewers who cannot harm each other; one pen; input that is held within bounds."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.consoles import EPOCH, Link, Viewer, World, process_log, trail
+from vmproxy.console.input_queue import INPUT_HIGH, INPUT_LIMIT, INPUT_LOW
+from vmproxy.console.notices import (
+    Demoted,
+    GuestBreak,
+    InputLost,
+    Joined,
+    Left,
+    LineDown,
+    LineUp,
+    LogFailed,
+    LogRecovered,
+    Promoted,
+)
+from vmproxy.console.write_access import Pen
+
+
+@pytest.fixture
+def world(tmp_path):
+    world = World(tmp_path)
+    yield world
+    world.scribe.close()
+
+
+@pytest.fixture
+def link():
+    return Link()
+
+
+@pytest.fixture
+def console(world, link):
+    return world.claim(link=link)
+
+
+def events(world: World, console, *kinds: str) -> list[dict[str, object]]:
+    world.store.flush()
+    return trail(console.log, *kinds)
+
+
+class Failing(Viewer):
+    """A viewer that raises, in the calls that it is told to."""
+
+    def __init__(self, *calls: str) -> None:
+        super().__init__("mallory@10.6.6.6")
+        self.calls = calls
+
+    def _fail(self, call: str) -> None:
+        if call in self.calls:
+            raise RuntimeError("the viewer's own fault")
+
+    def output(self, data: bytes) -> None:
+        self._fail("output")
+        super().output(data)
+
+    def notice(self, notice) -> None:
+        self._fail("notice")
+        self._fail(type(notice).__name__)
+        super().notice(notice)
+
+    def hold_input(self, on: bool) -> None:
+        self._fail("hold_input")
+        self._fail(f"hold_input {on}")
+        super().hold_input(on)
+
+
+class TestFeeding:
+    def test_the_log_comes_first_then_the_viewers_in_their_order(self, console, monkeypatch):
+        order: list[str] = []
+        append = type(console.log).append
+        monkeypatch.setattr(type(console.log), "append", lambda log, data: (order.append("log"), append(log, data))[1])
+        for who in ("first", "second"):
+            viewer = Viewer(who)
+            viewer.output = lambda data, who=who: order.append(who)
+            console.attach(viewer, write=False)
+        console.feed(b"x")
+        assert order == ["log", "first", "second"]
+
+    def test_every_viewer_sees_every_byte_from_its_attach_on(self, world, console):
+        early, late = Viewer("early"), Viewer("late")
+        console.attach(early, write=False)
+        console.feed(b"one ")
+        console.attach(late, write=True)
+        console.feed(b"two ")
+        console.detach(early)
+        console.feed(b"three")
+        assert (early.seen, late.seen) == (b"one two ", b"two three")
+        world.store.flush()
+        assert console.log.path.read_bytes() == b"one two three"
+        assert console.bytes_out == 13
+
+    @pytest.mark.parametrize("where", [0, 1, 2])
+    def test_a_viewer_that_raises_is_taken_off_and_nobody_else_notices(self, world, console, where):
+        viewers = [Viewer("alice"), Viewer("bob")]
+        failing = Failing("output")
+        everybody = [*viewers[:where], failing, *viewers[where:]]
+        for viewer in everybody:
+            console.attach(viewer, write=False)
+        with process_log() as lines:
+            console.feed(b"one ")
+        console.feed(b"two")
+        assert [viewer.seen for viewer in viewers] == [b"one two"] * 2
+        assert failing not in console.viewers
+        assert any("mallory" in line for line in lines)
+        assert all(viewer.told(Left) == [Left("mallory@10.6.6.6")] for viewer in viewers)
+        world.store.flush()
+        assert console.log.path.read_bytes() == b"one two"
+
+    def test_all_of_them_may_fail_at_once(self, world, console):
+        for _ in range(3):
+            console.attach(Failing("output"), write=True)
+        with process_log():
+            console.feed(b"x")
+        assert console.viewers == ()
+        assert console.pen.writer is None
+
+    def test_a_writer_that_raises_loses_the_pen_to_the_next_in_line(self, console):
+        next_one = Viewer("bob")
+        failing = Failing("output")
+        console.attach(failing, write=True)
+        console.attach(next_one, write=True)
+        with process_log():
+            console.feed(b"x")
+        assert console.pen.writer is next_one
+        assert next_one.told(Promoted) == [Promoted()]
+
+    def test_a_viewer_that_leaves_while_it_is_served_does_not_disturb(self, console):
+        leaving, staying = Viewer("alice"), Viewer("bob")
+        console.attach(leaving, write=False)
+        console.attach(staying, write=False)
+        leaving.output = lambda data: console.detach(leaving)
+        console.feed(b"x")
+        assert staying.seen == b"x"
+        assert console.viewers == (staying,)
+
+    def test_a_break_of_the_guest_is_told_and_recorded_and_is_no_byte(self, world, console):
+        viewer = Viewer()
+        console.attach(viewer, write=False)
+        console.feed(b"123")
+        console.guest_break()
+        assert viewer.told(GuestBreak) == [GuestBreak()]
+        assert viewer.seen == b"123"
+        assert [e["offset"] for e in events(world, console, "guest-break")] == [3]
+
+
+class TestViewersThatFailElsewhere:
+    """Whatever a viewer raises, and whenever, is its own misfortune: the caller is somebody else."""
+
+    def test_when_told_something(self, console):
+        failing, good = Failing("notice"), Viewer()
+        console.attach(failing, write=False)
+        with process_log():
+            console.attach(good, write=False)
+            console.guest_break()
+        assert failing not in console.viewers
+        assert good.told(GuestBreak)
+
+    def test_when_promoted(self, console):
+        leaving, failing, third = Viewer("alice"), Failing("Promoted"), Viewer("carol")
+        for viewer in (leaving, failing, third):
+            console.attach(viewer, write=True)
+        with process_log():
+            console.detach(leaving)
+        assert failing not in console.viewers
+        assert console.pen.writer is third
+        assert third.told(Promoted)
+
+    def test_when_demoted(self, console):
+        failing, taker = Failing("Demoted"), Viewer("bob")
+        console.attach(failing, write=True)
+        with process_log():
+            assert console.attach(taker, write=True, force=True)
+        assert console.pen.writer is taker
+        assert taker in console.viewers
+        assert failing not in console.viewers
+
+    def test_when_it_may_go_on(self, console, link):
+        # The caller is the connection from the host: it must not be the one that pays.
+        failing = Failing("hold_input False")
+        console.attach(failing, write=False)
+        console.pen.writer = failing
+        link.ready = False
+        console.send(b"x" * (INPUT_HIGH + 1))
+        link.ready = True
+        with process_log():
+            console.link_ready()
+        assert link.written == b"x" * (INPUT_HIGH + 1)
+        assert failing not in console.viewers
+
+    def test_when_the_line_goes_down(self, world, console, link):
+        failing, other = Failing("hold_input False"), Viewer("bob")
+        console.attach(other, write=False)
+        with process_log():
+            console.attach(failing, write=False)
+            console.pen.writer = failing
+            link.ready = False
+            console.send(b"x" * (INPUT_HIGH + 1))
+            world.lose(console, "power failure")
+        assert failing not in console.viewers
+        assert other.told(LineDown)
+        (known,) = world.restarted().directory
+        assert known.reason == "power failure"
+
+
+class TestThePen:
+    def test_one_writes_and_the_next_looks_on_and_waits(self, console):
+        alice, bob = Viewer("alice"), Viewer("bob")
+        assert console.attach(alice, write=True) is True
+        assert console.attach(bob, write=True) is False
+        assert console.pen.writer is alice
+        assert console.pen.waits(bob)
+        assert alice.told(Joined) == [Joined("bob", writing=False)]
+
+    def test_the_one_who_waits_longest_is_promoted_and_told(self, world, console):
+        viewers = [Viewer(who) for who in ("alice", "bob", "carol")]
+        for viewer in viewers:
+            console.attach(viewer, write=True)
+        console.detach(viewers[0])
+        assert console.pen.writer is viewers[1]
+        assert [v.told(Promoted) for v in viewers] == [[], [Promoted()], []]
+        console.drop_pen(viewers[1])
+        assert console.pen.writer is viewers[2]
+        assert [e["who"] for e in events(world, console, "promote")] == ["bob", "carol"]
+
+    def test_a_spy_is_never_promoted(self, console):
+        alice, spy = Viewer("alice"), Viewer("spy")
+        console.attach(alice, write=True)
+        console.attach(spy, write=False)
+        console.detach(alice)
+        assert console.pen.writer is None
+        assert spy.told(Promoted) == []
+
+    def test_a_spy_may_take_a_free_pen(self, console):
+        spy = Viewer()
+        console.attach(spy, write=False)
+        assert console.take_pen(spy) is True
+        assert console.take_pen(spy) is True
+
+    def test_who_left_the_line_is_passed_over(self, console):
+        viewers = [Viewer(who) for who in ("alice", "bob", "carol")]
+        for viewer in viewers:
+            console.attach(viewer, write=True)
+        console.drop_pen(viewers[1])  # became a spy
+        console.detach(viewers[0])
+        assert console.pen.writer is viewers[2]
+
+    def test_force_demotes_the_writer_who_is_told_by_whom_and_stays(self, world, console):
+        alice, bob = Viewer("alice"), Viewer("bob")
+        console.attach(alice, write=True)
+        assert console.attach(bob, write=True, force=True) is True
+        assert console.pen.writer is bob
+        assert alice.told(Demoted) == [Demoted("bob")]
+        assert alice in console.viewers
+        assert [(e["who"], e["was"]) for e in events(world, console, "force")] == [("bob", "alice")]
+        # The one who lost it waits for it, behind the others.
+        console.detach(bob)
+        assert console.pen.writer is alice
+
+    def test_force_of_a_free_pen_or_of_ones_own_demotes_nobody(self, world, console):
+        alice = Viewer("alice")
+        console.attach(alice, write=True, force=True)
+        assert console.force_pen(alice) == ()
+        assert alice.told(Demoted) == []
+        assert events(world, console, "force") == []
+
+    def test_attach_and_detach_are_recorded_with_the_mode(self, world, console):
+        alice, bob = Viewer("alice"), Viewer("bob")
+        console.attach(alice, write=True)
+        console.attach(bob, write=False)
+        console.detach(bob)
+        console.detach(bob)  # twice does nothing
+        told = [(e["event"], e["who"], e.get("mode")) for e in events(world, console, "attach", "detach")]
+        assert told == [("attach", "alice", "write"), ("attach", "bob", "spy"), ("detach", "bob", None)]
+        assert alice.told(Left) == [Left("bob")]
+
+    def test_a_detach_of_somebody_unknown_does_nothing(self, world, console):
+        console.detach(Viewer())
+        assert events(world, console, "detach") == []
+
+    @given(st.lists(st.tuples(st.sampled_from(["take", "force", "drop"]), st.integers(0, 3)), max_size=40))
+    def test_there_is_one_writer_and_the_line_is_in_order(self, steps):
+        pen = Pen()
+        viewers = [Viewer(str(n)) for n in range(4)]
+        line: list[Viewer] = []  # the first has the pen
+        for verb, number in steps:
+            viewer = viewers[number]
+            if verb == "take":
+                if viewer not in line:
+                    line.append(viewer)
+                assert pen.take(viewer) is (line[0] is viewer)
+            elif verb == "force":
+                losers = (line[0],) if line and line[0] is not viewer else ()
+                if viewer in line:
+                    line.remove(viewer)
+                if losers:
+                    line.append(line.pop(0))
+                line.insert(0, viewer)
+                assert pen.force(viewer) == losers
+            else:
+                had = bool(line) and line[0] is viewer
+                if viewer in line:
+                    line.remove(viewer)
+                assert pen.drop(viewer) is (line[0] if had and line else None)
+            assert pen.writer is (line[0] if line else None)
+            assert [v for v in viewers if pen.waits(v)] == [v for v in viewers if v in line[1:]]
+
+
+class TestInput:
+    def test_it_goes_straight_to_the_vm(self, console, link):
+        assert console.send(b"ls\r") is True
+        assert link.written == b"ls\r"
+        assert console.bytes_in == 3
+
+    def test_it_is_not_taken_while_the_console_is_down(self, world, console):
+        world.lose(console)
+        assert console.send(b"x") is False
+        assert console.send_break("alice") is False
+        assert console.bytes_in == 0
+
+    def test_it_is_held_in_a_migration_and_goes_to_the_destination_in_order(self, world, console, link):
+        migration = world.migrations.begin(console, link, b"1234")
+        assert console.state == "migrating"
+        for key in (b"a", b"b", b"c"):
+            assert console.send(key) is True
+        destination = Link("10.0.0.2")
+        world.migrations.peer(destination, b"1234" + migration.secret, console.uuid)
+        world.directory.lost(console, link, "connection closed")
+        console.send(b"d")
+        assert link.written == b""
+        assert world.migrations.complete(destination, b"1234")
+        console.send(b"e")
+        assert destination.written == b"abcde"
+        assert console.bytes_in == 5
+        assert console.state == "up"
+
+    def test_it_goes_to_the_source_if_the_migration_is_aborted_or_never_ends(self, world, console, link):
+        world.migrations.begin(console, link, b"1234")
+        console.send(b"a")
+        world.migrations.abort(link, console, b"1234")
+        assert link.written == b"a"
+        world.migrations.begin(console, link, b"1235")
+        console.send(b"b")
+        world.clock.advance(60)
+        assert link.written == b"ab"
+        assert console.state == "up"
+
+    def test_it_is_held_while_the_vm_takes_nothing_and_nothing_overtakes_it(self, console, link):
+        link.ready = False
+        console.send(b"1")
+        console.send(b"2")
+        link.ready = True
+        console.send(b"3")  # link_ready is still to come
+        console.link_ready()
+        assert link.written == b"123"
+
+    def test_the_writer_is_told_to_hold_above_the_mark_and_to_go_on_below_the_other(self, console, link):
+        alice, spy = Viewer("alice"), Viewer("spy")
+        console.attach(alice, write=True)
+        console.attach(spy, write=False)
+        alice.holds.clear()
+        link.ready = False
+        chunk = b"x" * 1024
+        for _ in range(INPUT_HIGH // 1024):
+            console.send(chunk)
+        assert alice.holds == []
+        console.send(b"x")
+        console.send(chunk)
+        assert alice.holds == [True]
+
+        class Slow(Link):
+            """Takes one chunk each time it is asked."""
+
+            def write(self, data: bytes) -> None:
+                super().write(data)
+                self.ready = False
+
+        slow = Slow()
+        console.link = slow
+        while not alice.holds[1:]:
+            assert len(slow.written) < INPUT_HIGH + 1025
+            slow.ready = True
+            console.link_ready()
+        assert alice.holds == [True, False]
+        assert INPUT_LOW - 1024 < INPUT_HIGH + 1025 - len(slow.written) <= INPUT_LOW
+        assert spy.holds == []
+
+    def test_it_is_bounded_and_what_is_over_the_bound_is_refused(self, console, link):
+        link.ready = False
+        assert console.send(b"x" * INPUT_LIMIT) is True
+        assert console.send(b"y") is False
+        assert console.send(b"") is True
+        link.ready = True
+        console.link_ready()
+        assert link.written == b"x" * INPUT_LIMIT
+        assert console.send(b"z") is True
+
+    def test_whoever_gets_the_pen_meanwhile_holds_and_whoever_loses_it_does_not(self, console, link):
+        alice, bob, carol = Viewer("alice"), Viewer("bob"), Viewer("carol")
+        console.attach(alice, write=True)
+        console.attach(bob, write=True)
+        link.ready = False
+        console.send(b"x" * (INPUT_HIGH + 1))
+        assert (alice.held, bob.held) == (True, False)
+        console.drop_pen(alice)
+        assert (alice.held, bob.held) == (False, True)
+        console.attach(carol, write=True, force=True)
+        assert (bob.held, carol.held) == (False, True)
+        link.ready = True
+        console.link_ready()
+        assert carol.held is False
+
+    def test_when_the_console_goes_down_what_was_held_is_lost_and_that_is_told(self, world, console, link):
+        alice, spy = Viewer("alice"), Viewer("spy")
+        console.attach(alice, write=True)
+        console.attach(spy, write=False)
+        link.ready = False
+        console.send(b"x" * (INPUT_HIGH + 10))
+        assert alice.held
+        world.lose(console, "connection lost")
+        assert alice.told(InputLost) == spy.told(InputLost) == [InputLost(INPUT_HIGH + 10)]
+        assert not alice.held
+        assert [e["bytes"] for e in events(world, console, "input-lost")] == [INPUT_HIGH + 10]
+        # It does not reach the VM when it comes back: nobody expects it any more.
+        again = Link()
+        world.claim(link=again)
+        assert again.written == b""
+
+    def test_nothing_is_told_lost_when_nothing_was_held(self, world, console):
+        viewer = Viewer()
+        console.attach(viewer, write=True)
+        console.send(b"x")
+        world.lose(console)
+        assert viewer.told(InputLost) == []
+
+    def test_a_migration_that_nobody_completes_loses_what_was_held_with_the_console(self, world, console, link):
+        viewer = Viewer()
+        console.attach(viewer, write=True)
+        world.migrations.begin(console, link, b"1234")
+        console.send(b"abc")
+        world.directory.lost(console, link, "connection closed")
+        assert console.state == "migrating"
+        world.clock.advance(60)
+        assert console.state == "down"
+        assert viewer.told(InputLost) == [InputLost(3)]
+
+    def test_a_break_goes_to_the_guest_and_is_recorded(self, world, console, link):
+        assert console.send_break("alice") is True
+        assert "break" in link.calls
+        assert [e["who"] for e in events(world, console, "break")] == ["alice"]
+
+    def test_a_break_in_a_migration_waits_for_its_turn_among_the_input(self, world, console, link, monkeypatch):
+        order: list[bytes] = []
+        monkeypatch.setattr(link, "write", order.append)
+        monkeypatch.setattr(link, "send_break", lambda: order.append(b"BREAK"))
+        world.migrations.begin(console, link, b"1234")
+        console.send(b"a")
+        assert console.send_break("alice") is True
+        console.send(b"h")
+        assert order == []
+        world.migrations.abort(link, console, b"")
+        assert order == [b"a", b"BREAK", b"h"]
+
+    def test_breaks_are_held_within_the_bound_like_other_input(self, world, console, link):
+        # ssh sends a break request for a few bytes, as often as its user likes.
+        link.ready = False
+        console.send(b"x" * INPUT_LIMIT)
+        assert console.send_break("alice") is False
+
+    @settings(deadline=None, max_examples=60)
+    @given(
+        st.lists(
+            st.sampled_from(["type", "paste", "busy", "ready", "begin", "abort", "complete", "lose", "claim"]),
+            max_size=40,
+        )
+    )
+    def test_input_arrives_in_order_or_is_told_lost_or_refused_and_the_hold_never_sticks(self, steps):
+        with tempfile.TemporaryDirectory() as folder:
+            world = World(Path(folder))
+            writer = Viewer()
+            links = [Link("10.0.0.0")]
+            console = world.claim(link=links[0])
+            console.attach(writer, write=True)
+            taken = 0
+            for step in steps:
+                link = console.link
+                assert link is None or isinstance(link, Link)
+                match step:
+                    case "type" | "paste":
+                        data = b"k" if step == "type" else b"p" * 50_000
+                        taken += len(data) if console.send(data) else 0
+                    case "busy" if link is not None:
+                        link.ready = False
+                    case "ready" if link is not None:
+                        link.ready = True
+                        console.link_ready()
+                    case "begin" if link is not None:
+                        world.migrations.begin(console, link, b"1234")
+                    case "abort" if link is not None:
+                        world.migrations.abort(link, console, b"")
+                    case "complete" if console.migration is not None:
+                        links.append(Link(f"10.0.0.{len(links)}"))
+                        pair = b"1234" + console.migration.secret
+                        world.migrations.peer(links[-1], pair, None)
+                        world.migrations.complete(links[-1], b"1234")
+                    case "lose" if link is not None:
+                        world.lose(console)
+                    case "claim":
+                        links.append(Link(f"10.0.0.{len(links)}"))
+                        world.claim(link=links[-1])
+                lost = sum(n.size for n in writer.told(InputLost))  # type: ignore[attr-defined]
+                arrived = sum(len(link.written) for link in links)
+                held = console.undelivered
+                assert arrived + lost + held == taken
+                assert held <= INPUT_LIMIT
+                assert writer.held or held <= INPUT_HIGH
+                if held == 0:
+                    assert not writer.held
+            world.clock.advance(61)
+            assert console.undelivered == 0 or (console.link is not None and not console.link.ready)
+            world.scribe.close()
+
+
+class TestTheLine:
+    def test_up_and_down_are_told_with_since_when_and_why(self, world, console, link):
+        viewer = Viewer()
+        console.attach(viewer, write=False)
+        assert (console.state, console.since) == ("up", EPOCH)
+        world.clock.advance(10)
+        world.lose(console, "connection reset")
+        assert (console.state, console.since, console.reason) == ("down", EPOCH + 10, "connection reset")
+        assert viewer.told(LineDown) == [LineDown("connection reset", EPOCH + 10)]
+        world.clock.advance(5)
+        world.claim(link=Link("10.0.0.2"))
+        assert viewer.told(LineUp) == [LineUp("10.0.0.2", 5, vmotion=False)]
+        assert console.host == "10.0.0.2"
+        assert [(e["event"], e["host"]) for e in events(world, console, "up", "down")] == [
+            ("up", "10.0.0.1"),
+            ("down", "10.0.0.1"),
+            ("up", "10.0.0.2"),
+        ]
+
+    def test_a_new_console_was_not_away(self, world):
+        viewer = Viewer()
+        console = world.claim()
+        console.attach(viewer, write=False)
+        world.claim(link=Link("10.0.0.9"))  # replaced while it was up
+        assert viewer.told(LineUp) == [LineUp("10.0.0.9", None, vmotion=False)]
+
+    def test_what_the_old_connection_brought_is_taken_before_it_is_replaced(self, world, console, link):
+        link.more_to_come = True
+        new = Link("10.0.0.2")
+        world.claim(link=new)
+        assert console.send(b"input goes to the new one at once")
+        assert new.written == b"input goes to the new one at once"
+        assert new.calls == ["wait"]
+        console.feed(b"last words ")
+        link.done()
+        assert new.calls == ["wait", "serve"]
+        console.feed(b"first words")
+        world.store.flush()
+        assert console.log.path.read_bytes() == b"last words first words"
+        assert link.calls == ["serve", "retire", "close"]
+
+    def test_a_vmotion_does_not_change_since_when_it_is_up(self, world, console, link):
+        viewer = Viewer()
+        console.attach(viewer, write=False)
+        world.clock.advance(100)
+        migration = world.migrations.begin(console, link, b"1234")
+        destination = Link("10.0.0.2")
+        world.migrations.peer(destination, b"1234" + migration.secret, None)
+        world.clock.advance(2)
+        world.migrations.complete(destination, b"1234")
+        assert console.since == EPOCH
+        assert viewer.told(LineUp) == [LineUp("10.0.0.2", 2, vmotion=True)]
+        assert viewer.told(LineDown) == []
+        assert "retire" in link.calls
+
+    def test_the_title_is_fit_for_a_terminal(self, world, console):
+        world.directory.rename(console, "\x1b[2Jx")
+        assert console.title == "\\x1b[2Jx"
+        world.directory.rename(console, "")
+        assert console.title == str(console.uuid)
+
+
+class TestTheLogsNews:
+    def test_viewers_are_told_that_it_fails_and_recovers_even_quiet_ones(self, console):
+        viewer = Viewer()
+        console.attach(viewer, write=False)
+        console.log_failed("No space left on device")
+        console.log_recovered(118_400)
+        assert viewer.notices == [LogFailed("No space left on device"), LogRecovered(118_400)]
+        assert LogFailed.essential
+        assert LogRecovered.essential
+
+    def test_a_log_that_is_behind_asks_the_host_to_wait(self, console, link):
+        console.log_congested(True)
+        console.log_congested(False)
+        assert link.held == [False, True, False]  # the first when it began to serve
+
+    def test_a_link_that_comes_meanwhile_waits_too(self, world, console, link):
+        console.log_congested(True)
+        world.lose(console)
+        new = Link("10.0.0.2")
+        world.claim(link=new)
+        assert new.held == [True]
+        console.log_congested(False)
+        assert new.held == [True, False]
+
+    def test_relief_while_the_console_is_down_is_not_forgotten(self, world, console):
+        console.log_congested(True)
+        world.lose(console)
+        console.log_congested(False)
+        new = Link("10.0.0.2")
+        world.claim(link=new)
+        assert not any(new.held)
+
+    def test_a_log_that_cannot_be_written_stops_neither_output_nor_input(self, world, link):
+        console = world.claim(link=link)
+        viewer = Viewer()
+        console.attach(viewer, write=True)
+        world.store.flush()
+        world.scribe.reopen()
+        console.log.path.unlink(missing_ok=True)
+        console.log.path.mkdir()
+        for n in range(20):
+            console.feed(b"%d" % (n % 10))
+            world.tick(1)
+        console.send(b"x")
+        assert viewer.seen == b"01234567890123456789"
+        assert link.written == b"x"
+        assert [type(n) for n in viewer.notices] == [LogFailed]
+        console.log.path.rmdir()
+        world.tick(1)
+        assert console.log.path.read_bytes() == viewer.seen
+        assert [type(n) for n in viewer.notices] == [LogFailed, LogRecovered]

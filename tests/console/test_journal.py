@@ -1,0 +1,261 @@
+"""What is remembered over a restart: the journal, whatever state a crash, a full disk or a bad hand left it in."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.consoles import EPOCH, HOSTILE, VM_A, VM_B, World, process_log
+from vmproxy.console.journal import Journal, Known, parse
+
+GOOD = Known(
+    uuid=str(VM_A),
+    port="1",
+    name="web01",
+    uri="vmproxy",
+    log=f"{VM_A}.log",
+    template="{uuid}.log",
+    host="10.0.0.1",
+    up=True,
+    since=EPOCH,
+    reason="",
+)
+
+
+def line(**changes: object) -> str:
+    return json.dumps({**dataclasses.asdict(GOOD), **changes}) + "\n"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state" / "consoles.jsonl"
+
+
+@pytest.fixture
+def journal(path):
+    journal = Journal(path, lambda job: job())
+    journal.load()
+    return journal
+
+
+def loaded(path: Path) -> list[Known]:
+    return Journal(path, lambda job: job()).load()
+
+
+class TestRemembering:
+    def test_without_a_journal_nothing_is_known_and_one_is_made(self, path):
+        assert loaded(path) == []
+        assert path.exists()
+
+    def test_the_last_word_on_a_console_counts_and_the_order_is_that_of_the_first(self, journal, path):
+        other = dataclasses.replace(GOOD, uuid=str(VM_B), name="db01")
+        second = dataclasses.replace(GOOD, port="2")
+        for known in (GOOD, other, second, dataclasses.replace(GOOD, name="web02", up=False, reason="gone")):
+            journal.record(known)
+        assert loaded(path) == [dataclasses.replace(GOOD, name="web02", up=False, reason="gone"), other, second]
+
+    def test_a_change_back_is_a_change(self, journal, path):
+        for up in (True, False, True):
+            journal.record(dataclasses.replace(GOOD, up=up))
+        assert loaded(path)[0].up is True
+
+    def test_loading_leaves_one_line_for_each_console(self, journal, path):
+        for n in range(100):
+            journal.record(dataclasses.replace(GOOD, since=EPOCH + n))
+        loaded(path)
+        assert path.read_bytes().count(b"\n") == 1
+
+    def test_it_does_not_grow_for_ever_while_running(self, journal, path, monkeypatch):
+        monkeypatch.setattr("vmproxy.console.journal.REWRITE_AT", 2000)
+        for n in range(200):
+            journal.record(dataclasses.replace(GOOD, since=EPOCH + n))
+            assert path.stat().st_size < 2000 + 400
+        assert loaded(path) == [dataclasses.replace(GOOD, since=EPOCH + 199)]
+
+    @pytest.mark.parametrize("name", HOSTILE)
+    def test_a_name_comes_back_as_it_was(self, journal, path, name):
+        journal.record(dataclasses.replace(GOOD, name=name))
+        assert path.read_bytes().count(b"\n") == 1
+        assert [known.name for known in loaded(path)] == [name]
+
+    def test_a_change_made_while_the_disk_hangs_is_written_afterwards(self, path):
+        jobs = []
+        journal = Journal(path, jobs.append)
+        journal.load()
+        for n in range(10):
+            journal.record(dataclasses.replace(GOOD, since=EPOCH + n))
+        assert len(jobs) == 1  # one job for all of them
+        jobs.pop()()
+        assert loaded(path) == [dataclasses.replace(GOOD, since=EPOCH + 9)]
+
+
+class TestDisksThatFail:
+    def test_what_could_not_be_written_is_written_with_the_next_change(self, journal, path):
+        journal.record(GOOD)
+        path.unlink()
+        path.mkdir()
+        other = dataclasses.replace(GOOD, uuid=str(VM_B))
+        with process_log() as lines:
+            journal.record(other)
+        assert any("cannot write" in line for line in lines)
+        path.rmdir()
+        journal.record(dataclasses.replace(GOOD, port="2"))
+        assert other in loaded(path)
+
+    def test_one_failure_does_not_end_remembering_for_good(self, journal, path):
+        path.unlink()
+        path.mkdir()
+        journal.record(GOOD)
+        path.rmdir()
+        for n in range(3):
+            journal.record(dataclasses.replace(GOOD, since=EPOCH + n))
+        assert loaded(path) == [dataclasses.replace(GOOD, since=EPOCH + 2)]
+
+    def test_changes_that_met_a_full_disk_are_not_forgotten(self, journal, path, monkeypatch):
+        # The file opens; what is written to it does not go through.
+        original = Path.open
+
+        class Full:
+            def __init__(self, file):
+                self.file = file
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *exc):
+                self.file.close()
+                if exc[0] is None:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+            def write(self, text):
+                return len(text)
+
+            def tell(self):
+                return 0
+
+            def __getattr__(self, name):
+                return getattr(self.file, name)
+
+        with monkeypatch.context() as patch, process_log() as lines:
+            patch.setattr(Path, "open", lambda self, *args, **kwargs: Full(original(self, *args, **kwargs)))
+            journal.record(GOOD)
+        assert any("No space left" in line for line in lines)
+        other = dataclasses.replace(GOOD, uuid=str(VM_B))
+        journal.record(other)
+        assert loaded(path) == [GOOD, other]
+
+    def test_a_line_cut_short_by_a_full_disk_costs_only_itself(self, journal, path):
+        # What an append leaves that ran out of space in the middle of a line.
+        journal.record(GOOD)
+        with path.open("ab") as file:
+            file.write(b'{"uuid":"torn')
+        other = dataclasses.replace(GOOD, uuid=str(VM_B))
+        journal.record(other)
+        assert loaded(path) == [GOOD, other]
+
+    def test_a_journal_that_cannot_be_read_is_told(self, path):
+        path.mkdir(parents=True)
+        with pytest.raises(OSError, match="Is a directory"):
+            loaded(path)
+
+
+NONSENSE = {
+    "torn": line()[:-20],
+    "empty": "\n",
+    "no JSON": "what is this\n",
+    "a list": "[1, 2]\n",
+    "null": "null\n",
+    "a field missing": json.dumps({k: v for k, v in dataclasses.asdict(GOOD).items() if k != "log"}) + "\n",
+    "a number as name": line(name=5),
+    "a text as time": line(since="yesterday"),
+    "null as host": line(host=None),
+    "no UUID": line(uuid="web01"),
+    "NULs": "\0" * 4096 + "\n",
+    "deep": "[" * 100_000 + "\n",
+    "a huge number": line().replace(str(EPOCH), "9" * 5000),
+    "infinite time": line(since=float("inf")),
+    "no time": line(since=float("nan")),
+    "a time that no calendar has": line(since=1e300),
+    "a log outside of the folder": line(log="../../etc/passwd"),
+    "a log somewhere else": line(log="/etc/passwd"),
+    "a log that cannot be opened": line(log="a\0b"),
+}
+
+
+class TestNonsense:
+    @pytest.mark.parametrize("nonsense", NONSENSE.values(), ids=NONSENSE)
+    def test_a_line_that_makes_no_sense_is_dropped_with_a_warning(self, path, nonsense):
+        path.parent.mkdir()
+        other = line(uuid=str(VM_B))
+        path.write_text(line() + other + nonsense.rstrip("\n") + "\n" + line(uuid=str(VM_B), port="2"))
+        with process_log() as lines:
+            known = loaded(path)
+        assert [(k.uuid, k.port) for k in known] == [(str(VM_A), "1"), (str(VM_B), "1"), (str(VM_B), "2")]
+        assert any("1 lines of" in text and "make no sense" in text for text in lines)
+
+    @pytest.mark.parametrize("nonsense", NONSENSE.values(), ids=NONSENSE)
+    def test_a_journal_of_nothing_else_does_not_keep_the_concentrator_from_working(self, tmp_path, nonsense):
+        path = tmp_path / "state" / "consoles.jsonl"
+        path.parent.mkdir()
+        path.write_text(nonsense)
+        world = World(tmp_path)
+        console = world.claim()
+        console.feed(b"x")
+        world.store.flush()
+        assert console.log.path.read_bytes() == b"x"
+        assert console.log.path.resolve().is_relative_to(world.store.folder.resolve())
+        world.scribe.close()
+
+    def test_bytes_that_are_no_text(self, path):
+        path.parent.mkdir()
+        path.write_bytes(line().encode() + b"\xff\xfe\x00\n" + line(port="2").encode())
+        assert len(loaded(path)) == 2
+
+    def test_fields_of_a_later_version_do_no_harm(self, path):
+        path.parent.mkdir()
+        path.write_text(line(colour="red"))
+        assert loaded(path) == [GOOD]
+
+    def test_a_uuid_in_another_spelling_is_the_same_console(self, tmp_path):
+        path = tmp_path / "state" / "consoles.jsonl"
+        path.parent.mkdir()
+        path.write_text(line() + line(uuid=VM_A.hex.upper(), name="web02"))
+        world = World(tmp_path)
+        assert len(list(world.directory)) == 1
+        assert len(world.directory._ports.get(VM_A)) == 1
+        assert world.directory.find(str(VM_A)).name == "web02"
+        with pytest.raises(Exception, match="no such console"):
+            world.directory.find("web01")
+        world.scribe.close()
+
+    @settings(deadline=None)
+    @given(st.lists(st.text(max_size=30) | st.sampled_from([line().strip(), line(port="2")[:-9], "{}"])))
+    def test_no_line_is_anything_but_a_console_or_a_value_error(self, texts):
+        for text in texts:
+            try:
+                parse(text)
+            except ValueError:
+                continue
+            assert json.loads(text)["uuid"]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "consoles.jsonl")
+            path.write_text("\n".join(texts), encoding="utf-8", errors="replace")
+            once = loaded(path)
+            assert loaded(path) == once
+
+    def test_it_is_a_plain_file_that_is_replaced_as_a_whole(self, journal, path):
+        journal.record(GOOD)
+        before = path.stat().st_ino
+        loaded(path)
+        assert stat.S_ISREG(path.stat().st_mode)
+        assert path.stat().st_ino != before
+        assert [file.name for file in path.parent.iterdir()] == [path.name]

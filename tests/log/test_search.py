@@ -1,0 +1,294 @@
+"""Searching logs, and waiting for a line."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.archive import T0, Archive, descriptors
+from vmproxy.log.pattern import PATTERN_LIMIT, BadPattern, Pattern
+from vmproxy.log.search import Expecter, Hit, Limits, Search
+
+LINES = st.lists(
+    st.tuples(
+        st.sampled_from(["", "needle", "a needle b", "hay", "a\rb", "LONG", "LONG LONG", "LONG needle"]),
+        st.sampled_from([b"\n", b"\r\n", b"\r\r\n"]),
+    ),
+    max_size=12,
+)
+
+
+def search(logs, pattern, *, limits=None, ignore_case=False, fixed=False) -> tuple[list[Hit], Search]:
+    found = Search(logs, Pattern(pattern, ignore_case, fixed), limits)
+    return [hit for hits in found for hit in hits], found
+
+
+def told(hits) -> list[tuple]:
+    return [(hit.key, round(hit.at - T0, 3), hit.segment, hit.offset, hit.line) for hit in hits]
+
+
+@pytest.fixture
+def logs(tmp_path: Path):
+    """Two logs with old files: what each file holds, and when."""
+    web, db = Archive(tmp_path, "web.log"), Archive(tmp_path, "db.log")
+    web.say(T0, b"error one\r\nfine\r\n")
+    db.say(T0 + 10, b"ERROR two\n")
+    db.rotate(compress=True)
+    web.say(T0 + 20, b"nothing\r\nanother error\r\n")
+    web.rotate(compress=True)
+    db.say(T0 + 30, b"an error in db\n")
+    db.rotate()
+    web.say(T0 + 40, b"last error: unfinished")
+    return [("web", web.path), ("db", db.path)]
+
+
+def test_the_newest_lines_come_first_whichever_log_they_are_in(logs):
+    hits, found = search(logs, "error")
+    assert told(hits) == [
+        ("web", 40, 0, 0, b"last error: unfinished"),
+        ("db", 30, 1, 0, b"an error in db"),
+        ("web", 20, 1, 26, b"another error"),
+        ("web", 0, 1, 0, b"error one"),
+    ]
+    assert (found.hits, found.stopped, found.problems) == (4, "", [])
+    assert [hit.line for hit in search(logs, "error (one|two)", ignore_case=True)[0]] == [b"error one", b"ERROR two"]
+
+
+def test_ends_of_lines_and_texts_that_are_no_patterns(logs):
+    assert [hit.line for hit in search(logs, "^.*error$")[0]] == [b"another error"]
+    assert [hit.line for hit in search(logs, ".*", fixed=True)[0]] == []
+    assert [hit.line for hit in search(logs, "r: u", fixed=True)[0]] == [b"last error: unfinished"]
+
+
+@given(
+    LINES, st.lists(st.integers(0, 300_000), max_size=2), st.booleans(), st.sampled_from(["needle", "^$", "e b$", "."])
+)
+def test_as_many_lines_as_by_looking_at_each(lines, cuts, compress, pattern):
+    content = b"".join(line.replace("LONG", "x" * 40_000).encode() + end for line, end in lines)
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Archive(Path(folder))
+        # Files are cut between lines: a line in two files is two lines.
+        ends = [match.end() for match in re.finditer(rb"\n", content)]
+        places = sorted({max((end for end in ends if end <= cut), default=0) for cut in cuts})
+        for start, end in pairwise([0, *places]):
+            archive.path.write_bytes(content[start:end])
+            archive.rotate(compress)
+        archive.path.write_bytes(content[places[-1] if places else 0 :])
+        hits, found = search([("vm", archive.path)], pattern, limits=Limits(hits=1000, line=100_000))
+    assert found.problems == []
+    # Lines that are longer than what is looked at at once may be seen as several.
+    if not any("LONG" in line for line, _ in lines):
+        each = [part.rstrip(b"\r") for part in content.split(b"\n")[:-1]]
+        want = [line for line in each if re.search(pattern.encode(), line)]
+        assert [hit.line.rstrip(b"\r") for hit in reversed(hits)] == want
+    elif pattern == "needle":
+        assert all(b"needle" in hit.line for hit in hits)
+
+
+@given(st.lists(st.sampled_from([b"needle\n", b"hay\n", b"\n", b"needle", b"LONG"]), max_size=20), st.booleans())
+def test_the_offset_is_where_the_line_begins(pieces, compress):
+    content = b"".join(pieces).replace(b"LONG", b"x" * 30_000)
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Archive(Path(folder))
+        archive.path.write_bytes(content)
+        if compress:
+            archive.rotate(True)
+        hits, _ = search([("vm", archive.path)], "needle", limits=Limits(hits=1000, line=1_000_000))
+    assert [hit.offset for hit in hits] == sorted({hit.offset for hit in hits}, reverse=True)
+    for hit in hits:
+        assert content[hit.offset : hit.offset + len(hit.line)] == hit.line
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_no_more_hits_than_asked_for_and_those_are_the_newest(tmp_path, compress):
+    archive = Archive(tmp_path)
+    archive.say(T0, b"".join(b"line %d\n" % n for n in range(50_000)))
+    archive.rotate(compress)
+    hits, found = search([("vm", archive.path)], "line", limits=Limits(hits=3))
+    assert [hit.line for hit in hits] == [b"line 49999", b"line 49998", b"line 49997"]
+    assert found.stopped == "there may be more: only the newest 3 are shown"
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_no_more_bytes_than_allowed_are_looked_at(tmp_path, compress):
+    archive = Archive(tmp_path)
+    archive.say(T0, b"needle\n" + b"hay\n" * 500_000)
+    archive.rotate(compress)
+    hits, found = search([("vm", archive.path)], "needle$", limits=Limits(scanned=1_000_000))
+    assert 1_000_000 <= found.scanned < 1_200_000
+    assert found.stopped == "only the newest 1.0 MB of the logs were searched"
+    assert len(hits) == (1 if compress else 0)
+
+
+def test_of_a_long_line_the_part_that_matches_is_shown(tmp_path):
+    archive = Archive(tmp_path)
+    archive.say(
+        T0, b"a" * 5_000 + b"needle" + b"b" * 5_000 + b"\nneedle" + b"c" * 1000 + b"\n" + b"d" * 1000 + b"needle\n"
+    )
+    hits, _ = search([("vm", archive.path)], "needle")
+    assert [len(hit.line) for hit in hits] == [512, 512, 512]
+    assert [hit.line.find(b"needle") for hit in hits] == [506, 0, 64]
+
+
+def test_a_hit_has_the_time_of_its_second(tmp_path):
+    archive = Archive(tmp_path)
+    for n in range(5000):
+        archive._append(archive.trail, b"")
+        archive.said.clear()
+        if n % 1000 == 0:
+            archive.say(T0 + n, b"needle %d\n" % n)
+        else:
+            archive.say(T0 + n, b"hay\n")
+    expected = [(T0 + n, b"needle %d" % n) for n in range(4000, -1, -1000)]
+    assert [(hit.at, hit.line) for hit in search([("vm", archive.path)], "needle")[0]] == expected
+    archive.rotate(True)
+    assert [(hit.at, hit.line) for hit in search([("vm", archive.path)], "needle")[0]] == expected
+    Path(f"{archive.trail}.1.gz").unlink()
+    modified = Path(f"{archive.path}.1.gz").stat().st_mtime
+    assert {hit.at for hit in search([("vm", archive.path)], "needle")[0]} == {modified}
+
+
+def test_it_can_be_given_up_and_goes_on_in_pieces(tmp_path):
+    archive = Archive(tmp_path)
+    archive.say(T0, b"needle\n" + b"hay\n" * 200_000 + b"needle\n")
+    before = descriptors()
+    found = Search([("vm", archive.path)], Pattern("needle"))
+    assert [hit.offset for hit in found.work(0) or []] == [800_007]
+    assert found.work(0) == []
+    assert found.scanned == 131_072
+    found.close()
+    assert descriptors() == before
+    assert found.work(0) is None
+    found = Search([("vm", archive.path)], Pattern("needle"))
+    assert len(found.work(3600) or []) == 1
+    assert [hit.offset for hit in found.work(3600) or []] == [0]
+    assert found.work(3600) is None
+
+
+def test_one_log_at_a_time_is_open(tmp_path):
+    logs = []
+    for n in range(300):
+        archive = Archive(tmp_path, f"{n}.log")
+        archive.say(T0 + n, b"needle\n")
+        logs.append((n, archive.path))
+    before = descriptors()
+    most = 0
+    found = Search(logs, Pattern("needle"), Limits(hits=1000))
+    keys = []
+    for hits in found:
+        keys += [hit.key for hit in hits]
+        most = max(most, len(descriptors() - before))
+    assert keys == list(range(299, -1, -1))
+    assert most == 2
+
+
+def test_what_cannot_be_read_is_told_and_left_out(logs, tmp_path):
+    (tmp_path / "web.log.1.gz").write_bytes(b"not gzip")
+    os.mkdir(tmp_path / "dir.log")
+    hits, found = search([*logs, ("none", tmp_path / "none.log"), ("dir", tmp_path / "dir.log")], "error")
+    assert [hit.key for hit in hits] == ["web", "db"]
+    assert sorted(problem.partition(":")[0] for problem in found.problems) == ["dir.log", "web.log.1.gz"]
+
+
+# Patterns.
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("a(", "missing"),
+        ("a)", "unexpected"),
+        ("a)(b", "unexpected"),
+        ("*", "repetition"),
+        (r"(a)\1", "escape"),
+        ("(?=a)", "perl"),
+        ("[b-a]", "range"),
+        ("(.{0,1000}a){9}b", "repetition"),
+        ("(.{0,100}a){9}b", "costly"),
+        ("", "1 to 1000"),
+        ("x" * (PATTERN_LIMIT + 1), "1 to 1000"),
+        ("\udcff", "UTF-8"),
+        ("\x1b[31m(", "missing"),
+    ],
+)
+def test_a_pattern_that_cannot_be_used_is_refused_with_a_reason(pattern, reason, capfd):
+    with pytest.raises(BadPattern, match=reason) as caught:
+        Pattern(pattern)
+    assert str(caught.value).isprintable()
+    assert capfd.readouterr() == ("", "")
+
+
+@given(st.text(max_size=30), st.booleans(), st.booleans(), st.binary(max_size=100))
+def test_any_pattern_is_refused_or_finds_lines(text, ignore_case, fixed, data):
+    try:
+        pattern = Pattern(text, ignore_case, fixed)
+    except BadPattern:
+        return
+    end = -1
+    for match in pattern.lines(data):
+        assert end < match.start <= match.place <= match.end <= len(data)
+        assert b"\n" not in data[match.start : match.end]
+        end = match.end
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), min_size=1, max_size=5), st.binary(max_size=20))
+def test_a_fixed_text_is_found_as_it_stands(text, data):
+    pattern = Pattern(text, fixed=True)
+    assert len(list(pattern.lines(b"x\n" + text.encode() + b"\r\ny"))) == 1 + (text in "x") + (text in "y")
+    assert bool(list(pattern.lines(data))) == (text.encode() in data)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(x+x+)+y", "(a|a)*b", "(.*)*=", "(a?){200}a{200}", "(.{0,50}(a|e|o).{0,50}(q|z)){2}"]
+)
+def test_patterns_that_python_would_never_finish(pattern):
+    compiled = Pattern(pattern)
+    for data in (b"x" * 100_000, b"a" * 100_000, b"aeo " * 20_000):
+        assert len(list(compiled.lines(data))) <= 1
+
+
+# Waiting for a line.
+
+
+@given(
+    st.lists(st.sampled_from([b"login: ", b"\r\n", b"pass", b"word", b"\r", b"\n", b"x" * 100]), max_size=20), st.data()
+)
+def test_a_line_is_met_however_it_is_cut(pieces, draw):
+    data = b"".join(pieces)
+    cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=8)))
+    expecter = Expecter("password")
+    found = [expecter.feed(data[a:b]) for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+    assert any(line is not None for line in found) == (b"password" in data)
+    assert all(b"password" in line and b"\n" not in line for line in found if line is not None)
+
+
+@pytest.mark.parametrize(
+    ("data", "starts"),
+    [(b"hay\r\n\r\nb\r\n", [5]), (b"\r\nb\r\n", [0]), (b"\n\nb\n", [0, 1]), (b"b\r\n", []), (b"b\r\r\n\n", [4])],
+)
+def test_an_empty_line_is_not_the_end_of_another(data, starts):
+    assert [match.start for match in Pattern("^$").lines(data)] == starts
+
+
+def test_a_prompt_is_a_line():
+    expecter = Expecter("^login: $")
+    assert expecter.feed(b"last login: today\r\nlog") is None
+    assert expecter.feed(b"in: ") == b"login: "
+    assert Expecter("done$").feed(b"is done\r\nand more") == b"is done"
+    assert Expecter("LOGIN:", ignore_case=True).feed(b"login: ") == b"login: "
+    assert Expecter("[1]", fixed=True).feed(b"1 [1]") == b"1 [1]"
+
+
+def test_of_an_endless_line_little_is_remembered():
+    expecter = Expecter("needle")
+    for _ in range(100):
+        assert expecter.feed(b"hay" * 10_000 + b"need") is None
+        assert len(expecter._line) <= 4096
+    assert (expecter.feed(b"le") or b"").endswith(b"needle")

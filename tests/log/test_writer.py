@@ -1,0 +1,425 @@
+"""A disk that fails: what can be written is, in order; what cannot is counted, and stands in the trail as a gap."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.consoles import Disk, Listener, World, process_log, trail
+from vmproxy.log.links import link
+from vmproxy.log.writer import BACKLOG_PER_LOG, FOLLOW_SECONDS, RETRY_SECONDS, Scribe
+
+FULL = os.strerror(errno.ENOSPC)
+
+
+@pytest.fixture
+def world(tmp_path):
+    world = World(tmp_path)
+    yield world
+    world.scribe.close()
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    return Disk(monkeypatch)
+
+
+@pytest.fixture
+def log(world):
+    log = world.log()
+    log.listener = Listener()
+    return log
+
+
+def write(world: World, log, data: bytes) -> None:
+    log.append(data)
+    world.store.flush()
+
+
+class TestAFullDisk:
+    def test_it_is_announced_retried_and_nothing_is_lost_that_fits_the_backlog(self, world, disk, log):
+        write(world, log, b"before ")
+        disk.room = 0
+        write(world, log, b"during ")
+        assert log.listener.told == [("failed", FULL)]
+        assert log.problem == FULL
+        for n in range(5):
+            write(world, log, b"%d " % n)
+            world.tick(1)
+        assert log.listener.told == [("failed", FULL)]  # told once, not at each retry
+        disk.room = None
+        world.tick(1)
+        assert log.listener.told == [("failed", FULL), ("recovered", 0)]
+        assert log.problem == ""
+        write(world, log, b"after")
+        assert log.path.read_bytes() == b"before during 0 1 2 3 4 after"
+        assert trail(log, "gap") == []
+        assert world.scribe.lost == 0
+
+    def test_it_is_retried_within_about_a_second_without_new_data(self, world, disk, log):
+        disk.room = 0
+        write(world, log, b"x")
+        assert world.scribe.next_tick() <= 1
+        world.tick(0.9)
+        disk.room = None
+        world.tick(0.2)
+        assert log.path.read_bytes() == b"x"
+
+    def test_the_part_that_still_fitted_is_not_written_twice(self, world, disk, log):
+        write(world, log, b"before ")
+        disk.room = 3
+        write(world, log, b"abcdefgh")
+        assert log.path.read_bytes() == b"before abc"
+        disk.room = 2
+        world.tick(1)
+        assert log.path.read_bytes() == b"before abcde"
+        disk.room = None
+        world.tick(1)
+        assert log.path.read_bytes() == b"before abcdefgh"
+        assert world.scribe.lost == 0
+
+    def test_short_writes_are_no_failure(self, world, log, monkeypatch):
+        write_ = os.write
+        monkeypatch.setattr(os, "write", lambda fd, data: write_(fd, data[:3]))
+        write(world, log, b"abcdefgh")
+        log.event("note", text="n" * 100)
+        world.store.flush()
+        assert log.path.read_bytes() == b"abcdefgh"
+        assert trail(log, "note")[0]["text"] == "n" * 100
+        assert log.listener.told == []
+
+    def test_what_is_over_the_bound_is_one_gap_of_that_size_where_it_is_missing(self, world, disk, log):
+        write(world, log, b"before")
+        disk.room = 0
+        kept = b"k" * (BACKLOG_PER_LOG - 10)
+        write(world, log, kept)
+        write(world, log, b"0123456789lost")
+        write(world, log, b"x" * 1000)
+        disk.room = None
+        world.tick(1)
+        assert log.listener.told == [("failed", FULL), ("recovered", 1004)]
+        write(world, log, b"after")
+        assert log.path.read_bytes() == b"before" + kept + b"0123456789" + b"after"
+        (gap,) = trail(log, "gap")
+        assert gap["bytes"] == 1004
+        assert gap["offset"] == 6 + BACKLOG_PER_LOG
+        assert gap["reason"] == FULL
+        assert world.scribe.lost == 1004
+
+    def test_once_bytes_are_missing_what_follows_is_missing_too(self, world, disk, log):
+        disk.room = 0
+        write(world, log, b"k" * (BACKLOG_PER_LOG - 1))
+        write(world, log, b"ab")
+        write(world, log, b"c")
+        disk.room = None
+        world.tick(1)
+        assert log.path.read_bytes() == b"k" * (BACKLOG_PER_LOG - 1) + b"a"
+        assert [gap["bytes"] for gap in trail(log, "gap")] == [2]
+
+    def test_it_may_fail_again_and_each_gap_counts_for_itself(self, world, disk, log):
+        for size in (100, 7):
+            disk.room = 0
+            write(world, log, b"k" * BACKLOG_PER_LOG + b"x" * size)
+            disk.room = None
+            world.tick(1)
+        assert [gap["bytes"] for gap in trail(log, "gap")] == [100, 7]
+        assert world.scribe.lost == 107
+
+    def test_a_gap_that_cannot_be_written_itself_is_written_later_and_once(self, world, disk, log):
+        disk.room = 0
+        write(world, log, b"k" * BACKLOG_PER_LOG + b"xyz")
+        disk.room = BACKLOG_PER_LOG + 5  # the backlog fits, the gap's line only begins to
+        world.tick(1)
+        assert log.listener.told == [("failed", FULL), ("recovered", 3)]
+        assert trail(log) == []
+        disk.room = None
+        world.tick(1)
+        assert [gap["bytes"] for gap in trail(log, "gap")] == [3]
+
+    def test_events_keep_their_place_among_the_bytes(self, world, disk, log):
+        write(world, log, b"123")
+        disk.room = 0
+        log.append(b"45")
+        log.event("attach", who="alice")
+        log.append(b"678")
+        world.store.flush()
+        log.event("down")
+        world.store.flush()
+        disk.room = None
+        world.tick(1)
+        assert [(e["event"], e["offset"]) for e in trail(log) if e["event"] != "time"] == [("attach", 5), ("down", 8)]
+        assert log.path.read_bytes() == b"12345678"
+
+    @pytest.mark.parametrize("room", range(0, 60, 7))
+    def test_a_line_of_the_trail_is_never_torn(self, world, disk, log, room):
+        log.event("one")
+        world.store.flush()
+        disk.room = room
+        log.event("two", text="t" * 50)
+        log.append(b"data")
+        world.store.flush()
+        assert [e["event"] for e in trail(log) if e["event"] != "time"] == ["one"]
+        disk.room = None
+        world.tick(1)
+        assert [e["event"] for e in trail(log) if e["event"] != "time"] == ["one", "two"]
+        assert log.path.read_bytes() == b"data"
+
+    def test_events_survive_an_outage_in_which_the_vm_says_little_often(self, world, disk, log):
+        # Twenty seconds of a boot, line by line: far from the backlog's bytes.
+        disk.room = 0
+        for _ in range(1500):
+            write(world, log, b"line\n")
+        log.event("down", reason="power failure")
+        world.store.flush()
+        disk.room = None
+        world.tick(1)
+        assert log.path.stat().st_size == 7500
+        assert [(e["reason"], e["offset"]) for e in trail(log, "down")] == [("power failure", 7500)]
+
+    def test_a_flood_of_events_is_bounded(self, world, disk, log):
+        disk.room = 0
+        for _ in range(5000):
+            log.event("guest-break")
+        world.store.flush()
+        disk.room = None
+        world.tick(1)
+        assert 500 <= len(trail(log, "guest-break")) <= 2000
+
+    def test_other_logs_go_on(self, world, disk, log):
+        other = world.log("other.log")
+        other.listener = Listener()
+        disk.refuse = lambda path: "/other.log" not in path
+        disk.room = 0
+        log.append(b"x")
+        other.append(b"y")
+        world.store.flush()
+        assert other.path.read_bytes() == b"y"
+        assert other.listener.told == []
+        assert log.listener.told == [("failed", FULL)]
+
+    def test_a_trail_that_cannot_be_written_is_told_to_the_administrator_and_written_later(self, world, disk, log):
+        # Not to the viewers: the VM's bytes are being recorded.
+        disk.refuse = lambda path: path.endswith(".events")
+        disk.room = 0
+        log.event("note")
+        with process_log() as lines:
+            world.store.flush()
+        assert any(".events" in line and FULL in line for line in lines)
+        assert log.listener.told == []
+        disk.room = None
+        world.tick(1)
+        assert len(trail(log, "note")) == 1
+
+    def test_the_vms_bytes_are_not_held_back_by_a_trail_that_cannot_be_written(self, world, log):
+        # The log itself is fine: losing its bytes is more than must be lost.
+        log.path.parent.mkdir()
+        Path(log.file.trail_path).mkdir()
+        for _ in range(3):
+            write(world, log, b"x" * BACKLOG_PER_LOG)
+            write(world, log, b"y" * BACKLOG_PER_LOG)
+            world.tick(1)
+        assert log.path.stat().st_size == 6 * BACKLOG_PER_LOG
+
+    def test_all_failing_logs_together_are_bounded(self, world, disk, monkeypatch):
+        monkeypatch.setattr("vmproxy.log.writer.BACKLOG_IN_ALL", 1000)
+        disk.room = 0
+        logs = [world.log(f"{n}.log") for n in range(5)]
+        for log in logs:
+            write(world, log, b"x" * 300)
+        disk.room = None
+        world.tick(1)
+        assert [log.path.stat().st_size if log.path.exists() else 0 for log in logs] == [300, 300, 300, 100, 0]
+        assert [sum(gap["bytes"] for gap in trail(log, "gap")) for log in logs] == [0, 0, 0, 200, 300]
+        # The room is given back.
+        disk.room = 0
+        write(world, logs[4], b"y" * 900)
+        disk.room = None
+        world.tick(1)
+        assert logs[4].path.read_bytes() == b"y" * 900
+
+    def test_at_the_stop_it_is_tried_once_more(self, world, disk, log):
+        disk.room = 0
+        write(world, log, b"x")
+        disk.room = None
+        world.store.stop()
+        assert log.path.read_bytes() == b"x"
+
+    def test_what_cannot_be_written_at_the_stop_is_told_with_its_size(self, world, disk, log):
+        disk.room = 0
+        write(world, log, b"k" * BACKLOG_PER_LOG + b"x" * 77)
+        with process_log() as lines:
+            world.store.stop()
+        assert any(str(BACKLOG_PER_LOG + 77) in line and str(log.path) in line for line in lines)
+        assert world.scribe.lost == BACKLOG_PER_LOG + 77
+
+    def test_settled_fires_while_it_is_full(self, world, disk, log):
+        write(world, log, b"123")
+        disk.room = 0
+        log.append(b"45")
+        sizes = []
+        log.settled().addCallback(sizes.append)
+        assert sizes == [3]
+
+    def test_retries_go_on_if_the_clock_is_set_back(self, world, disk, log):
+        disk.room = 0
+        write(world, log, b"x")
+        world.clock.rightNow -= 3600
+        disk.room = None
+        assert world.scribe.next_tick() <= 2
+        world.tick(2)
+        assert log.path.read_bytes() == b"x"
+
+    @settings(deadline=None, max_examples=60)
+    @given(
+        st.lists(
+            st.one_of(
+                st.binary(min_size=1, max_size=30),
+                st.just("event"),
+                st.tuples(st.just("room"), st.none() | st.integers(0, 300)),
+                st.just("tick"),
+            ),
+            max_size=50,
+        )
+    )
+    def test_whatever_fails_when_bytes_and_events_are_in_order_and_gaps_exact(self, steps):
+        with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+            patch.setattr("vmproxy.log.writer.BACKLOG_PER_LOG", 40)
+            disk = Disk(patch)
+            world = World(Path(folder))
+            log = world.log()
+            log.listener = Listener()
+            fed: list[bytes] = []
+            events = 0
+            for step in steps:
+                match step:
+                    case bytes():
+                        fed.append(step)
+                        log.append(step)
+                    case "event":
+                        events += 1
+                        log.event("note", n=events)
+                    case ("room", room):
+                        disk.room = room
+                    case "tick":
+                        world.store.flush()
+                        world.tick(1)
+            disk.room = None
+            world.store.flush()
+            world.tick(1)
+            world.scribe.close()
+            data = log.path.read_bytes() if log.path.exists() else b""
+            # With what is missing put back at the gaps, it is exactly what was fed.
+            whole = b"".join(fed)
+            at = taken = 0
+            for gap in trail(log, "gap"):
+                piece = data[taken : gap["offset"]]
+                assert whole[at : at + len(piece)] == piece
+                at += len(piece) + gap["bytes"]
+                taken = gap["offset"]
+            assert whole[at:] == data[taken:]
+            assert [e["n"] for e in trail(log, "note")] == list(range(1, events + 1))
+            states = [kind for kind, _ in log.listener.told]
+            assert states == ["failed", "recovered"] * (len(states) // 2)
+
+
+class TestThingsInTheWay:
+    @pytest.mark.parametrize("which", ["log", "trail", "folder"])
+    def test_it_is_told_and_when_it_is_gone_everything_is_written(self, world, log, which):
+        place = {"log": log.path, "trail": Path(log.file.trail_path), "folder": log.path.parent}[which]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.mkdir() if which != "folder" else place.write_bytes(b"")
+        log.event("up")
+        write(world, log, b"x" * 100)
+        if which != "trail":
+            assert log.listener.told[0][0] == "failed"
+            assert log.listener.told[0][1]
+        world.tick(1)
+        place.rmdir() if which != "folder" else place.unlink()
+        world.tick(1)
+        assert log.listener.told[1:] == ([("recovered", 0)] if which != "trail" else [])
+        assert log.path.read_bytes() == b"x" * 100
+        assert len(trail(log, "up")) == 1
+
+    def test_a_descriptor_limit_does_not_lose_a_byte(self, world, log, monkeypatch):
+        open_ = os.open
+
+        def none_left(path, *args, **kwargs):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        monkeypatch.setattr(os, "open", none_left)
+        write(world, log, b"x")
+        assert log.listener.told == [("failed", "Too many open files")]
+        monkeypatch.setattr(os, "open", open_)
+        world.tick(1)
+        assert log.path.read_bytes() == b"x"
+
+    def test_nothing_is_due_while_nothing_is_open_and_nothing_fails(self):
+        assert Scribe(4).next_tick() is None
+
+
+class TestLinks:
+    def links(self, folder: Path) -> dict[str, str]:
+        return {link.name: os.readlink(link) for link in folder.iterdir()} if folder.exists() else {}
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        return tmp_path / "by-name"
+
+    def test_it_points_to_the_log_from_wherever_the_folder_is_mounted(self, world, tmp_path, folder):
+        link(str(folder), "web.log", "../x/u.log", "")
+        assert self.links(folder) == {"web.log": "../x/u.log"}
+
+    def test_a_rename_takes_the_former_one_away(self, world, tmp_path, folder):
+        link(str(folder), "web.log", "../u.log", "")
+        link(str(folder), "db.log", "../u.log", "web.log")
+        assert self.links(folder) == {"db.log": "../u.log"}
+
+    def test_a_former_one_that_is_another_logs_by_now_is_left(self, world, tmp_path, folder):
+        link(str(folder), "web.log", "../u.log", "")
+        link(str(folder), "web.log", "../v.log", "")
+        link(str(folder), "db.log", "../u.log", "web.log")
+        assert self.links(folder) == {"web.log": "../v.log", "db.log": "../u.log"}
+
+    def test_a_file_of_that_name_is_never_replaced(self, world, tmp_path, folder):
+        folder.mkdir()
+        (folder / "web.log").write_bytes(b"precious")
+        with process_log() as lines:
+            link(str(folder), "web.log", "../u.log", "")
+        assert (folder / "web.log").read_bytes() == b"precious"
+        assert any("web.log" in line for line in lines)
+
+    def test_what_was_left_of_one_half_made_does_not_matter(self, world, tmp_path, folder):
+        folder.mkdir()
+        (folder / "web.log").symlink_to("../old.log")
+        (folder / ".web.log.new").symlink_to("nowhere")
+        link(str(folder), "web.log", "../u.log", "")
+        assert self.links(folder) == {"web.log": "../u.log"}
+
+    def test_a_folder_that_cannot_be_made_is_told_once_and_tried_again(self, world, tmp_path):
+        folder = tmp_path / "logs"
+        folder.write_bytes(b"")
+        log = world.log("u.log")
+        with process_log() as lines:
+            world.store.link("web", log)
+            for _ in range(5):
+                world.tick(RETRY_SECONDS)
+        assert len([line for line in lines if "cannot link" in line]) == 1
+        folder.unlink()
+        world.tick(RETRY_SECONDS)
+        assert self.links(folder / "by-name") == {"web.log": "../u.log"}
+
+    def test_links_come_back_when_the_log_folder_was_removed(self, world, tmp_path):
+        for name in ("web", "db"):
+            world.store.link(name, world.log(f"{name}1.log"))
+        world.tick(FOLLOW_SECONDS)
+        shutil.rmtree(tmp_path / "logs")
+        world.tick(FOLLOW_SECONDS)
+        world.tick(FOLLOW_SECONDS)
+        assert self.links(tmp_path / "logs" / "by-name") == {"web.log": "../web1.log", "db.log": "../db1.log"}

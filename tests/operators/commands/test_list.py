@@ -1,0 +1,327 @@
+"""``list``, ``who``, ``whoami``, ``help``, ``ssh-config``: what one sees of consoles and people, and what not."""
+
+from __future__ import annotations
+
+import json
+from uuid import UUID
+
+import pytest
+
+from tests.support.ssh import VM_A, VM_B, FakeViewer, RemoteChannel, World
+from vmproxy.console.journal import Journal
+from vmproxy.console.migration import Migrations
+from vmproxy.console.registry import Directory
+from vmproxy.operators.commands.registry import COMMANDS
+
+
+def run(w: World, command: str, user: str = "alice") -> RemoteChannel:
+    return w.login(user).run(command)
+
+
+def result(channel: RemoteChannel) -> tuple[str, str, int | None]:
+    return channel.out.decode(), channel.err.decode(), channel.status
+
+
+def unused(w: World) -> tuple[Journal, Migrations]:
+    """What a directory needs besides."""
+    journal = Journal(w.folder / "other.jsonl", w.runner.submit)
+    return journal, Migrations(w.clock, 60.0, lambda: b"12345678")
+
+
+def three(w: World) -> None:
+    w.vm("web01")
+    w.vm("web02", uuid=VM_B)
+    w.vm("db01", uuid=UUID(int=7), peer="10.1.2.4")
+
+
+# list
+
+
+@pytest.mark.parametrize(
+    ("globs", "names"),
+    [
+        ("'web*'", ["web01", "web02"]),
+        ("'WEB0?'", ["web01", "web02"]),
+        ("db01 'web02'", ["db01", "web02"]),
+        (f"uuid:{str(VM_A)[:6]}*", ["web01"]),
+        (VM_A.hex, ["web01"]),
+        ("d", ["db01"]),
+        ("query:x", None),
+    ],
+)
+def test_list_takes_globs_and_whatever_names_a_console(w: World, globs: str, names: list[str] | None) -> None:
+    three(w)
+    channel = run(w, f"list --json {globs}")
+    if names is None:
+        assert result(channel)[::2] == ("", 3)
+    else:
+        assert ([c["name"] for c in json.loads(channel.out)], channel.status) == (names, 0)
+
+
+def test_list_shows_the_columns_that_are_asked_for_in_their_order(w: World) -> None:
+    three(w)
+    out, err, status = result(run(w, "list -c uuid,host,name db01"))
+    assert [line.split() for line in out.splitlines()] == [
+        ["VC", "UUID", "HOST", "NAME"],
+        [str(UUID(int=7)), "10.1.2.4", "db01"],
+    ]
+    assert (err, status) == ("", 0)
+
+
+def test_every_column_can_be_shown(w: World) -> None:
+    from vmproxy.operators.commands.list import COLUMNS
+
+    three(w)
+    for column in COLUMNS:
+        out, err, status = result(run(w, f"list -c {column}"))
+        assert (len(out.splitlines()), err, status) == (4, "", 0)
+
+
+def test_conservers_forms_of_the_list(w: World) -> None:
+    three(w)
+    w.console().attach(FakeViewer("bob@10.1.2.8"), write=True)
+    w.console().attach(FakeViewer("eve@10.1.2.8"), write=False)
+    assert "bob@10.1.2.8, eve@10.1.2.8 (spy)" in run(w, "list -u web01").out.decode()
+    assert "SERVICE URI" in run(w, "list -x").out.decode()
+    assert run(w, "list -w").out == run(w, "who").out
+    lines = run(w, "list -i").out.decode().splitlines()
+    assert [len(line.split(":")) for line in lines] == [11] * 3
+    assert lines[1].startswith(f"web01:web01:{VM_A}:1:up:2023-11-14T22%3A13%3A20.000Z:10.1.2.3:")
+    for form in "uxiw":
+        assert run(w, f"console -{form}").out == run(w, f"list -{form}").out
+
+
+def test_a_colon_or_a_line_end_in_a_name_does_not_break_the_lines_for_machines(w: World) -> None:
+    w.vm("a:b%\nc")
+    (line,) = run(w, "list -i").out.decode().splitlines()
+    assert line.startswith("a%3Ab%25\\x0ac:")
+
+
+def test_list_tells_what_one_may_do(w: World) -> None:
+    three(w)
+    w.rules(("alice", "spy", "web*"), ("alice", "see", "db*"))
+    rights = {c["name"]: c["rights"] for c in json.loads(run(w, "list --json").out)}
+    assert rights == {"db01": ["see"], "web01": ["see", "spy"], "web02": ["see", "spy"]}
+
+
+def test_thousands_of_consoles_are_listed_while_others_have_their_turn(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(1700):
+        w.vm(f"vm{n}", uuid=UUID(int=n + 1))
+    turns: list[float] = []
+    call_later = w.clock.callLater
+    monkeypatch.setattr(w.clock, "callLater", lambda s, *call: turns.append(s) or call_later(s, *call))
+    channel = run(w, "list")
+    assert len(channel.out.splitlines()) == 1701
+    assert channel.status == 0
+    assert turns.count(0) >= 9  # three times in each of looking for them, measuring and printing
+
+
+# What may not be seen
+
+NAMED = [
+    "status NAME",
+    "log NAME",
+    "log -f NAME",
+    "NAME",
+    "console NAME",
+    "console -k NAME",
+    "list NAME",
+    "list --json NAME",
+    "who NAME",
+    "search x NAME",
+    "events NAME",
+    "replay NAME",
+    "record NAME",
+    "ssh-config NAME",
+    "break NAME",
+    "send NAME",
+    "expect NAME x",
+    "kick NAME",
+]
+
+
+@pytest.mark.parametrize("command", NAMED)
+def test_a_console_that_may_not_be_seen_does_not_exist(w: World, command: str) -> None:
+    three(w)
+    w.rules(("alice", "admin", "web01"))
+    hidden = result(run(w, command.replace("NAME", "db01")))
+    nothing = result(run(w, command.replace("NAME", "xy99")))
+    assert hidden == tuple(t.replace("xy99", "db01") if isinstance(t, str) else t for t in nothing)
+    assert hidden[2] == 3
+
+
+@pytest.mark.parametrize(
+    "command", ["list", "list --json", "who", "search .", "events", "ssh-config", "whoami", "list -i"]
+)
+def test_of_what_may_not_be_seen_nothing_is_told(w: World, command: str) -> None:
+    w.vm("web01")
+    w.rules(("alice", "admin", "web01"))
+    before = result(run(w, command))
+    w.vm("db01", uuid=VM_B)
+    w.console("db01").feed(b"secret\r\n")
+    w.console("db01").attach(FakeViewer("eve@10.9.9.9"), write=True)
+    assert result(run(w, command)) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "may"),
+    [
+        ("log web01", "see"),
+        ("log -f web01", "see"),
+        ("search x web01", "see"),
+        ("search x 'web*'", "see"),
+        ("events web01", "see"),
+        ("replay web01", "see"),
+        ("record web01", "see"),
+        ("expect web01 x", "see"),
+        ("expect web01 x --send y", "spy"),
+        ("send web01", "spy"),
+        ("break web01", "spy"),
+        ("kick web01", "write force raw"),
+        ("broadcast hello", "write force raw"),
+    ],
+)
+def test_what_one_may_see_but_not_do_is_refused_with_status_10(w: World, command: str, may: str) -> None:
+    w.vm()
+    w.rules(("alice", may, "*"))
+    out, err, status = result(run(w, command))
+    assert (out, status) == ("", 10)
+    assert err.strip()
+    assert w.console().viewers == ()
+
+
+# who
+
+
+def test_who_shows_who_is_where_and_who_is_nowhere(w: World) -> None:
+    w.vm()
+    bob = FakeViewer("bob@10.1.2.8")
+    bob.skipped = 5
+    w.console().attach(bob, write=True)
+    out, err, status = result(run(w, "who"))
+    rows = [line.split() for line in out.splitlines()]
+    assert rows[0] == ["OPERATOR", "CONSOLE", "MODE", "IDLE", "SINCE", "SKIPPED"]
+    assert rows[1][:4] == ["bob@10.1.2.8", "web01", "write", "0:00"]
+    assert rows[1][-2:] == ["5", "bytes"]
+    assert rows[2] == ["alice@10.1.2.9", "-", "-", "-", "-", "-"]
+    assert (err, status) == ("", 0)
+    told = json.loads(run(w, "who --json").out)
+    assert told[0]["console"] == "web01"
+    assert told[0]["skipped"] == 5
+    assert told[1] == {
+        "who": "alice@10.1.2.9",
+        **dict.fromkeys(("console", "uuid", "port", "mode", "idle", "since", "skipped")),
+    }
+    assert [r["who"] for r in json.loads(run(w, "who --json web01").out)] == ["bob@10.1.2.8"]
+
+
+def test_an_operator_on_a_hidden_console_looks_like_one_on_none(w: World) -> None:
+    w.vm("web01")
+    w.vm("secret", uuid=VM_B)
+    other = w.login()
+    other.attach("secret")
+    w.rules(("alice", "admin", "web01"))
+    assert json.loads(run(w, "who --json").out)[0]["console"] is None
+
+
+def test_nobody_is_said(w: World) -> None:
+    w.vm()
+    assert result(run(w, "who web01")) == ("nobody is there\n", "", 0)
+    assert json.loads(run(w, "who --json web01").out) == []
+
+
+# The rest
+
+
+def test_whoami_tells_who_one_is_and_what_one_may(w: World) -> None:
+    three(w)
+    w.rules(("alice", "write", "web*"), ("alice", "see", "*"))
+    out, err, status = result(run(w, "whoami"))
+    assert "operator: alice\n" in out
+    assert "from: 10.1.2.9\n" in out
+    assert "consoles on which you may: see 3, spy 2, write 2, force 0, raw 0, admin 0\n" in out
+    assert (err, status) == ("", 0)
+    assert json.loads(run(w, "whoami --json").out)["consoles"]["write"] == 2
+
+
+def test_help_knows_every_command_and_its_usage(w: World) -> None:
+    out = run(w, "help").out.decode()
+    for command in COMMANDS.values():
+        assert (f"  {command.name} {command.usage}".rstrip() in out) != command.hidden
+        told, err, status = result(run(w, f"help {command.name}"))
+        assert told.startswith(f"{command.name} {command.usage}".rstrip() + "\n")
+        assert (err, status) == ("", 0)
+    assert max(map(len, out.splitlines())) < 120
+
+
+def test_version(w: World) -> None:
+    from vmproxy import __version__
+
+    assert result(run(w, "version")) == (f"vmproxy {__version__}\n", "", 0)
+
+
+def test_ssh_config_has_a_block_for_each_console(w: World) -> None:
+    three(w)
+    w.vm("VM (old)", uuid=UUID(int=99))
+    out, err, status = result(run(w, "ssh-config"))
+    blocks = [block.splitlines() for block in out.strip().split("\n\n")]
+    assert [block[1] for block in blocks] == ["Host db01", "Host VM-old", "Host web01", "Host web02"]
+    assert blocks[1] == [
+        "# VM (old)",
+        "Host VM-old",
+        "    HostName 10.1.2.1",
+        "    Port 2222",
+        "    User alice:VM-old",
+        "    RequestTTY yes",
+    ]
+    assert (err, status) == ("", 0)
+    out = run(w, "ssh-config --host con.example.com --port 22 --prefix con- web01").out.decode()
+    assert out.splitlines()[1:4] == ["Host con-web01", "    HostName con.example.com", "    Port 22"]
+
+
+# What must not cost much, and what must not be learned
+
+
+def test_a_long_glob_is_refused(w: World) -> None:
+    three(w)
+    assert run(w, f"list '{'w' * 255}*'").status == 3
+    for command in ("list", "who", "search x", "events", "ssh-config"):
+        assert result(run(w, f"{command} '{'[a' * 129}'")) == (
+            "",
+            f"{command.split()[0]}: a pattern of names has at most 256 characters\n",
+            2,
+        )
+
+
+@pytest.mark.parametrize(("may", "shown"), [("admin", None), ("force raw", "web01.log")])
+def test_only_an_administrator_is_told_the_path_of_a_log(w: World, may: str, shown: str | None) -> None:
+    w.directory = w.front.directory = Directory(w.clock, w.store, *unused(w), "{name}.log")
+    w.vm("web01", uuid=VM_B)
+    w.vm("web01")  # the other one has the name already: this one's log is called something with a ~
+    path = str(w.console(str(VM_A)).log.path)
+    assert "~" in path
+    w.rules(("*", may, f"uuid:{VM_A}"))
+    shown = shown or path
+    assert json.loads(run(w, "status --json web01").out)["log"] == shown
+    assert json.loads(run(w, "list --json").out)[0]["log"] == shown
+    assert run(w, "list -c log").out.decode().splitlines()[1:] == [shown]
+    assert run(w, "list -i").out.decode().rstrip().rpartition(":")[2] == shown
+    w.console(str(VM_A)).set_logging(False, "alice")
+    assert f"{shown} (NOT being recorded" in run(w, "list -c log").out.decode()
+
+
+def test_what_cannot_be_read_of_a_log_is_told_by_the_name_that_one_knows(w: World) -> None:
+    w.directory = w.front.directory = Directory(w.clock, w.store, *unused(w), "{name}.log")
+    w.vm("web01", uuid=VM_B)
+    w.vm("web01")
+    w.rules(("*", "spy", f"uuid:{VM_A}"))
+    console = w.console(str(VM_A))
+    console.feed(b"one\r\n")
+    w.store.flush()
+    console.log.path.with_name(f"{console.log.path.name}.1.gz").write_bytes(b"nonsense")
+    for command in ("log web01", "search one"):
+        channel = run(w, command)
+        assert channel.err.decode().startswith("web01.log.1.gz: ")
+        assert b"~" not in channel.err

@@ -1,0 +1,415 @@
+"""``send``, ``break``, ``expect``, ``kick``, ``broadcast``: what scripts do with consoles, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.ssh import EOF, VM_B, FakeViewer, Logged, RemoteChannel, World
+from vmproxy.console.notices import Demoted, Joined, Kicked, Left, Message, Promoted
+
+
+def run(w: World, command: str, user: str = "alice", **options: int) -> RemoteChannel:
+    return w.login(user).run(command, **options)
+
+
+def result(channel: RemoteChannel) -> tuple[str, str, int | None]:
+    return channel.out.decode(), channel.err.decode(), channel.status
+
+
+def options(w: World, **values: object) -> None:
+    """What is particular about all consoles."""
+    w.use_policy(None, [{"on": "*", **values}])
+
+
+def go_on(w: World, channel: RemoteChannel, seconds: float = 0.1) -> None:
+    w.clock.advance(seconds)
+    channel.client.pump()
+
+
+ALL_BYTES = bytes(range(256))
+
+# send
+
+
+def test_send_types_its_input_and_ends_with_it(w: World) -> None:
+    link = w.vm()
+    channel = run(w, "send web01")
+    channel.type(ALL_BYTES)
+    channel.type(b"more")
+    assert channel.status is None
+    assert w.console().pen.writer is w.console().viewers[0]
+    channel.send(EOF)
+    assert link.written == ALL_BYTES + b"more"
+    assert result(channel) == ("", "", 0)
+    assert w.console().viewers == ()
+    w.store.flush()
+    (audited,) = w.audited("send")
+    assert (audited["who"], audited["console"], audited["bytes"]) == ("alice", "web01", 260)
+    assert "more" not in w.audit.path.read_text()
+
+
+def test_input_and_its_end_may_come_before_the_command_runs(w: World) -> None:
+    link = w.vm()
+    client = w.login()
+    channel = client.open()
+    client.sendPacket(98, channel.id.to_bytes(4, "big") + b"\0\0\0\4exec\0\0\0\0\x0asend web01")  # type: ignore[union-attr]
+    client.sendPacket(94, channel.id.to_bytes(4, "big") + b"\0\0\0\3abc")  # type: ignore[union-attr]
+    channel.send(EOF)
+    assert (link.written, channel.status) == (b"abc", 0)
+
+
+def test_send_waits_until_everything_is_delivered(w: World) -> None:
+    link = w.vm()
+    link.ready = False
+    channel = run(w, "send web01")
+    channel.type(b"x" * 1000)
+    channel.send(EOF)
+    go_on(w, channel)
+    assert channel.status is None
+    link.ready = True
+    w.console().link_ready()
+    go_on(w, channel)
+    assert (link.written, channel.status) == (b"x" * 1000, 0)
+
+
+def test_a_vm_that_takes_nothing_slows_the_sender_down(w: World) -> None:
+    link = w.vm()
+    link.ready = False
+    channel = run(w, "send web01")
+    for _ in range(6):  # what the client's window lets in
+        channel.type(b"x" * 16_000)
+    assert channel.server_channel.holding  # type: ignore[attr-defined]
+    link.ready = True
+    w.console().link_ready()
+    assert not channel.server_channel.holding  # type: ignore[attr-defined]
+    channel.send(EOF)
+    assert (len(link.written), channel.status) == (96_000, 0)
+
+
+def test_a_console_in_use_is_left_alone_unless_by_force(w: World) -> None:
+    link = w.vm()
+    bob = FakeViewer()
+    w.console().attach(bob, write=True)
+    for command in ("send web01", "break web01", "expect web01 x --send y"):
+        out, err, status = result(run(w, command))
+        assert (out, err, status) == ("", "web01: bob@10.1.2.9 is attached, idle 0:00\n", 9)
+    assert bob.notices == [Joined("alice@10.1.2.9", False), Left("alice@10.1.2.9")]  # of expect, which looks on too
+    channel = run(w, "send --force --reason 'it hangs' web01")
+    channel.type(b"x")
+    channel.send(EOF)
+    assert (link.written, channel.status) == (b"x", 0)
+    assert Demoted("alice@10.1.2.9", "it hangs") in bob.notices
+    assert w.console().pen.writer is bob
+    assert Promoted() in bob.notices
+    w.store.flush()
+    (audited,) = w.audited("force")
+    assert (audited["was"], audited["reason"]) == ("bob@10.1.2.9", "it hangs")
+
+
+def test_force_needs_the_right_a_whole_name_and_where_so_set_a_reason(w: World) -> None:
+    w.vm()
+    w.console().attach(FakeViewer(), write=True)
+    assert run(w, "send --force we").status == 2
+    options(w, **{"force-reason": True})
+    assert run(w, "send --force web01").status == 2
+    w.rules(("alice", "write", "*"))
+    assert run(w, "send --force web01").status == 10
+    assert w.audited("force") == []
+
+
+def test_join_writes_beside_others_where_that_is_allowed(w: World) -> None:
+    link = w.vm()
+    bob = FakeViewer()
+    w.console().attach(bob, write=True)
+    assert run(w, "send --join web01").status == 9
+    options(w, write="shared")
+    channel = run(w, "send --join web01")
+    channel.type(b"x")
+    assert w.console().pen.writer is bob
+    channel.send(EOF)
+    assert (link.written, channel.status) == (b"x", 0)
+
+
+def lost(w: World) -> None:
+    w.directory.lost(w.console(), w.console().link, "gone")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("happens", "status", "said"),
+    [
+        (lost, 5, "web01: line down (gone); 3 bytes sent\n"),
+        (lambda w: w.console().force_pen(other(w)), 9, "web01: bob@10.1.2.9 has taken over; 3 bytes sent\n"),
+        (lambda w: w.console().kick(w.console().viewers[0], "bob", "why"), 7, "[-- bob sends you off: why --]\n"),
+        (lambda w: w.rules(("alice", "spy", "*")), 10, "web01: the rules have changed, you may not any more\n"),
+        (lambda w: w.rules(("bob", "spy", "*")), 3, "web01: no such console\n"),
+    ],
+)
+def test_what_ends_sending_early(w: World, happens: Callable[[World], object], status: int, said: str) -> None:
+    w.vm()
+    channel = run(w, "send web01")
+    channel.type(b"abc")
+    happens(w)
+    channel.client.pump()
+    assert result(channel) == ("", said, status)
+    assert [v.who for v in w.console().viewers] in ([], ["bob@10.1.2.9"])
+
+
+def other(w: World) -> FakeViewer:
+    viewer = FakeViewer()
+    w.console().attach(viewer, write=False)
+    return viewer
+
+
+def test_what_was_not_delivered_is_told(w: World) -> None:
+    link = w.vm()
+    channel = run(w, "send web01")
+    channel.type(b"abc")
+    link.ready = False
+    channel.type(b"de")
+    channel.send(EOF)
+    lost(w)
+    go_on(w, channel)
+    assert result(channel) == ("", "web01: line down (gone); 5 bytes sent, 2 bytes of them not delivered\n", 5)
+
+
+def test_a_console_that_is_down_takes_nothing(w: World) -> None:
+    w.vm()
+    lost(w)
+    for command in ("send web01", "break web01", "expect web01 x --send y"):
+        assert result(run(w, command)) == ("", "web01: down (gone)\n", 5)
+
+
+def test_a_sender_who_leaves_lets_go_of_the_pen(w: World) -> None:
+    w.vm()
+    bob = FakeViewer()
+    channel = run(w, "send web01")
+    w.console().attach(bob, write=True)
+    channel.close()
+    assert w.console().pen.writer is bob
+    assert w.console().viewers == (bob,)
+
+
+def test_at_a_terminal_control_d_ends_the_input_and_control_c_breaks_off(w: World) -> None:
+    link = w.vm()
+    channel = w.login().attach("send web01")
+    channel.type(b"abc\x04def")
+    assert (link.written, channel.status) == (b"abc", 0)
+    channel = w.login().attach("send web01")
+    channel.type(b"x\x03")
+    assert channel.status == 130
+    assert w.console().pen.writer is None
+
+
+# break
+
+
+def test_break_sends_a_break(w: World) -> None:
+    link = w.vm()
+    assert result(run(w, "break web01")) == ("", "", 0)
+    assert link.breaks == 1
+    assert w.console().viewers == ()
+    assert [(e["event"], e.get("mode")) for e in w.events()][-3:] == [
+        ("attach", "write"),
+        ("break", None),
+        ("detach", None),
+    ]
+    assert [e["console"] for e in w.audited("break")] == ["web01"]
+
+
+def test_named_sequences_are_sent_with_their_waits(w: World) -> None:
+    link = w.vm()
+    options(w, sequences={"sysrq-b": "<break>b", "slow": "a<wait 2>b"})
+    assert run(w, "break web01 --list").out == b"0  break\n1  sysrq-b\n2  slow\n"
+    assert run(w, "break web01 sysrq-b").status == 0
+    assert (link.breaks, link.written) == (1, b"b")
+    assert run(w, "break 1", "alice:web01").status == 0
+    assert (link.breaks, link.written) == (2, b"bb")
+    channel = run(w, "break web01 slow")
+    assert (link.written, channel.status) == (b"bba", None)
+    go_on(w, channel, 2)
+    assert (link.written, channel.status) == (b"bbab", 0)
+    assert [e["name"] for e in w.audited("sequence")] == ["sysrq-b", "sysrq-b", "slow"]
+    assert run(w, "break web01 00").status == 2
+    out, err, status = result(run(w, "break web01 other"))
+    assert (out, status) == ("", 2)
+    assert "sysrq-b, slow" in err
+
+
+def test_a_sequence_can_be_broken_off(w: World, logged: Logged) -> None:
+    link = w.vm()
+    options(w, sequences={"slow": "a<wait 2>b"})
+    channel = w.login().attach("break web01 slow")
+    channel.type(b"\x03")
+    assert channel.status == 130
+    go_on(w, channel, 5)
+    assert link.written == b"a"
+    assert not logged.tracebacks
+
+
+# expect
+
+
+def test_expect_waits_for_a_line_and_prints_it(w: World) -> None:
+    w.vm()
+    channel = run(w, "expect web01 'log.n:'")
+    w.console().feed(b"booting\r\nweb01 log")
+    channel.client.pump()
+    assert channel.status is None
+    w.console().feed(b"in: \x1b[0m")
+    channel.client.pump()
+    assert result(channel) == ("web01 login: \\x1b[0m\n", "", 0)
+    assert w.console().viewers == ()
+
+
+def test_expect_ends_with_status_8_when_nothing_comes_in_time(w: World) -> None:
+    w.vm()
+    channel = run(w, "expect web01 login: --timeout 5")
+    w.console().feed(b"booting\r\n")
+    go_on(w, channel, 4.9)
+    assert channel.status is None
+    go_on(w, channel, 0.2)
+    assert result(channel) == ("", "web01: nothing matched within 5 s\n", 8)
+    assert w.console().viewers == ()
+
+
+@pytest.mark.parametrize(("flags", "found"), [("", False), ("-i", True), ("-F", False), ("-iF", True)])
+def test_expect_with_capitals_and_plain_text(w: World, flags: str, found: bool) -> None:
+    w.vm()
+    channel = run(w, f"expect web01 login {flags}")
+    w.console().feed(b"LOGIN\r\n")
+    channel.client.pump()
+    assert (channel.status == 0) == found
+
+
+def test_expect_looks_at_the_log_first_where_it_is_told_to(w: World) -> None:
+    w.vm()
+    w.console().feed(b"old login:\r\n")
+    w.store.flush()
+    w.clock.advance(60)
+    channel = run(w, "expect web01 login:")
+    assert channel.status is None
+    assert result(run(w, "expect web01 login: --since 5m")) == ("old login:\n", "", 0)
+    late = run(w, "expect web01 login: --since 30s")
+    assert late.status is None
+    w.console().feed(b"new login:")
+    late.client.pump()
+    assert result(late) == ("new login:\n", "", 0)
+
+
+def test_a_match_may_lie_across_the_log_and_what_comes(w: World) -> None:
+    w.vm()
+    w.console().feed(b"web01 lo")
+    channel = run(w, "expect web01 'web01 login' --since 1h")
+    w.console().feed(b"gin: ")
+    channel.client.pump()
+    assert result(channel)[::2] == ("web01 login: \n", 0)
+
+
+def test_expect_can_type_something_once_it_watches(w: World) -> None:
+    link = w.vm()
+    channel = run(w, r"expect web01 uid= --send 'id\r\x03\\'")
+    assert link.written == b"id\r\x03\\"
+    assert w.console().pen.writer is None  # it watches on, and others may write
+    w.console().feed(b"uid=0(root)\r\n")
+    channel.client.pump()
+    assert result(channel) == ("uid=0(root)\n", "", 0)
+    assert [e["bytes"] for e in w.audited("send")] == [5]
+
+
+def test_expect_goes_on_while_the_line_is_down(w: World) -> None:
+    w.vm()
+    channel = run(w, "expect web01 login:")
+    lost(w)
+    w.vm()
+    w.console().feed(b"login: ")
+    channel.client.pump()
+    assert channel.status == 0
+
+
+# kick and broadcast
+
+
+def test_kick_sends_people_off(w: World) -> None:
+    w.vm()
+    bob, eve = FakeViewer("bob@10.1.2.8"), FakeViewer("eve@10.1.2.8")
+    for viewer in (bob, eve):
+        w.console().attach(viewer, write=True)
+    client = w.login("web01")
+    mine = client.attach()
+    assert result(client.run("kick web01 bob --reason 'go home'")) == ("bob@10.1.2.8 is sent off web01\n", "", 0)
+    assert bob.notices[-1] == Kicked("alice@10.1.2.9", "go home")
+    assert eve in w.console().viewers
+    assert client.run("kick web01 bob").status == 1
+    assert client.run("kick eve@10.1.2.8").status == 0  # with the console in the user name
+    assert mine.status is None
+    assert len(w.console().viewers) == 1
+    assert client.run("kick").status == 1
+    assert client.run("kick we alice").status == 2
+    assert client.run("kick web01 alice").status == 0
+    assert mine.status == 7
+    w.store.flush()
+    assert [e["whom"] for e in w.audited("kick")] == ["bob@10.1.2.8", "eve@10.1.2.8", "alice@10.1.2.9"]
+
+
+def test_broadcast_reaches_those_whose_administrator_one_is(w: World) -> None:
+    w.vm()
+    w.vm("db01", uuid=VM_B)
+    bob, eve = FakeViewer("bob@10.1.2.8"), FakeViewer("eve@10.1.2.8")
+    w.console().attach(bob, write=True)
+    w.console("db01").attach(eve, write=True)
+    w.rules(("alice", "admin", "web*"), ("alice", "write", "*"))
+    assert result(run(w, "broadcast going down at 5")) == ("told: 1\n", "", 0)
+    assert bob.notices[-1] == Message("alice@10.1.2.9", "going down at 5", to_all=True)
+    assert not any(isinstance(n, Message) for n in eve.notices)
+    w.store.flush()
+    assert [e["reached"] for e in w.audited("broadcast")] == [1]
+    assert "going" not in w.audit.path.read_text()
+
+
+def test_the_administrator_of_everything_reaches_the_menus_too(w: World) -> None:
+    w.vm()
+    screen = w.login().attach()
+    assert run(w, "broadcast hello there").out == b"told: 1\n"
+    screen.client.pump()
+    w.clock.advance(1.5)
+    screen.client.pump()
+    assert b"hello there" in screen.screen
+
+
+RECORDED = b"[what is typed here is recorded]\n"
+
+
+@pytest.mark.parametrize("command", ["send web01", "break web01", "expect web01 x --send y --timeout 1"])
+@pytest.mark.parametrize("recorded", [True, False])
+def test_who_types_is_told_once_where_that_is_recorded(w: World, command: str, recorded: bool) -> None:
+    w.vm()
+    options(w, **{"record-input": recorded})
+    channel = run(w, command)
+    if command.startswith("send"):
+        channel.type(b"one")
+        channel.type(b"two")
+        channel.send(EOF)
+    go_on(w, channel, 2)
+    assert channel.status is not None
+    assert channel.err.count(RECORDED) == recorded
+    assert RECORDED not in channel.out
+
+
+def test_who_only_looks_on_or_is_refused_is_not_told(w: World) -> None:
+    w.vm()
+    options(w, **{"record-input": True})
+    w.console().attach(FakeViewer(), write=True)
+    for command in ("send web01", "expect web01 x --timeout 0", "break --list web01"):
+        channel = run(w, command)
+        go_on(w, channel)
+        assert RECORDED not in channel.err
+
+
+def test_a_sender_is_told_when_recording_begins_meanwhile(w: World) -> None:
+    w.vm()
+    channel = run(w, "send web01")
+    options(w, **{"record-input": True})
+    go_on(w, channel)
+    assert channel.err == b"[-- what is typed is recorded from now on --]\n"

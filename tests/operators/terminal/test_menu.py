@@ -1,0 +1,874 @@
+"""The menu as a person sees it: on a terminal, through the real front, a key at a time."""
+
+from __future__ import annotations
+
+import struct
+from uuid import UUID
+
+import pytest
+from twisted.conch.ssh.common import NS
+from twisted.internet.defer import Deferred
+
+from tests.support.ssh import EPOCH, VM_A, VM_B, FakeLink, FakeViewer, RemoteChannel, World
+from tests.support.terminal import Terminal
+from vmproxy.console.notices import Message, ShuttingDown
+from vmproxy.operators.terminal.menu import Menu
+from vmproxy.operators.terminal.menu_list import Roster
+from vmproxy.operators.terminal.menu_view import DRAW_LIMIT
+from vmproxy.operators.terminal.screen import ENTER, LEAVE
+from vmproxy.operators.visible import View
+
+UP, DOWN, PAGE_DOWN, END = b"\x1b[A", b"\x1b[B", b"\x1b[6~", b"\x1b[F"
+
+
+class Person:
+    """Somebody at a terminal, who has just come."""
+
+    def __init__(self, w: World, size: tuple[int, int] = (80, 24), term: bytes = b"xterm", **options: int) -> None:
+        self.w = w
+        self.terminal = Terminal(*size)
+        self.channel: RemoteChannel = w.login().open(**options)
+        self._seen = 0
+        wanted = NS(term) + struct.pack(">4L", *size, 0, 0) + NS(b"")
+        self.channel.request(b"pty-req", wanted, reply=False)
+        self.channel.shell()
+        self.look()
+
+    def look(self) -> list[str]:
+        """What is on the screen now."""
+        self.channel.client.pump()
+        sent = self.channel.screen
+        self.terminal.feed(sent[self._seen :])
+        self._seen = len(sent)
+        return self.terminal.lines
+
+    def type(self, data: bytes) -> list[str]:
+        self.channel.type(data)
+        return self.look()
+
+    def wait(self, seconds: float = 1.0) -> list[str]:
+        self.w.clock.advance(seconds)
+        return self.look()
+
+    def resize(self, width: int, height: int) -> list[str]:
+        self.terminal.resize(width, height)
+        size = struct.pack(">4L", width, height, 0, 0)
+        self.channel.request(b"window-change", size, reply=False)
+        return self.look()
+
+    @property
+    def names(self) -> list[str]:
+        """The first words of the lines with consoles, which all have a state."""
+        return [line[1:].split()[0] for line in self.terminal.lines[2:-1] if " up " in line or " down " in line]
+
+    @property
+    def chosen(self) -> str:
+        (line,) = [line for line in self.terminal.lines if line.startswith(">")]
+        return line[1:].split()[0]
+
+    @property
+    def bytes_since(self) -> int:
+        """How much has come since :meth:`look`."""
+        self.channel.client.pump()
+        return len(self.channel.screen) - self._seen
+
+
+def vms(w: World, *names: str) -> list[FakeLink]:
+    return [w.vm(name, UUID(int=(n + 1) << 64)) for n, name in enumerate(names)]
+
+
+# The list.
+
+
+def test_the_list_shows_name_state_writer_and_last_line_in_order(w: World) -> None:
+    vms(w, "web02", "DB", "web01")
+    w.console("web01").attach(FakeViewer(), write=True)
+    w.console("web01").attach(FakeViewer("carol@10.1.2.8"), write=True)
+    w.console("web01").feed(b"booting\r\n\x1b[1mlogin:\x1b[0m ")
+    w.clock.advance(130)
+    w.settle()
+    person = Person(w)
+    lines = person.look()
+    assert person.terminal.alternate
+    assert lines[0] == " 3 consoles    filter: type a part of a name"
+    assert lines[1].split() == ["NAME", "STATE", "WRITER", "LAST", "OUTPUT"]
+    assert person.names == ["DB", "web01", "web02"]
+    assert lines[3].split() == ["web01", "up", "2m", "bob", "+1", "login:"]
+    assert lines[-1] == " Enter attach   Tab only look   : command   ? help   ^D leave"
+    assert person.terminal.cursor == (0, 23)
+
+
+def test_typing_filters_and_the_cursor_follows(w: World) -> None:
+    vms(w, "web01", "web02", "db01")
+    person = Person(w)
+    person.type(b"W")
+    person.type(b"eb")
+    assert person.names == ["web01", "web02"]
+    assert person.terminal.lines[0] == " 2 of 3 consoles    filter: Web"
+    assert person.terminal.cursor == (0, 31)
+    person.type(b"02")
+    assert person.names == ["web02"]
+    person.type(b"\x7f\x7f\x7f\x7f\x7f0")
+    assert person.names == ["db01", "web01", "web02"]
+    person.type(b"\x15")
+    assert person.terminal.lines[0].startswith(" 3 consoles ")
+
+
+def test_the_filter_takes_globs(w: World) -> None:
+    vms(w, "web01", "web02", "db01", "db[1]")
+    person = Person(w)
+    person.type(b"b?1")
+    assert person.names == ["db01", "db[1]", "web01"]
+    person.type(b"\x15w*2")
+    assert person.names == ["web02"]
+    person.type(b"\x15[1")
+    assert person.names == ["db[1]"]
+
+
+def test_nothing_that_fits_is_said(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    assert " nothing fits; Esc clears" in person.type(b"xyz")
+    person.type(b"\r")
+    assert person.terminal.alternate
+    person.type(b"\x1b")
+    assert person.names == []
+    person.wait(0.3)
+    assert person.names == ["web01"]
+
+
+def test_no_consoles_yet_and_then_one(w: World) -> None:
+    person = Person(w)
+    assert " no consoles yet" in person.look()
+    vms(w, "web01")
+    person.wait()
+    assert person.names == ["web01"]
+    assert person.chosen == "web01"
+
+
+def test_arrows_move_and_the_list_scrolls(w: World) -> None:
+    vms(w, *(f"vm{n:03d}" for n in range(100)))
+    person = Person(w)
+    assert person.chosen == "vm000"
+    person.type(DOWN + DOWN)
+    assert person.chosen == "vm002"
+    person.type(b"\x10")
+    assert person.chosen == "vm001"
+    person.type(b"\x1bOA\x1bOA\x1bOA")
+    assert person.chosen == "vm000"
+    person.type(PAGE_DOWN)
+    assert person.chosen == "vm021"
+    assert person.names[0] == "vm021"
+    person.type(END)
+    assert person.chosen == "vm099"
+    assert person.names == [f"vm{n:03d}" for n in range(79, 100)]
+    person.type(UP)
+    assert person.chosen == "vm098"
+    assert person.names[-1] == "vm099"
+    person.type(b"\x1b[1~")
+    assert person.chosen == "vm000"
+
+
+def test_the_chosen_line_is_in_reverse_and_marked(w: World) -> None:
+    vms(w, "a", "b")
+    person = Person(w)
+    person.type(DOWN)
+    assert person.terminal.reversed == [3]
+    assert person.terminal.lines[3].startswith(">b")
+
+
+def test_what_is_chosen_stays_so_when_others_come(w: World) -> None:
+    vms(w, "m1", "m2")
+    person = Person(w)
+    person.type(DOWN)
+    w.vm("a0", VM_A)
+    person.wait()
+    assert person.names == ["a0", "m1", "m2"]
+    assert person.chosen == "m2"
+
+
+def test_states_and_names_change_by_themselves(w: World) -> None:
+    (link,) = vms(w, "web01")
+    person = Person(w)
+    assert "up <1m" in person.terminal.line("web01")
+    w.directory.lost(w.console(), link, "power off")
+    person.wait()
+    assert "down <1m" in person.terminal.line("web01")
+    w.directory.rename(w.console(), "mail01")
+    person.wait(6)
+    assert person.names == ["mail01"]
+
+
+def test_a_second_in_which_nothing_happens_sends_nothing(w: World) -> None:
+    vms(w, "web01", "web02")
+    person = Person(w)
+    person.wait()
+    w.clock.advance(1)
+    assert person.bytes_since == 0
+
+
+def test_a_change_sends_one_line(w: World) -> None:
+    vms(w, *(f"vm{n:03d}" for n in range(20)))
+    person = Person(w)
+    person.wait()
+    w.console("vm004").attach(FakeViewer(), write=True)
+    w.clock.advance(1)
+    assert 0 < person.bytes_since < 100
+    person.look()
+    assert "bob" in person.terminal.line("vm004")
+
+
+def test_a_closed_menu_leaves_no_timer(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    person.type(b"\x1b")
+    person.channel.close()
+    w.clock.advance(0)
+    assert not [call for call in w.clock.getDelayedCalls() if "menu" in repr(call.func)]
+
+
+def test_names_and_output_from_vms_cannot_reach_the_terminal(w: World) -> None:
+    vms(w, "a\x1b[2Jb\u202e", "日本語日本語")
+    w.console("a\x1b[2Jb\u202e").feed(b"\x1b]0;title\x07evil \xe2\x80\xae\x9b2J text\tend\r\n")
+    w.settle()
+    person = Person(w)
+    line = person.terminal.line("\\x1b[2J")
+    assert line.startswith(">a\\x1b[2Jb\\u202e")
+    assert line.endswith("evil \\u202e\\x9b2J text end")
+    assert b"\x1b]0" not in person.channel.screen
+    japanese = person.terminal.screen.display[3]
+    assert "日" in japanese
+
+
+def test_vms_of_one_name_and_other_ports_are_all_there(w: World) -> None:
+    w.vm("web01", VM_A)
+    w.vm("web01", VM_B)
+    w.vm("web01", VM_A, port="2")
+    person = Person(w)
+    assert person.names == ["web01", "web01", "web01.2"]
+    person.type(DOWN + b"\r")
+    w.clock.advance(0)
+    assert w.directory.find(str(VM_A)).viewers == ()
+    assert len(w.directory.find(str(VM_B)).viewers) == 1
+
+
+# The last lines.
+
+
+def test_the_last_line_follows_the_output(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    w.console().feed(b"one\r\n")
+    w.settle()
+    person.wait()
+    assert person.terminal.line("web01").endswith(" one")
+    w.console().feed(b"two\r\n\r\n  \r\n")
+    w.settle()
+    person.wait()
+    assert person.terminal.line("web01").endswith(" two")
+
+
+def test_what_reaches_the_log_later_is_shown_later(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    w.runner.held = True
+    w.console().feed(b"late\r\n")
+    person.wait()
+    assert not person.terminal.line("web01").endswith("late")
+    w.runner.release()
+    w.settle()
+    person.wait()
+    person.wait()
+    assert person.terminal.line("web01").endswith("late")
+
+
+def test_logs_are_read_once_until_there_is_more(w: World) -> None:
+    vms(w, "web01", "web02")
+    w.console("web01").feed(b"one\r\n")
+    w.settle()
+    person = Person(w)
+    person.wait(3)
+    w.threads_held = True
+    person.wait(3)
+    assert w.waiting_for_threads == 0
+    w.console("web01").feed(b"two\r\n")
+    person.wait(1)
+    person.wait(1)
+    assert w.waiting_for_threads == 1
+    w.release_threads()
+
+
+def test_only_logs_of_consoles_on_the_screen_are_read(w: World) -> None:
+    vms(w, *(f"vm{n:03d}" for n in range(100)))
+    for console in w.directory:
+        console.feed(b"said\r\n")
+    w.settle()
+    person = Person(w)
+    person.wait()
+    assert all(line.endswith("said") for line in person.terminal.lines[2:23])
+    person.type(END)
+    person.wait()
+    assert all(line.endswith("said") for line in person.terminal.lines[2:23])
+    menu = person.channel.server_channel.activity  # type: ignore[attr-defined]
+    assert len(menu._face._last._known) == 42
+
+
+def test_who_may_see_but_not_spy_sees_no_output(w: World) -> None:
+    vms(w, "web01", "web02")
+    for console in w.directory:
+        console.feed(b"secret\r\n")
+    w.settle()
+    w.rules(("alice", "see", "web01"), ("alice", "spy", "web02"))
+    person = Person(w)
+    person.wait()
+    assert person.names == ["web01", "web02"]
+    assert "secret" not in person.terminal.line("web01")
+    assert "secret" in person.terminal.line("web02")
+    person.type(b"\r")
+    assert person.terminal.alternate
+    assert "you may see that it is there" in person.terminal.lines[-1]
+    assert w.console("web01").viewers == ()
+
+
+# What may not be seen.
+
+
+def test_what_may_not_be_seen_is_not_there(w: World) -> None:
+    vms(w, "web01", "secret01")
+    w.rules(("alice", "write", "web*"))
+    person = Person(w)
+    assert person.names == ["web01"]
+    assert person.terminal.lines[0].startswith(" 1 console ")
+    person.type(b":secret\t\t")
+    person.wait()
+    assert "secret01" not in "".join(person.terminal.lines)
+
+
+def test_new_rules_hold_at_once(w: World) -> None:
+    vms(w, "web01", "web02")
+    person = Person(w)
+    w.rules(("alice", "write", "web02"))
+    person.type(b"0")
+    assert person.names == ["web02"]
+    w.rules()
+    person.wait()
+    assert person.names == []
+    assert " no consoles yet" in person.terminal.lines
+
+
+def test_a_console_that_is_hidden_by_its_new_name_is_gone_at_once(w: World) -> None:
+    vms(w, "web01", "web02")
+    w.rules(("alice", "write", "web*"))
+    person = Person(w)
+    w.directory.rename(w.console("web01"), "db01")
+    person.type(b"0")
+    assert person.names == ["web02"]
+
+
+def test_enter_on_a_console_that_has_just_been_hidden(w: World) -> None:
+    vms(w, "web01", "web02")
+    person = Person(w)
+    w.rules(("alice", "write", "web02"))
+    person.type(b"\r")
+    assert person.terminal.alternate
+    assert person.terminal.lines[-1] == " web01: no such console"
+    assert w.console("web01").viewers == ()
+
+
+# Consoles.
+
+
+def test_enter_attaches_and_the_escape_comes_back_to_the_same_place(w: World) -> None:
+    links = vms(w, *(f"vm{n:03d}" for n in range(100)))
+    person = Person(w)
+    person.type(b"vm0" + PAGE_DOWN + DOWN)
+    before = person.terminal.lines
+    assert person.chosen == "vm022"
+    person.type(b"\r")
+    assert not person.terminal.alternate
+    assert person.terminal.wraps
+    assert person.terminal.line("[vm022 -- up")
+    assert person.terminal.line("[attached]")
+    person.type(b"ls\r")
+    assert links[22].written == b"ls\r"
+    w.clock.advance(5)
+    person.look()
+    assert not person.terminal.alternate
+    person.type(b"\x05c.")
+    assert person.terminal.alternate
+    assert person.terminal.lines[:-1] == before[:-1]
+    assert person.terminal.lines[-1] == " vm022: detached"
+    assert w.console("vm022").viewers == ()
+    assert person.type(DOWN)[-1] == before[-1]
+    assert person.chosen == "vm023"
+
+
+def test_tab_attaches_to_look_on(w: World) -> None:
+    (link,) = vms(w, "web01")
+    person = Person(w)
+    person.type(b"\t")
+    assert person.terminal.line("[spy]")
+    person.type(b"x")
+    assert link.written == b""
+    person.type(b"\x05c.")
+    assert person.terminal.alternate
+
+
+def test_what_is_typed_ahead_reaches_the_console_and_the_menu(w: World) -> None:
+    (link,) = vms(w, "web01")
+    person = Person(w)
+    person.type(b"web\rls\r\x05c.")
+    assert link.written == b"ls\r"
+    person.type(b"x")
+    assert person.terminal.lines[0] == " 0 of 1 console    filter: webx"
+
+
+def test_a_filter_and_enter_in_one_packet_take_what_fits(w: World) -> None:
+    vms(w, "db01", "web01")
+    person = Person(w)
+    person.type(b"web\r")
+    assert [len(w.console(name).viewers) for name in ("db01", "web01")] == [0, 1]
+
+
+def test_who_is_sent_off_is_back_in_the_menu_and_reads_why(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    person.type(b"\r")
+    console = w.console()
+    console.kick(console.viewers[0], "bob@10.1.2.9", "lunch")
+    person.wait()
+    assert person.terminal.alternate
+    assert person.terminal.lines[-1] == " web01: you were sent off"
+
+
+def test_who_may_not_look_any_more_is_back_in_the_menu(w: World) -> None:
+    vms(w, "web01", "web02")
+    person = Person(w)
+    person.type(b"\r")
+    w.rules(("alice", "write", "web02"))
+    person.wait()
+    assert person.terminal.alternate
+    assert person.names == ["web02"]
+    assert person.terminal.lines[-1] == " web01: no such console"
+
+
+def test_a_terminal_that_was_resized_on_a_console_is_known(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    person.type(b"\r")
+    person.resize(40, 10)
+    person.type(b"\x05c.")
+    assert person.terminal.lines[9] == " web01: detached"
+
+
+def test_what_a_guest_does_to_the_terminal_does_not_spoil_the_menu(w: World) -> None:
+    vms(w, "web01", "web02")
+    person = Person(w)
+    before = person.terminal.lines
+    person.type(b"\r")
+    w.console("web01").feed(b"\x1b[5;10r\x1b[?6h\x1b[4h\x1b[?25l\x1b[1;7;31m\x1b)0\x0e\x1b[?1h\x1b=\x1b[?1003h")
+    person.type(b"\x05c.")
+    assert person.terminal.lines[:-1] == before[:-1]
+    assert not person.terminal.screen.cursor.hidden
+    assert person.terminal.reversed == [2]
+    assert not person.terminal.screen.buffer[3][1].bold
+
+
+# Sizes.
+
+
+@pytest.mark.parametrize("size", [(20, 5), (21, 6), (30, 8), (40, 10), (55, 12), (80, 24), (132, 50), (300, 100)])
+def test_it_is_usable_in_any_size(w: World, size: tuple[int, int]) -> None:
+    links = vms(w, *(f"a-long-name-{n:03d}" for n in range(200)))
+    person = Person(w, size)
+    first = f"a-long-name-{0:03d}"[: size[0] - 12]
+    assert person.terminal.line(f">{first}")
+    assert "up <1m" in person.terminal.line(">")
+    assert person.terminal.lines[0].startswith(" 200")
+    assert person.terminal.lines[-1].strip()
+    person.type(b"-19")
+    assert "10 of 200" in person.terminal.lines[0]
+    assert person.terminal.lines[0].endswith("-19")
+    person.type(END + b"\r")
+    assert person.channel.server_channel.activity is not None  # type: ignore[attr-defined]
+    person.type(b"x")
+    assert links[199].written == b"x"
+
+
+def test_it_survives_window_changes(w: World) -> None:
+    vms(w, *(f"vm{n:03d}" for n in range(100)))
+    person = Person(w)
+    person.type(END)
+    for size in [(40, 10), (20, 5), (132, 43), (19, 4), (1, 1), (80, 24)]:
+        person.resize(*size)
+        person.wait()
+        if size[0] >= 20:
+            assert person.chosen == "vm099"
+    assert person.names[-1] == "vm099"
+    assert person.terminal.lines[0].startswith(" 100 consoles    filter:")
+
+
+def test_a_terminal_without_a_size_gets_80_by_24(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    channel = w.login().open()
+    channel.request(b"pty-req", NS(b"xterm") + struct.pack(">4L", 0, 0, 0, 0) + NS(b""), reply=False)
+    channel.shell()
+    terminal = Terminal()
+    terminal.feed(channel.screen)
+    assert terminal.lines[1:] == person.terminal.lines[1:]
+
+
+def test_a_terminal_that_cannot_gets_a_list(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w, term=b"dumb")
+    assert b"\x1b" not in person.channel.screen
+    assert b"web01" in person.channel.screen
+    assert person.channel.status == 0
+
+
+# Keys that are for the menu itself.
+
+
+@pytest.mark.parametrize("key", [b"\x04", b"\x03", b":exit\r", b":q\r"])
+def test_leaving_ends_the_session_and_puts_the_terminal_right(w: World, key: bytes) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    person.type(key)
+    assert person.channel.status == 0
+    assert not person.terminal.alternate
+    assert person.terminal.wraps
+    assert person.channel.screen.count(ENTER) == person.channel.screen.count(LEAVE) == 1
+
+
+def test_help_is_shown_page_by_page(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    lines = person.type(b"?")
+    assert person.terminal.line("attach, but only look on")
+    assert person.terminal.line("(^Ec.)")
+    assert lines[-1] == " any key: go on"
+    person.type(DOWN)
+    assert person.names == ["web01"]
+    person.resize(20, 5)
+    person.type(b"?")
+    seen = []
+    while person.terminal.lines[-1] == " any key: go on":
+        seen += person.terminal.lines[:-1]
+        assert len(seen) < 300
+        person.type(b" ")
+    assert any("Tab" in line for line in seen)
+    assert person.chosen == "web01"
+
+
+def test_a_question_mark_behind_something_is_part_of_the_filter(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    person.type(b"w?b:")
+    assert person.terminal.lines[0].endswith("filter: w?b:")
+
+
+def test_control_l_draws_everything(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    person.terminal.feed(b"\x1b[2J\x1b[Hsome other program's text")
+    person.type(b"\x0c")
+    assert person.names == ["web01"]
+    assert "other" not in "".join(person.terminal.lines)
+
+
+@pytest.mark.parametrize("junk", [b"\x1b[200~\x1b[99;99;99R\x1b[?1;2c\x1bx\x00\x1c\xff\xfe\xc3", b"\x1b[" + b"1" * 500])
+def test_unknown_keys_do_nothing(w: World, junk: bytes) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    person.type(junk)
+    person.wait()
+    assert person.names == ["web01"]
+
+
+def test_a_long_paste_is_bounded(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    person.type(b"w" * 30_000)
+    assert person.terminal.lines[0].startswith(" 0 of 1 console ")
+    person.type(b"\x15" + b"w\x10\x7f\x10" * 5000)
+    person.type(b"\x15")
+    assert person.names == ["web01"]
+
+
+# The prompt.
+
+
+def test_a_command_runs_on_the_screen_that_was_there_before(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    person.type(b":")
+    assert person.terminal.lines[-1] == ":"
+    assert person.terminal.cursor == (23, 1)
+    person.type(b"whoami")
+    assert person.terminal.lines[-1] == ":whoami"
+    person.type(b"\r")
+    assert not person.terminal.alternate
+    assert person.terminal.lines[0] == ":whoami"
+    assert person.terminal.line("alice")
+    assert person.terminal.line("[any key: back to the menu]")
+    person.type(b"x")
+    assert person.terminal.alternate
+    assert person.names == ["web01"]
+    assert person.terminal.lines[0].endswith("filter: type a part of a name")
+
+
+def test_a_command_that_fails_says_so(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    person.type(b":status nothing\r")
+    person.wait()
+    assert person.terminal.line("nothing: no such console")
+    assert person.terminal.line("[status 3; any key: back to the menu]")
+    person.type(b":version\r")
+    person.wait()
+    assert person.terminal.line("vmproxy ")
+    person.type(DOWN)
+    assert person.names == ["web01"]
+
+
+def test_a_name_at_the_prompt_attaches_and_detaching_is_back_in_the_menu(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    person.type(b":web01,ro\r")
+    assert person.terminal.line("[spy]")
+    person.type(b"\x05c.")
+    assert person.terminal.lines[-1] == " web01: detached"
+    person.type(b":nothing\r")
+    assert person.terminal.line("nothing: no such console")
+    assert person.terminal.line("[status 3;")
+    person.type(b":web01,bogus\r")
+    assert person.terminal.line("bogus: no such option")
+
+
+def test_the_console_command_comes_back_too(w: World) -> None:
+    (link,) = vms(w, "web01")
+    person = Person(w)
+    person.type(b":console web01\r")
+    person.type(b"x")
+    assert link.written == b"x"
+    person.type(b"\x05c.")
+    assert person.terminal.line("[any key: back to the menu]")
+    person.type(b" ")
+    assert person.names == ["web01"]
+
+
+def test_control_c_ends_a_command_and_not_the_session(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    person.type(b":expect web01 never\r")
+    assert not person.terminal.line("any key")
+    person.type(b"typed\x03")
+    assert person.terminal.line("[status 130; any key: back to the menu]")
+    assert w.console().viewers == ()
+    person.type(b" ")
+    assert person.terminal.alternate
+
+
+def test_a_session_that_ends_cancels_its_command(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    person.type(b":expect web01 never\r")
+    person.channel.close()
+    assert w.console().viewers == ()
+
+
+@pytest.mark.parametrize("key", [b"\x03", b"\x04", b"\x1b", b"\x7f", b"\r"])
+def test_the_prompt_can_be_left(w: World, key: bytes) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    person.type(b":")
+    person.type(key)
+    assert person.terminal.lines[-1].startswith(" Enter attach")
+    person.type(b"w")
+    assert person.terminal.lines[0].endswith("filter: w")
+
+
+def test_what_was_entered_comes_back(w: World) -> None:
+    person = Person(w)
+    person.type(b":version\r")
+    person.type(b" ")
+    person.type(b":")
+    person.type(UP)
+    assert person.terminal.lines[-1] == ":version"
+
+
+def test_the_list_goes_on_above_the_prompt(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    person.type(b":stat")
+    w.vm("web02", VM_B)
+    person.wait()
+    assert person.names == ["web01", "web02"]
+    assert person.terminal.lines[-1] == ":stat"
+    assert person.terminal.cursor == (23, 5)
+
+
+def test_tab_completes_commands_and_consoles(w: World) -> None:
+    vms(w, "web01", "web02", "a b", "a c", "it's")
+    person = Person(w)
+    assert person.type(b":stat\t")[-1] == ":status"
+    assert person.type(b"w\t")[-1] == ":status web0"
+    lines = person.type(b"\t")
+    assert lines[-2] == "web01  web02"
+    assert person.type(b"2\t")[-1] == ":status web02"
+    assert "web01  web02" not in person.terminal.lines
+    assert person.type(b"\x15status a\t")[-1] == ":status 'a"
+    assert person.type(b"c\t")[-1] == ":status 'a c'"
+    assert person.type(b'\x15status "a b\t')[-1] == ':status "a b"'
+    assert person.type(b"\x15status it\t")[-1] == ":status 'it'\"'\"'s'"
+    person.type(b"\r")
+    assert person.terminal.line("console: it's")
+
+
+def test_tab_on_an_empty_line_lists_the_commands(w: World) -> None:
+    person = Person(w)
+    lines = person.type(b":\t")
+    assert any("search" in line for line in lines)
+    assert lines[-1] == ":"
+    assert person.type(b"help ver\t")[-1] == ":help version"
+
+
+def test_of_many_names_tab_gives_what_they_have_in_common(w: World) -> None:
+    vms(w, *(f"vm-{n:04d}" for n in range(500)))
+    person = Person(w)
+    person.wait()
+    assert person.type(b":status v\t")[-1] == ":status vm-0"
+
+
+def test_names_that_are_not_unique_are_completed_to_what_is(w: World) -> None:
+    w.vm("web01", VM_A)
+    w.vm("web01", VM_B)
+    person = Person(w)
+    person.type(b":status web\t")
+    lines = person.type(b"\t")
+    aliases = [w.front.directory.alias(console) for console in w.directory]
+    assert all(alias in "".join(lines) for alias in aliases), (aliases, lines)
+
+
+def test_a_client_that_sends_no_more_gets_what_it_asked_for_and_the_end(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    person.channel.send(96)
+    person.look()
+    assert person.channel.status == 0
+    assert not person.terminal.alternate
+    person = Person(w)
+    person.type(b":expect web01 login: --timeout 5\r")
+    person.channel.send(96)
+    assert person.channel.status is None
+    w.console().feed(b"login: ")
+    person.wait()
+    assert person.channel.status == 0
+    assert person.terminal.line("login:")
+
+
+# Others.
+
+
+def test_a_message_to_all_is_shown_until_a_key_is_pressed(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    menu = person.channel.server_channel.activity  # type: ignore[attr-defined]
+    menu.notice(Message("bob@10.1.2.9", "the server goes down in 5 minutes; " * 4, True))
+    lines = person.look()
+    assert lines[20].startswith("[-- message from bob@10.1.2.9 to all: the server")
+    assert lines[22].endswith("--]")
+    assert person.type(DOWN)[20] == ""
+    person.type(b":version\r")
+    menu.notice(Message("bob@10.1.2.9", "now", True))
+    person.look()
+    assert person.terminal.line("[-- message from bob@10.1.2.9 to all: now --]")
+
+
+def test_a_server_that_stops_puts_the_terminal_right(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    menu = person.channel.server_channel.activity  # type: ignore[attr-defined]
+    menu.notice(ShuttingDown())
+    person.look()
+    assert person.channel.status == 6
+    assert not person.terminal.alternate
+    assert person.terminal.line("[-- console server shutting down --]")
+
+
+def test_a_front_that_stops_tells_menus(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    Deferred.fromCoroutine(w.front.stop())
+    person.look()
+    assert person.channel.status == 6
+    assert not person.terminal.alternate
+
+
+@pytest.mark.parametrize("typed", [b"web", b":status", b"?"])
+def test_a_signal_that_ends_the_session_puts_the_terminal_right(w: World, typed: bytes) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    person.type(typed)
+    person.channel.request(b"signal", NS(b"TERM"), reply=False)
+    person.look()
+    assert person.channel.status == 1
+    assert not person.terminal.alternate
+    assert person.terminal.wraps
+
+
+def test_whoever_ends_the_session_can_put_the_terminal_right(w: World) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    session = person.channel.server_channel
+    menu: Menu = session.activity  # type: ignore[attr-defined]
+    session.send(menu.farewell())  # type: ignore[attr-defined]
+    session.finish(1)  # type: ignore[attr-defined]
+    w.clock.advance(10)
+    person.look()
+    assert not person.terminal.alternate
+    assert menu.farewell() == b""
+
+
+def test_a_client_that_does_not_read_is_sent_nothing_more(w: World) -> None:
+    vms(w, *(f"vm{n:03d}" for n in range(100)))
+    person = Person(w, window=100)
+    session = person.channel.server_channel
+    for _ in range(200):
+        person.channel.type(PAGE_DOWN)
+        person.channel.type(b"\x1b[5~")
+        w.clock.advance(1)
+    assert session.queued < DRAW_LIMIT + 8192  # type: ignore[attr-defined]
+    person.channel.type(END)
+    person.channel.adjust(1 << 20)
+    person.look()
+    assert person.chosen == "vm099"
+    assert person.names == [f"vm{n:03d}" for n in range(79, 100)]
+
+
+def test_thousands_of_consoles_are_looked_through_in_slices(w: World) -> None:
+    for n in range(2000):
+        w.directory._add(UUID(int=n << 64 | 1), "1", f"vm{n:05d}", None)
+    roster = Roster(View(w.directory, lambda: w.directory.policy.grants("alice", ())), w.directory)
+    roster.begin(EPOCH)
+    steps = 1
+    while roster.step(300):
+        assert not roster.complete
+        steps += 1
+    assert steps == 7
+    assert len(roster.entries) == 2000
+    person = Person(w)
+    assert person.terminal.lines[0].startswith(" 2,000 consoles ")
+
+
+def test_two_menus_on_one_connection_do_not_meddle(w: World) -> None:
+    vms(w, "web01", "db01")
+    client = w.login()
+    channels = [client.attach() for _ in range(2)]
+    channels[0].type(b"web\r")
+    channels[1].type(b"db")
+    assert len(w.console("web01").viewers) == 1
+    terminal = Terminal()
+    terminal.feed(channels[1].screen)
+    assert terminal.line(">db01")

@@ -1,0 +1,271 @@
+"""The parts of the menu by themselves: keys, the list and a place in it, last lines, columns, completion."""
+
+from __future__ import annotations
+
+import shlex
+from fnmatch import fnmatchcase
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.ssh import EPOCH, World
+from vmproxy.operators.commands.registry import split
+from vmproxy.operators.terminal.keys import DOWN, ENTER, ESCAPE, PAGE_UP, UP, Keys
+from vmproxy.operators.terminal.line_editor import cells
+from vmproxy.operators.terminal.menu_command_line import complete, last_word
+from vmproxy.operators.terminal.menu_list import Roster
+from vmproxy.operators.terminal.menulast import TAIL, last_line
+from vmproxy.operators.terminal.menulook import columns_for, help_lines, rows_for, short_state, top_row
+from vmproxy.operators.terminal.menupick import Picker
+from vmproxy.operators.visible import View
+
+
+def keys_of(data: bytes, keys: Keys | None = None) -> list[str]:
+    keys = keys or Keys()
+    return [key for byte in data for key in keys.feed(byte)]
+
+
+def roster_of(w: World, *names: str) -> Roster:
+    for n, name in enumerate(names):
+        w.vm(name, UUID(int=(n + 1) << 64))
+    roster = Roster(view_of(w), w.directory)
+    roster.begin(EPOCH)
+    while roster.step():
+        pass
+    return roster
+
+
+def view_of(w: World) -> View:
+    return View(w.directory, lambda: w.directory.policy.grants("alice", ()))
+
+
+# Keys.
+
+
+@pytest.mark.parametrize(
+    ("data", "keys"),
+    [
+        (b"a\xc3\xa9\xe6\x97\xa5", ["a", "é", "日"]),
+        (b"\r\n\n\r", [ENTER, ENTER, ENTER]),
+        (b"\x1b[A\x1bOB\x1b[1;5A\x1b[5~", [UP, DOWN, UP, PAGE_UP]),
+        (b"\x1b\x1b[A", [ESCAPE, UP]),
+        (b"\x1b\r", [ESCAPE, ENTER]),
+        (b"\x0c\x03", ["^L", "^C"]),
+        (b"\x1b[200~x\x1b[201~", ["x"]),
+        (b"\x1b[" + b"1" * 1000 + b"Ay", ["y"]),
+        (b"\xff\xc3\xe2\x82b", ["b"]),
+        (b"\xe2\x80\xae", []),
+    ],
+)
+def test_keys(data: bytes, keys: list[str]) -> None:
+    assert keys_of(data) == keys
+
+
+def test_an_escape_alone_is_a_key_after_a_while() -> None:
+    keys = Keys()
+    assert keys_of(b"\x1b", keys) == []
+    assert keys.waiting
+    assert keys.timeout() == ESCAPE
+    assert not keys.waiting
+    assert keys_of(b"[A", keys) == ["[", "A"]
+    assert keys_of(b"\x1b[", keys) == []
+    assert not keys.waiting
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_keys_that_can_be_shown(data: bytes) -> None:
+    assert all(key.isprintable() for key in keys_of(data))
+
+
+# The list.
+
+
+NAMES = st.lists(st.text("abAB01-日", min_size=1, max_size=6), min_size=1, max_size=12, unique=True)
+
+
+@given(NAMES, st.lists(st.text("abAB01-*?日", max_size=4), max_size=5))
+def test_filters_one_after_the_other_find_what_each_alone_finds(names: list[str], patterns: list[str]) -> None:
+    with TemporaryDirectory() as folder:
+        w = World(Path(folder))
+        roster = roster_of(w, *names)
+        for pattern in patterns:
+            found = [entry.title for entry in roster.matching(pattern)]
+            wanted = [n for n in names if fnmatchcase(n.casefold(), f"*{pattern.casefold()}*")]
+            assert sorted(found) == sorted(wanted)
+        w.stop()
+
+
+def test_a_list_in_which_nothing_changed_stays_the_same(w: World) -> None:
+    roster = roster_of(w, "web01", "db01")
+    before = roster.entries
+    found = roster.matching("web")
+    roster.begin(EPOCH)
+    assert not roster.step()
+    assert roster.entries is before
+    assert roster.matching("web") is found
+    assert not roster.due(EPOCH + 1)
+    assert roster.due(EPOCH + 5)
+    assert roster.due(EPOCH - 1)  # a clock that was set back
+
+
+def test_rules_that_change_between_two_steps_start_it_over(w: World) -> None:
+    roster = roster_of(w, *(f"vm{n}" for n in range(10)))
+    roster.begin(EPOCH)
+    assert roster.step(5)
+    w.rules(("alice", "see", "vm1"))
+    assert roster.void
+    while roster.step(5):
+        assert not roster.entries
+    assert [entry.title for entry in roster.entries] == ["vm1"]
+
+
+def test_names_that_begin_so(w: World) -> None:
+    roster = roster_of(w, "web2", "Web1", "db", "web3", "wec", "日")
+    titles = [entry.title for entry in roster.starting("WEB", 10)]
+    assert titles == ["Web1", "web2", "web3"]
+    assert [entry.title for entry in roster.starting("we", 3)] == ["Web1", "web2", "wec"]
+    assert not roster.starting("x", 3)
+    assert len(roster.starting("", 10)) == 6
+
+
+@given(st.lists(st.sampled_from([UP, DOWN, "page up", "page down", "home", "end", "1", "vm", "", "hide", "add"])))
+def test_what_is_chosen_is_always_on_the_screen(steps: list[str]) -> None:
+    with TemporaryDirectory() as folder:
+        w = World(Path(folder))
+        roster = roster_of(w, *(f"vm{n:02d}" for n in range(15)))
+        picker = Picker(roster, view_of(w))
+        picker.room = 4
+        for number, step in enumerate(steps):
+            match step:
+                case "1" | "vm" | "":
+                    picker.type(step)
+                case "hide":
+                    w.rules(("alice", "see", f"vm?{number % 10}"))
+                case "add":
+                    w.vm(f"vm{number % 20:02d}a", UUID(int=number + 1))
+                case _:
+                    if picker.ready():
+                        picker.move(step)
+            if roster.void or roster.due(EPOCH):
+                roster.begin(EPOCH)
+                roster.step()
+            picker.arrange()
+            assert len(picker.on_screen) == min(4, len(picker.found))
+            assert not picker.found or picker.found[picker.chosen] in picker.on_screen
+            assert all(entry.console in view_of(w) for entry in picker.on_screen)
+        w.stop()
+
+
+# Last lines.
+
+
+@pytest.mark.parametrize(
+    ("log", "line"),
+    [
+        (b"", None),
+        (b"\r\n  \r\n\x1b[0m\r\n", None),
+        (b"one\r\ntwo\r\n", "two"),
+        (b"one\r\nlogin: ", "login:"),
+        (b"10%\r20%\r30%", "30%"),
+        (b"a\tb  c\r\n", "a b c"),
+        (b"\x1b]0;title\x07\x1b[1;31mred\x1b[0m\r\n", "red"),
+        ("e\u0301 日 \u202e".encode(), "e\u0301 日 \\u202e"),
+        (b"x" * 5000 + b"\r\nlast", "last"),
+        (b"first\r\n" + b"\r\n" * TAIL, None),
+    ],
+)
+def test_the_last_line_of_a_log(tmp_path: Path, log: bytes, line: str | None) -> None:
+    path = tmp_path / "vm.log"
+    path.write_bytes(log)
+    assert last_line(path) == line
+
+
+def test_a_log_that_cannot_be_read_has_no_last_line(tmp_path: Path) -> None:
+    assert last_line(tmp_path / "none.log") is None
+    assert last_line(tmp_path) is None
+
+
+@given(st.binary(max_size=300))
+def test_the_last_line_can_always_be_shown(data: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "vm.log"
+        path.write_bytes(data)
+        line = last_line(path)
+        assert line is None or (line and line.isprintable() and len(line) <= 256)
+
+
+# What it looks like.
+
+
+@given(st.integers(20, 500), st.integers(0, 300))
+def test_the_columns_fit_the_line(width: int, longest: int) -> None:
+    columns = columns_for(width, longest)
+    shown = [size for size in (columns.name, columns.state, columns.writer, columns.last) if size]
+    assert all(size > 0 for size in shown)
+    assert columns.name >= 8
+    assert 1 + sum(shown) + len(shown) - 1 <= width
+
+
+@given(st.integers(20, 200), st.text(max_size=64), st.integers(0, 16000))
+def test_the_first_line_fits_and_shows_the_end_of_the_filter(width: int, pattern: str, known: int) -> None:
+    pattern = "".join(c for c in pattern if c.isprintable())
+    row, column = top_row(known // 2, known, True, pattern, width)
+    assert cells(row.text) <= width
+    assert column < width
+    assert not pattern or cells(pattern[-1]) == 2 or row.text.endswith(pattern[-1])
+
+
+@given(st.integers(20, 200))
+def test_help_fits(width: int) -> None:
+    lines = help_lines(width, "^Ec")
+    assert all(cells(line) <= width for line in lines)
+    assert any("^Ec." in line.replace(" ", "") for line in lines)
+
+
+def test_there_is_always_room_for_a_console() -> None:
+    assert rows_for(5) == 3
+    assert rows_for(24) == 21
+
+
+def test_states_are_coarse(w: World) -> None:
+    link = w.vm("web01")
+    console = w.console()
+    assert short_state(console, EPOCH + 59) == "up <1m"
+    assert short_state(console, EPOCH + 60) == "up 1m"
+    assert short_state(console, EPOCH + 7200) == "up 2h"
+    assert short_state(console, EPOCH + 86400 * 5000) == "up 999d"
+    assert short_state(console, EPOCH - 5) == "up <1m"
+    w.directory.lost(console, link, "power off")
+    assert short_state(console, EPOCH + 600) == "down 10m"
+    console.since = 0.0
+    assert short_state(console, EPOCH) == "down"
+
+
+# Completion.
+
+
+@given(st.text("ab \"'\\", max_size=12))
+def test_the_last_word_is_that_of_the_shell(line: str) -> None:
+    start, quote, word = last_word(line)
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return  # not complete: a quote is open, or there is a backslash at the end
+    assert not quote
+    if start < len(line):
+        assert words[-1] == word
+
+
+@given(st.lists(st.text("ab '\"\\日-", min_size=1, max_size=6).map(str.strip).filter(bool), min_size=1, unique=True))
+def test_every_name_that_is_offered_finds_its_console(names: list[str]) -> None:
+    with TemporaryDirectory() as folder:
+        w = World(Path(folder))
+        roster, view = roster_of(w, *names), view_of(w)
+        offered = complete("status ", ["status"], roster, view).choices
+        found = {view.find(split(choice)[0]) for choice in offered}
+        assert found == set(w.directory)
+        w.stop()

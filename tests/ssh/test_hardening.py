@@ -1,0 +1,414 @@
+"""What a hostile client may say at every stage: it ends that connection at most, quietly, and holds up nobody."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from twisted.conch.ssh.common import NS
+
+from tests.support.ssh import (
+    CLOSE,
+    DATA,
+    DEBUG,
+    DISCONNECT,
+    EXT_INFO,
+    GLOBAL_REQUEST,
+    IGNORE,
+    KEX_INIT,
+    KEX_REPLY,
+    KEXINIT,
+    NEWKEYS,
+    OPEN,
+    OPEN_FAILURE,
+    REQUEST,
+    SERVICE_REQUEST,
+    UNIMPLEMENTED,
+    USERAUTH_REQUEST,
+    USERAUTH_SUCCESS,
+    WINDOW_ADJUST,
+    Client,
+    Logged,
+    World,
+    ed25519_key,
+)
+from vmproxy.ssh.connection import CHANNELS_LIMIT
+from vmproxy.ssh.transport import PACKET_LIMIT_BEFORE_LOGIN
+
+STRICT = b"kex-strict-c-v00@openssh.com"
+
+
+def kexinit(kex: bytes = b"curve25519-sha256," + STRICT, compression: bytes = b"none") -> bytes:
+    lists = [kex, b"ssh-ed25519", *[b"aes128-ctr"] * 2, *[b"hmac-sha2-256"] * 2, *[compression] * 2, b"", b""]
+    return b"\0" * 16 + b"".join(map(NS, lists)) + b"\0" * 5
+
+
+ECDH = NS(bytes([9]) + b"\0" * 31)
+
+
+def plain(w: World, *packets: tuple[int, bytes]) -> Client:
+    """A client that sends packets in the clear, all in one piece, and answers nothing."""
+    client = Client(w)
+    client.plain()
+    client.server.dataReceived(bytes(client.out.buffer))
+    client.out.buffer.clear()
+    for number, payload in packets:
+        client._keyExchangeState = client._KEY_EXCHANGE_NONE
+        client.sendPacket(number, payload)
+    client.outgoingPacketSequence = 0
+    client.server.dataReceived(bytes(client.out.buffer))
+    client.out.buffer.clear()
+    return client
+
+
+def said(client: Client) -> list[int]:
+    """The numbers of the packets that the server has sent in the clear."""
+    data = bytes(client.tcp.buffer).partition(b"\r\n")[2]
+    numbers = []
+    while len(data) > 5:
+        size = int.from_bytes(data[:4], "big")
+        numbers.append(data[5])
+        data = data[4 + size :]
+    return numbers
+
+
+# Before the keys
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\n" * 100,
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"SSH-\r\n",
+        b"SSH-2.0\r\n",
+        b"SSH-1.5-old\r\n",
+        b"SSH-2.0-x\nSSH-9.9-y\n",
+        b"SSH-2.0-x\r\n" + b"\0" * 64,
+        b"SSH-2.0-x\r\n" + b"\xff" * 64,
+        b"SSH-2.0-x\r\n" + struct.pack(">LB", 12, 255) + b"\0" * 20,
+        b"SSH-2.0-x\r\n" + struct.pack(">LB", 13, 4) + b"\0" * 20,
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"A" * 5000,
+        struct.pack(">LB", 12, 4) + bytes([30]) + b"\0" * 9 + b"\n",
+    ],
+)
+def test_garbage_instead_of_ssh_raises_nothing(w: World, garbage: bytes, logged: Logged) -> None:
+    client = Client(w)
+    for byte in garbage:
+        client.server.dataReceived(bytes([byte]))
+    other = Client(w)
+    other.server.dataReceived(garbage)
+    assert not logged.tracebacks
+
+
+def test_endless_text_before_the_version_is_not_collected(w: World) -> None:
+    client = Client(w)
+    for _ in range(100):
+        client.server.dataReceived(b"x" * 1000)
+    assert client.closed
+    assert len(client.server.buf) < 200_000
+
+
+@pytest.mark.parametrize("first", [IGNORE, DEBUG, UNIMPLEMENTED, SERVICE_REQUEST, EXT_INFO, 99])
+def test_strictly_nothing_may_come_before_the_first_kexinit(w: World, first: int) -> None:
+    payload = {DEBUG: b"\0" + NS(b"") + NS(b""), SERVICE_REQUEST: NS(b"ssh-userauth"), EXT_INFO: b"\0" * 4}
+    client = plain(w, (first, payload.get(first, b"\0" * 4)), (KEXINIT, kexinit()))
+    assert client.closed
+
+
+@pytest.mark.parametrize("between", [IGNORE, DEBUG, UNIMPLEMENTED, SERVICE_REQUEST, EXT_INFO, USERAUTH_REQUEST, 99])
+@pytest.mark.parametrize("stage", ["after KEXINIT", "after KEX_INIT"])
+def test_strictly_nothing_may_come_within_the_first_key_exchange(w: World, between: int, stage: str) -> None:
+    # Until NEWKEYS packets are not authenticated: anybody on the way may have put it there.
+    payload = {DEBUG: b"\0" + NS(b"") + NS(b""), SERVICE_REQUEST: NS(b"ssh-userauth"), EXT_INFO: b"\0" * 4}
+    odd = (between, payload.get(between, b"\0" * 4))
+    if stage == "after KEXINIT":
+        client = plain(w, (KEXINIT, kexinit()), odd)
+    else:
+        client = plain(w, (KEXINIT, kexinit()), (KEX_INIT, ECDH), odd)
+    assert client.closed
+
+
+def test_a_client_that_is_not_strict_may_send_what_the_protocol_allows(w: World) -> None:
+    ignored = (IGNORE, NS(b""))
+    assert not plain(w, ignored, (KEXINIT, kexinit(b"curve25519-sha256")), ignored).closed
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("number", [SERVICE_REQUEST, USERAUTH_REQUEST, OPEN, GLOBAL_REQUEST, DATA])
+def test_nothing_but_key_exchange_is_dealt_with_before_the_connection_is_encrypted(
+    w: World, number: int, strict: bool
+) -> None:
+    payload = NS(b"ssh-userauth") if number == SERVICE_REQUEST else NS(b"x") * 5
+    kex = kexinit() if strict else kexinit(b"curve25519-sha256")
+    client = plain(w, (KEXINIT, kex), (KEX_INIT, ECDH), (number, payload))
+    assert client.closed
+    assert client.server.service is None
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [(NEWKEYS, b"")],
+        [(KEXINIT, kexinit()), (NEWKEYS, b"")],
+        [(KEXINIT, kexinit()), (NEWKEYS, b""), (IGNORE, NS(b"x" * 100))],
+        [(KEXINIT, kexinit()), (NEWKEYS, b"x")],
+        [(KEXINIT, kexinit()), (KEXINIT, kexinit())],
+        [(KEX_INIT, ECDH)],
+        [(KEXINIT, kexinit()), (KEX_INIT, b"")],
+        [(KEXINIT, kexinit()), (KEX_INIT, NS(b""))],
+        [(KEXINIT, kexinit()), (KEX_INIT, NS(b"\0" * 32))],  # the neutral element
+        [(KEXINIT, kexinit()), (KEX_INIT, NS(b"x" * 31))],
+        [(KEXINIT, kexinit(b"mlkem768x25519-sha256")), (KEX_INIT, NS(b"x" * 31))],
+        [(KEXINIT, kexinit(b"mlkem768x25519-sha256")), (KEX_INIT, NS(b"\xff" * 1216))],
+        [(KEXINIT, kexinit(b"mlkem768x25519-sha256")), (KEX_INIT, NS(b"\0" * 1216))],
+        [(KEXINIT, kexinit()), (32, b"\0" * 4)],
+        [(KEXINIT, kexinit()), (34, b"\0" * 12)],
+        [(KEXINIT, kexinit()), (KEX_REPLY, b"")],
+        [(KEXINIT, b"")],
+        [(KEXINIT, b"\0" * 16)],
+        [(KEXINIT, kexinit()[:-20])],
+        [(KEXINIT, kexinit(STRICT))],
+        [(KEXINIT, kexinit(b"kex-strict-s-v00@openssh.com"))],
+        [(KEXINIT, kexinit(b"ext-info-s"))],
+        [(KEXINIT, kexinit(b""))],
+        [(KEXINIT, kexinit(compression=b"zlib"))],
+        [(KEXINIT, kexinit(compression=b"zlib@openssh.com"))],
+        [(DISCONNECT, b"")],
+        [(EXT_INFO, b"")],
+        [(EXT_INFO, b"\xff\xff\xff\xff")],
+        [(SERVICE_REQUEST, b"")],
+        [(SERVICE_REQUEST, b"\xff\xff\xff\xff")],
+    ],
+    ids=lambda packets: "-".join(str(n) for n, _ in packets),
+)
+def test_a_key_exchange_out_of_order_or_malformed_ends_the_connection_quietly(
+    w: World, packets: list[tuple[int, bytes]], logged: Logged
+) -> None:
+    client = plain(w, *packets)
+    assert client.closed
+    assert not logged.tracebacks
+
+
+@pytest.mark.parametrize("number", [IGNORE, UNIMPLEMENTED, DEBUG])
+def test_a_packet_that_means_nothing_may_be_malformed(w: World, number: int, logged: Logged) -> None:
+    plain(w, (number, b""))
+    w.login().send(number)
+    assert not logged.tracebacks
+
+
+def test_nothing_behind_the_packet_that_ended_a_connection_is_looked_at(w: World) -> None:
+    client = plain(w, (KEXINIT, kexinit()), (IGNORE, NS(b"")), (KEX_INIT, ECDH))
+    assert client.closed
+    assert KEX_REPLY not in said(client)
+
+
+def test_a_key_exchange_is_computed_once_however_often_it_is_asked_for(w: World) -> None:
+    # Each costs a signature: sent by the thousand they would hold up the VMs.
+    client = plain(w, (KEXINIT, kexinit()), *[(KEX_INIT, ECDH)] * 50)
+    assert said(client).count(KEX_REPLY) <= 1
+
+
+@pytest.mark.parametrize(
+    ("number", "payload"),
+    [
+        (EXT_INFO, struct.pack(">L", 120_000) + b"\0" * 960_000),
+        (KEXINIT, kexinit(b"," * 900_000)),
+        (KEXINIT, kexinit(b"a," * 450_000)),
+    ],
+    ids=["EXT_INFO", "KEXINIT, empty names", "KEXINIT, many names"],
+)
+def test_a_huge_packet_before_the_login_is_not_waited_for(w: World, number: int, payload: bytes) -> None:
+    client = plain(w, (number, payload))
+    assert client.closed
+    assert len(client.server.buf) <= 2 * PACKET_LIMIT_BEFORE_LOGIN
+
+
+def test_a_huge_packet_that_trickles_in_is_not_waited_for(w: World) -> None:
+    client = Client(w)
+    client.plain()
+    client.server.dataReceived(bytes(client.out.buffer) + struct.pack(">LB", 1_000_004, 4))
+    for _ in range(2_000):
+        client.server.dataReceived(b"x" * 40)
+    assert client.closed
+
+
+# Behind the keys
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(number=st.integers(1, 255).filter(lambda n: n != 20), payload=st.binary(max_size=80), stage=st.integers(0, 2))
+def test_no_packet_at_any_stage_raises_or_logs_a_traceback(
+    w: World, logged: Logged, number: int, payload: bytes, stage: int
+) -> None:
+    client = w.connect() if stage < 2 else w.login()
+    if stage == 1:
+        client.ask_for_login()
+    if stage == 2:
+        client.open()
+    client.send(number, payload)
+    assert USERAUTH_SUCCESS not in client.numbers
+    assert not logged.tracebacks
+    client.tcp.closed()
+
+
+def _channel_packets() -> dict[str, tuple[int, bytes]]:
+    zero = b"\0" * 4
+    return {
+        "open, empty": (OPEN, b""),
+        "open, no numbers": (OPEN, NS(b"session")),
+        "open, a kind that is not ASCII": (OPEN, NS(b"\xff") + b"\0" * 12),
+        "direct-tcpip, nothing": (OPEN, NS(b"direct-tcpip") + struct.pack(">3L", 9, 9999, 9999)),
+        "direct-tcpip, half": (OPEN, NS(b"direct-tcpip") + struct.pack(">3L", 9, 9999, 9999) + NS(b"web01")),
+        "direct-tcpip, a name that is not UTF-8": (
+            OPEN,
+            NS(b"direct-tcpip") + struct.pack(">3L", 9, 9999, 9999) + NS(b"\xff\x1b") + b"\0\0\0\1" + NS(b"") + zero,
+        ),
+        "an unknown channel": (DATA, struct.pack(">L", 77) + NS(b"x")),
+        "a window for an unknown channel": (WINDOW_ADJUST, struct.pack(">2L", 77, 1)),
+        "half a window": (WINDOW_ADJUST, zero),
+        "data that is longer than it says": (DATA, zero + struct.pack(">L", 1) + b"xyz"),
+        "data that is shorter than it says": (DATA, zero + struct.pack(">L", 100) + b"xyz"),
+        "close of an unknown channel": (CLOSE, struct.pack(">L", 77)),
+        "a request, empty": (REQUEST, zero),
+        "a request that is not ASCII": (REQUEST, zero + NS(b"\xff\xfe") + b"\0"),
+        "a request that is not ASCII, with reply": (REQUEST, zero + NS(b"\xff\xfe") + b"\1"),
+        "exec without a command": (REQUEST, zero + NS(b"exec") + b"\0"),
+        "exec without a command, with reply": (REQUEST, zero + NS(b"exec") + b"\1"),
+        "exec, half a string": (REQUEST, zero + NS(b"exec") + b"\0" + b"\0\0\0\xffx"),
+        "a signal without a name": (REQUEST, zero + NS(b"signal") + b"\0"),
+        "pty-req with nothing": (REQUEST, zero + NS(b"pty-req") + b"\0"),
+        "an unknown request": (REQUEST, zero + NS(b"received") + b"\0"),
+        "a global request, empty": (GLOBAL_REQUEST, b""),
+        "a global request that is not ASCII": (GLOBAL_REQUEST, NS(b"\xff") + b"\1"),
+        "a reply to nothing": (82, b""),
+        "a success of nothing": (99, zero),
+        "a confirmation of nothing": (91, b"\0" * 16),
+    }
+
+
+@pytest.mark.parametrize("kind", _channel_packets())
+def test_a_malformed_packet_of_a_channel_is_refused_quietly(w: World, kind: str, logged: Logged) -> None:
+    w.vm()
+    client = w.login()
+    other = w.login("web01").attach()
+    client.open()
+    client.send(*_channel_packets()[kind])
+    assert not logged.tracebacks
+    other.type(b"x")
+    w.console().feed(b"still here")
+    other.client.pump()
+    assert other.out == b"still here"
+
+
+@pytest.mark.parametrize(
+    "open_it",
+    [
+        lambda c: c.open(b"x11"),
+        lambda c: c.open(b"auth-agent@openssh.com"),
+        lambda c: c.open(b"forwarded-tcpip"),
+        lambda c: c.open(packet=1),
+        lambda c: c.raw("nosuch"),
+    ],
+    ids=["x11", "agent", "forwarded", "tiny packets", "no such console"],
+)
+def test_a_refused_channel_is_no_error_of_ours(w: World, open_it: Callable[[Client], object], logged: Logged) -> None:
+    client = w.login()
+    open_it(client)
+    assert OPEN_FAILURE in client.numbers
+    assert not client.closed
+    assert not logged.tracebacks
+
+
+@pytest.mark.parametrize("kind", [b"tcpip-forward", b"keepalive@openssh.com", b"no-more-sessions@openssh.com", b"x"])
+def test_nothing_is_forwarded_and_keepalives_are_answered(w: World, kind: bytes) -> None:
+    client = w.login()
+    client.send(GLOBAL_REQUEST, NS(kind) + b"\1" + NS(b"0.0.0.0") + struct.pack(">L", 22))
+    assert client.taken(82) == [b""]
+
+
+def test_the_number_of_channels_is_bounded(w: World) -> None:
+    client = w.login()
+    channels = [client.open() for _ in range(CHANNELS_LIMIT + 5)]
+    assert [c.id is not None for c in channels] == [True] * CHANNELS_LIMIT + [False] * 5
+    channels[0].close()
+    assert client.open().id is not None
+
+
+def test_unknown_packets_fill_nobodys_log(w: World, logged: Logged) -> None:
+    client = w.connect()
+    client.ask_for_login()
+    for _ in range(20):
+        if not client.closed:
+            client.send(99, b"\xff" * 100_000)
+    assert logged.size < 20_000
+
+
+def test_the_words_of_a_disconnect_fill_nobodys_log(w: World, logged: Logged) -> None:
+    client = w.connect()
+    client.send(DISCONNECT, struct.pack(">L", 11) + NS(b"\xff" * 900_000) + NS(b""))
+    assert client.closed
+    assert logged.size < 5_000
+
+
+def test_a_client_that_takes_its_leave_is_no_error(w: World, logged: Logged) -> None:
+    client = w.login()
+    client.send(DISCONNECT, struct.pack(">L", 11) + NS(b"disconnected by user") + NS(b""))
+    assert not [e for e in logged.events if e["log_level"].name in ("error", "critical", "warn")]
+
+
+def test_a_bad_checksum_ends_the_connection(w: World, logged: Logged) -> None:
+    client = w.login()
+    client.sendPacket(IGNORE, NS(b"x"))
+    client.out.buffer[-1] ^= 1
+    client.pump()
+    assert client.closed
+    assert not logged.tracebacks
+
+
+def test_a_second_key_exchange_is_done_and_changes_nothing(w: World) -> None:
+    w.vm()
+    client = w.login("web01")
+    channel = client.attach()
+    client.start_rekey()
+    w.console().feed(b"meanwhile")
+    client.pump()
+    assert channel.out == b""
+    client.finish_rekey()
+    assert channel.out == b"meanwhile"
+    channel.type(b"typed")
+    w.console().feed(b" and after")
+    client.pump()
+    assert channel.out == b"meanwhile and after"
+
+
+@pytest.mark.parametrize("number", [NEWKEYS, KEX_INIT])
+def test_a_key_exchange_that_nobody_began_ends_the_connection_quietly(w: World, number: int, logged: Logged) -> None:
+    client = w.login()
+    client._keyExchangeState = client._KEY_EXCHANGE_NONE
+    client.send(number, ECDH if number == KEX_INIT else b"")
+    assert client.closed
+    assert not logged.tracebacks
+
+
+def test_new_keys_in_a_second_exchange_before_they_are_made_end_the_connection_quietly(
+    w: World, logged: Logged
+) -> None:
+    client = w.login()
+    client.start_rekey()
+    client.send(NEWKEYS)
+    client.server.dataReceived(b"x" * 100)
+    assert client.closed
+    assert not logged.tracebacks
+
+
+def test_a_signature_made_for_another_connection_is_worth_nothing(w: World) -> None:
+    first, second = w.connect(), w.connect()
+    packet = first.auth_packet(b"web01", ed25519_key())
+    second.ask_for_login()
+    second.send(USERAUTH_REQUEST, packet)
+    assert USERAUTH_SUCCESS not in second.numbers

@@ -1,0 +1,725 @@
+"""Operators without sockets: the real front on a clock that stands still, and clients that say each packet.
+
+:class:`World` holds the real consoles, logs on the disk, front and factory. :class:`Pipe` stands for a TCP connection
+and has a kernel socket's manners where they matter: what the far end does not read piles up, a producer is paused above
+a mark, and a connection that is being closed stays until its buffer is read. :class:`Client` is conch's own client
+transport for the key exchange; everything above it a test says by hand, so that it can be said wrongly.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import struct
+from collections.abc import Callable, Iterable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from twisted.conch.ssh.common import NS, getNS
+from twisted.conch.ssh.keys import Key
+from twisted.conch.ssh.transport import SSHCiphers, SSHClientTransport, SSHTransportBase
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, execute, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, LogLevel, formatEvent
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vmproxy.access.policy_file import parse_policy
+from vmproxy.auth.authenticator import Accounts
+from vmproxy.console.console import Console
+from vmproxy.console.interfaces import ILink, IViewer
+from vmproxy.console.journal import Journal
+from vmproxy.console.migration import Migrations
+from vmproxy.console.notices import Notice
+from vmproxy.console.registry import Directory, Identity
+from vmproxy.log.audit import Audit
+from vmproxy.log.store import LogStore
+from vmproxy.log.writer import Scribe
+from vmproxy.operators.target import Target
+from vmproxy.ssh.frontend import FrontSettings, OperatorFactory, SSHFront
+from vmproxy.ssh.transport import OperatorTransport
+
+EPOCH = 1_700_000_000.0
+LOGIN_TIMEOUT = 60.0
+VM_A = UUID("01234567-89ab-cdef-fedc-ba9800000000")
+VM_B = UUID("5028a5bc-1111-2222-3333-444455556666")
+
+DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG, SERVICE_REQUEST, SERVICE_ACCEPT, EXT_INFO = 1, 2, 3, 4, 5, 6, 7
+KEXINIT, NEWKEYS, KEX_INIT, KEX_REPLY = 20, 21, 30, 31
+USERAUTH_REQUEST, USERAUTH_FAILURE, USERAUTH_SUCCESS, PK_OK = 50, 51, 52, 60
+GLOBAL_REQUEST, REQUEST_FAILURE = 80, 82
+OPEN, OPENED, OPEN_FAILURE, WINDOW_ADJUST, DATA, EXT_DATA, EOF, CLOSE, REQUEST, SUCCESS, FAILURE = range(90, 101)
+
+HYBRID = b"mlkem768x25519-sha256"
+SOCKET_MARK = 64 * 1024  # where Twisted pauses a producer
+
+
+@cache
+def ed25519_key(number: int = 0) -> Key:
+    """An operator's key; the same number gives the same key."""
+    return Key(Ed25519PrivateKey.from_private_bytes(bytes([number + 1] * 32)))
+
+
+@cache
+def rsa_key(number: int = 0) -> Key:
+    return Key(generate_private_key(65537, 2048))
+
+
+def authorized_line(key: Key) -> bytes:
+    return bytes(key.public().toString("openssh"))
+
+
+class InlineRunner:
+    """Does the scribe's work here and now; or, while ``held``, when told to."""
+
+    def __init__(self, scribe: Scribe) -> None:
+        self.scribe = scribe
+        self.held = False
+        self.jobs: list[Callable[[], object]] = []
+
+    def start(self) -> None:
+        pass
+
+    def submit(self, job: Callable[[], object]) -> None:
+        self.jobs.append(job)
+        if not self.held:
+            self.release()
+
+    def release(self) -> None:
+        self.held = False
+        while self.jobs:
+            self.jobs.pop(0)()
+
+    def stop(self, done: Callable[[], object]) -> None:
+        self.release()
+        self.scribe.close()
+        done()
+
+
+@implementer(ILink)
+class FakeLink:
+    """A VM's connection that notes what is written to it."""
+
+    def __init__(self, peer: str = "10.1.2.3") -> None:
+        self.peer = peer
+        self.ready = True
+        self.encrypted = False
+        self.written = b""
+        self.breaks = 0
+        self.console: Console | None = None
+
+    def write(self, data: bytes) -> None:
+        assert self.ready
+        self.written += data
+
+    def send_break(self) -> None:
+        self.breaks += 1
+
+    def serve(self, console: Console) -> None:
+        self.console = console
+
+    def drain(self) -> None: ...
+
+    def wait(self, console: Console) -> None: ...
+
+    def retire(self, done: Callable[[], None]) -> None:
+        done()
+
+    def release(self) -> int:
+        return 0
+
+    def close(self, reason: str) -> None: ...
+
+    def hold_output(self, on: bool) -> None: ...
+
+
+@implementer(IViewer)
+class FakeViewer:
+    """Somebody else on the console."""
+
+    def __init__(self, who: str = "bob@10.1.2.9", at: float = EPOCH) -> None:
+        self.who = who
+        self.since = self.last_input = at
+        self.skipped = 0
+        self.seen = b""
+        self.notices: list[Notice] = []
+
+    def output(self, data: bytes) -> None:
+        self.seen += data
+
+    def notice(self, notice: Notice) -> None:
+        self.notices.append(notice)
+
+    def hold_input(self, on: bool) -> None: ...
+
+    def rules_changed(self) -> None: ...
+
+
+class World:
+    """The front and what is behind it."""
+
+    def __init__(self, folder: Path, operator: str = "alice") -> None:
+        self.folder = folder
+        self.clock = Clock()
+        self.clock.advance(EPOCH)
+        self.scribe = Scribe(16, now=self.clock.seconds)
+        self.runner = InlineRunner(self.scribe)
+        inputs = Audit(folder / "input.jsonl", self.runner.submit, self.clock)
+        self.store = LogStore(folder / "log", self.clock, self.runner, lambda call: call(), inputs)
+        migrations = Migrations(self.clock, 60.0, lambda: b"12345678")
+        journal = Journal(folder / "consoles.jsonl", self.runner.submit)
+        self.directory = Directory(self.clock, self.store, journal, migrations, "{uuid}.log")
+        self.threads_held = False
+        self._thread_jobs: list[tuple[Callable[[], object], Deferred[object]]] = []
+        self.audit = Audit(folder / "audit.jsonl", self.runner.submit, self.clock)
+        settings = FrontSettings(login_timeout=LOGIN_TIMEOUT)
+        self.front = SSHFront(self.clock, self.directory, settings, self.audit, self._in_thread)
+        self.keys_file = folder / "authorized_keys"
+        self.keys_file.write_bytes(authorized_line(ed25519_key()) + b"\n")
+        self.operator = operator
+        keys = [str(self.keys_file)]
+        self.accounts = Accounts(None, operator, keys, self._in_thread, self.clock, self.audit.record)
+        self.factory = OperatorFactory(self.front, self.accounts)
+        self.factory.use_host_keys([ed25519_key(100), rsa_key(100)])
+
+    def _in_thread(self, call: Callable[[], object]) -> Deferred[object]:
+        if not self.threads_held:
+            return execute(call)
+        done: Deferred[object] = Deferred()
+        self._thread_jobs.append((call, done))
+        return done
+
+    @property
+    def waiting_for_threads(self) -> int:
+        return len(self._thread_jobs)
+
+    def release_threads(self) -> None:
+        while self._thread_jobs:
+            call, done = self._thread_jobs.pop(0)
+            succeed(None).addCallback(lambda _, call=call: call()).chainDeferred(done)
+
+    def audited(self, *kinds: str) -> list[dict[str, object]]:
+        """The audit trail, or what of it is of these kinds."""
+        lines = self.audit.path.read_bytes().splitlines() if self.audit.path.exists() else []
+        return [e for e in map(json.loads, lines) if not kinds or e["event"] in kinds]
+
+    def rules(self, *rules: tuple[str, str, str]) -> None:
+        """Take these rules: who (operators, ``@groups``), may (rights), on (selectors), with blanks between."""
+        tables = [{"who": who.split(), "may": may.split(), "on": on.split()} for who, may, on in rules]
+        self.use_policy(tables, None)
+
+    def use_policy(self, rules: object, consoles: object) -> None:
+        """Take rules and console sections as TOML gives them."""
+        policy, problems = parse_policy(rules, consoles)
+        assert problems == []
+        self.directory.use(policy)
+
+    def vm(self, name: str = "web01", uuid: UUID = VM_A, port: str = "1", peer: str = "10.1.2.3") -> FakeLink:
+        """A VM connects."""
+        link = FakeLink(peer)
+        self.directory.claim(Identity(uuid, port, "vmproxy", name), link)
+        return link
+
+    def claim(self, name: str, uri: str) -> FakeLink:
+        """The VM connects anew, with another service URI."""
+        link = FakeLink()
+        self.directory.claim(Identity(VM_A, "1", uri, name), link)
+        return link
+
+    def console(self, name: str = "web01") -> Console:
+        return self.directory.find(name)
+
+    def settle(self) -> None:
+        """Have done what is due now, and everything written."""
+        self.clock.advance(0)
+        self.store.flush()
+
+    def events(self, name: str = "web01") -> list[dict[str, object]]:
+        """The console's trail, without the time marks."""
+        self.store.flush()
+        console = self.console(name)
+        trail = console.log.path.with_name(console.log.path.name + ".events")
+        lines = trail.read_text().splitlines() if trail.exists() else []
+        return [e for e in map(json.loads, lines) if e["event"] != "time"]
+
+    def stop(self) -> None:
+        self.scribe.close()
+
+    # Clients.
+
+    def connect(self, *, strict: bool = True, key_exchange: bool = True) -> Client:
+        """A client connects and, unless told otherwise, finishes the key exchange."""
+        client = Client(self, strict)
+        if key_exchange:
+            client.begin()
+            client.pump()
+            assert client.secure, "the key exchange has failed"
+        return client
+
+    def login(self, user: str | bytes = "alice", **options: bool) -> Client:
+        """A client connects and logs in."""
+        client = self.connect(**options)
+        client.log_in(user)
+        return client
+
+
+class Pipe:
+    """The server's end of a TCP connection.
+
+    :ivar reads: whether the far end reads. While it does not, what is written stays here.
+    """
+
+    def __init__(self, clock: Clock, peer: str = "10.1.2.9") -> None:
+        self._clock = clock
+        self._peer = IPv4Address("TCP", peer, 40000)
+        self.buffer = bytearray()
+        self.reads = True
+        self.connected = True
+        self.disconnecting = False
+        self._closing = False  # doWrite is to run although there may be nothing to write
+        self.aborted = False
+        self.reading = True
+        self.producer: object = None
+        self.producer_paused = False
+        self.protocol: OperatorTransport | None = None
+        self.most = 0
+
+    def write(self, data: bytes) -> None:
+        if self.connected:
+            self.buffer += data
+            self.most = max(self.most, len(self.buffer))
+            if self.producer is not None and len(self.buffer) > SOCKET_MARK and not self.producer_paused:
+                self.producer_paused = True
+                self.producer.pauseProducing()  # type: ignore[attr-defined]
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        self.write(b"".join(data))
+
+    def loseConnection(self) -> None:
+        self.disconnecting = self._closing = True
+        self.reading = False
+
+    def abortConnection(self) -> None:
+        self.aborted = self.disconnecting = True
+        self.reading = False
+        self._clock.callLater(0, self.closed)
+
+    def pauseProducing(self) -> None:
+        self.reading = False
+
+    def resumeProducing(self) -> None:
+        self.reading = not self.disconnecting
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        assert streaming
+        self.producer = producer
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+        self._closing = self.disconnecting
+
+    def setTcpNoDelay(self, on: bool) -> None: ...
+
+    def setTcpKeepAlive(self, on: bool) -> None: ...
+
+    def getPeer(self) -> IPv4Address:
+        return self._peer
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", "10.1.2.1", 2222)
+
+    def logPrefix(self) -> str:
+        return "-"
+
+    def drain(self) -> bytes:
+        """What the far end reads now; afterwards what Twisted's doWrite does when its buffer is empty."""
+        if not self.reads or not self.connected:
+            return b""
+        data = bytes(self.buffer)
+        self.buffer.clear()
+        if not data and not self._closing:
+            return b""
+        self._closing = False
+        if self.producer is not None and self.producer_paused:
+            self.producer_paused = False
+            self.producer.resumeProducing()  # type: ignore[attr-defined]
+        elif self.disconnecting:
+            self.closed()
+        return data
+
+    def closed(self) -> None:
+        if self.connected:
+            self.connected = False
+            self.buffer.clear()
+            assert self.protocol is not None
+            self.protocol.connectionLost(Failure(ConnectionDone()))
+
+
+class ClientPipe:
+    """The client's end: just collects what is written."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+        self.disconnecting = False
+
+    def write(self, data: bytes) -> None:
+        self.buffer += data
+
+    def loseConnection(self) -> None:
+        self.disconnecting = True
+
+    def getPeer(self) -> IPv4Address:
+        return IPv4Address("TCP", "10.1.2.1", 2222)
+
+    def logPrefix(self) -> str:
+        return "-"
+
+
+class Client(SSHClientTransport):
+    """An SSH client: the key exchange is conch's, the rest is said by the test.
+
+    :ivar got: the packets that came, as ``(number, payload)``; without those of the key exchange.
+    :ivar secure: whether the key exchange is done.
+    """
+
+    def __init__(self, world: World, strict: bool = True) -> None:
+        self.world = world
+        self.got: list[tuple[int, bytes]] = []
+        self.secure = False
+        self.server_kexinit = b""
+        self.answer_kex = True
+        self.answer_close = True
+        self.answer_requests = True
+        self._open: dict[bytes, bytes] = {}
+        self._strict = strict
+        self.supportedKeyExchanges = [b"curve25519-sha256"] + ([b"kex-strict-c-v00@openssh.com"] if strict else [])
+        self.supportedCiphers = [b"aes128-ctr"]
+        self.supportedMACs = [b"hmac-sha2-256"]
+        self.supportedPublicKeys = [b"ssh-ed25519"]
+        self.supportedCompressions = [b"none"]
+        self.out = ClientPipe()
+        self.tcp = Pipe(world.clock)
+        self.transport = self.out
+        server = world.factory.buildProtocol(self.tcp.getPeer())
+        assert server is not None
+        self.server: OperatorTransport = server
+        self.tcp.protocol = server
+        server.makeConnection(self.tcp)
+        self._next_channel = 0
+
+    # The transport.
+
+    def begin(self) -> None:
+        """Send the version and KEXINIT."""
+        self.connectionMade()
+
+    def plain(self) -> None:
+        """Send the version, and nothing of conch's: packets follow by :meth:`sendPacket`, in the clear."""
+        self.out.write(self.ourVersionString + b"\r\n")
+        self.currentEncryptions = SSHCiphers(b"none", b"none", b"none", b"none")
+        self.currentEncryptions.setKeys(b"", b"", b"", b"", b"", b"")
+        self.answer_kex = False
+
+    def verifyHostKey(self, hostKey: bytes, fingerprint: bytes) -> Deferred[bool]:
+        return succeed(True)
+
+    def connectionSecure(self) -> None:
+        self.secure = True
+
+    def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
+        if messageNum == KEXINIT:
+            self.server_kexinit = payload
+        if messageNum in (KEXINIT, NEWKEYS, KEX_REPLY) and self.answer_kex:
+            if messageNum == NEWKEYS and self._strict:
+                self.incomingPacketSequence = 0
+            if messageNum == KEX_REPLY and self.kexAlg == HYBRID:
+                self._hybrid_reply(payload)
+            else:
+                super().dispatchMessage(messageNum, payload)
+        else:
+            self.got.append((messageNum, payload))
+            if messageNum == OPENED:
+                theirs, ours = payload[:4], payload[4:8]
+                self._open[theirs] = ours
+            elif messageNum == REQUEST and self.answer_requests:
+                _, rest = getNS(payload[4:])
+                if rest[0]:  # OpenSSH knows none that a server might make
+                    self.sendPacket(FAILURE, self._open[payload[:4]])
+            elif messageNum == CLOSE and payload in self._open and self.answer_close:
+                self.sendPacket(CLOSE, self._open.pop(payload))
+
+    def ssh_KEXINIT(self, packet: bytes) -> None:
+        # conch's client cannot do the hybrid key exchange that conch's server offers.
+        if self.supportedKeyExchanges[0] != HYBRID:
+            super().ssh_KEXINIT(packet)
+        elif SSHTransportBase.ssh_KEXINIT(self, packet):
+            self._mlkem, self._x25519 = MLKEM768PrivateKey.generate(), X25519PrivateKey.generate()
+            self._c_init = self._mlkem.public_key().public_bytes_raw() + self._x25519.public_key().public_bytes_raw()
+            self.sendPacket(KEX_INIT, NS(self._c_init))
+
+    def _hybrid_reply(self, packet: bytes) -> None:
+        host_key, reply, signature, _ = getNS(packet, 3)
+        ours = self._mlkem.decapsulate(reply[:-32])
+        ours += self._x25519.exchange(X25519PublicKey.from_public_bytes(reply[-32:]))
+        secret = NS(sha256(ours).digest())
+        said = [self.ourVersionString, self.otherVersionString, self.ourKexInitPayload, self.otherKexInitPayload]
+        digest = sha256(b"".join(map(NS, [*said, host_key, self._c_init, reply])) + secret).digest()
+        assert Key.fromString(host_key).verify(signature, digest)
+        self._keySetup(secret, digest)
+
+    def sendPacket(self, messageType: int, payload: bytes) -> None:
+        super().sendPacket(messageType, payload)
+        if messageType == NEWKEYS and self._strict:
+            self.outgoingPacketSequence = 0
+
+    def pump(self) -> None:
+        """Carry what was written to the other end, both ways, until nothing moves any more."""
+        for _ in range(10_000):
+            up = bytes(self.out.buffer) if self.tcp.reading and self.tcp.connected else b""
+            if up:
+                self.out.buffer.clear()
+            for at in range(0, len(up), SOCKET_MARK):
+                if self.tcp.reading and self.tcp.connected:
+                    self.server.dataReceived(up[at : at + SOCKET_MARK])
+            down = self.tcp.drain()
+            if down:
+                self.dataReceived(down)
+            self.world.clock.advance(0)
+            if not up and not down:
+                return
+        raise AssertionError("it never comes to rest")
+
+    def send(self, number: int, payload: bytes = b"") -> None:
+        """Send a packet and let both sides work."""
+        self.sendPacket(number, payload)
+        self.pump()
+
+    def start_rekey(self) -> None:
+        """Begin a key exchange and leave it at that."""
+        self.answer_kex = False
+        self.sendKexInit()
+        self.pump()
+
+    def finish_rekey(self) -> None:
+        """Go on with it."""
+        self.answer_kex = True
+        super().dispatchMessage(KEXINIT, self.server_kexinit)
+        self.pump()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server has closed the connection, or will as soon as we have read everything."""
+        return self.tcp.disconnecting or not self.tcp.connected
+
+    def taken(self, *numbers: int) -> list[bytes]:
+        """The payloads of the packets that came under some numbers; they are forgotten."""
+        found = [payload for number, payload in self.got if number in numbers]
+        self.got = [(number, payload) for number, payload in self.got if number not in numbers]
+        return found
+
+    @property
+    def numbers(self) -> list[int]:
+        return [number for number, _ in self.got]
+
+    # The login.
+
+    def ask_for_login(self) -> None:
+        self.send(SERVICE_REQUEST, NS(b"ssh-userauth"))
+
+    def auth_packet(
+        self,
+        user: bytes,
+        key: Key,
+        *,
+        signed: bool = True,
+        algorithm: bytes | None = None,
+        signature: bytes | None = None,
+        service: bytes = b"ssh-connection",
+    ) -> bytes:
+        """A request to log in with a key."""
+        algorithm = algorithm or key.sshType()
+        body = NS(user) + NS(service) + NS(b"publickey") + bytes([signed]) + NS(algorithm) + NS(key.public().blob())
+        if signed:
+            if signature is None:
+                assert self.sessionID is not None
+                signature = key.sign(NS(self.sessionID) + bytes([USERAUTH_REQUEST]) + body, algorithm)
+            body += NS(signature)
+        return body
+
+    def log_in(self, user: str | bytes = "alice", key: Key | None = None) -> None:
+        name = user.encode() if isinstance(user, str) else user
+        self.ask_for_login()
+        assert self.taken(SERVICE_ACCEPT)
+        self.send(USERAUTH_REQUEST, self.auth_packet(name, key or ed25519_key()))
+        assert self.taken(USERAUTH_SUCCESS), f"not logged in: {self.got}"
+
+    # Channels.
+
+    def open(
+        self, kind: bytes = b"session", extra: bytes = b"", window: int = 1 << 21, packet: int = 1 << 15
+    ) -> RemoteChannel:
+        """Open a channel; see whether it is by its ``id``."""
+        number, self._next_channel = self._next_channel, self._next_channel + 1
+        self.send(OPEN, NS(kind) + struct.pack(">3L", number, window, packet) + extra)
+        return RemoteChannel(self, number)
+
+    def raw(self, host: str, port: int = 1, **options: int) -> RemoteChannel:
+        return self.open(
+            b"direct-tcpip",
+            NS(host.encode()) + struct.pack(">L", port) + NS(b"127.0.0.1") + struct.pack(">L", 1),
+            **options,
+        )
+
+    def attach(self, name: str = "", *, pty: bool = True, **options: int) -> RemoteChannel:
+        """A session on a console: that of the user name, or one by name."""
+        channel = self.open(**options)
+        if pty:
+            channel.pty()
+        if name:
+            channel.exec(name)
+        else:
+            channel.shell()
+        return channel
+
+    def run(self, command: str, **options: int) -> RemoteChannel:
+        """Run a command without a terminal."""
+        channel = self.open(**options)
+        channel.exec(command)
+        return channel
+
+
+class RemoteChannel:
+    """A channel as the client sees it.
+
+    :ivar id: the server's number for it; None if it was refused.
+    """
+
+    def __init__(self, client: Client, number: int) -> None:
+        self.client = client
+        self.number = number
+        mine = struct.pack(">L", number)
+        opened = [p for p in client.taken(OPENED) if p.startswith(mine)]
+        self.id: int | None = struct.unpack(">L", opened[0][4:8])[0] if opened else None
+
+    def send(self, number: int, payload: bytes = b"") -> None:
+        self.client.send(number, struct.pack(">L", self.id) + payload)
+
+    def queue(self, number: int, payload: bytes = b"") -> None:
+        """Send, but do not let the other side work yet."""
+        self.client.sendPacket(number, struct.pack(">L", self.id) + payload)
+
+    def request(self, kind: bytes, data: bytes = b"", reply: bool = True) -> None:
+        self.send(REQUEST, NS(kind) + bytes([reply]) + data)
+
+    def pty(self) -> None:
+        self.request(b"pty-req", NS(b"xterm") + struct.pack(">4L", 80, 24, 0, 0) + NS(b""), reply=False)
+
+    def shell(self) -> None:
+        self.request(b"shell", reply=False)
+
+    def exec(self, command: str | bytes) -> None:
+        self.request(b"exec", NS(command), reply=False)
+
+    def type(self, data: bytes) -> None:
+        self.send(DATA, NS(data))
+
+    def adjust(self, size: int) -> None:
+        self.send(WINDOW_ADJUST, struct.pack(">L", size))
+
+    def close(self) -> None:
+        self.client._open.pop(struct.pack(">L", self.number), None)
+        self.send(CLOSE)
+
+    def _mine(self, number: int) -> list[bytes]:
+        mine = struct.pack(">L", self.number)
+        return [p[4:] for n, p in self.client.got if n == number and p.startswith(mine)]
+
+    @property
+    def out(self) -> bytes:
+        return b"".join(getNS(p)[0] for p in self._mine(DATA))
+
+    @property
+    def err(self) -> bytes:
+        return b"".join(getNS(p[4:])[0] for p in self._mine(EXT_DATA))
+
+    @property
+    def screen(self) -> bytes:
+        """Both streams as a terminal shows them."""
+        mine = struct.pack(">L", self.number)
+        seen = b""
+        for n, p in self.client.got:
+            if p.startswith(mine) and n == DATA:
+                seen += getNS(p[4:])[0]
+            elif p.startswith(mine) and n == EXT_DATA:
+                seen += getNS(p[8:])[0]
+        return seen
+
+    @property
+    def status(self) -> int | None:
+        for p in self._mine(REQUEST):
+            kind, rest = getNS(p)
+            if kind == b"exit-status":
+                return int.from_bytes(rest[1:5], "big")
+        return None
+
+    @property
+    def ended(self) -> bool:
+        return bool(self._mine(CLOSE))
+
+    @property
+    def replies(self) -> list[int]:
+        mine = struct.pack(">L", self.number)
+        return [n for n, p in self.client.got if n in (SUCCESS, FAILURE) and p.startswith(mine)]
+
+    @property
+    def refusal(self) -> str | None:
+        mine = struct.pack(">L", self.number)
+        for n, p in self.client.got:
+            if n == OPEN_FAILURE and p.startswith(mine):
+                return getNS(p[8:])[0].decode()
+        return None
+
+    def clear(self) -> None:
+        """Forget what came so far."""
+        mine = struct.pack(">L", self.number)
+        self.client.got = [(n, p) for n, p in self.client.got if not p.startswith(mine)]
+
+    @property
+    def server_channel(self) -> object:
+        return self.client.server.service.channels[self.id]  # type: ignore[union-attr]
+
+
+def target(**options: object) -> Target:
+    return Target("web01", **options)  # type: ignore[arg-type]
+
+
+class Logged:
+    """What the process's own log has been told."""
+
+    def __init__(self) -> None:
+        self.events: list[LogEvent] = []
+
+    @property
+    def lines(self) -> list[str]:
+        return [formatEvent(event) for event in self.events]
+
+    @property
+    def tracebacks(self) -> list[str]:
+        """Events that carry a failure: noise that a client must not be able to make."""
+        gc.collect()  # a Deferred's unhandled error is logged when it is collected
+        return [
+            formatEvent(e) + str(e["log_failure"].value) for e in self.events if e.get("log_failure") is not None
+        ] + [formatEvent(e) for e in self.events if e["log_level"] is LogLevel.critical and "log_failure" not in e]
+
+    @property
+    def size(self) -> int:
+        """Bytes that would have been written above the debug level."""
+        return sum(len(formatEvent(e)) for e in self.events if e["log_level"] > LogLevel.debug)

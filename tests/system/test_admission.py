@@ -1,0 +1,91 @@
+"""Who may be a VM, with a real daemon: wrong migration pairs, how many and how fast, one console claimed by two."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support.daemon import Daemon, eventually
+from tests.support.host import FakeVM, HostConnection
+
+
+@pytest.fixture
+def host() -> Iterator[Callable[[Daemon], HostConnection]]:
+    """Connections that are closed at the end."""
+    made: list[HostConnection] = []
+
+    def connect(daemon: Daemon) -> HostConnection:
+        made.append(HostConnection(daemon.vm_port))
+        return made[-1]
+
+    yield connect
+    for one in made:
+        one.close()
+
+
+def let_in(daemon: Daemon) -> bool:
+    """Whether somebody who connects hears anything."""
+    with socket.create_connection(("127.0.0.1", daemon.vm_port), 30) as one:
+        try:
+            return one.recv(1) != b""
+        except ConnectionError:
+            return False
+
+
+def test_who_guesses_migration_pairs_is_closed_out_and_the_vms_that_are_there_go_on(
+    daemon: Daemon, make_vm: Callable[..., FakeVM], host: Callable[[Daemon], HostConnection]
+) -> None:
+    vm = make_vm(daemon)
+    vm.migrate(b"seq1")
+    guesser, patient = host(daemon), host(daemon)
+    guesser.negotiate()
+    patient.negotiate()
+    for n in range(10):
+        guesser.sub(44, b"seq1" + bytes((n,)) * 8)
+    guesser.wait_closed()
+    assert not let_in(daemon)
+    patient.sub(44, b"seq1" + b"guess ok")
+    patient.wait_closed()
+    assert all(sub[0] != 45 for one in (guesser, patient) for sub in one.subs)
+    said = daemon.said()
+    assert "too many wrong migration pairs; its address is closed out for a minute" in said
+    assert "127.0.0.1: connection refused: closed out for its wrong migration pairs (1 refused)" in said
+    vm.connected.say(b"here")
+    eventually(lambda: daemon.logged("web01") == b"here", "the VM goes on")
+    assert daemon.status("web01")["state"] == "up"
+
+
+def test_how_many_and_how_fast(make_daemon: Callable[..., Daemon], host: Callable[[Daemon], HostConnection]) -> None:
+    daemon = make_daemon("[vm]\nconnections = 3\nidentify-timeout = 3600\n")
+    there = [host(daemon) for _ in range(3)]
+    for one in there:
+        one.negotiate()
+    eventually(lambda: not let_in(daemon), "three are there")
+    assert "3 connections in all (vm.connections)" in daemon.said()
+    for one in there:
+        one.close()
+    eventually(lambda: let_in(daemon), "there is room again")
+    daemon.reload("[vm]\nconnects-per-second = 1\n")
+    # Twenty at once, and then as many as there are seconds: more than that are made here.
+    eventually(lambda: not let_in(daemon), "that was too fast")
+    assert "more than 1 connections a second from 127.0.0.1 (vm.connects-per-second)" in daemon.said()
+    daemon.reload("")
+    assert let_in(daemon)
+
+
+def test_two_that_take_a_console_from_each_other_fill_no_log(daemon: Daemon, make_vm: Callable[..., FakeVM]) -> None:
+    first = make_vm(daemon)
+    said = len(daemon.said())
+    for _ in range(40):
+        former, first = first, make_vm(daemon)
+        former.connected.wait_closed()
+    first.connected.say(b"the last one")
+    eventually(lambda: daemon.logged("web01") == b"the last one", "the last one has it")
+    assert daemon.said()[said:].count("replaces that of") <= 20
+    assert len([e for e in daemon.events("web01") if e["event"] == "replaced"]) <= 20
+    daemon.stop()
+    (event,) = [e for e in daemon.events("web01") if e["event"] == "unsteady"][-1:]
+    assert event["times"] >= 1
+    assert daemon.events("web01")[-1]["event"] == "down"

@@ -1,0 +1,175 @@
+"""The daemon among the things that happen to daemons: scans, signals, wrong files, a wheel on a clean machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import ROOT, TWISTD, Daemon, environment, eventually
+from tests.support.host import FakeVM, HostConnection
+
+MakeVM = Callable[..., FakeVM]
+MakeDaemon = Callable[..., Daemon]
+
+
+def run(*command: str, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run something to its end."""
+    return subprocess.run(
+        command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def test_it_says_what_one_needs_to_know(daemon: Daemon) -> None:
+    said = daemon.said()
+    for wanted in (
+        f"Virtual machines connect to  127.0.0.1:{daemon.vm_port}",
+        f"Direction: Server, Port URI: vmproxy, vSPC URI: telnet://127.0.0.1:{daemon.vm_port}",
+        f"Operators connect to         127.0.0.1:{daemon.ssh_port}",
+        "with 1 key from",
+        "nobody else",
+        str(daemon.log_dir),
+    ):
+        assert wanted in said
+    fingerprint = run(
+        "ssh-keygen", "-lf", str(daemon.state / "ssh_host_ed25519_key"), cwd=daemon.folder
+    ).stdout.split()[1]
+    assert fingerprint in said
+
+
+def test_its_private_keys_are_its_own(daemon: Daemon) -> None:
+    for kind in ("ed25519", "rsa"):
+        assert (daemon.state / f"ssh_host_{kind}_key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"", b"GET / HTTP/1.0\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500), os.urandom(50_000)],
+    ids=["nothing", "http", "tls", "noise"],
+)
+def test_scans_of_both_ports_leave_no_trace_but_a_log_line(daemon: Daemon, make_vm: MakeVM, garbage: bytes) -> None:
+    for port in (daemon.vm_port, daemon.ssh_port):
+        for linger in (b"\1\0\0\0\0\0\0\0", b"\0\0\0\0\0\0\0\0"):  # reset, and orderly
+            with socket.create_connection(("127.0.0.1", port)) as scan:
+                scan.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                try:
+                    scan.sendall(garbage)
+                except OSError:
+                    continue  # it has been told to go away: that is right too
+    vm = make_vm(daemon)
+    vm.connected.say(b"unimpressed\r\n")
+    eventually(lambda: daemon.log("web01").exists(), "a VM is served")
+    assert daemon.run("list").returncode == 0
+
+
+def test_a_connection_that_does_not_say_who_it_is_is_closed(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon("[vm]\nidentify-timeout = 1\n[ssh]\nlogin-timeout = 1\n")
+    line = HostConnection(daemon.vm_port)
+    line.wait_closed()
+    line.close()
+    with socket.create_connection(("127.0.0.1", daemon.ssh_port), timeout=30) as silent:
+        while silent.recv(4096):
+            pass
+    assert "it did not say which VM it is in time" in daemon.said()
+
+
+def test_a_wrong_service_uri_is_refused_with_a_logged_reason(daemon: Daemon) -> None:
+    line = HostConnection(daemon.vm_port)
+    line.negotiate()
+    line.sub(70, b"Ssomething-else")
+    line.wait_sub(73)
+    line.close()
+    assert "WONT-PROXY: the service URI 'something-else' is none of ours" in daemon.said()
+
+
+def test_sigusr2_reports_and_ends_nothing(daemon: Daemon, make_vm: MakeVM) -> None:
+    make_vm(daemon)
+    daemon.process.send_signal(signal.SIGUSR2)
+    eventually(lambda: "consoles: {'up': 1}" in daemon.said(), "it reports")
+    assert daemon.running
+
+
+def test_what_makes_it_impossible_to_start_is_said_in_a_line(daemon: Daemon, tmp_path: Path) -> None:
+    base = [sys.executable, "-c", TWISTD, "-n", "--pidfile=", "vmproxy", "--state-dir", str(tmp_path / "state")]
+    taken = run(*base, "--vm-listen", f"tcp:{daemon.vm_port}:interface=127.0.0.1", cwd=tmp_path)
+    assert taken.returncode == 1
+    assert f"cannot listen on tcp:{daemon.vm_port}" in taken.stdout + taken.stderr
+    assert "Traceback" not in taken.stdout + taken.stderr
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text("[vm]\nlisen = 3\n")
+    refused = run(*base, "--config", str(wrong), cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "vm.lisen: there is no such setting; did you mean vm.listen?" in refused.stdout + refused.stderr
+    assert "Traceback" not in refused.stdout + refused.stderr
+
+
+def test_in_the_background_too_a_start_that_fails_is_reported(daemon: Daemon, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TWISTD, "--logfile=twistd.log", "vmproxy", "--state-dir", str(tmp_path / "state")]
+    failed = run(*command, "--vm-listen", f"tcp:{daemon.vm_port}:interface=127.0.0.1", cwd=tmp_path, timeout=30)
+    assert failed.returncode == 1
+    assert f"cannot listen on tcp:{daemon.vm_port}" in failed.stdout + failed.stderr
+
+
+def test_the_plugin_works_from_a_wheel_outside_the_checkout(tmp_path: Path) -> None:
+    source = tmp_path / "source"  # a build leaves things behind: not in the checkout
+    for part in ("vmproxy", "twisted", "etc"):
+        shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache"))
+    for part in ("setup.cfg", "pyproject.toml", "README.rst", "LICENSE"):
+        shutil.copy(ROOT / part, source)
+    built = run(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", str(tmp_path), str(source), cwd=tmp_path)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("vmproxy-*.whl")
+    venv.create(tmp_path / "venv", with_pip=True)
+    binaries = tmp_path / "venv" / "bin"
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def installed(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(binaries / command[0]), *command[1:]],
+            cwd=tmp_path,
+            env=clean,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    pip = installed("python", "-m", "pip", "install", "--disable-pip-version-check", str(wheel))
+    assert pip.returncode == 0, pip.stderr
+    usage = installed("twistd", "vmproxy", "--help")
+    assert usage.returncode == 0
+    assert "--vm-listen" in usage.stdout
+    assert installed("vmproxy", "--version").stdout.startswith("vmproxy ")
+    sample = tmp_path / "venv" / "share" / "vmproxy" / "vmproxy.toml"
+    assert installed("vmproxy", "check", str(sample)).returncode == 0
+
+
+def test_the_demonstration_prints_commands_that_work(tmp_path: Path, keys: Path) -> None:
+    output = tmp_path / "demo.out"
+    command = [sys.executable, "-m", "vmproxy", "demo", "--dir", "demo dir"]
+    with output.open("wb") as file:
+        demo = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=file, stderr=subprocess.STDOUT)
+    try:
+        eventually(lambda: "Press Ctrl-C" in output.read_text() or demo.poll() is not None, "it is ready", 60)
+        said = output.read_text()
+        listing = re.search(r"(ssh -F .* demo list)", said)
+        tail = re.search(r"tail -F (.*\.log')", said)
+        assert listing is not None
+        assert tail is not None
+        listed = run("sh", "-c", listing[1], cwd=tmp_path)
+        assert listed.returncode == 0, listed.stderr
+        for name in ("web01", "db01", "mail01"):
+            assert f"\n{name}" in listed.stdout
+        assert run("sh", "-c", f"test -s {tail[1]}", cwd=tmp_path).returncode == 0
+    finally:
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(30) == 0

@@ -1,0 +1,119 @@
+"""Logs fetched with OpenSSH's own sftp and scp."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import PATIENCE, Daemon, eventually
+from tests.support.host import FakeVM
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("sftp") is None or shutil.which("scp") is None,
+    reason="there is no sftp or scp (Debian: openssh-client)",
+)
+
+HELLO = b"hello\xff\x00 world\r\n"
+
+
+def run(daemon: Daemon, tool: str, *words: str, say: str = "") -> subprocess.CompletedProcess[bytes]:
+    """Run sftp or scp with the operator's key."""
+    options = daemon.ssh()[5:]
+    line = [tool, "-F", "none", "-P", str(daemon.ssh_port), *options, *words]
+    return subprocess.run(line, capture_output=True, input=say.encode(), timeout=PATIENCE, check=False)
+
+
+@pytest.fixture
+def vm(daemon: Daemon, make_vm: Callable[..., FakeVM]) -> FakeVM:
+    """A VM that has said something."""
+    vm = make_vm(daemon)
+    vm.connected.say(HELLO)
+    eventually(lambda: daemon.log("web01").exists() and daemon.log("web01").read_bytes() == HELLO, "it is in the log")
+    return vm
+
+
+def test_a_log_is_fetched_by_name(daemon: Daemon, vm: FakeVM, tmp_path: Path) -> None:
+    for n, (tool, name) in enumerate((("sftp", "web01.log"), ("scp", "web01.log"), ("scp", "/web01.log"))):
+        done = run(daemon, tool, f"127.0.0.1:{name}", str(tmp_path / f"{n}"))
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / f"{n}").read_bytes() == HELLO
+
+
+def test_people_list_match_and_fetch(
+    daemon: Daemon, vm: FakeVM, make_vm: Callable[..., FakeVM], tmp_path: Path
+) -> None:
+    make_vm(daemon, "db01").connected.say(b"db\n")
+    eventually(lambda: daemon.log("db01").exists() and daemon.log("db01").read_bytes(), "it is in the log")
+    (tmp_path / "got").mkdir()
+    done = run(daemon, "sftp", "-b", "-", "127.0.0.1", say=f"pwd\nls\nls -l\nlcd {tmp_path / 'got'}\nget *.log\n")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.decode()
+    assert "Remote working directory: /" in said
+    for name in ("web01.log", "web01.log.events", "db01.log", "db01.log.events"):
+        assert f" {name}\n" in said or f"\n{name}" in said, said
+    assert f"vmproxy            {len(HELLO)} " in said
+    assert {path.name: path.read_bytes() for path in (tmp_path / "got").iterdir()} == {
+        "web01.log": HELLO,
+        "db01.log": b"db\n",
+    }
+
+
+def test_a_large_log_comes_whole_also_in_two_parts(daemon: Daemon, vm: FakeVM, tmp_path: Path) -> None:
+    data = os.urandom(8_000_000)
+    vm.connected.say(data)
+    eventually(lambda: daemon.log("web01").stat().st_size == len(HELLO + data), "it is in the log")
+    target = tmp_path / "web01.log"
+    target.write_bytes((HELLO + data)[:3_000_001])
+    done = run(daemon, "sftp", "-b", "-", "127.0.0.1", say=f"get -a web01.log {target}\n")
+    assert done.returncode == 0, done.stderr
+    assert target.read_bytes() == HELLO + data
+    done = run(daemon, "scp", "127.0.0.1:web01.log", str(target))
+    assert done.returncode == 0, done.stderr
+    assert target.read_bytes() == HELLO + data
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "put {here} new.log",
+        "put {here} web01.log",
+        "rm web01.log",
+        "rename web01.log x.log",
+        "mkdir x",
+        "chmod 600 web01.log",
+    ],
+)
+def test_nothing_can_be_changed(daemon: Daemon, vm: FakeVM, tmp_path: Path, command: str) -> None:
+    here = tmp_path / "here"
+    here.write_bytes(b"mine")
+    before = sorted(os.listdir(daemon.log_dir))
+    done = run(daemon, "sftp", "-b", "-", "127.0.0.1", say=command.format(here=here) + "\n")
+    assert done.returncode == 1
+    assert b"ermission denied" in done.stderr
+    assert daemon.log("web01").read_bytes() == HELLO
+    assert sorted(os.listdir(daemon.log_dir)) == before
+
+
+def test_what_is_not_there_is_not_found(daemon: Daemon, vm: FakeVM, tmp_path: Path) -> None:
+    for name in ("nosuch.log", "../vmproxy.toml", "/etc/passwd", "../../../../../../etc/passwd"):
+        done = run(daemon, "scp", f"127.0.0.1:{name}", str(tmp_path / "x"))
+        assert done.returncode == 1
+        assert b"No such file" in done.stderr, done.stderr
+
+
+def test_the_old_protocol_is_refused_in_words(daemon: Daemon, vm: FakeVM, tmp_path: Path) -> None:
+    done = run(daemon, "scp", "-O", "127.0.0.1:web01.log", str(tmp_path / "x"))
+    assert done.returncode == 1
+    assert b"leave out -O" in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_fetching_stands_in_the_audit_trail(daemon: Daemon, vm: FakeVM, tmp_path: Path) -> None:
+    assert run(daemon, "scp", "127.0.0.1:web01.log", str(tmp_path / "x")).returncode == 0
+    trails = list(daemon.folder.rglob("audit*.jsonl"))
+    eventually(lambda: any(b'"sftp-read"' in trail.read_bytes() for trail in trails), "it is in the audit trail")

@@ -1,0 +1,304 @@
+"""Who may be a VM: networks, how many, how fast, who is closed out, and what all that remembers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+
+from tests.support.vm import (
+    BEGIN,
+    CAPTURED_LIST,
+    IDENTIFY_TIMEOUT,
+    KNOWN_1,
+    MIGRATION_TIMEOUT,
+    NEGOTIATION,
+    PEER,
+    PEER_OK,
+    SPELLED_A,
+    SPELLED_B,
+    VC_UUID,
+    World,
+    session,
+    sub,
+)
+from vmproxy.base.addresses import network
+from vmproxy.base.refusals import SAY_EVERY
+from vmproxy.vm.admission import CLOSED_SECONDS, RATE_SECONDS, REMEMBERED, WRONG_PAIRS, Admission, Limits
+from vmproxy.vm.frontend import UNMISSED_SECONDS, VMSettings
+
+EPOCH = 1_700_000_000.0
+
+
+def admission(clock: Clock | None = None, room: int = 1_000_000, **limits: object) -> Admission:
+    clock = clock or Clock()
+    clock.advance(EPOCH)
+    return Admission(clock, Limits(**limits), room)  # type: ignore[arg-type]
+
+
+def knock(w: World, address: str = "10.0.0.1") -> bool:
+    """Somebody connects; whether he was let in."""
+    before = len(w.hub.connections)
+    try:
+        w.connect(address)
+    except AssertionError:
+        return False
+    assert len(w.hub.connections) == before + 1
+    return True
+
+
+def limited(w: World, **limits: object) -> None:
+    w.hub.use(VMSettings(("*",), True, 300, IDENTIFY_TIMEOUT, Limits(**limits)))  # type: ignore[arg-type]
+
+
+# Networks.
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        ("10.1.2.3", True),
+        ("10.2.0.1", False),
+        ("::ffff:10.1.2.3", True),
+        ("2001:db8::1", True),
+        ("2001:db9::1", False),
+        ("fe80::1%eth0", True),
+        ("UNIXAddress(None)", True),
+    ],
+)
+def test_only_hosts_of_the_networks_get_in(address: str, allowed: bool) -> None:
+    one = admission(networks=(network("10.1.0.0/16"), network("2001:db8::/32"), network("fe80::/10")))
+    assert one.enter(address) is allowed
+    assert one.enter(address) is allowed
+    assert one.refusals.counts["networks"] == (0 if allowed else 2)
+    assert len(one) == (2 if allowed else 0)
+
+
+def test_who_is_refused_gets_no_connection_and_nobody_hears_more_of_it(w: World, logged: list[str]) -> None:
+    limited(w, networks=(network("10.1.0.0/16"),))
+    assert not any(knock(w, "10.2.0.1") for _ in range(1000))
+    assert knock(w, "10.1.0.1")
+    assert logged == ["10.2.0.1: connection refused: its address is in none of vm.networks (1 refused)"]
+    w.clock.advance(SAY_EVERY)
+    assert not knock(w, "10.2.0.1")
+    assert logged[1:] == ["10.2.0.1: connection refused: its address is in none of vm.networks (1000 refused)"]
+    assert w.hub.admission.refusals.counts == {"networks": 1001}
+
+
+def test_other_networks_hold_for_who_comes_and_drop_nobody(w: World) -> None:
+    host, console = w.vm(address="10.2.0.1")
+    limited(w, networks=(network("10.1.0.0/16"),))
+    assert not knock(w, "10.2.0.1")
+    host.feed(b"still here")
+    assert w.log(console) == b"still here"
+    limited(w)
+    assert knock(w, "10.2.0.1")
+
+
+# How many.
+
+
+def test_the_connections_of_an_address_are_bounded_and_leave_room_when_they_go(w: World) -> None:
+    limited(w, per_address=2)
+    first, _ = w.connect("2001:db8::1"), w.connect("2001:db8::2")
+    assert not knock(w, "2001:db8::3"), "a /64 is one address"
+    assert knock(w, "2001:db8:0:1::1")
+    first.lose()
+    assert knock(w, "2001:db8::3")
+    assert w.hub.admission.refusals.counts == {"per address": 1}
+
+
+def test_the_connections_in_all_are_bounded_by_the_setting_and_by_the_room_there_is() -> None:
+    one = admission(room=10, connections=3)
+    assert [one.enter(f"10.0.0.{n}") for n in range(5)] == [True, True, True, False, False]
+    one.leave("10.0.0.0")
+    assert one.enter("10.0.0.9")
+    more = admission(room=2, connections=3)
+    assert [more.enter(f"10.0.0.{n}") for n in range(3)] == [True, True, False]
+
+
+def test_sixteen_thousand_vms_from_one_address_get_in_at_once_by_default() -> None:
+    one = admission(room=18_000, per_second=1000)
+    assert all(one.enter("127.0.0.1") for _ in range(16_000))
+
+
+def test_all_that_comes_and_goes_is_counted_whichever_way_it_goes(w: World) -> None:
+    hosts = [w.connect(f"10.0.{n % 3}.1") for n in range(9)]
+    hosts[0].lose()
+    hosts[1].die()
+    hosts[2].protocol.close("for a test")
+    w.turn()
+    assert len(w.hub.admission) == len(w.hub.connections) == 6
+    w.clock.advance(IDENTIFY_TIMEOUT)
+    w.turn()
+    assert len(w.hub.admission) == len(w.hub.connections) == 0
+    source, _ = w.vm()
+    w.destination(source.begin())
+    w.hub.stop()
+    assert len(w.hub.admission) == 0
+
+
+# How fast.
+
+
+def test_new_connections_a_second_are_bounded_over_a_while(w: World) -> None:
+    limited(w, per_second=2)
+    assert [knock(w) for _ in range(41)] == [True] * 40 + [False]
+    assert knock(w, "10.0.0.2"), "another address has its own"
+    w.clock.advance(1)
+    assert [knock(w) for _ in range(3)] == [True, True, False]
+    w.clock.advance(RATE_SECONDS)
+    assert sum(knock(w) for _ in range(50)) == 40
+    assert set(w.hub.admission.refusals.counts) == {"per second"}
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_out() -> None:
+    clock = Clock()
+    one = admission(clock, per_second=1)
+    assert sum(one.enter("10.0.0.1") for _ in range(30)) == 20
+    clock.rightNow -= 3600
+    one.enter("10.0.0.1")
+    clock.advance(RATE_SECONDS)
+    assert one.enter("10.0.0.1")
+
+
+# When room is scarce.
+
+
+def test_who_has_not_said_who_it_is_for_longest_makes_room(w: World) -> None:
+    limited(w, connections=16)
+    host, console = w.vm(address="10.0.0.1")
+    silent = [w.connect("10.6.6.6") for _ in range(14)]
+    assert not any(h.closed for h in silent)
+    assert not silent[0].closed, "it came just now, and may be a host"
+    w.clock.advance(UNMISSED_SECONDS)
+    assert knock(w, "10.0.0.2")
+    assert [h.closed for h in silent] == [True] + [False] * 13
+    for _ in range(200):
+        w.clock.advance(UNMISSED_SECONDS)
+        assert knock(w, "10.6.6.6"), "whoever scans, the next host finds room"
+    host.feed(b"not dropped")
+    assert w.log(console) == b"not dropped"
+
+
+def test_those_who_are_served_make_no_room(w: World, logged: list[str]) -> None:
+    limited(w, connections=2)
+    for n, spelled in enumerate((SPELLED_A, SPELLED_B)):
+        w.connect(f"10.0.0.{n}").feed(session(spelled))
+    w.clock.advance(3600)
+    assert not knock(w, "10.0.0.9")
+    assert logged[-1] == "10.0.0.9: connection refused: 2 connections in all (vm.connections) (1 refused)"
+    assert [c.state for c in w.directory] == ["up", "up"]
+
+
+# Wrong migration pairs.
+
+
+def guess(w: World, address: str, pair: bytes = b"\x01\x02\x03\x04guessing") -> bool:
+    """Show a pair; whether the connection was closed for it."""
+    return w.connect(address).feed(NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST) + sub(PEER, pair)).closed
+
+
+def test_ten_wrong_pairs_in_a_minute_close_an_address_out_for_a_minute(w: World, logged: list[str]) -> None:
+    host, console = w.vm(address="10.6.6.6")
+    before = w.connect("10.6.6.6")
+    assert [guess(w, "10.6.6.6") for _ in range(WRONG_PAIRS)] == [False] * (WRONG_PAIRS - 1) + [True]
+    assert logged[-1].endswith("closed: too many wrong migration pairs; its address is closed out for a minute")
+    assert not knock(w, "10.6.6.6")
+    assert knock(w, "10.0.0.2"), "others are not concerned"
+    pair = w.vm(address="10.0.0.3", uri=b"vmproxy?port=2")[0].begin()
+    before.feed(NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST) + sub(PEER, pair))
+    assert before.closed, "a connection from before may not go on guessing, and its pairs are not looked at"
+    assert PEER_OK not in [s[0] for s in before.subs()]
+    host.feed(b"the VM that is served goes on")
+    assert w.log(console) == b"the VM that is served goes on"
+    w.clock.advance(CLOSED_SECONDS - 1)
+    assert not knock(w, "10.6.6.6")
+    w.clock.advance(1)
+    assert knock(w, "10.6.6.6")
+    assert not guess(w, "10.6.6.6"), "it begins anew"
+    assert w.hub.counters["addresses closed out"] == 1
+
+
+def test_wrong_pairs_that_are_further_apart_close_nobody_out(w: World) -> None:
+    for _ in range(50):
+        assert not guess(w, "10.0.0.1")
+        w.clock.advance(CLOSED_SECONDS / (WRONG_PAIRS - 1))
+    assert knock(w, "10.0.0.1")
+
+
+def test_one_connection_that_guesses_again_and_again_is_closed(w: World) -> None:
+    host = w.connect("10.6.6.6").feed(NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST))
+    for n in range(100):
+        host.feed(sub(PEER, b"%d" % n))
+    assert host.closed
+    assert w.hub.counters["refused peers"] == WRONG_PAIRS
+
+
+def test_an_evacuation_that_takes_too_long_closes_no_host_out(w: World) -> None:
+    # Their pairs are spent, but nobody guessed them.
+    source, _ = w.vm()
+    pairs = []
+    for n in range(3 * WRONG_PAIRS):
+        source.feed(sub(BEGIN, b"%d" % n))
+        pairs += [s[1:] for s in source.subs() if s[0] == 41]
+    w.clock.advance(MIGRATION_TIMEOUT)
+    assert len(pairs) == 3 * WRONG_PAIRS
+    assert not any(guess(w, "10.0.0.2", pair) for pair in pairs)
+    assert knock(w, "10.0.0.2")
+    assert w.hub.counters["refused peers"] == 3 * WRONG_PAIRS
+
+
+def test_the_right_pair_of_another_vm_is_no_guess(w: World) -> None:
+    pair = w.vm()[0].begin()
+    for _ in range(2 * WRONG_PAIRS):
+        host = w.connect("10.0.0.2").feed(NEGOTIATION + sub(VC_UUID, SPELLED_B) + sub(PEER, pair))
+        assert not host.closed
+    w.destination(pair, "10.0.0.2")
+
+
+# What is remembered.
+
+
+def test_no_number_of_addresses_makes_it_grow_without_bound() -> None:
+    clock = Clock()
+    one = admission(clock, per_second=1000)
+    for n in range(5 * REMEMBERED):
+        address = f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"
+        assert one.enter(address)
+        one.leave(address)
+        assert one.remembered <= REMEMBERED
+    clock.advance(10 * RATE_SECONDS)
+    assert one.enter("10.9.9.9")
+
+
+def test_what_holds_of_those_who_are_there_is_not_forgotten() -> None:
+    one = admission(per_address=1)
+    assert one.enter("192.0.2.1")
+    for n in range(2 * REMEMBERED):
+        address = f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"
+        assert one.enter(address)
+        one.leave(address)
+    assert not one.enter("192.0.2.1")
+
+
+@given(st.lists(st.tuples(st.sampled_from("eelw"), st.integers(0, 3), st.floats(0, 40)), max_size=80))
+def test_its_counts_are_right_whatever_comes_and_goes(steps: list[tuple[str, int, float]]) -> None:
+    clock = Clock()
+    one = admission(clock, room=4, per_address=2)
+    inside: list[str] = []
+    for step, number, seconds in steps:
+        address = f"10.0.0.{number}"
+        if step == "e":
+            may = len(inside) < 4 and inside.count(address) < 2 and not one.closed_out(address)
+            assert one.enter(address) is may
+            if may:
+                inside.append(address)
+        elif step == "l" and address in inside:
+            inside.remove(address)
+            one.leave(address)
+        elif step == "w" and address in inside:
+            one.wrong_pair(address)
+        clock.advance(seconds)
+        assert len(one) == len(inside)

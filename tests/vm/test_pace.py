@@ -1,0 +1,100 @@
+"""One connection does not live at the cost of the others; and what a VM's port was set to moves with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.vm import (
+    COM_PORT,
+    NAME,
+    NEGOTIATION,
+    PEER,
+    VM_B,
+    WILL,
+    World,
+    com,
+    sub,
+    verb,
+)
+
+SEQUENCE = b"\x01\x02\x03\x04"
+COMPLETE = 46
+
+
+def test_a_flood_of_commands_has_to_wait_and_is_read_in_small_portions(w: World) -> None:
+    flooder, console = w.vm()
+    other, _ = w.vm(uuid=VM_B, name=b"other")
+    flooder.feed(b"\xff\xf1" * 9000 + b"data")
+    assert flooder.paused
+    assert flooder.transport.bufferSize < 65536
+    assert w.log(console) == b"data"
+    assert not other.paused
+    w.clock.advance(1)
+    assert not flooder.paused
+
+
+def test_what_real_hosts_send_in_a_second_has_not_to_wait(w: World) -> None:
+    host, console = w.vm()
+    for _ in range(1500):
+        host.feed(sub(NAME, b"web"))
+    assert not host.paused
+    host.feed(b"\xff\xff" * 100_000)  # data, whatever it looks like
+    assert not host.paused
+    assert w.log(console) == b"\xff" * 100_000
+
+
+def test_binary_data_in_small_pieces_is_no_flood_of_commands(w: World) -> None:
+    host, console = w.vm()
+    for _ in range(5000):
+        host.feed(b"x\xff\xff")
+    assert not host.paused
+    assert w.log(console) == b"x\xff" * 5000
+
+
+def test_a_name_that_changes_all_the_time_makes_one_link(w: World) -> None:
+    host, console = w.vm(name=b"first")
+    w.store.flush()
+    jobs: list[object] = []
+    submit = w.store.runner.submit
+    w.store.runner.submit = jobs.append  # type: ignore[method-assign]
+    for n in range(1000):
+        host.feed(sub(NAME, b"name-%d" % n))
+    w.store.flush()
+    linking = [job for job in jobs if job == w.store._make_links]
+    w.store.runner.submit = submit  # type: ignore[method-assign]
+    for job in jobs:
+        submit(job)  # type: ignore[arg-type]
+    assert len(linking) == 1
+    assert [p.name for p in (w.store.folder / "by-name").iterdir()] == ["name-999.log"]
+    assert console.name == "name-999"
+
+
+def test_what_the_guest_set_its_port_to_moves_with_the_vm(w: World) -> None:
+    source, console = w.vm()
+    source.feed(verb(WILL, COM_PORT) + com(1, (9600).to_bytes(4, "big")) + com(2, b"\x07") + com(3, b"\x03"))
+    assert console.settings.startswith("9600 7E1")
+    destination = w.destination(source.begin())
+    destination.feed(sub(COMPLETE, SEQUENCE) + verb(WILL, COM_PORT))
+    destination.sent()
+    assert console.settings.startswith("9600 7E1")
+    destination.feed(com(1, bytes(4)))
+    assert [s[1:] for s in destination.subs(COM_PORT) if s[0] == 101] == [(9600).to_bytes(4, "big")]
+
+
+@pytest.mark.parametrize("sets", [False, True])
+def test_port_control_before_complete_is_that_of_the_vm_unless_the_destination_sets_it(w: World, sets: bool) -> None:
+    source, console = w.vm()
+    source.feed(verb(WILL, COM_PORT) + com(1, (9600).to_bytes(4, "big")))
+    destination = w.connect("10.0.0.2").feed(NEGOTIATION + verb(WILL, COM_PORT))
+    if sets:
+        destination.feed(com(1, (57600).to_bytes(4, "big")))
+    destination.feed(sub(PEER, source.begin()) + sub(COMPLETE, SEQUENCE))
+    assert console.settings.startswith("57600" if sets else "9600")
+
+
+def test_a_vm_that_connects_anew_starts_with_the_defaults(w: World) -> None:
+    first, console = w.vm()
+    first.feed(verb(WILL, COM_PORT) + com(1, (9600).to_bytes(4, "big")))
+    again, _ = w.vm(address="10.0.0.2")
+    again.feed(verb(WILL, COM_PORT))
+    assert console.settings.startswith("115200")

@@ -1,0 +1,182 @@
+"""A second connection that claims a console: replaced, refused, or only from the same network; and again and again."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.vm import BEGIN, COMPLETE, MIGRATION_TIMEOUT, NAME, Viewer, World, session, sub
+from vmproxy.console.duplicates import OFTEN_SECONDS, REFUSE, SAME_NETWORK, TOLD_EACH, Newcomers, Often
+from vmproxy.console.notices import LineDown, LineUp
+
+SEQUENCE = b"\x01\x02\x03\x04"
+
+
+def test_under_refuse_the_first_one_stays(w: World, logged: list[str]) -> None:
+    w.directory.newcomers = Newcomers(REFUSE)
+    first, console = w.vm(address="10.0.0.1")
+    second = w.connect("10.0.0.2").feed(session(name=b"mine") + b"not heard")
+    assert second.closed
+    first.feed(b"heard")
+    assert (console.link, console.name, w.log(console)) == (first.protocol, "web", b"heard")
+    (event,) = w.events(console, "refused")
+    assert (event["host"], event["by"]) == ("10.0.0.1", "10.0.0.2")
+    assert logged[-1] == "10.0.0.2: closed: web: it is connected from 10.0.0.1 already"
+    assert w.hub.counters["refused second connections"] == 1
+    assert w.events(console, "replaced") == []
+
+
+def test_under_refuse_a_host_that_lost_power_comes_back_when_keepalive_has_found_that_out(w: World) -> None:
+    w.directory.newcomers = Newcomers(REFUSE)
+    first, console = w.vm(address="10.0.0.1")
+    assert w.connect("10.0.0.1").feed(session()).closed
+    first.die()  # what keepalive makes of it
+    again = w.connect("10.0.0.1").feed(session())
+    assert console.link is again.protocol
+    assert not again.closed
+
+
+def test_under_refuse_a_vmotion_is_no_second_connection(w: World) -> None:
+    w.directory.newcomers = Newcomers(REFUSE)
+    source, console = w.vm(address="10.0.0.1")
+    destination = w.destination(source.begin(SEQUENCE), "192.0.2.9")
+    source.lose()
+    assert w.connect("10.0.0.3").feed(session()).closed, "the destination is live, and carries the VM soon"
+    destination.feed(sub(COMPLETE, SEQUENCE))
+    assert console.link is destination.protocol
+    assert w.events(console, "vmotion-complete")
+
+
+def test_under_refuse_a_vmotion_of_which_nobody_is_left_keeps_nobody_out(w: World) -> None:
+    w.directory.newcomers = Newcomers(REFUSE)
+    source, console = w.vm(address="10.0.0.1")
+    source.feed(sub(BEGIN, SEQUENCE))
+    source.lose()
+    assert console.state == "migrating"
+    again = w.connect("10.0.0.1").feed(session())
+    assert console.link is again.protocol
+    w.clock.advance(MIGRATION_TIMEOUT)
+    assert console.link is again.protocol
+
+
+def test_under_refuse_ports_of_one_vm_and_consoles_that_are_down_are_no_second_connections(w: World) -> None:
+    w.directory.newcomers = Newcomers(REFUSE)
+    w.vm()[0].lose()
+    assert not w.connect("10.0.0.9").feed(session()).closed
+    assert not w.connect("10.0.0.9").feed(session(uri=b"vmproxy?port=2")).closed
+    assert [c.state for c in w.directory] == ["up", "up"]
+
+
+@pytest.mark.parametrize(
+    ("there", "newcomer", "replaced"),
+    [
+        ("10.0.0.1", "10.0.0.200", True),
+        ("10.0.0.1", "::ffff:10.0.0.7", True),
+        ("10.0.0.1", "10.0.1.1", False),
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("10.0.0.1", "2001:db8::1", False),
+        ("10.0.0.1", "UNIXAddress(None)", False),
+    ],
+)
+def test_only_a_host_of_the_same_network_may_replace(w: World, there: str, newcomer: str, replaced: bool) -> None:
+    w.directory.newcomers = Newcomers(SAME_NETWORK, 24, 64)
+    first, console = w.vm(address=there)
+    second = w.connect(newcomer).feed(session())
+    assert (first.closed, second.closed) == (replaced, not replaced)
+    assert console.link is (second if replaced else first).protocol
+    assert len(w.events(console, "replaced")) == replaced
+    assert len(w.events(console, "refused")) == (not replaced)
+
+
+def test_how_much_of_the_address_is_the_network_can_be_set() -> None:
+    assert Newcomers(SAME_NETWORK, 16, 48).problem("10.0.0.1", "10.0.9.9") == ""
+    assert Newcomers(SAME_NETWORK, 32, 128).problem("10.0.0.1", "10.0.0.2") != ""
+    assert Newcomers(SAME_NETWORK, 32, 128).problem("2001:db8::1", "2001:db8::2") != ""
+    assert Newcomers(SAME_NETWORK, 24, 48).problem("2001:db8::1", "2001:db8:0:9::2") == ""
+
+
+# Again and again.
+
+
+def test_a_vm_that_replaces_itself_without_end_is_told_a_bounded_number_of_times(w: World, logged: list[str]) -> None:
+    _, console = w.vm()
+    alice = Viewer()
+    console.attach(alice, write=False)
+    for _ in range(300):
+        w.connect().feed(session())
+    assert len(w.events(console, "replaced")) == len(w.events(console, "up")) - 1 == TOLD_EACH
+    assert len(alice.told(LineUp)) == TOLD_EACH
+    assert len(logged) <= 2 * TOLD_EACH + 2, "each with a line for up and one for replaced"
+    w.clock.advance(OFTEN_SECONDS)
+    (event,) = w.events(console, "unsteady")
+    assert event["times"] == 300 - TOLD_EACH
+    assert w.events(console)[-1]["event"] == "up", "how it is now"
+    assert logged[-2:] == ["web: connected anew 290 more times within a minute", "web: up, from 10.0.0.1"]
+    w.vm()
+    assert len(w.events(console, "replaced")) == TOLD_EACH + 1
+    assert w.delayed() == []
+
+
+def test_a_vm_that_comes_and_goes_without_end_is_told_a_bounded_number_of_times(w: World, logged: list[str]) -> None:
+    host, console = w.vm()
+    alice = Viewer()
+    console.attach(alice, write=False)
+    for _ in range(300):
+        host.lose()
+        host = w.connect().feed(session())
+    host.lose()
+    assert len(w.events(console, "up", "down")) < 3 * TOLD_EACH
+    assert len(logged) < 3 * TOLD_EACH
+    assert console.state == "down", "what is asked for is told at any time"
+    w.clock.advance(OFTEN_SECONDS)
+    assert w.events(console)[-1]["event"] == "down"
+    assert alice.notices[-1] == LineDown(console.reason, console.since)
+    assert w.restarted().console.reason == console.reason
+
+
+def test_one_that_is_refused_without_end_is_told_a_bounded_number_of_times(w: World) -> None:
+    w.directory.newcomers = Newcomers(REFUSE)
+    _, console = w.vm()
+    for _ in range(100):
+        assert w.connect("10.0.0.2").feed(session()).closed
+    assert len(w.events(console, "refused")) == TOLD_EACH
+    w.clock.advance(OFTEN_SECONDS)
+    (event,) = w.events(console, "refused-often")
+    assert event["times"] == 100 - TOLD_EACH
+    w.clock.advance(1000)
+    assert w.delayed() == []
+
+
+def test_what_was_not_told_is_told_when_the_process_is_stopped(w: World) -> None:
+    _, console = w.vm()
+    for _ in range(50):
+        w.connect().feed(session())
+    w.hub.stop()
+    w.directory.stop()
+    assert [e["times"] for e in w.events(console, "unsteady")] == [50 - TOLD_EACH]
+    assert w.events(console)[-1]["event"] == "down"
+
+
+def test_consoles_that_are_steady_leave_nothing_to_remember(w: World) -> None:
+    for n in range(1, 101):
+        w.connect().feed(session(b"%032x" % n))
+    assert len(w.directory) == 100
+    assert w.delayed() == []
+    seen: Often[str] = Often(w.clock, lambda key, times: None)
+    for n in range(100):
+        assert seen.again(f"console {n}")
+    assert len(seen) == 100
+    w.clock.advance(OFTEN_SECONDS)
+    assert seen.again("another")
+    assert len(seen) == 1
+
+
+def test_a_vm_that_changes_its_name_all_the_time_does_not_fill_its_trail(w: World) -> None:
+    host, console = w.vm(name=b"web")
+    for n in range(1000):
+        host.feed(sub(NAME, b"web-%d" % n))
+    w.clock.advance(OFTEN_SECONDS)
+    names = w.events(console, "name")
+    assert len(names) == 1 + TOLD_EACH + 1
+    assert (names[-1]["name"], names[-1]["times"]) == ("web-999", 1000 - TOLD_EACH)
+    assert console.name == "web-999"

@@ -1,0 +1,462 @@
+"""``telnets://``: TLS from the first byte, byte for byte, with OpenSSL as the host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from OpenSSL import SSL
+
+from tests.support.tls import TLSHost, WaitingTransport, client_context, use_tls, write_pem, write_signed
+from tests.support.vm import (
+    AUTHENTICATION,
+    BEGIN,
+    CAPTURED_LIST,
+    COMPLETE,
+    DONT,
+    GOAHEAD,
+    KNOWN_1,
+    NEGOTIATION,
+    PEER,
+    PEER_OK,
+    WILL,
+    World,
+    session,
+    sub,
+    verb,
+    world,
+)
+from vmproxy.vm.certificates import names
+from vmproxy.vm.sockets import unread
+from vmproxy.vm.tls import CLOSING_SECONDS, Layer
+
+SEQUENCE = b"\x01\x02\x03\x04"
+
+
+@pytest.fixture(scope="module")
+def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pems")
+    write_pem(folder / "one.pem", "one.example.com")
+    write_pem(folder / "two.pem", "two.example.com", "*.lab.example.com")
+    write_signed(folder / "ca.crt", "VMCA")
+    write_signed(folder / "esx.pem", "esx1.example.com", folder / "ca.crt")
+    write_signed(folder / "other.crt", "VMCA")
+    write_signed(folder / "stranger.pem", "esx1.example.com", folder / "other.crt")
+    return folder
+
+
+@pytest.fixture
+def tls(w: World, pems: Path) -> World:
+    """A concentrator with a certificate."""
+    use_tls(w, pems / "one.pem")
+    return w
+
+
+def layer_of(host: TLSHost) -> Layer:
+    layer = host.transport.protocol
+    assert isinstance(layer, Layer)
+    return layer
+
+
+def destination(w: World, pair: bytes) -> TLSHost:
+    host = TLSHost(w, "10.0.0.2")
+    host.feed(NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST) + sub(PEER, pair))
+    assert PEER_OK in [s[0] for s in host.subs()]
+    return host
+
+
+def test_a_vm_is_served(tls: World) -> None:
+    host = TLSHost(tls).feed(session()).feed(b"login: \xff\xff")
+    console = tls.console
+    assert (console.state, console.link, tls.log(console)) == ("up", host.protocol, b"login: \xff")
+    host.sent()
+    console.send(b"root\r")
+    assert host.data() == b"root\r"
+    assert host.protocol.encrypted
+    assert tls.hub.counters["connections by TLSv1.3"] == 1
+
+
+def test_however_the_bytes_are_cut(tls: World) -> None:
+    host = TLSHost(tls, shake=False)
+    host.shake(bytewise=True)
+    data = session() + b"one\r\ntwo\r\n"
+    host.feed(data, range(len(data) + 100))
+    assert tls.log(tls.console) == b"one\r\ntwo\r\n"
+
+
+def test_what_does_not_begin_with_tls_is_not_believed(tls: World, logged: list[str]) -> None:
+    host = TLSHost(tls, shake=False)
+    host.wire(session())
+    assert host.closed
+    assert len(tls.directory) == 0
+    assert not tls.hub.connections
+    assert any("TLS failed: " in line for line in logged)
+
+
+def test_no_switch_is_offered_where_it_is_tls_already(tls: World) -> None:
+    host = TLSHost(tls)
+    host.sent()
+    host.feed(verb(WILL, AUTHENTICATION))
+    assert host.sent() == verb(DONT, AUTHENTICATION)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_handshake_has_a_deadline(tls: World, logged: list[str], half: bool) -> None:
+    host = TLSHost(tls, shake=False)
+    if half:
+        with pytest.raises(SSL.WantReadError):
+            host.tls.do_handshake()
+        host.wire(host.outgoing())
+    tls.clock.advance(19.9)
+    assert not host.closed
+    tls.clock.advance(0.2)
+    assert host.closed
+    tls.turn()
+    assert not tls.hub.connections
+    assert any("the TLS handshake was not completed in time" in line for line in logged)
+    assert not tls.hub.handshakes
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_what_we_have_not_come_to_is_not_counted_against_the_host(tls: World, waits: bool) -> None:
+    transport = WaitingTransport(tls.clock, "10.0.0.1")
+    try:
+        host = TLSHost(tls, shake=False, transport=transport)
+        if waits:
+            transport.far.sendall(b"as if it were its first words")
+        tls.clock.pump([1.0] * 60)  # longer than it may take to say who it is
+        assert host.closed is not waits
+        if waits:
+            transport.near.recv(100)
+            host.shake()
+            tls.clock.pump([1.0] * 29)
+            host.feed(session() + b"here at last")
+            assert tls.log(tls.console) == b"here at last"
+    finally:
+        transport.close()
+
+
+def test_but_not_for_ever(tls: World) -> None:
+    transport = WaitingTransport(tls.clock, "10.0.0.1")
+    try:
+        host = TLSHost(tls, shake=False, transport=transport)
+        transport.far.sendall(b"never read")
+        tls.clock.pump([1.0] * 300)
+        assert host.closed
+    finally:
+        transport.close()
+
+
+def test_a_handshake_that_is_completed_has_none(tls: World) -> None:
+    host = TLSHost(tls).feed(session())
+    tls.clock.advance(1000)
+    assert not host.closed
+    assert not tls.hub.handshakes
+
+
+@settings(max_examples=50)
+@given(
+    st.binary(max_size=200),
+    st.sampled_from([b"", b"\x16\x03\x01\x00\x20", b"\x17\x03\x03\x00\x04", b"\x15\x03\x01\x00\x02"]),
+)
+def test_whatever_comes_in_place_of_tls_harms_nobody(pems: Path, garbage: bytes, beginning: bytes) -> None:
+    with world() as w:
+        use_tls(w, pems / "one.pem")
+        strangers = [TLSHost(w, "10.0.0.66", shake=False), TLSHost(w, "10.0.0.67")]
+        for stranger in strangers:
+            stranger.wire(beginning + garbage, range(0, 200, 7))
+        TLSHost(w).feed(session() + b"fine")
+        assert w.log(w.console) == b"fine"
+        w.clock.pump([5.0] * 8)
+        assert [stranger.closed for stranger in strangers] == [True, True]
+        assert len(w.hub.connections) == 1
+
+
+# What has arrived and was not read.
+
+
+@given(
+    st.lists(st.integers(0, 40), max_size=8),
+    st.binary(max_size=4),
+    st.lists(st.integers(1, 30), max_size=30),
+)
+def test_what_is_kept_of_a_record_is_counted(bodies: list[int], rest: bytes, cuts: list[int]) -> None:
+    layer = Layer.__new__(Layer)
+    stream = b"".join(b"\x17\x03\x03" + size.to_bytes(2, "big") + b"x" * size for size in bodies) + rest
+    ends = [0]
+    for size in bodies:
+        ends.append(ends[-1] + 5 + size)
+    at = 0
+    for cut in [*cuts, len(stream)]:
+        piece = stream[at : at + cut]
+        at += len(piece)
+        layer._count(piece)
+        assert layer.partial == at - max(end for end in ends if end <= at)
+
+
+def test_half_a_record_counts_as_unread(tls: World) -> None:
+    host = TLSHost(tls).feed(session())
+    record = host.encrypted(b"half a word")
+    host.wire(record[:-3])
+    assert unread(host.protocol.transport) == len(record) - 3
+    assert tls.log(tls.console) == b""
+    host.wire(record[-3:])
+    assert unread(host.protocol.transport) == 0
+    assert tls.log(tls.console) == b"half a word"
+
+
+def begin(host: TLSHost) -> bytes:
+    host.sent()
+    host.feed(sub(BEGIN, SEQUENCE))
+    (answer,) = host.subs()
+    assert answer[0] == GOAHEAD
+    return answer[1:]
+
+
+def test_in_a_vmotion_the_rest_of_a_record_is_waited_for(tls: World) -> None:
+    source = TLSHost(tls).feed(session())
+    arriving = destination(tls, begin(source))
+    record = source.encrypted(b"the last words of the source, ")
+    source.wire(record[:-1])
+    arriving.feed(sub(COMPLETE, SEQUENCE) + b"then the destination")
+    tls.clock.advance(1)
+    assert tls.log(tls.console) == b""
+    source.wire(record[-1:])
+    tls.clock.pump([0.25] * 4)
+    assert tls.log(tls.console) == b"the last words of the source, then the destination"
+    assert tls.console.link is arriving.protocol
+
+
+def test_a_source_that_dies_with_half_a_record_holds_nobody_up(tls: World) -> None:
+    source = TLSHost(tls).feed(session())
+    arriving = destination(tls, begin(source))
+    source.wire(source.encrypted(b"never to be read")[:-1])
+    arriving.feed(sub(COMPLETE, SEQUENCE) + b"then the destination")
+    source.die()
+    assert tls.log(tls.console) == b"then the destination"
+
+
+def test_a_source_that_stays_with_half_a_record_is_closed(tls: World) -> None:
+    source = TLSHost(tls).feed(session())
+    arriving = destination(tls, begin(source))
+    source.wire(source.encrypted(b"never to be read")[:-1])
+    arriving.feed(sub(COMPLETE, SEQUENCE) + b"then the destination")
+    tls.clock.pump([0.25] * 45)
+    assert source.closed
+    assert tls.log(tls.console) == b"then the destination"
+
+
+# Who comes how, in a vMotion.
+
+
+@pytest.mark.parametrize("source_has_tls", [True, False])
+def test_a_vm_may_move_between_tls_and_none_where_that_is_allowed(tls: World, source_has_tls: bool) -> None:
+    source = TLSHost(tls, from_start=source_has_tls).feed(session())
+    pair = begin(source)
+    arriving = tls.destination(pair) if source_has_tls else destination(tls, pair)
+    arriving.feed(sub(COMPLETE, SEQUENCE))
+    assert tls.console.link is arriving.protocol
+
+
+@pytest.mark.parametrize("source_has_tls", [True, False])
+def test_and_not_where_it_is_not(tls: World, logged: list[str], source_has_tls: bool) -> None:
+    tls.migrations.may_differ = False
+    source = TLSHost(tls, from_start=source_has_tls).feed(session())
+    pair = begin(source)
+    wrong = TLSHost(tls, "10.0.0.2", from_start=not source_has_tls)
+    wrong.feed(NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST) + sub(PEER, pair))
+    assert PEER_OK not in [s[0] for s in wrong.subs()]
+    assert any("PEER refused: it has " in line for line in logged)
+    right = TLSHost(tls, "10.0.0.3", from_start=source_has_tls)  # the pair is still good
+    right.feed(NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST) + sub(PEER, pair) + sub(COMPLETE, SEQUENCE))
+    assert tls.console.link is right.protocol
+
+
+# The transport below.
+
+
+def test_small_reads_reach_tcp(tls: World) -> None:
+    host = TLSHost(tls).feed(session())
+    host.protocol._tcp.bufferSize = 4096
+    assert host.transport.__dict__["bufferSize"] == 4096
+    assert "bufferSize" not in layer_of(host).__dict__
+
+
+def test_reading_is_held_below_tls(tls: World) -> None:
+    host = TLSHost(tls).feed(session())
+    host.protocol.hold_output(True)
+    assert host.paused
+    host.protocol.hold_output(False)
+    assert not host.paused
+
+
+def test_a_host_that_does_not_read_holds_the_input_back(tls: World) -> None:
+    host = TLSHost(tls).feed(session())
+    host.sent()
+    producer = host.transport.producer
+    assert producer is not None
+    producer.pauseProducing()
+    tls.console.send(b"later")
+    assert host.data() == b""
+    producer.resumeProducing()
+    assert host.data() == b"later"
+
+
+def test_closing_what_is_gone_already_does_no_harm(tls: World) -> None:
+    host = TLSHost(tls).feed(session())
+    host.die()
+    host.protocol.close("once more")
+    host.protocol.stop()
+    assert layer_of(host).version == ""
+
+
+def test_a_hosts_goodbye_ends_the_connection(tls: World) -> None:
+    host = TLSHost(tls).feed(session() + b"bye")
+    host.tls.shutdown()
+    host.wire(host.outgoing())
+    assert host.closed
+    assert tls.console.reason == "closed by 10.0.0.1"
+    assert tls.log(tls.console) == b"bye"
+
+
+def test_the_end_of_tcp_without_a_goodbye_is_told(tls: World) -> None:
+    host = TLSHost(tls).feed(session() + b"bye")
+    host.lose()
+    assert tls.console.reason.startswith("connection lost to 10.0.0.1")
+    assert tls.log(tls.console) == b"bye"
+    assert len(layer_of(host).factory.closing) == 0
+    assert tls.delayed() == []
+
+
+def test_what_makes_no_sense_ends_the_connection_and_is_told(tls: World) -> None:
+    host = TLSHost(tls).feed(session())
+    record = bytearray(host.encrypted(b"tampered with"))
+    record[-1] ^= 1
+    host.wire(bytes(record))
+    assert host.closed
+    assert tls.console.reason.startswith("TLS failed: ")
+    assert tls.log(tls.console) == b""
+
+
+def test_a_host_that_says_goodbye_and_reads_nothing_does_not_stay(tls: World) -> None:
+    class Stuck(type(TLSHost(tls).transport)):  # type: ignore[misc]
+        def loseConnection(self) -> None: ...  # bytes wait that the host does not take
+
+    host = TLSHost(tls).feed(session())
+    host.transport.__class__ = Stuck
+    host.tls.shutdown()
+    host.wire(host.outgoing())
+    assert host.transport.producer is None
+    assert not host.closed
+    tls.clock.advance(CLOSING_SECONDS)
+    tls.turn()
+    assert tls.console.state == "down"
+
+
+def test_the_end_of_the_process_waits_for_no_hosts_goodbye(tls: World) -> None:
+    served = TLSHost(tls).feed(session())
+    shaking = TLSHost(tls, "10.0.0.9", shake=False)
+    tls.console.send(b"last")
+    tls.hub.stop()
+    assert served.transport.disconnecting
+    assert shaking.transport.disconnecting
+    assert served.data() == b"last"
+    assert served.ended.startswith("ZeroReturnError")
+    tls.turn()
+
+
+# What is shown, what is spoken.
+
+
+def shown(w: World, name: str = "") -> str:
+    certificate = TLSHost(w, name=name).tls.get_peer_certificate(as_cryptography=True)
+    assert certificate is not None
+    return names(certificate)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "common"),
+    [
+        ("", "one.example.com"),
+        ("one.example.com", "one.example.com"),
+        ("two.example.com", "two.example.com"),
+        ("TWO.example.COM", "two.example.com"),
+        ("esx.lab.example.com", "two.example.com"),
+        ("a.b.lab.example.com", "one.example.com"),
+        ("lab.example.com", "one.example.com"),
+        ("unheard.of", "one.example.com"),
+    ],
+)
+def test_the_certificate_by_name(w: World, pems: Path, name: str, common: str) -> None:
+    use_tls(w, pems / "one.pem", pems / "two.pem")
+    assert shown(w, name) == common
+
+
+def test_other_certificates_are_for_who_comes_from_then_on(tls: World, pems: Path) -> None:
+    host = TLSHost(tls).feed(session())
+    use_tls(tls, pems / "two.pem")
+    assert shown(tls) == "two.example.com"
+    host.feed(b"still here")
+    assert tls.log(tls.console) == b"still here"
+
+
+def test_without_a_certificate_nobody_is_let_in(w: World) -> None:
+    assert w.hub.tls.over(w.factory).buildProtocol(w.connect().transport.peerAddr) is None
+
+
+@pytest.mark.parametrize("newest", [SSL.TLS1_VERSION, SSL.TLS1_1_VERSION])
+def test_old_versions_are_refused_unless_they_are_allowed(w: World, pems: Path, newest: int) -> None:
+    use_tls(w, pems / "one.pem")
+    refused = TLSHost(w, context=client_context(newest=newest))
+    assert refused.closed
+    assert refused.ended
+    use_tls(w, pems / "one.pem", minimum="1.0")
+    TLSHost(w, "10.0.0.2", context=client_context(newest=newest)).feed(session() + b"old but here")
+    assert w.log(w.console) == b"old but here"
+
+
+@pytest.mark.parametrize(("minimum", "closed"), [("1.2", False), ("1.3", True)])
+def test_tls_1_2(w: World, pems: Path, minimum: str, closed: bool) -> None:
+    use_tls(w, pems / "one.pem", minimum=minimum)
+    host = TLSHost(w, context=client_context(newest=SSL.TLS1_2_VERSION))
+    assert host.closed is closed
+    assert w.hub.counters["connections by TLSv1.2"] == (not closed)
+
+
+@pytest.mark.parametrize("newest", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+def test_a_handshake_may_be_long(w: World, pems: Path, tmp_path: Path, newest: int) -> None:
+    # The names of all authorities are part of it. Twisted hands on 32 KiB at a time, and waits for an answer then.
+    authorities = (pems / "ca.crt").read_bytes()
+    for n in range(500):
+        authorities += write_signed(tmp_path / "one.crt", f"{n:03d} " + 60 * "a").read_bytes()
+    bundle = tmp_path / "bundle.crt"
+    bundle.write_bytes(authorities)
+    use_tls(w, pems / "one.pem", ca=bundle)
+    host = TLSHost(w, context=client_context(newest=newest, certificate=pems / "esx.pem"))
+    host.feed(session() + b"welcome")
+    assert w.log(w.console) == b"welcome"
+
+
+def test_nobody_can_make_us_do_handshakes_without_end(tls: World) -> None:
+    host = TLSHost(tls, context=client_context(newest=SSL.TLS1_2_VERSION)).feed(session())
+    host.tls.renegotiate()
+    with pytest.raises(SSL.WantReadError):
+        host.tls.do_handshake()
+    host.wire(host.outgoing())
+    host.tls.bio_write(host.transport.value())
+    with pytest.raises(SSL.Error, match="no renegotiation"):
+        host.tls.do_handshake()
+
+
+@pytest.mark.parametrize("newest", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
+def test_hosts_may_have_to_show_a_certificate(w: World, pems: Path, logged: list[str], newest: int) -> None:
+    use_tls(w, pems / "one.pem", ca=pems / "ca.crt")
+    assert TLSHost(w, "10.0.0.2", context=client_context(newest=newest)).closed
+    assert any("10.0.0.2: TLS failed: peer did not return a certificate" in line for line in logged)
+    context = client_context(newest=newest, certificate=pems / "stranger.pem")
+    assert TLSHost(w, "10.0.0.3", context=context).closed
+    assert any("10.0.0.3: TLS failed: certificate verify failed" in line for line in logged)
+    TLSHost(w, context=client_context(newest=newest, certificate=pems / "esx.pem")).feed(session() + b"welcome")
+    assert w.log(w.console) == b"welcome"

@@ -1,0 +1,1 @@
+"""The process: service, start, listeners, systemd, privileges."""

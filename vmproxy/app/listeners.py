@@ -1,0 +1,248 @@
+"""Listening sockets that can be changed while the process runs, and that outlive a lack of descriptors.
+
+Another set of endpoints is taken as a whole or not at all. Those that stay are not touched, so nobody who is connecting
+notices; those that are new are opened before the ones that are not wanted any more are closed. Where a new one cannot
+be had because an old one is in its place (another interface, the same port), the old ones are closed first, and opened
+again if that does not help. Connections that were accepted are no business of the socket that accepted them.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.internet.tcp import Port
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vmproxy.app.descriptors import Spare
+from vmproxy.base.refusals import Refusals
+from vmproxy.errors import VMProxyError
+
+# Twisted's 50 is too few when thousands of hosts come back at once: those that find no place wait a second or more.
+BACKLOG = 1024
+PAUSE = 1.0
+
+_NONE_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+_log = Logger()
+
+
+class CannotListen(VMProxyError):
+    """An endpoint that cannot be listened on; the text says which and why.
+
+    :ivar taken: whether that is because somebody else is listening there, perhaps ourselves.
+    """
+
+    def __init__(self, description: str, problem: str, taken: bool = False) -> None:
+        super().__init__(f"cannot listen on {description}: {problem}")
+        self.taken = taken
+
+
+class Listeners:
+    """The sockets of one factory."""
+
+    def __init__(
+        self,
+        reactor: PosixReactorBase,
+        factory: IProtocolFactory,
+        spare: Spare,
+        prepare: Callable[[socket.socket], None] = lambda listening: None,
+    ) -> None:
+        """
+        :param spare: the descriptor with which connections are turned away when there is no other.
+        :param prepare: is given each listening socket, to set options that its connections inherit.
+        """
+        self._prepare = prepare
+        self._reactor = reactor
+        self._factory = factory
+        self._spare = spare
+        self._ports: dict[str, IListeningPort] = {}
+        self._over = False
+        self._refusals = Refusals(reactor, _tell)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where they listen, for people to read."""
+        return [_address(port, description) for description, port in self._ports.items()]
+
+    @property
+    def refused(self) -> int:
+        """How many connections were turned away because there was no descriptor for them."""
+        return self._refusals.counts.total()
+
+    def open(self, descriptions: Sequence[str]) -> None:
+        """Listen, at the start.
+
+        :param descriptions: Twisted endpoints.
+        :raises CannotListen: for the first that cannot be had; those before it are open then.
+        """
+        for description in dict.fromkeys(descriptions):
+            self._ports[description] = self._open(description)
+
+    def prepare(self) -> None:
+        """Have the options of all listening sockets set anew."""
+        for port in self._ports.values():
+            if isinstance(port, Port):
+                self._prepare(cast(Accepting, port.socket).listening)
+
+    async def change(self, descriptions: Sequence[str]) -> None:
+        """Listen on these from now on, and on nothing else.
+
+        :raises CannotListen: if one cannot be had; everything is then as it was.
+        """
+        wanted = list(dict.fromkeys(descriptions))
+        new = [description for description in wanted if description not in self._ports]
+        old = [description for description in self._ports if description not in wanted]
+        try:
+            opened = await self._open_all(new)
+        except CannotListen as error:
+            if not (old and error.taken):
+                raise
+            opened = await self._in_place_of(old, new)
+        await self._close(old)
+        ports = {**self._ports, **opened}
+        self._ports = {description: ports[description] for description in wanted if description in ports}
+        if self._over:  # that was while sockets were being closed here
+            await self.close()
+
+    async def close(self) -> None:
+        """Listen no more."""
+        self._over = True
+        await self._close(list(self._ports))
+
+    async def _in_place_of(self, old: list[str], new: list[str]) -> dict[str, IListeningPort]:
+        _log.info("listening on {old} is given up for {new}", old=", ".join(old), new=", ".join(new))
+        # One whose port the system chose has to come back with the same.
+        before = {description: _same_again(description, self._ports[description]) for description in old}
+        await self._close(old)
+        try:
+            return await self._open_all(new)
+        except CannotListen:
+            for description, again in before.items():
+                try:
+                    self._ports[description] = self._open(again)
+                except CannotListen as error:
+                    _log.error("{error}; that was in force before, and is tried again at SIGHUP", error=error)
+            raise
+
+    async def _open_all(self, descriptions: Sequence[str]) -> dict[str, IListeningPort]:
+        opened: dict[str, IListeningPort] = {}
+        try:
+            for description in descriptions:
+                opened[description] = self._open(description)
+        except CannotListen:
+            for port in opened.values():
+                await maybeDeferred(port.stopListening)
+            raise
+        return opened
+
+    async def _close(self, descriptions: Sequence[str]) -> None:
+        for description in descriptions:
+            port = self._ports.pop(description, None)
+            if port is not None:
+                await maybeDeferred(port.stopListening)
+
+    def _open(self, description: str) -> IListeningPort:
+        # All of Twisted's own endpoints are listening, or have failed, when listen() returns.
+        outcome: list[IListeningPort | Failure] = []
+        try:
+            serverFromString(self._reactor, description).listen(self._factory).addBoth(outcome.append)
+        except Exception as error:  # an endpoint's plugin may raise whatever it likes
+            outcome.append(Failure(error))
+        if not outcome:
+            raise CannotListen(description, "it takes too long")
+        port = outcome[0]
+        if isinstance(port, Failure):
+            raise CannotListen(description, port.getErrorMessage(), _taken(port.value))
+        if isinstance(port, Port):
+            port.socket.listen(BACKLOG)
+            self._spare.hold()
+            listening = cast(socket.socket, port.socket)
+            self._prepare(listening)
+            port.socket = Accepting(listening, lambda: self._none_left(port, listening))
+        return port
+
+    def _none_left(self, port: Port, listening: socket.socket) -> None:
+        # An accept has failed for want of a descriptor, and the socket stays readable until somebody does something.
+        gone = self._spare.turn_away(listening)
+        if gone:
+            host = gone[-1][0] if isinstance(gone[-1], tuple) else "a local process"
+            why = "no descriptor is left for it (LimitNOFILE)"
+            self._refusals.add("descriptors", str(host), why, len(gone))
+            return
+        self._refusals.add("waiting", "somebody", "no descriptor is left (LimitNOFILE); it has to wait")
+        port.stopReading()
+        self._reactor.callLater(PAUSE, self._go_on, port)
+
+    def _go_on(self, port: Port) -> None:
+        if port.connected and not port.disconnecting:
+            self._spare.hold()
+            port.startReading()
+
+
+class Accepting:
+    """A listening socket as Twisted wants it, which sees to it itself when there are no descriptors left.
+
+    Left to Twisted that would be a line in the log for each connection; and nothing but failing accepts, turn after
+    turn, once its own reserve is gone.
+    """
+
+    __slots__ = ("_none_left", "listening")
+
+    def __init__(self, listening: socket.socket, none_left: Callable[[], None]) -> None:
+        """:param none_left: called when a connection waits that there is no descriptor for."""
+        self.listening = listening
+        self._none_left = none_left
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next connection.
+
+        :raises BlockingIOError: if there is none, or no descriptor for it.
+        """
+        try:
+            return self.listening.accept()
+        except OSError as error:
+            if error.errno not in _NONE_LEFT:
+                raise
+        self._none_left()
+        raise BlockingIOError(errno.EAGAIN, "nobody waits")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.listening, name)
+
+
+def _tell(who: str, why: str, count: int) -> None:
+    _log.warn("{peer}: connection refused: {why} ({n} refused)", peer=who, why=why, n=count)
+
+
+def _taken(error: BaseException | None) -> bool:
+    # Of a Unix socket it is the lock beside it that is taken, and the cause a text.
+    cause = error.socketError if isinstance(error, CannotListenError) else None
+    return isinstance(cause, str) or getattr(cause, "errno", None) == errno.EADDRINUSE
+
+
+def _address(port: IListeningPort, description: str) -> str:
+    address = port.getHost()
+    if isinstance(address, IPv4Address):
+        return f"{address.host}:{address.port}"
+    if isinstance(address, IPv6Address):
+        return f"[{address.host}]:{address.port}"
+    return description
+
+
+def _same_again(description: str, port: IListeningPort) -> str:
+    address = port.getHost()
+    if isinstance(address, IPv4Address | IPv6Address):
+        for beginning in ("tcp:0", "tcp4:0", "tcp6:0"):
+            if description == beginning or description.startswith(beginning + ":"):
+                return f"{beginning[:-1]}{address.port}{description[len(beginning) :]}"
+    return description

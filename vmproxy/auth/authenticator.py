@@ -1,0 +1,301 @@
+"""Who may come in: the decisions about keys, certificates and passwords, and what they leave in the logs.
+
+Who one is comes from the credential, never from the text around it. A key says who it belongs to. A certificate names
+its principals, of which exactly one must be an operator, unless the SSH user name says which is meant. A password says
+nothing, so the SSH user name must name the operator. A user name that claims somebody (``alice:web01``) must agree with
+the credential; one that has no colon may as well be the name of a console, and claims nothing.
+
+The packets are the business of :mod:`vmproxy.ssh.userauth`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from vmproxy.auth.accounts_file import Account
+from vmproxy.auth.authorized_keys import AuthorizedKey
+from vmproxy.auth.certificates import SIGNATURE_OF, BadCertificate, check_certificate
+from vmproxy.auth.keyring import Keyring, KeyringReader
+from vmproxy.auth.limits import IN_ALL, PER_ADDRESS, Delays, Gate
+from vmproxy.auth.passwords import PASSWORD_LIMIT, Checker, PasswordFile, TooBusy
+from vmproxy.auth.public_keys import fingerprint
+from vmproxy.auth.signatures import fits
+from vmproxy.base.clock import wall_of
+from vmproxy.base.sanitize import visible
+from vmproxy.errors import ConfigError, VMProxyError
+from vmproxy.operators.target import BadTarget, claimed_operator
+from vmproxy.ssh.transport import SIGNATURES
+
+_log = Logger()
+
+
+class Refused(VMProxyError):
+    """A try that lets nobody in; the text says why, for our logs and never for the client."""
+
+
+class Busy(VMProxyError):
+    """A try that cannot be looked at now, through no fault of who makes it; the text is for our logs too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A key that lets somebody in who can sign with it.
+
+    :ivar key: the plain key, of a certificate the one inside.
+    :ivar algorithm: what the signature must be made with.
+    :ivar shown: what the audit trail says about it.
+    """
+
+    account: Account
+    method: str
+    key: AuthorizedKey
+    algorithm: bytes
+    shown: dict[str, object] = field(default_factory=dict)
+
+
+class Accounts:
+    """Decides who may come in.
+
+    :ivar gate: the connections that have not logged in.
+    :ivar delays: how long failures are held back.
+    :ivar clock: the reactor.
+    :ivar on_change: called with what is in force, whenever it is something else than before.
+    """
+
+    def __init__(
+        self,
+        operators_file: Path | None,
+        owner: str,
+        key_files: Sequence[str],
+        in_thread: Callable[[Callable[[], object]], Deferred[object]],
+        clock: IReactorTime,
+        audit: Callable[..., None],
+        checker: Checker | None = None,
+        per_address: int = PER_ADDRESS,
+        in_all: int = IN_ALL,
+    ) -> None:
+        """
+        :param operators_file: who may log in; None if it is one operator with the keys of some files.
+        :param owner: the name of that operator.
+        :param key_files: the files, wildcards understood.
+        :param in_thread: has something that waits for the disk done elsewhere.
+        :param audit: ``audit(event, **fields)`` records what happened.
+        :param checker: another source of passwords than the operators file.
+        :param per_address: how many connections from one place may be open that have not logged in.
+        :param in_all: how many from everywhere.
+        """
+        self.clock = clock
+        self._wall = wall_of(clock)
+        self.gate = Gate(clock, audit, per_address, in_all)
+        self.delays = Delays(clock)
+        self.on_change: Callable[[Keyring], None] | None = None
+        self._reader = KeyringReader(operators_file, owner, key_files)
+        self._in_thread = in_thread
+        self._audit = audit
+        self._elsewhere = checker is not None
+        self._checker = checker or PasswordFile(self._passwords, in_thread)
+        self._keyring: Keyring | None = None
+        self._reading = False
+        self._waiting: list[Deferred[Keyring]] = []
+
+    def load(self) -> Keyring:
+        """Read everything now; waits for the disk. Called at the start, before anybody can connect.
+
+        :raises ConfigError: if the operators file cannot be used.
+        """
+        self._keyring = self._reader.read()
+        return self._keyring
+
+    async def refresh(self) -> Keyring:
+        """See what has changed on the disk. However many ask, one thread at most is busy with it.
+
+        :returns: what is in force.
+        :raises ConfigError: if there is an operators file that never could be used.
+        """
+        waiter: Deferred[Keyring] = Deferred()
+        self._waiting.append(waiter)
+        if not self._reading:
+            self._read()
+        return await waiter
+
+    def _read(self) -> None:
+        # Who asks while the files are being read may mean a change made since: the next reading is his.
+        self._reading = True
+        asking, self._waiting = self._waiting, []
+        self._in_thread(self._reader.read).addBoth(self._have_read, asking)
+
+    def _have_read(self, outcome: Any, asking: list[Deferred[Keyring]]) -> None:
+        self._reading = False
+        changed = isinstance(outcome, Keyring) and outcome is not self._keyring
+        if changed:
+            self._keyring = outcome
+        for waiter in asking:
+            waiter.callback(outcome)
+        if self._waiting and not self._reading:
+            self._read()
+        if changed and self.on_change is not None:
+            self.on_change(outcome)
+
+    def _passwords(self) -> Mapping[str, str]:
+        return self._keyring.passwords if self._keyring is not None else {}
+
+    @property
+    def methods(self) -> list[bytes]:
+        """The methods of authentication that can lead in."""
+        if self._elsewhere or self._passwords():
+            return [b"publickey", b"password", b"keyboard-interactive"]
+        return [b"publickey"]
+
+    # Decisions.
+
+    async def offer(self, user: str, algorithm: bytes, blob: bytes, address: str) -> Offer:
+        """Decide about a key, or a certificate, before its signature.
+
+        :param user: the SSH user name.
+        :param algorithm: what it would be signed with, as the client calls it.
+        :param blob: the key or certificate.
+        :raises Refused: if it lets nobody in.
+        """
+        claimed = _claimed(user)
+        if algorithm not in SIGNATURES and algorithm not in SIGNATURE_OF:
+            raise Refused(f"the signature algorithm {visible(algorithm.decode('latin-1'), 60)} is not accepted")
+        keyring = await self._in_force()
+        if algorithm in SIGNATURE_OF:
+            return self._certificate(keyring, user, claimed, algorithm, blob, address)
+        shown = fingerprint(blob)
+        if blob in keyring.shared:
+            raise Refused(f"more than one operator has the key {shown}")
+        if blob not in keyring.owners or not fits(algorithm, blob):
+            raise Refused(f"{shown} is not one of the authorized keys")
+        name, keys = keyring.owners[blob]
+        if claimed not in (None, name):
+            raise Refused(f"the key {shown} is {name}'s, and not that of who it claims to be")
+        problems = [keyring.revoked.key_problem(blob)] if keyring.revoked.key_problem(blob) else []
+        now = self._wall()
+        good = [key for key in keys if not problems and not key.problem(address, now)]
+        account = keyring.account(name)
+        if not good or account is None:
+            problems = problems or [key.problem(address, now) for key in keys]
+            raise Refused(f"{name}'s key {shown}: {'; '.join(problems)}")
+        return Offer(_restricted(account, good[0]), "publickey", good[0], algorithm, {"key": shown})
+
+    def _certificate(
+        self, keyring: Keyring, user: str, claimed: str | None, algorithm: bytes, blob: bytes, address: str
+    ) -> Offer:
+        try:
+            found = check_certificate(blob, keyring.authorities, keyring.revoked, address, self._wall())
+        except BadCertificate as error:
+            raise Refused(f"certificate: {error}") from None
+        known = [name for name in dict.fromkeys(found.principals) if keyring.account(name) is not None]
+        what = f"certificate {visible(found.key_id, 80)!r} (serial {found.serial})"
+        if claimed is not None and claimed not in known:
+            raise Refused(f"{what} is not that of who it claims to be")
+        name = claimed or (user if user in known else None)
+        if not known:
+            raise Refused(f"{what} names no operator that there is")
+        if name is None and len(known) > 1:
+            hint = f"the user name must say which, as in {known[0]}:CONSOLE"
+            raise Refused(f"{what} names several operators ({', '.join(known)}); {hint}")
+        account = keyring.account(name or known[0])
+        if account is None or not found.takes(algorithm):
+            raise Refused(f"{what}: its key does not make signatures of the kind that is announced")
+        key = AuthorizedKey(found.key_blob, pty=found.pty, forwarding=found.forwarding)
+        return Offer(_restricted(account, key), "certificate", key, SIGNATURE_OF[algorithm], dict(found.fields()))
+
+    async def password(self, user: str, secret: bytes, address: str, wanted: Callable[[], bool]) -> Account:
+        """Decide about a password.
+
+        :param wanted: whether anybody still waits for the answer.
+        :raises Refused: if it lets nobody in.
+        :raises Busy: if too many are being checked.
+        """
+        claimed = _claimed(user)
+        if len(secret) > PASSWORD_LIMIT:
+            raise Refused("the password is too long")
+        await self._in_force()
+        try:
+            name = await self._checker.check(user if claimed is None else claimed, secret, address, wanted)
+        except TooBusy as error:
+            raise Busy(str(error)) from None
+        except VMProxyError as error:
+            raise Refused(str(error)) from None
+        # That took its time: who was removed meanwhile stays outside.
+        account = self._keyring.account(name) if name is not None and self._keyring is not None else None
+        if account is None:
+            raise Refused("wrong password, or no operator of that name who has one")
+        return account
+
+    async def look_again(self) -> None:
+        """See what has changed on the disk, before the methods are told."""
+        with suppress(Refused):
+            await self._in_force()
+
+    async def _in_force(self) -> Keyring:
+        try:
+            return await self.refresh()
+        except ConfigError as error:
+            raise Refused(f"the operators file cannot be used: {'; '.join(error.problems)}") from None
+
+    # What came of it.
+
+    def entered(self, account: Account, method: str, user: str, address: str, shown: dict[str, object]) -> None:
+        """Somebody has logged in."""
+        self.delays.succeeded(address, account.name)
+        how = " ".join(f"{name} {value}" for name, value in shown.items())
+        _log.info(
+            "{who}@{peer} logged in as {user} by {method} {how}",
+            who=account.name,
+            peer=address,
+            user=visible(user, 80),
+            method=method,
+            how=how,
+        )
+        self._audit("login", who=account.name, **{"from": address}, user=visible(user, 80), method=method, **shown)
+
+    def failed(self, method: str, user: str, address: str, why: str) -> float:
+        """A try has failed: it goes to the audit trail, and counts against whoever is there.
+
+        :returns: seconds after which to say so.
+        """
+        self.put_off(method, user, address, why)
+        try:
+            claimed = claimed_operator(user)
+        except BadTarget:
+            claimed = None
+        return self.delays.failed(address, user if claimed is None else claimed)
+
+    def put_off(self, method: str, user: str, address: str, why: str) -> None:
+        """A try could not be looked at: it goes to the audit trail, and counts against nobody."""
+        self._audit(
+            "login-failed", **{"from": address}, user=visible(user, 80), method=method, reason=visible(why, 300)
+        )
+
+    def turned_away(self, account: Account, user: str, address: str, why: str) -> None:
+        """Somebody has proved who he is, but may have no more connections."""
+        _log.warn("{who}@{peer}: login refused: {why}", who=account.name, peer=address, why=why)
+        self._audit(
+            "login-refused", who=account.name, **{"from": address}, user=visible(user, 80), reason=why, connections=1
+        )
+
+    def log_refusal(self, user: str, address: str, why: str) -> None:
+        """Say in the log, and nowhere else, that a try came to nothing."""
+        _log.info("{peer}: login as {user} refused: {why}", peer=address, user=visible(user, 80), why=visible(why, 300))
+
+
+def _claimed(user: str) -> str | None:
+    try:
+        return claimed_operator(user)
+    except BadTarget as error:
+        raise Refused(str(error)) from None
+
+
+def _restricted(account: Account, key: AuthorizedKey) -> Account:
+    return account if key.pty and key.forwarding else replace(account, pty=key.pty, forwarding=key.forwarding)

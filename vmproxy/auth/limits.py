@@ -1,0 +1,228 @@
+"""What strangers may cost, and operators: how many connections and files may be open, how long failures take.
+
+Strangers are counted by :func:`neighbourhood <vmproxy.addresses.neighbourhood>`. Who has logged in counts by his name:
+what operators hold that costs descriptors is shared out, so that none of them can take it all.
+
+The delay before a failed try is answered grows with each failure from a neighbourhood and is forgotten some time after
+the last one; with a success only the failures of that operator are. A password is held back by the delay that there is
+already before it is checked, right or wrong: who closes the connection instead of waiting for the answer gets no more
+tries than who waits. What was waited before is not waited again behind it. Keys are checked at once: nobody guesses
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from typing import Generic, TypeVar
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from vmproxy.base.addresses import neighbourhood
+from vmproxy.base.refusals import Refusals
+
+PER_ADDRESS = 20
+IN_ALL = 200
+FIRST_DELAY = 0.5
+LONGEST_DELAY = 10.0
+FORGET_AFTER = 600.0
+REMEMBERED = 10_000
+NAMES_REMEMBERED = 8
+NAME_LIMIT = 64
+LOGINS_EACH = 250
+LOGINS_IN_ALL = 1000
+FILES_EACH = 64
+FILES_IN_ALL = 256
+
+H = TypeVar("H", bound=Hashable)
+
+_log = Logger()
+
+
+class Gate:
+    """Counts the connections that have not logged in, and says when there are too many."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        audit: Callable[..., None],
+        per_address: int = PER_ADDRESS,
+        in_all: int = IN_ALL,
+    ) -> None:
+        """:param audit: told of refusals, at a bounded rate, with how many there were."""
+        self._audit = audit
+        self.use(per_address, in_all)
+        self._inside: dict[Hashable, str] = {}
+        self._counts: dict[str, int] = {}
+        self._refusals = Refusals(clock, self._tell)
+
+    def use(self, per_address: int, in_all: int) -> None:
+        """Have other bounds hold from now on; who is inside stays."""
+        self._per_address = per_address
+        self._in_all = in_all
+
+    @property
+    def refused(self) -> int:
+        """How many connections were turned away so far."""
+        return self._refusals.counts.total()
+
+    def __len__(self) -> int:
+        """How many connections there are that have not logged in."""
+        return len(self._inside)
+
+    def enter(self, connection: Hashable, address: str) -> bool:
+        """There is a new connection.
+
+        :returns: whether it may stay.
+        """
+        where = neighbourhood(address)
+        if len(self._inside) >= self._in_all:
+            self._refuse(address, f"{self._in_all} connections in all have not logged in")
+            return False
+        if self._counts.get(where, 0) >= self._per_address:
+            self._refuse(address, f"{self._per_address} connections from {where} have not logged in")
+            return False
+        self._inside[connection] = where
+        self._counts[where] = self._counts.get(where, 0) + 1
+        return True
+
+    def leave(self, connection: Hashable) -> None:
+        """A connection has logged in, or is gone. One that is not known is no error."""
+        where = self._inside.pop(connection, None)
+        if where is not None:
+            self._counts[where] -= 1
+            if not self._counts[where]:
+                del self._counts[where]
+
+    def _refuse(self, address: str, why: str) -> None:
+        self._refusals.add("not logged in", address, why)
+
+    def _tell(self, address: str, why: str, count: int) -> None:
+        _log.warn("{peer}: connection refused: {why} ({n} refused)", peer=address, why=why, n=count)
+        self._audit("login-refused", reason=why, connections=count, **{"from": address})
+
+
+class Shares(Generic[H]):
+    """Counts what operators hold of something, and says when somebody has his share of it, or nothing is left.
+
+    :ivar each: how many one operator may hold, whatever connections he has.
+    """
+
+    __slots__ = ("_counts", "_holders", "_in_all", "each")
+
+    def __init__(self, each: int, in_all: int) -> None:
+        """
+        :param each: how many one operator may hold, whatever connections he has.
+        :param in_all: how many all of them.
+        """
+        self.each = each
+        self._in_all = in_all
+        self._holders: dict[H, str] = {}
+        self._counts: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        """How many are held."""
+        return len(self._holders)
+
+    def __iter__(self) -> Iterator[tuple[H, str]]:
+        """What is held, and by whom, as it is now."""
+        return iter(list(self._holders.items()))
+
+    def problem(self, name: str) -> str:
+        """Why an operator may have no more, as in "32 of yours are open"; ``""`` if he may."""
+        if self._counts.get(name, 0) >= self.each:
+            return f"{self.each} of yours are open"
+        return f"{self._in_all} in all are open" if len(self._holders) >= self._in_all else ""
+
+    def take(self, holder: H, name: str) -> bool:
+        """An operator wants one more.
+
+        :param holder: what stands for it until it is given back; each only once.
+        :returns: whether he may have it.
+        """
+        if self.problem(name):
+            return False
+        self._holders[holder] = name
+        self._counts[name] = self._counts.get(name, 0) + 1
+        return True
+
+    def give_back(self, holder: H) -> None:
+        """It is needed no more. One that is not held is no error."""
+        name = self._holders.pop(holder, None)
+        if name is not None:
+            self._counts[name] -= 1
+            if not self._counts[name]:
+                del self._counts[name]
+
+
+class Delays:
+    """How long the answer to a failed try is held back."""
+
+    __slots__ = ("_clock", "_failures")
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._failures: dict[str, _Failures] = {}  # in order of the last
+
+    def __len__(self) -> int:
+        """How many neighbourhoods are remembered."""
+        return len(self._failures)
+
+    def present(self, address: str) -> float:
+        """:returns: seconds by which whoever is there is held back already; 0 without failures."""
+        self._forget(self._clock.seconds())
+        found = self._failures.get(neighbourhood(address))
+        return _delay(found.count) if found is not None else 0.0
+
+    def failed(self, address: str, name: str) -> float:
+        """A try has failed.
+
+        :param name: who it claimed to be.
+        :returns: seconds after which to say so.
+        """
+        now = self._clock.seconds()
+        self._forget(now)
+        where = neighbourhood(address)
+        found = self._failures.pop(where, None) or _Failures()
+        if len(self._failures) >= REMEMBERED:
+            del self._failures[next(iter(self._failures))]
+        self._failures[where] = found
+        found.count += 1
+        found.last = now
+        if len(name) <= NAME_LIMIT and (name in found.names or len(found.names) < NAMES_REMEMBERED):
+            found.names[name] = found.names.get(name, 0) + 1
+        return _delay(found.count)
+
+    def succeeded(self, address: str, name: str) -> None:
+        """An operator has logged in from there: his own failures are forgiven, and nobody else's.
+
+        Otherwise whoever may log in could guess the passwords of the others without ever being held back.
+        """
+        where = neighbourhood(address)
+        found = self._failures.get(where)
+        if found is not None:
+            found.count -= found.names.pop(name, 0)
+            if not found.count:
+                del self._failures[where]
+
+    def _forget(self, now: float) -> None:
+        while self._failures:
+            where, found = next(iter(self._failures.items()))
+            if now - found.last < FORGET_AFTER:
+                break
+            del self._failures[where]
+
+
+class _Failures:
+    """The failures of a neighbourhood: how many, how many of them as whom, and when the last one was."""
+
+    __slots__ = ("count", "last", "names")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last = 0.0
+        self.names: dict[str, int] = {}
+
+
+def _delay(failures: int) -> float:
+    return min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** (min(failures, 30) - 1)) if failures else 0.0

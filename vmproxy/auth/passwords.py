@@ -1,0 +1,259 @@
+"""Passwords: hashes made and checked with argon2id, away from the reactor, and never many at once.
+
+A hash costs a tenth of a second of processor time and 64 MiB of memory; that is what makes it a good one, and what
+makes a flood of wrong passwords expensive for us. So a few are computed at the same time, the rest wait in a bounded
+queue, of which no neighbourhood can take more than a few places, and the neighbourhoods that wait take turns: whoever
+floods waits behind himself, and what nobody waits for any more is not computed. A name that nobody has, or that has
+no password, costs as much as one that has, so that the time tells nothing.
+
+:class:`Checker` is the seam for other sources of passwords.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from argon2 import PasswordHasher, Type, extract_parameters
+from argon2.exceptions import InvalidHash, VerificationError
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vmproxy.base.addresses import neighbourhood
+from vmproxy.errors import VMProxyError
+
+T = TypeVar("T")
+
+PASSWORD_LIMIT = 1024
+HASH_LIMIT = 512
+MEMORY_LIMIT = 1024 * 1024  # KiB
+TIME_LIMIT = 32
+LANES_LIMIT = 16
+AT_ONCE = 2
+WAITING_LIMIT = 256
+WAITING_EACH = 8
+
+_log = Logger()
+
+
+class BadHash(VMProxyError):
+    """A password hash that cannot be used; the text says why."""
+
+
+class TooBusy(VMProxyError):
+    """More passwords wait to be checked than may."""
+
+
+class Unwanted(VMProxyError):
+    """Nobody waits for the answer any more, so it was not looked for."""
+
+
+class Checker(Protocol):
+    """A source of passwords."""
+
+    async def check(self, name: str, secret: bytes, address: str, wanted: Callable[[], bool]) -> str | None:
+        """Check a password.
+
+        :param name: who it is said to be; nobody of that name may exist.
+        :param secret: what was typed; at most :data:`PASSWORD_LIMIT` bytes.
+        :param address: where from.
+        :param wanted: whether the client is still there; what it need not know need not be found out.
+        :returns: the operator's name; None if the password is wrong or nobody has that name, and it must not be
+            possible to tell which, by the time taken either.
+        :raises TooBusy: if too many wait already.
+        :raises VMProxyError: if it cannot be told at the moment.
+        """
+
+
+def hash_password(secret: str) -> str:
+    """Hash a password, for the operators file. Takes a tenth of a second and 64 MiB.
+
+    :returns: ``$argon2id$...``
+    :raises BadHash: if the password is empty or longer than :data:`PASSWORD_LIMIT` bytes.
+    """
+    data = secret.encode()
+    if not data:
+        raise BadHash("an empty password lets everybody in")
+    if len(data) > PASSWORD_LIMIT:
+        raise BadHash(f"the password is longer than {PASSWORD_LIMIT} bytes")
+    return PasswordHasher().hash(data)
+
+
+def check_hash(text: str) -> None:
+    """Make sure that a hash is one, and does not cost so much that logins would stop the machine.
+
+    :raises BadHash: if not.
+    """
+    try:
+        if len(text) > HASH_LIMIT:
+            raise InvalidHash
+        found = extract_parameters(text)
+        for field in text.split("$")[-2:]:
+            base64.b64decode(field + "=" * (-len(field) % 4), validate=True)
+    except (InvalidHash, ValueError):
+        raise BadHash("this is no argon2id hash; make one with `vmproxy hash-password'") from None
+    if found.type is not Type.ID:
+        raise BadHash("this is another kind of argon2 than argon2id; make one with `vmproxy hash-password'")
+    costs = (
+        ("memory cost", found.memory_cost, 8 * found.parallelism, MEMORY_LIMIT),
+        ("time cost", found.time_cost, 1, TIME_LIMIT),
+        ("parallelism", found.parallelism, 1, LANES_LIMIT),
+        ("salt's length", found.salt_len, 8, 64),
+        ("length", found.hash_len, 16, 64),
+    )
+    for what, cost, least, most in costs:
+        if not least <= cost <= most:
+            raise BadHash(f"its {what} is {cost}; {least} to {most} can be used")
+
+
+def verify(hashed: str, secret: bytes) -> bool:
+    """Whether a password is the one that was hashed; as slow as hashing."""
+    try:
+        return PasswordHasher().verify(hashed, secret)
+    except InvalidHash:
+        return False
+    except VerificationError as error:
+        # The wrong password, or not memory enough: either way nobody gets in.
+        if type(error) is VerificationError:
+            _log.error("a password could not be checked: {error}", error=error)
+        return False
+
+
+def dummy_like(hashed: str | None) -> str:
+    """A hash that no password has and that costs as much to check as another.
+
+    :param hashed: the other; None for one that costs what ours cost.
+    """
+    if hashed is not None:
+        head, salt, digest = hashed.rsplit("$", 2)
+        sizes = (len(salt) * 3 // 4, len(digest) * 3 // 4)
+    else:
+        usual = PasswordHasher()
+        head = f"$argon2id$v=19$m={usual.memory_cost},t={usual.time_cost},p={usual.parallelism}"
+        sizes = (usual.salt_len, usual.hash_len)
+    return "$".join([head, *(base64.b64encode(os.urandom(size)).decode().rstrip("=") for size in sizes)])
+
+
+class Turns:
+    """Has slow calls done on other threads, a few at once; those of one neighbourhood do not keep another's waiting.
+
+    :ivar waiting: how many calls wait.
+    """
+
+    __slots__ = ("_at_once", "_each", "_in_thread", "_limit", "_queues", "_running", "waiting")
+
+    def __init__(
+        self,
+        in_thread: Callable[[Callable[[], object]], Deferred[object]],
+        at_once: int = AT_ONCE,
+        limit: int = WAITING_LIMIT,
+        each: int = WAITING_EACH,
+    ) -> None:
+        """
+        :param limit: how many may wait at most.
+        :param each: how many of one neighbourhood.
+        """
+        self._in_thread = in_thread
+        self._at_once = at_once
+        self._limit = limit
+        self._each = each
+        self._running = 0
+        self.waiting = 0
+        self._queues: dict[str, deque[_Turn]] = {}  # the first one's turn is next
+
+    async def run(self, address: str, call: Callable[[], T], wanted: Callable[[], bool]) -> T:
+        """Have a call done.
+
+        :param address: on whose behalf.
+        :param wanted: asked before it is done: whether it is to be done still.
+        :raises TooBusy: if too many wait.
+        :raises Unwanted: if it was not wanted any more when its turn came, or its place was needed.
+        """
+        where = neighbourhood(address)
+        if len(self._queues.get(where, ())) >= self._each:
+            self._clear(where)
+            if len(self._queues.get(where, ())) >= self._each:
+                raise TooBusy(f"too many passwords from {where} are waiting to be checked")
+        if self.waiting >= self._limit:
+            for other in list(self._queues):
+                self._clear(other)
+            if self.waiting >= self._limit:
+                raise TooBusy("too many passwords are waiting to be checked")
+        result: Deferred[T] = Deferred()
+
+        def start() -> None:
+            self._in_thread(call).addBoth(self._finished, result)
+
+        self._queues.setdefault(where, deque()).append(_Turn(start, wanted, result.errback))
+        self.waiting += 1
+        self._start()
+        return await result
+
+    def _clear(self, where: str) -> None:
+        """Take out of a queue what is not wanted any more."""
+        queue = self._queues.get(where, ())
+        wanted = deque(turn for turn in queue if turn.wanted())
+        gone = [turn for turn in queue if turn not in wanted]
+        if wanted:
+            self._queues[where] = wanted
+        else:
+            self._queues.pop(where, None)
+        self.waiting -= len(gone)
+        for turn in gone:
+            turn.give_up(_unwanted())
+
+    def _finished(self, outcome: object | Failure, result: Deferred[T]) -> None:
+        self._running -= 1
+        self._start()
+        result.callback(outcome)  # type: ignore[arg-type]  # a Failure as well
+
+    def _start(self) -> None:
+        while self._running < self._at_once and self._queues:
+            address = next(iter(self._queues))
+            queue = self._queues.pop(address)
+            turn = queue.popleft()
+            if queue:
+                self._queues[address] = queue  # behind the others
+            self.waiting -= 1
+            if turn.wanted():
+                self._running += 1
+                turn.start()
+            else:
+                turn.give_up(_unwanted())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Turn:
+    """A call that waits."""
+
+    start: Callable[[], None]
+    wanted: Callable[[], bool]
+    give_up: Callable[[Failure], None]
+
+
+def _unwanted() -> Failure:
+    return Failure(Unwanted("the connection was closed before the password was checked"))
+
+
+class PasswordFile:
+    """The :class:`Checker` for the hashes of the operators file."""
+
+    def __init__(
+        self,
+        hashes: Callable[[], Mapping[str, str]],
+        in_thread: Callable[[Callable[[], object]], Deferred[object]],
+    ) -> None:
+        """:param hashes: gives the hashes that are in force, by operator."""
+        self._hashes = hashes
+        self._turns = Turns(in_thread)
+
+    async def check(self, name: str, secret: bytes, address: str, wanted: Callable[[], bool]) -> str | None:
+        """See :class:`Checker`."""
+        hashes = self._hashes()
+        hashed = hashes.get(name) or dummy_like(next(iter(hashes.values()), None))
+        return name if await self._turns.run(address, lambda: verify(hashed, secret), wanted) else None

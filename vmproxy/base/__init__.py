@@ -1,0 +1,1 @@
+"""What knows nothing of consoles: time, addresses, text, limits of what is logged."""

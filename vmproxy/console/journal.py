@@ -1,0 +1,207 @@
+"""What is remembered of the consoles when the process is gone: a journal, one JSON line a change.
+
+Appending a line is cheap however many consoles there are, and a line that was cut short by a crash costs only itself.
+On start the journal is read, the last line of a console counts, and the file is written anew without the others.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from twisted.logger import Logger
+
+from vmproxy.base.jsonlines import mend_open
+from vmproxy.log.audit import ignored
+from vmproxy.log.events import quoted
+
+REWRITE_AT = 64 * 1024 * 1024
+
+_log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is remembered of one console.
+
+    :ivar log: the path of its log, relative to the log folder; ``template`` is what it was made from.
+    :ivar up: whether it was up when this was written.
+    :ivar since: since when, seconds since the epoch; ``reason``: why it went down.
+    """
+
+    uuid: str
+    port: str
+    name: str
+    uri: str
+    log: str
+    template: str
+    host: str
+    up: bool
+    since: float
+    reason: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Of which console it is."""
+        return self.uuid, self.port
+
+
+_TYPES = {f.name: {"str": str, "bool": bool, "float": (int, float)}[str(f.type)] for f in fields(Known)}
+
+_TEXTS = [name for name, wanted in _TYPES.items() if wanted is str]
+_NO_PART = frozenset(("", ".", ".."))  # of a path inside a folder
+
+_YEAR_9999 = 253_370_764_800
+
+
+def parse(line: str) -> Known:
+    """Read a line of the journal.
+
+    :raises ValueError: if it is not one, cut short for instance.
+    """
+    values = json.loads(line)
+    if not isinstance(values, dict):
+        raise ValueError("not an object")
+    kept: dict[str, Any] = {}
+    for name, wanted in _TYPES.items():
+        value = kept[name] = values.get(name)
+        if not isinstance(value, wanted):  # type: ignore[arg-type]
+            raise ValueError(f"{name} is missing or of the wrong type")
+    if not _NO_PART.isdisjoint(kept["log"].split("/")) or "\0" in kept["log"]:
+        raise ValueError("the log is not inside the log folder")
+    if not 0 <= kept["since"] < _YEAR_9999:
+        raise ValueError("the time is none")
+    kept["uuid"] = str(UUID(kept["uuid"]))
+    return Known(**kept)
+
+
+def read_known(path: Path) -> tuple[list[Known], int]:
+    """Read a journal; it is no error if there is none.
+
+    :returns: the known consoles in the order in which they first appeared, and how many lines made no sense.
+    :raises OSError: if it cannot be read.
+    """
+    found: dict[tuple[str, str], Known] = {}
+    bad = 0
+    if path.exists():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                try:
+                    known = parse(line)
+                except (ValueError, TypeError, RecursionError):
+                    bad += 1
+                else:
+                    found[known.uuid, known.port] = known
+    return list(found.values()), bad
+
+
+class Journal:
+    """The file. :meth:`load` is called once, at the start; what else touches the disk runs on the scribe's thread.
+
+    :ivar everything: tells, on the scribe's thread, all that is known: to write a file anew that somebody has removed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        submit: Callable[[Callable[[], object]], None],
+        again: Callable[[Callable[[], object]], object] = ignored,
+    ) -> None:
+        """
+        :param submit: has a job done on the scribe's thread.
+        :param again: called on that thread with a job that failed, which is to be tried again after a while.
+        """
+        self.path = path
+        self._again = again
+        self._failing = False
+        self.everything: Callable[[], Iterable[Known]] = tuple
+        self._submit = submit
+        self._unwritten: dict[tuple[str, str], Known] = {}  # filled by the reactor, emptied by the scribe
+        self._submitted = False
+        self._rewritten = 0  # how large it was when it was last written anew
+        self._batch: dict[tuple[str, str], Known] = {}  # the scribe's: what is to be written, the newest of each
+
+    def load(self) -> list[Known]:
+        """Read the journal and write it anew without what is out of date.
+
+        :returns: the known consoles in the order in which they first appeared.
+        :raises OSError: if it can neither be read nor made.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        found, bad = read_known(self.path)
+        if bad:
+            _log.warn("{bad} lines of {path} make no sense and are dropped", bad=bad, path=str(self.path))
+        self._rewrite(found)
+        return found
+
+    def record(self, known: Known) -> None:
+        """Remember a change."""
+        self._unwritten[known.uuid, known.port] = known
+        if not self._submitted:
+            self._submitted = True
+            self._submit(self._append)
+
+    def _append(self) -> None:
+        self._submitted = False  # what is appended from here on is submitted again
+        while self._unwritten:
+            key, known = self._unwritten.popitem()
+            self._batch[key] = known
+        if not self._batch:
+            return
+        try:
+            size = self._write_batch()
+        except OSError as error:
+            # It is told once, and tried until it works.
+            if not self._failing:
+                self._failing = True
+                _log.error("cannot write {path}: {error}", path=str(self.path), error=str(error))
+            self._again(self._append)
+            return
+        if self._failing:
+            self._failing = False
+            _log.info("writing {path} again", path=str(self.path))
+        self._batch.clear()
+        if size > max(REWRITE_AT, 2 * self._rewritten):
+            try:
+                found, _ = read_known(self.path)
+                self._rewrite(found)
+            except OSError as error:
+                _log.error("cannot rewrite {path}: {error}", path=str(self.path), error=str(error))
+
+    def _write_batch(self) -> int:
+        # :returns: the size that the file had.
+        try:
+            file = self.path.open("rb+", buffering=0)
+        except FileNotFoundError:
+            # Somebody has removed it, perhaps with its folder: all that it held is written anew.
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._rewrite({known.key: known for known in (*self.everything(), *self._batch.values())}.values())
+            return 0
+        with file:
+            size = mend_open(file.fileno(), self.path)
+            file.seek(size)
+            data = "".join(map(_line, self._batch.values())).encode("ascii")
+            if file.write(data) != len(data):
+                file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return size
+
+    def _rewrite(self, all_known: Iterable[Known]) -> None:
+        new = self.path.with_name(self.path.name + ".new")
+        with open(new, "w", encoding="ascii", opener=lambda path, flags: os.open(path, flags, 0o640)) as file:
+            file.writelines(map(_line, all_known))
+            file.flush()
+            os.fsync(file.fileno())
+            self._rewritten = file.tell()
+        new.replace(self.path)
+
+
+def _line(known: Known) -> str:
+    texts = "".join(f'"{name}":{quoted(getattr(known, name))},' for name in _TEXTS)
+    return f'{{{texts}"up":{"true" if known.up else "false"},"since":{known.since!r}}}\n'

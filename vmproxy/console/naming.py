@@ -1,0 +1,223 @@
+"""How people find a console: the exact name, the UUID, an alias that is safe to type after ``ssh``, or a prefix.
+
+Names are whatever a VM says: two may have the same, and one may look like another's alias. So there is an order in
+which a target is looked for, and an alias that is unique for each console. A console that somebody may not see is not
+there for him, in any of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from vmproxy.base.sanitize import safe_word
+from vmproxy.base.sanitize import visible as shown
+from vmproxy.console.console import Console
+from vmproxy.console.index import Index
+from vmproxy.console.prefixes import Prefixes
+from vmproxy.errors import VMProxyError
+from vmproxy.log.store import ConsoleLog
+
+NAMELESS = "vm"
+Visible = Callable[[Console], bool]
+
+
+def _all(console: Console) -> bool:
+    return True
+
+
+class NoSuchConsole(VMProxyError):
+    """Nothing is found under what was asked for."""
+
+
+class AmbiguousConsole(VMProxyError):
+    """More than one console is found.
+
+    :ivar choices: which.
+    """
+
+    def __init__(self, asked: str, choices: list[Console]) -> None:
+        super().__init__(f"{shown(asked)}: that could be {len(choices)} consoles")
+        self.choices = sorted(choices, key=lambda c: (c.title.casefold(), c.uuid, _port_order(c)))
+
+
+class Names:
+    """The consoles by what people call them."""
+
+    def __init__(self, link: Callable[[str, ConsoleLog], None]) -> None:
+        """:param link: has a link of a name made to a log."""
+        self._link = link
+        self._ports: Index[UUID] = Index()
+        self._count = 0
+        self._by_name: Index[str] = Index()
+        self._by_alias: dict[str, Console] = {}
+        self._by_base: Index[str] = Index()
+        self._prefixes = Prefixes()
+
+    def __iter__(self) -> Iterator[Console]:
+        return iter(self._ports)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, console: Console) -> None:
+        """A console is there, with the name that it has."""
+        self._ports.add(console.uuid, console)
+        self._count += 1
+        self._index(console)
+
+    def call(self, console: Console, name: str) -> None:
+        """A console has another name from now on."""
+        self._unindex(console)
+        console.name = name
+        self._index(console)
+
+    def alias(self, console: Console, visible: Visible = _all) -> str:
+        """The name under which a console can be typed after ``ssh``, unique among those that are visible."""
+        aliases = _aliases(console)
+        # A plain one is no use where it is also the name of another: exact names come first.
+        for word in dict.fromkeys((aliases.base, aliases.plain)):
+            try:
+                if word and self.find(word, None, visible) is console and self.is_exact(word, console, visible):
+                    return word
+            except VMProxyError:
+                continue
+        return aliases.unique
+
+    def find(self, target: str, port: str | None = None, visible: Visible = _all) -> Console:
+        """Find the console that a person means.
+
+        :param target: an exact name, a VC UUID in any spelling, an alias, or the beginning of a name; with ``.PORT``
+            behind it for another port than the first.
+        :param port: the port, where it is told apart from the target.
+        :param visible: which consoles there are for that person.
+        :raises NoSuchConsole: if there is none.
+        :raises AmbiguousConsole: if there are several.
+        """
+        for candidates in self._steps(target, visible) if target else ():
+            chosen = candidates if port is None else self._with_port(candidates, port, visible)
+            if port is None and len(chosen) > 1 and len({c.uuid for c in chosen}) == 1:
+                # One VM with several ports: the bare name means the first of them.
+                chosen = [min(chosen, key=_port_order)]
+            if len(chosen) == 1:
+                return chosen[0]
+            if chosen:
+                raise AmbiguousConsole(target, chosen)
+        which = shown(target) if port is None else f"{shown(target)}, port {shown(port)}"
+        raise NoSuchConsole(f"{which}: no such console")
+
+    def _steps(self, target: str, visible: Visible) -> Iterable[list[Console]]:
+        yield from self._exact(target, visible)
+        yield self._of_prefix(target, visible)
+
+    def is_exact(self, target: str, console: Console, visible: Visible = _all) -> bool:
+        """Whether a target names a console in full: by anything but a prefix."""
+        return any(console in candidates for candidates in self._exact(target, visible))
+
+    def _exact(self, target: str, visible: Visible) -> Iterable[list[Console]]:
+        # Names before aliases, also with a port behind them: an alias of one VM may look like the port of another.
+        name, _, port = target.rpartition(".")
+        for way in (self._of_name, self._of_uuid, self._of_alias):
+            yield way(target, visible)
+            if name and port:
+                yield self._with_port(way(name, visible), port, visible)
+
+    def _with_port(self, candidates: list[Console], port: str, visible: Visible) -> list[Console]:
+        vms = dict.fromkeys(c.uuid for c in candidates)
+        return [c for uuid in vms for c in self._ports.get(uuid) if c.port == port and visible(c)]
+
+    def _of_name(self, target: str, visible: Visible) -> list[Console]:
+        return [c for c in self._by_name.get(target) if visible(c)]
+
+    def _of_uuid(self, target: str, visible: Visible) -> list[Console]:
+        digits = target.replace("-", "").replace(" ", "").strip("{}")
+        if len(digits) != 32:
+            return []
+        try:
+            return [c for c in self._ports.get(UUID(hex=digits)) if visible(c)]
+        except ValueError:
+            return []
+
+    def _of_alias(self, target: str, visible: Visible) -> list[Console]:
+        console = self._by_alias.get(target)
+        if console is not None and visible(console):
+            return [console]
+        # One that may not be seen must not keep others from a plain alias.
+        return [c for c in self._by_base.get(target) if visible(c)]
+
+    def _of_prefix(self, target: str, visible: Visible) -> list[Console]:
+        # What stands behind a tilde is no name's own: these aliases are found by what stands before it.
+        prefix = target.casefold()
+        found = self._prefixes.find(target.partition("~")[0])
+        if "~" in target:
+            found = [c for c in found if any(w.casefold().startswith(prefix) for w in self._words(c))]
+        return [c for c in found if visible(c)]
+
+    def _words(self, console: Console) -> tuple[str, str, str]:
+        aliases = _aliases(console)
+        return console.name, aliases.plain, aliases.unique
+
+    def _index(self, console: Console) -> None:
+        name = console.name
+        self._by_name.add(name, console)
+        word = safe_word(name)
+        base = word if console.port == "1" or not word else f"{word}.{console.port}"
+        if base == name:
+            base = name  # not the same text twice in memory
+        for beginning in _beginnings(name, base):
+            self._prefixes.add(beginning, console)
+        former = console.aliases
+        if former is not None:
+            if former.base == base:
+                return  # the link stays as it is: somebody may be tailing it
+            self._by_alias.pop(former.plain, None)
+            self._by_alias.pop(former.unique, None)
+            if former.base:
+                self._by_base.discard(former.base, console)
+        start, digits = base or NAMELESS, console.uuid.hex
+        unique = f"{start}~{digits[:8]}"
+        if unique in self._by_alias:
+            unique = f"{start}~{digits}"
+        if unique in self._by_alias:
+            unique = f"{start}~{digits}.{console.port}"
+        plain = base if base and base not in self._by_alias else unique
+        aliases = console.aliases = Aliases(base, plain, unique)
+        self._by_alias[aliases.plain] = self._by_alias[aliases.unique] = console
+        if base:
+            self._by_base.add(base, console)
+        if name:
+            self._link(aliases.plain, console.log)
+
+    def _unindex(self, console: Console) -> None:
+        self._by_name.discard(console.name, console)
+        for beginning in _beginnings(console.name, _aliases(console).base):
+            self._prefixes.discard(beginning, console)
+
+
+@dataclass(frozen=True, slots=True)
+class Aliases:
+    """What a console can be typed as.
+
+    :ivar base: what its name is reduced to; empty where nothing is left.
+    :ivar plain: the base if it was free, and the link's name.
+    :ivar unique: a name with digits of the UUID.
+    """
+
+    base: str
+    plain: str
+    unique: str
+
+
+def _aliases(console: Console) -> Aliases:
+    assert console.aliases is not None  # it is in the directory
+    return console.aliases
+
+
+def _beginnings(name: str, base: str) -> set[str]:
+    return {(base or NAMELESS).casefold(), name.casefold() or NAMELESS}
+
+
+def _port_order(console: Console) -> tuple[bool, int, str]:
+    number = int(console.port) if console.port.isascii() and console.port.isdecimal() else -1
+    return (number < 0, number, console.port)

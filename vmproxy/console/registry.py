@@ -1,0 +1,254 @@
+"""All consoles: how a connection finds its own, and what is remembered of them. How people find one: :mod:`names`.
+
+A console's identity is VC UUID and port. It outlives its connections, and the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import LogLevel
+
+from vmproxy.access.policy import Policy
+from vmproxy.base.clock import wall_of
+from vmproxy.base.news import News
+from vmproxy.base.sanitize import visible as shown
+from vmproxy.console.console import Console
+from vmproxy.console.duplicates import OFTEN_SECONDS, ClaimRefused, Newcomers, Often
+from vmproxy.console.interfaces import ILink
+from vmproxy.console.journal import Journal, Known
+from vmproxy.console.migration import Migrations
+from vmproxy.console.naming import Names
+from vmproxy.log.paths import is_reserved, log_path
+from vmproxy.log.store import LogStore
+from vmproxy.wire.dialuri import is_dialled
+from vmproxy.wire.serviceuri import parse
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a connection has told of itself.
+
+    :ivar port: the label in the service URI's query, None where it names none.
+    :ivar dial: gives the console its far end, where the VM wants one: direction "client".
+    """
+
+    uuid: UUID
+    port: str | None
+    uri: str
+    name: str
+    dial: Callable[[Console], None] | None = None
+
+
+class Directory(Names):
+    """The consoles, by identity, and by what people call them.
+
+    :ivar newcomers: what holds for a second connection of a console.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, store: LogStore, journal: Journal, migrations: Migrations, template: str
+    ) -> None:
+        """:param template: for the names of log files."""
+        super().__init__(store.link)
+        self.clock = clock
+        self.news = News(clock)
+        self.wall = wall_of(clock)
+        self._store = store
+        self._journal = journal
+        self._migrations = migrations
+        self._template = template
+        journal.everything = self._everything
+        self._policy = Policy()
+        self._changes: Often[Console] = Often(clock, self._unsteady)
+        self._refusals: Often[Console] = Often(clock, self._refused)
+        self._renames: Often[Console] = Often(clock, self._renamed)
+        self.newcomers = Newcomers()
+
+    @property
+    def policy(self) -> Policy:
+        """Who may do what, and what is particular about which consoles."""
+        return self._policy
+
+    def use(self, policy: Policy) -> None:
+        """Take another policy, from now on."""
+        self._policy = policy
+        for console in self:
+            console.options = policy.options(console)
+            console.rules_changed()
+
+    # Connections.
+
+    def load(self) -> None:
+        """Bring back the consoles that are known from before; all of them are down until their VMs connect."""
+        given: set[str] = set()  # a log that exists is kept, though it may differ from another in case only
+        for known in self._journal.load():
+            same = known.template == self._template and not is_reserved(known.log)
+            kept = known.log if same and known.log not in given else None
+            console = self._add(UUID(known.uuid), known.port, known.name, kept)
+            given.add(console.log.name)
+            console.uri = known.uri
+            console.options = self._policy.options(console)
+            console.host = known.host
+            # Of one that was up when the process ended, nobody knows since when it is not.
+            console.since = 0.0 if known.up else known.since
+            console.reason = "the concentrator was stopped" if known.up else known.reason
+            if known.up:
+                console.log.mend()
+        self._store.flush()  # so that links have the names that they had, before a VM comes with another one
+
+    def claim(self, identity: Identity, link: ILink) -> Console:
+        """Give a connection that has identified itself its console, made now if it is a new one.
+
+        A connection that serves the console already is replaced: a host that lost power cannot say goodbye.
+
+        :raises ClaimRefused: where it may not be replaced.
+        """
+        port = identity.port or self._port_of(identity)
+        console = self._at(identity.uuid, port)
+        new = console is None
+        if console is None:
+            console = self._add(identity.uuid, port, identity.name, None)
+        else:
+            self._check(console, link)
+        told = self._is_told(console)
+        moved, console.uri = console.uri != identity.uri, identity.uri
+        console.options = self._policy.options(console)
+        if identity.name:
+            self.rename(console, identity.name)
+        if moved:
+            console.rules_changed()  # rules may select by the query of the URI
+        self._migrations.cancel(console)
+        if identity.dial is not None:
+            identity.dial(console)  # first: it must miss nothing of what the VM says
+        elif console.far is not None:
+            console.far.hang_up("the VM waits to be reached from now on")
+        console.claim(link, told)
+        if new and identity.name:
+            self._named(console)
+            console.log.event("name", name=shown(identity.name))
+        return console
+
+    def _at(self, uuid: UUID, port: str) -> Console | None:
+        for console in self._ports.get(uuid):
+            if console.port == port:
+                return console
+        return None
+
+    def _named(self, console: Console) -> None:
+        self.news.tell(
+            "new consoles", "{uuid} port {port}: {name}", uuid=console.uuid, port=console.port, name=shown(console.name)
+        )
+
+    def _check(self, console: Console, link: ILink) -> None:
+        migration = console.migration
+        for there in (console.link, migration.destination if migration is not None else None):
+            if there is not None and (problem := self.newcomers.problem(there.peer, link.peer)):
+                if self._refusals.again(console):
+                    console.log.event("refused", host=there.peer, by=link.peer)
+                raise ClaimRefused(f"{console.title}: {problem}")
+
+    def _is_told(self, console: Console) -> bool:
+        # One that comes back after a minute or more, or for the first time, is always told.
+        steady = console.link is None and not 0 <= self.wall() - console.since < OFTEN_SECONDS
+        return (steady and not self._changes.untold(console)) or self._changes.again(console)
+
+    def _unsteady(self, console: Console, times: int) -> None:
+        console.unsteady(times)
+
+    def _refused(self, console: Console, times: int) -> None:
+        console.log.event("refused-often", times=times)
+        text = "{console}: {n} more connections were refused within a minute"
+        self.news.tell("consoles claimed too often", text, LogLevel.warn, console=console.title, n=times)
+
+    def _renamed(self, console: Console, times: int) -> None:
+        console.log.event("name", name=shown(console.name), times=times)
+
+    def stop(self) -> None:
+        """The end of the process: what has not been told yet is told now."""
+        self._changes.stop()
+        self._refusals.stop()
+        self._renames.stop()
+        self.news.sum_up()
+
+    def _port_of(self, identity: Identity) -> str:
+        # Ports without a label in their URI are told apart by different URIs, but only while both are open: a port
+        # whose URI was edited is still the same port. One with a label is another, also while it is down.
+        # One that is dialled for and one that waits to be reached are two ports in any case.
+        there = self._ports.get(identity.uuid)
+        if not there:
+            return "1"
+        dialled = is_dialled(identity.uri)
+        siblings = [c for c in there if (c.port == "1" or parse(c.uri).port is None) and is_dialled(c.uri) is dialled]
+        for console in siblings:
+            if console.uri == identity.uri:
+                return console.port
+        for console in siblings:
+            if console.link is None and console.migration is None:
+                return console.port
+        number = 1
+        while self._at(identity.uuid, str(number)) is not None:
+            number += 1
+        return str(number)
+
+    def lost(self, console: Console, link: ILink, reason: str) -> None:
+        """A connection that served, or was to serve, a console is gone."""
+        migration = self._migrations.lost(link)
+        if migration is not None and migration.source is None:
+            console.last_words(link)
+            self._migrations.abandon(migration, f"{reason}, in a vMotion")
+        elif migration is not None:
+            self._migrations.discarded(migration, link)
+        elif console.link is link:
+            console.link = None
+            console.gone(link)
+            pending = console.migration
+            if pending is None:
+                console.down(reason, told=not self._changes.untold(console))
+            elif not self._migrations.source_lost(pending):
+                self._migrations.abandon(pending, reason)
+
+    def rename(self, console: Console, name: str) -> None:
+        """A VM told its name, perhaps a new one."""
+        if name != console.name:
+            former = console.name
+            self.call(console, name)
+            console.options = self._policy.options(console)
+            console.rules_changed()  # rules select by name: another one may let in others
+            if not former:
+                self._named(console)
+                console.log.event("name", name=shown(name))
+            elif self._renames.again(console):
+                console.log.event("name", name=shown(name), was=shown(former))
+            self.remember(console)
+
+    def remember(self, console: Console) -> None:
+        """Have the journal remember how a console is now."""
+        self._journal.record(self._known(console))
+
+    def _known(self, console: Console) -> Known:
+        return Known(
+            uuid=str(console.uuid),
+            port=console.port,
+            name=console.name[:1024],
+            uri=console.uri[:1024],
+            log=console.log.name,
+            template=self._template,
+            host=console.host,
+            up=console.state != "down",
+            since=console.since,
+            reason=console.reason,
+        )
+
+    def _everything(self) -> list[Known]:
+        return [self._known(console) for console in self]
+
+    def _add(self, uuid: UUID, port: str, name: str, path: str | None) -> Console:
+        path = path or log_path(self._template, uuid, port, name, self._store)
+        console = Console(uuid, port, self._store.open(path), self)
+        console.name = name
+        self.add(console)
+        return console

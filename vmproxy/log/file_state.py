@@ -1,0 +1,99 @@
+"""A log as the scribe sees it: what it remembers of each, thousands of them, beside the files themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from vmproxy.log.events import Event
+from vmproxy.log.plain_log import PlainFile
+
+Item = bytes | Event
+
+
+class Reporter(Protocol):
+    """Who hears, on the scribe's thread, how a log fares."""
+
+    def report(self, problem: str, lost: int) -> None:
+        """Writing begins to fail with this problem; or, with an empty one, works again, so many bytes being lost."""
+
+
+class Backlog:
+    """What could not be written, and waits.
+
+    :ivar items: bytes and events in order; ``size`` bytes and ``events`` events of them.
+    :ivar lines: of the trail, that could not be written when the log could.
+    """
+
+    __slots__ = ("events", "items", "lines", "size")
+
+    def __init__(self) -> None:
+        self.items: list[bytearray | Event] = []
+        self.size = 0
+        self.events = 0
+        self.lines: list[bytes] = []
+
+
+class LogFile:
+    """What the scribe knows of a log.
+
+    :ivar folder: the log folder; ``name``: the log's path in it.
+    :ivar reporter: is told when writing fails, and when it works again.
+    :ivar problem: why it cannot be written now; empty while it can.
+    :ivar lost: bytes dropped since it could not.
+    :ivar marked: when the last time mark was written.
+    :ivar link: the name of the link that was made for it; empty if none was.
+    :ivar plain: its plain text, while that is wanted and there is some.
+    :ivar whole: whether it is known that its trail has no torn line at its end.
+    """
+
+    __slots__ = ("_backlog", "folder", "link", "lost", "marked", "name", "plain", "problem", "reporter", "whole")
+
+    def __init__(self, folder: str, name: str, reporter: Reporter) -> None:
+        self.folder = folder
+        self.name = name
+        self.reporter = reporter
+        self.problem = ""
+        self.lost = 0
+        self.marked = 0.0
+        self.link = ""
+        self.plain: PlainFile | None = None
+        self.whole = False
+        self._backlog: Backlog | None = None
+
+    @property
+    def path(self) -> str:
+        """Where the log stands. Made when it is asked for: paths are most of what a log would have in memory."""
+        return f"{self.folder}/{self.name}"
+
+    @property
+    def trail_path(self) -> str:
+        """Where its event trail stands: see :func:`vmproxy.log.files.trail_of`."""
+        return f"{self.folder}/{self.name}.events"
+
+    @property
+    def where(self) -> Path:
+        """Where the log stands, for those who calculate with paths."""
+        return Path(self.path)
+
+    @property
+    def backlog(self) -> Backlog:
+        """What waits, made when there is something."""
+        if self._backlog is None:
+            self._backlog = Backlog()
+        return self._backlog
+
+    @property
+    def waiting_lines(self) -> list[bytes] | tuple[()]:
+        """The lines of the trail that wait."""
+        return () if self._backlog is None else self._backlog.lines
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes of the log wait."""
+        return 0 if self._backlog is None else self._backlog.size
+
+    def forget_backlog(self) -> None:
+        """Nothing waits any more."""
+        if self._backlog is not None and not (self._backlog.items or self._backlog.lines):
+            self._backlog = None

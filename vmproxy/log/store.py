@@ -1,0 +1,497 @@
+"""The logs as the reactor sees them: append and forget, with a bound.
+
+A :class:`ConsoleLog` collects what its console feeds it; a few times a second the :class:`LogStore` hands everything
+that came in to the scribe, in one batch. What the scribe has not taken yet is bounded per log and in all. Above a mark
+the VM is asked to wait, which TCP does without losing anything; above a mark in all, every VM that says something is.
+But if the disk makes no progress for a second, the VM goes on and what does not fit is dropped and recorded as a gap: a
+console never hangs on a disk.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vmproxy.base.clock import wall_of
+from vmproxy.log.audit import Audit
+from vmproxy.log.events import event
+from vmproxy.log.file_state import Item, LogFile
+from vmproxy.log.paths import folded
+from vmproxy.log.rotation import RotationPolicy
+from vmproxy.log.writer import Scribe
+
+FLUSH_SECONDS = 0.02
+FLUSH_SIZE = 256 * 1024
+CONGESTED_AT = 1024 * 1024
+RELIEVED_AT = 256 * 1024
+LIMIT_PER_LOG = 4 * 1024 * 1024
+LIMIT_IN_ALL = 256 * 1024 * 1024
+CROWDED_AT = LIMIT_IN_ALL // 2
+RELIEVED_IN_ALL = LIMIT_IN_ALL // 4
+LIMIT_EVENTS = 1024 * 1024  # of room that bytes do not get
+EVENT_OVERHEAD = 64  # of an event's line, beside its body
+PATIENCE_SECONDS = 1.0
+REPORT_SECONDS = 0.1  # how often the scribe tells how far it has come
+
+T = TypeVar("T")
+
+_log = Logger()
+
+
+class LogListener(Protocol):
+    """Who wants to know how a log fares: its console."""
+
+    def log_failed(self, reason: str) -> None:
+        """Writing fails, ``reason`` as the system puts it."""
+
+    def log_recovered(self, lost: int) -> None:
+        """Writing works again, ``lost`` bytes are missing."""
+
+    def log_congested(self, on: bool) -> None:
+        """The log is behind, or has caught up."""
+
+
+class Runner(Protocol):
+    """Where the scribe's jobs run, in order: its thread; in tests, here and now."""
+
+    scribe: Scribe
+
+    def start(self) -> None:
+        """Start working."""
+
+    def submit(self, job: Callable[[], object]) -> None:
+        """Have something done."""
+
+    def stop(self, done: Callable[[], object]) -> None:
+        """Finish, close, and call ``done``."""
+
+
+class ConsoleLog:
+    """The log and event trail of one console.
+
+    :ivar listener: who is told how the log fares.
+    :ivar problem: why it is not being recorded now; empty while it is.
+    :ivar must_take: take what comes though there is much already: it is bounded by other means.
+    """
+
+    __slots__ = (
+        "_collected",
+        "_congested_since",
+        "_dropped",
+        "_items",
+        "_stalled",
+        "_store",
+        "_unwritten",
+        "file",
+        "listener",
+        "must_take",
+        "problem",
+    )
+
+    def __init__(self, store: LogStore, name: str) -> None:
+        self._store = store
+        self._items: list[Item] | None = None
+        self._unwritten = 0  # bytes that the scribe has not dealt with yet
+        self._collected = 0  # those of them that are in _items
+        self._dropped = 0
+        self._congested_since = 0.0
+        self._stalled = False
+        self.listener: LogListener | None = None
+        self.must_take = False
+        self.problem = ""
+        self.file = LogFile(store.prefix, name, self)
+
+    @property
+    def name(self) -> str:
+        """Its path in the log folder."""
+        return self.file.name
+
+    @property
+    def path(self) -> Path:
+        """Where the log stands."""
+        return self.file.where
+
+    def append(self, data: bytes) -> None:
+        """Record bytes from the VM."""
+        size = len(data)
+        too_much = self._unwritten + size > LIMIT_PER_LOG and not self.must_take
+        if too_much or self._store.unwritten + size > LIMIT_IN_ALL:
+            self._dropped += size
+            self._store.dropping.add(self)
+            return
+        if self._dropped:
+            self.close_gap()
+        self._unwritten += size
+        self._collected += size
+        self._store.unwritten += size
+        if self._items is None:
+            self._items = [data]
+            self._store.dirty(self)
+        else:
+            self._items.append(data)
+        if self._collected >= FLUSH_SIZE:
+            self._store.flush()  # so much is worth a batch of its own
+        behind = self._unwritten > CONGESTED_AT or self._store.unwritten > CROWDED_AT
+        if behind and not self._congested_since and not self._stalled:
+            self._congested_since = self._store.clock.seconds()
+            self._store.congested(self)
+            if self.listener is not None:
+                self.listener.log_congested(True)
+
+    def event(self, kind: str, **fields: object) -> None:
+        """Record an event at this point of the log."""
+        item = event(self._store.wall(), kind, fields)
+        size = len(item.body) + EVENT_OVERHEAD
+        if self._unwritten + size > LIMIT_PER_LOG + LIMIT_EVENTS or self._store.unwritten + size > 2 * LIMIT_IN_ALL:
+            self._store.events_lost += 1
+            return
+        self._unwritten += size
+        self._collected += size
+        self._store.unwritten += size
+        if self._items is None:
+            self._items = [item]
+            self._store.dirty(self)
+        else:
+            self._items.append(item)
+
+    def input(self, **fields: object) -> None:
+        """Record what was typed, apart from the trail: who may read that need not read this."""
+        self._store.inputs.record("input", log=self.path.name, **fields)
+
+    def settled(self) -> Deferred[int]:
+        """Fires when everything appended before this call has been written, or could not be.
+
+        :returns: the size of the file then: what is behind that came after this call.
+        """
+        return self._store.settled(self.file)
+
+    def on_scribe(self, call: Callable[[Path], T]) -> Deferred[T]:
+        """Have something done with the log's files while nobody writes to them, rotates or removes them.
+
+        Everything appended before this call has been written then, or could not be. It should not take long: what is
+        opened in it can be read afterwards, whatever becomes of its name.
+
+        :param call: is given the log's path, on the scribe's thread.
+        :returns: fires with what it returned, or fails with what it raised.
+        """
+        return self._store.on_scribe(lambda: call(self.path))
+
+    def mend(self) -> None:
+        """Have the trail in order, if the process before this one ended in the middle of a line."""
+        self._store.runner.submit(lambda: self._store.runner.scribe.mend(self.file))
+
+    def reopen(self) -> None:
+        """Have this log and its trail closed, and opened anew at their paths."""
+        self.on_scribe(lambda _path: self._store.runner.scribe.reopen_one(self.file))
+
+    def close_gap(self) -> None:
+        """Record how much was dropped."""
+        lost, self._dropped = self._dropped, 0
+        self._store.dropping.discard(self)
+        self._store.dropped += lost
+        self.event("gap", bytes=lost, reason="the disk is too slow")
+
+    # Between the store and its logs.
+
+    def take(self) -> tuple[list[Item], int]:
+        """Hand over what came in: the items and the bytes in them."""
+        items, self._items = self._items, None
+        size, self._collected = self._collected, 0
+        return items or [], size
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the scribe has caught up with it."""
+        return self._unwritten <= RELIEVED_AT
+
+    def taken(self, size: int) -> None:
+        """The scribe has dealt with so many bytes."""
+        self._unwritten -= size
+        self._store.unwritten -= size
+        if self._congested_since and size:
+            self._congested_since = self._store.clock.seconds()  # slow, but it goes on
+        self.see_room()
+
+    def see_room(self) -> None:
+        """Let the VM go on if there is room again, for this log and in all."""
+        if self.has_room and not self._store.crowded:
+            self._stalled = False
+            self._relieve()
+
+    def check_patience(self, now: float) -> bool:
+        """Let the VM go on if it has waited long enough.
+
+        :returns: whether it still waits.
+        """
+        since = self._congested_since
+        if since and self.has_room:  # it waits for the others, and so for the scribe to get on with any of them
+            since = max(since, self._store.progress)
+        if since and now - since >= PATIENCE_SECONDS:
+            self._stalled = True
+            self._relieve()
+        return bool(self._congested_since)
+
+    def _relieve(self) -> None:
+        if self._congested_since:
+            self._congested_since = 0.0
+            if self.listener is not None:
+                self.listener.log_congested(False)
+
+    def report(self, problem: str, lost: int) -> None:
+        """Of the file's, on the scribe's thread."""
+        self._store.from_scribe(lambda: self._told(problem, lost))
+
+    def _told(self, problem: str, lost: int) -> None:
+        self.problem = problem
+        if self.listener is None:
+            return
+        if problem:
+            self.listener.log_failed(problem)
+        else:
+            self.listener.log_recovered(lost)
+
+
+class LogStore:
+    """All logs of one folder.
+
+    :ivar folder: the log folder; ``prefix`` is the same as text.
+    :ivar unwritten: bytes that wait for the scribe, over all logs.
+    :ivar dropped: bytes that never reached the scribe, over all logs since the start; ``events_lost``: events.
+    :ivar dropping: the logs that have dropped bytes and not recorded it yet.
+    :ivar wall: tells the time of day.
+    :ivar crowded: whether there is so much that VMs wait, however little of it is their own.
+    :ivar progress: when the scribe last had written something.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        clock: IReactorTime,
+        runner: Runner,
+        from_scribe: Callable[[Callable[[], object]], object],
+        inputs: Audit,
+    ) -> None:
+        """
+        :param folder: the log folder, made when it is needed.
+        :param from_scribe: has a call made on the reactor's thread: ``reactor.callFromThread``.
+        :param inputs: what is typed on consoles that record it goes here.
+        """
+        self.inputs = inputs
+        self.folder = folder
+        self.prefix = str(folder)
+        self._logs: dict[str, ConsoleLog] = {}
+        self._folded: set[str] = set()  # of those whose names have capitals
+        self.clock = clock
+        self.wall = wall_of(clock)
+        self.runner = runner
+        self.from_scribe = from_scribe
+        self.unwritten = 0
+        self.dropped = 0
+        self.events_lost = 0
+        self.dropping: set[ConsoleLog] = set()
+        self._dirty: list[ConsoleLog] = []
+        self._soon: list[Callable[[], object]] = []
+        self._links: dict[ConsoleLog, str] = {}  # the names that are wanted
+        self._linking = False
+        self._linked = False  # the scribe's: whether any was made
+        self._flush_call: IDelayedCall | None = None
+        self._batch_since = 0.0
+        self.crowded = False
+        self.progress = 0.0
+        self._congested: dict[ConsoleLog, None] = {}
+        self._patience_call: IDelayedCall | None = None
+        runner.scribe.find = self._find
+        runner.scribe.sweep(folder)
+        runner.scribe.on_follow = self._see_links
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._logs or name in self._folded
+
+    def open(self, name: str) -> ConsoleLog:
+        """A log in the folder. Nothing is made on the disk before the first byte or event."""
+        log = self._logs[name] = ConsoleLog(self, name)
+        if (other := folded(name)) != name:
+            self._folded.add(other)
+        return log
+
+    def _find(self, path: str) -> LogFile | None:
+        # On the scribe's thread: one look into a dictionary.
+        log = self._logs.get(path.removeprefix(f"{self.prefix}/"))
+        return None if log is None else log.file
+
+    def dirty(self, log: ConsoleLog) -> None:
+        """A log that was empty-handed has something for the scribe."""
+        if not self._dirty:
+            # The time of the first arrival, so that no mark in a trail is later than an event behind it.
+            self._batch_since = self.wall()
+        self._dirty.append(log)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._flush_call is None:
+            self._flush_call = self.clock.callLater(FLUSH_SECONDS, self._flush_due)
+
+    def soon(self, job: Callable[[], object]) -> None:
+        """Have something done on the scribe's thread, behind what comes in until the next batch."""
+        self._soon.append(job)
+        self._schedule()
+
+    def _flush_due(self) -> None:
+        self._flush_call = None
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand everything that came in to the scribe."""
+        if self._flush_call is not None:
+            self._flush_call.cancel()
+            self._flush_call = None
+        if self._dirty:
+            self._hand_over()
+        soon, self._soon = self._soon, []
+        for job in soon:
+            self.runner.submit(job)
+
+    def _hand_over(self) -> None:
+        logs, self._dirty = self._dirty, []
+        batch = [(log, *log.take()) for log in logs]
+        at = self._batch_since
+        write = self.runner.scribe.write
+
+        def job() -> None:
+            dealt_with: list[tuple[ConsoleLog, int]] = []
+            told = time.monotonic()
+            for log, items, size in batch:
+                try:
+                    write(log.file, items, at)
+                except Exception:
+                    _log.failure("writing {path} failed", path=str(log.path))
+                dealt_with.append((log, size))
+                if time.monotonic() - told > REPORT_SECONDS:
+                    self.from_scribe(partial(self._taken, dealt_with))
+                    dealt_with = []
+                    told = time.monotonic()
+            self.from_scribe(partial(self._taken, dealt_with))
+
+        self.runner.submit(job)
+
+    def _taken(self, dealt_with: list[tuple[ConsoleLog, int]]) -> None:
+        self.progress = self.clock.seconds()
+        for log, size in dealt_with:
+            log.taken(size)
+        if self.crowded and self.unwritten <= RELIEVED_IN_ALL:
+            self.crowded = False
+            for log in list(self._congested):
+                log.see_room()
+        if self.dropping and self.unwritten <= CROWDED_AT:
+            for log in [log for log in self.dropping if log.has_room]:
+                log.close_gap()
+
+    def congested(self, log: ConsoleLog) -> None:
+        """A log asked its VM to wait: watch that it does not wait for ever."""
+        self.crowded = self.crowded or self.unwritten > CROWDED_AT
+        self._congested[log] = None
+        if self._patience_call is None:
+            self._patience_call = self.clock.callLater(PATIENCE_SECONDS, self._patience_due)
+
+    def _patience_due(self) -> None:
+        self._patience_call = None
+        now = self.clock.seconds()
+        self._congested = {log: None for log in list(self._congested) if log.check_patience(now)}
+        if self._congested:
+            self._patience_call = self.clock.callLater(PATIENCE_SECONDS / 4, self._patience_due)
+
+    def settled(self, file: LogFile) -> Deferred[int]:
+        """Fires with a log's size when everything appended before this call has been dealt with."""
+        return self.on_scribe(lambda: self.runner.scribe.size(file))
+
+    def on_scribe(self, call: Callable[[], T]) -> Deferred[T]:
+        """Have something done on the scribe's thread, behind everything appended before this call.
+
+        :returns: fires with what it returned, or fails with what it raised.
+        """
+        done: Deferred[T] = Deferred()
+        self.flush()
+
+        def job() -> None:
+            try:
+                result = call()
+            except Exception:
+                failure = Failure()
+                self.from_scribe(lambda: done.errback(failure))
+            else:
+                self.from_scribe(lambda: done.callback(result))
+
+        self.runner.submit(job)
+        return done
+
+    def use(self, policy: RotationPolicy, plain: bool) -> None:
+        """Rotate by another policy from now on, and write plain text, or do not."""
+
+        def job() -> None:
+            self.runner.scribe.policy = policy
+            self.runner.scribe.plain = plain
+
+        self.runner.submit(job)
+
+    def reopen(self) -> None:
+        """Have every file closed and opened anew at its path: after a rename by logrotate, say."""
+        self.flush()
+        self.runner.submit(self.runner.scribe.reopen)
+
+    def link(self, name: str, log: ConsoleLog) -> None:
+        """Have ``by-name/NAME.log`` point to a log, instead of the link that it had before."""
+        # A VM that changes its name faster than links are made gets the last one only.
+        self._links[log] = name
+        if not self._linking:
+            self._linking = True
+            self.soon(self._make_links)
+
+    def _make_links(self) -> None:
+        self._linking = False  # what is wanted from here on is submitted again
+        wanted: list[tuple[ConsoleLog, str]] = []
+        while self._links:
+            wanted.append(self._links.popitem())
+        while wanted:
+            log, name = wanted[-1]
+            if not self.runner.scribe.link(log.file, name):
+                # As this one cannot be made, nor can the others; those that are wanted by now are newer.
+                for log, name in wanted:
+                    self._links.setdefault(log, name)
+                self.runner.scribe.again(self._make_links)
+                return
+            self._linked = True
+            wanted.pop()
+
+    def _see_links(self) -> None:
+        # Whoever removes the log folder removes the links too: the logs are made anew as they are written to.
+        if self._linked and not os.path.lexists(f"{self.prefix}/by-name"):
+            self._linked = False
+            for log in list(self._logs.values()):
+                if log.file.link:
+                    self._links.setdefault(log, log.file.link)
+            self._make_links()
+
+    def start(self) -> None:
+        """Start the scribe."""
+        self.runner.start()
+
+    def stop(self) -> Deferred[None]:
+        """Write everything and close: fires when every byte is with the operating system, or could not be."""
+        done: Deferred[None] = Deferred()
+        if self._patience_call is not None:
+            self._patience_call.cancel()
+            self._patience_call = None
+        for log in list(self.dropping):
+            log.close_gap()
+        self.flush()
+        self.runner.stop(lambda: self.from_scribe(lambda: done.callback(None)))
+        return done

@@ -1,0 +1,119 @@
+"""The log as history: its last lines, across the files that rotation made. What replay and ``log -n`` are made of.
+
+A line is what a line feed ends, and what comes after the last of them: a prompt is a line too.
+
+Functions that wait for the disk: call them on a thread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from vmproxy.log.reader import Segments, Source
+
+TAIL_LIMIT = 256 * 1024
+
+
+def last_lines(segments: Segments, lines: int, limit: int = TAIL_LIMIT) -> bytes:
+    """The last lines of a log, also of those in older files: what replay shows.
+
+    :param segments: opened with ``enough=limit, trails=False``, so that no more files are opened than are needed.
+    :param limit: bytes at most.
+    :returns: the bytes as they stand. What cannot be read is left out and noted in the segments' ``problems``.
+    :raises OSError: if there is something, and none of it can be read.
+    """
+    data = b""
+    for segment in reversed(segments):
+        if len(data) >= limit or data.count(b"\n") > lines:
+            break
+        if segment.log is None:
+            continue
+        older = _last_bytes(segment.log, limit - len(data))
+        if segment.log.damage:
+            break  # what is before a damaged part does not join what is behind it
+        data = older + data
+    if not data and segments.problems:
+        raise OSError(segments.problems[0])
+    return _last_of(data, lines)
+
+
+def from_last_lines(segments: Segments, lines: int | None) -> Iterator[bytes]:
+    """The last lines of a log, however long they are and in however many files: what ``log -n`` prints.
+
+    :param lines: how many; None: all there are.
+    :returns: a generator of pieces of 64 KiB at most. What cannot be read is left out and noted in the segments'
+        ``problems``.
+    """
+    sources = [segment.log for segment in segments if segment.log is not None]
+    start = 0
+    if lines is not None:
+        missing = lines + 1  # the line ends to find, that of the last line included if it is there
+        rest: list[Source] = []
+        ended = False
+        while sources and missing:
+            source = sources.pop()
+            if not ended and (last := _last_bytes(source, 1)):
+                missing -= last != b"\n"
+                ended = True
+            missing, start = _back(source, missing)
+            rest.insert(0, source)
+        sources = rest if lines else []
+    for source in sources:
+        yield from source.blocks(start)
+        start = 0
+
+
+def _last_bytes(source: Source, size: int) -> bytes:
+    if not source.compressed:
+        return b"".join(source.blocks(max(0, source.size - size)))
+    blocks: deque[bytes] = deque()
+    have = 0
+    for block in source.blocks():
+        blocks.append(block)
+        have += len(block)
+        while have - len(blocks[0]) >= size:
+            have -= len(blocks.popleft())
+    return b"".join(blocks)[-size:] if size else b""
+
+
+def _back(source: Source, missing: int) -> tuple[int, int]:
+    """Go back over so many line ends.
+
+    :returns: how many are still missing, and the offset behind the last one that was found; 0 if there are too few.
+    """
+    if source.compressed:
+        left = sum(block.count(b"\n") for block in source.blocks()) - missing
+        if left < 0:
+            return -left, 0
+        at = 0
+        for block in source.blocks():
+            ends = block.count(b"\n")
+            if left < ends:
+                cut = -1
+                for _ in range(left + 1):
+                    cut = block.find(b"\n", cut + 1)
+                return 0, at + cut + 1
+            left -= ends
+            at += len(block)
+        return 0, at
+    at = source.size
+    while at > 0:
+        start = max(0, at - TAIL_LIMIT)
+        data = b"".join(source.blocks(start, at))
+        cut = len(data)
+        while missing and (cut := data.rfind(b"\n", 0, cut)) >= 0:
+            missing -= 1
+        if not missing:
+            return 0, start + cut + 1
+        at = start
+    return missing, 0
+
+
+def _last_of(data: bytes, lines: int) -> bytes:
+    cut = len(data) - 1 if data.endswith(b"\n") else len(data)
+    for _ in range(lines):
+        cut = data.rfind(b"\n", 0, cut)
+        if cut < 0:
+            return data
+    return data[cut + 1 :]

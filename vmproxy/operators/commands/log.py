@@ -1,0 +1,133 @@
+"""``log``: what a console has said, all of it or a part, across the files that rotation made, and what comes.
+
+A follower joins live output to the log at the byte: it is on the console before the log is opened, so what the log does
+not hold yet waits in it. If it waits for longer than the bounds allow, the follower is told how much it has missed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from vmproxy.access.policy import Right
+from vmproxy.console.console import Console
+from vmproxy.log.tail import from_last_lines
+from vmproxy.log.timeline import Timeline
+from vmproxy.log.timing import Stamper
+from vmproxy.operators.commands.context import (
+    NUMBER_LIMIT,
+    BadCommand,
+    Command,
+    CommandError,
+    find,
+    read_args,
+    target_of,
+    tell,
+)
+from vmproxy.operators.commands.log_reading import OpenLog, open_log, print_pieces, when_or_none
+from vmproxy.operators.commands.watcher import Watcher
+from vmproxy.ssh.session import SessionChannel
+
+FOLLOW_LINES = 20
+LAST_LIMIT = 4 * 1024 * 1024
+
+
+async def log(session: SessionChannel, words: list[str]) -> int:
+    """``log NAME [-n LINES] [-f] [--since T] [--until T] [-t]``"""
+    args = read_args(words, ("-f", "-t"), ("-n", "--since", "--until"))
+    target = target_of(session, args.rest)
+    lines = args.number("-n", 0, NUMBER_LIMIT)
+    since = when_or_none(session, args.values.get("--since"))
+    until = when_or_none(session, args.values.get("--until"))
+    follow = "-f" in args.flags
+    if lines is not None and (since is not None or until is not None):
+        raise BadCommand("give -n, or --since and --until")
+    if follow and until is not None:
+        raise BadCommand("-f and --until together make no sense")
+    if follow and lines is None and since is None:
+        lines = FOLLOW_LINES if target.replay is None else target.replay
+    console = find(session, target, Right.SPY, "look at what it says")
+    session.operator.audit("log-read", console=console.title, uuid=str(console.uuid))
+    stamper = Stamper() if "-t" in args.flags else None
+    if not follow:
+        return await _print(session, console, lines, since, until, stamper)
+    with Watcher(session, console) as watcher:
+        await _print(session, console, lines, since, until, stamper)
+        return await _follow(session, watcher, stamper)
+
+
+async def _print(
+    session: SessionChannel,
+    console: Console,
+    lines: int | None,
+    since: float | None,
+    until: float | None,
+    stamper: Stamper | None,
+) -> int:
+    timed = stamper is not None or since is not None or until is not None
+    with await open_log(session, console, since=since, trails=timed) as opened:
+        if timed:
+            reading = opened.reading(lambda: _timed(opened, lines, since, until, stamper))
+        else:
+            reading = opened.reading(lambda: from_last_lines(opened.files, lines))
+        await print_pieces(session, console, reading)
+        return opened.problems()
+
+
+def _timed(
+    opened: OpenLog, lines: int | None, since: float | None, until: float | None, stamper: Stamper | None
+) -> Iterator[bytes]:
+    pieces = Timeline(opened.files, since, until).pieces()
+    shown = (data if stamper is None else stamper.feed(data, at) for at, data in pieces)
+    return shown if lines is None else _last(shown, lines)
+
+
+def _last(pieces: Iterator[bytes], lines: int) -> Iterator[bytes]:
+    """The last lines of what is read only forwards: a piece of nothing for each one that is read, then those."""
+    kept: deque[bytes] = deque()
+    size = ends = 0
+    for piece in pieces:
+        kept.append(piece)
+        size += len(piece)
+        ends += piece.count(b"\n")
+        while kept and (size > LAST_LIMIT or ends - kept[0].count(b"\n") > lines):
+            size -= len(kept[0])
+            ends -= kept.popleft().count(b"\n")
+        yield b""
+    text = b"".join(kept)
+    cut = len(text) - 1 if text.endswith(b"\n") else len(text)
+    for _ in range(lines):
+        cut = text.rfind(b"\n", 0, cut)
+        if cut < 0:
+            break
+    yield (text[cut + 1 :] if cut >= 0 else text) if lines else b""
+
+
+async def _follow(session: SessionChannel, watcher: Watcher, stamper: Stamper | None) -> int:
+    while True:
+        await watcher.changed()
+        for at, data in watcher.take():
+            session.send(data if stamper is None else stamper.feed(data, at))
+        if not await session.when_drained():
+            raise CommandError("the client is gone")
+        if skipped := watcher.take_skipped():
+            tell(session, f"[-- {skipped} bytes skipped: your connection is too slow --]")
+        notices, watcher.notices = watcher.notices, []
+        for text in notices:
+            tell(session, text)
+
+
+COMMANDS = [
+    Command(
+        "log",
+        "NAME [-n LINES] [-f] [--since T] [--until T] [-t]",
+        "its log; -f: and what comes",
+        log,
+        "-n LINES   the last lines only; with -t at most 4 MiB of them\n"
+        "-f         go on with what comes, after the last 20 lines if nothing else is said\n"
+        "--since T  from then on: 10m, 1d12h, 16:00, yesterday, 2026-11-22, 2026-11-22T16:09:13Z\n"
+        "--until T  up to then\n"
+        "-t         the time in front of each line\n"
+        "Times are exact to a second.\n",
+    )
+]

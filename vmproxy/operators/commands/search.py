@@ -1,0 +1,113 @@
+"""``search``: a pattern in all logs that one may read, the newest lines first.
+
+It is linear in what it reads whatever the pattern is, bounded, done in slices on threads so that it can be given up,
+and only a few search at once, of one operator one: the others wait their turn.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from vmproxy.access.policy import Right
+from vmproxy.base.sanitize import visible
+from vmproxy.console.console import Console
+from vmproxy.log.events import timestamp
+from vmproxy.log.pattern import Pattern
+from vmproxy.log.search import Hit, Limits, Search
+from vmproxy.log.timing import local_time
+from vmproxy.operators import exit_status
+from vmproxy.operators.commands.context import BadCommand, Command, chosen_or_own, read_args, tell
+from vmproxy.operators.commands.log_reading import Reading, Turns, taken, tell_problems, when_or_none
+from vmproxy.operators.commands.standing import still_some
+from vmproxy.ssh.session import SessionChannel
+
+PATTERN_LIMIT = 1000
+HITS = 100
+HITS_LIMIT = 10_000
+LINE_SHOWN = 600
+
+
+async def search(session: SessionChannel, words: list[str]) -> int:
+    """``search PATTERN [GLOB...] [-i] [-F] [-n MAX] [--since T] [--json]``"""
+    args = read_args(words, ("-i", "-F", "--json"), ("-n", "--since"))
+    if not args.rest or not args.rest[0] or len(args.rest[0]) > PATTERN_LIMIT:
+        raise BadCommand(f"give a pattern of 1 to {PATTERN_LIMIT} characters")
+    most = args.number("-n", 1, HITS_LIMIT) or HITS
+    since = when_or_none(session, args.values.get("--since"))
+    pattern = Pattern(args.rest[0], ignore_case="-i" in args.flags, fixed="-F" in args.flags)
+    consoles = await chosen_or_own(session, args.rest[1:], Right.SPY)
+    if not consoles:
+        tell(session, "nothing found")
+        return exit_status.FAILED
+    session.operator.audit("search", consoles=len(consoles))
+    await consoles[0].log.settled()  # what has been said up to now is on the disk then, of all of them
+    return await _search(session, consoles, pattern, most, since, "--json" in args.flags)
+
+
+async def _search(
+    session: SessionChannel, consoles: list[Console], pattern: Pattern, most: int, since: float | None, as_json: bool
+) -> int:
+    # Lines that are too old are left out here, so they must not count against what is wanted.
+    limits = Limits(hits=most if since is None else 2 * HITS_LIMIT)
+    work = Search([(console, console.log.path) for console in consoles], pattern, limits)
+    reading = Reading(session, lambda: iter(work), work.close)
+    turns = Turns(session)
+    shown = 0
+    stopped = ""
+    try:
+        while not stopped and (batch := await turns.batch(reading)):
+            still_some(session, consoles)
+            hits = [hit for found in batch for hit in found if since is None or hit.at >= since]
+            if shown + len(hits) >= most:
+                del hits[most - shown :]
+                stopped = f"there may be more: only the newest {most} are shown"
+            shown += len(hits)
+            session.print("".join(_lines(session, hits, as_json)))
+            if not await taken(session):
+                return exit_status.FAILED
+    finally:
+        reading.end()
+    tell_problems(session, consoles, work.problems)
+    if text := stopped or work.stopped:
+        tell(session, f"[-- {text} --]")
+    if not shown:
+        tell(session, "nothing found")
+    return exit_status.OK if shown else exit_status.FAILED
+
+
+def _lines(session: SessionChannel, hits: Iterable[Hit], as_json: bool) -> Iterable[str]:
+    for hit in hits:
+        console = hit.key
+        assert isinstance(console, Console)
+        if not session.operator.view.may(console, Right.SPY):
+            continue  # the rules have changed while it was under way
+        line = hit.line.decode("utf-8", "backslashreplace")
+        if as_json:
+            told = {
+                "at": timestamp(hit.at),
+                "console": console.title,
+                "uuid": str(console.uuid),
+                "port": console.port,
+                "segment": hit.segment,
+                "offset": hit.offset,
+                "line": line,
+            }
+            yield json.dumps(told) + "\n"
+        else:
+            yield f"{local_time(hit.at)[:19]}  {console.title}: {visible(line.rstrip(), LINE_SHOWN)}\n"
+
+
+COMMANDS = [
+    Command(
+        "search",
+        "PATTERN [GLOB...] [-i] [-F] [-n MAX] [--since T] [--json]",
+        "a pattern in all logs, the newest lines first",
+        search,
+        "PATTERN   a regular expression (RE2: no backward references), looked for line by line\n"
+        "GLOB      only in the logs of these consoles, as with `list'\n"
+        "-i        capitals do not matter          -F  PATTERN is plain text\n"
+        f"-n MAX    lines at most, {HITS} if you do not say   --since T  only what came since\n"
+        "Reads 1 GB at most. Status 1 if nothing is found.\n",
+    )
+]

@@ -1,0 +1,253 @@
+"""A command on a console: what it hears, when it must leave, and the pen if it is to write.
+
+A :class:`Watcher` is a viewer like any other: others see it in ``who``, and it can be sent off. What the VM says waits
+in it, bounded; what does not fit is counted. The command sleeps in :meth:`Watcher.changed` until there is something.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+
+from twisted.internet.defer import Deferred, fail, succeed
+from zope.interface import implementer
+
+from vmproxy.access.policy import Right
+from vmproxy.base.sanitize import human_bytes, visible
+from vmproxy.console.console import Console
+from vmproxy.console.interfaces import IViewer
+from vmproxy.console.notices import Demoted, InputRecorded, Kicked, LineDown, Notice, ShuttingDown
+from vmproxy.operators import exit_status
+from vmproxy.operators.commands.context import CommandError, must_be_exact, now, tell
+from vmproxy.operators.commands.standing import refused
+from vmproxy.operators.messages import idle, notice_text
+from vmproxy.operators.replay import Backlog
+from vmproxy.operators.target import Target
+from vmproxy.ssh.session import SessionChannel
+
+QUEUE_LIMIT = 1024 * 1024
+REASON_LIMIT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PenWish:
+    """How a command wants the pen.
+
+    :ivar target: what the operator typed for the console.
+    :ivar force: whether to take it from whoever has it, for a ``reason``.
+    :ivar join: whether to write beside him, where the console is shared.
+    """
+
+    target: Target
+    force: bool = False
+    join: bool = False
+    reason: str = ""
+
+
+@implementer(IViewer)
+class Watcher:
+    """A command that looks at a console. A context manager: inside it is on the console, afterwards it is not.
+
+    :ivar notices: what has happened that a reader must know, as text.
+    :ivar skipping: bytes that did not fit since :meth:`take_skipped` was last asked.
+    :ivar sent: bytes that the console took from it.
+    """
+
+    def __init__(self, session: SessionChannel, console: Console, wish: PenWish | None = None) -> None:
+        """:param wish: how to take the pen from the beginning; what the VM says is not kept then."""
+        self._wish = wish
+        self._session = session
+        self.console = console
+        self.who = session.operator.who
+        self.since = self.last_input = now(session)
+        self.skipped = self.skipping = self.sent = 0
+        self.notices: list[str] = []
+        self.error: CommandError | None = None
+        self._writes = False
+        self._pieces = Backlog()
+        self._wake: Deferred[None] | None = None
+
+    def __enter__(self) -> Watcher:
+        """:raises CommandError: if it cannot have the pen that it wants."""
+        if self._wish is None:
+            self.console.attach(self, write=False)
+            return self
+        self._writes = True
+        force = self._check(self._wish)
+        self.console.attach(self, True, force, self._wish.join, self._wish.reason)
+        self._session.hold(self.console.congested)
+        self._tell_recorded()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.console.detach(self)
+        if self._writes:
+            self._session.hold(False)
+
+    # Waiting.
+
+    def changed(self) -> Deferred[None]:
+        """Fires when there is something: output, a notice, or whatever :meth:`wake` was called for.
+
+        :raises CommandError: if the command must leave the console.
+        """
+        if self.error is not None:
+            return fail(self.error)
+        if self._pieces.size or self.skipping or self.notices:
+            return succeed(None)
+        self._wake = Deferred()
+        return self._wake
+
+    def wake(self) -> None:
+        """Have the command look again."""
+        waiting, self._wake = self._wake, None
+        if waiting is None:
+            return
+        if self.error is not None:
+            waiting.errback(self.error)
+        else:
+            waiting.callback(None)
+
+    def leave(self, text: str, status: int) -> None:
+        """Have the command end with an error."""
+        if self.error is None:
+            self.error = CommandError(text, status)
+            self.wake()
+
+    def take(self) -> list[tuple[float, bytes]]:
+        """What the VM has said since, and when."""
+        return self._pieces.take()
+
+    def take_skipped(self) -> int:
+        """How many bytes were skipped behind what :meth:`take` has returned."""
+        skipped, self.skipping = self.skipping, 0
+        return skipped
+
+    # From the console.
+
+    def output(self, data: bytes) -> None:
+        """Bytes from the VM."""
+        if self._wish is not None:
+            return
+        room = 0 if self.skipping else QUEUE_LIMIT - self._pieces.size
+        if len(data) > room:
+            self.skipping += len(data) - room
+            self.skipped += len(data) - room
+            data = data[:room]
+        if data:
+            self._pieces.add(now(self._session), data)
+        self.wake()
+
+    def notice(self, notice: Notice) -> None:
+        """Something happened; most of it is no business of a command."""
+        title = self.console.title
+        match notice:
+            case ShuttingDown():
+                self.leave(notice_text(notice, title), exit_status.SHUTTING_DOWN)
+            case Kicked():
+                self.leave(notice_text(notice, title), exit_status.KICKED)
+            case Demoted() if self._writes:
+                self.leave(f"{title}: {notice.by} has taken over; {human_bytes(self.sent)} sent", exit_status.BUSY)
+            case LineDown() if self._writes:
+                held = self.console.undelivered
+                lost = f", {human_bytes(min(held, self.sent))} of them not delivered" if held else ""
+                why = visible(notice.reason)
+                self.leave(f"{title}: line down ({why}); {human_bytes(self.sent)} sent{lost}", exit_status.DOWN)
+            case InputRecorded() if self._writes:
+                tell(self._session, notice_text(notice, title))
+            case _ if notice.essential and self._wish is None and len(self.notices) < 100:
+                self.notices.append(notice_text(notice, title))
+                self.wake()
+
+    def hold_input(self, on: bool) -> None:
+        """The console has enough to deliver, or takes more."""
+        if self._writes:
+            self._session.hold(on)
+
+    def rules_changed(self) -> None:
+        """Other rules hold: leave if they forbid what the command does."""
+        if refusal := refused(self._session, self.console, Right.WRITE if self._writes else Right.SPY):
+            self.leave(str(refusal), refusal.status)
+        if self.error is not None:
+            self.console.detach(self)
+
+    # To the console.
+
+    def take_pen(self, wish: PenWish) -> None:
+        """Take the pen, now or not at all.
+
+        :raises CommandError: if it cannot be had, or the console is down.
+        """
+        if not self._session.operator.view.may(self.console, Right.WRITE):
+            raise CommandError(f"{self.console.title}: you may not write to it", exit_status.FORBIDDEN)
+        if self._check(wish):
+            self.console.force_pen(self, wish.reason)
+        elif not (wish.join and self.console.join(self)):
+            self.console.take_pen(self)
+        self._writes = True
+        self._session.hold(self.console.congested)
+        self._tell_recorded()
+
+    def _tell_recorded(self) -> None:
+        if self.console.options.record_input:
+            tell(self._session, "[what is typed here is recorded]")
+
+    def _check(self, wish: PenWish) -> bool:
+        """Whether the pen must be taken by force; the audit trail knows of it then."""
+        console, session = self.console, self._session
+        if console.state == "down":
+            raise CommandError(f"{console.title}: down ({console.reason or 'not seen yet'})", exit_status.DOWN)
+        writer = console.pen.writer
+        if writer is None or (wish.join and console.options.shared):
+            return False
+        if not wish.force:
+            since = idle(writer, now(session))
+            raise CommandError(f"{console.title}: {writer.who} is attached, idle {since}", exit_status.BUSY)
+        self._may_force(wish.target, wish.reason)
+        was = ", ".join(one.who for one in console.pen.writers)
+        why = {"reason": wish.reason} if wish.reason else {}
+        session.operator.audit("force", console=console.title, uuid=str(console.uuid), was=was, **why)
+        return True
+
+    def _may_force(self, target: Target, reason: str) -> None:
+        console = self.console
+        if not self._session.operator.view.may(console, Right.FORCE):
+            raise CommandError(f"{console.title}: you may not take over", exit_status.FORBIDDEN)
+        must_be_exact(self._session, target, console, "force")
+        if console.options.force_reason and not reason.strip():
+            raise CommandError(f"{console.title}: to take over needs a reason: --reason TEXT", exit_status.USAGE)
+        if len(reason) > REASON_LIMIT:
+            raise CommandError(f"at most {REASON_LIMIT} characters of a reason", exit_status.USAGE)
+
+    def send(self, data: bytes) -> None:
+        """Type something; an error is an end of the command."""
+        if self.error is not None or not data:
+            return
+        self.last_input = now(self._session)
+        if self.console.pen.writes(self) and self.console.send(data, self.who):
+            self.sent += len(data)
+        else:
+            self._not_sent()
+
+    def send_break(self) -> None:
+        """Send a break."""
+        if self.error is None and not (self.console.pen.writes(self) and self.console.send_break(self.who)):
+            self._not_sent()
+
+    def _not_sent(self) -> None:
+        title = self.console.title
+        down = self.console.state == "down"
+        why = "it is down" if down else "it takes nothing"
+        self.leave(f"{title}: not sent, {why}", exit_status.DOWN if down else exit_status.FAILED)
+
+    def put_down_if_delivered(self) -> None:
+        """Let others write if there is nothing more to be sent."""
+        if self._writes and self.delivered:
+            self._writes = False
+            self.console.drop_pen(self)
+            self._session.hold(False)
+
+    @property
+    def delivered(self) -> bool:
+        """Whether nothing waits any more for the VM to take it."""
+        return not self.console.undelivered

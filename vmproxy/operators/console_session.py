@@ -1,0 +1,385 @@
+"""A session that is on a console: a viewer as the console knows it, and an operator with his rights and his keys.
+
+What he gets to see is in :mod:`vmproxy.operators.output_view`, what his escape commands do in
+:mod:`vmproxy.operators.escape_commands`. What he may do is asked of the rules each time, so that other rules hold at
+once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IDelayedCall
+from zope.interface import implementer
+
+from vmproxy.access.policy import NamedSequence, Right
+from vmproxy.base.sanitize import visible
+from vmproxy.console.console import Console
+from vmproxy.console.interfaces import IViewer
+from vmproxy.console.notices import Kicked, Notice, Promoted, ShuttingDown
+from vmproxy.operators import exit_status
+from vmproxy.operators.escape_commands import obey
+from vmproxy.operators.escape_keys import EscapeScanner, Key, show_escape
+from vmproxy.operators.greeting import greet, say_how
+from vmproxy.operators.messages import notice_text, state_line
+from vmproxy.operators.output_view import Display
+from vmproxy.operators.replay import opened
+from vmproxy.operators.sequences import Player
+from vmproxy.operators.target import Target
+from vmproxy.operators.terminal.line_editor import Completion
+
+if TYPE_CHECKING:
+    from vmproxy.ssh.session import SessionChannel
+
+LONE_ESCAPE_SECONDS = 1.0
+REMINDER_SECONDS = 5.0
+REPLAY_LINES = 20
+COMMANDS_PER_TURN = 20  # a paste that is full of them must not keep everybody else waiting
+
+
+@implementer(IViewer)
+class Attached:
+    """One operator on one console.
+
+    :ivar plain: no banner and no notices but the essential ones: a log being followed.
+    :ivar gone: whether the console has been left.
+    :ivar quiet: fewer notices.
+    :ivar escape: the two bytes that precede a command.
+    """
+
+    def __init__(
+        self,
+        channel: SessionChannel,
+        console: Console,
+        target: Target,
+        plain: bool = False,
+        on_leave: Callable[[int], None] | None = None,
+    ) -> None:
+        """:param on_leave: called with the exit status instead of ending the session: see ``SessionChannel.attach``."""
+        self.channel = channel
+        self.operator = channel.operator
+        self.console: Console = console
+        self.clock = channel.front.clock
+        self.wall = channel.front.wall
+        self.plain = plain
+        self.gone = False
+        self.who = channel.operator.who
+        self.since = self.last_input = self.wall()
+        self.quiet = target.quiet or channel.operator.quiet
+        self.escape = target.escape or channel.operator.escape
+        self.playing: Player | None = None
+        self.asking_size = False  # for the information about the console
+        self.overview_at = 0.0  # when all consoles were shown last
+        self.names: Callable[[str], Completion] | None = None  # completes names of consoles
+        self._target = target
+        self._on_leave = on_leave
+        self.display = Display(channel, plain)
+        self._reminded = 0.0
+        self._could_write = False
+        self._force_later = False
+        self._drop_rest = False
+        self._prefix_answered = False
+        self._scanner = EscapeScanner(self.escape) if channel.has_pty else None
+        self._lone_escape: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """Attach, and say so."""
+        console, target, now = self.console, self._target, self.wall()
+        self._could_write = self.may_write
+        before = console.pen.writers
+        if target.force and before and console.options.force_reason and not target.reason:
+            self._force_later = True  # it has to be asked for first
+        force = target.force and not self._force_later
+        if not self.plain:
+            greet(self, now)
+        lines = self._replay_lines
+        files = opened(console.log) if lines else None
+        writing = console.attach(self, self.may_write and not self.plain, force, target.join, target.reason)
+        if not self.plain:
+            self.audit("attach", mode="write" if writing else "spy")
+            if force and before:
+                self.forced(before, target.reason)
+            say_how(self, target, writing, before, force, now)
+        if files is not None:
+            self.display.replay(files, lines, self._ask_reason)
+        else:
+            self._ask_reason()
+
+    def _ask_reason(self) -> None:
+        if self._force_later:
+            self._force_later = False
+            obey(self, Key(b"f"))
+
+    @property
+    def _replay_lines(self) -> int:
+        for lines in (self._target.replay, self.console.options.replay):
+            if lines is not None:
+                return lines
+        return REPLAY_LINES
+
+    def stop(self) -> None:
+        """The session is over, or goes elsewhere: leave the console."""
+        if self.gone:
+            return
+        self.gone = True
+        if self._lone_escape is not None:
+            self._lone_escape.cancel()
+            self._lone_escape = None
+        self.display.stop()
+        if self.playing is not None:
+            self.playing.stop()
+            self.playing = None
+        self.console.detach(self)
+        if not self.plain:
+            self.audit("detach")
+
+    def leave(self, status: int = exit_status.OK) -> None:
+        """Leave the console at once, however long the operator takes to read what is still queued."""
+        self.stop()
+        self.channel.left(self, status, self._on_leave)
+
+    def move(self, console: Console, target: Target) -> None:
+        """Go to another console instead."""
+        self.stop()
+        self.channel.go_to(console, target, on_leave=self._on_leave, stamps=self.display.stamps)
+
+    # What the operator may do.
+
+    def may(self, right: Right) -> bool:
+        """Whether the operator has a right on this console."""
+        return self.operator.view.may(self.console, right)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether this session is only to look on, whatever its operator may do."""
+        return self._target.read_only
+
+    @property
+    def may_write(self) -> bool:
+        """Whether it can have the pen, if nobody else has it."""
+        return not self._target.read_only and self.may(Right.WRITE)
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether there are escape commands: only at a terminal."""
+        return self._scanner is not None
+
+    @property
+    def writing(self) -> bool:
+        """Whether it may write now."""
+        return self.console.pen.writes(self)
+
+    @property
+    def hints(self) -> str:
+        """How to get the pen, for a notice that says that one has not got it."""
+        if not self.has_keys or not self.may_write:
+            return ""
+        escape = show_escape(self.escape)
+        ways = []
+        if self.console.pen.writer is None:
+            ways.append(f"{escape}a attaches")
+        elif self.may(Right.FORCE):
+            ways.append(f"{escape}f takes over")
+        if self.console.options.shared:
+            ways.append(f"{escape}j joins")
+        return f" -- {', '.join(ways)}" if ways else ""
+
+    def audit(self, event: str, **fields: object) -> None:
+        """Record in the audit trail that something was done to this console."""
+        self.operator.audit(event, console=self.console.title, uuid=str(self.console.uuid), **fields)
+
+    def forced(self, losers: Sequence[IViewer], reason: str) -> None:
+        """Record that others lost the pen to this session."""
+        if losers:
+            why = {"reason": reason} if reason else {}
+            self.audit("force", was=", ".join(loser.who for loser in losers), **why)
+
+    # What the operator sees.
+
+    def say(self, text: str) -> None:
+        """Tell the operator something, on a line of its own."""
+        self.display.say(text)
+
+    def ask(
+        self,
+        prompt: str,
+        answered: Callable[[str | None], None],
+        complete: Callable[[str], Completion] | None = None,
+        pasted: bool = False,
+    ) -> None:
+        """Ask something at the terminal; see :class:`~vmproxy.operators.terminal.prompt.Question`.
+
+        :param pasted: whether the answer may well be pasted. What comes in one piece with it is the rest of the paste
+            then, and must not go to the VM.
+        """
+
+        def done(answer: str | None) -> None:
+            self._drop_rest = pasted and answer is not None
+            answered(answer)
+
+        self.display.ask(prompt, done, complete)
+
+    def _answer(self, data: bytes) -> bytes:
+        """Input while a question stands there. The escape ends it.
+
+        :returns: what is left for others.
+        """
+        split = self._prefix_answered and data[:1] == self.escape[1:]
+        self._prefix_answered = False
+        at = 0 if split else data.find(self.escape)
+        behind = b""
+        if split:
+            data, behind = b"", self.escape + data[1:]
+        elif at >= 0:
+            data, behind = data[:at], data[at:]
+        rest = self.display.answer(data)
+        if self.display.asking and behind:
+            self.display.cancel()
+        elif self.display.asking:
+            self._prefix_answered = data.endswith(self.escape[:1])
+        elif rest and self._drop_rest and not self.gone:
+            self.say(f"[the rest of what you pasted, {len(rest)} bytes, is dropped]")
+            rest = b""
+        return rest + behind
+
+    def recall(self, lines: int) -> None:
+        """Show the last lines once more."""
+        if self.display.busy:
+            self.say("[not now: there is still output on its way to you]")
+        else:
+            self.display.replay(opened(self.console.log), lines)
+
+    def drained(self) -> None:
+        """Everything is sent."""
+        self.display.drained()
+
+    def resized(self, width: int, height: int) -> None:
+        """The terminal has another size."""
+        self.display.resized(width)
+
+    # From the console.
+
+    @property
+    def skipped(self) -> int:
+        """How many bytes it was too slow for."""
+        return self.display.skipped
+
+    def output(self, data: bytes) -> None:
+        """Bytes from the VM."""
+        self.display.output(data)
+
+    def notice(self, notice: Notice) -> None:
+        """Something happened."""
+        if notice.essential or not (self.quiet or self.plain):
+            self.display.say(notice_text(notice, self.console.title), notice.essential)
+        if isinstance(notice, Promoted):
+            self.audit("promote")
+        if isinstance(notice, ShuttingDown):
+            self.leave(exit_status.SHUTTING_DOWN)
+        elif isinstance(notice, Kicked):
+            self.leave(exit_status.KICKED)
+
+    def hold_input(self, on: bool) -> None:
+        """The console has enough to deliver."""
+        self.channel.hold(on)
+
+    def rules_changed(self) -> None:
+        """Other rules hold from now on."""
+        if not self.may(Right.SPY):
+            self.say("[-- the rules have changed: you may not look at this console any more --]")
+            self.leave(exit_status.FORBIDDEN if self.may(Right.SEE) else exit_status.NO_SUCH_CONSOLE)
+            return
+        could, self._could_write = self._could_write, self.may_write
+        if self.plain or could == self._could_write:
+            return
+        if could:
+            self.console.drop_pen(self)
+            self.say("[spy -- the rules have changed: you may only look at this console]")
+        else:
+            self.say(f"[the rules have changed: you may write to this console{self.hints}]")
+
+    # From the operator.
+
+    def typed(self, data: bytes) -> None:
+        """What was typed."""
+        self.last_input = self.wall()
+        if self.plain:
+            if self._scanner is not None and b"\x03" in data:
+                self.leave(exit_status.FAILED)  # ^C
+            return
+        if self._scanner is None:
+            self.write(data)
+            return
+        if self._lone_escape is not None:
+            self._lone_escape.cancel()
+            self._lone_escape = None
+        commands = 0
+        while data and not self.gone and commands < COMMANDS_PER_TURN:
+            if self.display.asking:
+                data = self._answer(data)
+                if not self.display.asking:
+                    commands = COMMANDS_PER_TURN  # an answer can mean a search through all consoles
+                continue
+            plain, key, data = self._scanner.feed(data)
+            self.write(plain)
+            if key is not None:
+                obey(self, key)
+                commands += 1
+        if data:
+            self.channel.put_off(data)  # it may be for whoever comes next
+        elif self._scanner.waiting and not self.gone:
+            self._lone_escape = self.clock.callLater(LONE_ESCAPE_SECONDS, self._escape_was_meant)
+
+    def _escape_was_meant(self) -> None:
+        self._lone_escape = None
+        if self._scanner is not None:
+            self.write(self._scanner.timeout())
+
+    def redefine(self, escape: bytes) -> None:
+        """Take other two bytes for the escape from now on."""
+        self.escape = escape
+        self._scanner = EscapeScanner(escape)
+
+    def write(self, data: bytes) -> None:
+        """Send what was typed to the VM, or remind the operator that it cannot be."""
+        if not data:
+            return
+        if not self.writing:
+            self._remind(f"[read-only{self.hints}]")
+        elif not self.console.send(data, self.who):
+            self._remind(f"[-- not sent: {state_line(self.console, self.wall())} --]")
+
+    def _remind(self, text: str) -> None:
+        now = self.clock.seconds()
+        if now - self._reminded >= REMINDER_SECONDS:
+            self._reminded = now
+            self.say(text)
+
+    def send_break(self) -> None:
+        """A break for the guest, asked for with the escape or by the client (RFC 4335)."""
+        if not self.writing:
+            self.say(f"[read-only{self.hints}]")
+        elif self.console.send_break(self.who):
+            self.audit("break")
+            self.say("[halt sent]")
+        else:
+            self.say(f"[-- not sent: {state_line(self.console, self.wall())} --]")
+
+    def play(self, sequence: NamedSequence) -> None:
+        """Send a named sequence, as long as the pen is there."""
+        name = visible(sequence.name)
+        self.audit("sequence", name=name)
+
+        def deliver(part: bytes | None) -> bool:
+            if self.gone or not self.writing:
+                return False
+            return self.console.send_break(self.who) if part is None else self.console.send(part, self.who)
+
+        def done(complete: bool) -> None:
+            self.playing = None
+            if not self.gone:
+                self.say(f"[sent: {name}]" if complete else f"[-- broken off: {name} --]")
+
+        self.playing = Player(self.clock, sequence, deliver, done)
+        self.playing.go_on()

@@ -1,0 +1,261 @@
+"""The escape commands: what each key behind the escape does, in words and in code, and when it is possible.
+
+The help shows what is possible now and nothing else. What a key may do is decided here, by the operator's rights as
+they are at that moment; that includes the moment when a question that it asked is answered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from vmproxy.access.policy import Right
+from vmproxy.base.sanitize import visible
+from vmproxy.console.notices import Message
+from vmproxy.operators import exit_status, lookkeys, penkeys
+from vmproxy.operators.escape_keys import BadEscape, Key, check_escape, show_escape
+from vmproxy.operators.messages import state_line
+from vmproxy.operators.resolve import Refused, check, locate
+from vmproxy.operators.target import BadTarget, Target, parse
+from vmproxy.operators.terminal.prompt import consoles_by_name
+
+if TYPE_CHECKING:
+    from vmproxy.operators.console_session import Attached
+
+_OCTAL = re.compile(rb"\\[0-3][0-7]{2}")
+
+RECALL_LINES = 20
+PLAYBACK_LINES = 60
+
+
+class _Command:
+    """An escape command."""
+
+    __slots__ = ("possible", "run", "text")
+
+    def __init__(
+        self, text: str, run: Callable[[Attached], None], possible: Callable[[Attached], bool] = lambda _: True
+    ) -> None:
+        self.text = text
+        self.run = run
+        self.possible = possible
+
+
+def obey(session: Attached, key: Key) -> None:
+    """Do what a key means."""
+    keys = key.keys
+    command = _COMMANDS.get(keys)
+    if command is not None:
+        command.run(session)
+    elif _OCTAL.fullmatch(keys):
+        _octal(session, keys[1:])
+    elif keys.startswith(b"e") and len(keys) == 3:
+        _redefine(session, keys[1:])
+    elif len(keys) == 2 and keys[:1] == b"l" and keys[1:] in b"123456789":
+        _sequence(session, int(keys[1:]))
+    elif keys in (b"z", b"|", b"c", b"x", b"g"):
+        session.say(f"[`{keys.decode()}' means nothing over SSH]")
+    else:
+        session.say(f"[unknown -- use `{show_escape(session.escape)}?']")
+
+
+def _help(session: Attached) -> None:
+    escape = show_escape(session.escape)
+    session.say(f"[help -- each of these behind {escape}]")
+    for keys, command in _COMMANDS.items():
+        if command.possible(session):
+            shown = "".join(f"^{chr(k + 64)}" if k < 32 else chr(k) for k in keys)
+            session.say(f" {shown:<5}{command.text}")
+    session.say(" eXY  make XY the escape of this session: a control character and another one")
+    if session.writing:
+        if session.console.options.sequences:
+            session.say(" l1   send the first of the named sequences; up to l9")
+        session.say(" \\015 send one byte, in octal")
+    prefix = escape[:2]
+    session.say(f" {prefix}{prefix} sends one {prefix}")
+
+
+# Coming and going.
+
+
+def _detach(session: Attached) -> None:
+    session.say("[detached]")
+    session.leave()
+
+
+def _move(session: Attached) -> None:
+    if session.names is None:
+        session.names = consoles_by_name(session.operator.view, session.clock)
+    session.ask("console: ", lambda answer: _move_to(session, answer), session.names)
+
+
+def _move_to(session: Attached, answer: str | None) -> None:
+    if answer is None:
+        session.say(f"[you stay at {session.console.title}]")
+        return
+    view = session.operator.view
+    try:
+        target = parse(answer)
+        if session.read_only and target.force:
+            raise Refused("this session is read-only", exit_status.USAGE)
+        console = locate(view, target)
+        check(view, console, target, can_ask=True)
+    except (BadTarget, Refused) as error:
+        for line in str(error).splitlines():
+            session.say(f"[{line}]")
+        return
+    if console is session.console and target == Target(target.console, port=target.port):
+        session.say("[you are there already]")
+        return
+    # What the operator has chosen for this session goes along.
+    target = replace(
+        target,
+        read_only=target.read_only or session.read_only,
+        quiet=target.quiet or session.quiet,
+        escape=target.escape or session.escape,
+    )
+    session.say(f"[detached from {session.console.title}]")
+    session.move(console, target)
+
+
+# What is sent.
+
+
+def _octal(session: Attached, digits: bytes) -> None:
+    session.write(bytes((int(digits, 8),)))
+
+
+def _sequences(session: Attached) -> None:
+    session.say("[sequences]")
+    session.say(" l0   break")
+    for number, sequence in enumerate(session.console.options.sequences, 1):
+        behind = f"l{number}" if number < 10 else "-"
+        session.say(f" {behind:<5}{visible(sequence.name)}")
+
+
+def _sequence(session: Attached, number: int) -> None:
+    sequences = session.console.options.sequences
+    if number > len(sequences):
+        session.say(f"[there is no sequence l{number}; `{show_escape(session.escape)}l?' lists them]")
+    elif session.playing is not None:
+        session.say("[not now: a sequence is being sent]")
+    elif not session.writing:
+        session.say(f"[read-only{session.hints}]")
+    else:
+        session.play(sequences[number - 1])
+
+
+def _message(session: Attached) -> None:
+    if len(session.console.viewers) < 2:
+        session.say("[nobody else is here]")
+    else:
+        session.ask("message: ", lambda answer: _send_message(session, answer), pasted=True)
+
+
+def _send_message(session: Attached, text: str | None) -> None:
+    if text is None:
+        session.say("[nothing sent]")
+        return
+    session.console.tell(Message(session.who, text), but=session)
+    others = len(session.console.viewers) - 1
+    session.say(f"[sent to {others} other{'s' if others != 1 else ''}]")
+
+
+def _note(session: Attached) -> None:
+    session.ask("note: ", lambda answer: _write_note(session, answer), pasted=True)
+
+
+def _write_note(session: Attached, text: str | None) -> None:
+    if text is None:
+        session.say("[nothing noted]")
+        return
+    session.console.log.event("note", who=session.who, text=text)
+    session.audit("note")
+    session.say("[noted]")
+
+
+# The console as a whole.
+
+
+def _may_reopen(session: Attached) -> bool:
+    return session.writing or session.may(Right.ADMIN)
+
+
+def _reopen(session: Attached) -> None:
+    if not _may_reopen(session):
+        session.say("[only who writes may have the connection closed]")
+    elif session.console.reopen(session.who):
+        session.audit("reopen")
+        session.say("[connection closed; the VM's host dials again]")
+    else:
+        session.say(f"[-- not reopened: {state_line(session.console, session.wall())} --]")
+
+
+def _logging(session: Attached) -> None:
+    if not session.may(Right.ADMIN):
+        session.say("[only an administrator may turn logging off or on]")
+        return
+    on = not session.console.logging
+    session.audit("logging-on" if on else "logging-off")
+    session.console.set_logging(on, session.who)
+
+
+# This session.
+
+
+def _quiet(session: Attached) -> None:
+    session.quiet = not session.quiet
+    session.say("[quiet]" if session.quiet else "[all notices]")
+
+
+def _stamps(session: Attached) -> None:
+    session.display.stamps = not session.display.stamps
+    session.say(f"[times in front of lines: {'on, in your view only' if session.display.stamps else 'off'}]")
+
+
+def _redefine(session: Attached, keys: bytes) -> None:
+    try:
+        session.redefine(check_escape(keys))
+    except BadEscape as error:
+        session.say(f"[{error}]")
+    else:
+        session.say(f"[the escape is {show_escape(keys)} now]")
+
+
+def _may_have_pen(session: Attached) -> bool:
+    return session.may_write and not session.writing
+
+
+_COMMANDS: dict[bytes, _Command] = {
+    b".": _Command("detach", _detach),
+    b";": _Command("move to another console", _move),
+    b"?": _Command("this help", _help),
+    b"a": _Command(
+        "attach read-write if nobody else writes, else wait for it",
+        penkeys.attach,
+        _may_have_pen,
+    ),
+    b"b": _Command("send a message to the others here", _message, lambda s: len(s.console.viewers) > 1),
+    b"f": _Command(
+        "force: take over from whoever writes", penkeys.force, lambda s: _may_have_pen(s) and s.may(Right.FORCE)
+    ),
+    b"i": _Command("information about this console", lookkeys.info),
+    b"j": _Command(
+        "join: write beside whoever writes", penkeys.join, lambda s: _may_have_pen(s) and s.console.options.shared
+    ),
+    b"l0": _Command("send a break", lambda s: s.send_break(), lambda s: s.writing),
+    b"l?": _Command("list what else can be sent", _sequences, lambda s: bool(s.console.options.sequences)),
+    b"L": _Command("turn logging off, or on again", _logging, lambda s: s.may(Right.ADMIN)),
+    b"n": _Command("write a note into the event trail", _note),
+    b"o": _Command("reopen: drop the VM's connection, so that its host dials again", _reopen, _may_reopen),
+    b"p": _Command(f"play back the last {PLAYBACK_LINES} lines", lambda s: s.recall(PLAYBACK_LINES)),
+    b"q": _Command("quiet: fewer notices, or all again", _quiet),
+    b"r": _Command(f"replay the last {RECALL_LINES} lines", lambda s: s.recall(RECALL_LINES)),
+    b"\x12": _Command("replay the last line", lambda s: s.recall(1)),
+    b"s": _Command("spy: put the pen down and look on", penkeys.spy, lambda s: s.writing),
+    b"t": _Command("times in front of lines, in your view only", _stamps),
+    b"u": _Command("all consoles that you may see", lookkeys.others),
+    b"w": _Command("who is here", lookkeys.who),
+}

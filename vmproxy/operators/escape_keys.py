@@ -1,0 +1,136 @@
+"""The escape: ``^E c`` and a key, picked out of what an operator types.
+
+A pure state machine: keys in, data and commands out, one command at a time, for what follows it may be the answer to a
+question that it asks. A lone ``^E`` may be meant for the guest (bash, emacs), so it is held only until the next key or,
+by whoever owns the clock, for a second: see :attr:`EscapeScanner.waiting`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from vmproxy.base.sanitize import visible
+from vmproxy.errors import VMProxyError
+
+DEFAULT_ESCAPE = b"\x05c"  # ^E c
+_RIGHT = "write a control character and another one, such as ^Ec or ^]q"
+_OCTAL = re.compile(rb"\\([0-3][0-7]?)?")
+
+
+class BadEscape(VMProxyError):
+    """An escape that cannot be; the text says what could."""
+
+
+def parse_escape(text: str) -> bytes:
+    """Read an escape as people write it: ``^Ec``, ``^]q``, or ``C-ec`` where a shell has its own idea of ``^``.
+
+    :returns: its two bytes.
+    :raises BadEscape: if it is not a control character and a printable one.
+    """
+    short = f"^{text[2:]}" if text[:2] in ("C-", "c-") else text
+    if len(short) == 3 and short[0] == "^" and "?" < short[1].upper() <= "_" and short[2].isascii():
+        return check_escape(bytes((ord(short[1].upper()) ^ 0x40, ord(short[2]))))
+    raise BadEscape(f"{visible(text)!r} is no escape; {_RIGHT}")
+
+
+def check_escape(keys: bytes) -> bytes:
+    """:returns: two bytes that can be an escape.
+
+    :raises BadEscape: if they cannot.
+    """
+    control, key = keys
+    # These are a guest's line ends, its flow control, and nothing at all.
+    if not 0 < control < 0x20 or control in (0x0A, 0x0D, 0x11, 0x13):
+        raise BadEscape(f"no escape can begin with {_name(control)}; {_RIGHT}")
+    if not 0x21 <= key <= 0x7E:
+        raise BadEscape(f"no escape can end with {_name(key)}; {_RIGHT}")
+    return keys
+
+
+def _name(byte: int) -> str:
+    return f"^{chr(byte ^ 0x40)}" if byte < 0x20 or byte == 0x7F else ascii(chr(byte))
+
+
+def show_escape(escape: bytes) -> str:
+    """``^Ec`` for its two bytes."""
+    return f"^{chr(escape[0] ^ 0x40)}{chr(escape[1])}"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A command: the key, or keys, behind the escape."""
+
+    keys: bytes
+
+
+class EscapeScanner:
+    """Separates commands from data.
+
+    :ivar waiting: whether bytes are held that become data if nothing follows soon: call :meth:`timeout` then. An escape
+        that is complete but for its key waits for the key, however long.
+    """
+
+    __slots__ = ("_held", "escape", "waiting")
+
+    def __init__(self, escape: bytes = DEFAULT_ESCAPE) -> None:
+        """:param escape: the two bytes that precede a command."""
+        self.escape = escape
+        self._held = b""
+        self.waiting = False
+
+    def feed(self, data: bytes) -> tuple[bytes, Key | None, bytes]:
+        """Take what was typed, up to the first command that is in it.
+
+        :returns: the data before the command, the command if there is one, and what was typed behind it: it may be for
+            somebody else.
+        """
+        plain = bytearray()
+        prefix, second = self.escape
+        at = 0
+        while at < len(data):
+            held = self._held
+            if not held:
+                found = data.find(prefix, at)
+                if found < 0:
+                    plain += data[at:]
+                    break
+                plain += data[at:found]
+                self._held = data[found : found + 1]
+                at = found + 1
+                continue
+            byte = data[at]
+            at += 1
+            if len(held) == 1:
+                if byte == second:
+                    self._held = held + bytes((byte,))
+                    continue
+                self._held = b""
+                plain.append(prefix)  # ^E ^E is one ^E; ^E and anything else are both meant for the guest
+                if byte != prefix:
+                    plain.append(byte)
+                continue
+            keys = held[2:] + bytes((byte,))
+            if byte == prefix and len(keys) > 1 and not keys.startswith(b"e"):
+                self._held = bytes((byte,))  # the rest of a command never came, but a new escape
+            elif _goes_on(keys):
+                self._held = held + bytes((byte,))
+            else:
+                self._held = b""
+                self.waiting = False
+                return bytes(plain), Key(keys), data[at:]
+        self.waiting = len(self._held) == 1
+        return bytes(plain), None, b""
+
+    def timeout(self) -> bytes:
+        """Nothing has followed: :returns: the data that was held."""
+        held = b""
+        if self.waiting:
+            held, self._held = self._held, b""
+            self.waiting = False
+        return held
+
+
+def _goes_on(keys: bytes) -> bool:
+    """Whether more keys belong to a command: ``l1``, ``\\015``, ``e`` and a new escape."""
+    return keys == b"l" or (keys.startswith(b"e") and len(keys) < 3) or _OCTAL.fullmatch(keys) is not None

@@ -1,0 +1,213 @@
+"""The folder that an operator sees over SFTP: flat, read-only, and made up.
+
+It holds, for every console that he may look at, ``ALIAS.log``, its trail ``ALIAS.log.events``, ``ALIAS.txt`` if there
+is one, and what rotation has made of them: ``ALIAS.log.1``, ``ALIAS.log.events.2.gz``. A file is also found by whatever
+else its console is called. No path leads anywhere else: a name is taken apart into a console, which must be one that
+may be seen, and an ending, which must be one of these; nothing else of it reaches the disk.
+
+What waits for the disk is a plain function, to be called on a thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+
+from vmproxy.access.policy import Right
+from vmproxy.errors import VMProxyError
+from vmproxy.log.files import MOST, plain_of, trail_of
+
+if TYPE_CHECKING:
+    from vmproxy.console.console import Console
+    from vmproxy.operators.visible import View
+
+ENTRIES_AT_ONCE = 100
+CONSOLES_AT_ONCE = 50
+LOOKED_AT_PER_TURN = 300
+HOLES = 3  # numbers that may be free between those of rotated files
+
+InThread = Callable[[Callable[[], list["Entry"]]], Deferred[list["Entry"]]]
+
+_NAME = re.compile(r"(.+)(\.log|\.txt)((?:\.events)?(?:\.[1-9][0-9]{0,4}(?:\.gz)?)?)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file of a console.
+
+    :ivar name: what it is called in the folder.
+    :ivar path: where it is.
+    :ivar live: whether it still grows.
+    """
+
+    console: Console
+    name: str
+    path: Path
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file that is there."""
+
+    name: str
+    size: int
+    modified: float
+
+    @property
+    def attributes(self) -> dict[str, int]:
+        """As SFTP wants to have it."""
+        seconds = max(0, int(self.modified)) & 0xFFFFFFFF
+        return {"size": self.size, "permissions": stat.S_IFREG | 0o440, "atime": seconds, "mtime": seconds}
+
+    @property
+    def line(self) -> str:
+        """As ``ls -l`` would show it."""
+        when = time.strftime("%b %d %Y %H:%M", time.gmtime(self.modified))
+        return f"-r--r-----    1 vmproxy  vmproxy  {self.size:>12} {when} {self.name}"
+
+
+FOLDER_ATTRIBUTES = {"size": 0, "permissions": stat.S_IFDIR | 0o550, "atime": 0, "mtime": 0}
+
+
+def canonical(path: str) -> str:
+    """A path as it is inside the folder: ``/`` or ``/NAME``; what leads out of it ends at its top.
+
+    :raises FileNotFoundError: if it is no path at all.
+    """
+    if "\0" in path:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    return "/" + os.path.normpath("/" + path).strip("/")
+
+
+def place(view: View, path: str) -> Place:
+    """The file that is meant by a path.
+
+    :raises FileNotFoundError: if there is no such console, also if it is one that may not be seen, or no such ending.
+    :raises PermissionError: if the console may be seen, but not what it says.
+    """
+    name = canonical(path)[1:]
+    parts = _NAME.fullmatch(name)
+    try:
+        if parts is None or "/" in name:
+            raise VMProxyError("no such file")
+        console = view.find(parts[1])
+    except VMProxyError:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from None
+    if not view.may(console, Right.SPY):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+    log, rest = console.log.path, parts[3]
+    base = log if parts[2] == ".log" else plain_of(log)
+    return Place(console, name, base.with_name(base.name + rest), live=rest in ("", ".events"))
+
+
+def open_file(path: Path) -> int:
+    """Open a file for reading.
+
+    :returns: its descriptor.
+    :raises OSError: if it cannot be opened or is anything but a file, a symbolic link for example.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    return fd
+
+
+def look(path: Path | str, name: str) -> Entry | None:
+    """What there is at a path; None if it is no file."""
+    try:
+        found = os.lstat(path)
+    except (OSError, ValueError):
+        return None
+    return Entry(name, found.st_size, found.st_mtime) if stat.S_ISREG(found.st_mode) else None
+
+
+def files(alias: str, log: Path) -> Iterator[Entry]:
+    """The files of one console that there are."""
+    # With plain strings: this is done for each of thousands of consoles, most of which have few.
+    kinds = [
+        (f"{alias}.log", str(log)),
+        (f"{alias}.log.events", str(trail_of(log))),
+        (f"{alias}.txt", str(plain_of(log))),
+    ]
+    number = last = 0
+    while number <= (min(MOST, last + HOLES + 1) if last else 1):
+        for ending in (f".{number}", f".{number}.gz") if number else ("",):
+            for name, path in kinds:
+                entry = look(path + ending, name + ending)
+                if entry is not None:
+                    last = number
+                    yield entry
+        number += 1
+
+
+class Listing:
+    """What is in the folder, piece by piece: thousands of consoles must neither stall the reactor nor be one packet.
+
+    A piece is made of so many consoles that may be looked at, however many are between them that may not: by the number
+    of pieces nobody shall learn that there are others.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        consoles: Iterable[Console],
+        in_thread: InThread,
+        next_turn: Callable[[], Deferred[None]],
+        closed: Callable[[], None],
+    ) -> None:
+        """
+        :param consoles: all there are; those that may not be looked at are left out.
+        :param next_turn: fires when the reactor has seen to everybody else.
+        :param closed: called when it is closed, once.
+        """
+        self._view = view
+        self._left = iter(consoles)
+        self._in_thread = in_thread
+        self._next_turn = next_turn
+        self._closed: Callable[[], None] | None = closed
+        self._found: Iterator[Entry] = iter(())
+
+    async def read(self) -> list[Entry]:
+        """Some of what there is; nothing at the end."""
+        while True:
+            entries = await self._in_thread(self._look_on)
+            if entries:
+                return entries
+            logs = [(self._view.alias(c), c.log.path) for c in await self._some()]
+            if not logs:
+                return []
+            self._found = chain.from_iterable(files(alias, path) for alias, path in logs)
+
+    async def _some(self) -> list[Console]:
+        """The next consoles that may be looked at; none at the end."""
+        some: list[Console] = []
+        for console, number in zip(self._left, count(1), strict=False):
+            if self._view.may(console, Right.SPY):
+                some.append(console)
+                if len(some) == CONSOLES_AT_ONCE:
+                    break
+            if number % LOOKED_AT_PER_TURN == 0:
+                await self._next_turn()
+        return some
+
+    def _look_on(self) -> list[Entry]:
+        return list(islice(self._found, ENTRIES_AT_ONCE))
+
+    def close(self) -> None:
+        """Nobody reads on."""
+        self._left = iter(())
+        closed, self._closed = self._closed, None
+        if closed is not None:
+            closed()

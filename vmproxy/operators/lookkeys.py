@@ -1,0 +1,78 @@
+"""The escape commands that only look: who is here, what is known about this console, which others there are."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+from vmproxy.base.sanitize import human_bytes
+from vmproxy.operators.messages import idle, local_time, mode, state_line
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from vmproxy.operators.console_session import Attached
+
+VIEWERS_SHOWN = 50
+OVERVIEW_SECONDS = 1.0
+
+
+def who(session: Attached) -> None:
+    """Who is at the console."""
+    now = session.wall()
+    session.say("[who]")
+    viewers = session.console.viewers
+    for viewer in viewers[:VIEWERS_SHOWN]:
+        me = "* " if viewer is session else "  "
+        skipped = f", {human_bytes(viewer.skipped)} skipped" if viewer.skipped else ""
+        session.say(
+            f"{me}{viewer.who:<28} {mode(session.console, viewer):<11} idle {idle(viewer, now):<9}"
+            f" since {local_time(viewer.since)}{skipped}"
+        )
+    if len(viewers) > VIEWERS_SHOWN:
+        session.say(f"  ... and {len(viewers) - VIEWERS_SHOWN} more")
+
+
+def info(session: Attached) -> None:
+    """All that is known about the console, the size of its log included."""
+    if session.asking_size:
+        return
+    session.asking_size = True
+
+    def told(size: int) -> None:
+        session.asking_size = False
+        if session.gone:
+            return
+        now, console = session.wall(), session.console
+        session.say("[info]")
+        for line in session.channel.front.describe(console, session.operator.view, now):
+            session.say(f" {line}")
+        if console.since:
+            session.say(f" {'down' if console.state == 'down' else 'up'} since: {local_time(console.since)}")
+        session.say(f" log size: {human_bytes(size)}")
+
+    def failed(failure: Failure) -> None:
+        session.asking_size = False
+        session.say(f"[-- {failure.getErrorMessage()} --]")
+
+    session.console.log.settled().addCallback(told).addErrback(failed)
+
+
+def others(session: Attached) -> None:
+    """All consoles that may be seen, as many as the screen holds."""
+    now = session.clock.seconds()
+    if now - session.overview_at < OVERVIEW_SECONDS:
+        return  # it looks at every console: held keys must not
+    session.overview_at = now
+    wall = session.wall()
+    room = max(5, session.channel.size[1] - 3)
+    consoles = list(session.operator.view)
+    shown = heapq.nsmallest(room, consoles, key=lambda c: (c.title.casefold(), c.uuid, c.port))
+    session.say(f"[{len(consoles)} console{'s' if len(consoles) != 1 else ''}]")
+    for console in shown:
+        here = "*" if console is session.console else " "
+        writer = console.pen.writer
+        who = f", {writer.who} writes" if writer is not None else ""
+        session.say(f"{here} {console.title:<24} {state_line(console, wall)}{who}")
+    if len(consoles) > room:
+        session.say(f"  ... and {len(consoles) - room} more; the command `list' shows them all")

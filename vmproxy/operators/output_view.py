@@ -1,0 +1,215 @@
+"""What an operator who is on a console gets to see: the VM's bytes, notices, the past, and questions in between.
+
+What the VM says goes through a bounded queue. A viewer who does not keep up skips what does not fit, and is told how
+much as soon as he has caught up; nobody else notices. While a replay is being read, or a question stands on the screen,
+live output waits in the same bounds. The VM's bytes go to the client's stdout as they are, unless the operator wants
+times in front of lines; everything else goes to its stderr, each notice on a line of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from vmproxy.log.reader import Segments
+from vmproxy.operators.messages import clock_time
+from vmproxy.operators.replay import Backlog, last_lines
+from vmproxy.operators.terminal.line_editor import Completion
+from vmproxy.operators.terminal.prompt import Question
+
+if TYPE_CHECKING:
+    from vmproxy.ssh.session import SessionChannel
+
+QUEUE_LIMIT = 256 * 1024
+NOTICES_LIMIT = 32 * 1024
+STAMP_SIZE = 9  # ``16:09:13`` and a blank
+
+
+class Display:
+    """One operator's sight of one console.
+
+    :ivar skipped: how many bytes it was too slow for.
+    :ivar stamps: whether there are times in front of lines.
+    """
+
+    def __init__(self, channel: SessionChannel, plain: bool) -> None:
+        """:param plain: without the marks around a replay."""
+        self.skipped = 0
+        self.stamps = False
+        self._channel = channel
+        self._plain = plain
+        self._wall = channel.front.wall
+        self._eol = b"\r\n" if channel.has_pty else b"\n"
+        self._skipping = 0
+        self._why = ""
+        self._catching_up = False
+        self._gone = False
+        self._replaying = False
+        self._question: Question | None = None
+        self._backlog = Backlog()
+        self._at_line_start = True
+        self._vm_at_line_start = True
+
+    @property
+    def waiting(self) -> bool:
+        """Whether live output has to wait."""
+        return self._replaying or self._question is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something on its way to the operator still."""
+        return self.waiting or self._channel.queued > 0
+
+    def output(self, data: bytes) -> None:
+        """Bytes from the VM."""
+        # What fits is shown, so that there is always something whose end tells that the rest can be announced.
+        room = 0 if self._skipping else max(0, QUEUE_LIMIT - self._channel.queued - self._backlog.size)
+        if self.stamps and len(data) + STAMP_SIZE * (data.count(b"\n") + 1) > room:
+            room //= STAMP_SIZE + 1
+        if len(data) > room:
+            if not self._skipping:
+                self._why = "a question was open" if self._question is not None else "your connection is too slow"
+            self._skipping += len(data) - room
+            self.skipped += len(data) - room
+            data = data[:room]
+        if not data:
+            return
+        if self.waiting:
+            self._backlog.add(self._wall(), data)
+        else:
+            self._show(data, self._wall())
+
+    def drained(self) -> None:
+        """Everything is sent: if bytes were skipped, it can be said now, and the view goes on."""
+        if self._question is not None:
+            self._question.drained()
+        if self._skipping and not self.waiting and not self._backlog.size and not self._catching_up:
+            skipped, self._skipping = self._skipping, 0
+            self.say(f"[-- {skipped} bytes skipped: {self._why} --]", True)
+
+    def _show(self, data: bytes, at: float) -> None:
+        first = self._vm_at_line_start
+        self._at_line_start = self._vm_at_line_start = data.endswith(b"\n")
+        if self.stamps:
+            stamp = clock_time(at).encode() + b" "
+            data = (stamp if first else b"") + data[:-1].replace(b"\n", b"\n" + stamp) + data[-1:]
+        self._channel.send(data)
+
+    def say(self, text: str, essential: bool = False) -> None:
+        """Tell the operator something, on a line of its own."""
+        if self._channel.queued > QUEUE_LIMIT + NOTICES_LIMIT * (2 if essential else 1):
+            return  # somebody who has not read for so long is not helped by more of them
+        line = text.encode("utf-8", "backslashreplace") + self._eol
+        if self._question is not None:
+            line = self._question.over(line)
+        elif not self._at_line_start:
+            line = self._eol + line
+        self._at_line_start = True
+        self._channel.send_err(line)
+
+    def stop(self) -> None:
+        """Nothing more is to be shown."""
+        self._gone = True
+        self._backlog.take()
+        if self._question is not None:
+            self._channel.send_err(self._question.lift())
+            self._question.stop()
+            self._question = None
+
+    # The past.
+
+    def replay(self, files: Deferred[Segments], lines: int, then: Callable[[], None] = lambda: None) -> None:
+        """Show the last lines, and behind them what has come meanwhile.
+
+        :param files: the log's files, opened now: what is said from here on is behind them.
+        :param then: called when the view is live.
+        """
+        self._replaying = True
+        Deferred.fromCoroutine(self._replay(files, lines)).addErrback(self._replay_failed).addCallback(
+            lambda _: self._replayed(then)
+        )
+
+    async def _replay(self, files: Deferred[Segments], lines: int) -> None:
+        data = await last_lines(files, lines, self._channel.front.in_thread)
+        if not data or self._gone or self._channel.queued + len(data) > QUEUE_LIMIT:
+            return
+        shown = data.count(b"\n") + (not data.endswith(b"\n"))
+        if not self._plain:
+            self.say(f"[-- last {shown} line{'s' if shown > 1 else ''} --]")
+        self._at_line_start = self._vm_at_line_start = data.endswith(b"\n")
+        if self._question is None:
+            self._channel.send(data)
+        else:
+            self._channel.send_err(self._question.lift())
+            self._channel.send(data)
+            self._channel.send_err((b"" if self._at_line_start else self._eol) + self._question.put_back())
+            self._at_line_start = True
+        if not self._plain:
+            self.say("[-- live --]")
+
+    def _replay_failed(self, failure: Failure) -> None:
+        if not self._gone:
+            self.say(f"[-- no replay: {failure.getErrorMessage()} --]")
+
+    def _replayed(self, then: Callable[[], None]) -> None:
+        self._replaying = False
+        if not self._gone:
+            then()
+            self._go_live()
+
+    def _go_live(self) -> None:
+        if self.waiting or self._gone:
+            return
+        self._catching_up = True
+        for at, piece in self._backlog.take():
+            self._show(piece, at)
+        self._catching_up = False
+        if not self._channel.queued:
+            self.drained()
+
+    # Questions.
+
+    @property
+    def asking(self) -> bool:
+        """Whether a question stands on the screen: what is typed is for :meth:`answer`."""
+        return self._question is not None
+
+    def ask(
+        self,
+        prompt: str,
+        answered: Callable[[str | None], None],
+        complete: Callable[[str], Completion] | None = None,
+    ) -> None:
+        """Ask something at the terminal; see :class:`Question`. A question that stands there already is cancelled."""
+
+        def done(answer: str | None) -> None:
+            self._question = None
+            answered(answer)
+            self._go_live()
+
+        if self._question is not None:
+            self._question.cancel()
+        if not self._at_line_start:
+            self._channel.send_err(self._eol)
+        self._at_line_start = True
+        self._question = Question(self._channel, prompt, done, complete)
+
+    def cancel(self) -> None:
+        """End a question that stands there, as ``^C`` does."""
+        if self._question is not None:
+            self._question.cancel()
+
+    def answer(self, data: bytes) -> bytes:
+        """What was typed while a question stood there.
+
+        :returns: what of it stands behind the answer.
+        """
+        return data if self._question is None else self._question.typed(data)
+
+    def resized(self, width: int) -> None:
+        """The terminal is so many columns wide."""
+        if self._question is not None:
+            self._question.resized(width)

@@ -1,0 +1,91 @@
+"""The escape commands about the pen: who writes. The rights are asked when the key comes, and again at an answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vmproxy.access.policy import Right
+
+if TYPE_CHECKING:
+    from vmproxy.operators.console_session import Attached
+
+
+def _may_write(session: Attached) -> bool:
+    if session.read_only:
+        session.say("[this session is read-only]")
+    elif not session.may(Right.WRITE):
+        session.say("[you may only look at this console]")
+    else:
+        return True
+    return False
+
+
+def attach(session: Attached) -> None:
+    """Take the pen if it is free, or stand in the line."""
+    if not _may_write(session):
+        return
+    had = session.writing
+    if session.console.take_pen(session):
+        if not had:
+            session.audit("take")
+        session.say("[attached]")
+        return
+    writer = session.console.pen.writer
+    who = writer.who if writer is not None else "somebody"
+    session.say(f"[no, {who} is attached -- you are next but for others waiting]")
+
+
+def force(session: Attached) -> None:
+    """Take it from whoever has it, with a reason where one is needed."""
+    if not _may_write(session):
+        return
+    if not session.may(Right.FORCE):
+        session.say("[you may not take over from others]")
+    elif session.console.options.force_reason and any(w is not session for w in session.console.pen.writers):
+        session.ask("reason for taking over: ", lambda answer: _force_because(session, answer))
+    else:
+        take_over(session, "")
+
+
+def _force_because(session: Attached, reason: str | None) -> None:
+    if reason is None:
+        session.say("[not taken over: a reason is needed here]")
+    elif not (session.may_write and session.may(Right.FORCE)):
+        session.say("[you may not take over from others]")
+    else:
+        take_over(session, reason)
+
+
+def take_over(session: Attached, reason: str) -> None:
+    """Take the pen from whoever has it, and say who lost it."""
+    losers = session.console.force_pen(session, reason)
+    session.forced(losers, reason)
+    session.say(f"[attached{taken_from([loser.who for loser in losers])}]")
+
+
+def taken_from(losers: list[str]) -> str:
+    """What is said of those who lost the pen, behind that one is attached."""
+    if not losers:
+        return ""
+    return f" -- {', '.join(losers)} {'is a spy' if len(losers) == 1 else 'are spies'} now"
+
+
+def join(session: Attached) -> None:
+    """Write beside whoever has it."""
+    if not _may_write(session):
+        return
+    had = session.writing
+    if session.console.join(session):
+        if not had:
+            session.audit("join")
+        session.say("[attached]")
+    else:
+        session.say("[no joining: one at a time writes to this console]")
+
+
+def spy(session: Attached) -> None:
+    """Put it down."""
+    if session.writing:
+        session.audit("drop")
+    session.console.drop_pen(session)
+    session.say("[spy]")

@@ -1,0 +1,67 @@
+"""From what an operator asks for to the console that he gets: found, and nothing in the way of attaching to it.
+
+What may not be seen is not found: see :class:`~vmproxy.operators.visible.View`.
+"""
+
+from __future__ import annotations
+
+from vmproxy.access.policy import Right
+from vmproxy.base.sanitize import visible
+from vmproxy.console.console import Console
+from vmproxy.console.naming import AmbiguousConsole, NoSuchConsole
+from vmproxy.errors import VMProxyError
+from vmproxy.operators import exit_status
+from vmproxy.operators.target import Target
+from vmproxy.operators.visible import View
+
+CHOICES_SHOWN = 20
+
+
+class Refused(VMProxyError):
+    """A console that is not attached to; the text says why.
+
+    :ivar status: the exit status that tells scripts.
+    """
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def locate(view: View, target: Target) -> Console:
+    """The console that is meant.
+
+    :raises Refused: if there is none, or several, or if it is to be forced and is not named in full.
+    """
+    try:
+        console = view.find(target.console, target.port)
+    except NoSuchConsole as error:
+        text = f"{error}\n(`list' shows the consoles, `help' the commands)"
+        raise Refused(text, exit_status.NO_SUCH_CONSOLE) from None
+    except AmbiguousConsole as error:
+        shown = error.choices[:CHOICES_SHOWN]
+        choices = [f"  {c.title}  {c.uuid}  port {c.port}  {c.state}" for c in shown]
+        if len(error.choices) > len(shown):
+            choices.append(f"  and {len(error.choices) - len(shown)} more")
+        raise Refused("\n".join([str(error), *choices]), exit_status.AMBIGUOUS) from None
+    if target.force and not view.is_exact(target.console, console):
+        text = f"{visible(target.console)}: force needs a whole name; did you mean {console.title}?"
+        raise Refused(text, exit_status.USAGE)
+    return console
+
+
+def check(view: View, console: Console, target: Target, can_ask: bool) -> None:
+    """Whether the operator may attach as he wants to.
+
+    :param can_ask: whether there is a terminal at which a question can be answered.
+    :raises Refused: if not.
+    """
+    if not view.may(console, Right.SPY):
+        raise Refused(f"{console.title}: you may see that it is there, but not what it says", exit_status.FORBIDDEN)
+    if not target.force:
+        return
+    if not view.may(console, Right.FORCE):
+        raise Refused(f"{console.title}: you may not take over from others (force)", exit_status.FORBIDDEN)
+    if console.options.force_reason and not target.reason and not can_ask:
+        text = f"{console.title}: taking over needs a reason here; give it: {console.title},force,reason=TEXT"
+        raise Refused(text, exit_status.USAGE)

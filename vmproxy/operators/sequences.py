@@ -1,0 +1,48 @@
+"""Playing a named sequence: bytes, breaks and waits, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from vmproxy.access.policy import NamedSequence
+
+
+class Player:
+    """A sequence that is being played."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        sequence: NamedSequence,
+        deliver: Callable[[bytes | None], bool],
+        done: Callable[[bool], None],
+    ) -> None:
+        """
+        :param deliver: sends bytes, or for None a break; says whether it could.
+        :param done: called at the end; with False if something could not be delivered, and the rest was left out.
+        """
+        self._clock = clock
+        self._parts = iter(sequence.parts)
+        self._deliver = deliver
+        self._done = done
+        self._pause: IDelayedCall | None = None
+
+    def go_on(self) -> None:
+        """Play up to the next wait, or to the end."""
+        self._pause = None
+        for part in self._parts:
+            if isinstance(part, float):
+                self._pause = self._clock.callLater(part, self.go_on)
+                return
+            if not self._deliver(part):
+                self._done(False)
+                return
+        self._done(True)
+
+    def stop(self) -> None:
+        """Leave the rest out, and tell nobody."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None

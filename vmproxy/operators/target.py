@@ -1,0 +1,132 @@
+"""What an operator asks for: ``web01``, ``alice:web01``, ``alice+web01,ro``, in an SSH user name or a command.
+
+``[OPERATOR:]TARGET[,OPTION...]``. A target names a console as :meth:`Directory.find` understands it. Options change how
+it is attached to. The form is decided here and nowhere else; which consoles there are is not known here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from vmproxy.base.sanitize import visible
+from vmproxy.errors import VMProxyError
+from vmproxy.operators.escape_keys import BadEscape, parse_escape
+
+_PREFIXED = re.compile(r"([^:+,]*)[:+](.*)", re.DOTALL)
+_OPTION = re.compile(r"\s*[a-z]+\s*(=|$)")
+_LABELS = re.compile(r"ro|force|join|quiet")
+_FIELDS = {"ro": "read_only"}
+REPLAY_LIMIT = 100_000
+REASON_LIMIT = 500
+OPTIONS = "ro, force, join, quiet, port=N, replay=LINES, escape=^Ec and reason=TEXT"
+
+
+class BadTarget(VMProxyError):
+    """A target that cannot be understood; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is wanted.
+
+    :ivar console: the name that was given.
+    :ivar read_only: only look, and never be promoted.
+    :ivar force: take the pen from whoever has it.
+    :ivar port: the serial port, where it was given apart from the name.
+    :ivar replay: how many lines to replay; None for the usual number.
+    :ivar quiet: fewer notices, also for an operator who usually wants them all.
+    :ivar join: write beside whoever has the pen, where the console allows it.
+    :ivar escape: the two bytes that precede a command in this session; None for the operator's usual ones.
+    :ivar reason: why others are taken over from.
+    """
+
+    console: str
+    read_only: bool = False
+    force: bool = False
+    port: str | None = None
+    replay: int | None = None
+    quiet: bool = False
+    join: bool = False
+    escape: bytes | None = None
+    reason: str = ""
+
+
+def claimed_operator(user: str) -> str | None:
+    """Who an SSH user name claims to be; None where it names only a console, or only an operator: the key decides.
+
+    :raises BadTarget: if the name is of a form that means nothing.
+    """
+    match = _PREFIXED.fullmatch(user)
+    if match is None:
+        return None
+    if not match[1]:
+        raise BadTarget("there is no operator's name before the colon")
+    return match[1]
+
+
+def from_user(user: str, operator: str) -> Target | None:
+    """What an SSH user name asks for.
+
+    :param operator: who has logged in with it.
+    :returns: None where it names no console.
+    :raises BadTarget: if its options mean nothing.
+    """
+    match = _PREFIXED.fullmatch(user)
+    wanted = match[2] if match is not None else user
+    if not wanted or (match is None and wanted == operator):
+        return None
+    return parse(wanted)
+
+
+def parse(text: str) -> Target:
+    """Read ``TARGET[,OPTION...]``. A name may hold commas itself: only what looks like options at its end is taken so.
+    A reason may hold commas too, so it comes last.
+
+    :raises BadTarget: if an option is unknown, or its value is wrong.
+    """
+    words = text.split(",")
+    start = next((n for n, word in enumerate(words) if n and _OPTION.match(word)), len(words))
+    name, words = ",".join(words[:start]), words[start:]
+    values: dict[str, bool | int | str | bytes] = {}
+    for n, word in enumerate(words):
+        key, equals, value = word.strip().partition("=")
+        if not equals and _LABELS.fullmatch(key):
+            values[_FIELDS.get(key, key)] = True
+        elif key == "reason":
+            values[key] = _reason(",".join([value, *words[n + 1 :]]))
+            break
+        elif key == "port" and value:
+            values[key] = value
+        elif key == "escape":
+            values[key] = _escape(value)
+        elif key == "replay" and _is_count(value):
+            values[key] = int(value)
+        else:
+            raise BadTarget(f"{visible(word)}: no such option; there are {OPTIONS}")
+    for other in ("force", "join"):
+        if values.get("read_only") and values.get(other):
+            raise BadTarget(f"ro and {other} together make no sense")
+    if values.get("force") and values.get("join"):
+        raise BadTarget("force and join together make no sense: one takes over, the other does not")
+    if values.get("reason") and not values.get("force"):
+        raise BadTarget("a reason is for force")
+    return Target(name.strip(), **values)  # type: ignore[arg-type]
+
+
+def _is_count(value: str) -> bool:
+    return len(value) <= 9 and value.isascii() and value.isdecimal() and int(value) <= REPLAY_LIMIT
+
+
+def _escape(value: str) -> bytes:
+    try:
+        return parse_escape(value)
+    except BadEscape as error:
+        raise BadTarget(str(error)) from None
+
+
+def _reason(value: str) -> str:
+    reason = visible(value.strip(), REASON_LIMIT)
+    if not reason:
+        raise BadTarget("reason: it is empty; write reason=TEXT behind all other options")
+    return reason

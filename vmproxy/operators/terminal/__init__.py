@@ -1,0 +1,1 @@
+"""What is drawn and typed at a terminal: line editor, prompt, menu."""

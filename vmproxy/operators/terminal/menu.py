@@ -1,0 +1,336 @@
+"""The menu: all consoles that an operator may see, one to be picked; and a prompt for commands.
+
+Here is what becomes of keys, and who has the terminal. While a console is attached, or a command runs, nothing of the
+menu goes on; afterwards it is as it was left. The menu uses the terminal's alternate screen. Whoever ends the session
+while that is shown sends :meth:`Menu.farewell` first; everything here that ends it does.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vmproxy.console.console import Console
+from vmproxy.console.notices import Notice, ShuttingDown
+from vmproxy.operators import exit_status
+from vmproxy.operators.escape_keys import show_escape
+from vmproxy.operators.messages import notice_text
+from vmproxy.operators.resolve import Refused, check, locate
+from vmproxy.operators.target import BadTarget, Target, parse
+from vmproxy.operators.terminal import keys
+from vmproxy.operators.terminal.keys import Keys
+from vmproxy.operators.terminal.menu_command_line import LEAVING
+from vmproxy.operators.terminal.menu_view import Face
+from vmproxy.operators.terminal.menulook import help_lines
+from vmproxy.operators.terminal.menupick import IN_LIST
+from vmproxy.operators.terminal.screen import usable
+
+if TYPE_CHECKING:
+    from vmproxy.ssh.session import SessionChannel
+
+ESCAPE_SECONDS = 0.3
+UNREAD_LIMIT = 128 * 1024  # bytes not sent yet; above it no key is taken that might make more of them
+
+_log = Logger()
+
+
+class _Doing(Enum):
+    """What the menu is doing."""
+
+    LIST = auto()  # the list is shown, keys are for it
+    PROMPT = auto()  # so it is, but keys are for the command line below it
+    TEXT = auto()  # a text is shown over it until a key is pressed
+    COMMAND = auto()  # a command runs, on the screen that was there before
+    ENDED = auto()  # it has run; a key brings the list back
+    AWAY = auto()  # a console is attached
+
+
+_SAME = {
+    "^P": keys.UP,
+    "^N": keys.DOWN,
+    "^B": keys.PAGE_UP,
+    "^F": keys.PAGE_DOWN,
+    "^A": keys.HOME,
+    "^E": keys.END,
+    "^U": keys.ESCAPE,
+}
+
+
+class Menu:
+    """One operator's menu, as an activity of his session."""
+
+    def __init__(self, session: SessionChannel) -> None:
+        self._session = session
+        self._view = session.operator.view
+        self._clock = session.front.clock
+        self._doing = _Doing.AWAY
+        self._face = Face(session)
+        self._keys = Keys()
+        self._task: Deferred[int] | None = None
+        self._lone_escape: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """Show the menu; on a terminal that cannot, list the consoles and end the session."""
+        if usable(self._session.term):
+            self._come_back()
+            return
+        self._session.activity = self
+        self._run(["list"], then_end=True)
+
+    # The session's life.
+
+    def stop(self) -> None:
+        """The session is over."""
+        self.farewell()
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+
+    def farewell(self) -> bytes:
+        """What puts the terminal right: to be sent before the session is ended. Nothing more is drawn afterwards."""
+        if self._lone_escape is not None:
+            self._lone_escape.cancel()
+            self._lone_escape = None
+        self._doing = _Doing.AWAY
+        return self._face.hide()
+
+    def notice(self, notice: Notice) -> None:
+        """Something that concerns everybody: a message, or that the server stops."""
+        if self._doing is _Doing.AWAY:
+            return
+        text = notice_text(notice, "")
+        if not self._face.shown:
+            self._session.print(f"\n{text}\n")
+        if isinstance(notice, ShuttingDown):
+            self._leave(exit_status.SHUTTING_DOWN, f"{text}\n" if self._face.shown else "")
+        elif self._face.shown:
+            self._face.add_message(text)
+
+    def drained(self) -> None:
+        """All output is sent."""
+        self._face.drained()
+
+    def resized(self, width: int, height: int) -> None:
+        """The terminal has another size."""
+        self._face.resized()
+        self._face.draw()
+
+    def send_break(self) -> None:
+        """A break is for a console; there is none here."""
+
+    def eof(self) -> None:
+        """The client will send no more: without keys a menu is of no use. A command may still come to its end."""
+        if self._doing not in (_Doing.AWAY, _Doing.COMMAND):
+            self._leave(exit_status.OK)
+
+    def _leave(self, status: int, words: str = "") -> None:
+        task, self._task = self._task, None
+        self._session.send(self.farewell())
+        self._session.print(words)
+        self._session.finish(status)
+        if task is not None:
+            task.cancel()
+
+    def _come_back(self, note: str = "") -> None:
+        """Show the list, as it was when it was left."""
+        if self._session.over:
+            return
+        if self._session.input_ended:
+            self._leave(exit_status.OK)
+            return
+        self._doing = _Doing.LIST
+        self._keys = Keys()
+        self._face.show(note)
+        self._session.activity = self  # the last thing: what was typed early comes at once
+
+    def _go_away(self, to: _Doing) -> None:
+        """Give the terminal to something else."""
+        self._session.send(self.farewell())
+        self._doing = to
+
+    # Keys.
+
+    def typed(self, data: bytes) -> None:
+        """What was typed."""
+        if self._lone_escape is not None:
+            self._lone_escape.cancel()
+            self._lone_escape = None
+        while data:
+            if self._session.queued > UNREAD_LIMIT and self._doing not in (_Doing.COMMAND, _Doing.AWAY):
+                return  # it is not for what is to be seen: that has not been read yet
+            match self._doing:
+                case _Doing.LIST:
+                    data = self._typed_in_list(data)
+                case _Doing.PROMPT:
+                    data = self._typed_in_prompt(data)
+                case _Doing.TEXT:
+                    data = b""  # whatever key it was, all of it
+                    if not self._face.next_page():
+                        self._doing = _Doing.LIST
+                case _Doing.ENDED:
+                    self._come_back()
+                    data = data if data.startswith(b":") else b""
+                case _Doing.COMMAND:
+                    if b"\x03" in data and self._task is not None:
+                        self._task.cancel()
+                    return
+                case _Doing.AWAY:
+                    # Another activity has taken over while this was being looked at.
+                    if self._session.activity is not self and not self._session.over:
+                        self._session.dataReceived(data)
+                    return
+        self._face.draw_soon()
+
+    def _typed_in_list(self, data: bytes) -> bytes:
+        self._face.dismiss()
+        for at, byte in enumerate(data):
+            for key in self._keys.feed(byte):
+                self._key(key)
+                if self._doing is not _Doing.LIST:
+                    rest = data[at + 1 :]
+                    return rest[1:] if byte == 0x0D and rest.startswith(b"\n") else rest
+        if self._keys.waiting:
+            self._lone_escape = self._clock.callLater(ESCAPE_SECONDS, self._escape_was_meant)
+        return b""
+
+    def _escape_was_meant(self) -> None:
+        self._lone_escape = None
+        if self._doing is _Doing.LIST and self._keys.timeout():
+            self._key(keys.ESCAPE)
+            self._face.draw()
+
+    def _key(self, key: str) -> None:
+        picker = self._face.picker
+        key = _SAME.get(key, key)
+        if key in IN_LIST and not picker.ready():
+            return
+        match key:
+            case keys.ENTER | keys.TAB:
+                self._attach(read_only=key == keys.TAB)
+            case _ if key in IN_LIST:
+                picker.move(key)
+            case keys.BACKSPACE:
+                picker.type(picker.filter[:-1])
+            case keys.ESCAPE:
+                picker.type("")
+            case "^L":
+                self._face.forget()
+            case "^C" | "^D":
+                self._leave(exit_status.OK)
+            case ":" if not picker.filter:
+                self._doing = _Doing.PROMPT
+                self._face.prompting = True
+            case "?" if not picker.filter:
+                self._face.text = help_lines(self._face.width, show_escape(self._session.operator.escape))
+                self._doing = _Doing.TEXT
+            case _ if len(key) == 1:
+                picker.type(picker.filter + key)
+
+    # Consoles.
+
+    def _attach(self, read_only: bool) -> None:
+        console = self._face.picker.console
+        if console is None:
+            return
+        target = Target(console.title, read_only=read_only)
+        try:
+            if console not in self._view:
+                raise Refused(f"{console.title}: no such console", exit_status.NO_SUCH_CONSOLE)
+            check(self._view, console, target, True)
+        except Refused as refused:
+            self._face.note = str(refused)
+        else:
+            self._go_away(_Doing.AWAY)
+            self._go_to(console, target)
+
+    def _go_to(self, console: Console, target: Target) -> None:
+        self._doing = _Doing.AWAY
+        self._session.go_to(
+            console, target, False, lambda status: self._come_back(_why_left(self._session.title_left, status))
+        )
+
+    # Commands.
+
+    def _typed_in_prompt(self, data: bytes) -> bytes:
+        self._face.dismiss()
+        prompt = self._face.prompt
+        line = prompt.feed(data)
+        if line is not None:
+            self._doing = _Doing.LIST
+            self._face.prompting = False
+            self._entered(line)
+        return prompt.rest
+
+    def _entered(self, line: str) -> None:
+        from vmproxy.operators.commands.registry import (
+            COMMANDS,  # not at the top: they have the menu in them
+            split,  # not at the top: they have the menu in them
+        )
+
+        words = split(line)
+        if not words:
+            return
+        if words[0] in LEAVING:
+            self._leave(exit_status.OK)
+            return
+        self._go_away(_Doing.COMMAND)
+        self._session.print(f":{line}\n")
+        if words[0] in COMMANDS:
+            self._run(words)
+            return
+        try:
+            target = parse(line if words == line.split() else " ".join(words))
+            console = locate(self._view, target)
+            check(self._view, console, target, True)
+        except (Refused, BadTarget) as error:
+            self._session.print(f"{error}\n")
+            self._command_ended(error.status if isinstance(error, Refused) else exit_status.USAGE)
+        else:
+            self._go_to(console, target)
+
+    def _run(self, words: list[str], then_end: bool = False) -> None:
+        from vmproxy.operators.commands.registry import execute
+
+        self._doing = _Doing.COMMAND
+        self._task = task = Deferred.fromCoroutine(execute(self._session, words))
+        task.addErrback(self._command_failed)
+        task.addCallback(self._session.finish if then_end else self._command_ended)
+
+    def _command_failed(self, failure: Failure) -> int:
+        if failure.check(CancelledError) is None:
+            _log.failure("a command of {who} failed", failure=failure, who=self._session.operator.who)
+            self._session.print("\ninternal error; the daemon's log says more\n")
+            return exit_status.FAILED
+        return exit_status.INTERRUPTED
+
+    def _command_ended(self, status: int) -> None:
+        self._task = None
+        if self._doing is not _Doing.COMMAND or self._session.over:
+            return
+        if self._session.input_ended:
+            self._leave(status)
+            return
+        self._doing = _Doing.ENDED
+        if self._session.activity is not self:
+            self._session.activity = self
+        result = f"status {status}; " if status else ""
+        self._session.print(f"\n[{result}any key: back to the menu]")
+
+
+def _why_left(title: str, status: int) -> str:
+    """What became of a console that was attached."""
+    match status:
+        case exit_status.OK:
+            return f"{title}: detached"
+        case exit_status.KICKED:
+            return f"{title}: you were sent off"
+        case exit_status.NO_SUCH_CONSOLE:
+            return f"{title}: no such console"
+        case exit_status.FORBIDDEN:
+            return f"{title}: not allowed any more"
+    return f"{title}: left, status {status}"

@@ -1,0 +1,152 @@
+"""The menu's command line: what is typed there, and how it goes on when Tab is pressed.
+
+The first word may be a command or a console, the others are taken for consoles; only those that the operator may see
+are ever offered. Names that a shell would take apart come in quotes, as the prompt takes them apart in the same way.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from twisted.internet.interfaces import IReactorTime
+
+from vmproxy.base.sanitize import visible
+from vmproxy.operators.terminal.line_editor import Cancelled, Choices, Completion, Entered, LineEditor, columns
+from vmproxy.operators.terminal.menu_list import Entry, Roster
+from vmproxy.operators.terminal.prompt import may_look
+from vmproxy.operators.visible import View
+
+OFFERED = 200
+LEAVING = ("exit", "quit", "q")
+
+
+class Prompt:
+    """The command line.
+
+    :ivar choices: the ways to go on that are to be shown above it, as lines.
+    :ivar rest: what was typed behind the end of a line.
+    """
+
+    def __init__(self, roster: Roster, view: View, clock: IReactorTime) -> None:
+        self._roster = roster
+        self._view = view
+        self._clock = clock
+        self._history: list[str] = []
+        self._size = (80, 24)
+        self._editor = self._new()
+        self.choices: list[str] = []
+        self.rest = b""
+
+    def _new(self) -> LineEditor:
+        return LineEditor(":", self._size[0], self._complete, self._history)
+
+    def resized(self, width: int, height: int) -> None:
+        """The terminal has another size."""
+        self._size = (width, height)
+        self._editor.resized(width)
+
+    def redraw(self) -> bytes:
+        """The line, for the row on which the cursor is."""
+        return self._editor.redraw()
+
+    def feed(self, data: bytes) -> str | None:
+        """What was typed.
+
+        :returns: the line, when it is complete; empty if there is none after all. None: go on.
+        """
+        self.choices = []
+        self.rest = b""
+        if data == b"\x1b" or (data in (b"\x7f", b"\x08") and not self._editor.text):
+            self._editor = self._new()
+            return ""
+        for event in self._editor.feed(data):
+            match event:
+                case Choices():
+                    self.choices = columns(event.choices, self._size[0], max(1, self._size[1] // 2))
+                case Entered() | Cancelled():
+                    self.rest = self._editor.rest
+                    self._editor = self._new()
+                    return event.text.strip() if isinstance(event, Entered) else ""
+        return None
+
+    def _complete(self, left: str) -> Completion:
+        from vmproxy.operators.commands.registry import COMMANDS  # not at the top: they have the menu in them
+
+        if not may_look(self._view, self._clock):
+            return Completion(0, ())
+        names = [*(name for name, command in COMMANDS.items() if not command.hidden), LEAVING[0]]
+        return complete(left, names, self._roster, self._view)
+
+
+def complete(left: str, commands: Sequence[str], roster: Roster, view: View) -> Completion:
+    """How a line could go on.
+
+    :param left: what stands left of the cursor.
+    :param commands: the names of all commands.
+    """
+    start, quote, word = last_word(left)
+    if start and left[start - 1 : start] == " " and left.split(None, 1)[0] == "help":
+        return Completion(start, [name for name in commands if name.startswith(word)], " ")
+    found: list[str] = []
+    if not left[:start].strip() and not quote:
+        found = [name for name in commands if name.startswith(word)]
+        if not word:
+            return Completion(start, found)
+    # An alias begins as the name does, and goes on with a tilde.
+    prefix = word if "~" not in word or roster.starting(word, 1) else word[: word.rindex("~")]
+    entries = [] if roster.void else [e for e in roster.starting(prefix, OFFERED) if e.console in view]
+    names = [_name(entry, entries, n, view) for n, entry in enumerate(entries)]
+    if prefix != word:
+        names = [name for name in names if name.casefold().startswith(word.casefold())]
+    if quote or any(_needs_quotes(name) for name in names):
+        # All in the same quotes, so that what they have in common can stand there already.
+        mark = quote or "'"
+        quoted = [_quoted(name, mark) for name in names]
+        return Completion(start, [*found, *quoted], " ")
+    return Completion(start, [*found, *names], " ")
+
+
+def last_word(left: str) -> tuple[int, str, str]:
+    """The word that is being typed.
+
+    :returns: where it begins, the quote that is open in it (empty if none), and what it says without quotes.
+    """
+    start, quote, word = 0, "", ""
+    escaped = False
+    for at, char in enumerate(left):
+        if escaped:
+            word += char if not quote or char in '"\\' else "\\" + char
+            escaped = False
+        elif char == "\\" and quote != "'":
+            escaped = True
+        elif quote:
+            if char == quote:
+                quote = ""
+            else:
+                word += char
+        elif char in "'\"":
+            quote = char
+        elif char.isspace():
+            start, word = at + 1, ""
+        else:
+            word += char
+    return start, quote, word
+
+
+def _name(entry: Entry, entries: Sequence[Entry], number: int, view: View) -> str:
+    """What finds a console: its title, or the alias where others have the same title or it is not the whole name."""
+    around = (*entries[max(0, number - 1) : number], *entries[number + 1 : number + 2])
+    shared = any(other.folded == entry.folded for other in around)
+    whole = entry.name and visible(entry.name) == entry.name
+    return entry.title if whole and not shared else view.alias(entry.console)
+
+
+def _needs_quotes(name: str) -> bool:
+    return shlex.quote(name) != name and any(char in " \t'\"\\" for char in name)
+
+
+def _quoted(name: str, mark: str) -> str:
+    if mark == "'":
+        return "'" + name.replace("'", "'\"'\"'") + "'"
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,152 @@
+"""A question at the terminal, answered with one line: which console, what message, what reason.
+
+Whoever asks holds back everything else meanwhile, so a question that nobody answers ends by itself. What is typed may
+come from a client that reads nothing: then nothing is drawn, and the question as it is once everything has been read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from vmproxy.operators.terminal.line_editor import Cancelled, Choices, Completion, Draw, Entered, LineEditor, columns
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+    from vmproxy.console.console import Console
+    from vmproxy.operators.visible import View
+    from vmproxy.ssh.session import SessionChannel
+
+ANSWER_SECONDS = 120.0
+DRAW_LIMIT = 16 * 1024  # bytes: what waits to be read above which nothing is drawn
+NAMES_SECONDS = 2.0  # what may be seen of thousands of consoles takes a while to find out: not at every key
+
+
+class Question:
+    """A question that is on the screen. The cursor stands behind what has been typed of the answer."""
+
+    def __init__(
+        self,
+        channel: SessionChannel,
+        prompt: str,
+        answered: Callable[[str | None], None],
+        complete: Callable[[str], Completion] | None = None,
+        limit: int = 500,
+    ) -> None:
+        """
+        :param answered: called once, with the answer; with None for ``^C``, nothing at all, or silence for too long.
+        :param limit: characters of an answer at most.
+        """
+        self._channel = channel
+        self._answered = answered
+        self._editor = LineEditor(prompt, channel.size[0], complete, limit=limit)
+        self._deadline: IDelayedCall | None = channel.front.clock.callLater(ANSWER_SECONDS, self._done, None)
+        self._due = False
+        self._draw(self._editor.redraw())
+
+    def typed(self, data: bytes) -> bytes:
+        """What was typed.
+
+        :returns: what of it was typed behind the answer.
+        """
+        if self._deadline is not None:
+            self._deadline.reset(ANSWER_SECONDS)
+        for event in self._editor.feed(data):
+            match event:
+                case Draw():
+                    self._draw(event.data)
+                case Choices():
+                    self._show(event.choices)
+                case Entered():
+                    self._done(event.text.strip() or None)
+                case Cancelled():
+                    self._done(None)
+        return self._editor.rest
+
+    def drained(self) -> None:
+        """Everything is sent: what could not be drawn before can be now."""
+        if self._due:
+            self._draw(self._editor.redraw())
+
+    def _draw(self, data: bytes) -> None:
+        """Draw the line, or do it later if what was drawn before has not been read yet."""
+        self._due = self._channel.queued > DRAW_LIMIT
+        if not self._due:
+            self._channel.send_err(data)
+
+    def _show(self, choices: tuple[str, ...]) -> None:
+        if self._channel.queued > DRAW_LIMIT:
+            return  # the next Tab shows them to somebody who reads
+        width, height = self._channel.size
+        lines = columns(choices, width, max(1, height - 3))
+        self._channel.send_err(b"\r\n" + b"".join(line.encode() + b"\r\n" for line in lines))
+
+    def over(self, line: bytes) -> bytes:
+        """Bytes that put a line where the question stands, and the question below it."""
+        return self.lift() + line + self.put_back()
+
+    def lift(self) -> bytes:
+        """Bytes that take the question from the screen."""
+        return self._editor.erase()
+
+    def put_back(self) -> bytes:
+        """Bytes that put it on the screen again, where the cursor is."""
+        return self._editor.redraw()
+
+    def resized(self, width: int) -> None:
+        """The terminal is so many columns wide."""
+        self._editor.resized(width)
+        self._draw(self._editor.redraw())
+
+    def cancel(self) -> None:
+        """End it as ``^C`` does."""
+        self._done(None)
+
+    def stop(self) -> None:
+        """Nobody wants to know any more."""
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = None
+
+    def _done(self, answer: str | None) -> None:
+        self.stop()
+        self._draw(b"\r\n")
+        self._answered(answer)
+
+
+_looking: WeakSet[View] = WeakSet()
+
+
+def may_look(view: View, clock: IReactorTime) -> bool:
+    """Whether somebody who presses Tab may have the consoles looked through now: once in a turn of the reactor.
+
+    A client can send Tabs by the thousand, in as many channels as it likes; each look may take milliseconds.
+    """
+    if view in _looking:
+        return False
+    _looking.add(view)
+    clock.callLater(0, _looking.discard, view)
+    return True
+
+
+def consoles_by_name(view: View, clock: IReactorTime) -> Callable[[str], Completion]:
+    """Completes names of the consoles that an operator may see; where none fits, their UUIDs. See :func:`may_look`."""
+    seen: list[Console] = []
+    seen_at: float | None = None
+
+    def complete(beginning: str) -> Completion:
+        nonlocal seen, seen_at
+        if not may_look(view, clock):
+            return Completion(0, ())
+        now = clock.seconds()
+        if seen_at is None or now - seen_at >= NAMES_SECONDS:
+            seen, seen_at = list(view), now
+        wanted = beginning.casefold()
+        names = {title for console in seen if (title := console.title).casefold().startswith(wanted)}
+        if not names:
+            names = {uuid for console in seen if (uuid := str(console.uuid)).startswith(wanted)}
+        return Completion(0, sorted(names, key=str.casefold))
+
+    return complete

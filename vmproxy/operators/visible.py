@@ -1,0 +1,57 @@
+"""What one operator may see of the consoles, and may do there. Everything he does goes through here.
+
+A console that he may not see is not there: it is not found, not listed, not counted, not a reason for an alias, and
+what he is told when he asks for it is what he would be told of one that does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from vmproxy.access.policy import Grants, Right
+from vmproxy.console.console import Console
+from vmproxy.console.registry import Directory
+
+
+class View:
+    """One operator's consoles. It follows the rules as they are now, also if they change under it."""
+
+    def __init__(self, directory: Directory, grants: Callable[[], Grants]) -> None:
+        """:param grants: the rules that concern the operator, as they are now."""
+        self._directory = directory
+        self._grants = grants
+
+    def __iter__(self) -> Iterator[Console]:
+        rights = self._grants().rights
+        return (console for console in self._directory if Right.SEE in rights(console))
+
+    def __contains__(self, console: Console) -> bool:
+        return self.may(console, Right.SEE)
+
+    def sorted(self) -> list[Console]:
+        """The consoles in the order in which people look for them."""
+        return sorted(self, key=lambda c: (c.title.casefold(), c.uuid, c.port))
+
+    def rights(self, console: Console) -> Right:
+        """What the operator may do on a console."""
+        return self._grants().rights(console)
+
+    def may(self, console: Console, right: Right) -> bool:
+        """Whether the operator may do something on a console."""
+        return right in self._grants().rights(console)
+
+    def find(self, target: str, port: str | None = None) -> Console:
+        """The console that is meant, as :meth:`Directory.find` understands it.
+
+        :raises NoSuchConsole: if there is none, or none that may be seen.
+        :raises AmbiguousConsole: if there are several that may be seen.
+        """
+        return self._directory.find(target, port, self.__contains__)
+
+    def is_exact(self, target: str, console: Console) -> bool:
+        """Whether a target names a console in full: by anything but a prefix."""
+        return self._directory.is_exact(target, console, self.__contains__)
+
+    def alias(self, console: Console) -> str:
+        """What the console can be typed as after ``ssh``."""
+        return self._directory.alias(console, self.__contains__)

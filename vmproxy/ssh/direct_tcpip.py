@@ -1,0 +1,174 @@
+"""The raw stream: ``ssh -W web01:0`` and ``ssh -L 1234:web01:0``. Eight bits both ways, nothing in between.
+
+For gdb, kgdb, WinDbg, minicom and scripts. It takes the pen like any writer, and is refused if somebody has it,
+unless the console is one that several may write to. As there is nobody to tell about skipped bytes, none may be
+skipped: a stream whose reader is slow gets them from the log, see :mod:`vmproxy.operators.catch_up`, and is closed if
+that cannot be: better broken than wrong.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted.conch.error import ConchError
+from twisted.conch.ssh.connection import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_CONNECT_FAILED
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vmproxy.access.policy import Right
+from vmproxy.console.console import Console
+from vmproxy.console.interfaces import IViewer
+from vmproxy.console.naming import NoSuchConsole
+from vmproxy.console.notices import Demoted, InputRecorded, Kicked, LineDown, Notice, ShuttingDown
+from vmproxy.errors import VMProxyError
+from vmproxy.operators.catch_up import CatchUp
+from vmproxy.operators.messages import idle
+from vmproxy.ssh.channel import FlowChannel
+
+if TYPE_CHECKING:
+    from vmproxy.operators.visible import View
+    from vmproxy.ssh.connection import Operator
+
+QUEUE_LIMIT = 1024 * 1024
+
+_log = Logger()
+
+
+def open_raw(operator: Operator, host: str, port: int, window: int, max_packet: int) -> RawChannel:
+    """Open a raw stream.
+
+    :param host: what the client gave as the host: a console.
+    :param port: what it gave as the port: 0, or the console's serial port.
+    :raises ConchError: if it cannot be opened; the client shows the text.
+    """
+    try:
+        console = _find(operator.view, host, port)
+    except VMProxyError as error:
+        raise _refusal(str(error), OPEN_CONNECT_FAILED) from None
+    if not operator.view.may(console, Right.RAW):
+        raise _refusal(f"{console.title}: you have no right to a raw stream", OPEN_ADMINISTRATIVELY_PROHIBITED)
+    if console.options.record_input:
+        reason = f"{console.title}: what is typed there is recorded, which a raw stream cannot tell you"
+        raise _refusal(reason, OPEN_ADMINISTRATIVELY_PROHIBITED)
+    writer = console.pen.writer
+    if writer is not None and not console.options.shared:
+        now = operator.front.wall()
+        reason = f"{console.title}: {writer.who} is attached, idle {idle(writer, now)}"
+        raise _refusal(reason, OPEN_ADMINISTRATIVELY_PROHIBITED)
+    if console.state == "down":
+        raise _refusal(f"{console.title}: down ({console.reason or 'not seen yet'})", OPEN_CONNECT_FAILED)
+    return RawChannel(operator, console, window, max_packet)
+
+
+def _find(view: View, host: str, port: int) -> Console:
+    if not port:
+        return view.find(host)
+    try:
+        return view.find(host, str(port))
+    except NoSuchConsole:
+        # OpenSSH's client lets nobody ask for port 0: 1 is also the port of a VM whose only one has another label.
+        if port != 1:
+            raise
+        return view.find(host)
+
+
+def _refusal(text: str, code: int) -> ConchError:
+    # conch can send ASCII only; a name that is none stays recognizable.
+    return ConchError(text.encode("ascii", "backslashreplace").decode("ascii"), code)
+
+
+@implementer(IViewer)
+class RawChannel(FlowChannel):
+    """A raw stream to a console."""
+
+    name = b"direct-tcpip"
+
+    def __init__(self, operator: Operator, console: Console, window: int, max_packet: int) -> None:
+        super().__init__(window, max_packet)
+        self._operator = operator
+        self._front = operator.front
+        self._console = console
+        self._behind: CatchUp | None = None
+        self._ending = False
+        self._open = False
+        self.who = operator.who
+        self.since = self.last_input = operator.front.wall()
+        self.skipped = 0
+
+    def channelOpen(self, specificData: bytes) -> None:
+        """The client has been told that the channel is open: go live."""
+        self._console.attach(self, write=True, join=True)
+        self._operator.audit("attach", console=self._console.title, uuid=str(self._console.uuid), mode="raw")
+        self._open = True
+
+    def dataReceived(self, data: bytes) -> None:
+        """Input for the VM."""
+        self.last_input = self._front.wall()
+        if not self._console.pen.writes(self) or not self._console.send(data, self.who):
+            self._break_off("input could not be delivered")
+
+    def eofReceived(self) -> None:
+        """No more input: somebody else may write. The other direction goes on until the client closes it."""
+        self._console.drop_pen(self)
+
+    def closed(self) -> None:
+        """The channel is gone."""
+        super().closed()
+        if self._open:
+            self._operator.audit("detach", console=self._console.title, uuid=str(self._console.uuid))
+        self._console.detach(self)
+        if self._behind is not None:
+            self._behind.wake()
+
+    def output(self, data: bytes) -> None:
+        """Bytes from the VM."""
+        if self._behind is not None:
+            self._behind.output(data)
+        elif self.queued + len(data) <= QUEUE_LIMIT:
+            self.send(data)
+        elif not self.over:
+            self._behind = CatchUp(self, self._console.log, self._front, data)
+            live = Deferred.fromCoroutine(self._behind.run())
+            live.addCallback(self._live).addErrback(self._cannot_catch_up)
+
+    def drained(self) -> None:
+        """All that was queued is sent."""
+        if self._behind is not None:
+            self._behind.wake()
+
+    def _live(self, rest: bytes) -> None:
+        self._behind = None
+        self.send(rest)
+        if self._ending:
+            self.finish()
+
+    def _cannot_catch_up(self, failure: Failure) -> None:
+        if not failure.check(VMProxyError, OSError):
+            _log.failure("a raw stream of {who} failed", failure=failure, who=self.who)
+        self._break_off(f"the client reads too slowly, and {failure.getErrorMessage()}")
+
+    def notice(self, notice: Notice) -> None:
+        """There is no place to show notices; some of them end the stream, behind what came before."""
+        recorded = isinstance(notice, InputRecorded) and notice.on
+        if (recorded or isinstance(notice, LineDown | ShuttingDown | Demoted | Kicked)) and not self._ending:
+            self._ending = True
+            self._console.detach(self)
+            if self._behind is None:
+                self.finish()
+
+    def hold_input(self, on: bool) -> None:
+        """The console has enough."""
+        self.hold(on)
+
+    def rules_changed(self) -> None:
+        """Other rules hold from now on."""
+        if not self._operator.view.may(self._console, Right.RAW):
+            self._break_off("the rules have changed")
+
+    def _break_off(self, reason: str) -> None:
+        if not self.over:
+            self._console.log.event("raw-closed", who=self.who, reason=reason)
+            self._console.detach(self)
+            self.loseConnection()

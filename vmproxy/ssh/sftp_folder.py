@@ -1,0 +1,225 @@
+"""What SFTP clients may open, look at and list: conch's questions about an operator's folder, answered.
+
+Whatever would change something is refused. What waits for the disk is done on a thread; the size of a file that still
+grows is told when all that has come is in it. What is open costs a descriptor, or a list of all consoles: the front
+counts it, by operator.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from twisted.conch.interfaces import ISFTPFile, ISFTPServer
+from twisted.conch.ssh.filetransfer import FXF_READ
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from zope.interface import implementer
+
+from vmproxy.access.policy import Right
+from vmproxy.operators import log_listing
+
+if TYPE_CHECKING:
+    from vmproxy.ssh.connection import Operator
+
+READ_LIMIT = 64 * 1024
+FILE_SIZE_LIMIT = 1 << 63
+
+
+def as_path(name: bytes) -> str:
+    """A name as the client sent it."""
+    return name.decode("utf-8", "surrogateescape")
+
+
+def as_bytes(name: str) -> bytes:
+    """A name as the client gets it."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def denied() -> PermissionError:
+    """What somebody is told who wants to change something."""
+    return PermissionError(errno.EACCES, "these files are read-only")
+
+
+@implementer(ISFTPFile)
+class OpenLog:
+    """A file that is open for reading."""
+
+    def __init__(self, operator: Operator, place: log_listing.Place, fd: int, share: object) -> None:
+        """:param share: what stands for it in the front's count of open files, until it is closed."""
+        self._operator = operator
+        self._place = place
+        self._fd = fd
+        self._share = share
+        self._busy = False
+        self._closed = False
+
+    def readChunk(self, offset: int, length: int) -> Deferred[bytes]:
+        """Bytes from an offset on; at most so many, none at the end."""
+        return Deferred.fromCoroutine(self._read(offset, min(length, READ_LIMIT)))
+
+    def _ask(self) -> None:
+        if not self._operator.view.may(self._place.console, Right.SPY):
+            raise PermissionError(errno.EACCES, "you may no longer read this")
+
+    async def _read(self, offset: int, length: int) -> bytes:
+        self._ask()
+        if offset >= FILE_SIZE_LIMIT or not length:
+            return b""
+        self._busy = True
+        try:
+            data = await self._pread(offset, length)
+            if not data and self._place.live and not self._closed:
+                # What has come since it was opened may still be on its way to the disk.
+                await self._place.console.log.settled()
+                self._ask()
+                data = await self._pread(offset, length)
+            return data
+        finally:
+            self._busy = False
+            if self._closed:
+                self._close()
+
+    def _pread(self, offset: int, length: int) -> Deferred[bytes]:
+        return self._operator.front.in_thread(lambda: os.pread(self._fd, length, offset))
+
+    def getAttrs(self) -> Deferred[dict[str, int]]:
+        """Its size and times."""
+        return Deferred.fromCoroutine(self._attributes())
+
+    async def _attributes(self) -> dict[str, int]:
+        if self._place.live:
+            await self._place.console.log.settled()
+        self._ask()
+        if self._closed:
+            raise EOFError
+        found = os.fstat(self._fd)
+        return log_listing.Entry(self._place.name, found.st_size, found.st_mtime).attributes
+
+    def close(self) -> None:
+        """Close it, or as soon as a read that is under way is done."""
+        if not self._closed:
+            self._closed = True
+            if not self._busy:
+                self._close()
+
+    def _close(self) -> None:
+        # On a thread: who is the last to close a file that was removed waits for the disk.
+        front = self._operator.front
+        front.in_thread(lambda: os.close(self._fd)).addBoth(self._have_closed)
+
+    def _have_closed(self, outcome: object) -> object:
+        self._operator.front.files.give_back(self._share)
+        return outcome
+
+    def writeChunk(self, offset: int, data: bytes) -> None:
+        """Never."""
+        raise denied()
+
+    def setAttrs(self, attrs: dict[str, object]) -> None:
+        """Never."""
+        raise denied()
+
+
+@implementer(ISFTPServer)
+class LogFolder:
+    """What conch's server asks for, from the operator's folder."""
+
+    def __init__(self, operator: Operator) -> None:
+        self.avatar = self._operator = operator
+        self._view = operator.view
+
+    def gotVersion(self, otherVersion: int, extData: dict[bytes, bytes]) -> dict[bytes, bytes]:
+        """No extensions are offered."""
+        return {}
+
+    def openFile(self, filename: bytes, flags: int, attrs: dict[str, object]) -> Deferred[OpenLog]:
+        """Open a file for reading."""
+        return Deferred.fromCoroutine(self._open(as_path(filename), flags))
+
+    async def _open(self, path: str, flags: int) -> OpenLog:
+        if flags != FXF_READ:
+            raise denied()
+        place = log_listing.place(self._view, path)
+        share = self._take_share()
+        try:
+            if place.live:
+                await place.console.log.settled()
+            fd = await self._operator.front.in_thread(lambda: log_listing.open_file(place.path))
+        except BaseException:
+            self._operator.front.files.give_back(share)
+            raise
+        self._operator.audit("sftp-read", console=place.console.title, file=place.name)
+        return OpenLog(self._operator, place, fd, share)
+
+    def _take_share(self) -> object:
+        share = object()
+        if not self._operator.front.files.take(share, self._operator.name):
+            raise OSError(errno.EMFILE, "too many open files")
+        return share
+
+    def getAttrs(self, path: bytes, followLinks: int) -> Deferred[dict[str, int]]:
+        """What there is at a path."""
+        return Deferred.fromCoroutine(self._look(as_path(path)))
+
+    async def _look(self, path: str) -> dict[str, int]:
+        if log_listing.canonical(path) == "/":
+            return log_listing.FOLDER_ATTRIBUTES
+        place = log_listing.place(self._view, path)
+        if place.live:
+            await place.console.log.settled()
+        entry = await self._operator.front.in_thread(lambda: log_listing.look(place.path, place.name))
+        if entry is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place.name)
+        return entry.attributes
+
+    def openDirectory(self, path: bytes) -> log_listing.Listing:
+        """List the folder; there is one only."""
+        if log_listing.canonical(as_path(path)) != "/":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), as_path(path))
+        # It has no descriptor, but holds the list of all consoles: counted like a file.
+        front, share = self._operator.front, self._take_share()
+        return log_listing.Listing(
+            self._view,
+            list(front.directory),
+            front.in_thread,
+            lambda: deferLater(front.clock, 0),
+            lambda: front.files.give_back(share),
+        )
+
+    def realPath(self, path: bytes) -> bytes:
+        """A path in full."""
+        return as_bytes(log_listing.canonical(as_path(path)))
+
+    def readLink(self, path: bytes) -> bytes:
+        """There are no links."""
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), as_path(path))
+
+    def extendedRequest(self, extendedName: bytes, extendedData: bytes) -> bytes:
+        """None is known."""
+        raise NotImplementedError("there are no extensions")
+
+    def removeFile(self, filename: bytes) -> None:
+        """Never."""
+        raise denied()
+
+    def renameFile(self, oldpath: bytes, newpath: bytes) -> None:
+        """Never."""
+        raise denied()
+
+    def makeDirectory(self, path: bytes, attrs: dict[str, object]) -> None:
+        """Never."""
+        raise denied()
+
+    def removeDirectory(self, path: bytes) -> None:
+        """Never."""
+        raise denied()
+
+    def setAttrs(self, path: bytes, attrs: dict[str, object]) -> None:
+        """Never."""
+        raise denied()
+
+    def makeLink(self, linkPath: bytes, targetPath: bytes) -> None:
+        """Never."""
+        raise denied()

@@ -1,0 +1,1 @@
+"""Connections to the far ends of VMs that want to be clients."""

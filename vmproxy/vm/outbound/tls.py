@@ -1,0 +1,95 @@
+"""TLS towards a far end: the context that verifies it, or does not, as the rule says; and what failed, for people."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from OpenSSL import SSL
+from OpenSSL.crypto import X509
+from service_identity.exceptions import VerificationError
+from twisted.internet._sslverify import ClientTLSOptions  # the public way makes a context for each host
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.ssl import (
+    Certificate,
+    CertificateOptions,
+    TLSVersion,
+    platformTrust,
+    trustRootFromCertificates,
+)
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from vmproxy.base.sanitize import visible
+from vmproxy.vm.outbound.rules import DialRule
+from vmproxy.wire.dialuri import literal
+
+if TYPE_CHECKING:
+    from twisted.protocols.tls import TLSMemoryBIOProtocol
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class Unverified:
+    """TLS with whoever answers: encrypted, but nobody knows with whom."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._context = _unverified_context()
+
+    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """A connection of OpenSSL's that is told the name of the far end, if it has one."""
+        connection = SSL.Connection(self._context, None)
+        if literal(self._host) is None:
+            connection.set_tlsext_host_name(self._host.encode("ascii"))
+        return connection
+
+
+@lru_cache(maxsize=1)
+def _unverified_context() -> SSL.Context:
+    context: SSL.Context = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_2).getContext()
+    return context
+
+
+@lru_cache(maxsize=64)
+def _verifying_context(authorities: bytes | None) -> SSL.Context:
+    # With the system's authorities it costs ten milliseconds and a megabyte. VMs choose the hosts, so it is not one for
+    # each of them; whom it is to be is told to each connection.
+    if authorities is None:
+        root = platformTrust()
+    else:
+        read = x509.load_pem_x509_certificates(authorities)
+        root = trustRootFromCertificates([Certificate(X509.from_cryptography(one)) for one in read])
+    context: SSL.Context = CertificateOptions(trustRoot=root, raiseMinimumTo=TLSVersion.TLSv1_2).getContext()
+    return context
+
+
+def tls_creator_for(host: str, verify: bool, authorities: bytes | None) -> IOpenSSLClientConnectionCreator:
+    """What makes TLS connections to a host.
+
+    :raises ValueError: for a name that no certificate can be for.
+    """
+    if not verify:
+        return Unverified(host)
+    context = _verifying_context(authorities)
+    return ClientTLSOptions(lambda _: SSL.Connection(context, None), host)
+
+
+def tls_creator(host: str, rule: DialRule) -> IOpenSSLClientConnectionCreator:
+    """What makes TLS connections to a host under a rule."""
+    return tls_creator_for(host, rule.verify, rule.authorities)
+
+
+def explain(failure: Failure) -> str:
+    """Why a connection failed, in one line that is safe to show."""
+    error = failure.value
+    if isinstance(error, SSL.Error):
+        parts = error.args[0] if error.args and isinstance(error.args[0], list) else []
+        text = "; ".join(str(part[-1]) for part in parts if part) or "no reason given"
+        return visible(f"TLS: {text}", 200)
+    if isinstance(error, VerificationError):
+        return "TLS: the certificate is for another host"
+    if isinstance(error, ConnectionLost):
+        return "connection lost"
+    return visible(failure.getErrorMessage().rstrip("."), 200) or type(error).__name__
