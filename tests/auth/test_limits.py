@@ -18,7 +18,7 @@ from vmproxy.auth.limits import (
     Shares,
 )
 from vmproxy.base.addresses import neighbourhood
-from vmproxy.base.refusals import SAY_EVERY
+from vmproxy.base.ratelimit import REFUSALS_EVERY
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_refusals_are_told_at_a_bounded_rate_and_none_is_forgotten(logged: Logge
     for n in range(1000):
         gate.enter(n, "10.0.0.1")
     assert [fields["connections"] for _, fields in trail.events] == [1]
-    clock.advance(SAY_EVERY)
+    clock.advance(REFUSALS_EVERY)
     gate.enter(0, "10.0.0.1")
     assert [fields["connections"] for _, fields in trail.events] == [1, 1000]
     assert trail.events[1][0] == "login-refused"

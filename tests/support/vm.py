@@ -349,7 +349,7 @@ class World:
     def delayed(self) -> list[float]:
         """What is still to be called, in seconds from now, once the logs are written and the news is told."""
         self.store.flush()
-        self.directory.news.sum_up()
+        self.directory.process_log.sum_up()
         return [call.getTime() - self.clock.seconds() for call in self.clock.getDelayedCalls()]
 
 

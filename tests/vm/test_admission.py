@@ -24,7 +24,7 @@ from tests.support.vm import (
     sub,
 )
 from vmproxy.base.addresses import network
-from vmproxy.base.refusals import SAY_EVERY
+from vmproxy.base.ratelimit import REFUSALS_EVERY
 from vmproxy.vm.admission import CLOSED_SECONDS, RATE_SECONDS, REMEMBERED, WRONG_PAIRS, Admission, Limits
 from vmproxy.vm.frontend import UNMISSED_SECONDS, VMSettings
 
@@ -80,7 +80,7 @@ def test_who_is_refused_gets_no_connection_and_nobody_hears_more_of_it(w: World,
     assert not any(knock(w, "10.2.0.1") for _ in range(1000))
     assert knock(w, "10.1.0.1")
     assert logged == ["10.2.0.1: connection refused: its address is in none of vm.networks (1 refused)"]
-    w.clock.advance(SAY_EVERY)
+    w.clock.advance(REFUSALS_EVERY)
     assert not knock(w, "10.2.0.1")
     assert logged[1:] == ["10.2.0.1: connection refused: its address is in none of vm.networks (1000 refused)"]
     assert w.hub.admission.refusals.counts == {"networks": 1001}

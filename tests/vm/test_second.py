@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support.vm import BEGIN, COMPLETE, MIGRATION_TIMEOUT, NAME, Viewer, World, session, sub
-from vmproxy.console.duplicates import OFTEN_SECONDS, REFUSE, SAME_NETWORK, TOLD_EACH, Newcomers, Often
+from vmproxy.base.ratelimit import REPEAT_SECONDS, REPEATS_TOLD, RepeatSummary
+from vmproxy.console.duplicates import REFUSE, SAME_NETWORK, Newcomers
 from vmproxy.console.notices import LineDown, LineUp
 
 SEQUENCE = b"\x01\x02\x03\x04"
@@ -104,16 +105,16 @@ def test_a_vm_that_replaces_itself_without_end_is_told_a_bounded_number_of_times
     console.attach(alice, write=False)
     for _ in range(300):
         w.connect().feed(session())
-    assert len(w.events(console, "replaced")) == len(w.events(console, "up")) - 1 == TOLD_EACH
-    assert len(alice.told(LineUp)) == TOLD_EACH
-    assert len(logged) <= 2 * TOLD_EACH + 2, "each with a line for up and one for replaced"
-    w.clock.advance(OFTEN_SECONDS)
+    assert len(w.events(console, "replaced")) == len(w.events(console, "up")) - 1 == REPEATS_TOLD
+    assert len(alice.told(LineUp)) == REPEATS_TOLD
+    assert len(logged) <= 2 * REPEATS_TOLD + 2, "each with a line for up and one for replaced"
+    w.clock.advance(REPEAT_SECONDS)
     (event,) = w.events(console, "unsteady")
-    assert event["times"] == 300 - TOLD_EACH
+    assert event["times"] == 300 - REPEATS_TOLD
     assert w.events(console)[-1]["event"] == "up", "how it is now"
     assert logged[-2:] == ["web: connected anew 290 more times within a minute", "web: up, from 10.0.0.1"]
     w.vm()
-    assert len(w.events(console, "replaced")) == TOLD_EACH + 1
+    assert len(w.events(console, "replaced")) == REPEATS_TOLD + 1
     assert w.delayed() == []
 
 
@@ -125,10 +126,10 @@ def test_a_vm_that_comes_and_goes_without_end_is_told_a_bounded_number_of_times(
         host.lose()
         host = w.connect().feed(session())
     host.lose()
-    assert len(w.events(console, "up", "down")) < 3 * TOLD_EACH
-    assert len(logged) < 3 * TOLD_EACH
+    assert len(w.events(console, "up", "down")) < 3 * REPEATS_TOLD
+    assert len(logged) < 3 * REPEATS_TOLD
     assert console.state == "down", "what is asked for is told at any time"
-    w.clock.advance(OFTEN_SECONDS)
+    w.clock.advance(REPEAT_SECONDS)
     assert w.events(console)[-1]["event"] == "down"
     assert alice.notices[-1] == LineDown(console.reason, console.since)
     assert w.restarted().console.reason == console.reason
@@ -139,10 +140,10 @@ def test_one_that_is_refused_without_end_is_told_a_bounded_number_of_times(w: Wo
     _, console = w.vm()
     for _ in range(100):
         assert w.connect("10.0.0.2").feed(session()).closed
-    assert len(w.events(console, "refused")) == TOLD_EACH
-    w.clock.advance(OFTEN_SECONDS)
+    assert len(w.events(console, "refused")) == REPEATS_TOLD
+    w.clock.advance(REPEAT_SECONDS)
     (event,) = w.events(console, "refused-often")
-    assert event["times"] == 100 - TOLD_EACH
+    assert event["times"] == 100 - REPEATS_TOLD
     w.clock.advance(1000)
     assert w.delayed() == []
 
@@ -153,7 +154,7 @@ def test_what_was_not_told_is_told_when_the_process_is_stopped(w: World) -> None
         w.connect().feed(session())
     w.hub.stop()
     w.directory.stop()
-    assert [e["times"] for e in w.events(console, "unsteady")] == [50 - TOLD_EACH]
+    assert [e["times"] for e in w.events(console, "unsteady")] == [50 - REPEATS_TOLD]
     assert w.events(console)[-1]["event"] == "down"
 
 
@@ -162,11 +163,11 @@ def test_consoles_that_are_steady_leave_nothing_to_remember(w: World) -> None:
         w.connect().feed(session(b"%032x" % n))
     assert len(w.directory) == 100
     assert w.delayed() == []
-    seen: Often[str] = Often(w.clock, lambda key, times: None)
+    seen: RepeatSummary[str] = RepeatSummary(w.clock, lambda key, times: None)
     for n in range(100):
         assert seen.again(f"console {n}")
     assert len(seen) == 100
-    w.clock.advance(OFTEN_SECONDS)
+    w.clock.advance(REPEAT_SECONDS)
     assert seen.again("another")
     assert len(seen) == 1
 
@@ -175,8 +176,8 @@ def test_a_vm_that_changes_its_name_all_the_time_does_not_fill_its_trail(w: Worl
     host, console = w.vm(name=b"web")
     for n in range(1000):
         host.feed(sub(NAME, b"web-%d" % n))
-    w.clock.advance(OFTEN_SECONDS)
+    w.clock.advance(REPEAT_SECONDS)
     names = w.events(console, "name")
-    assert len(names) == 1 + TOLD_EACH + 1
-    assert (names[-1]["name"], names[-1]["times"]) == ("web-999", 1000 - TOLD_EACH)
+    assert len(names) == 1 + REPEATS_TOLD + 1
+    assert (names[-1]["name"], names[-1]["times"]) == ("web-999", 1000 - REPEATS_TOLD)
     assert console.name == "web-999"

@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vmproxy.app.descriptors import Spare
-from vmproxy.base.refusals import Refusals
+from vmproxy.base.ratelimit import RefusalLog
 from vmproxy.errors import VMProxyError
 
 # Twisted's 50 is too few when thousands of hosts come back at once: those that find no place wait a second or more.
@@ -67,7 +67,7 @@ class Listeners:
         self._spare = spare
         self._ports: dict[str, IListeningPort] = {}
         self._over = False
-        self._refusals = Refusals(reactor, _tell)
+        self._refusals = RefusalLog(reactor, _tell)
 
     @property
     def addresses(self) -> list[str]:

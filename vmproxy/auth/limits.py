@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vmproxy.base.addresses import neighbourhood
-from vmproxy.base.refusals import Refusals
+from vmproxy.base.ratelimit import RefusalLog
 
 PER_ADDRESS = 20
 IN_ALL = 200
@@ -54,7 +54,7 @@ class Gate:
         self.use(per_address, in_all)
         self._inside: dict[Hashable, str] = {}
         self._counts: dict[str, int] = {}
-        self._refusals = Refusals(clock, self._tell)
+        self._refusals = RefusalLog(clock, self._tell)
 
     def use(self, per_address: int, in_all: int) -> None:
         """Have other bounds hold from now on; who is inside stays."""

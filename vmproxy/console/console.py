@@ -46,7 +46,7 @@ from vmproxy.console.notices import (
 from vmproxy.console.write_access import Pen
 
 if TYPE_CHECKING:
-    from vmproxy.base.news import News
+    from vmproxy.base.ratelimit import RateLimitedLog
     from vmproxy.console.migration import Migration
     from vmproxy.console.naming import Aliases
     from vmproxy.log.store import ConsoleLog
@@ -59,14 +59,14 @@ class Surroundings(Protocol):
     """What all consoles share: the directory provides it.
 
     :ivar clock: the time.
-    :ivar news: where what happens to them is told.
+    :ivar process_log: where what happens to them is told.
     """
 
     @property
     def clock(self) -> IReactorTime: ...
 
     @property
-    def news(self) -> News: ...
+    def process_log(self) -> RateLimitedLog: ...
 
     def wall(self) -> float:
         """The time of day, seconds since the epoch."""
@@ -327,7 +327,7 @@ class Console:
         away = max(0.0, self._around.wall() - self.since) if self.reason and self.since else None
         if old is not None and told:
             self.log.event("replaced", host=old.peer, by=link.peer)
-            self._around.news.tell(
+            self._around.process_log.tell(
                 "connections replaced",
                 "{console}: a new connection from {by} replaces that of {host}",
                 LogLevel.warn,
@@ -355,7 +355,7 @@ class Console:
         if told:
             self.log.event("up", host=link.peer)
             how = ", by vMotion" if vmotion else ""
-            self._around.news.tell(
+            self._around.process_log.tell(
                 "consoles up", "{console}: up, from {host}{how}", console=self.title, host=link.peer, how=how
             )
             self.tell(LineUp(link.peer, away, vmotion))
@@ -396,18 +396,20 @@ class Console:
 
     def _tell_down(self) -> None:
         self.log.event("down", reason=self.reason, host=self.host)
-        self._around.news.tell("consoles down", "{console}: down, {reason}", console=self.title, reason=self.reason)
+        self._around.process_log.tell(
+            "consoles down", "{console}: down, {reason}", console=self.title, reason=self.reason
+        )
         self.tell(LineDown(self.reason, self.since))
 
     def unsteady(self, times: int) -> None:
         """It was claimed so often within a minute, untold; from now on it is told again, beginning with how it is."""
-        news = self._around.news
+        process_log = self._around.process_log
         text = "{console}: connected anew {n} more times within a minute"
-        news.tell("consoles connected too often", text, LogLevel.warn, console=self.title, n=times)
+        process_log.tell("consoles connected too often", text, LogLevel.warn, console=self.title, n=times)
         self.log.event("unsteady", times=times)
         if self.link is not None:
             self.log.event("up", host=self.host)
-            news.tell("consoles up", "{console}: up, from {host}", console=self.title, host=self.host)
+            process_log.tell("consoles up", "{console}: up, from {host}", console=self.title, host=self.host)
             self.tell(LineUp(self.host, None, False))
         elif self.migration is None:
             self._tell_down()

@@ -14,10 +14,10 @@ from twisted.logger import LogLevel
 
 from vmproxy.access.policy import Policy
 from vmproxy.base.clock import wall_of
-from vmproxy.base.news import News
+from vmproxy.base.ratelimit import REPEAT_SECONDS, RateLimitedLog, RepeatSummary
 from vmproxy.base.sanitize import visible as shown
 from vmproxy.console.console import Console
-from vmproxy.console.duplicates import OFTEN_SECONDS, ClaimRefused, Newcomers, Often
+from vmproxy.console.duplicates import ClaimRefused, Newcomers
 from vmproxy.console.interfaces import ILink
 from vmproxy.console.journal import Journal, Known
 from vmproxy.console.migration import Migrations
@@ -55,7 +55,7 @@ class Directory(Names):
         """:param template: for the names of log files."""
         super().__init__(store.link)
         self.clock = clock
-        self.news = News(clock)
+        self.process_log = RateLimitedLog(clock)
         self.wall = wall_of(clock)
         self._store = store
         self._journal = journal
@@ -63,9 +63,9 @@ class Directory(Names):
         self._template = template
         journal.everything = self._everything
         self._policy = Policy()
-        self._changes: Often[Console] = Often(clock, self._unsteady)
-        self._refusals: Often[Console] = Often(clock, self._refused)
-        self._renames: Often[Console] = Often(clock, self._renamed)
+        self._changes: RepeatSummary[Console] = RepeatSummary(clock, self._unsteady)
+        self._refusals: RepeatSummary[Console] = RepeatSummary(clock, self._refused)
+        self._renames: RepeatSummary[Console] = RepeatSummary(clock, self._renamed)
         self.newcomers = Newcomers()
 
     @property
@@ -139,7 +139,7 @@ class Directory(Names):
         return None
 
     def _named(self, console: Console) -> None:
-        self.news.tell(
+        self.process_log.tell(
             "new consoles", "{uuid} port {port}: {name}", uuid=console.uuid, port=console.port, name=shown(console.name)
         )
 
@@ -153,7 +153,7 @@ class Directory(Names):
 
     def _is_told(self, console: Console) -> bool:
         # One that comes back after a minute or more, or for the first time, is always told.
-        steady = console.link is None and not 0 <= self.wall() - console.since < OFTEN_SECONDS
+        steady = console.link is None and not 0 <= self.wall() - console.since < REPEAT_SECONDS
         return (steady and not self._changes.untold(console)) or self._changes.again(console)
 
     def _unsteady(self, console: Console, times: int) -> None:
@@ -162,7 +162,7 @@ class Directory(Names):
     def _refused(self, console: Console, times: int) -> None:
         console.log.event("refused-often", times=times)
         text = "{console}: {n} more connections were refused within a minute"
-        self.news.tell("consoles claimed too often", text, LogLevel.warn, console=console.title, n=times)
+        self.process_log.tell("consoles claimed too often", text, LogLevel.warn, console=console.title, n=times)
 
     def _renamed(self, console: Console, times: int) -> None:
         console.log.event("name", name=shown(console.name), times=times)
@@ -172,7 +172,7 @@ class Directory(Names):
         self._changes.stop()
         self._refusals.stop()
         self._renames.stop()
-        self.news.sum_up()
+        self.process_log.sum_up()
 
     def _port_of(self, identity: Identity) -> str:
         # Ports without a label in their URI are told apart by different URIs, but only while both are open: a port

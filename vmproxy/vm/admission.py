@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vmproxy.base.addresses import Network, neighbourhood, numeric_address
-from vmproxy.base.refusals import Refusals
+from vmproxy.base.ratelimit import RefusalLog, TokenBucket
 
 RATE_SECONDS = 20.0
 WRONG_PAIRS = 10
@@ -72,7 +72,7 @@ class Admission:
         self._forget_at = REMEMBERED
         self._allowed: dict[str, bool] = {}
         self._live = 0
-        self.refusals = Refusals(clock, _tell)
+        self.refusals = RefusalLog(clock, _tell)
         self.use(limits)
 
     def __len__(self) -> int:
@@ -95,7 +95,7 @@ class Admission:
         self._allowed.clear()
         self._burst = limits.per_second * RATE_SECONDS
         for place in self._places.values():
-            place.budget = self._burst
+            place.bucket.tokens = self._burst
 
     def enter(self, address: str) -> bool:
         """Somebody connects.
@@ -117,14 +117,9 @@ class Admission:
         if limits.per_address and place.live >= limits.per_address:
             why = f"{place.live} connections from {where} (vm.connections-per-address)"
             return self._refuse("per address", address, why)
-        if self._burst:
-            budget = min(self._burst, place.budget + max(0.0, now - place.at) * limits.per_second)
-            place.at = now
-            place.budget = budget
-            if budget < 1:
-                why = f"more than {limits.per_second} connections a second from {where} (vm.connects-per-second)"
-                return self._refuse("per second", address, why)
-            place.budget = budget - 1
+        if self._burst and not place.bucket.take(now, limits.per_second, self._burst):
+            why = f"more than {limits.per_second} connections a second from {where} (vm.connects-per-second)"
+            return self._refuse("per second", address, why)
         room = self._room - self._others()
         in_all = min(limits.connections or room, room)
         if self._live >= in_all - in_all // SCARCE:
@@ -194,19 +189,18 @@ class Admission:
 class _Place:
     """What is known of an address."""
 
-    __slots__ = ("at", "budget", "closed_until", "live", "wrong")
+    __slots__ = ("bucket", "closed_until", "live", "wrong")
 
     def __init__(self, budget: float, now: float) -> None:
         self.live = 0
-        self.budget = budget  # how many more may come
-        self.at = now
+        self.bucket = TokenBucket(budget, now)  # how many more may come
         self.wrong: list[float] = []
         self.closed_until = 0.0
 
     def matters(self, now: float) -> bool:
         """Whether anything is known that counts, in a while without connections."""
         since = self.wrong[-1] if self.wrong else 0.0
-        return now < self.closed_until or now - self.at < RATE_SECONDS or now - since < CLOSED_SECONDS
+        return now < self.closed_until or now - self.bucket.at < RATE_SECONDS or now - since < CLOSED_SECONDS
 
 
 def _tell(who: str, why: str, count: int) -> None:

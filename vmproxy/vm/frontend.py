@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vmproxy.base.deadlines import Deadlines
+from vmproxy.base.ratelimit import RateLimit
 from vmproxy.console.migration import Migrations
 from vmproxy.console.registry import Directory
 from vmproxy.vm.admission import Admission, Limits
@@ -102,8 +103,7 @@ class Hub:
         self.retired: Deadlines[VMConnection] = Deadlines(clock, RETIRED_SECONDS, _still_there)
         self.held: Deadlines[VMConnection] = Deadlines(clock, HELD_SECONDS, _held)
         self.liveness = Liveness(clock, settings.keep_idle)
-        self._complaints = 0
-        self._minute = 0.0
+        self._complaints = RateLimit(clock, COMPLAINTS_PER_MINUTE, 60.0, _more_complaints)
 
     def use(self, settings: VMSettings) -> None:
         """Take other settings. What was agreed on with who is connected already stays agreed, and nobody has to go."""
@@ -154,14 +154,7 @@ class Hub:
     def complain(self, kind: str, peer: str, what: str) -> None:
         """Count something that a peer did wrong and log it, at a bounded rate: a scan must not fill the disk."""
         self.counters[kind] += 1
-        now = self.clock.seconds()
-        if now - self._minute >= 60:
-            if self._complaints > COMPLAINTS_PER_MINUTE:
-                _log.warn("{n} more complaints about VMs were not logged", n=self._complaints - COMPLAINTS_PER_MINUTE)
-            self._minute = now
-            self._complaints = 0
-        self._complaints += 1
-        if self._complaints <= COMPLAINTS_PER_MINUTE:
+        if self._complaints.allow():
             _log.warn("{peer}: {what}", peer=peer, what=what, kind=kind)
 
     def stop(self) -> None:
@@ -176,6 +169,10 @@ class Hub:
         self.retired.stop()
         self.held.stop()
         self.liveness.stop()
+
+
+def _more_complaints(skipped: int) -> None:
+    _log.warn("{n} more complaints about VMs were not logged", n=skipped)
 
 
 def _unidentified(connection: VMConnection) -> None:

@@ -24,7 +24,7 @@ from tests.support.vm import (
     sub,
 )
 from vmproxy.access.policy import ConsoleOptions
-from vmproxy.console.duplicates import OFTEN_SECONDS, TOLD_EACH
+from vmproxy.base.ratelimit import REPEAT_SECONDS, REPEATS_TOLD
 from vmproxy.console.notices import Demoted, FarEndDown, FarEndUp, Promoted
 from vmproxy.vm.liveness import LOOK_SECONDS, UnderWay
 from vmproxy.vm.outbound.bridge import GOOD_SECONDS, LONGEST_PAUSE, QUEUE_LIMIT, WAITING_LIMIT
@@ -589,7 +589,7 @@ def test_stopping_sends_the_last_words(w: World, net: Net, tmp_path: Path) -> No
 
 
 def test_a_far_end_that_spoke_while_a_vm_came_and_went_too_often_to_be_told_is_heard(w: World, net: Net) -> None:
-    for _ in range(TOLD_EACH + 1):
+    for _ in range(REPEATS_TOLD + 1):
         bridged(net)[0].lose()
     host, _, far = bridged(net)
     dialled = len(net.calls)
@@ -604,5 +604,5 @@ def test_a_far_end_that_spoke_while_a_vm_came_and_went_too_often_to_be_told_is_h
     assert far.heard() == b"yes"
     assert len(net.calls) == dialled  # one that comes and goes does not have us dial each time
     host.lose()
-    w.clock.advance(OFTEN_SECONDS)
+    w.clock.advance(REPEAT_SECONDS)
     assert far.closed

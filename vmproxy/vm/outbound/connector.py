@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vmproxy.base.clock import wall_of
+from vmproxy.base.ratelimit import RateLimit
 from vmproxy.console.console import Console
 from vmproxy.vm.liveness import Liveness
 from vmproxy.vm.outbound.bridge import Dial
@@ -88,8 +89,7 @@ class Dialler:
         self.random = random or Random()  # noqa: S311 - nothing secret is drawn from it
         self.dials: set[Dial] = set()
         self._parting: set[FarLine] = set()
-        self._minute = 0.0
-        self._recorded = 0
+        self._records = RateLimit(clock, RECORDS_PER_MINUTE, 60.0, lambda lost: audit("lost", events=lost))
 
     # What a VM wants.
 
@@ -131,13 +131,7 @@ class Dialler:
 
     def record(self, event: str, **fields: object) -> None:
         """Record in the audit trail, at a bounded rate: a far end that comes and goes must not fill the disk."""
-        now = self.clock.seconds()
-        if now - self._minute >= 60:
-            if self._recorded > RECORDS_PER_MINUTE:
-                self._audit("lost", events=self._recorded - RECORDS_PER_MINUTE)
-            self._minute, self._recorded = now, 0
-        self._recorded += 1
-        if self._recorded <= RECORDS_PER_MINUTE:
+        if self._records.allow():
             self._audit(event, **fields)
 
     # The way to a far end.
