@@ -137,14 +137,10 @@ CIRCLES: set[str] = {
     "vmproxy.vm.connection",
     "vmproxy.vm.extension",
     "vmproxy.vm.frontend",
-    "vmproxy.vm.liveness",
     "vmproxy.vm.outbound.bridge",
-    "vmproxy.vm.outbound.connection",
     "vmproxy.vm.outbound.connector",
-    "vmproxy.vm.sockets",
     "vmproxy.vm.starttls",
     "vmproxy.vm.telnet",
-    "vmproxy.vm.tls",
 }
 WITH_FRONT_LIBRARIES: set[str] = {
     "vmproxy.auth.signatures: imports twisted.conch.ssh.common",
@@ -154,9 +150,6 @@ WITH_PRIVATE_NAMES: set[str] = {
     "vmproxy.ssh.sftp: _sendStatus",
     "vmproxy.ssh.transport: _KEY_EXCHANGE_NONE",
     "vmproxy.ssh.transport: _keyExchangeState",
-    "vmproxy.vm.sending: _tempDataBuffer",
-    "vmproxy.vm.tls: _handshakeDone",
-    "vmproxy.vm.tls: _tlsConnection",
 }
 WITH_GENDER: set[str] = {
     "NEWS.rst",
@@ -195,16 +188,10 @@ WITH_GENDER: set[str] = {
     "vmproxy/operators/terminal/menu_list.py",
     "vmproxy/operators/terminal/screen.py",
     "vmproxy/operators/visible.py",
-    "vmproxy/sim/port.py",
     "vmproxy/ssh/channel.py",
     "vmproxy/ssh/connection.py",
     "vmproxy/ssh/frontend.py",
     "vmproxy/ssh/transport.py",
-    "vmproxy/vm/opening.py",
-    "vmproxy/vm/telnet.py",
-    "vmproxy/wire/comport.py",
-    "vmproxy/wire/nvtclient.py",
-    "vmproxy/wire/options.py",
 }
 
 

@@ -31,8 +31,7 @@ from vmproxy.console.registry import Directory
 from vmproxy.log.audit import Audit
 from vmproxy.log.store import LogStore
 from vmproxy.log.writer import Scribe
-from vmproxy.vm.connection import VMConnection
-from vmproxy.vm.factory import VMFactory
+from vmproxy.vm.connection import VMConnection, VMFactory
 from vmproxy.vm.frontend import Hub, VMSettings
 from vmproxy.wire.vmware import new_secret
 

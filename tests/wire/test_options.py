@@ -26,19 +26,19 @@ from vmproxy.wire.telnet import (
     negotiation,
 )
 
-US, HIM = Side.US, Side.HIM
+US, PEER = Side.US, Side.PEER
 KNOWN = (BINARY, ECHO, SGA, AUTHENTICATION, COM_PORT, VMWARE_EXT)
 UNKNOWN = [option for option in range(256) if option not in KNOWN]
 VERBS = (WILL, WONT, DO, DONT)
-ALL = Acceptable(us=KNOWN, him=KNOWN)
-NOTHING = Acceptable(us=(), him=())
+ALL = Acceptable(us=KNOWN, peer=KNOWN)
+NOTHING = Acceptable(us=(), peer=())
 # By side: what we say to turn it on and off, and what the peer says that it is on or off.
-SAY_ON, SAY_OFF = {US: WILL, HIM: DO}, {US: WONT, HIM: DONT}
-HEAR_ON, HEAR_OFF = {US: DO, HIM: WILL}, {US: DONT, HIM: WONT}
+SAY_ON, SAY_OFF = {US: WILL, PEER: DO}, {US: WONT, PEER: DONT}
+HEAR_ON, HEAR_OFF = {US: DO, PEER: WILL}, {US: DONT, PEER: WONT}
 
 no_deadline = settings(deadline=None)
-sides = st.sampled_from([US, HIM])
-both_sides = pytest.mark.parametrize("side", [US, HIM])
+sides = st.sampled_from([US, PEER])
+both_sides = pytest.mark.parametrize("side", [US, PEER])
 
 
 def messages(stream: bytes) -> list[tuple[int, int]]:
@@ -86,33 +86,33 @@ def test_asking_for_off_what_is_off_says_nothing(side: Side) -> None:
 def test_both_sides_of_one_option_can_be_asked_for_at_the_same_time() -> None:
     options = Options(NOTHING)
     assert options.ask(BINARY, US, True) == negotiation(WILL, BINARY)
-    assert options.ask(BINARY, HIM, True) == negotiation(DO, BINARY)
+    assert options.ask(BINARY, PEER, True) == negotiation(DO, BINARY)
     assert options.received(WILL, BINARY) == b""
-    assert (options.enabled(BINARY, HIM), options.enabled(BINARY, US)) == (True, False)
+    assert (options.enabled(BINARY, PEER), options.enabled(BINARY, US)) == (True, False)
     assert options.received(DO, BINARY) == b""
-    assert (options.enabled(BINARY, HIM), options.enabled(BINARY, US)) == (True, True)
+    assert (options.enabled(BINARY, PEER), options.enabled(BINARY, US)) == (True, True)
 
 
 def test_one_side_of_an_option_can_be_agreed_to_and_the_other_refused() -> None:
     options = Options(NOTHING)
     options.ask(BINARY, US, True)
-    options.ask(BINARY, HIM, True)
+    options.ask(BINARY, PEER, True)
     assert options.received(WONT, BINARY) == options.received(DO, BINARY) == b""
-    assert (options.enabled(BINARY, HIM), options.enabled(BINARY, US)) == (False, True)
+    assert (options.enabled(BINARY, PEER), options.enabled(BINARY, US)) == (False, True)
 
 
 def test_options_do_not_disturb_each_other() -> None:
     options = Options(NOTHING)
     on = set()
-    for option, side in product(KNOWN, (US, HIM)):
+    for option, side in product(KNOWN, (US, PEER)):
         options.ask(option, side, True)
         options.received(HEAR_ON[side], option)
         on.add((option, side))
-        assert {pair for pair in product(KNOWN, (US, HIM)) if options.enabled(*pair)} == on
-    for option, side in product(KNOWN, (US, HIM)):
+        assert {pair for pair in product(KNOWN, (US, PEER)) if options.enabled(*pair)} == on
+    for option, side in product(KNOWN, (US, PEER)):
         options.received(HEAR_OFF[side], option)
         on.remove((option, side))
-        assert {pair for pair in product(KNOWN, (US, HIM)) if options.enabled(*pair)} == on
+        assert {pair for pair in product(KNOWN, (US, PEER)) if options.enabled(*pair)} == on
 
 
 @both_sides
@@ -124,14 +124,14 @@ def test_asking_for_an_option_without_state_is_an_error_of_the_caller(side: Side
 @pytest.mark.parametrize("option", [2, 24, 255, 256, -1])
 def test_only_options_with_state_can_be_acceptable(option: int) -> None:
     with pytest.raises(ValueError, match="not negotiable"):
-        Acceptable(us=[option], him=[])
+        Acceptable(us=[option], peer=[])
     with pytest.raises(ValueError, match="not negotiable"):
-        Acceptable(us=[], him=[BINARY, option])
+        Acceptable(us=[], peer=[BINARY, option])
 
 
 def test_acceptable_tells_the_sides_apart() -> None:
-    acceptable = Acceptable(us=[ECHO], him=[COM_PORT])
-    assert [pair for pair in product(KNOWN, (US, HIM)) if pair in acceptable] == [(ECHO, US), (COM_PORT, HIM)]
+    acceptable = Acceptable(us=[ECHO], peer=[COM_PORT])
+    assert [pair for pair in product(KNOWN, (US, PEER)) if pair in acceptable] == [(ECHO, US), (COM_PORT, PEER)]
 
 
 # Being asked
@@ -167,16 +167,16 @@ def test_an_offer_that_is_not_acceptable_is_refused_exactly_once(option: int, si
 
 def test_every_unknown_option_is_refused_exactly_once_per_side() -> None:
     options = Options(ALL)
-    for option, side in product(UNKNOWN, (US, HIM)):
+    for option, side in product(UNKNOWN, (US, PEER)):
         assert options.received(HEAR_ON[side], option) == negotiation(SAY_OFF[side], option)
-    for option, side in product(UNKNOWN, (US, HIM)):
+    for option, side in product(UNKNOWN, (US, PEER)):
         assert options.received(HEAR_ON[side], option) == b""
         assert not options.enabled(option, side)
 
 
 def test_off_for_what_is_off_gets_no_answer_for_any_option() -> None:
     options = Options(ALL)
-    for option, side in product(range(256), (US, HIM)):
+    for option, side in product(range(256), (US, PEER)):
         assert options.received(HEAR_OFF[side], option) == b""
         assert not options.enabled(option, side)
 
@@ -259,15 +259,15 @@ def test_two_changes_of_mind_cancel_out(side: Side) -> None:
 def test_the_peer_performs_an_option_until_he_confirms_that_he_stopped() -> None:
     options = Options(ALL)
     options.received(WILL, BINARY)
-    options.ask(BINARY, HIM, False)
-    assert options.enabled(BINARY, HIM)
+    options.ask(BINARY, PEER, False)
+    assert options.enabled(BINARY, PEER)
     options.received(WONT, BINARY)
-    assert not options.enabled(BINARY, HIM)
+    assert not options.enabled(BINARY, PEER)
 
 
 def test_we_stop_performing_an_option_when_we_say_wont() -> None:
     # RFC 854: the command stands in the data stream at the point where it takes effect. What we send behind
-    # WONT BINARY the peer reads as NVT, whether or not his DONT has come.
+    # WONT BINARY the peer reads as NVT, whether or not its DONT has come.
     options = Options(ALL)
     options.received(DO, BINARY)
     assert options.ask(BINARY, US, False) == negotiation(WONT, BINARY)
@@ -342,8 +342,8 @@ class Q:
 def test_every_event_is_answered_as_the_table_of_the_rfc_says(
     acceptable: set[tuple[int, Side]], events: list[tuple[str, int, Side, bool]]
 ) -> None:
-    options = Options(Acceptable([o for o, s in acceptable if s is US], [o for o, s in acceptable if s is HIM]))
-    table = {pair: Q(pair in acceptable) for pair in product(KNOWN, (US, HIM))}
+    options = Options(Acceptable([o for o, s in acceptable if s is US], [o for o, s in acceptable if s is PEER]))
+    table = {pair: Q(pair in acceptable) for pair in product(KNOWN, (US, PEER))}
     for kind, option, side, on in events:
         q = table[option, side]
         if kind == "hear":
@@ -397,7 +397,7 @@ class Ends:
         first, second = self.tables
         return [
             (option, side)
-            for option, side in product(range(256), (US, HIM))
+            for option, side in product(range(256), (US, PEER))
             if first.enabled(option, side) != second.enabled(option, Side(1 - side))
         ]
 
@@ -409,7 +409,7 @@ scripts = st.lists(st.one_of(deliveries, asks), max_size=50)
 
 
 def run(pairs: list[set[tuple[int, Side]]], script: list[tuple[object, ...]]) -> Ends:
-    ends = Ends([Acceptable([o for o, s in each if s is US], [o for o, s in each if s is HIM]) for each in pairs])
+    ends = Ends([Acceptable([o for o, s in each if s is US], [o for o, s in each if s is PEER]) for each in pairs])
     asked = 0
     for kind, who, *rest in script:
         if kind == "deliver":
@@ -457,19 +457,27 @@ def test_the_same_request_from_both_ends_at_once_needs_no_answers(side: Side) ->
 
 
 def test_the_whole_opening_is_agreed_on_without_a_superfluous_message() -> None:
-    proxy = Acceptable(us=[BINARY, SGA, ECHO], him=[BINARY, SGA, COM_PORT, VMWARE_EXT])
-    ends = Ends([proxy, Acceptable(us=[BINARY, SGA, VMWARE_EXT], him=[BINARY, SGA, ECHO])])
+    proxy = Acceptable(us=[BINARY, SGA, ECHO], peer=[BINARY, SGA, COM_PORT, VMWARE_EXT])
+    ends = Ends([proxy, Acceptable(us=[BINARY, SGA, VMWARE_EXT], peer=[BINARY, SGA, ECHO])])
     ends.ask(1, AUTHENTICATION, US, True)
     for option in (BINARY, SGA, ECHO):
         ends.ask(0, option, US, True)
     for option in (BINARY, SGA, VMWARE_EXT):
-        ends.ask(0, option, HIM, True)
+        ends.ask(0, option, PEER, True)
     ends.settle(14)
     ends.ask(1, COM_PORT, US, True)
     ends.settle(16)
     assert ends.sent == 16
-    on = {pair for pair in product(KNOWN, (US, HIM)) if ends.tables[0].enabled(*pair)}
-    assert on == {(BINARY, US), (SGA, US), (ECHO, US), (BINARY, HIM), (SGA, HIM), (VMWARE_EXT, HIM), (COM_PORT, HIM)}
+    on = {pair for pair in product(KNOWN, (US, PEER)) if ends.tables[0].enabled(*pair)}
+    assert on == {
+        (BINARY, US),
+        (SGA, US),
+        (ECHO, US),
+        (BINARY, PEER),
+        (SGA, PEER),
+        (VMWARE_EXT, PEER),
+        (COM_PORT, PEER),
+    }
     assert ends.disagreements() == []
 
 
@@ -484,7 +492,7 @@ def test_the_whole_opening_is_agreed_on_without_a_superfluous_message() -> None:
 def test_whatever_is_heard_gets_at_most_one_answer_of_the_same_option_and_side(
     heard: list[tuple[int, int]], acceptable: set[tuple[int, Side]]
 ) -> None:
-    options = Options(Acceptable([o for o, s in acceptable if s is US], [o for o, s in acceptable if s is HIM]))
+    options = Options(Acceptable([o for o, s in acceptable if s is US], [o for o, s in acceptable if s is PEER]))
     said: Counter[tuple[int, int]] = Counter()
     for verb, option in heard:
         answer = messages(options.received(verb, option))
@@ -516,12 +524,12 @@ def contrary(verb: int) -> int:
     first=st.lists(st.tuples(st.sampled_from(VERBS), st.integers(0, 255))),
     script=st.lists(st.tuples(st.sampled_from(KNOWN), sides, st.booleans()), max_size=20),
 )
-@example(acceptable=set(), first=[(WILL, BINARY), (DO, 24)], script=[(BINARY, HIM, True), (BINARY, HIM, False)])
+@example(acceptable=set(), first=[(WILL, BINARY), (DO, 24)], script=[(BINARY, PEER, True), (BINARY, PEER, False)])
 def test_a_peer_that_answers_everything_cannot_make_us_talk_for_ever(
     peer: object, acceptable: set[tuple[int, Side]], first: list[tuple[int, int]], script: list[tuple[int, Side, bool]]
 ) -> None:
     assert callable(peer)
-    options = Options(Acceptable([o for o, s in acceptable if s is US], [o for o, s in acceptable if s is HIM]))
+    options = Options(Acceptable([o for o, s in acceptable if s is US], [o for o, s in acceptable if s is PEER]))
     heard = deque(first)
     for option, side, on in script:
         heard.extend((peer(verb), about) for verb, about in messages(options.ask(option, side, on)))
@@ -538,7 +546,7 @@ def test_requests_that_come_back_as_they_were_sent_do_not_go_round(
     acceptable: set[tuple[int, Side]], script: list[tuple[int, Side]]
 ) -> None:
     # A service that echoes what it gets is easily connected by mistake.
-    options = Options(Acceptable([o for o, s in acceptable if s is US], [o for o, s in acceptable if s is HIM]))
+    options = Options(Acceptable([o for o, s in acceptable if s is US], [o for o, s in acceptable if s is PEER]))
     echoed = deque(message for pair in script for message in messages(options.ask(*pair, True)))
     handled = 0
     while echoed:

@@ -44,7 +44,7 @@ from vmproxy.ssh.host_keys import load_or_make
 from vmproxy.vm import certificates
 from vmproxy.vm.admission import Limits
 from vmproxy.vm.certificates import Credentials, TLSSettings
-from vmproxy.vm.factory import VMFactory
+from vmproxy.vm.connection import VMFactory
 from vmproxy.vm.frontend import Hub, VMSettings
 from vmproxy.vm.outbound.connector import Dialler
 from vmproxy.vm.outbound.resolver import system_resolver

@@ -41,7 +41,7 @@ from vmproxy.wire.vmware import Sub, message
 KNOWN = bytes((0, 1, 2, 3, 40, 41, 43, 44, 45, 46, 48, 70, 71, 73, 80, 81, 84, 85, 86, 87, 82, 83))
 """The parameters of KNOWN-SUBOPTIONS-1, in the order of the captured hosts."""
 
-_ACCEPTABLE = Acceptable(us=(BINARY, SGA, AUTHENTICATION, COM_PORT, VMWARE_EXT), him=(BINARY, SGA, ECHO))
+_ACCEPTABLE = Acceptable(us=(BINARY, SGA, AUTHENTICATION, COM_PORT, VMWARE_EXT), peer=(BINARY, SGA, ECHO))
 # What a Linux guest programs when it opens its console: 115200 8N1, DTR and RTS up.
 _UART = (
     (Com.SET_BAUDRATE, struct.pack("!L", 115200)),
@@ -234,7 +234,7 @@ class HostPort:
     # -- the protocol ------------------------------------------------------------------------------------------
 
     def _data(self, data: bytes) -> None:
-        if not self._options.enabled(BINARY, Side.HIM):
+        if not self._options.enabled(BINARY, Side.PEER):
             data = self._decoder.feed(data)
         if data and (self.open or self._peer is not None):
             self.user.port_received(self, data)
@@ -268,9 +268,9 @@ class HostPort:
         for option, side in (
             (VMWARE_EXT, Side.US),
             (BINARY, Side.US),
-            (BINARY, Side.HIM),
+            (BINARY, Side.PEER),
             (SGA, Side.US),
-            (SGA, Side.HIM),
+            (SGA, Side.PEER),
         ):
             if not self._options.enabled(option, side):
                 self._write(self._options.ask(option, side, True))

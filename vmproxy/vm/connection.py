@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -21,9 +22,9 @@ from vmproxy.console.interfaces import ILink
 from vmproxy.vm.comport import PortControl
 from vmproxy.vm.extension import Conversation
 from vmproxy.vm.frontend import Hub
-from vmproxy.vm.liveness import is_dead
+from vmproxy.vm.keepalive import is_dead
 from vmproxy.vm.sockets import socket_of, unread
-from vmproxy.vm.telnet import EARLY, LOG, HostLine
+from vmproxy.vm.telnet import EARLY, LOG, HostLine, host_of
 from vmproxy.vm.tls import failure_of
 
 EARLY_LIMIT = 256 * 1024
@@ -280,3 +281,18 @@ class VMConnection(HostLine):
         self.ready = not (self._blocked or self._port.suspended)
         if self.ready and self.in_service and self.console is not None:
             self.console.link_ready()
+
+
+class VMFactory(Factory[VMConnection]):
+    """Listens for hosts."""
+
+    noisy = False
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def buildProtocol(self, address: IAddress | None) -> VMConnection | None:
+        """A connection, unless the process is being stopped, or whoever is there may not connect."""
+        if address is None or self._hub.stopping or not self._hub.admission.enter(host_of(address)):
+            return None
+        return VMConnection(self._hub, address)

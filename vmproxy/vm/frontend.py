@@ -16,8 +16,7 @@ from vmproxy.base.ratelimit import RateLimit
 from vmproxy.console.migration import Migrations
 from vmproxy.console.registry import Directory
 from vmproxy.vm.admission import Admission, Limits
-from vmproxy.vm.keepalive import change_options, set_options
-from vmproxy.vm.liveness import Liveness
+from vmproxy.vm.keepalive import Liveness, change_options, set_options
 from vmproxy.vm.sockets import socket_of
 from vmproxy.vm.starttls import Encryption
 from vmproxy.vm.tls import HostTLS

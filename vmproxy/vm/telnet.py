@@ -25,20 +25,20 @@ from zope.interface import implementer
 
 from vmproxy.vm.frontend import Hub
 from vmproxy.vm.keepalive import set_options
-from vmproxy.vm.opening import opening
-from vmproxy.vm.sending import send
-from vmproxy.vm.sockets import socket_of, unread
+from vmproxy.vm.sockets import send, socket_of, unread
 from vmproxy.vm.starttls import Encryption, Guard
 from vmproxy.vm.tls import Layer
 from vmproxy.wire.authentication import ACCEPT, ASK, Answer, read_answer
-from vmproxy.wire.options import Options, Side
+from vmproxy.wire.options import Acceptable, Options, Side
 from vmproxy.wire.telnet import (
     AUTHENTICATION,
     BINARY,
     BRK,
     COM_PORT,
+    ECHO,
     IAC,
     IAC_BYTE,
+    SGA,
     VMWARE_EXT,
     WILL,
     WONT,
@@ -61,7 +61,14 @@ LOG, EARLY, PACE = 1, 2, 4
 """Why a line is not read: its log or far end is behind, too much waits for its console, it sends too many commands."""
 
 _BREAK = bytes((IAC, BRK))
-
+_ASKED = (
+    (BINARY, Side.US),
+    (SGA, Side.US),
+    (ECHO, Side.US),
+    (BINARY, Side.PEER),
+    (SGA, Side.PEER),
+)
+_OURS = (BINARY, SGA, ECHO, VMWARE_EXT)
 
 _log = Logger()
 
@@ -69,6 +76,26 @@ _log = Logger()
 @cache
 def _bare(code: int) -> bytes:
     return subnegotiation(VMWARE_EXT, message(code))
+
+
+@cache
+def _opening(com_port: bool, tls: bool, guarded: bool) -> tuple[Options, bytes]:
+    theirs = (BINARY, SGA, VMWARE_EXT, *((COM_PORT,) if com_port else ()), *((AUTHENTICATION,) if tls else ()))
+    options = Options(Acceptable(_OURS, theirs))
+    # Where nothing is believed before TLS, VMware's extension waits for it.
+    asked = (*_ASKED, (AUTHENTICATION if guarded else VMWARE_EXT, Side.PEER))
+    return options, b"".join(options.ask(option, side, True) for option, side in asked)
+
+
+def opening(com_port: bool, tls: bool = False, guarded: bool = False) -> tuple[Options, bytes]:
+    """How a connection begins.
+
+    :param com_port: whether port control is agreed to; ``tls``: whether TLS is, in-band.
+    :param guarded: whether TLS is asked for, and VMware's extension is not yet.
+    :returns: the state of its options, and the bytes that ask for them.
+    """
+    options, asked = _opening(com_port, tls, guarded)
+    return options.copy(), asked
 
 
 def host_of(address: IAddress) -> str:
@@ -172,7 +199,7 @@ class HostLine(Telnet):
 
     def _check_pace(self, thousands: int) -> None:
         # Each command costs far more than a byte of data. Who sends thousands of them in a second, which no host does,
-        # waits for the next one, and is read in small portions from then on, so that the others do not wait for him.
+        # waits for the next one, and is read in small portions from then on, so that the others do not wait.
         now = self._hub.clock.seconds()
         if thousands > 1 or now - self._second < 1:
             self._hub.complain("floods of commands", self.peer, "it sends too many Telnet commands, and has to wait")
@@ -278,11 +305,11 @@ class HostLine(Telnet):
 
     def do(self, option: bytes) -> None:
         """Ask the host to turn an option on."""
-        self.control(self._options.ask(option[0], Side.HIM, True))
+        self.control(self._options.ask(option[0], Side.PEER, True))
 
     def dont(self, option: bytes) -> None:
         """Ask the host to turn an option off."""
-        self.control(self._options.ask(option[0], Side.HIM, False))
+        self.control(self._options.ask(option[0], Side.PEER, False))
 
     def will(self, option: bytes) -> None:
         """Offer to turn an option on."""
@@ -293,20 +320,20 @@ class HostLine(Telnet):
         self.control(self._options.ask(option[0], Side.US, False))
 
     def _negotiated(self, verb: int, option: int) -> None:
-        before = self._options.enabled(AUTHENTICATION, Side.HIM)
+        before = self._options.enabled(AUTHENTICATION, Side.PEER)
         self.control(self._options.received(verb, option))
         if option == VMWARE_EXT:
-            if self._guard is None and self._options.enabled(VMWARE_EXT, Side.HIM):
+            if self._guard is None and self._options.enabled(VMWARE_EXT, Side.PEER):
                 self._extension_on()
         elif option == BINARY:
-            if self._options.enabled(BINARY, Side.HIM):
+            if self._options.enabled(BINARY, Side.PEER):
                 self._nvt = None
             elif self._nvt is None:
                 self._nvt = NvtDecoder()
         elif option == COM_PORT:
-            self._port_control_on(self._options.enabled(COM_PORT, Side.HIM))
+            self._port_control_on(self._options.enabled(COM_PORT, Side.PEER))
         elif option == AUTHENTICATION and not self.encrypted:
-            if verb == WILL and not before and self._options.enabled(AUTHENTICATION, Side.HIM):
+            if verb == WILL and not before and self._options.enabled(AUTHENTICATION, Side.PEER):
                 self.control(ASK)  # once: a second START would stand where the handshake begins
             elif verb == WONT and self._guard is not None:
                 self.give_up("it does not offer TLS, which is required")
@@ -316,7 +343,7 @@ class HostLine(Telnet):
             self._extension_received(payload)
             return
         self._settle()
-        if option == AUTHENTICATION and self._options.enabled(AUTHENTICATION, Side.HIM) and not self.encrypted:
+        if option == AUTHENTICATION and self._options.enabled(AUTHENTICATION, Side.PEER) and not self.encrypted:
             self._authenticated(read_answer(payload))
         elif self._guard is not None:
             self._guard.received(self, option, payload)
@@ -361,7 +388,7 @@ class HostLine(Telnet):
         if guard is not None:
             # It waits for the end of the handshake, as everything that is written.
             self.do(bytes((VMWARE_EXT,)))
-            if self._options.enabled(VMWARE_EXT, Side.HIM):
+            if self._options.enabled(VMWARE_EXT, Side.PEER):
                 self._extension_on()
             if guard.known:
                 self._extension_received(guard.known)

@@ -16,22 +16,20 @@ The layer is Twisted's, with what a concentrator needs besides:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator, IProtocolFactory, IReactorTime
-from twisted.internet.protocol import connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vmproxy.base.compat import handshake_done, tls_connection
 from vmproxy.base.deadlines import Deadlines
 from vmproxy.vm.certificates import Credentials, reasons
-
-if TYPE_CHECKING:
-    from vmproxy.vm.telnet import HostLine
 
 CLOSING_SECONDS = 5.0
 LATE_TIMES = 10
@@ -68,8 +66,8 @@ class Layer(TLSMemoryBIOProtocol):
     @property
     def version(self) -> str:
         """The version that is spoken, such as ``TLSv1.3``; empty if there is none (any more)."""
-        tls = self._tlsConnection
-        return tls.get_protocol_version_name() if tls is not None and self._handshakeDone else ""
+        tls = tls_connection(self)
+        return tls.get_protocol_version_name() if tls is not None and handshake_done(self) else ""
 
     def may_be_late(self) -> bool:
         """Give the handshake more time, because what the host has said has not been read; not without end."""
@@ -106,7 +104,7 @@ class Layer(TLSMemoryBIOProtocol):
         # All of it. Twisted hands on 32 KiB, and the rest of a long handshake would wait for an answer to the whole.
         while True:
             try:
-                data = self._tlsConnection.bio_read(_FLUSH)
+                data = tls_connection(self).bio_read(_FLUSH)
             except SSL.WantReadError:
                 return
             self.tcp.write(data)
@@ -132,7 +130,7 @@ class Layer(TLSMemoryBIOProtocol):
 
     def abortConnection(self) -> None:
         """Close at once; nothing happens if it is gone."""
-        if self._tlsConnection is not None:
+        if tls_connection(self) is not None:
             super().abortConnection()
 
 
@@ -187,7 +185,7 @@ class HostTLS:
         """The same factory, with TLS from the first byte."""
         return TLSFactory(self, factory, self._clock)
 
-    def wrap(self, connection: HostLine, tcp: Connection) -> Layer:
+    def wrap(self, connection: Protocol, tcp: Connection) -> Layer:
         """Slip TLS in between a connection and its transport; the connection's producer must not be registered.
 
         What was written before goes out in clear before it, what comes from now on is TLS.

@@ -175,7 +175,7 @@ class AccessServer:
                 self.ignored += 1
                 return b"", None
             case Com.PURGE_DATA:
-                # Answered and nothing more: a guest that resets its UART at boot must not cost an operator his input.
+                # Answered and nothing more: a guest that resets its UART at boot must not cost an operator any input.
                 answer = value[:1]
         return bytes((SERVER + command,)) + answer, None
 

@@ -23,8 +23,8 @@ from vmproxy.wire.telnet import (
 )
 
 BREAK = bytes((IAC, BRK))
-_ACCEPTABLE = Acceptable(us=(BINARY, SGA), him=(BINARY, SGA, ECHO))
-_OPENING = ((BINARY, Side.US), (SGA, Side.US), (BINARY, Side.HIM), (SGA, Side.HIM))
+_ACCEPTABLE = Acceptable(us=(BINARY, SGA), peer=(BINARY, SGA, ECHO))
+_OPENING = ((BINARY, Side.US), (SGA, Side.US), (BINARY, Side.PEER), (SGA, Side.PEER))
 
 
 class NvtClient:
@@ -67,7 +67,7 @@ class NvtClient:
             self.commands += 1
             if isinstance(token, Negotiation):
                 answers.append(self._options.received(token.verb, token.option))
-                if self._options.enabled(BINARY, Side.HIM):
+                if self._options.enabled(BINARY, Side.PEER):
                     self._decoder = None
                 elif self._decoder is None:
                     self._decoder = NvtDecoder()

@@ -1,6 +1,6 @@
 """Telnet option negotiation by the Q method (RFC 1143), which cannot loop.
 
-Each option has two sides, ours ("us", answered with WILL/WONT) and the peer's ("him", answered with DO/DONT), and each
+Each option has two sides, ours ("us", answered with WILL/WONT) and the peer's ("peer", answered with DO/DONT), and each
 side is in one of seven states. A connection that lives for months keeps them as three bits each in one integer: with
 16,000 consoles in a process, an object per option would be a large part of the memory.
 
@@ -29,20 +29,20 @@ from vmproxy.wire.telnet import (
 
 
 class Side(IntEnum):
-    """Whose side of an option: ours (WILL/WONT from us) or the peer's (WILL/WONT from him)."""
+    """Whose side of an option: ours (WILL/WONT from us) or the peer's (WILL/WONT from it)."""
 
     US = 0
-    HIM = 1
+    PEER = 1
 
 
 _NO, _YES, _WANT_NO, _WANT_NO_THEN_YES, _WANT_YES, _WANT_YES_THEN_NO = range(6)
 _OFFERED = 6  # off, and an offer of the peer's stands that got no answer because it had been refused before
 _NEGOTIABLE = (BINARY, ECHO, SGA, AUTHENTICATION, COM_PORT, VMWARE_EXT)
-_SHIFT = {(option, side): 6 * n + 3 * side for n, option in enumerate(_NEGOTIABLE) for side in (Side.US, Side.HIM)}
+_SHIFT = {(option, side): 6 * n + 3 * side for n, option in enumerate(_NEGOTIABLE) for side in (Side.US, Side.PEER)}
 # What we say to turn a side on and off.
-_ON = {Side.US: WILL, Side.HIM: DO}
-_OFF = {Side.US: WONT, Side.HIM: DONT}
-_MEANING = {WILL: (Side.HIM, True), WONT: (Side.HIM, False), DO: (Side.US, True), DONT: (Side.US, False)}
+_ON = {Side.US: WILL, Side.PEER: DO}
+_OFF = {Side.US: WONT, Side.PEER: DONT}
+_MEANING = {WILL: (Side.PEER, True), WONT: (Side.PEER, False), DO: (Side.US, True), DONT: (Side.US, False)}
 
 
 class Acceptable:
@@ -50,13 +50,13 @@ class Acceptable:
 
     __slots__ = ("_sides",)
 
-    def __init__(self, us: Iterable[int], him: Iterable[int]) -> None:
+    def __init__(self, us: Iterable[int], peer: Iterable[int]) -> None:
         """
         :param us: options that we will perform when asked.
-        :param him: options that the peer may perform when he offers.
+        :param peer: options that the peer may perform when it offers.
         :raises ValueError: for an option that this module keeps no state for.
         """
-        self._sides = frozenset([(o, Side.US) for o in us] + [(o, Side.HIM) for o in him])
+        self._sides = frozenset([(o, Side.US) for o in us] + [(o, Side.PEER) for o in peer])
         unknown = self._sides - _SHIFT.keys()
         if unknown:
             raise ValueError(f"not negotiable here: {sorted(unknown)}")
@@ -88,8 +88,8 @@ class Options:
         if shift is None:
             return False
         state = (self._states >> shift) & 7
-        # He performs what we ask him to stop until he says that he has; we stop where we say so in the stream.
-        return state == _YES or (side is Side.HIM and state in (_WANT_NO, _WANT_NO_THEN_YES))
+        # The peer goes on until it confirms that it has stopped; we stop where we say so in the stream.
+        return state == _YES or (side is Side.PEER and state in (_WANT_NO, _WANT_NO_THEN_YES))
 
     def ask(self, option: int, side: Side, on: bool) -> bytes:
         """Ask for a side of an option to be turned on or off.
@@ -141,8 +141,8 @@ class Options:
                 state = _YES
                 send = negotiation(_ON[side], option)
             elif state in (_WANT_NO, _WANT_YES_THEN_NO):
-                # RFC 1143: a yes to our "stop" is an error of his, taken as a no; a yes that we have since changed
-                # our mind about is followed by the "stop".
+                # RFC 1143: a yes to our "stop" is an error, taken as a no; a yes about which we have since changed our
+                # mind is followed by the "stop".
                 if state == _WANT_YES_THEN_NO:
                     send = negotiation(_OFF[side], option)
                     state = _WANT_NO

@@ -26,7 +26,7 @@ from tests.support.vm import (
 from vmproxy.access.policy import ConsoleOptions
 from vmproxy.base.ratelimit import REPEAT_SECONDS, REPEATS_TOLD
 from vmproxy.console.notices import Demoted, FarEndDown, FarEndUp, Promoted
-from vmproxy.vm.liveness import LOOK_SECONDS, UnderWay
+from vmproxy.vm.keepalive import LOOK_SECONDS, UnderWay
 from vmproxy.vm.outbound.bridge import GOOD_SECONDS, LONGEST_PAUSE, QUEUE_LIMIT, WAITING_LIMIT
 
 ALL_BYTES = bytes(range(256))
@@ -335,8 +335,8 @@ def test_one_that_vanishes_with_bytes_on_their_way_is_noticed_as_hosts_are(
             asked.append(transport)
             return handle
 
-        monkeypatch.setattr("vmproxy.vm.liveness.socket_of", socket_of)
-        monkeypatch.setattr("vmproxy.vm.liveness.under_way", lambda _: found)
+        monkeypatch.setattr("vmproxy.vm.keepalive.socket_of", socket_of)
+        monkeypatch.setattr("vmproxy.vm.keepalive.under_way", lambda _: found)
         host, console, far = bridged(net)
         assert asked == []
         host.feed(b"is anybody there?")

@@ -20,8 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vmproxy.errors import VMProxyError
-from vmproxy.vm.keepalive import set_options
-from vmproxy.vm.liveness import Liveness
+from vmproxy.vm.keepalive import Liveness, set_options
 from vmproxy.vm.outbound.rules import DialRule
 from vmproxy.vm.outbound.tls import explain, tls_creator
 from vmproxy.vm.sockets import socket_of

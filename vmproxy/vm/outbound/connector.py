@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from vmproxy.base.clock import wall_of
 from vmproxy.base.ratelimit import RateLimit
 from vmproxy.console.console import Console
-from vmproxy.vm.liveness import Liveness
+from vmproxy.vm.keepalive import Liveness
 from vmproxy.vm.outbound.bridge import Dial
 from vmproxy.vm.outbound.connection import DialFailed, DialRefused, FarFactory, FarLine
 from vmproxy.vm.outbound.resolver import Lookup, LookupFailed, addresses_of, is_own
