@@ -17,9 +17,10 @@ from vmproxy.base.clock import make_steady, wall_of
 from vmproxy.base.deadlines import Deadlines
 from vmproxy.config.settings import Config, load
 from vmproxy.log.audit import Audit
+from vmproxy.log.retry import RETRY_SECONDS
 from vmproxy.log.rotation import RotationPolicy
 from vmproxy.log.store import LogStore
-from vmproxy.log.writer import FOLLOW_SECONDS, RETRY_SECONDS, Scribe
+from vmproxy.log.writer import FOLLOW_SECONDS, Scribe
 from vmproxy.vm.certificates import Credentials
 
 HOUR = 3600.0

@@ -11,7 +11,7 @@ from tests.support.consoles import EPOCH, VM_A, VM_B, World, process_log, trail
 from vmproxy.base.jsonlines import LINE_LIMIT, mend
 from vmproxy.console.journal import Journal, Known, read_known
 from vmproxy.log.audit import Audit
-from vmproxy.log.writer import RETRY_SECONDS
+from vmproxy.log.retry import RETRY_SECONDS
 
 WHOLE = b'{"event":"up"}\n'
 KNOWN = Known(str(VM_A), "1", "web", "vmproxy", "a.log", "{uuid}.log", "10.0.0.1", True, EPOCH, "")
@@ -89,8 +89,8 @@ def test_it_is_put_aside_whole(tmp_path: Path) -> None:
 def test_audit_and_journal_are_tried_again_every_second_and_told_once(tmp_path: Path) -> None:
     world = World(tmp_path)
     folder = tmp_path / "gone" / "state"
-    audit = Audit(folder / "audit.jsonl", world.runner.submit, world.clock, again=world.scribe.again)
-    journal = Journal(folder / "consoles.jsonl", world.runner.submit, world.scribe.again)
+    audit = Audit(folder / "audit.jsonl", world.runner.submit, world.clock, again=world.scribe.retry.again)
+    journal = Journal(folder / "consoles.jsonl", world.runner.submit, world.scribe.retry.again)
     journal.load()
     journal.everything = lambda: [KNOWN]
     for path in folder.iterdir():

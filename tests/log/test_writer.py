@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.consoles import Disk, Listener, World, process_log, trail
-from vmproxy.log.links import link
-from vmproxy.log.writer import BACKLOG_PER_LOG, FOLLOW_SECONDS, RETRY_SECONDS, Scribe
+from vmproxy.log.retry import BACKLOG_PER_LOG, RETRY_SECONDS
+from vmproxy.log.writer import FOLLOW_SECONDS, Scribe, link
 
 FULL = os.strerror(errno.ENOSPC)
 
@@ -61,7 +61,7 @@ class TestAFullDisk:
         write(world, log, b"after")
         assert log.path.read_bytes() == b"before during 0 1 2 3 4 after"
         assert trail(log, "gap") == []
-        assert world.scribe.lost == 0
+        assert world.scribe.retry.lost == 0
 
     def test_it_is_retried_within_about_a_second_without_new_data(self, world, disk, log):
         disk.room = 0
@@ -83,7 +83,7 @@ class TestAFullDisk:
         disk.room = None
         world.tick(1)
         assert log.path.read_bytes() == b"before abcdefgh"
-        assert world.scribe.lost == 0
+        assert world.scribe.retry.lost == 0
 
     def test_short_writes_are_no_failure(self, world, log, monkeypatch):
         write_ = os.write
@@ -111,7 +111,7 @@ class TestAFullDisk:
         assert gap["bytes"] == 1004
         assert gap["offset"] == 6 + BACKLOG_PER_LOG
         assert gap["reason"] == FULL
-        assert world.scribe.lost == 1004
+        assert world.scribe.retry.lost == 1004
 
     def test_once_bytes_are_missing_what_follows_is_missing_too(self, world, disk, log):
         disk.room = 0
@@ -130,7 +130,7 @@ class TestAFullDisk:
             disk.room = None
             world.tick(1)
         assert [gap["bytes"] for gap in trail(log, "gap")] == [100, 7]
-        assert world.scribe.lost == 107
+        assert world.scribe.retry.lost == 107
 
     def test_a_gap_that_cannot_be_written_itself_is_written_later_and_once(self, world, disk, log):
         disk.room = 0
@@ -228,7 +228,7 @@ class TestAFullDisk:
         assert log.path.stat().st_size == 6 * BACKLOG_PER_LOG
 
     def test_all_failing_logs_together_are_bounded(self, world, disk, monkeypatch):
-        monkeypatch.setattr("vmproxy.log.writer.BACKLOG_IN_ALL", 1000)
+        monkeypatch.setattr("vmproxy.log.retry.BACKLOG_IN_ALL", 1000)
         disk.room = 0
         logs = [world.log(f"{n}.log") for n in range(5)]
         for log in logs:
@@ -257,7 +257,7 @@ class TestAFullDisk:
         with process_log() as lines:
             world.store.stop()
         assert any(str(BACKLOG_PER_LOG + 77) in line and str(log.path) in line for line in lines)
-        assert world.scribe.lost == BACKLOG_PER_LOG + 77
+        assert world.scribe.retry.lost == BACKLOG_PER_LOG + 77
 
     def test_settled_fires_while_it_is_full(self, world, disk, log):
         write(world, log, b"123")
@@ -290,7 +290,7 @@ class TestAFullDisk:
     )
     def test_whatever_fails_when_bytes_and_events_are_in_order_and_gaps_exact(self, steps):
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-            patch.setattr("vmproxy.log.writer.BACKLOG_PER_LOG", 40)
+            patch.setattr("vmproxy.log.retry.BACKLOG_PER_LOG", 40)
             disk = Disk(patch)
             world = World(Path(folder))
             log = world.log()

@@ -18,7 +18,8 @@ from vmproxy.log.compression import CompressorThread, Work
 from vmproxy.log.file_pool import FilePool
 from vmproxy.log.rotation import RotationPolicy
 from vmproxy.log.store import LogStore
-from vmproxy.log.writer import Scribe, ScribeThread
+from vmproxy.log.writer import Scribe
+from vmproxy.log.writer_thread import ScribeThread
 
 PATIENCE = 20
 
@@ -89,7 +90,7 @@ def test_a_stop_writes_everything_first(tmp_path):
 
 
 def test_a_failed_write_is_retried_though_nothing_else_happens(threaded, monkeypatch):
-    monkeypatch.setattr("vmproxy.log.writer.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("vmproxy.log.retry.RETRY_SECONDS", 0.01)
     log = threaded.store.open("vm.log")
     log.listener = listener = Listener()
     log.path.parent.mkdir()
@@ -156,7 +157,7 @@ def test_logs_are_rotated_and_compressed_while_they_are_written(threaded):
         threaded.store.flush()
     rotation = threaded.runner.scribe.rotation
     threaded.settle(logs[0])
-    while rotation.busy or rotation._under_way is not None:
+    while rotation.wait() is not None or rotation._under_way is not None:
         threaded.settle(logs[0])
     for log, data in zip(logs, said, strict=True):
         threaded.settle(log)

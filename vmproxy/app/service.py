@@ -38,7 +38,8 @@ from vmproxy.log.audit import Audit
 from vmproxy.log.paths import template_fields
 from vmproxy.log.rotation import RotationPolicy
 from vmproxy.log.store import LogStore
-from vmproxy.log.writer import Scribe, ScribeThread
+from vmproxy.log.writer import Scribe
+from vmproxy.log.writer_thread import ScribeThread
 from vmproxy.ssh.frontend import FrontSettings, OperatorFactory, SSHFront
 from vmproxy.ssh.host_keys import load_or_make
 from vmproxy.vm import certificates
@@ -87,9 +88,9 @@ class VMProxyService(Service):
         )
         self._scribe = Scribe(self._room_for_logs, policy=_rotation(config), plain=config.log.plain)
         scribe = ScribeThread(self._scribe)
-        inputs = Audit(config.state_dir / "input.jsonl", scribe.submit, reactor, 0o600, self._scribe.again)
+        inputs = Audit(config.state_dir / "input.jsonl", scribe.submit, reactor, 0o600, self._scribe.retry.again)
         self._store = LogStore(config.log.dir, reactor, scribe, reactor.callFromThread, inputs)
-        journal = Journal(config.state_dir / "consoles.jsonl", self._store.soon, self._scribe.again)
+        journal = Journal(config.state_dir / "consoles.jsonl", self._store.soon, self._scribe.retry.again)
         self._migrations = migrations = Migrations(reactor, config.vm.vmotion_timeout, new_secret)
         self.directory = Directory(reactor, self._store, journal, migrations, config.log.file)
         self._hub = Hub(
@@ -103,7 +104,7 @@ class VMProxyService(Service):
         )
         self.directory.newcomers = config.vm.newcomers
         self.directory.use(config.policy)
-        self._audit = Audit(config.audit_file, scribe.submit, reactor, again=self._scribe.again)
+        self._audit = Audit(config.audit_file, scribe.submit, reactor, again=self._scribe.retry.again)
         self._dialler = self._hub.dialler = Dialler(
             reactor,
             reactor,
@@ -359,7 +360,7 @@ class VMProxyService(Service):
                 "vMotions completed": self._migrations.completed,
                 "vMotions aborted": self._migrations.aborted,
                 "vMotions abandoned": self._migrations.abandoned,
-                "log bytes lost": self._store.dropped + self._scribe.lost,
+                "log bytes lost": self._store.dropped + self._scribe.retry.lost,
                 "events lost": self._store.events_lost,
                 "logs rotated": self._scribe.rotation.rotated,
                 "old logs removed": self._scribe.rotation.removed,

@@ -138,10 +138,9 @@ class Rotation:
         self.size_limit = policy.size or math.inf
         self.trail_limit = max(TRAIL_LEAST, self.size_limit)
 
-    @property
-    def busy(self) -> bool:
-        """Whether there is something that :meth:`step` would do."""
-        return bool(self._due or (self._uncompressed and self._under_way is None))
+    def wait(self) -> float | None:
+        """0 if there is something that :meth:`step` would do; else None."""
+        return 0.0 if self._due or (self._uncompressed and self._under_way is None) else None
 
     @property
     def waiting(self) -> int:

@@ -311,7 +311,7 @@ class LogStore:
         self._patience_call: IDelayedCall | None = None
         runner.scribe.find = self._find
         runner.scribe.sweep(folder)
-        runner.scribe.on_follow = self._see_links
+        runner.scribe.follow.on_follow = self._see_links
 
     def __contains__(self, name: object) -> bool:
         return name in self._logs or name in self._folded
@@ -466,7 +466,7 @@ class LogStore:
                 # As this one cannot be made, nor can the others; those that are wanted by now are newer.
                 for log, name in wanted:
                     self._links.setdefault(log, name)
-                self.runner.scribe.again(self._make_links)
+                self.runner.scribe.retry.again(self._make_links)
                 return
             self._linked = True
             wanted.pop()

@@ -14,9 +14,8 @@ logs are rotated (:mod:`rotation`), a few at a time.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import queue
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,22 +23,17 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from vmproxy.base.jsonlines import mend
-from vmproxy.log.compression import CompressorThread
 from vmproxy.log.events import Event, event, time_mark
 from vmproxy.log.file_pool import FilePool, PartialWriteError, reason, write_all
 from vmproxy.log.file_state import Item, LogFile
-from vmproxy.log.links import link
+from vmproxy.log.periodic import Task, Timer, next_due
 from vmproxy.log.plain_log import PlainFile, PlainWriter
 from vmproxy.log.retention import Sweep
+from vmproxy.log.retry import Retry
 from vmproxy.log.rotation import Rotation, RotationPolicy
 
-BACKLOG_PER_LOG = 256 * 1024
-BACKLOG_IN_ALL = 64 * 1024 * 1024
-BACKLOG_EVENTS = 1000
-RETRY_SECONDS = 1.0
 FOLLOW_SECONDS = 2.0
 MARK_SECONDS = 1.0
-COMPRESSOR_SECONDS = 5.0  # to tidy up at the stop; it takes that long only where the machine is very busy
 
 _log = Logger()
 
@@ -49,10 +43,10 @@ _ONLY_BYTES = {bytes}
 class Scribe:
     """Writes logs and trails.
 
-    :ivar lost: bytes lost for good since the start, over all logs.
+    :ivar retry: what could not be written.
     :ivar plain: whether a second file of plain lines is written beside each log; may be replaced at any time.
     :ivar rotation: what waits to be rotated, and what has been.
-    :ivar on_follow: called when it was looked for files that were moved.
+    :ivar follow: looks for files that were moved.
     """
 
     def __init__(
@@ -71,19 +65,13 @@ class Scribe:
         self.plain = plain
         self.rotation = Rotation(self._pool, now, self._rotated)
         self.rotation.policy = policy or RotationPolicy()
-        self._sweep: Sweep | None = None
         self._plain_writer = PlainWriter(self._pool, now)
         self.find: Callable[[str], LogFile | None] = lambda _path: None
         self._at = 0.0
-        self._failing: dict[LogFile, None] = {}
-        self._failing_size = 0
-        self._failing_trails: dict[LogFile, None] = {}
-        self._jobs: dict[Callable[[], object], None] = {}  # of others, that failed
         self._links_fail = False
-        self.on_follow: Callable[[], object] = int
-        self._retry_at = 0.0
-        self._follow_at = 0.0
-        self.lost = 0
+        self.retry = Retry(self._pool, now, self)
+        self.follow = _Follow(self._pool, now)
+        self._tasks: list[Task] = [self.retry, self.follow, self.rotation, self._plain_writer]
 
     def write(self, file: LogFile, items: Sequence[Item], at: float) -> None:
         """Append items to a log and its trail.
@@ -91,7 +79,7 @@ class Scribe:
         :param at: when they arrived, seconds since the epoch.
         """
         if file.problem:
-            self._keep(file, items)
+            self.retry.keep(file, items)
             return
         self._at = at
         if len(items) > 1 and set(map(type, items)) == _ONLY_BYTES:
@@ -100,22 +88,22 @@ class Scribe:
         try:
             if len(items) > 1 and all(isinstance(item, Event) for item in items):
                 # What a VM's arrival brings, thousands of times in a storm: one look at the log, one write.
-                offset = self._position(file)
-                self._tell(file, *(item.line(offset) for item in items if isinstance(item, Event)))
+                offset = self.position(file)
+                self.tell(file, *(item.line(offset) for item in items if isinstance(item, Event)))
                 return
             for item in items:
                 if isinstance(item, Event):
                     at = max(at, item.at)  # a mark behind it must not be earlier
-                    self._tell(file, item.line(self._position(file)))
+                    self.tell(file, item.line(self.position(file)))
                 else:
                     self._append_data(file, item, at)
                 done += 1
         except PartialWriteError as error:
-            self._fail(file, error.cause)
-            self._keep(file, [error.rest, *items[done + 1 :]])
+            self.retry.log_fails(file, error.cause)
+            self.retry.keep(file, [error.rest, *items[done + 1 :]])
         except (OSError, ValueError) as error:
-            self._fail(file, error)
-            self._keep(file, items[done:])
+            self.retry.log_fails(file, error)
+            self.retry.keep(file, items[done:])
 
     def mend(self, file: LogFile) -> None:
         """Have a log's trail in order, however the process before this one ended."""
@@ -130,7 +118,7 @@ class Scribe:
         # A clock that was set back is due too; so is a file's first byte: each can be read by itself.
         if not log.size or not 0 <= at - file.marked < MARK_SECONDS:
             file.marked = at
-            self._tell(file, time_mark(at, log.size))
+            self.tell(file, time_mark(at, log.size))
             log = self._pool.get(path)  # opening the trail may have closed it
         try:
             write_all(log.fd, data)
@@ -143,25 +131,22 @@ class Scribe:
         if self.plain or file.plain:
             self._put_plain(file, data, at)
 
-    def _tell(self, file: LogFile, *lines: bytes) -> None:
+    def tell(self, file: LogFile, *lines: bytes) -> None:
+        """Append lines to a log's trail; those that cannot be written are kept."""
         if not file.waiting_lines:
             try:
-                self._append_lines(file, b"".join(lines))
+                self.append_lines(file, b"".join(lines))
             except (OSError, ValueError) as error:
-                _log.error("cannot write {path}: {problem}", path=file.trail_path, problem=reason(error))
-                self._pool.drop(file.trail_path)
-                file.whole = False
-                self._will_retry()
-                self._failing_trails[file] = None
+                self.retry.trail_fails(file, error)
             else:
                 return
-        # Room is kept for what is missing: marks alone, one a second, would take all of it in a quarter of an hour.
-        waiting = file.backlog.lines
-        for line in lines:
-            if len(waiting) < BACKLOG_EVENTS or (b'"event":"gap"' in line and len(waiting) < 2 * BACKLOG_EVENTS):
-                waiting.append(line)
+        self.retry.keep_lines(file, lines)
 
-    def _append_lines(self, file: LogFile, lines: bytes) -> None:
+    def append_lines(self, file: LogFile, lines: bytes) -> None:
+        """Append lines to a log's trail.
+
+        :raises OSError: if they cannot be written.
+        """
         if not file.whole:
             trail = self._pool.get(file.trail_path)
             if trail.size:
@@ -182,11 +167,15 @@ class Scribe:
     def size(self, file: LogFile) -> int:
         """How long a log is now; 0 where it is not there or cannot be asked."""
         try:
-            return self._position(file)
+            return self.position(file)
         except OSError:
             return 0
 
-    def _position(self, file: LogFile) -> int:
+    def position(self, file: LogFile) -> int:
+        """How long a log is now.
+
+        :raises OSError: if that cannot be found out.
+        """
         # An event before the first byte must not make the log; a log that exists is opened for its size, which is
         # that of the file and not what we remember.
         path = file.path
@@ -197,101 +186,16 @@ class Scribe:
         except FileNotFoundError:
             return 0
 
-    # Failing and recovering.
-
-    def again(self, job: Callable[[], object]) -> None:
-        """Have a job that failed done again after a while; it may ask for that again."""
-        self._will_retry()
-        self._jobs[job] = None
-
-    def _will_retry(self) -> None:
-        if not self._failing_anything:
-            self._retry_at = self._now() + RETRY_SECONDS
-
-    def _fail(self, file: LogFile, error: Exception) -> None:
-        file.problem = reason(error)
-        self._pool.drop(file.path)
-        self._will_retry()
-        self._failing[file] = None
-        _log.error("cannot write {path}: {problem}", path=file.path, problem=file.problem)
-        file.reporter.report(file.problem, 0)
-
-    def _keep(self, file: LogFile, items: Sequence[Item]) -> None:
-        backlog = file.backlog
-        for item in items:
-            if isinstance(item, Event):
-                if backlog.events < BACKLOG_EVENTS:
-                    backlog.events += 1
-                    backlog.items.append(item)
-                continue
-            room = min(BACKLOG_PER_LOG - backlog.size, BACKLOG_IN_ALL - self._failing_size)
-            # Once bytes are missing, what follows them is missing too: one gap, not a sieve.
-            kept = item[: 0 if file.lost else max(0, room)]
-            file.lost += len(item) - len(kept)
-            backlog.size += len(kept)
-            self._failing_size += len(kept)
-            last = backlog.items[-1] if backlog.items else None
-            if isinstance(last, bytearray):
-                last += kept
-            elif kept:
-                backlog.items.append(bytearray(kept))
-
-    def _retry(self) -> None:
-        for file in list(self._failing):
-            try:
-                self._write_backlog(file)
-            except (OSError, ValueError) as error:
-                file.problem = reason(error)
-                self._pool.drop(file.path)
-                continue
-            lost = file.lost
-            if lost:
-                gap = event(self._now(), "gap", {"bytes": lost, "reason": file.problem})
-                self._tell(file, gap.line(self.size(file)))
-            del self._failing[file]
-            file.problem = ""
-            file.lost = 0
-            file.forget_backlog()
-            self.lost += lost
-            _log.info("writing {path} again, {lost} bytes lost", path=file.path, lost=lost)
-            file.reporter.report("", lost)
-        for file in list(self._failing_trails):
-            try:
-                lines = file.backlog.lines
-                while lines:
-                    self._append_lines(file, lines[0])
-                    del lines[0]
-            except (OSError, ValueError):
-                self._pool.drop(file.trail_path)
-                continue
-            del self._failing_trails[file]
-            file.forget_backlog()
-        jobs, self._jobs = self._jobs, {}
-        for job in jobs:
-            job()
-
-    def _write_backlog(self, file: LogFile) -> None:
-        backlog = file.backlog
-        while backlog.items:
-            item = backlog.items[0]
-            if isinstance(item, Event):
-                self._tell(file, item.line(self._position(file)))
-                backlog.events -= 1
-            else:
-                log = self._pool.get(file.path)
-                written = os.write(log.fd, item)
-                log.size += written
-                if log.size >= self.rotation.size_limit:
-                    self.rotation.due(file.where, "size")
-                if self.plain:
-                    self._put_plain(file, bytes(item[:written]), self._now())
-                backlog.size -= written
-                self._failing_size -= written
-                if written < len(item):
-                    del item[:written]
-                    continue
-            del backlog.items[0]
-        self._pool.get(file.path)  # it must be there to be written again, also if nothing waits
+    def append_some(self, file: LogFile, data: bytearray) -> int:
+        """Append bytes that have waited; returns how many could be written, one at least."""
+        log = self._pool.get(file.path)
+        written = os.write(log.fd, data)
+        log.size += written
+        if log.size >= self.rotation.size_limit:
+            self.rotation.due(file.where, "size")
+        if self.plain:
+            self._put_plain(file, bytes(data[:written]), self._now())
+        return written
 
     # Rotation.
 
@@ -306,13 +210,13 @@ class Scribe:
 
     def sweep(self, folder: Path) -> None:
         """Have a log folder looked through for what is to be rotated, compressed and removed."""
-        self._sweep = Sweep(folder, self.rotation, self._now)
+        self._tasks.insert(-1, Sweep(folder, self.rotation, self._now))
 
     def _rotated(self, path: Path, why: str, size: int) -> None:
         # The next batch must not seem older than this, and an idle log's rotation not as old as the last batch.
         at = self._now() if why == "age" else self._at
         file = self.find(str(path)) or LogFile(str(path.parent), path.name, _Nobody())
-        self._tell(file, event(at, "rotated", {"to": f"{path.name}.1", "bytes": size, "reason": why}).line(0))
+        self.tell(file, event(at, "rotated", {"to": f"{path.name}.1", "bytes": size, "reason": why}).line(0))
         try:
             self._pool.get(path)  # so that who follows the log by name, or by its link, finds it
             if why == "age":
@@ -326,38 +230,12 @@ class Scribe:
 
     def tick(self) -> None:
         """Do what is due, or a part of it: retries, looking for files that were moved, rotation."""
-        if self._failing_anything and self._wait(self._retry_at, RETRY_SECONDS) <= 0:
-            self._retry()
-            self._retry_at = self._now() + RETRY_SECONDS
-        if self._wait(self._follow_at, FOLLOW_SECONDS) <= 0:
-            self._pool.follow()
-            self.on_follow()
-            self._follow_at = self._now() + FOLLOW_SECONDS
-        self.rotation.step()
-        if self._sweep is not None:
-            self._sweep.step()
-        self._plain_writer.step()
+        for task in self._tasks:
+            task.step()
 
     def next_tick(self) -> float | None:
         """Seconds until :meth:`tick` has something to do; None while nothing is open and nothing fails."""
-        if self.rotation.busy:
-            return 0.0
-        waits = [
-            self._wait(self._follow_at, FOLLOW_SECONDS) if len(self._pool) else None,
-            self._wait(self._retry_at, RETRY_SECONDS) if self._failing_anything else None,
-            self._sweep.wait() if self._sweep is not None else None,
-            self._plain_writer.wait(),
-        ]
-        return min((wait for wait in waits if wait is not None), default=None)
-
-    @property
-    def _failing_anything(self) -> bool:
-        return bool(self._failing or self._failing_trails or self._jobs)
-
-    def _wait(self, due: float, interval: float) -> float:
-        # A clock that was set back must not put things off: they are due at once.
-        wait = due - self._now()
-        return wait if 0 < wait <= interval else 0.0
+        return next_due(self._tasks)
 
     def reopen(self) -> None:
         """Close every file, so that the next write finds or makes it at its path."""
@@ -370,12 +248,7 @@ class Scribe:
 
     def close(self) -> None:
         """Write what still waits, as far as it can be written, and close every file."""
-        if self._failing_anything:
-            self._retry()
-        for file in self._failing:
-            missing = file.waiting_bytes + file.lost
-            self.lost += missing
-            _log.error("{path}: {lost} bytes could not be written", path=file.path, lost=missing)
+        self.retry.close()
         self._plain_writer.close()
         self.rotation.close()
         self._pool.close()
@@ -402,50 +275,66 @@ class _Nobody:
         """Nobody listens."""
 
 
-class ScribeThread:
-    """Runs the scribe's work, one job after the other, on a thread of its own."""
+class _Follow:
+    """Looks every two seconds for files that were renamed, removed or truncated under the writer.
 
-    def __init__(self, scribe: Scribe) -> None:
-        self.scribe = scribe
-        self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="vmproxy-scribe", daemon=True)
-        self._compressor = CompressorThread(self.submit)
-        scribe.rotation.compressor = self._compressor.submit
+    :ivar on_follow: called when it has looked.
+    """
 
-    def start(self) -> None:
-        """Start working."""
-        self._thread.start()
+    def __init__(self, pool: FilePool, now: Callable[[], float]) -> None:
+        self._pool = pool
+        self._timer = Timer(FOLLOW_SECONDS, now)
+        self.on_follow: Callable[[], object] = int
 
-    def submit(self, job: Callable[[], object]) -> None:
-        """Have something done on the thread, after all that was submitted before."""
-        self._jobs.put(job)
+    def wait(self) -> float | None:
+        """Seconds until it looks again; None while no file is open."""
+        return self._timer.wait() if len(self._pool) else None
 
-    def stop(self, done: Callable[[], object]) -> None:
-        """Finish what was submitted, close everything, and call ``done`` on the thread."""
+    def step(self) -> None:
+        """Look."""
+        if self._timer.wait() <= 0:
+            self._pool.follow()
+            self.on_follow()
+            self._timer.start()
 
-        def last() -> None:
-            self._compressor.stop()
-            try:
-                self.scribe.close()
-                self._compressor.join(COMPRESSOR_SECONDS)
-            finally:
-                done()
 
-        self._jobs.put(last)
-        self._jobs.put(None)
+def link(folder: str, name: str, target: str, old: str) -> OSError | None:
+    """Make the link ``name`` in a folder point to a log, and remove the one that it had before.
 
-    def _run(self) -> None:
-        while True:
-            try:
-                job = self._jobs.get(timeout=self.scribe.next_tick())
-            except queue.Empty:
-                job = self.scribe.tick
-            if job is None:
-                return
-            try:
-                job()
-                due = self.scribe.next_tick()
-                if due is not None and due <= 0:
-                    self.scribe.tick()
-            except Exception:
-                _log.failure("the log writer failed at a job; it goes on with the next")
+    :param target: the log, as seen from the folder.
+    :param old: the link's former name; empty where there was none.
+    :returns: why it could not be made, where that may be better a while later; None if it was made, or if a file stands
+        in its place, which is told in the daemon's log.
+    """
+    try:
+        if old and old != name:
+            _unlink(f"{folder}/{old}", target)
+        try:
+            os.symlink(target, f"{folder}/{name}")
+        except FileNotFoundError:
+            os.makedirs(folder, exist_ok=True)
+            os.symlink(target, f"{folder}/{name}")
+        except FileExistsError:
+            _replace(folder, name, target)
+    except OSError as error:
+        return error
+    return None
+
+
+def _replace(folder: str, name: str, target: str) -> None:
+    there = f"{folder}/{name}"
+    if not os.path.islink(there):
+        _log.error("cannot link {name} to {target}: there is a file of that name", name=name, target=target)
+        return
+    if os.readlink(there) == target:
+        return
+    temporary = f"{folder}/.{name}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    os.symlink(target, temporary)
+    os.replace(temporary, there)
+
+
+def _unlink(link: str, target: str) -> None:
+    if os.path.islink(link) and os.readlink(link) == target:
+        os.unlink(link)
