@@ -84,7 +84,7 @@ def test_by_the_service_uri_of_a_known_console(check: Check) -> None:
 def test_what_no_rule_allows(check: Check) -> None:
     status, out, _ = check("--as", "bob", "--console", "web01", rules=RULES)
     assert status == 0
-    assert out.splitlines()[-1] == "  may nothing, it is not there for him: no rule names both"
+    assert out.splitlines()[-1] == "  no access (hidden): no rule names both"
 
 
 def test_what_a_rule_hides(check: Check) -> None:
@@ -92,7 +92,7 @@ def test_what_a_rule_hides(check: Check) -> None:
     assert status == 0
     assert out.splitlines()[0] == "vault7 is not known; of its UUID and its service URI nothing can be said"
     assert out.splitlines()[-2:] == [
-        "  may nothing, it is not there for him",
+        "  no access (hidden)",
         "  by rule 2: * may nothing on vault*",
     ]
 

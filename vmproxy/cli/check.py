@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from vmproxy.access.policy import Policy, Rule
+from vmproxy.access.policy import Policy
 from vmproxy.app.startup import tls_warnings
 from vmproxy.auth.accounts_file import Account, Operators, load_operators
 from vmproxy.auth.revocation import read_revoked
@@ -117,7 +117,7 @@ def _explain(
         print(f"{account.name}{groups} may, on the consoles that are known:")
         for one in sorted(consoles, key=lambda c: (c.title.casefold(), c.port)):
             rule = grants.decides(one)
-            words = ", ".join(rule.may.words) if rule is not None and rule.may else "nothing, it is not there for him"
+            words = ", ".join(rule.may.words) if rule is not None and rule.may else "no access (hidden)"
             print(f"  {one.title:<30} {words}" + (f" (rule {rule.number})" if rule is not None and rule.number else ""))
         return 0
     chosen = _chosen(consoles, console)
@@ -138,14 +138,10 @@ def _say(policy: Policy, account: Account, one: Subject) -> None:
         elif not rule.selects(one):
             print(f"  not: {rule} -- it does not name the console")
         else:
-            print(f"  may {_may(rule)}")
+            print(f"  may {', '.join(rule.may.words)}" if rule.may else "  no access (hidden)")
             print(f"  by {rule}" if rule.number else "  because there are no rules")
             return
-    print("  may nothing, it is not there for him: no rule names both")
-
-
-def _may(rule: Rule) -> str:
-    return ", ".join(rule.may.words) or "nothing, it is not there for him"
+    print("  no access (hidden): no rule names both")
 
 
 def _account(operators: Operators | None, name: str) -> Account | None:
