@@ -1,30 +1,44 @@
-# `make run` and `make test` need python3 (3.11 or newer) and make, nothing else.
+# `make run` and `make test` need python3 (3.11 or newer, with venv) and make, nothing else.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+WORKERS ?= auto
+PYTEST = $(BIN)/python -m pytest
+PARALLEL = -n $(WORKERS) --dist loadgroup
 
-.PHONY: run demo test soak bench fuzz lint types format clean
+.PHONY: run demo test test-rest test-all soak bench fuzz lint types format clean
 
 run: $(VENV)/installed
 	$(BIN)/twistd -n --pidfile= vmproxy $(ARGS)
 
 demo: $(VENV)/installed
-	@$(BIN)/python -m vmproxy demo $(ARGS)
+	@$(BIN)/vmproxy demo $(ARGS)
 
+# The quick suite. What it leaves out is in test-rest.
 test: $(VENV)/tools
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(PARALLEL) -m "not (system or slow or soak)" --hypothesis-profile=quick $(ARGS)
+
+# The daemon as a process, what takes long, and the property tests with all their examples.
+test-rest: $(VENV)/tools
+	$(PYTEST) $(PARALLEL) -m "(system or slow or hypothesis) and not (alone or soak)" $(ARGS)
+	$(PYTEST) -m "alone and not soak" $(ARGS)
+
+# Everything but soak.
+test-all: $(VENV)/tools
+	$(PYTEST) $(PARALLEL) -m "not (alone or soak)" $(ARGS)
+	$(PYTEST) -m "alone and not soak" $(ARGS)
 
 soak: $(VENV)/tools
-	$(BIN)/python -m pytest -m soak -s $(ARGS)
+	$(PYTEST) -m soak -s --hypothesis-profile=deep $(ARGS)
 
 bench: $(VENV)/installed
 	@$(BIN)/python -m bench $(ARGS)
 
 # Ten minutes in all, under atheris where pip has it for this machine, else under hypothesis: it says which.
 fuzz: $(VENV)/tools
-	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/pip install --quiet --disable-pip-version-check $$($(BIN)/python -c '$(REQUIREMENTS)' options.extras_require.fuzz) || true
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install $$($(REQUIREMENTS) options.extras_require.fuzz) || true
 	@nice $(BIN)/python -m fuzz $(ARGS)
 
 lint: $(VENV)/tools
@@ -41,20 +55,30 @@ format: $(VENV)/tools
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-$(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vmproxy needs Python 3.11 or newer, this is " + sys.version.split()[0])'
-	$(PYTHON) -m venv $(VENV)
-
-# What vmproxy needs is installed, vmproxy itself runs from the checkout (PYTHONPATH).
-$(VENV)/installed: setup.cfg | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check $$($(BIN)/python -c '$(REQUIREMENTS)' options.install_requires)
+# What vmproxy needs is installed; vmproxy itself runs from the checkout, by bin/vmproxy and bin/twistd too.
+# An environment without a working pip, or whose installation was interrupted, is made anew.
+$(VENV)/installed: setup.cfg $(wildcard $(VENV)/unfinished)
+	@[ ! -e $(VENV)/unfinished ] && $(BIN)/python -c '$(USABLE)' 2>/dev/null || { \
+		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vmproxy needs Python 3.11 or newer, this is " + sys.version.split()[0])' && \
+		rm -rf $(VENV) && \
+		if ! { $(PYTHON) -m venv $(VENV) && $(BIN)/python -c '$(USABLE)'; }; then \
+			rm -rf $(VENV); \
+			echo "No virtual environment can be made: install python3-venv (Debian: apt-get install python3-venv)." >&2; \
+			exit 1; \
+		fi; }
+	$(call INSTALL,options.install_requires)
+	@echo ../../../.. > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vmproxy-checkout.pth
+	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m vmproxy "$$@"\n' > $(BIN)/vmproxy && chmod +x $(BIN)/vmproxy
 	@touch $@
+
+USABLE = import pip, sys; sys.exit(sys.prefix == sys.base_prefix)
 
 $(VENV)/tools: $(VENV)/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check $$($(BIN)/python -c '$(REQUIREMENTS)' options.extras_require.test options.extras_require.lint)
+	$(call INSTALL,options.extras_require.test options.extras_require.lint)
 	@touch $@
 
-# Prints the requirements that stand in setup.cfg under the given keys.
-define REQUIREMENTS
-import configparser, sys; c = configparser.ConfigParser(); c.read("setup.cfg"); print(*("".join(r.split()) for a in sys.argv[1:] for r in c[a.rpartition(".")[0]][a.rpartition(".")[2]].split("\n") if r.strip()))
-endef
+# Installs the requirements that setup.cfg has under the given keys; what interrupts it leaves a mark.
+INSTALL = @touch $(VENV)/unfinished; $(PIP) install $$($(REQUIREMENTS) $(1)); status=$$?; rm -f $(VENV)/unfinished; exit $$status
+
+# Prints the requirements that setup.cfg has under the given keys.
+REQUIREMENTS = $(BIN)/python -c 'import configparser, sys; c = configparser.ConfigParser(); c.read("setup.cfg"); print(*("".join(r.split()) for a in sys.argv[1:] for r in c[a.rpartition(".")[0]][a.rpartition(".")[2]].split("\n") if r.strip()))'

@@ -127,7 +127,13 @@ def under_hypothesis(name: str, seconds: float, findings: Path, target: Callable
     while time.monotonic() < end:
 
         @seed(number)
-        @settings(max_examples=PER_ROUND, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=PER_ROUND,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+            report_multiple_bugs=False,  # else two faults in one round are an ExceptionGroup, which is no finding
+        )
         @given(inputs)
         def one_round(data: bytes) -> None:
             nonlocal tried, failed

@@ -1,7 +1,7 @@
-"""What holds for all tests: in CI none may be skipped, and no test has a time limit.
+"""Rules for all tests: profiles of the property tests, no skips in CI, one worker for the tests of a shared daemon.
 
-In CI the property tests try the same examples each time, so that a change is not blamed for what it did not do;
-elsewhere they look for new ones.
+The profile "quick" tries 20 examples of a property (``make test``), "full" 100, "deep" 2,000 (nightly). In CI the
+first two try the same examples each time, so that a change is not blamed for an old fault; elsewhere they are random.
 """
 
 from __future__ import annotations
@@ -11,13 +11,25 @@ import os
 import pytest
 from hypothesis import settings
 
-settings.register_profile("here", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "here")
+IN_CI = bool(os.environ.get("CI"))
+
+settings.register_profile("quick", deadline=None, max_examples=20, derandomize=IN_CI)
+settings.register_profile("full", deadline=None, max_examples=100, derandomize=IN_CI)
+settings.register_profile("deep", deadline=None, max_examples=2000, derandomize=False)
+settings.load_profile("full")  # unless the command line names another
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the system tests, and keep those of one module in one worker: they may share a daemon."""
+    for item in items:
+        if item.path.parent.name == "system":
+            item.add_marker(pytest.mark.system)
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run if a test was skipped where everything that tests need is installed."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
+    if IN_CI and reporter is not None and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -33,6 +33,7 @@ def run_bench(folder: Path, *words: str) -> tuple[subprocess.CompletedProcess[st
     return done, json.loads(found.read_text()) if found.exists() else {}
 
 
+@pytest.mark.slow
 def test_a_quick_run_measures_both_servers_and_leaves_nothing_behind(tmp_path):
     done, found = run_bench(tmp_path, "storm", "lines", "migrations", "typing")
     assert done.returncode == 0, done.stderr

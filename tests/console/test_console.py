@@ -6,10 +6,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.consoles import EPOCH, Link, Viewer, World, process_log, trail
+from tests.support.properties import examples
 from vmproxy.console.input_queue import INPUT_HIGH, INPUT_LIMIT, INPUT_LOW
 from vmproxy.console.notices import (
     Demoted,
@@ -476,7 +477,7 @@ class TestInput:
         console.send(b"x" * INPUT_LIMIT)
         assert console.send_break("alice") is False
 
-    @settings(deadline=None, max_examples=60)
+    @examples(60)
     @given(
         st.lists(
             st.sampled_from(["type", "paste", "busy", "ready", "begin", "abort", "complete", "lose", "claim"]),

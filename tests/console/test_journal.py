@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.consoles import EPOCH, HOSTILE, VM_A, VM_B, World, process_log
@@ -237,7 +237,6 @@ class TestNonsense:
             world.directory.find("web01")
         world.scribe.close()
 
-    @settings(deadline=None)
     @given(st.lists(st.text(max_size=30) | st.sampled_from([line().strip(), line(port="2")[:-9], "{}"])))
     def test_no_line_is_anything_but_a_console_or_a_value_error(self, texts):
         for text in texts:

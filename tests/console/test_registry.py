@@ -9,10 +9,11 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.consoles import EPOCH, HOSTILE, VM_A, VM_B, VM_C, Link, Viewer, World, trail
+from tests.support.properties import examples
 from vmproxy.console.naming import AmbiguousConsole, NoSuchConsole
 from vmproxy.console.notices import LineUp
 from vmproxy.errors import VMProxyError
@@ -371,7 +372,7 @@ class TestHostileNames:
         for console in (first, second):
             assert world.directory.find(world.directory.alias(console)) is console
 
-    @settings(deadline=None, max_examples=60)
+    @examples(60)
     @given(
         st.lists(
             st.tuples(

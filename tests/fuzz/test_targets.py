@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fuzz
@@ -15,6 +15,7 @@ from fuzz import targets
 from fuzz.drive import has_atheris, mutated, under_hypothesis
 from fuzz.seeds import SEEDS, WORDS
 from fuzz.targets import TARGETS
+from tests.support.properties import examples
 from vmproxy.auth import certificates
 from vmproxy.wire.telnet import Scanner
 
@@ -37,7 +38,7 @@ def test_what_was_found_once_and_every_seed_passes(name: str) -> None:
 
 @pytest.mark.parametrize("name", TARGETS)
 @given(random=st.randoms(use_true_random=False), noise=st.binary(max_size=200))
-@settings(deadline=None, max_examples=60)
+@examples(60)
 def test_what_is_made_up_from_the_seeds_passes(name: str, random: object, noise: bytes) -> None:
     TARGETS[name](mutated(random, SEEDS[name], WORDS.get(name, [])))  # type: ignore[arg-type]
     TARGETS[name](noise)
@@ -88,6 +89,7 @@ def test_a_name_that_reaches_a_log_line_is_found_out(monkeypatch: pytest.MonkeyP
         TARGETS["certificate"](seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("driver", ["hypothesis", *(["atheris"] if has_atheris() else [])])
 def test_the_drivers_run_and_say_which_it_is(driver: str, tmp_path: Path) -> None:
     done = subprocess.run(

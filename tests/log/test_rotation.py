@@ -14,10 +14,11 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.consoles import EPOCH, VM_A, InlineRunner, World, process_log, trail
+from tests.support.properties import examples
 from vmproxy.log.compression import Work, compress
 from vmproxy.log.files import LogFiles, plain_of, trail_of
 from vmproxy.log.rotation import PER_TURN, Rotation, RotationPolicy, compress_here
@@ -679,7 +680,7 @@ STEPS = st.lists(
 
 
 class TestWhateverFails:
-    @settings(deadline=None, max_examples=60)
+    @examples(60)
     @given(STEPS, st.booleans(), st.booleans())
     def test_no_byte_is_lost_or_doubled(self, steps, packed, plain):
         with tempfile.TemporaryDirectory() as folder:
@@ -719,7 +720,7 @@ class TestWhateverFails:
             assert not list(log.path.parent.glob("*.tmp"))
             assert [event["n"] for event in events(log.path) if event["event"] == "note"] == list(range(1, notes + 1))
 
-    @settings(deadline=None, max_examples=60)
+    @examples(60)
     @given(
         st.lists(
             st.tuples(st.lists(st.binary(min_size=1, max_size=12), max_size=6), st.integers(0, 40), st.booleans()),

@@ -7,10 +7,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.consoles import EPOCH, HungRunner, Listener, World, trail
+from tests.support.properties import examples
 from vmproxy.log import store as log_module
 from vmproxy.log.store import (
     CONGESTED_AT,
@@ -123,7 +124,7 @@ class TestBytes:
         world.log().settled().addCallback(sizes.append)
         assert sizes == [0]
 
-    @settings(deadline=None, max_examples=40)
+    @examples(40)
     @given(
         st.lists(
             st.tuples(st.integers(0, 4), st.binary(max_size=20) | st.none(), st.sampled_from([0, 0.001, 0.05, 1.5])),
@@ -357,7 +358,7 @@ class TestCongestion:
         assert other.path.read_bytes() == b"small"
         assert other.listener.told == []
 
-    @settings(deadline=None, max_examples=25)
+    @examples(25)
     @given(st.lists(st.sampled_from(["small", "large", "flush", "disk", "wait"]), max_size=60))
     def test_every_byte_is_written_or_in_a_gap(self, steps):
         with tempfile.TemporaryDirectory() as folder:

@@ -9,10 +9,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.consoles import Disk, Listener, World, process_log, trail
+from tests.support.properties import examples
 from vmproxy.log.retry import BACKLOG_PER_LOG, RETRY_SECONDS
 from vmproxy.log.writer import FOLLOW_SECONDS, Scribe, link
 
@@ -276,7 +277,7 @@ class TestAFullDisk:
         world.tick(2)
         assert log.path.read_bytes() == b"x"
 
-    @settings(deadline=None, max_examples=60)
+    @examples(60)
     @given(
         st.lists(
             st.one_of(

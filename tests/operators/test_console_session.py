@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from twisted.conch.ssh.common import NS
 from twisted.internet.defer import Deferred
 
+from tests.support.properties import examples
 from tests.support.ssh import DATA, VM_A, FakeViewer, Logged, RemoteChannel, World
 from vmproxy.console.notices import LogFailed, LogRecovered
 from vmproxy.operators.console_session import LONE_ESCAPE_SECONDS, REMINDER_SECONDS, REPLAY_LINES
@@ -135,7 +136,7 @@ def test_a_new_console_has_nothing_to_replay_and_says_nothing_of_it(w: World) ->
     assert b"last" not in attach(w).err
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@examples(25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(["feed", "thread", "scribe", "pump"]), max_size=12))
 def test_replay_and_live_output_join_without_a_byte_missing_or_doubled(w: World, steps: list[str]) -> None:
     w.vm()

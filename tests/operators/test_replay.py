@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from tests.support.properties import examples
 from tests.support.ssh import World
 from vmproxy.log.reader import open_segments
 from vmproxy.log.tail import last_lines as tail
@@ -37,7 +38,7 @@ def test_the_last_lines_reach_across_rotated_and_compressed_files(tmp_path: Path
     assert last(log, lines) == wanted
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@examples(50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.lists(st.sampled_from([b"\n", b"a", b"bc\n"]), max_size=20).map(b"".join), min_size=1, max_size=5),
     st.integers(1, 30),

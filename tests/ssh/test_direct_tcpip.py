@@ -466,6 +466,7 @@ def test_who_is_too_far_behind_is_closed(behind: Flood, monkeypatch: pytest.Monk
     assert "too far behind" in behind.broken
 
 
+@pytest.mark.slow
 def test_no_checksums_are_kept_of_what_has_been_read(behind: Flood, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catch_up, "TRIM_AT", 4)
     for _ in range(20):

@@ -6,10 +6,11 @@ import struct
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from twisted.conch.ssh.common import NS
 
+from tests.support.properties import examples
 from tests.support.ssh import (
     CLOSE,
     DATA,
@@ -240,7 +241,7 @@ def test_a_huge_packet_that_trickles_in_is_not_waited_for(w: World) -> None:
 # Behind the keys
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(number=st.integers(1, 255).filter(lambda n: n != 20), payload=st.binary(max_size=80), stage=st.integers(0, 2))
 def test_no_packet_at_any_stage_raises_or_logs_a_traceback(
     w: World, logged: Logged, number: int, payload: bytes, stage: int

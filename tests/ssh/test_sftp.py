@@ -9,10 +9,11 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from twisted.conch.ssh.common import NS, getNS
 
+from tests.support.properties import examples
 from tests.support.ssh import DATA, EOF, VM_B, Logged, RemoteChannel, World
 from vmproxy.auth.limits import FILES_EACH, FILES_IN_ALL, Shares
 from vmproxy.operators.log_listing import CONSOLES_AT_ONCE, LOOKED_AT_PER_TURN, canonical
@@ -622,7 +623,7 @@ def fresh(w: World) -> Callable[[], Session]:
     return lambda: Session(w)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.one_of(

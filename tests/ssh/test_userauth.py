@@ -10,7 +10,7 @@ from hashlib import sha256
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from twisted.conch.ssh.common import NS, getNS
 from twisted.internet.defer import Deferred
@@ -32,6 +32,7 @@ from tests.support.logins import (
     with_certificate,
     with_key,
 )
+from tests.support.properties import examples
 from tests.support.ssh import (
     DISCONNECT,
     FAILURE,
@@ -905,7 +906,7 @@ def test_what_a_stranger_calls_himself_is_made_safe_and_short(w: World) -> None:
     assert len(str(event["user"])) <= 80
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     packets=st.lists(
         st.tuples(

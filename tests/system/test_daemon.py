@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import venv
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import ROOT, TWISTD, Daemon, environment, eventually
+from tests.support.daemon import TWISTD, Daemon, environment, eventually
 from tests.support.host import FakeVM, HostConnection
 
 MakeVM = Callable[..., FakeVM]
@@ -117,40 +115,6 @@ def test_in_the_background_too_a_start_that_fails_is_reported(daemon: Daemon, tm
     failed = run(*command, "--vm-listen", f"tcp:{daemon.vm_port}:interface=127.0.0.1", cwd=tmp_path, timeout=30)
     assert failed.returncode == 1
     assert f"cannot listen on tcp:{daemon.vm_port}" in failed.stdout + failed.stderr
-
-
-def test_the_plugin_works_from_a_wheel_outside_the_checkout(tmp_path: Path) -> None:
-    source = tmp_path / "source"  # a build leaves things behind: not in the checkout
-    for part in ("vmproxy", "twisted", "etc"):
-        shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache"))
-    for part in ("setup.cfg", "pyproject.toml", "README.rst", "LICENSE"):
-        shutil.copy(ROOT / part, source)
-    built = run(sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", str(tmp_path), str(source), cwd=tmp_path)
-    assert built.returncode == 0, built.stderr
-    (wheel,) = tmp_path.glob("vmproxy-*.whl")
-    venv.create(tmp_path / "venv", with_pip=True)
-    binaries = tmp_path / "venv" / "bin"
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-
-    def installed(*command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(binaries / command[0]), *command[1:]],
-            cwd=tmp_path,
-            env=clean,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-
-    pip = installed("python", "-m", "pip", "install", "--disable-pip-version-check", str(wheel))
-    assert pip.returncode == 0, pip.stderr
-    usage = installed("twistd", "vmproxy", "--help")
-    assert usage.returncode == 0
-    assert "--vm-listen" in usage.stdout
-    assert installed("vmproxy", "--version").stdout.startswith("vmproxy ")
-    sample = tmp_path / "venv" / "share" / "vmproxy" / "vmproxy.toml"
-    assert installed("vmproxy", "check", str(sample)).returncode == 0
 
 
 def test_the_demonstration_prints_commands_that_work(tmp_path: Path, keys: Path) -> None:

@@ -6,9 +6,10 @@ from itertools import permutations
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.properties import examples
 from tests.support.scripts import HANDSHAKES, LIST, SESSIONS, Outcome, bytewise, run, whole
 from tests.support.vm import (
     DO,
@@ -61,6 +62,7 @@ def test_a_session_byte_by_byte_is_the_session_in_whole_reads(name: str) -> None
     assert run(SESSIONS[name], bytewise) == expected(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SESSIONS)
 def test_a_session_cut_once_anywhere_is_the_session_in_whole_reads(name: str) -> None:
     longest = max(len(data) for _, data in SESSIONS[name] if data)
@@ -69,7 +71,7 @@ def test_a_session_cut_once_anywhere_is_the_session_in_whole_reads(name: str) ->
 
 
 @given(name=st.sampled_from(sorted(SESSIONS)), seed=st.integers(0, 2**32), mean=st.integers(2, 40))
-@settings(deadline=None, max_examples=150)
+@examples(150)
 def test_a_session_cut_at_random_is_the_session_in_whole_reads(name: str, seed: int, mean: int) -> None:
     random = Random(seed)
     outcome = run(SESSIONS[name], lambda data: [c for c in range(len(data)) if not random.randrange(mean)])
@@ -122,6 +124,7 @@ def test_a_destination_that_asks_for_a_proxy_first_still_waits_for_complete() ->
     assert outcome.consoles[0][-1] == "b"
 
 
+@pytest.mark.slow
 def test_every_permutation_of_what_identifies_a_vm_is_accepted() -> None:
     parts = {
         "will": verb(WILL, EXT),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.properties import examples
 from tests.support.vm import (
     BINARY,
     BRK,
@@ -73,7 +74,7 @@ def test_under_binary_the_operators_bytes_arrive_as_they_are_however_they_are_se
 
 
 @given(pieces=st.lists(serial, max_size=8), cuts=st.lists(st.integers(0, 500), max_size=30))
-@settings(deadline=None, max_examples=80)
+@examples(80)
 def test_any_data_with_commands_in_between_comes_out_whole_and_clean(pieces: list[bytes], cuts: list[int]) -> None:
     between = [sub(99), verb(DO, 24), com(5, b"\x05"), sub(NAME, b"\xff\r\0"), bytes((IAC, 241)), verb(WILL, BINARY)]
     with world() as w:
@@ -85,7 +86,7 @@ def test_any_data_with_commands_in_between_comes_out_whole_and_clean(pieces: lis
 
 
 @given(data=serial, cuts=st.lists(st.integers(0, 500), max_size=30))
-@settings(deadline=None, max_examples=80)
+@examples(80)
 def test_without_binary_a_cr_nul_is_a_cr_at_any_cut(data: bytes, cuts: list[int]) -> None:
     # The host encodes as RFC 854 says: every CR that starts no CR LF is followed by NUL.
     encoded = bytearray()

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from tests.support.properties import examples
 from tests.support.scripts import SEQUENCE, SESSIONS
 from tests.support.vm import (
     ABORT,
@@ -83,7 +84,7 @@ def still_well(w: World) -> None:
 
 
 @given(data=junk, cuts=st.lists(st.integers(0, 3000), max_size=20))
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@examples(200, suppress_health_check=[HealthCheck.too_slow])
 def test_random_bytes_and_pieces_of_the_protocol_never_raise(data: bytes, cuts: list[int]) -> None:
     with world(secrets=(b"secret-%d" % n for n in range(10_000))) as w:
         w.connect().feed(data, cuts)
@@ -91,7 +92,7 @@ def test_random_bytes_and_pieces_of_the_protocol_never_raise(data: bytes, cuts: 
 
 
 @given(data=junk, cuts=st.lists(st.integers(0, 3000), max_size=20))
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@examples(100, suppress_health_check=[HealthCheck.too_slow])
 def test_random_bytes_on_a_connection_in_service_never_raise(data: bytes, cuts: list[int]) -> None:
     with world(secrets=(b"secret-%d" % n for n in range(10_000))) as w:
         host, console = w.vm()
@@ -109,7 +110,7 @@ def test_random_bytes_on_a_connection_in_service_never_raise(data: bytes, cuts: 
     changes=st.lists(st.tuples(st.integers(0, 400), st.sampled_from("frdi"), st.integers(0, 255)), max_size=6),
     cuts=st.lists(st.integers(0, 600), max_size=10),
 )
-@settings(deadline=None, max_examples=250, suppress_health_check=[HealthCheck.too_slow])
+@examples(250, suppress_health_check=[HealthCheck.too_slow])
 def test_mutated_real_sessions_never_raise(base: bytes, changes: list[tuple[int, str, int]], cuts: list[int]) -> None:
     data = bytearray(base)
     for where, how, value in changes:
@@ -127,6 +128,7 @@ def test_mutated_real_sessions_never_raise(base: bytes, changes: list[tuple[int,
         still_well(w)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SESSIONS)
 def test_a_real_session_that_ends_anywhere_leaves_nothing_behind(name: str) -> None:
     for who, data in SESSIONS[name]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 
+from tests.support.properties import examples
 from tests.support.tls import TLSHost, WaitingTransport, client_context, use_tls, write_pem, write_signed
 from tests.support.vm import (
     AUTHENTICATION,
@@ -156,7 +157,7 @@ def test_a_handshake_that_is_completed_has_none(tls: World) -> None:
     assert not tls.hub.handshakes
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(
     st.binary(max_size=200),
     st.sampled_from([b"", b"\x16\x03\x01\x00\x20", b"\x17\x03\x03\x00\x04", b"\x15\x03\x01\x00\x02"]),

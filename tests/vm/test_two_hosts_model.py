@@ -17,13 +17,14 @@ import socket
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ISystemHandle
 from zope.interface import implementer
 
+from tests.support.properties import examples
 from tests.support.vm import (
     ABORT,
     BEGIN,
@@ -472,9 +473,7 @@ def test_two_hosts_and_one_console_in_any_interleaving() -> None:
     TwoHosts.moved = TwoHosts.aborted = TwoHosts.replaced = 0
     run_state_machine_as_test(
         TwoHosts,
-        settings=settings(
-            max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=examples(100, stateful_step_count=50, suppress_health_check=list(HealthCheck)),
     )
     # Else it was about nothing.
     assert TwoHosts.moved > 2

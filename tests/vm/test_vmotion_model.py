@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.support.properties import examples
 from tests.support.vm import (
     ABORT,
     BEGIN,
@@ -486,9 +487,7 @@ def test_vmotion_does_what_the_model_says_whatever_happens() -> None:
     VMotion.completed = 0
     run_state_machine_as_test(
         VMotion,
-        settings=settings(
-            max_examples=100, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=examples(100, stateful_step_count=60, suppress_health_check=list(HealthCheck)),
     )
     # Else it was about nothing.
     assert VMotion.completed > 10

@@ -5,9 +5,10 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.properties import examples
 from vmproxy.wire.comport import (
     CD,
     CTS,
@@ -23,7 +24,6 @@ from vmproxy.wire.comport import (
     Suspend,
 )
 
-no_deadline = settings(deadline=None)
 SIGNATURE = b"vmproxy/1"
 
 
@@ -334,7 +334,7 @@ payloads = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(payloads, max_size=30))
 @example([bytes((command, *([255] * 5000))) for command in range(256)])
 def test_random_commands_never_raise_and_every_answer_is_well_formed(commands: list[bytes]) -> None:
@@ -355,7 +355,6 @@ def test_random_commands_never_raise_and_every_answer_is_well_formed(commands: l
         assert server.modem_state()[:1] in (b"", b"\x6b")
 
 
-@no_deadline
 @given(st.lists(payloads, max_size=30))
 def test_asking_again_gives_the_answer_that_confirmed_a_setting(commands: list[bytes]) -> None:
     server = AccessServer(SIGNATURE)
@@ -365,7 +364,6 @@ def test_asking_again_gives_the_answer_that_confirmed_a_setting(commands: list[b
             assert server.received(payload[:1]) == (answer, None)
 
 
-@no_deadline
 @given(st.lists(payloads, max_size=30))
 def test_ports_do_not_share_state(commands: list[bytes]) -> None:
     busy, idle = AccessServer(SIGNATURE), AccessServer(SIGNATURE)

@@ -6,9 +6,10 @@ from collections import Counter, deque
 from itertools import product
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.properties import examples
 from vmproxy.wire.options import Acceptable, Options, Side
 from vmproxy.wire.telnet import (
     AUTHENTICATION,
@@ -36,7 +37,6 @@ NOTHING = Acceptable(us=(), peer=())
 SAY_ON, SAY_OFF = {US: WILL, PEER: DO}, {US: WONT, PEER: DONT}
 HEAR_ON, HEAR_OFF = {US: DO, PEER: WILL}, {US: DONT, PEER: WONT}
 
-no_deadline = settings(deadline=None)
 sides = st.sampled_from([US, PEER])
 both_sides = pytest.mark.parametrize("side", [US, PEER])
 
@@ -332,7 +332,7 @@ class Q:
         return None
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     acceptable=st.sets(st.tuples(st.sampled_from(KNOWN), sides)),
     events=st.lists(
@@ -424,7 +424,7 @@ def run(pairs: list[set[tuple[int, Side]]], script: list[tuple[object, ...]]) ->
     return ends
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(first=acceptable_pairs, second=acceptable_pairs, script=scripts)
 def test_two_ends_exchange_at_most_two_messages_per_request_and_agree_in_the_end(
     first: set[tuple[int, Side]], second: set[tuple[int, Side]], script: list[tuple[object, ...]]
@@ -484,7 +484,6 @@ def test_the_whole_opening_is_agreed_on_without_a_superfluous_message() -> None:
 # Peers that do not play by the rules
 
 
-@no_deadline
 @given(
     heard=st.lists(st.tuples(st.sampled_from(VERBS), st.one_of(st.sampled_from(KNOWN), st.integers(0, 255)))),
     acceptable=acceptable_pairs,
@@ -518,7 +517,6 @@ def contrary(verb: int) -> int:
 
 
 @pytest.mark.parametrize("peer", [stubborn, contrary])
-@no_deadline
 @given(
     acceptable=acceptable_pairs,
     first=st.lists(st.tuples(st.sampled_from(VERBS), st.integers(0, 255))),
@@ -540,7 +538,6 @@ def test_a_peer_that_answers_everything_cannot_make_us_talk_for_ever(
         heard.extend((peer(verb), about) for verb, about in messages(options.received(*heard.popleft())))
 
 
-@no_deadline
 @given(acceptable=acceptable_pairs, script=st.lists(st.tuples(st.sampled_from(KNOWN), sides), max_size=20))
 def test_requests_that_come_back_as_they_were_sent_do_not_go_round(
     acceptable: set[tuple[int, Side]], script: list[tuple[int, Side]]

@@ -6,12 +6,11 @@ import re
 from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vmproxy.wire.serviceuri import ServiceURI, matches, parse
 
-no_deadline = settings(deadline=None)
 LABEL_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 any_text = st.text(st.characters(), max_size=80)  # lone surrogates too
 
@@ -101,7 +100,6 @@ def test_the_first_port_of_a_query_counts_even_where_it_is_not_usable() -> None:
     assert parse("vmproxy?x=1&port=a").port == "a"
 
 
-@no_deadline
 @given(label=st.text(LABEL_CHARACTERS, min_size=1, max_size=32), service=st.text(max_size=20))
 def test_every_usable_label_comes_back(label: str, service: str) -> None:
     service = service.replace("?", "")
@@ -110,7 +108,6 @@ def test_every_usable_label_comes_back(label: str, service: str) -> None:
     assert (parsed.service, parsed.port) == (service, label)
 
 
-@no_deadline
 @given(st.one_of(any_text, any_text.map(lambda value: "vmproxy?port=" + value)))
 @example("?port=a\n")
 @example("\ud800?port=\udcff&%ff=%")
@@ -128,7 +125,6 @@ def test_the_number_of_pairs_in_a_query_is_bounded() -> None:
     assert flooded == ServiceURI("vmproxy", ())
 
 
-@no_deadline
 @given(st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8)), max_size=20))
 def test_a_url_encoded_query_is_read_back(pairs: list[tuple[str, str]]) -> None:
     assert parse("vmproxy?" + urlencode(pairs)).query == tuple(pairs)
@@ -168,7 +164,6 @@ def test_the_accepted_words_may_be_any_iterable() -> None:
     assert matches(parse("vmproxy"), iter(["other", "vmproxy"]))
 
 
-@no_deadline
 @given(any_text, st.text(min_size=1, max_size=10))
 def test_only_the_word_itself_matches(uri: str, word: str) -> None:
     parsed = parse(uri)

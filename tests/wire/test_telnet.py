@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.properties import examples
 from vmproxy.wire.telnet import (
     AO,
     AUTHENTICATION,
@@ -47,7 +48,6 @@ from vmproxy.wire.telnet import (
     subnegotiation,
 )
 
-no_deadline = settings(deadline=None)
 VERBS = (WILL, WONT, DO, DONT)
 PLAIN_COMMANDS = (NOP, DM, BRK, IP, AO, AYT, EC, EL, GA)
 UNKNOWN_COMMANDS = [code for code in range(256) if code not in (*PLAIN_COMMANDS, *VERBS, SB, IAC)]  # SE is one here
@@ -162,7 +162,7 @@ limits = st.sampled_from([1, 4, 16, SUBNEGOTIATION_LIMIT])
 places = st.lists(st.integers(0, 1000), max_size=8)
 
 
-@settings(max_examples=600, deadline=None)
+@examples(600)
 @given(stream=streams, limit=limits, places=places)
 @example(stream=b"\xff\xfa\x2cab\xff\xff", limit=2, places=[])
 @example(stream=b"a\xff\xfa\x2cab\xff\xfdc\xff\xf0d", limit=16, places=[7])
@@ -181,7 +181,6 @@ def test_the_tokens_are_those_of_the_reference_whole_byte_by_byte_and_at_any_cut
     assert scan(*cut(stream, places), limit=limit) == expected
 
 
-@no_deadline
 @given(stream=st.binary(max_size=300), places=places)
 def test_uniformly_random_bytes_make_the_same_tokens_however_cut(stream: bytes, places: list[int]) -> None:
     whole = scan(stream)
@@ -189,7 +188,6 @@ def test_uniformly_random_bytes_make_the_same_tokens_however_cut(stream: bytes, 
     assert scan(*cut(stream, places)) == whole
 
 
-@no_deadline
 @given(stream=streams, places=places)
 def test_busy_is_true_exactly_in_the_middle_of_a_command(stream: bytes, places: list[int]) -> None:
     scanner, reference = Scanner(), Reference(SUBNEGOTIATION_LIMIT)
@@ -201,7 +199,6 @@ def test_busy_is_true_exactly_in_the_middle_of_a_command(stream: bytes, places: 
         assert scanner.busy == (reference.state != "data")
 
 
-@no_deadline
 @given(stream=streams, places=places)
 def test_data_tokens_are_never_empty(stream: bytes, places: list[int]) -> None:
     scanner = Scanner()
@@ -400,7 +397,6 @@ def retained(scanner: Scanner) -> int:
     return sum(len(value) for value in values if isinstance(value, (bytes, bytearray, list)))
 
 
-@no_deadline
 @given(stream=streams, limit=limits, places=places)
 def test_the_scanner_retains_no_more_than_a_subnegotiation_and_two_bytes(
     stream: bytes, limit: int, places: list[int]
@@ -460,14 +456,12 @@ def test_escaping_leaves_all_but_iac_alone() -> None:
     assert escape(b"") == b""
 
 
-@no_deadline
 @given(data=st.binary(max_size=300), places=places)
 @example(data=ALL_BYTES + ALL_BYTES[::-1], places=[100, 256, 257, 400])
 def test_escaped_data_is_scanned_back_as_it_was(data: bytes, places: list[int]) -> None:
     assert scan(*cut(escape(data), places)) == ([data] if data else [])
 
 
-@no_deadline
 @given(option=st.integers(0, 254), payload=st.binary(max_size=300), places=places)
 @example(option=232, payload=ALL_BYTES + b"\xff", places=[255, 258, 259])
 def test_an_escaped_subnegotiation_is_scanned_back_as_it_was(option: int, payload: bytes, places: list[int]) -> None:
@@ -478,7 +472,7 @@ def test_an_escaped_subnegotiation_is_scanned_back_as_it_was(option: int, payloa
 nvt_data = st.lists(st.sampled_from([b"\r", b"\n", b"\0", b"\r\n", b"\r\0", b"a", b"\xff", b"\x80"])).map(b"".join)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(data=nvt_data, before=places, after=places)
 @example(data=b"\r\n\0\r\0\n\r\r\n", before=[1, 5, 8], after=[2, 6, 7])
 def test_nvt_data_is_decoded_back_as_it_was_at_any_cut_on_either_side(
@@ -490,14 +484,12 @@ def test_nvt_data_is_decoded_back_as_it_was_at_any_cut_on_either_side(
         assert b"".join(decoder.feed(read) for read in reads) == data
 
 
-@no_deadline
 @given(data=nvt_data, places=places)
 def test_an_encoded_cr_is_always_followed_by_lf_or_nul(data: bytes, places: list[int]) -> None:
     encoded = b"".join(nvt_encode(read) for read in cut(data, places))
     assert not encoded.replace(b"\r\n", b"").replace(b"\r\0", b"").count(b"\r")
 
 
-@no_deadline
 @given(data=nvt_data, places=places)
 def test_any_data_is_decoded_the_same_however_it_is_cut(data: bytes, places: list[int]) -> None:
     # Also what nvt_encode would not make: lone CRs come from hosts that do not care.

@@ -6,9 +6,10 @@ from random import Random
 from uuid import UUID
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.properties import examples
 from vmproxy.errors import WireError
 from vmproxy.wire.telnet import VMWARE_EXT, Scanner, Subnegotiation, subnegotiation
 from vmproxy.wire.vmware import (
@@ -29,7 +30,6 @@ CAPTURED_LIST = bytes([0, 1, 2, 3, 40, 41, 43, 44, 45, 46, 48, 70, 71, 73, 80, 8
 CAPTURED_UUID = b"01 23 45 67 89 ab cd ef-fe dc ba 98 00 00 00 00"
 UUID_1 = UUID("01234567-89ab-cdef-fedc-ba9800000000")
 
-no_deadline = settings(deadline=None)
 uuids = st.uuids().filter(lambda uuid: uuid.int != 0)
 
 
@@ -153,7 +153,7 @@ def test_an_error_shows_no_more_than_the_beginning_of_what_was_sent() -> None:
 almost_uuids = st.text("0123456789abcdefABCDEF" * 3 + " -{}\t\0xg", min_size=30, max_size=40).map(str.encode)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.one_of(st.binary(max_size=80), almost_uuids, almost_uuids.map(lambda text: text[:32])))
 def test_random_bytes_are_a_uuid_or_a_wire_error(parameters: bytes) -> None:
     try:
@@ -163,7 +163,6 @@ def test_random_bytes_are_a_uuid_or_a_wire_error(parameters: bytes) -> None:
     assert uuid.hex == "".join(chr(byte) for byte in parameters.lower() if chr(byte) in "0123456789abcdef")
 
 
-@no_deadline
 @given(uuids)
 def test_a_formatted_uuid_is_read_back(uuid: UUID) -> None:
     text = format_uuid(uuid)
@@ -171,7 +170,6 @@ def test_a_formatted_uuid_is_read_back(uuid: UUID) -> None:
     assert len(text) == len(CAPTURED_UUID)
 
 
-@no_deadline
 @given(uuids, st.randoms(use_true_random=False))
 def test_case_and_separators_of_a_uuid_do_not_count(uuid: UUID, rng: Random) -> None:
     pairs = [uuid.hex[at : at + 2] for at in range(0, 32, 2)]
@@ -213,7 +211,6 @@ def test_do_proxy_without_a_known_direction_is_an_error(parameters: bytes) -> No
         parse_do_proxy(parameters)
 
 
-@no_deadline
 @given(st.one_of(st.binary(max_size=60), st.binary(max_size=60).map(lambda uri: b"S" + uri)))
 def test_random_bytes_are_a_do_proxy_or_a_wire_error(parameters: bytes) -> None:
     try:
@@ -225,7 +222,6 @@ def test_random_bytes_are_a_do_proxy_or_a_wire_error(parameters: bytes) -> None:
     asked.uri.encode()  # no lone surrogates: it is compared, logged and shown
 
 
-@no_deadline
 @given(st.text(max_size=60))
 def test_the_uri_of_do_proxy_is_read_as_utf_8(uri: str) -> None:
     assert parse_do_proxy(b"C" + uri.encode()).uri == uri.rstrip("\0")
@@ -234,7 +230,6 @@ def test_the_uri_of_do_proxy_is_read_as_utf_8(uri: str) -> None:
 # Names
 
 
-@no_deadline
 @given(st.text(max_size=80))
 @example("a/b\n\x1b[2J\u202e\u540d\u524d \U0001f600")
 def test_a_name_in_utf_8_is_kept_as_it_is(name: str) -> None:
@@ -249,7 +244,6 @@ def test_what_is_no_utf_8_in_a_name_stays_visible(parameters: bytes, name: str) 
     assert parse_name(parameters) == name
 
 
-@no_deadline
 @given(st.binary(max_size=80))
 def test_a_name_of_random_bytes_can_be_encoded_again(parameters: bytes) -> None:
     assert len(parse_name(parameters).encode()) >= len(parameters)
