@@ -231,7 +231,7 @@ def test_where_it_is_not_shared_joining_says_so_and_waits(w: World) -> None:
 
 def test_the_greeting_has_the_message_of_the_day_and_says_what_is_recorded(w: World) -> None:
     w.vm()
-    w.front.settings = replace(w.front.settings, message="Welcome.\nBe kind.")
+    w.services.settings = replace(w.services.settings, message="Welcome.\nBe kind.")
     w.use_policy(None, [{"on": ["*"], "message": "Ask bob first.", "record-input": True, "replay": 2}])
     w.console().feed(b"1\r\n2\r\n3\r\n")
     channel = attach(w)
@@ -250,7 +250,7 @@ def test_the_greeting_has_the_message_of_the_day_and_says_what_is_recorded(w: Wo
 
 def test_quiet_may_be_what_the_operator_usually_wants(w: World) -> None:
     w.vm()
-    w.front.settings = replace(w.front.settings, quiet=True)
+    w.services.settings = replace(w.services.settings, quiet=True)
     channel = attach(w)
     channel.clear()
     bob_writes(w)

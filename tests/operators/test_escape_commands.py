@@ -477,7 +477,7 @@ def test_the_escape_can_be_said_with_the_target(w: World) -> None:
 
 def test_the_escape_can_be_the_servers(w: World) -> None:
     w.vm()
-    w.front.settings = replace(w.front.settings, escape=b"\x01z")
+    w.services.settings = replace(w.services.settings, escape=b"\x01z")
     channel = w.login("web01").attach()
     assert b"[Enter `^Az?' for help]" in channel.err
     channel.type(b"\x01z.")

@@ -437,7 +437,7 @@ def test_there_is_a_bound_for_open_files_and_closing_makes_room(sftp: Session) -
 
 def test_what_an_operator_has_open_is_counted_over_all_his_sessions(w: World, sftp: Session) -> None:
     before = len(os.listdir("/proc/self/fd"))
-    w.front.files = Shares(5, 7)
+    w.services.open_files = Shares(5, 7)
     second, third = Session(w), Session(w)
     for session in (sftp, second):
         session.open("web01.log")
@@ -454,21 +454,21 @@ def test_what_an_operator_has_open_is_counted_over_all_his_sessions(w: World, sf
     third.ask(OPENDIR, NS(b"/"))
     assert third.cannot_open("web01.log") == FAILED
     third.channel.close()
-    assert len(w.front.files) == 4
+    assert len(w.services.open_files) == 4
     sftp.channel.client.tcp.closed()
-    assert len(w.front.files) == 2
+    assert len(w.services.open_files) == 2
     second.open("web01.log")
     second.channel.close()
-    assert len(w.front.files) == 0
+    assert len(w.services.open_files) == 0
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_there_is_a_bound_for_what_all_operators_have_open(w: World, sftp: Session) -> None:
-    w.front.files = Shares(5, 7)
+    w.services.open_files = Shares(5, 7)
     for n in range(7):
-        w.front.files.take(n, f"operator{n}")
+        w.services.open_files.take(n, f"operator{n}")
     assert sftp.cannot_open("web01.log") == FAILED
-    w.front.files.give_back(3)
+    w.services.open_files.give_back(3)
     assert sftp.open("web01.log")
     assert FILES_IN_ALL > FILES_EACH
 
@@ -477,7 +477,7 @@ def test_what_is_being_opened_is_counted_and_given_back_if_it_cannot_be(w: World
     w.vm()
     w.console().feed(b"hello\n")
     w.settle()
-    w.front.files = Shares(2, 7)
+    w.services.open_files = Shares(2, 7)
     sessions = [Session(w) for _ in range(3)]
     w.threads_held = True
     for session, name in zip(sessions, (b"web01.log", b"web01.log.7", b"web01.log"), strict=True):
@@ -487,7 +487,7 @@ def test_what_is_being_opened_is_counted_and_given_back_if_it_cannot_be(w: World
     w.release_threads()
     kinds = [kind for session in sessions for kind, _ in session.answers()]
     assert kinds == [HANDLE, STATUS, STATUS]
-    assert len(w.front.files) == 1
+    assert len(w.services.open_files) == 1
 
 
 def test_a_file_that_is_being_read_when_the_client_goes_is_closed_afterwards(w: World, sftp: Session) -> None:

@@ -506,7 +506,7 @@ class Elsewhere:
 def use_source(w: World, source: Checker) -> None:
     """Have another source of passwords asked, from now on."""
     path = w.folder / "operators.toml"
-    w.factory.use_accounts(Accounts(path, "nobody", [], w.front.in_thread, w.clock, w.audit.record, source))
+    w.factory.use_accounts(Accounts(path, "nobody", [], w.services.in_thread, w.clock, w.audit.record, source))
 
 
 def test_passwords_may_come_from_elsewhere(w: World) -> None:

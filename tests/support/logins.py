@@ -48,7 +48,7 @@ def use_operators(w: World, text: str) -> Path:
     path = w.folder / "operators.toml"
     path.write_text(text)
     path.chmod(0o600)
-    accounts = Accounts(path, "nobody", [], w.front.in_thread, w.front.clock, w.audit.record)
+    accounts = Accounts(path, "nobody", [], w.services.in_thread, w.services.clock, w.audit.record)
     w.factory.use_accounts(accounts)
     accounts.load()
     return path

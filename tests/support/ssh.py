@@ -43,8 +43,10 @@ from vmproxy.console.registry import Directory, Identity
 from vmproxy.log.audit import Audit
 from vmproxy.log.store import LogStore
 from vmproxy.log.writer import Scribe
+from vmproxy.operators.operator import OperatorSettings
+from vmproxy.operators.services import Services
 from vmproxy.operators.target import Target
-from vmproxy.ssh.frontend import FrontSettings, OperatorFactory, SSHFront
+from vmproxy.ssh.frontend import OperatorFactory, SSHFront, SSHSettings
 from vmproxy.ssh.transport import OperatorTransport
 
 EPOCH = 1_700_000_000.0
@@ -180,8 +182,8 @@ class World:
         self.threads_held = False
         self._thread_jobs: list[tuple[Callable[[], object], Deferred[object]]] = []
         self.audit = Audit(folder / "audit.jsonl", self.runner.submit, self.clock)
-        settings = FrontSettings(login_timeout=LOGIN_TIMEOUT)
-        self.front = SSHFront(self.clock, self.directory, settings, self.audit, self._in_thread)
+        self.services = Services(self.clock, self.directory, self.audit, self._in_thread, OperatorSettings())
+        self.front = SSHFront(self.services, SSHSettings(login_timeout=LOGIN_TIMEOUT))
         self.keys_file = folder / "authorized_keys"
         self.keys_file.write_bytes(authorized_line(ed25519_key()) + b"\n")
         self.operator = operator

@@ -40,7 +40,9 @@ from vmproxy.log.rotation import RotationPolicy
 from vmproxy.log.store import LogStore
 from vmproxy.log.writer import Scribe
 from vmproxy.log.writer_thread import ScribeThread
-from vmproxy.ssh.frontend import FrontSettings, OperatorFactory, SSHFront
+from vmproxy.operators.operator import OperatorSettings
+from vmproxy.operators.services import Services
+from vmproxy.ssh.frontend import OperatorFactory, SSHFront, SSHSettings
 from vmproxy.ssh.host_keys import load_or_make
 from vmproxy.vm import certificates
 from vmproxy.vm.admission import Limits
@@ -114,7 +116,8 @@ class VMProxyService(Service):
             self._audit.record,
             scarce=lambda: self._hub.admission.scarce,
         )
-        self._front = SSHFront(reactor, self.directory, _front_settings(config), self._audit, self._in_thread)
+        self._services = Services(reactor, self.directory, self._audit, self._in_thread, _operator_settings(config))
+        self._front = SSHFront(self._services, SSHSettings(config.ssh.login_timeout, config.ssh.keepalive))
         self._front.logins.each = self._budget.of_one_operator(config.ssh.connections_per_operator)
         self._accounts = Accounts(
             config.ssh.operators_file,
@@ -293,7 +296,7 @@ class VMProxyService(Service):
         self._front.deadline.use(new.ssh.login_timeout)
         strangers = min(new.ssh.connections, self._budget.strangers)
         self._accounts.gate.use(new.ssh.connections_per_address, strangers)
-        self._front.settings = _front_settings(new)
+        self._services.settings = _operator_settings(new)
         self._front.alive.seconds = new.ssh.keepalive
         self._front.logins.each = self._budget.of_one_operator(new.ssh.connections_per_operator)
         self._store.use(_rotation(new), new.log.plain)
@@ -413,9 +416,9 @@ def _credentials(config: Config) -> Credentials | None:
     return certificates.load(TLSSettings(vm.certificates, vm.tls_minimum, vm.client_ca))
 
 
-def _front_settings(config: Config) -> FrontSettings:
+def _operator_settings(config: Config) -> OperatorSettings:
     ssh = config.ssh
-    return FrontSettings(ssh.login_timeout, ssh.escape, ssh.quiet, ssh.keepalive, ssh.message)
+    return OperatorSettings(ssh.escape, ssh.quiet, ssh.message)
 
 
 def _rotation(config: Config) -> RotationPolicy:

@@ -23,9 +23,9 @@ from typing import Any
 
 from vmproxy.auth.authorized_keys import AuthorizedKey, parse_authorities, parse_authorized_keys
 from vmproxy.auth.passwords import BadHash, check_hash
+from vmproxy.base.escape import BadEscape, parse_escape
 from vmproxy.base.sanitize import visible
 from vmproxy.errors import ConfigError
-from vmproxy.operators.escape_keys import BadEscape, parse_escape
 
 OPERATORS_LIMIT = 8 * 1024 * 1024
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")

@@ -27,12 +27,11 @@ from vmproxy.auth.keyring import Keyring, KeyringReader
 from vmproxy.auth.limits import IN_ALL, PER_ADDRESS, Delays, Gate
 from vmproxy.auth.passwords import PASSWORD_LIMIT, Checker, PasswordFile, TooBusy
 from vmproxy.auth.public_keys import fingerprint
-from vmproxy.auth.signatures import fits
+from vmproxy.auth.signatures import SIGNATURES, fits
+from vmproxy.auth.user_name import BadUserName, claimed_operator
 from vmproxy.base.clock import wall_of
 from vmproxy.base.sanitize import visible
 from vmproxy.errors import ConfigError, VMProxyError
-from vmproxy.operators.target import BadTarget, claimed_operator
-from vmproxy.ssh.transport import SIGNATURES
 
 _log = Logger()
 
@@ -268,7 +267,7 @@ class Accounts:
         self.put_off(method, user, address, why)
         try:
             claimed = claimed_operator(user)
-        except BadTarget:
+        except BadUserName:
             claimed = None
         return self.delays.failed(address, user if claimed is None else claimed)
 
@@ -293,7 +292,7 @@ class Accounts:
 def _claimed(user: str) -> str | None:
     try:
         return claimed_operator(user)
-    except BadTarget as error:
+    except BadUserName as error:
         raise Refused(str(error)) from None
 
 

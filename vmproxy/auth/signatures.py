@@ -11,6 +11,18 @@ from twisted.logger import Logger
 from vmproxy.auth.authorized_keys import AuthorizedKey
 from vmproxy.auth.public_keys import SECURITY_KEY, key_type
 
+SIGNATURES = (
+    b"ssh-ed25519",
+    b"sk-ssh-ed25519@openssh.com",
+    b"ecdsa-sha2-nistp256",
+    b"ecdsa-sha2-nistp384",
+    b"ecdsa-sha2-nistp521",
+    b"sk-ecdsa-sha2-nistp256@openssh.com",
+    b"rsa-sha2-512",
+    b"rsa-sha2-256",
+)
+"""The signature algorithms that operators' keys may use."""
+
 _USER_PRESENT, _USER_VERIFIED = 1, 4  # the flags of a security key that say that it was touched, and knew its owner
 _log = Logger()
 

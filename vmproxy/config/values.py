@@ -15,9 +15,9 @@ from twisted.internet.interfaces import IReactorCore
 
 from vmproxy.access.policy_file import MESSAGE_LIMIT
 from vmproxy.base.addresses import BadAddresses, Network, network
+from vmproxy.base.escape import BadEscape, parse_escape
 from vmproxy.base.sanitize import visible
 from vmproxy.log.paths import BadTemplate, check_template
-from vmproxy.operators.escape_keys import BadEscape, parse_escape
 
 
 class Wrong(Exception):

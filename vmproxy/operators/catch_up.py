@@ -31,8 +31,8 @@ from vmproxy.operators.log_listing import open_file
 
 if TYPE_CHECKING:
     from vmproxy.log.store import ConsoleLog
-    from vmproxy.ssh.channel import FlowChannel
-    from vmproxy.ssh.frontend import SSHFront
+    from vmproxy.operators.services import Services
+    from vmproxy.operators.session import OutputStream
 
 BLOCK = 64 * 1024
 RECENT_LIMIT = 512 * 1024
@@ -119,18 +119,18 @@ class LogReader:
 class CatchUp:
     """Brings a channel from the first byte that was too much for it back to what the VM says now."""
 
-    def __init__(self, channel: FlowChannel, log: ConsoleLog, front: SSHFront, data: bytes) -> None:
+    def __init__(self, channel: OutputStream, log: ConsoleLog, services: Services, data: bytes) -> None:
         """:param data: what the VM has just said."""
         self._channel = channel
         self._log = log
-        self._front = front
+        self._services = services
         self._end = 0
         self._sums = array("I")  # of the blocks from _first_sum on, without the last, which is not full
         self._first_sum = 0
         self._sum = 0
         self._recent = bytearray()
         self._recent_from = 0  # where a block begins
-        self._looked = front.clock.seconds()
+        self._looked = services.clock.seconds()
         self._wake: Callable[[], None] | None = None
         self.output(data)
         began = self._end
@@ -178,10 +178,10 @@ class CatchUp:
                 if reader.position + BLOCK > reader.end:
                     await self._extend(reader)
                 checksum = self._next_sum(reader.position // BLOCK)
-                self._channel.send(await self._front.in_thread(partial(reader.read, checksum)))
+                self._channel.send(await self._services.in_thread(partial(reader.read, checksum)))
             return b""
         finally:
-            self._front.in_thread(reader.close)  # the last to close a file that was removed waits for the disk
+            self._services.in_thread(reader.close)  # the last to close a file that was removed waits for the disk
 
     def _next_sum(self, number: int) -> int:
         used = number - self._first_sum
@@ -191,7 +191,7 @@ class CatchUp:
         return self._sums[number - self._first_sum]
 
     async def _extend(self, reader: LogReader) -> None:
-        self._looked = self._front.clock.seconds()
+        self._looked = self._services.clock.seconds()
         end = self._end
         await self._log.on_scribe(lambda path: reader.extend(path, end))
 
@@ -200,7 +200,7 @@ class CatchUp:
         while not self._channel.over:
             if self._end - reader.position > LAG_LIMIT:
                 raise LostTrack("it is too far behind")
-            if self._end != reader.end and self._front.clock.seconds() - self._looked >= LOOK_SECONDS:
+            if self._end != reader.end and self._services.clock.seconds() - self._looked >= LOOK_SECONDS:
                 await self._extend(reader)  # before its file is rotated away
             elif self._channel.queued:
                 await self._woken()
@@ -217,6 +217,6 @@ class CatchUp:
                 timer.cancel()
             woken.callback(None)
 
-        timer = self._front.clock.callLater(LOOK_SECONDS, wake)
+        timer = self._services.clock.callLater(LOOK_SECONDS, wake)
         self._wake = wake
         return woken

@@ -14,13 +14,14 @@ from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
 
 from vmproxy.access.policy import NamedSequence, Right
+from vmproxy.base.escape import show_escape
 from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Kicked, Notice, Promoted, ShuttingDown
 from vmproxy.operators import exit_status
 from vmproxy.operators.escape_commands import obey
-from vmproxy.operators.escape_keys import EscapeScanner, Key, show_escape
+from vmproxy.operators.escape_keys import EscapeScanner, Key
 from vmproxy.operators.greeting import greet, say_how
 from vmproxy.operators.messages import notice_text, state_line
 from vmproxy.operators.output_view import Display
@@ -30,7 +31,7 @@ from vmproxy.operators.target import Target
 from vmproxy.operators.terminal.line_editor import Completion
 
 if TYPE_CHECKING:
-    from vmproxy.ssh.session import SessionChannel
+    from vmproxy.operators.session import Session
 
 LONE_ESCAPE_SECONDS = 1.0
 REMINDER_SECONDS = 5.0
@@ -50,18 +51,18 @@ class Attached:
 
     def __init__(
         self,
-        channel: SessionChannel,
+        channel: Session,
         console: Console,
         target: Target,
         plain: bool = False,
         on_leave: Callable[[int], None] | None = None,
     ) -> None:
-        """:param on_leave: called with the exit status instead of ending the session: see ``SessionChannel.attach``."""
+        """:param on_leave: called with the exit status instead of ending the session: see ``Session.attach``."""
         self.channel = channel
         self.operator = channel.operator
         self.console: Console = console
-        self.clock = channel.front.clock
-        self.wall = channel.front.wall
+        self.clock = channel.services.clock
+        self.wall = channel.services.wall
         self.plain = plain
         self.gone = False
         self.who = channel.operator.who
@@ -137,7 +138,7 @@ class Attached:
     def leave(self, status: int = exit_status.OK) -> None:
         """Leave the console at once, however long the operator takes to read what is still queued."""
         self.stop()
-        self.channel.left(self, status, self._on_leave)
+        self.channel.left(self, self.console.title, status, self._on_leave)
 
     def move(self, console: Console, target: Target) -> None:
         """Go to another console instead."""

@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vmproxy.access.policy import Right
+from vmproxy.base.escape import BadEscape, check_escape, show_escape
 from vmproxy.base.sanitize import visible
 from vmproxy.console.notices import Message
 from vmproxy.operators import exit_status, lookkeys, penkeys
-from vmproxy.operators.escape_keys import BadEscape, Key, check_escape, show_escape
+from vmproxy.operators.escape_keys import Key
 from vmproxy.operators.messages import state_line
 from vmproxy.operators.resolve import Refused, check, locate
 from vmproxy.operators.target import BadTarget, Target, parse

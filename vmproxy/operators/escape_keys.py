@@ -10,51 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from vmproxy.base.sanitize import visible
-from vmproxy.errors import VMProxyError
+from vmproxy.base.escape import DEFAULT_ESCAPE
 
-DEFAULT_ESCAPE = b"\x05c"  # ^E c
-_RIGHT = "write a control character and another one, such as ^Ec or ^]q"
 _OCTAL = re.compile(rb"\\([0-3][0-7]?)?")
-
-
-class BadEscape(VMProxyError):
-    """An escape that cannot be; the text says what could."""
-
-
-def parse_escape(text: str) -> bytes:
-    """Read an escape as people write it: ``^Ec``, ``^]q``, or ``C-ec`` where a shell has its own idea of ``^``.
-
-    :returns: its two bytes.
-    :raises BadEscape: if it is not a control character and a printable one.
-    """
-    short = f"^{text[2:]}" if text[:2] in ("C-", "c-") else text
-    if len(short) == 3 and short[0] == "^" and "?" < short[1].upper() <= "_" and short[2].isascii():
-        return check_escape(bytes((ord(short[1].upper()) ^ 0x40, ord(short[2]))))
-    raise BadEscape(f"{visible(text)!r} is no escape; {_RIGHT}")
-
-
-def check_escape(keys: bytes) -> bytes:
-    """:returns: two bytes that can be an escape.
-
-    :raises BadEscape: if they cannot.
-    """
-    control, key = keys
-    # These are a guest's line ends, its flow control, and nothing at all.
-    if not 0 < control < 0x20 or control in (0x0A, 0x0D, 0x11, 0x13):
-        raise BadEscape(f"no escape can begin with {_name(control)}; {_RIGHT}")
-    if not 0x21 <= key <= 0x7E:
-        raise BadEscape(f"no escape can end with {_name(key)}; {_RIGHT}")
-    return keys
-
-
-def _name(byte: int) -> str:
-    return f"^{chr(byte ^ 0x40)}" if byte < 0x20 or byte == 0x7F else ascii(chr(byte))
-
-
-def show_escape(escape: bytes) -> str:
-    """``^Ec`` for its two bytes."""
-    return f"^{chr(escape[0] ^ 0x40)}{chr(escape[1])}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vmproxy.base.escape import show_escape
 from vmproxy.console.interfaces import IViewer
-from vmproxy.operators.escape_keys import show_escape
 from vmproxy.operators.messages import banner, idle, others_line
 from vmproxy.operators.penkeys import taken_from
 from vmproxy.operators.target import Target
@@ -20,7 +20,7 @@ def greet(session: Attached, now: float) -> None:
     if session.has_keys:
         session.say(f"[Enter `{show_escape(session.escape)}?' for help]")
     session.say(f"[{banner(session.console, session.operator.view, now)}]")
-    for message in (session.channel.front.settings.message, session.console.options.message):
+    for message in (session.channel.services.settings.message, session.console.options.message):
         for line in message.splitlines():
             session.say(line)
     if session.console.options.record_input:

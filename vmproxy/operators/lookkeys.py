@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vmproxy.base.sanitize import human_bytes
 from vmproxy.operators.messages import idle, local_time, mode, state_line
+from vmproxy.operators.presentation import describe
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -45,7 +46,7 @@ def info(session: Attached) -> None:
             return
         now, console = session.wall(), session.console
         session.say("[info]")
-        for line in session.channel.front.describe(console, session.operator.view, now):
+        for line in describe(console, session.operator.view, now):
             session.say(f" {line}")
         if console.since:
             session.say(f" {'down' if console.state == 'down' else 'up'} since: {local_time(console.since)}")

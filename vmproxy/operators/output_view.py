@@ -21,7 +21,7 @@ from vmproxy.operators.terminal.line_editor import Completion
 from vmproxy.operators.terminal.prompt import Question
 
 if TYPE_CHECKING:
-    from vmproxy.ssh.session import SessionChannel
+    from vmproxy.operators.session import Session
 
 QUEUE_LIMIT = 256 * 1024
 NOTICES_LIMIT = 32 * 1024
@@ -35,13 +35,13 @@ class Display:
     :ivar stamps: whether there are times in front of lines.
     """
 
-    def __init__(self, channel: SessionChannel, plain: bool) -> None:
+    def __init__(self, channel: Session, plain: bool) -> None:
         """:param plain: without the marks around a replay."""
         self.skipped = 0
         self.stamps = False
         self._channel = channel
         self._plain = plain
-        self._wall = channel.front.wall
+        self._wall = channel.services.wall
         self._eol = b"\r\n" if channel.has_pty else b"\n"
         self._skipping = 0
         self._why = ""
@@ -133,7 +133,7 @@ class Display:
         )
 
     async def _replay(self, files: Deferred[Segments], lines: int) -> None:
-        data = await last_lines(files, lines, self._channel.front.in_thread)
+        data = await last_lines(files, lines, self._channel.services.in_thread)
         if not data or self._gone or self._channel.queued + len(data) > QUEUE_LIMIT:
             return
         shown = data.count(b"\n") + (not data.endswith(b"\n"))

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from vmproxy.auth.user_name import target_text
+from vmproxy.base.escape import BadEscape, parse_escape
 from vmproxy.base.sanitize import visible
 from vmproxy.errors import VMProxyError
-from vmproxy.operators.escape_keys import BadEscape, parse_escape
 
-_PREFIXED = re.compile(r"([^:+,]*)[:+](.*)", re.DOTALL)
 _OPTION = re.compile(r"\s*[a-z]+\s*(=|$)")
 _LABELS = re.compile(r"ro|force|join|quiet")
 _FIELDS = {"ro": "read_only"}
@@ -52,31 +52,15 @@ class Target:
     reason: str = ""
 
 
-def claimed_operator(user: str) -> str | None:
-    """Who an SSH user name claims to be; None where it names only a console, or only an operator: the key decides.
-
-    :raises BadTarget: if the name is of a form that means nothing.
-    """
-    match = _PREFIXED.fullmatch(user)
-    if match is None:
-        return None
-    if not match[1]:
-        raise BadTarget("there is no operator's name before the colon")
-    return match[1]
-
-
 def from_user(user: str, operator: str) -> Target | None:
-    """What an SSH user name asks for.
+    """The target in an SSH user name.
 
-    :param operator: who has logged in with it.
-    :returns: None where it names no console.
+    :param operator: the operator who has logged in with it.
+    :returns: None if it names no console.
     :raises BadTarget: if its options mean nothing.
     """
-    match = _PREFIXED.fullmatch(user)
-    wanted = match[2] if match is not None else user
-    if not wanted or (match is None and wanted == operator):
-        return None
-    return parse(wanted)
+    wanted = target_text(user, operator)
+    return parse(wanted) if wanted else None
 
 
 def parse(text: str) -> Target:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from twisted.conch.avatar import ConchUser
 from twisted.conch.error import ConchError
 from twisted.conch.ssh.channel import SSHChannel
 from twisted.conch.ssh.common import NS, getNS
@@ -18,62 +17,15 @@ from twisted.conch.ssh.connection import (
     SSHConnection,
 )
 
-from vmproxy.auth.accounts_file import Account
-from vmproxy.operators.visible import View
+from vmproxy.operators.operator import Operator
 from vmproxy.ssh.channel import FlowChannel
 from vmproxy.ssh.conch_log import QuietLogger
 from vmproxy.ssh.direct_tcpip import open_raw
 from vmproxy.ssh.session import SessionChannel
 from vmproxy.ssh.transport import OperatorTransport
 
-if TYPE_CHECKING:
-    from vmproxy.ssh.frontend import SSHFront
-
 CHANNELS_LIMIT = 64
 SMALLEST_PACKET = 64
-
-
-class Operator(ConchUser):
-    """Who has logged in.
-
-    :ivar account: what is known of him; with a key that is restricted, less may be had.
-    :ivar name: who it is, by the credential.
-    :ivar user: the SSH user name that was given; it may name a console.
-    :ivar peer: where from.
-    :ivar view: the consoles that he may see, and what he may do there.
-    :ivar escape: the two bytes of his escape.
-    :ivar quiet: whether he wants fewer notices.
-    """
-
-    def __init__(self, front: SSHFront, account: Account) -> None:
-        super().__init__()
-        self.front = front
-        self.account = account
-        self.name = account.name
-        self.groups = account.groups
-        self.user = ""
-        self.peer = ""
-        self.view = View(front.directory, lambda: front.grants(account))
-        self.escape = account.escape or front.settings.escape
-        self.quiet = front.settings.quiet if account.quiet is None else account.quiet
-
-    @property
-    def who(self) -> str:
-        """``alice@10.1.2.9``"""
-        return f"{self.name}@{self.peer}"
-
-    def audit(self, event: str, **fields: object) -> None:
-        """Record that the operator did something: see :meth:`Audit.record`."""
-        self.front.audit.record(event, **{"who": self.name, "from": self.peer, **fields})
-
-    def logged_in(self, user: str, peer: str) -> None:
-        """Told by the login what else is known."""
-        self.user = user
-        self.peer = peer
-
-    def gotGlobalRequest(self, requestType: bytes, data: bytes) -> int:
-        """Nothing is offered: no remote forwarding. Keepalives are satisfied with the refusal."""
-        return 0
 
 
 class OperatorConnection(SSHConnection):
@@ -86,24 +38,29 @@ class OperatorConnection(SSHConnection):
 
         :raises ConchError: if it may not be opened; the client is told why.
         """
-        operator = cast(Operator, cast(OperatorTransport, self.transport).avatar)
+        transport = cast(OperatorTransport, self.transport)
+        operator, services = cast(Operator, transport.avatar), transport.services
         if len(self.channels) >= CHANNELS_LIMIT:
             raise ConchError("too many channels on this connection", OPEN_RESOURCE_SHORTAGE)
         if maxPacket < SMALLEST_PACKET:
             raise ConchError("the packets that you take are too small", OPEN_ADMINISTRATIVELY_PROHIBITED)
         channel: FlowChannel
         if channelType == b"session":
-            channel = SessionChannel(operator, windowSize, maxPacket)
+            channel = SessionChannel(operator, services, windowSize, maxPacket)
         elif channelType == b"direct-tcpip":
             if not operator.account.forwarding:
                 raise ConchError("this key may not be used for raw streams", OPEN_ADMINISTRATIVELY_PROHIBITED)
             host, rest = getNS(data)
             (port,) = struct.unpack(">L", rest[:4])
-            channel = open_raw(operator, host.decode("utf-8", "replace"), port, windowSize, maxPacket)
+            channel = open_raw(operator, services, host.decode("utf-8", "replace"), port, windowSize, maxPacket)
         else:
             raise ConchError("only sessions and consoles can be opened", OPEN_UNKNOWN_CHANNEL_TYPE)
         channel.conn = self
         return channel
+
+    def gotGlobalRequest(self, requestType: bytes, data: bytes) -> int:
+        """Nothing is offered: no remote forwarding. Keepalives are satisfied with the refusal."""
+        return 0
 
     def ssh_CHANNEL_OPEN(self, packet: bytes) -> None:
         """The client wants a channel. conch would log each refusal with a traceback."""

@@ -8,8 +8,6 @@ that cannot be: better broken than wrong.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from twisted.conch.error import ConchError
 from twisted.conch.ssh.connection import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_CONNECT_FAILED
 from twisted.internet.defer import Deferred
@@ -25,18 +23,17 @@ from vmproxy.console.notices import Demoted, InputRecorded, Kicked, LineDown, No
 from vmproxy.errors import VMProxyError
 from vmproxy.operators.catch_up import CatchUp
 from vmproxy.operators.messages import idle
+from vmproxy.operators.operator import Operator
+from vmproxy.operators.services import Services
+from vmproxy.operators.visible import View
 from vmproxy.ssh.channel import FlowChannel
-
-if TYPE_CHECKING:
-    from vmproxy.operators.visible import View
-    from vmproxy.ssh.connection import Operator
 
 QUEUE_LIMIT = 1024 * 1024
 
 _log = Logger()
 
 
-def open_raw(operator: Operator, host: str, port: int, window: int, max_packet: int) -> RawChannel:
+def open_raw(operator: Operator, services: Services, host: str, port: int, window: int, max_packet: int) -> RawChannel:
     """Open a raw stream.
 
     :param host: what the client gave as the host: a console.
@@ -54,12 +51,12 @@ def open_raw(operator: Operator, host: str, port: int, window: int, max_packet: 
         raise _refusal(reason, OPEN_ADMINISTRATIVELY_PROHIBITED)
     writer = console.pen.writer
     if writer is not None and not console.options.shared:
-        now = operator.front.wall()
+        now = services.wall()
         reason = f"{console.title}: {writer.who} is attached, idle {idle(writer, now)}"
         raise _refusal(reason, OPEN_ADMINISTRATIVELY_PROHIBITED)
     if console.state == "down":
         raise _refusal(f"{console.title}: down ({console.reason or 'not seen yet'})", OPEN_CONNECT_FAILED)
-    return RawChannel(operator, console, window, max_packet)
+    return RawChannel(operator, services, console, window, max_packet)
 
 
 def _find(view: View, host: str, port: int) -> Console:
@@ -85,16 +82,16 @@ class RawChannel(FlowChannel):
 
     name = b"direct-tcpip"
 
-    def __init__(self, operator: Operator, console: Console, window: int, max_packet: int) -> None:
+    def __init__(self, operator: Operator, services: Services, console: Console, window: int, max_packet: int) -> None:
         super().__init__(window, max_packet)
         self._operator = operator
-        self._front = operator.front
+        self._services = services
         self._console = console
         self._behind: CatchUp | None = None
         self._ending = False
         self._open = False
         self.who = operator.who
-        self.since = self.last_input = operator.front.wall()
+        self.since = self.last_input = services.wall()
         self.skipped = 0
 
     def channelOpen(self, specificData: bytes) -> None:
@@ -105,7 +102,7 @@ class RawChannel(FlowChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """Input for the VM."""
-        self.last_input = self._front.wall()
+        self.last_input = self._services.wall()
         if not self._console.pen.writes(self) or not self._console.send(data, self.who):
             self._break_off("input could not be delivered")
 
@@ -129,7 +126,7 @@ class RawChannel(FlowChannel):
         elif self.queued + len(data) <= QUEUE_LIMIT:
             self.send(data)
         elif not self.over:
-            self._behind = CatchUp(self, self._console.log, self._front, data)
+            self._behind = CatchUp(self, self._console.log, self._services, data)
             live = Deferred.fromCoroutine(self._behind.run())
             live.addCallback(self._live).addErrback(self._cannot_catch_up)
 

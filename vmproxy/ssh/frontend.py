@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from twisted.conch.ssh.factory import SSHFactory
 from twisted.conch.ssh.keys import Key
 from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
-from vmproxy.access.policy import Grants, Right
 from vmproxy.auth.accounts_file import Account
 from vmproxy.auth.authenticator import Accounts
 from vmproxy.auth.keyring import Keyring
-from vmproxy.auth.limits import FILES_EACH, FILES_IN_ALL, LOGINS_EACH, LOGINS_IN_ALL, Shares
-from vmproxy.base.clock import wall_of
+from vmproxy.auth.limits import LOGINS_EACH, LOGINS_IN_ALL, Shares
 from vmproxy.base.deadlines import Deadlines
-from vmproxy.base.sanitize import human_bytes, visible
-from vmproxy.console.console import Console
-from vmproxy.console.notices import ShuttingDown
-from vmproxy.console.registry import Directory
-from vmproxy.log.audit import Audit
-from vmproxy.operators.escape_keys import DEFAULT_ESCAPE
-from vmproxy.operators.messages import far_line, recording, state_line
-from vmproxy.operators.visible import View
-from vmproxy.ssh.connection import Operator, OperatorConnection
+from vmproxy.operators.services import Services
+from vmproxy.ssh.connection import OperatorConnection
 from vmproxy.ssh.keepalive import Alive
 from vmproxy.ssh.session import SessionChannel
 from vmproxy.ssh.transport import OperatorTransport
@@ -38,103 +28,43 @@ PARTING_SECONDS = 1.0
 PARTING_LIMIT = 10.0
 REMOVED = "you are not one of the operators any more"
 
-T = TypeVar("T")
-
 _log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
-class FrontSettings:
-    """How operators are served.
+class SSHSettings:
+    """How SSH is served.
 
     :ivar login_timeout: seconds that a client has to log in.
-    :ivar escape: the two bytes that precede a command, where an operator has none of his own.
-    :ivar quiet: whether operators get fewer notices, where they do not say.
     :ivar keepalive: seconds of silence after which a client is asked whether it is still there; 0 is never.
-    :ivar message: of the day, for everybody who attaches.
     """
 
     login_timeout: float = 60.0
-    escape: bytes = DEFAULT_ESCAPE
-    quiet: bool = False
     keepalive: float = 30.0
-    message: str = ""
 
 
 class SSHFront:
-    """What all sessions share.
+    """The connections of all SSH clients.
 
-    :ivar settings: may be replaced; what is under way keeps what it had.
-    :ivar audit: the audit trail.
-
-    :ivar directory: the consoles.
+    :ivar services: what all operators' sessions share.
     :ivar transports: the connections there are.
     :ivar deadline: those that have yet to log in, or to finish a key exchange.
     :ivar parting: those to whom we have said goodbye.
     :ivar alive: watches whether those who have logged in are still there.
     :ivar logins: the connections that have logged in, by operator.
-    :ivar files: what is open over SFTP, by operator.
     """
 
-    def __init__(
-        self,
-        clock: IReactorTime,
-        directory: Directory,
-        settings: FrontSettings,
-        audit: Audit,
-        defer_to_thread: Callable[[Callable[[], object]], Deferred[object]],
-    ) -> None:
-        """:param defer_to_thread: has something that waits for the disk done elsewhere."""
-        self.clock = clock
-        self.wall = wall_of(clock)
-        self.directory = directory
-        self.settings = settings
-        self.audit = audit
+    def __init__(self, services: Services, settings: SSHSettings) -> None:
+        self.services = services
         self.transports: set[OperatorTransport] = set()
+        clock = services.clock
         self.deadline: Deadlines[OperatorTransport] = Deadlines(
             clock, settings.login_timeout, OperatorTransport.too_slow
         )
         self.parting: Deadlines[OperatorTransport] = Deadlines(clock, PARTING_LIMIT, OperatorTransport.abort)
         self.alive = Alive(clock, settings.keepalive)
         self.logins: Shares[OperatorTransport] = Shares(LOGINS_EACH, LOGINS_IN_ALL)
-        self.files: Shares[object] = Shares(FILES_EACH, FILES_IN_ALL)
-        self._defer_to_thread = defer_to_thread
-        self.stopping = False
         self._all_gone: Deferred[None] | None = None
-        self._policy = directory.policy
-        self._grants: dict[Account, Grants] = {}
-
-    def grants(self, account: Account) -> Grants:
-        """The rules that concern an operator, as they are now."""
-        if self._policy is not self.directory.policy:
-            self._policy = self.directory.policy
-            self._grants.clear()
-        grants = self._grants.get(account)
-        if grants is None:
-            grants = self._grants[account] = self._policy.grants(account.name, account.groups)
-        return grants
-
-    def in_thread(self, call: Callable[[], T]) -> Deferred[T]:
-        """Have something that waits for the disk done on another thread."""
-        return self._defer_to_thread(call)  # type: ignore[return-value]
-
-    def describe(self, console: Console, view: View, now: float) -> list[str]:
-        """All that is known about a console, a line each."""
-        writers = ", ".join(writer.who for writer in console.pen.writers)
-        path = console.log.path if view.may(console, Right.ADMIN) else f"{view.alias(console)}.log"
-        link = [f"serial: {console.settings}"] if console.settings else []
-        return [
-            f"console: {console.title}  (ssh name {view.alias(console)})",
-            f"state: {state_line(console, now)}",
-            f"VC UUID: {console.uuid}  port {console.port}",
-            f"BIOS UUID: {console.bios_uuid or '-'}  location UUID: {console.location_uuid or '-'}",
-            f"service URI: {visible(console.uri)}",
-            *link,
-            *([f"far end: {far_line(console.far)}"] if console.far is not None else []),
-            f"from the VM: {human_bytes(console.bytes_out)}  to the VM: {human_bytes(console.bytes_in)}",
-            f"log: {path}  ({recording(console, view)})",
-            f"writer: {writers or '-'}  viewers: {len(console.viewers)}",
-        ]
 
     def arrived(self, transport: OperatorTransport) -> None:
         """There is a connection."""
@@ -153,11 +83,9 @@ class SSHFront:
 
     async def stop(self) -> None:
         """Tell everybody, give the clients a moment to leave with their exit status, and close what is left."""
-        self.stopping = True
         self.deadline.stop()
         self.alive.stop()
-        for console in self.directory:
-            console.tell(ShuttingDown())
+        self.services.shut_down()
         for transport in list(self.transports):
             for channel in list(getattr(transport.service, "channels", {}).values()):
                 if isinstance(channel, SessionChannel):
@@ -165,7 +93,7 @@ class SSHFront:
             transport.leave()
         if self.transports:
             self._all_gone = Deferred()
-            parting = self.clock.callLater(PARTING_SECONDS, self._all_gone.callback, None)
+            parting = self.services.clock.callLater(PARTING_SECONDS, self._all_gone.callback, None)
             await self._all_gone
             self._all_gone = None
             if parting.active():
@@ -197,7 +125,7 @@ class OperatorFactory(SSHFactory):
         for transport, name in self._front.logins:
             if keyring.account(name) is None and not transport.over:
                 _log.info("{peer}: closed, {who} is an operator no more", peer=transport.peer, who=name)
-                self._front.audit.record("login-ended", who=name, reason=REMOVED, **{"from": transport.peer})
+                self._front.services.audit.record("login-ended", who=name, reason=REMOVED, **{"from": transport.peer})
                 transport.sendDisconnect(DISCONNECT_BY_APPLICATION, REMOVED.encode())
 
     def admit(self, transport: OperatorTransport, account: Account) -> str:
@@ -210,10 +138,6 @@ class OperatorFactory(SSHFactory):
         self._front.logins.take(transport, account.name)
         return ""
 
-    def avatar(self, account: Account) -> Operator:
-        """Who has logged in."""
-        return Operator(self._front, account)
-
     def use_host_keys(self, host_keys: Sequence[Key]) -> None:
         """Take the server's own keys; called once, before any client can connect."""
         self.privateKeys = {key.sshType(): key for key in host_keys}
@@ -224,7 +148,7 @@ class OperatorFactory(SSHFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> OperatorTransport | None:  # type: ignore[override]
         """A transport, unless the process is being stopped."""
-        if self._front.stopping:
+        if self._front.services.stopping:
             return None
         transport = OperatorTransport(self._front)
         transport.factory = self

@@ -10,9 +10,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from twisted.conch.ssh.common import getNS
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -26,14 +26,12 @@ from vmproxy.operators import exit_status
 from vmproxy.operators.activity import Activity, TakesEnd, TakesScreen
 from vmproxy.operators.console_session import Attached
 from vmproxy.operators.messages import notice_text
+from vmproxy.operators.operator import Operator
 from vmproxy.operators.resolve import Refused, check, locate
-from vmproxy.operators.target import BadTarget, Target, from_user
+from vmproxy.operators.services import Services
+from vmproxy.operators.target import BadTarget, Target
 from vmproxy.ssh.channel import FlowChannel
 from vmproxy.ssh.sftp import SFTP
-
-if TYPE_CHECKING:
-    from vmproxy.ssh.connection import Operator
-    from vmproxy.ssh.frontend import SSHFront
 
 COMMAND_LIMIT = 4096
 BARRIER_SECONDS = 1.0
@@ -56,9 +54,10 @@ class SessionChannel(FlowChannel):
 
     name = b"session"
 
-    def __init__(self, operator: Operator, window: int, max_packet: int) -> None:
+    def __init__(self, operator: Operator, services: Services, window: int, max_packet: int) -> None:
         super().__init__(window, max_packet)
         self.operator = operator
+        self.services = services
         self.has_pty = False
         self.title_left = ""
         self.size = USUAL_SIZE
@@ -72,9 +71,10 @@ class SessionChannel(FlowChannel):
         self._barrier: IDelayedCall | None = None
 
     @property
-    def front(self) -> SSHFront:
-        """What all sessions share."""
-        return self.operator.front
+    def local_address(self) -> tuple[str, int] | None:
+        """Host and port at which the client has reached us, if that is over TCP."""
+        address = self.transport.getHost().address
+        return (address.host, address.port) if isinstance(address, IPv4Address | IPv6Address) else None
 
     @property
     def activity(self) -> Activity | None:
@@ -144,7 +144,7 @@ class SessionChannel(FlowChannel):
             return 0
         self._started = True
         # The client must have its "success" before anything that we send.
-        self.front.clock.callLater(0, self._run, command)
+        self.services.clock.callLater(0, self._run, command)
         return 1
 
     def _run(self, command: str) -> None:
@@ -173,14 +173,14 @@ class SessionChannel(FlowChannel):
 
     def may_switch(self, stream: int) -> bool:
         """Whether the next bytes may go to this stream now."""
-        if self.front.stopping:
+        if self.services.stopping:
             return True  # there is little time, and what is said last is not lost for want of an answer
         if self._barrier is not None:
             return False
         before, self._stream = self._stream, stream
         if before in (None, stream) or not self.has_pty or self.conn is None:
             return True
-        self._barrier = self.front.clock.callLater(BARRIER_SECONDS, self._end_barrier)
+        self._barrier = self.services.clock.callLater(BARRIER_SECONDS, self._end_barrier)
         asked = self.conn.sendRequest(self, b"keepalive@openssh.com", b"", wantReply=1)
         asked.addBoth(lambda _: self._end_barrier())  # it will say that it does not know that: that is the sign
         return False
@@ -194,28 +194,6 @@ class SessionChannel(FlowChannel):
 
     # What is done about it.
 
-    def target_of_user(self) -> Target | None:
-        """The console that the SSH user name asks for.
-
-        :raises BadTarget: if it does so in a way that means nothing.
-        """
-        return from_user(self.operator.user, self.operator.name)
-
-    def locate(self, target: Target) -> Console:
-        """The console that is meant.
-
-        :raises Refused: if there is none, or none that may be seen, or several.
-        """
-        return locate(self.operator.view, target)
-
-    def find(self, target: Target) -> Console | None:
-        """The console that is meant; where there is none, the session ends with the reason."""
-        try:
-            return self.locate(target)
-        except Refused as refused:
-            self.complain(str(refused), refused.status)
-            return None
-
     def attach(self, target: Target, plain: bool = False, on_leave: Callable[[int], None] | None = None) -> bool:
         """Go to a console and stay there.
 
@@ -225,7 +203,7 @@ class SessionChannel(FlowChannel):
         :returns: whether it is attached. If not, the operator has been told why.
         """
         try:
-            console = self.locate(target)
+            console = locate(self.operator.view, target)
             check(self.operator.view, console, replace(target, force=target.force and not plain), self.has_pty)
         except Refused as refused:
             self.send_err(self._encoded(f"{refused}\n"))
@@ -253,15 +231,15 @@ class SessionChannel(FlowChannel):
         attached.start()
         self._deliver()
 
-    def left(self, attached: Attached, status: int, on_leave: Callable[[int], None] | None) -> None:
+    def left(self, activity: Activity, title: str, status: int, on_leave: Callable[[int], None] | None) -> None:
         """A console has been left; see :meth:`attach`."""
-        self.title_left = attached.console.title
-        if self._activity is attached:
+        self.title_left = title
+        if self._activity is activity:
             self._activity = None
         self._end(status, on_leave)
 
     def _end(self, status: int, on_leave: Callable[[int], None] | None) -> None:
-        if on_leave is None or self.front.stopping:
+        if on_leave is None or self.services.stopping:
             self.finish(status)
         elif not self.over:
             on_leave(status)
@@ -288,6 +266,10 @@ class SessionChannel(FlowChannel):
 
     # The channel's life.
 
+    def channelOpen(self, specificData: bytes) -> None:
+        """The channel is open."""
+        self.services.presence.opened(self)
+
     def dataReceived(self, data: bytes) -> None:
         """Input."""
         if self.over:
@@ -305,7 +287,7 @@ class SessionChannel(FlowChannel):
         """Handle input in the next turn of the reactor, with all that comes behind it: there was much to do in this."""
         self._waiting_input.append(data)
         self.hold(self._hold_wanted)
-        self.front.clock.callLater(0, self._deliver)
+        self.services.clock.callLater(0, self._deliver)
 
     def _deliver(self) -> None:
         if self._activity is None or self.over:
@@ -334,6 +316,7 @@ class SessionChannel(FlowChannel):
     def closed(self) -> None:
         """The channel is gone."""
         super().closed()
+        self.services.presence.closed(self)
         if self._barrier is not None and self._barrier.active():
             self._barrier.cancel()
         self._barrier = None

@@ -54,7 +54,7 @@ class SFTP(FileTransferServer):
     _log = QuietLogger()
 
     def __init__(self, channel: SessionChannel) -> None:
-        super().__init__(avatar=LogFolder(channel.operator))
+        super().__init__(avatar=LogFolder(channel.operator, channel.services))
         self._channel = channel
         self._input = bytearray()
         self._begun = False  # the client has said its version
@@ -122,7 +122,7 @@ class SFTP(FileTransferServer):
             return False
         if self._handled >= REQUESTS_PER_TURN:
             self._later = True
-            self._channel.front.clock.callLater(0, self._next_turn)
+            self._channel.services.clock.callLater(0, self._next_turn)
             return False
         return True
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
 
 from twisted.conch.interfaces import ISFTPFile, ISFTPServer
 from twisted.conch.ssh.filetransfer import FXF_READ
@@ -19,9 +18,8 @@ from zope.interface import implementer
 
 from vmproxy.access.policy import Right
 from vmproxy.operators import log_listing
-
-if TYPE_CHECKING:
-    from vmproxy.ssh.connection import Operator
+from vmproxy.operators.operator import Operator
+from vmproxy.operators.services import Services
 
 READ_LIMIT = 64 * 1024
 FILE_SIZE_LIMIT = 1 << 63
@@ -46,9 +44,12 @@ def denied() -> PermissionError:
 class OpenLog:
     """A file that is open for reading."""
 
-    def __init__(self, operator: Operator, place: log_listing.Place, fd: int, share: object) -> None:
+    def __init__(
+        self, operator: Operator, services: Services, place: log_listing.Place, fd: int, share: object
+    ) -> None:
         """:param share: what stands for it in the front's count of open files, until it is closed."""
         self._operator = operator
+        self._services = services
         self._place = place
         self._fd = fd
         self._share = share
@@ -82,7 +83,7 @@ class OpenLog:
                 self._close()
 
     def _pread(self, offset: int, length: int) -> Deferred[bytes]:
-        return self._operator.front.in_thread(lambda: os.pread(self._fd, length, offset))
+        return self._services.in_thread(lambda: os.pread(self._fd, length, offset))
 
     def getAttrs(self) -> Deferred[dict[str, int]]:
         """Its size and times."""
@@ -106,11 +107,10 @@ class OpenLog:
 
     def _close(self) -> None:
         # On a thread: who is the last to close a file that was removed waits for the disk.
-        front = self._operator.front
-        front.in_thread(lambda: os.close(self._fd)).addBoth(self._have_closed)
+        self._services.in_thread(lambda: os.close(self._fd)).addBoth(self._have_closed)
 
     def _have_closed(self, outcome: object) -> object:
-        self._operator.front.files.give_back(self._share)
+        self._services.open_files.give_back(self._share)
         return outcome
 
     def writeChunk(self, offset: int, data: bytes) -> None:
@@ -126,7 +126,8 @@ class OpenLog:
 class LogFolder:
     """What conch's server asks for, from the operator's folder."""
 
-    def __init__(self, operator: Operator) -> None:
+    def __init__(self, operator: Operator, services: Services) -> None:
+        self._services = services
         self.avatar = self._operator = operator
         self._view = operator.view
 
@@ -146,16 +147,16 @@ class LogFolder:
         try:
             if place.live:
                 await place.console.log.settled()
-            fd = await self._operator.front.in_thread(lambda: log_listing.open_file(place.path))
+            fd = await self._services.in_thread(lambda: log_listing.open_file(place.path))
         except BaseException:
-            self._operator.front.files.give_back(share)
+            self._services.open_files.give_back(share)
             raise
         self._operator.audit("sftp-read", console=place.console.title, file=place.name)
-        return OpenLog(self._operator, place, fd, share)
+        return OpenLog(self._operator, self._services, place, fd, share)
 
     def _take_share(self) -> object:
         share = object()
-        if not self._operator.front.files.take(share, self._operator.name):
+        if not self._services.open_files.take(share, self._operator.name):
             raise OSError(errno.EMFILE, "too many open files")
         return share
 
@@ -169,7 +170,7 @@ class LogFolder:
         place = log_listing.place(self._view, path)
         if place.live:
             await place.console.log.settled()
-        entry = await self._operator.front.in_thread(lambda: log_listing.look(place.path, place.name))
+        entry = await self._services.in_thread(lambda: log_listing.look(place.path, place.name))
         if entry is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place.name)
         return entry.attributes
@@ -179,13 +180,13 @@ class LogFolder:
         if log_listing.canonical(as_path(path)) != "/":
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), as_path(path))
         # It has no descriptor, but holds the list of all consoles: counted like a file.
-        front, share = self._operator.front, self._take_share()
+        services, share = self._services, self._take_share()
         return log_listing.Listing(
             self._view,
-            list(front.directory),
-            front.in_thread,
-            lambda: deferLater(front.clock, 0),
-            lambda: front.files.give_back(share),
+            list(services.registry),
+            services.in_thread,
+            lambda: deferLater(services.clock, 0),
+            lambda: services.open_files.give_back(share),
         )
 
     def realPath(self, path: bytes) -> bytes:

@@ -27,6 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vmproxy.auth.limits import Gate
+from vmproxy.auth.signatures import SIGNATURES
 from vmproxy.ssh.conch_log import QuietLogger
 
 if TYPE_CHECKING:
@@ -40,17 +41,6 @@ KEY_EXCHANGES = [
     for kex in (b"mlkem768x25519-sha256", b"curve25519-sha256", b"curve25519-sha256@libssh.org")
     if kex in _kex.getSupportedKeyExchanges()
 ]
-SIGNATURES = (
-    b"ssh-ed25519",
-    b"sk-ssh-ed25519@openssh.com",
-    b"ecdsa-sha2-nistp256",
-    b"ecdsa-sha2-nistp384",
-    b"ecdsa-sha2-nistp521",
-    b"sk-ecdsa-sha2-nistp256@openssh.com",
-    b"rsa-sha2-512",
-    b"rsa-sha2-256",
-)
-"""The signature algorithms that operators' keys may use."""
 
 PACKET_LIMIT_BEFORE_LOGIN = 64 * 1024
 UNREAD_LIMIT = 256 * 1024
@@ -77,6 +67,7 @@ class OperatorTransport(SSHServerTransport):
 
     def __init__(self, front: SSHFront) -> None:
         self._front = front
+        self.services = front.services
         self._paused = False
         self._strict = False
         self._expected: int | None = None  # the next packet of a key exchange under way
@@ -181,7 +172,7 @@ class OperatorTransport(SSHServerTransport):
             # One read can hold thousands of small ones: everybody else has a turn in between.
             self._later = True
             self._tcp.pauseProducing()
-            self._front.clock.callLater(0, self._next_turn)
+            self.services.clock.callLater(0, self._next_turn)
             return None
         self._taken += 1
         return cast("bytes | None", super().getPacket())

@@ -277,12 +277,13 @@ class UserAuth(SSHService):
             transport.sendDisconnect(DISCONNECT_TOO_MANY_CONNECTIONS, problem.encode())
             return
         transport.logged_in()
-        operator = self._factory.avatar(account)
-        operator.logged_in(user, transport.peer)
+        services = transport.services
+        operator = services.operator(account, user, transport.peer)
+        services.presence.logged_in(operator)
         self._accounts.entered(account, method, user, transport.peer, shown)
         self._unanswered = ""
         transport.avatar = operator
-        transport.logoutFunction = lambda: None
+        transport.logoutFunction = lambda: services.presence.logged_out(operator)
         transport.sendPacket(MSG_USERAUTH_SUCCESS, b"")
         transport.setService(self._factory.services[b"ssh-connection"]())
 

@@ -297,7 +297,7 @@ def test_a_long_glob_is_refused(w: World) -> None:
 
 @pytest.mark.parametrize(("may", "shown"), [("admin", None), ("force raw", "web01.log")])
 def test_only_an_administrator_is_told_the_path_of_a_log(w: World, may: str, shown: str | None) -> None:
-    w.directory = w.front.directory = Directory(w.clock, w.store, *unused(w), "{name}.log")
+    w.directory = w.services.registry = Directory(w.clock, w.store, *unused(w), "{name}.log")
     w.vm("web01", uuid=VM_B)
     w.vm("web01")  # the other one has the name already: this one's log is called something with a ~
     path = str(w.console(str(VM_A)).log.path)
@@ -313,7 +313,7 @@ def test_only_an_administrator_is_told_the_path_of_a_log(w: World, may: str, sho
 
 
 def test_what_cannot_be_read_of_a_log_is_told_by_the_name_that_one_knows(w: World) -> None:
-    w.directory = w.front.directory = Directory(w.clock, w.store, *unused(w), "{name}.log")
+    w.directory = w.services.registry = Directory(w.clock, w.store, *unused(w), "{name}.log")
     w.vm("web01", uuid=VM_B)
     w.vm("web01")
     w.rules(("*", "spy", f"uuid:{VM_A}"))

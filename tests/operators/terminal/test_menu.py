@@ -747,7 +747,7 @@ def test_names_that_are_not_unique_are_completed_to_what_is(w: World) -> None:
     person = Person(w)
     person.type(b":status web\t")
     lines = person.type(b"\t")
-    aliases = [w.front.directory.alias(console) for console in w.directory]
+    aliases = [w.services.registry.alias(console) for console in w.directory]
     assert all(alias in "".join(lines) for alias in aliases), (aliases, lines)
 
 

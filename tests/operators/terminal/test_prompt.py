@@ -78,7 +78,7 @@ def test_the_consoles_are_looked_through_once_in_a_turn_whoever_asks(w: World, m
         return seen(view)
 
     monkeypatch.setattr(View, "__iter__", counted)
-    view = View(w.directory, lambda: w.front.grants(Account("alice")))
+    view = View(w.directory, lambda: w.services.grants(Account("alice")))
     first, second = (consoles_by_name(view, w.clock) for _ in range(2))
     assert first("we").choices == ["web01", "web02"]
     assert [*second("we").choices, *first("web").choices] == []

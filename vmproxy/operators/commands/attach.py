@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress
 
 from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
@@ -25,14 +24,14 @@ from vmproxy.operators.commands.context import (
 from vmproxy.operators.commands.list import list_
 from vmproxy.operators.commands.running import HandedOver, Running
 from vmproxy.operators.messages import state_line
+from vmproxy.operators.session import Session
 from vmproxy.operators.target import Target
-from vmproxy.ssh.session import SessionChannel
 
 _LIST_FORMS = ("-u", "-w", "-i", "-x")
 _WORD_LIMIT = 255
 
 
-async def console(session: SessionChannel, words: list[str]) -> int:
+async def console(session: Session, words: list[str]) -> int:
     """``console [-a|-f|-s|-j] [-k] NAME``, and conserver's ``console -u|-w|-i|-x``"""
     args = read_args(words, ("-a", "-f", "-s", "-j", "-k", *_LIST_FORMS))
     if args.flags & set(_LIST_FORMS):
@@ -57,7 +56,7 @@ async def console(session: SessionChannel, words: list[str]) -> int:
     )
 
 
-async def go(session: SessionChannel, target: Target) -> int:
+async def go(session: Session, target: Target) -> int:
     """Attach, and stay until the console is left.
 
     :raises HandedOver: if the session ends with that.
@@ -75,7 +74,7 @@ async def go(session: SessionChannel, target: Target) -> int:
     return status
 
 
-async def ssh_config(session: SessionChannel, words: list[str]) -> int:
+async def ssh_config(session: Session, words: list[str]) -> int:
     """``ssh-config [GLOB...] [--host H] [--port P] [--prefix TEXT]``"""
     args = read_args(words, values=("--host", "--port", "--prefix"))
     host = _host(session, args.values.get("--host"))
@@ -88,7 +87,7 @@ async def ssh_config(session: SessionChannel, words: list[str]) -> int:
     return exit_status.OK
 
 
-def _blocks(session: SessionChannel, consoles: list[Console], host: str, port: int, prefix: str) -> Iterator[str]:
+def _blocks(session: Session, consoles: list[Console], host: str, port: int, prefix: str) -> Iterator[str]:
     name = session.operator.name
     for console in consoles:
         alias = session.operator.view.alias(console)
@@ -112,27 +111,20 @@ def _plain(word: str) -> bool:
     return len(word) <= _WORD_LIMIT and all(c.isalnum() or c in ".-_" for c in word) and not word.startswith("-")
 
 
-def _host(session: SessionChannel, given: str | None) -> str:
+def _host(session: Session, given: str | None) -> str:
     if given is None:
-        host = getattr(_local(session), "host", None)
-        if host is None:
+        if session.local_address is None:
             raise BadCommand("how do you reach this server? give --host")
-        return str(host)
+        return session.local_address[0]
     if not given or len(given) > _WORD_LIMIT or not all(c.isalnum() or c in ".-_:%" for c in given) or given[0] == "-":
         raise BadCommand(f"--host: {visible(given)!r} is no name or address of a host")
     return given
 
 
-def _port(session: SessionChannel) -> int:
-    port = getattr(_local(session), "port", None)
-    if port is None:
+def _port(session: Session) -> int:
+    if session.local_address is None:
         raise BadCommand("how do you reach this server? give --port")
-    return int(port)
-
-
-def _local(session: SessionChannel) -> IAddress:
-    """The address at which the client has reached us."""
-    return session.transport.transport.getHost()  # type: ignore[union-attr]
+    return session.local_address[1]
 
 
 COMMANDS = [

@@ -17,8 +17,9 @@ from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
 from vmproxy.errors import VMProxyError
 from vmproxy.operators import exit_status
+from vmproxy.operators.resolve import locate
+from vmproxy.operators.session import Session
 from vmproxy.operators.target import BadTarget, Target, parse
-from vmproxy.ssh.session import SessionChannel
 
 CHUNK = 64 * 1024
 GLOBS_LIMIT = 64
@@ -58,7 +59,7 @@ class Command:
     name: str
     usage: str
     summary: str
-    run: Callable[[SessionChannel, list[str]], Awaitable[int]]
+    run: Callable[[Session, list[str]], Awaitable[int]]
     help: str = ""
     hidden: bool = False
 
@@ -149,7 +150,7 @@ def _option(args: Args, word: str, words: Iterator[str], flags: Sequence[str], v
 # Consoles.
 
 
-def target_of(session: SessionChannel, words: Sequence[str]) -> Target:
+def target_of(session: Session, words: Sequence[str]) -> Target:
     """The console that words mean, all of them its name; without any, that of the user name.
 
     :raises BadTarget: if it has options that mean nothing.
@@ -157,13 +158,13 @@ def target_of(session: SessionChannel, words: Sequence[str]) -> Target:
     """
     if words:
         return parse(" ".join(words))
-    target = session.target_of_user()
+    target = session.operator.target
     if target is None:
         raise BadCommand("which console? give its name")
     return target
 
 
-def target_and(session: SessionChannel, words: Sequence[str], what: str, optional: bool = False) -> tuple[Target, str]:
+def target_and(session: Session, words: Sequence[str], what: str, optional: bool = False) -> tuple[Target, str]:
     """The console and one word more, ``what``; with a console in the user name one word may be only that.
 
     :param optional: whether the other word may be left out.
@@ -173,14 +174,14 @@ def target_and(session: SessionChannel, words: Sequence[str], what: str, optiona
         return target_of(session, words[:1]), words[1]
     if len(words) > 2:
         raise BadCommand(f"too many words; put quotes around what has blanks: NAME {what}")
-    if words and session.target_of_user() is not None:
+    if words and session.operator.target is not None:
         return target_of(session, ()), words[0]
     if not optional:
         raise BadCommand(f"give NAME {what}")
     return target_of(session, words), ""
 
 
-def find(session: SessionChannel, target: Target, right: Right = Right.SEE, doing: str = "") -> Console:
+def find(session: Session, target: Target, right: Right = Right.SEE, doing: str = "") -> Console:
     """The console that is meant.
 
     :param right: what the operator must be allowed to do with it; ``doing`` it, in words.
@@ -188,13 +189,13 @@ def find(session: SessionChannel, target: Target, right: Right = Right.SEE, doin
     :raises CommandError: if he may not do that.
     """
     view = session.operator.view
-    console = session.locate(target)
+    console = locate(session.operator.view, target)
     if not view.may(console, right):
         raise CommandError(f"{console.title}: you may not {doing}", exit_status.FORBIDDEN)
     return console
 
 
-def must_be_exact(session: SessionChannel, target: Target, console: Console, doing: str) -> None:
+def must_be_exact(session: Session, target: Target, console: Console, doing: str) -> None:
     """What hits others needs a whole name.
 
     :raises BadCommand: if the target is only the beginning of one.
@@ -218,7 +219,7 @@ def selectors(globs: Sequence[str]) -> tuple[Selector, ...]:
         raise BadCommand(str(error)) from None
 
 
-async def chosen(session: SessionChannel, globs: Sequence[str], right: Right = Right.SEE) -> list[Console]:
+async def chosen(session: Session, globs: Sequence[str], right: Right = Right.SEE) -> list[Console]:
     """The consoles that globs select, all where there is none, in the order in which people look for them.
 
     :param globs: one that selects nothing may still be a UUID, an alias, or the beginning of a name.
@@ -229,7 +230,7 @@ async def chosen(session: SessionChannel, globs: Sequence[str], right: Right = R
     found: dict[Console, None] = {}
     hit = [False] * len(wanted)
     rights = session.operator.view.rights
-    for count, console in enumerate(list(session.front.directory), 1):
+    for count, console in enumerate(list(session.services.registry), 1):
         # What may not be seen is not compared with anything: nobody learns of it by the time that takes.
         if Right.SEE in rights(console):
             matching = [n for n, selector in enumerate(wanted) if selector.selects(console)]
@@ -241,7 +242,7 @@ async def chosen(session: SessionChannel, globs: Sequence[str], right: Right = R
             await pause(session)
     for glob, was_hit in zip(globs, hit, strict=True):
         if not was_hit:
-            found[session.locate(parse(glob))] = None
+            found[locate(session.operator.view, parse(glob))] = None
     allowed = [console for console in found if right in rights(console)]
     if wanted and not allowed:
         raise CommandError(f"{' '.join(map(visible, globs))}: you may not look at what they say", exit_status.FORBIDDEN)
@@ -249,9 +250,9 @@ async def chosen(session: SessionChannel, globs: Sequence[str], right: Right = R
     return allowed
 
 
-async def chosen_or_own(session: SessionChannel, words: Sequence[str], right: Right) -> list[Console]:
+async def chosen_or_own(session: Session, words: Sequence[str], right: Right) -> list[Console]:
     """The same; without words, the console of the user name where there is one."""
-    if not words and (target := session.target_of_user()) is not None:
+    if not words and (target := session.operator.target) is not None:
         return [find(session, target, right, "look at what it says")]
     return await chosen(session, words, right)
 
@@ -259,7 +260,7 @@ async def chosen_or_own(session: SessionChannel, words: Sequence[str], right: Ri
 # Output and time.
 
 
-async def print_all(session: SessionChannel, lines: Iterable[str], size: int = CHUNK) -> bool:
+async def print_all(session: Session, lines: Iterable[str], size: int = CHUNK) -> bool:
     """Print lines as fast as the client takes them, and no faster.
 
     :param size: characters that are made at once.
@@ -282,7 +283,7 @@ async def print_all(session: SessionChannel, lines: Iterable[str], size: int = C
     return True
 
 
-def tell(session: SessionChannel, text: str) -> None:
+def tell(session: Session, text: str) -> None:
     """Print text to the operator's stderr, and go on."""
     text = text if text.endswith("\n") else text + "\n"
     session.send_err(
@@ -290,21 +291,21 @@ def tell(session: SessionChannel, text: str) -> None:
     )
 
 
-def sleep(session: SessionChannel, seconds: float) -> Deferred[None]:
+def sleep(session: Session, seconds: float) -> Deferred[None]:
     """Fires after so many seconds; may be cancelled."""
     done: Deferred[None] = Deferred(lambda _: call.cancel())
-    call = session.front.clock.callLater(seconds, done.callback, None)
+    call = session.services.clock.callLater(seconds, done.callback, None)
     return done
 
 
-def pause(session: SessionChannel) -> Deferred[None]:
+def pause(session: Session) -> Deferred[None]:
     """Let everything else have its turn."""
     return sleep(session, 0)
 
 
-def now(session: SessionChannel) -> float:
+def now(session: Session) -> float:
     """The time, in seconds since the epoch."""
-    return session.front.wall()
+    return session.services.wall()
 
 
 __all__ = [

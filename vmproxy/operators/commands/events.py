@@ -25,7 +25,7 @@ from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import Command, chosen_or_own, print_all, read_args, sleep
 from vmproxy.operators.commands.log_reading import on_disk, when_or_none
 from vmproxy.operators.commands.standing import still_some
-from vmproxy.ssh.session import SessionChannel
+from vmproxy.operators.session import Session
 
 EVENTS = 20
 EVENTS_SINCE = 1000
@@ -60,7 +60,7 @@ class _Event:
     fields: Fields
 
 
-async def events(session: SessionChannel, words: list[str]) -> int:
+async def events(session: Session, words: list[str]) -> int:
     """``events [NAME|GLOB...] [-n N] [--since T] [-f] [--json]``"""
     args = read_args(words, ("-f", "--json"), ("-n", "--since"))
     since = when_or_none(session, args.values.get("--since"))
@@ -86,7 +86,7 @@ async def events(session: SessionChannel, words: list[str]) -> int:
 
 
 async def _newest(
-    session: SessionChannel, consoles: list[Console], most: int, since: float | None, places: dict[Console, _Place]
+    session: Session, consoles: list[Console], most: int, since: float | None, places: dict[Console, _Place]
 ) -> list[_Event]:
     if not consoles:
         return []
@@ -118,7 +118,7 @@ async def _newest(
 
 
 async def _by_time(
-    session: SessionChannel, consoles: list[Console], places: dict[Console, _Place]
+    session: Session, consoles: list[Console], places: dict[Console, _Place]
 ) -> list[tuple[float, Console]]:
     """When each trail was last written to, the newest first; and where it ends now."""
     ordered: list[tuple[float, Console]] = []
@@ -211,7 +211,7 @@ def _parsed(line: bytes) -> tuple[float, Fields] | None:
 # What comes.
 
 
-async def _fresh(session: SessionChannel, consoles: list[Console], places: dict[Console, _Place]) -> list[_Event]:
+async def _fresh(session: Session, consoles: list[Console], places: dict[Console, _Place]) -> list[_Event]:
     fresh: list[_Event] = []
     for start in range(0, len(consoles), LOOKED_AT):
         some = [(c, places.setdefault(c, _Place(None, 0))) for c in consoles[start : start + LOOKED_AT]]
@@ -272,7 +272,7 @@ def _take(source: Source, place: _Place) -> list[tuple[float, Fields]]:
 # For people and for scripts.
 
 
-def _shown(session: SessionChannel, found: list[_Event], as_json: bool) -> Iterator[str]:
+def _shown(session: Session, found: list[_Event], as_json: bool) -> Iterator[str]:
     view = session.operator.view
     for event in found:
         console = event.console

@@ -29,28 +29,29 @@ from vmproxy.operators.commands.context import (
 from vmproxy.operators.commands.standing import log_file
 from vmproxy.operators.commands.users import list_people
 from vmproxy.operators.messages import clock_time, far_line, local_time, mode, state_line
-from vmproxy.ssh.session import SessionChannel
+from vmproxy.operators.presentation import describe
+from vmproxy.operators.session import Session
 
-Cell = Callable[[SessionChannel, Console], str]
+Cell = Callable[[Session, Console], str]
 
 
-def _writer(session: SessionChannel, c: Console) -> str:
+def _writer(session: Session, c: Console) -> str:
     return ", ".join(writer.who for writer in c.pen.writers) or "-"
 
 
-def _alias(session: SessionChannel, c: Console) -> str:
+def _alias(session: Session, c: Console) -> str:
     return session.operator.view.alias(c)
 
 
-def _rights(session: SessionChannel, c: Console) -> str:
+def _rights(session: Session, c: Console) -> str:
     return ",".join(session.operator.view.rights(c).words)
 
 
-def _users(session: SessionChannel, c: Console) -> str:
+def _users(session: Session, c: Console) -> str:
     return ", ".join(f"{v.who}{'' if c.pen.writes(v) else ' (spy)'}" for v in c.viewers[:10]) or "<none>"
 
 
-def _log(session: SessionChannel, c: Console) -> str:
+def _log(session: Session, c: Console) -> str:
     if c.logging and not c.log.problem:
         return log_file(session, c)
     return f"{log_file(session, c)} (NOT being recorded: {c.log.problem or 'turned off'})"
@@ -84,7 +85,7 @@ _FORMS: dict[str, tuple[str, ...]] = {
 }
 
 
-async def list_(session: SessionChannel, words: list[str]) -> int:
+async def list_(session: Session, words: list[str]) -> int:
     """``list [GLOB...] [-c COLUMNS] [-u|-w|-i|-x] [--json]``"""
     args = read_args(words, ("--json", "-u", "-w", "-i", "-x"), ("-c", "--columns"))
     if len(args.flags & {"-u", "-w", "-i", "-x"}) + bool(args.values) > 1:
@@ -114,7 +115,7 @@ async def list_(session: SessionChannel, words: list[str]) -> int:
     return exit_status.OK
 
 
-async def print_table(session: SessionChannel, consoles: list[Console], columns: Sequence[str] = _USUAL) -> None:
+async def print_table(session: Session, consoles: list[Console], columns: Sequence[str] = _USUAL) -> None:
     """Print consoles as a table."""
     cells = [COLUMNS[column][1] for column in columns[:-1]]
     widths = [len(COLUMNS[column][0]) for column in columns]
@@ -147,7 +148,7 @@ def json_array(values: Iterator[dict[str, object]]) -> Iterator[str]:
     yield "\n]\n" if separator != "[\n" else "[]\n"
 
 
-def _line(session: SessionChannel, c: Console) -> str:
+def _line(session: Session, c: Console) -> str:
     fields = (
         c.title,
         session.operator.view.alias(c),
@@ -165,7 +166,7 @@ def _line(session: SessionChannel, c: Console) -> str:
     return ":".join(safe) + "\n"
 
 
-def as_json(session: SessionChannel, c: Console) -> dict[str, object]:
+def as_json(session: Session, c: Console) -> dict[str, object]:
     """What scripts are told of a console."""
     view = session.operator.view
     writer = c.pen.writer
@@ -211,7 +212,7 @@ def _far(far: IFarEnd) -> dict[str, object]:
     }
 
 
-async def status(session: SessionChannel, words: list[str]) -> int:
+async def status(session: Session, words: list[str]) -> int:
     """``status NAME [--json]``"""
     args = read_args(words, ("--json",))
     console = find(session, target_of(session, args.rest))
@@ -219,7 +220,7 @@ async def status(session: SessionChannel, words: list[str]) -> int:
     if "--json" in args.flags:
         session.print(json.dumps({**as_json(session, console), "log_size": size}, indent=1) + "\n")
     else:
-        lines = session.front.describe(console, session.operator.view, now(session))
+        lines = describe(console, session.operator.view, now(session))
         session.print("".join(f"{line}\n" for line in [*lines, f"log size: {human_bytes(size)}"]))
     return exit_status.OK
 

@@ -26,13 +26,13 @@ from vmproxy.operators.commands.context import (
 )
 from vmproxy.operators.commands.log_reading import OpenLog, open_log, print_pieces, when_or_none
 from vmproxy.operators.commands.watcher import Watcher
-from vmproxy.ssh.session import SessionChannel
+from vmproxy.operators.session import Session
 
 FOLLOW_LINES = 20
 LAST_LIMIT = 4 * 1024 * 1024
 
 
-async def log(session: SessionChannel, words: list[str]) -> int:
+async def log(session: Session, words: list[str]) -> int:
     """``log NAME [-n LINES] [-f] [--since T] [--until T] [-t]``"""
     args = read_args(words, ("-f", "-t"), ("-n", "--since", "--until"))
     target = target_of(session, args.rest)
@@ -57,7 +57,7 @@ async def log(session: SessionChannel, words: list[str]) -> int:
 
 
 async def _print(
-    session: SessionChannel,
+    session: Session,
     console: Console,
     lines: int | None,
     since: float | None,
@@ -103,7 +103,7 @@ def _last(pieces: Iterator[bytes], lines: int) -> Iterator[bytes]:
     yield (text[cut + 1 :] if cut >= 0 else text) if lines else b""
 
 
-async def _follow(session: SessionChannel, watcher: Watcher, stamper: Stamper | None) -> int:
+async def _follow(session: Session, watcher: Watcher, stamper: Stamper | None) -> int:
     while True:
         await watcher.changed()
         for at, data in watcher.take():

@@ -29,8 +29,8 @@ from vmproxy.log.reader import Segments, open_segments
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import CHUNK, BadCommand, CommandError, now, tell
 from vmproxy.operators.commands.standing import log_file, still
-from vmproxy.ssh.frontend import SSHFront
-from vmproxy.ssh.session import SessionChannel
+from vmproxy.operators.services import Services
+from vmproxy.operators.session import Session
 
 READINGS_PER_OPERATOR = 8
 READINGS_IN_ALL = 32
@@ -54,11 +54,11 @@ class _Share:
         self.threads = DeferredSemaphore(THREADS)
 
 
-_shares: WeakKeyDictionary[SSHFront, _Share] = WeakKeyDictionary()
+_shares: WeakKeyDictionary[Services, _Share] = WeakKeyDictionary()
 
 
-def _share(session: SessionChannel) -> _Share:
-    return _shares.setdefault(session.front, _Share())
+def _share(session: Session) -> _Share:
+    return _shares.setdefault(session.services, _Share())
 
 
 class Turns:
@@ -67,7 +67,7 @@ class Turns:
     A turn is for one batch. Whoever waits for his client meanwhile, or does not read at all, keeps nobody waiting.
     """
 
-    def __init__(self, session: SessionChannel) -> None:
+    def __init__(self, session: Session) -> None:
         share = _share(session)
         self._all = share.searches
         self._own = share.searchers.setdefault(session.operator.name, DeferredSemaphore(1))
@@ -77,12 +77,12 @@ class Turns:
         return self._own.run(self._all.run, reading.batch)
 
 
-def on_disk(session: SessionChannel, call: Callable[[], T]) -> Deferred[T]:
+def on_disk(session: Session, call: Callable[[], T]) -> Deferred[T]:
     """Have something that waits for the disk done on a thread, when commands may use one more."""
-    return _share(session).threads.run(session.front.in_thread, call)
+    return _share(session).threads.run(session.services.in_thread, call)
 
 
-def when(session: SessionChannel, text: str) -> float:
+def when(session: Session, text: str) -> float:
     """Read a time as people write it.
 
     :returns: seconds since the epoch.
@@ -94,7 +94,7 @@ def when(session: SessionChannel, text: str) -> float:
         raise BadCommand(str(error)) from None
 
 
-def when_or_none(session: SessionChannel, text: str | None) -> float | None:
+def when_or_none(session: Session, text: str | None) -> float | None:
     """The same for an option that may not have been given."""
     return None if text is None else when(session, text)
 
@@ -102,7 +102,7 @@ def when_or_none(session: SessionChannel, text: str | None) -> float | None:
 class Reading(Generic[T]):
     """Something that is read from the disk, batch by batch."""
 
-    def __init__(self, session: SessionChannel, make: Callable[[], Iterator[T]], close: Callable[[], object]) -> None:
+    def __init__(self, session: Session, make: Callable[[], Iterator[T]], close: Callable[[], object]) -> None:
         """
         :param make: makes the iterator; called on a thread, as is the iterator itself.
         :param close: closes what it reads; called on a thread once nobody uses it any more.
@@ -117,7 +117,7 @@ class Reading(Generic[T]):
     def end(self) -> None:
         """Let go of everything, as soon as no thread is at it."""
         self._closed = True
-        self._session.front.in_thread(self._finish).addErrback(_close_failed)
+        self._session.services.in_thread(self._finish).addErrback(_close_failed)
 
     def batch(self) -> Deferred[list[T]]:
         """Fires with the next few items: some 64 KiB of bytes, or 256 of anything else; none at the end."""
@@ -156,7 +156,7 @@ class OpenLog:
     :ivar files: what there is of it.
     """
 
-    def __init__(self, session: SessionChannel, console: Console, files: Segments) -> None:
+    def __init__(self, session: Session, console: Console, files: Segments) -> None:
         self._session = session
         self._console = console
         self.files = files
@@ -188,7 +188,7 @@ class OpenLog:
         return exit_status.FAILED if problems else exit_status.OK
 
 
-def tell_problems(session: SessionChannel, consoles: Iterable[Console], problems: Iterable[str]) -> None:
+def tell_problems(session: Session, consoles: Iterable[Console], problems: Iterable[str]) -> None:
     """Tell the operator what could not be read: of the logs that he may read, by the names that he knows them by.
 
     :param consoles: those of which logs were read; ``problems`` begin with the name of a file of one of them.
@@ -212,7 +212,7 @@ def tell_problems(session: SessionChannel, consoles: Iterable[Console], problems
 
 
 async def open_log(
-    session: SessionChannel,
+    session: Session,
     console: Console,
     since: float | None = None,
     enough: int | None = None,
@@ -246,7 +246,7 @@ async def open_log(
         raise
 
 
-async def print_pieces(session: SessionChannel, console: Console, reading: Reading[bytes]) -> bool:
+async def print_pieces(session: Session, console: Console, reading: Reading[bytes]) -> bool:
     """Print bytes of a console's log as fast as the client takes them.
 
     :returns: False if the client is gone.
@@ -260,7 +260,7 @@ async def print_pieces(session: SessionChannel, console: Console, reading: Readi
     return True
 
 
-async def taken(session: SessionChannel) -> bool:
+async def taken(session: Session) -> bool:
     """Wait until the client has taken everything that was printed.
 
     :returns: False if it is gone.
@@ -283,7 +283,7 @@ async def taken(session: SessionChannel) -> bool:
             done.cancel()
 
     timer = LoopingCall(look)
-    timer.clock = session.front.clock
+    timer.clock = session.services.clock
     timer.start(UNREAD_SECONDS, now=False)
     try:
         return await done

@@ -28,8 +28,8 @@ from vmproxy.operators.commands.attach import go
 from vmproxy.operators.commands.context import BadCommand, Command, CommandError, chosen, print_all, read_args, tell
 from vmproxy.operators.commands.running import HandedOver, Running
 from vmproxy.operators.resolve import Refused
+from vmproxy.operators.session import Session
 from vmproxy.operators.target import BadTarget, parse
-from vmproxy.ssh.session import SessionChannel
 
 __all__ = ["COMMANDS", "Command", "execute", "run", "split"]
 
@@ -44,7 +44,7 @@ Commands:
 _USAGE_WIDTH = 38
 
 
-async def _help(session: SessionChannel, words: list[str]) -> int:
+async def _help(session: Session, words: list[str]) -> int:
     asked = read_args(words).rest
     if len(asked) > 1:
         raise BadCommand("about which command?")
@@ -58,7 +58,7 @@ async def _help(session: SessionChannel, words: list[str]) -> int:
     return exit_status.OK
 
 
-async def _version(session: SessionChannel, words: list[str]) -> int:
+async def _version(session: Session, words: list[str]) -> int:
     if read_args(words).rest:
         raise BadCommand("takes no names")
     session.print(f"vmproxy {__version__}\n")
@@ -108,7 +108,7 @@ def split(line: str) -> list[str]:
         return line.split()  # an apostrophe in a name is no quoting
 
 
-async def run(session: SessionChannel, line: str) -> None:
+async def run(session: Session, line: str) -> None:
     """Run a command line and end the session with its status; what is no command is the name of a console.
 
     Without a line: the console in the user name, the menu at a terminal, or an overview.
@@ -117,7 +117,7 @@ async def run(session: SessionChannel, line: str) -> None:
     """
     words = split(line)
     if not words:
-        target = session.target_of_user()
+        target = session.operator.target
         if target is not None:
             session.attach(target)
             return
@@ -141,7 +141,7 @@ async def run(session: SessionChannel, line: str) -> None:
     session.finish(status)
 
 
-async def execute(session: SessionChannel, words: list[str]) -> int:
+async def execute(session: Session, words: list[str]) -> int:
     """Run a command, and say what went wrong. The session goes on; cancelling what this returns ends the command.
 
     :param words: its name and what stands behind it; what is no command is the name of a console to attach to.
@@ -166,7 +166,7 @@ async def execute(session: SessionChannel, words: list[str]) -> int:
     return status
 
 
-async def _greet(session: SessionChannel) -> int:
+async def _greet(session: Session) -> int:
     session.print(f"You are {session.operator.name}. These consoles are known:\n\n")
     consoles = await chosen(session, ())
     if consoles:

@@ -11,14 +11,14 @@ from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import Args, Command, find, read_args, sleep, target_of, tell
 from vmproxy.operators.commands.log_reading import open_log, print_pieces, taken, when_or_none
 from vmproxy.operators.commands.standing import still
-from vmproxy.ssh.session import SessionChannel
+from vmproxy.operators.session import Session
 
 SPEED_LIMIT = 1_000_000.0
 LARGEST_TERMINAL = 1000
 SHORTEST_WAIT = 0.002
 
 
-def _wanted(session: SessionChannel, args: Args) -> tuple[Console, float | None, float | None]:
+def _wanted(session: Session, args: Args) -> tuple[Console, float | None, float | None]:
     target = target_of(session, args.rest)
     since = when_or_none(session, args.values.get("--since"))
     until = when_or_none(session, args.values.get("--until"))
@@ -27,7 +27,7 @@ def _wanted(session: SessionChannel, args: Args) -> tuple[Console, float | None,
     return console, since, until
 
 
-async def replay(session: SessionChannel, words: list[str]) -> int:
+async def replay(session: Session, words: list[str]) -> int:
     """``replay NAME [--since T] [--until T] [--speed N]``"""
     args = read_args(words, values=("--since", "--until", "--speed"))
     speed = args.real("--speed", 0.01, SPEED_LIMIT) or 1.0
@@ -52,7 +52,7 @@ async def replay(session: SessionChannel, words: list[str]) -> int:
         return opened.problems()
 
 
-async def record(session: SessionChannel, words: list[str]) -> int:
+async def record(session: Session, words: list[str]) -> int:
     """``record NAME [--since T] [--until T] [--width N] [--height N]``"""
     args = read_args(words, values=("--since", "--until", "--width", "--height"))
     width = args.number("--width", 1, LARGEST_TERMINAL) or 80

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from vmproxy.ssh.session import SessionChannel
+from vmproxy.operators.session import Session
 
 
 class HandedOver(Exception):
@@ -18,7 +18,7 @@ class Running:
     :ivar ended: whether the client will send no more.
     """
 
-    def __init__(self, session: SessionChannel) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
         self._early: list[bytes] = []
         self.task: Deferred[int] | None = None

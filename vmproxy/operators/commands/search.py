@@ -20,7 +20,7 @@ from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import BadCommand, Command, chosen_or_own, read_args, tell
 from vmproxy.operators.commands.log_reading import Reading, Turns, taken, tell_problems, when_or_none
 from vmproxy.operators.commands.standing import still_some
-from vmproxy.ssh.session import SessionChannel
+from vmproxy.operators.session import Session
 
 PATTERN_LIMIT = 1000
 HITS = 100
@@ -28,7 +28,7 @@ HITS_LIMIT = 10_000
 LINE_SHOWN = 600
 
 
-async def search(session: SessionChannel, words: list[str]) -> int:
+async def search(session: Session, words: list[str]) -> int:
     """``search PATTERN [GLOB...] [-i] [-F] [-n MAX] [--since T] [--json]``"""
     args = read_args(words, ("-i", "-F", "--json"), ("-n", "--since"))
     if not args.rest or not args.rest[0] or len(args.rest[0]) > PATTERN_LIMIT:
@@ -46,7 +46,7 @@ async def search(session: SessionChannel, words: list[str]) -> int:
 
 
 async def _search(
-    session: SessionChannel, consoles: list[Console], pattern: Pattern, most: int, since: float | None, as_json: bool
+    session: Session, consoles: list[Console], pattern: Pattern, most: int, since: float | None, as_json: bool
 ) -> int:
     # Lines that are too old are left out here, so they must not count against what is wanted.
     limits = Limits(hits=most if since is None else 2 * HITS_LIMIT)
@@ -76,7 +76,7 @@ async def _search(
     return exit_status.OK if shown else exit_status.FAILED
 
 
-def _lines(session: SessionChannel, hits: Iterable[Hit], as_json: bool) -> Iterable[str]:
+def _lines(session: Session, hits: Iterable[Hit], as_json: bool) -> Iterable[str]:
     for hit in hits:
         console = hit.key
         assert isinstance(console, Console)

@@ -28,8 +28,8 @@ from vmproxy.operators.commands.context import (
 from vmproxy.operators.commands.log_reading import open_log, when
 from vmproxy.operators.commands.running import Running
 from vmproxy.operators.commands.watcher import PenWish, Watcher
+from vmproxy.operators.session import Session
 from vmproxy.operators.target import Target
-from vmproxy.ssh.session import SessionChannel
 
 DELIVERY_SECONDS = 0.02
 PATTERN_LIMIT = 1000
@@ -45,7 +45,7 @@ _ESCAPES = {"r": "\r", "n": "\n", "t": "\t", "e": "\x1b", "\\": "\\", "0": "\0"}
 class _Input:
     """The session's input, typed at a console as it comes."""
 
-    def __init__(self, session: SessionChannel, watcher: Watcher) -> None:
+    def __init__(self, session: Session, watcher: Watcher) -> None:
         self._session = session
         self._watcher = watcher
         self.running: Running | None = None
@@ -87,7 +87,7 @@ class _Input:
             self.running.stop()
 
 
-async def send(session: SessionChannel, words: list[str]) -> int:
+async def send(session: Session, words: list[str]) -> int:
     """``send NAME [--force] [--join] [--reason TEXT]``"""
     args = read_args(words, _FORCE, ("--reason",))
     target = target_of(session, args.rest)
@@ -118,14 +118,14 @@ def _wish(target: Target, args: Args) -> PenWish:
     return PenWish(target, "--force" in args.flags, "--join" in args.flags, args.values.get("--reason", ""))
 
 
-async def _delivered(session: SessionChannel, watcher: Watcher) -> None:
+async def _delivered(session: Session, watcher: Watcher) -> None:
     while watcher.error is None and not watcher.delivered:
         await sleep(session, DELIVERY_SECONDS)
     if watcher.error is not None:
         raise watcher.error
 
 
-async def break_(session: SessionChannel, words: list[str]) -> int:
+async def break_(session: Session, words: list[str]) -> int:
     """``break NAME [SEQUENCE] [--force] [--join] [--reason TEXT]``"""
     args = read_args(words, (*_FORCE, "--list"), ("--reason",))
     target, wanted = target_and(session, args.rest, "SEQUENCE", optional=True)
@@ -165,7 +165,7 @@ def _sequence(console: Console, wanted: str) -> NamedSequence | None:
     raise BadCommand(f"{visible(wanted)}: {console.title} has no such sequence; there is {there}")
 
 
-async def expect(session: SessionChannel, words: list[str]) -> int:
+async def expect(session: Session, words: list[str]) -> int:
     """``expect NAME PATTERN [--timeout S] [-i] [-F] [--since T] [--send TEXT]``"""
     args = read_args(words, ("-i", "-F", *_FORCE), ("--timeout", "--since", "--send", "--reason"))
     target, pattern = target_and(session, args.rest, "PATTERN")
@@ -181,7 +181,7 @@ async def expect(session: SessionChannel, words: list[str]) -> int:
     expecter = Expecter(pattern, ignore_case="-i" in args.flags, fixed="-F" in args.flags)
     with Watcher(session, console) as watcher:
         late = f"{console.title}: nothing matched within {seconds:g} s"
-        timer = session.front.clock.callLater(seconds, watcher.leave, late, exit_status.TIMEOUT)
+        timer = session.services.clock.callLater(seconds, watcher.leave, late, exit_status.TIMEOUT)
         try:
             line = await _seek_history(session, watcher, expecter, start)
             if line is None and text:
@@ -208,9 +208,7 @@ def _seek(watcher: Watcher, expecter: Expecter) -> bytes | None:
     return None
 
 
-async def _seek_history(
-    session: SessionChannel, watcher: Watcher, expecter: Expecter, since: float | None
-) -> bytes | None:
+async def _seek_history(session: Session, watcher: Watcher, expecter: Expecter, since: float | None) -> bytes | None:
     if since is None:
         return None
     with await open_log(session, watcher.console, since=since) as opened:

@@ -11,10 +11,10 @@ from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import CommandError
-from vmproxy.ssh.session import SessionChannel
+from vmproxy.operators.session import Session
 
 
-def still(session: SessionChannel, console: Console, right: Right = Right.SPY) -> None:
+def still(session: Session, console: Console, right: Right = Right.SPY) -> None:
     """Other rules may hold than when a command began: ask again wherever it has waited.
 
     :raises CommandError: if the operator may not do that with the console any more.
@@ -23,7 +23,7 @@ def still(session: SessionChannel, console: Console, right: Right = Right.SPY) -
         raise refusal
 
 
-def refused(session: SessionChannel, console: Console, right: Right) -> CommandError | None:
+def refused(session: Session, console: Console, right: Right) -> CommandError | None:
     """Why the operator may not go on with a console; None where he may."""
     view = session.operator.view
     if not view.may(console, Right.SEE):
@@ -33,7 +33,7 @@ def refused(session: SessionChannel, console: Console, right: Right) -> CommandE
     return None
 
 
-def still_some(session: SessionChannel, consoles: Sequence[Console]) -> None:
+def still_some(session: Session, consoles: Sequence[Console]) -> None:
     """The same for a command that reads many: it goes on with those that he may read still.
 
     :raises CommandError: if there were some, and he may read none any more.
@@ -45,7 +45,7 @@ def still_some(session: SessionChannel, consoles: Sequence[Console]) -> None:
         raise CommandError("the rules have changed, you may not read any of these any more", exit_status.FORBIDDEN)
 
 
-def log_file(session: SessionChannel, console: Console) -> str:
+def log_file(session: Session, console: Console) -> str:
     """Where a console is logged: the path for who administers it, for all others what sftp calls the file.
 
     The name on the disk may be another than that of the VM because of a VM of the same name that may not be seen.

@@ -6,7 +6,7 @@ An operator on a console that the asker may not see looks like one who is on non
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import cast
 
 from vmproxy.access.policy import Right
@@ -30,29 +30,18 @@ from vmproxy.operators.commands.context import (
     target_and,
 )
 from vmproxy.operators.messages import idle, local_time, mode
-from vmproxy.ssh.connection import Operator
-from vmproxy.ssh.frontend import SSHFront
-from vmproxy.ssh.session import SessionChannel
+from vmproxy.operators.session import Session
 
 TEXT_LIMIT = 1000
 
 
-def operators(front: SSHFront) -> Iterator[tuple[Operator, list[SessionChannel]]]:
-    """Everybody who is logged in, with his sessions."""
-    for transport in list(front.transports):
-        operator = getattr(transport, "avatar", None)
-        if isinstance(operator, Operator):
-            channels = getattr(getattr(transport, "service", None), "channels", {})
-            yield operator, [c for c in list(channels.values()) if isinstance(c, SessionChannel)]
-
-
-async def who(session: SessionChannel, words: list[str]) -> int:
+async def who(session: Session, words: list[str]) -> int:
     """``who [GLOB...] [--json]``"""
     args = read_args(words, ("--json",))
     return await list_people(session, args.rest, "--json" in args.flags)
 
 
-async def list_people(session: SessionChannel, globs: list[str], as_json: bool) -> int:
+async def list_people(session: Session, globs: list[str], as_json: bool) -> int:
     """Print who is on which console; without globs, also who is on none."""
     rows: list[dict[str, object]] = []
     table: list[tuple[str, ...]] = [("OPERATOR", "CONSOLE", "MODE", "IDLE", "SINCE", "SKIPPED")]
@@ -85,7 +74,7 @@ async def list_people(session: SessionChannel, globs: list[str], as_json: bool) 
                 )
             )
     if not globs:
-        elsewhere = {operator.who for operator, _ in operators(session.front)} - seen
+        elsewhere = {operator.who for operator, _ in session.services.presence} - seen
         for name in sorted(elsewhere):
             none = dict.fromkeys(("console", "uuid", "port", "mode", "idle", "since", "skipped"))
             rows.append({"who": name, **none})
@@ -103,14 +92,14 @@ async def list_people(session: SessionChannel, globs: list[str], as_json: bool) 
     return exit_status.OK
 
 
-async def whoami(session: SessionChannel, words: list[str]) -> int:
+async def whoami(session: Session, words: list[str]) -> int:
     """``whoami [--json]``"""
     args = read_args(words, ("--json",))
     if args.rest:
         raise BadCommand("takes no names")
     operator = session.operator
     counts = dict.fromkeys(Right, 0)
-    for count, console in enumerate(list(session.front.directory), 1):
+    for count, console in enumerate(list(session.services.registry), 1):
         rights = operator.view.rights(console)
         for right in counts:
             counts[right] += right in rights
@@ -138,7 +127,7 @@ async def whoami(session: SessionChannel, words: list[str]) -> int:
     return exit_status.OK
 
 
-async def broadcast(session: SessionChannel, words: list[str]) -> int:
+async def broadcast(session: Session, words: list[str]) -> int:
     """``broadcast TEXT``"""
     text = " ".join(read_args(words).rest)
     if not text.strip():
@@ -149,7 +138,7 @@ async def broadcast(session: SessionChannel, words: list[str]) -> int:
     notice = Message(operator.who, text, to_all=True)
     everything = True
     mine: list[Console] = []
-    for count, console in enumerate(list(session.front.directory), 1):
+    for count, console in enumerate(list(session.services.registry), 1):
         if operator.view.may(console, Right.ADMIN):
             mine.append(console)
         else:
@@ -169,11 +158,11 @@ async def broadcast(session: SessionChannel, words: list[str]) -> int:
     return exit_status.OK
 
 
-def _tell_idle(session: SessionChannel, notice: Notice) -> int:
+def _tell_idle(session: Session, notice: Notice) -> int:
     # Those who are on a console have been told there.
     told = 0
-    viewing = {id(viewer) for console in session.front.directory for viewer in console.viewers}
-    for _, sessions in operators(session.front):
+    viewing = {id(viewer) for console in session.services.registry for viewer in console.viewers}
+    for _, sessions in session.services.presence:
         for other in sessions:
             told_by = cast("Callable[[Notice], None] | None", getattr(other.activity, "notice", None))
             if other is not session and told_by is not None and id(other.activity) not in viewing:
@@ -182,7 +171,7 @@ def _tell_idle(session: SessionChannel, notice: Notice) -> int:
     return told
 
 
-async def kick(session: SessionChannel, words: list[str]) -> int:
+async def kick(session: Session, words: list[str]) -> int:
     """``kick NAME [OPERATOR] [--reason TEXT]``"""
     args = read_args(words, values=("--reason",))
     target, wanted = target_and(session, args.rest, "OPERATOR", optional=True)

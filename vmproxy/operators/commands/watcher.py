@@ -22,8 +22,8 @@ from vmproxy.operators.commands.context import CommandError, must_be_exact, now,
 from vmproxy.operators.commands.standing import refused
 from vmproxy.operators.messages import idle, notice_text
 from vmproxy.operators.replay import Backlog
+from vmproxy.operators.session import Session
 from vmproxy.operators.target import Target
-from vmproxy.ssh.session import SessionChannel
 
 QUEUE_LIMIT = 1024 * 1024
 REASON_LIMIT = 1000
@@ -53,7 +53,7 @@ class Watcher:
     :ivar sent: bytes that the console took from it.
     """
 
-    def __init__(self, session: SessionChannel, console: Console, wish: PenWish | None = None) -> None:
+    def __init__(self, session: Session, console: Console, wish: PenWish | None = None) -> None:
         """:param wish: how to take the pen from the beginning; what the VM says is not kept then."""
         self._wish = wish
         self._session = session

@@ -15,10 +15,10 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vmproxy.base.escape import show_escape
 from vmproxy.console.console import Console
 from vmproxy.console.notices import Notice, ShuttingDown
 from vmproxy.operators import exit_status
-from vmproxy.operators.escape_keys import show_escape
 from vmproxy.operators.messages import notice_text
 from vmproxy.operators.resolve import Refused, check, locate
 from vmproxy.operators.target import BadTarget, Target, parse
@@ -31,7 +31,7 @@ from vmproxy.operators.terminal.menupick import IN_LIST
 from vmproxy.operators.terminal.screen import usable
 
 if TYPE_CHECKING:
-    from vmproxy.ssh.session import SessionChannel
+    from vmproxy.operators.session import Session
 
 ESCAPE_SECONDS = 0.3
 UNREAD_LIMIT = 128 * 1024  # bytes not sent yet; above it no key is taken that might make more of them
@@ -64,10 +64,10 @@ _SAME = {
 class Menu:
     """One operator's menu, as an activity of his session."""
 
-    def __init__(self, session: SessionChannel) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
         self._view = session.operator.view
-        self._clock = session.front.clock
+        self._clock = session.services.clock
         self._doing = _Doing.AWAY
         self._face = Face(session)
         self._keys = Keys()

@@ -14,7 +14,7 @@ from vmproxy.operators.terminal.menu_list import Entry, Roster
 from vmproxy.operators.terminal.menulast import LastLines
 
 if TYPE_CHECKING:
-    from vmproxy.ssh.frontend import SSHFront
+    from vmproxy.operators.services import Services
 
 REFRESH_SECONDS = 1.0
 LAST_LINES_SECONDS = 0.2  # between two looks at logs, if there are consoles that were not looked at yet
@@ -27,7 +27,7 @@ class Watch:
 
     def __init__(
         self,
-        front: SSHFront,
+        services: Services,
         roster: Roster,
         last: LastLines,
         on_screen: Callable[[], Sequence[Entry]],
@@ -37,8 +37,8 @@ class Watch:
         :param on_screen: the consoles whose last lines are shown.
         :param changed: called when it is time to draw.
         """
-        self._front = front
-        self._clock = front.clock
+        self._services = services
+        self._clock = services.clock
         self._roster = roster
         self._last = last
         self._on_screen = on_screen
@@ -93,7 +93,7 @@ class Watch:
         if consoles:
             self._reading, self._read_at = True, now
             sizes = [console.bytes_out for console in consoles]
-            reading = self._front.in_thread(self._last.reader(consoles))
+            reading = self._services.in_thread(self._last.reader(consoles))
             reading.addCallback(lambda lines: self._has_read(consoles, sizes, lines))
             reading.addErrback(self._cannot_read)
 

@@ -20,7 +20,7 @@ from vmproxy.operators.terminal.menupick import Picker
 from vmproxy.operators.terminal.screen import ENTER, LEAVE, Row, Screen, wrap
 
 if TYPE_CHECKING:
-    from vmproxy.ssh.session import SessionChannel
+    from vmproxy.operators.session import Session
 
 DRAW_LIMIT = 16 * 1024  # bytes not sent yet; above it nothing more is drawn
 MESSAGES_LIMIT = 5
@@ -37,15 +37,15 @@ class Face:
     :ivar text: lines that are shown instead of the list, until they are read.
     """
 
-    def __init__(self, session: SessionChannel) -> None:
+    def __init__(self, session: Session) -> None:
         view = session.operator.view
         self._session = session
-        self._clock = session.front.clock
-        self._wall = session.front.wall
+        self._clock = session.services.clock
+        self._wall = session.services.wall
         self._screen = Screen(session.size)
-        self._roster = Roster(view, session.front.directory)
+        self._roster = Roster(view, session.services.registry)
         self._last = LastLines(view)
-        self._watch = Watch(session.front, self._roster, self._last, self._with_last_lines, self.draw)
+        self._watch = Watch(session.services, self._roster, self._last, self._with_last_lines, self.draw)
         self._messages: list[str] = []
         self._stale = False
         self._redraw: IDelayedCall | None = None

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
     from vmproxy.console.console import Console
+    from vmproxy.operators.session import Session
     from vmproxy.operators.visible import View
-    from vmproxy.ssh.session import SessionChannel
 
 ANSWER_SECONDS = 120.0
 DRAW_LIMIT = 16 * 1024  # bytes: what waits to be read above which nothing is drawn
@@ -29,7 +29,7 @@ class Question:
 
     def __init__(
         self,
-        channel: SessionChannel,
+        channel: Session,
         prompt: str,
         answered: Callable[[str | None], None],
         complete: Callable[[str], Completion] | None = None,
@@ -42,7 +42,7 @@ class Question:
         self._channel = channel
         self._answered = answered
         self._editor = LineEditor(prompt, channel.size[0], complete, limit=limit)
-        self._deadline: IDelayedCall | None = channel.front.clock.callLater(ANSWER_SECONDS, self._done, None)
+        self._deadline: IDelayedCall | None = channel.services.clock.callLater(ANSWER_SECONDS, self._done, None)
         self._due = False
         self._draw(self._editor.redraw())
 

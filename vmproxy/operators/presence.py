@@ -1,0 +1,49 @@
+"""Presence: the operators who are logged in, and their sessions. Fronts register both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from vmproxy.operators.activity import Activity
+from vmproxy.operators.operator import Operator
+
+
+class PresentSession(Protocol):
+    """A session as presence knows it."""
+
+    @property
+    def operator(self) -> Operator:
+        """The operator whose session it is."""
+
+    @property
+    def activity(self) -> Activity | None:
+        """The current activity."""
+
+
+class Presence:
+    """The logins there are. One operator may have several."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[Operator, dict[PresentSession, None]] = {}
+
+    def __iter__(self) -> Iterator[tuple[Operator, list[PresentSession]]]:
+        return iter([(operator, list(sessions)) for operator, sessions in self._sessions.items()])
+
+    def logged_in(self, operator: Operator) -> None:
+        """Add a login."""
+        self._sessions[operator] = {}
+
+    def logged_out(self, operator: Operator) -> None:
+        """Remove a login and its sessions."""
+        self._sessions.pop(operator, None)
+
+    def opened(self, session: PresentSession) -> None:
+        """Add a session of a login."""
+        sessions = self._sessions.get(session.operator)
+        if sessions is not None:
+            sessions[session] = None
+
+    def closed(self, session: PresentSession) -> None:
+        """Remove a session."""
+        self._sessions.get(session.operator, {}).pop(session, None)

@@ -1,0 +1,87 @@
+"""Services: what all operators' sessions share, whatever front they come through. Made by the application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from vmproxy.access.policy import Grants
+from vmproxy.auth.accounts_file import Account
+from vmproxy.auth.limits import FILES_EACH, FILES_IN_ALL, Shares
+from vmproxy.base.clock import wall_of
+from vmproxy.console.notices import ShuttingDown
+from vmproxy.console.registry import Directory
+from vmproxy.log.audit import Audit
+from vmproxy.operators.operator import Operator, OperatorSettings
+from vmproxy.operators.presence import Presence
+from vmproxy.operators.visible import View
+
+T = TypeVar("T")
+
+
+class Services:
+    """What all sessions share.
+
+    :ivar clock: the reactor.
+    :ivar wall: the time of day, in seconds since the epoch.
+    :ivar registry: the consoles.
+    :ivar audit: the audit trail.
+    :ivar settings: may be replaced; sessions that exist keep what they have.
+    :ivar presence: the operators who are logged in, and their sessions.
+    :ivar stopping: whether the server is being stopped.
+    :ivar open_files: the files that clients have open for reading (SFTP), by operator.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        registry: Directory,
+        audit: Audit,
+        defer_to_thread: Callable[[Callable[[], object]], Deferred[object]],
+        settings: OperatorSettings,
+    ) -> None:
+        """:param defer_to_thread: runs a call that waits for the disk on another thread."""
+        self.clock = clock
+        self.wall = wall_of(clock)
+        self.registry = registry
+        self.audit = audit
+        self.settings = settings
+        self.presence = Presence()
+        self.open_files: Shares[object] = Shares(FILES_EACH, FILES_IN_ALL)
+        self.stopping = False
+        self._defer_to_thread = defer_to_thread
+        self._policy = registry.policy
+        self._grants: dict[Account, Grants] = {}
+
+    def shut_down(self) -> None:
+        """Tell everybody who is on a console that the server is being stopped; once."""
+        if not self.stopping:
+            self.stopping = True
+            for console in self.registry:
+                console.tell(ShuttingDown())
+
+    def in_thread(self, call: Callable[[], T]) -> Deferred[T]:
+        """Run a call that waits for the disk on another thread."""
+        return self._defer_to_thread(call)  # type: ignore[return-value]
+
+    def grants(self, account: Account) -> Grants:
+        """The rules that concern an operator, as they are now."""
+        if self._policy is not self.registry.policy:
+            self._policy = self.registry.policy
+            self._grants.clear()
+        grants = self._grants.get(account)
+        if grants is None:
+            grants = self._grants[account] = self._policy.grants(account.name, account.groups)
+        return grants
+
+    def operator(self, account: Account, user: str, peer: str) -> Operator:
+        """The operator who has logged in to an account.
+
+        :param user: the user name that was given; it may name a console.
+        :param peer: the client's address.
+        """
+        view = View(self.registry, lambda: self.grants(account))
+        return Operator(account, view, self.audit, self.settings, user, peer)
