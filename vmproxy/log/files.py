@@ -14,14 +14,45 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 MOST = 999
 """The highest number that is kept."""
 
-_HOLES = 3  # numbers that a crash or a person may have left free between others
+HOLES = 3
+"""How many numbers may be free between others: a crash, a person, or logrotate at work leaves some."""
+
+SEGMENT = re.compile(r"(.+)\.([1-9]\d{0,2})(\.gz)?")
+"""The name of a file that was put aside: the live one's, the number, and whether it is compressed."""
+
+T = TypeVar("T")
+
+
+def numbered(look: Callable[[int], T | None], start: int = 0) -> Iterator[T]:
+    """What there is under the numbers of a log's segments, the newest first.
+
+    :param look: what there is under a number; None for nothing.
+    """
+    missing = 0
+    for number in range(start, MOST + HOLES + 2):
+        found = look(number)
+        if found is not None:
+            missing = 0
+            yield found
+        elif (missing := missing + 1) > HOLES:
+            return
+
+
+def places(live: Path | str, number: int) -> tuple[str, ...]:
+    """Where a file of a number may be: as it was written, or compressed; both while it is being compressed.
+
+    :param live: the live file.
+    """
+    return (f"{live}.{number}", f"{live}.{number}.gz") if number else (str(live),)
 
 
 def trail_of(path: Path) -> Path:
@@ -47,27 +78,23 @@ class LogFiles:
         self.path = path
         self.kinds = (path, trail_of(path), plain_of(path))
 
+    def segments(self, start: int = 0) -> Iterator[tuple[int, list[tuple[Path, Path]]]]:
+        """The segments that are there, the newest first: the number and the :meth:`parts` of each."""
+        return numbered(lambda number: (number, parts) if (parts := self.parts(number)) else None, start)
+
     def numbers(self, above: int = 0) -> list[int]:
         """The numbers of the segments that are there, the newest first; those above a number only."""
-        found: list[int] = []
-        number = above + 1
-        while number - (found[-1] if found else above) <= _HOLES + 1 and number <= MOST + 1 + _HOLES:
-            if any(self.parts(number)):
-                found.append(number)
-            number += 1
-        return found
+        return [number for number, _ in self.segments(above + 1)]
 
-    def parts(self, number: int) -> Iterator[tuple[Path, Path]]:
+    def parts(self, number: int) -> list[tuple[Path, Path]]:
         """The files of a segment.
 
         :returns: of which kind each is, and where it stands. One that is there both as it was and compressed is given
             twice, as it was first.
         """
-        for kind in self.kinds:
-            for suffix in ("", ".gz"):
-                place = f"{kind}.{number}{suffix}"  # paths are dear, and most of these are not there
-                if os.path.lexists(place):
-                    yield kind, Path(place)
+        # Paths are dear, and most of these are not there.
+        there = ((kind, place) for kind in self.kinds for place in places(kind, number) if os.path.lexists(place))
+        return [(kind, Path(place)) for kind, place in there]
 
     def size(self, number: int) -> int:
         """The bytes of a segment's files."""
@@ -79,8 +106,8 @@ class LogFiles:
 
     def locate(self, device: int, inode: int) -> int:
         """The number under which a file stands now; 0 if it is gone."""
-        for number in self.numbers():
-            for _, path in self.parts(number):
+        for number, parts in self.segments(1):
+            for _, path in parts:
                 found = _lstat(path)
                 if found is not None and (found.st_dev, found.st_ino) == (device, inode):
                     return number
@@ -93,7 +120,7 @@ class LogFiles:
         """
         taken: list[list[tuple[Path, Path]]] = []
         moving = {kind for kind in self.kinds if os.path.lexists(kind)}
-        while not self._takes(there := list(self.parts(len(taken) + 1)), moving):
+        while not self._takes(there := self.parts(len(taken) + 1), moving):
             moving = {kind for kind, _ in there}
             taken.append(there)
         while taken:
@@ -149,7 +176,7 @@ class LogFiles:
         """
         freed = 0
         # The log last: what is left is found again as long as that is there.
-        for _, path in reversed(list(self.parts(number))):
+        for _, path in reversed(self.parts(number)):
             size = _size(path)
             os.unlink(path)
             freed += size

@@ -18,16 +18,15 @@ import os
 import stat
 import zlib
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from types import TracebackType
+
+from vmproxy.log.files import numbered, places, trail_of
 
 CHUNK = 64 * 1024
 SEGMENTS_LIMIT = 64
 PROBLEMS_LIMIT = 20
 _GZIP_OVERHEAD = 4096  # ample: header with a name, trailer, five bytes for each block that could not be compressed
-# While logrotate renames, a number may be missing for a moment; so may one that somebody removed by hand.
-MISSING_IN_A_ROW = 3
 
 
 class Source:
@@ -225,15 +224,8 @@ def open_segments(
     found: list[Segment] = []
     problems: list[str] = []
     seen: set[tuple[int, int]] = set()
-    have, missing = 0, 0
-    for number in count():
-        if missing > MISSING_IN_A_ROW or (enough is not None and have >= enough):
-            break
-        segment = open_segment(path, number, trails, seen, problems)
-        if segment is None:
-            missing += 1
-            continue
-        missing = 0
+    have = 0
+    for segment in numbered(lambda number: open_segment(path, number, trails, seen, problems)):
         early = since is not None and segment.modified < since
         if early or len(found) == limit:
             segment.close()
@@ -241,10 +233,12 @@ def open_segments(
                 problems.append(f"{path.name}: only the newest {limit} files of it are read")
             break
         if segment.log is not None:
-            if end is not None and not number:
+            if end is not None and not segment.number:
                 segment.log.size = min(segment.log.size, end)
             have += segment.log.holds
         found.append(segment)
+        if enough is not None and have >= enough:
+            break
     return Segments(path, found, problems)
 
 
@@ -260,24 +254,13 @@ def open_segment(
     :returns: None where there is none.
     """
     log = _open(path, number, seen, problems)
-    trail = _open(path.with_name(path.name + ".events"), number, seen, problems) if trails else None
+    trail = _open(trail_of(path), number, seen, problems) if trails else None
     return Segment(number, log, trail) if log is not None or trail is not None else None
-
-
-def segment_paths(path: Path, number: int) -> tuple[Path, ...]:
-    """Where a file of a log, or of a trail, may stand: as it is, or compressed.
-
-    :param path: of the live one.
-    """
-    if not number:
-        return (path,)
-    plain = path.with_name(f"{path.name}.{number}")
-    return plain, plain.with_name(f"{plain.name}.gz")
 
 
 def _open(path: Path, number: int, seen: set[tuple[int, int]], problems: list[str]) -> Source | None:
     # While one is being compressed both are there, and the compressed one may not be complete.
-    for compressed, candidate in enumerate(segment_paths(path, number)):
+    for compressed, candidate in enumerate(map(Path, places(path, number))):
         try:
             source = Source(candidate, bool(compressed))
         except FileNotFoundError:

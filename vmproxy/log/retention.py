@@ -14,7 +14,6 @@ from __future__ import annotations
 import heapq
 import json
 import os
-import re
 import stat
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -23,7 +22,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from vmproxy.log.file_pool import reason
-from vmproxy.log.files import LogFiles, trail_of
+from vmproxy.log.files import SEGMENT, LogFiles, places, trail_of
 from vmproxy.log.rotation import PER_TURN, Rotation, RotationPolicy
 
 SWEEP_SECONDS = 300.0
@@ -33,7 +32,6 @@ SLICE = 256  # files looked at
 CANDIDATES = 4096  # the oldest segments that are remembered, and removed at most, in one sweep
 HEAD = 64 * 1024  # of a trail, in which its first time mark must be
 
-_SEGMENT = re.compile(r"(.+)\.([1-9]\d{0,2})(\.gz)?")
 _log = Logger()
 
 
@@ -138,7 +136,7 @@ class Sweep:
                 path.unlink()
             self._total -= size  # also of the one that is being made: it takes the place of another
             return 1
-        match = _SEGMENT.fullmatch(entry.name)
+        match = SEGMENT.fullmatch(entry.name)
         if match is None or not (policy.folder_total or (policy.compresses and not match[3])):
             return 1
         log, number = Path(entry.path).with_name(match[1]), int(match[2])
@@ -200,10 +198,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def _is_ours(log: Path, number: int) -> bool:
     trail = trail_of(log)
-    return any(
-        os.path.lexists(path)
-        for path in (trail, trail.with_name(f"{trail.name}.{number}"), trail.with_name(f"{trail.name}.{number}.gz"))
-    )
+    return any(os.path.lexists(path) for path in (str(trail), *places(trail, number)))
 
 
 def _began(trail: Path, found: os.stat_result, now: float) -> float:

@@ -9,23 +9,18 @@ to the next in the very moment may be missed.
 from __future__ import annotations
 
 import heapq
+import os
 import time
 from collections import deque
 from collections.abc import Generator, Hashable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from vmproxy.base.sanitize import human_bytes
+from vmproxy.log.files import numbered, places
 from vmproxy.log.pattern import Match, Pattern
-from vmproxy.log.reader import (
-    CHUNK,
-    MISSING_IN_A_ROW,
-    PROBLEMS_LIMIT,
-    Segment,
-    Source,
-    open_segment,
-    segment_paths,
-)
+from vmproxy.log.reader import CHUNK, PROBLEMS_LIMIT, Segment, Source, open_segment
 from vmproxy.log.time_index import trail_of
 
 WINDOW = 4 * 1024
@@ -209,14 +204,15 @@ class Search:
 
 def _push(heap: list[tuple[float, int, int]], index: int, path: Path, number: int) -> None:
     """Put a log's next file into the heap, the newest of all first; nothing where it has no more."""
-    for candidate in range(number, number + MISSING_IN_A_ROW + 1):
-        for name in segment_paths(path, candidate):
-            try:
-                modified = name.stat().st_mtime
-            except OSError:
-                continue
-            heapq.heappush(heap, (-modified, index, candidate))
-            return
+
+    def newest(candidate: int) -> tuple[float, int, int] | None:
+        for name in places(path, candidate):
+            with suppress(OSError):
+                return -os.stat(name).st_mtime, index, candidate
+        return None
+
+    if (found := next(numbered(newest, number), None)) is not None:
+        heapq.heappush(heap, found)
 
 
 class Expecter:

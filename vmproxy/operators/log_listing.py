@@ -25,7 +25,7 @@ from twisted.internet.defer import Deferred
 
 from vmproxy.access.policy import Right
 from vmproxy.errors import VMProxyError
-from vmproxy.log.files import MOST, plain_of, trail_of
+from vmproxy.log.files import LogFiles, plain_of
 
 if TYPE_CHECKING:
     from vmproxy.console.console import Console
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 ENTRIES_AT_ONCE = 100
 CONSOLES_AT_ONCE = 50
 LOOKED_AT_PER_TURN = 300
-HOLES = 3  # numbers that may be free between those of rotated files
 
 InThread = Callable[[Callable[[], list["Entry"]]], Deferred[list["Entry"]]]
 
@@ -135,21 +134,15 @@ def look(path: Path | str, name: str) -> Entry | None:
 
 def files(alias: str, log: Path) -> Iterator[Entry]:
     """The files of one console that there are."""
-    # With plain strings: this is done for each of thousands of consoles, most of which have few.
-    kinds = [
-        (f"{alias}.log", str(log)),
-        (f"{alias}.log.events", str(trail_of(log))),
-        (f"{alias}.txt", str(plain_of(log))),
-    ]
-    number = last = 0
-    while number <= (min(MOST, last + HOLES + 1) if last else 1):
-        for ending in (f".{number}", f".{number}.gz") if number else ("",):
-            for name, path in kinds:
-                entry = look(path + ending, name + ending)
-                if entry is not None:
-                    last = number
-                    yield entry
-        number += 1
+    names = (f"{alias}.log", f"{alias}.log.events", f"{alias}.txt")
+    found = LogFiles(log)
+    renamed = {kind: (name, len(str(kind))) for kind, name in zip(found.kinds, names, strict=True)}
+    for _number, parts in found.segments():
+        for kind, path in parts:
+            name, length = renamed[kind]
+            entry = look(path, name + str(path)[length:])
+            if entry is not None:
+                yield entry
 
 
 class Listing:
