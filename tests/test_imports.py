@@ -111,8 +111,6 @@ WITH_GENDER: set[str] = {
     "docs/how-it-works.rst",
     "docs/operating.rst",
     "docs/security.rst",
-    "etc/operators.toml",
-    "etc/vmproxy.toml",
     "vmproxy/access/policy.py",
     "vmproxy/app/descriptors.py",
     "vmproxy/auth/accounts_file.py",
