@@ -205,7 +205,7 @@ def _is_well(world: FuzzWorld) -> None:
     line.lose(ConnectionLost())
     world.clock.advance(100)
     assert not world.hub.connections
-    assert all(console.link is None and console.migration is None for console in world.consoles())
+    assert all(console.link is None and not console.migrating for console in world.consoles())
 
 
 def _sub(payload: bytes) -> bytes:

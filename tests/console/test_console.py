@@ -386,7 +386,7 @@ class TestInput:
                 self.ready = False
 
         slow = Slow()
-        console.link = slow
+        console.claim(slow)
         while not alice.holds[1:]:
             assert len(slow.written) < INPUT_HIGH + 1025
             slow.ready = True
@@ -508,9 +508,11 @@ class TestInput:
                         world.migrations.begin(console, link, b"1234")
                     case "abort" if link is not None:
                         world.migrations.abort(link, console, b"")
-                    case "complete" if console.migration is not None:
+                    case "complete" if console.migrating:
                         links.append(Link(f"10.0.0.{len(links)}"))
-                        pair = b"1234" + console.migration.secret
+                        pending = world.migrations.pending_of(console)
+                        assert pending is not None
+                        pair = b"1234" + pending.secret
                         world.migrations.peer(links[-1], pair, None)
                         world.migrations.complete(links[-1], b"1234")
                     case "lose" if link is not None:

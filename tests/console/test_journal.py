@@ -231,10 +231,10 @@ class TestNonsense:
         path.write_text(line() + line(uuid=VM_A.hex.upper(), name="web02"))
         world = World(tmp_path)
         assert len(list(world.directory)) == 1
-        assert len(world.directory._ports.get(VM_A)) == 1
-        assert world.directory.find(str(VM_A)).name == "web02"
+        assert len(world.directory.names.ports(VM_A)) == 1
+        assert world.directory.names.find(str(VM_A)).name == "web02"
         with pytest.raises(Exception, match="no such console"):
-            world.directory.find("web01")
+            world.directory.names.find("web01")
         world.scribe.close()
 
     @given(st.lists(st.text(max_size=30) | st.sampled_from([line().strip(), line(port="2")[:-9], "{}"])))

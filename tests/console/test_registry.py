@@ -43,40 +43,40 @@ def links(world: World) -> dict[str, str]:
 class TestFinding:
     def test_by_exact_name(self, world):
         web, db = world.claim("web01"), world.claim("VM (old) #3", VM_B)
-        assert world.directory.find("web01") is web
-        assert world.directory.find("VM (old) #3") is db
+        assert world.directory.names.find("web01") is web
+        assert world.directory.names.find("VM (old) #3") is db
 
     @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
     def test_by_uuid_in_any_spelling(self, world, spelling):
         world.claim("web01")
         db = world.claim("db01", VM_B)
-        assert world.directory.find(spelling) is db
-        assert world.directory.is_exact(spelling, db)
+        assert world.directory.names.find(spelling) is db
+        assert world.directory.names.is_exact(spelling, db)
 
     def test_by_alias(self, world):
         console = world.claim("VM (old) #3")
-        assert world.directory.alias(console) == "VM-old-3"
-        assert world.directory.find("VM-old-3") is console
+        assert world.directory.names.alias(console) == "VM-old-3"
+        assert world.directory.names.find("VM-old-3") is console
 
     def test_by_unique_prefix_in_any_case(self, world):
         web = world.claim("Web01")
         world.claim("db01", VM_B)
-        assert world.directory.find("we") is web
-        assert world.directory.find("WEB0") is web
+        assert world.directory.names.find("we") is web
+        assert world.directory.names.find("WEB0") is web
 
     def test_a_prefix_of_the_alias_will_do(self, world):
         console = world.claim("(VM) old")
-        assert world.directory.find("vm-o") is console
+        assert world.directory.names.find("vm-o") is console
 
     def test_nothing(self, world):
         world.claim("web01")
         for target in ("", "x", "web011", "eb01", " ", "~", ".", "web01.", ".1", "web01.2", "web01~ffffffff"):
             with pytest.raises(NoSuchConsole):
-                world.directory.find(target)
+                world.directory.names.find(target)
 
     def test_what_is_not_found_is_told_without_its_escapes(self, world):
         with pytest.raises(NoSuchConsole) as caught:
-            world.directory.find("x\x1b[2J\n", "\x1b[m")
+            world.directory.names.find("x\x1b[2J\n", "\x1b[m")
         assert str(caught.value).isprintable()
 
     def test_an_exact_name_goes_before_everything_else(self, world):
@@ -84,30 +84,30 @@ class TestFinding:
         target = world.claim("VM (old)")
         for n, name in enumerate((str(VM_A), "VM-old", "VM")):
             named = world.claim(name, UUID(int=n + 1))
-            assert world.directory.find(name) is named
-        assert world.directory.find("VM (old)") is target
+            assert world.directory.names.find(name) is named
+        assert world.directory.names.find("VM (old)") is target
 
     def test_a_uuid_goes_before_an_alias(self, world):
         target = world.claim("web01")
         other = world.claim(f"({VM_A.hex})", VM_B)
-        assert world.directory.find(VM_A.hex) is target
-        assert world.directory.find(world.directory.alias(other)) is other
+        assert world.directory.names.find(VM_A.hex) is target
+        assert world.directory.names.find(world.directory.names.alias(other)) is other
 
     def test_an_alias_goes_before_a_prefix(self, world):
         web = world.claim("(web)")
         world.claim("web01", VM_B)
-        assert world.directory.find("web") is web
+        assert world.directory.names.find("web") is web
 
     def test_a_name_goes_before_longer_ones_that_begin_so(self, world):
         web = world.claim("web")
         world.claim("web01", VM_B)
-        assert world.directory.find("web") is web
+        assert world.directory.names.find("web") is web
 
     def test_two_vms_of_one_name_are_ambiguous_and_the_choices_are_told(self, world):
         one, two = world.claim("web01"), world.claim("web01", VM_B)
         world.claim("db01", VM_C)
         with pytest.raises(AmbiguousConsole) as caught:
-            world.directory.find("web01")
+            world.directory.names.find("web01")
         assert caught.value.choices == [one, two]
         assert "2 consoles" in str(caught.value)
         assert isinstance(caught.value, VMProxyError)
@@ -115,35 +115,35 @@ class TestFinding:
     def test_an_ambiguous_prefix(self, world):
         one, two = world.claim("web01"), world.claim("WEB02", VM_B)
         with pytest.raises(AmbiguousConsole) as caught:
-            world.directory.find("web")
+            world.directory.names.find("web")
         assert caught.value.choices == [one, two]
 
     def test_what_is_ambiguous_is_told_without_its_escapes(self, world):
         for uuid in (VM_A, VM_B):
             world.claim("x\x1b[2J", uuid)
         with pytest.raises(AmbiguousConsole) as caught:
-            world.directory.find("x\x1b[2J")
+            world.directory.names.find("x\x1b[2J")
         assert str(caught.value).isprintable()
 
     def test_two_vms_of_one_name_have_aliases_of_their_own(self, world):
         consoles = [world.claim("web01"), world.claim("web01", VM_B)]
         for console in consoles:
-            alias = world.directory.alias(console)
+            alias = world.directory.names.alias(console)
             assert alias == f"web01~{console.uuid.hex[:8]}"
-            assert world.directory.find(alias) is console
-            assert world.directory.is_exact(alias, console)
+            assert world.directory.names.find(alias) is console
+            assert world.directory.names.is_exact(alias, console)
 
     def test_a_renamed_vm_is_found_by_its_new_name_only(self, world):
         console = world.claim("web01")
         world.directory.rename(console, "db01")
-        assert world.directory.find("db01") is console
+        assert world.directory.names.find("db01") is console
         with pytest.raises(NoSuchConsole):
-            world.directory.find("web01")
+            world.directory.names.find("web01")
 
     def test_a_down_console_is_found(self, world):
         console = world.claim("web01")
         world.lose(console, "connection lost")
-        assert world.directory.find("web01") is console
+        assert world.directory.names.find("web01") is console
         assert (console.state, console.reason) == ("down", "connection lost")
 
 
@@ -153,27 +153,27 @@ class TestForce:
     @pytest.mark.parametrize("target", ["w", "web0", "WEB01", "web-", "web~", "~", f"web01~{VM_A.hex[:3]}", "web01~0"])
     def test_what_is_cut_short_is_not_exact(self, world, target):
         console = world.claim("web01")
-        assert not world.directory.is_exact(target, console)
+        assert not world.directory.names.is_exact(target, console)
 
     @pytest.mark.parametrize("digits", ["", "0", VM_A.hex[:7]])
     def test_an_alias_with_part_of_its_digits_is_not_exact(self, world, digits):
         console = world.claim("")
         world.claim("db01", VM_B)
-        assert world.directory.alias(console) == f"vm~{VM_A.hex[:8]}"
-        assert not world.directory.is_exact(f"vm~{digits}", console)
+        assert world.directory.names.alias(console) == f"vm~{VM_A.hex[:8]}"
+        assert not world.directory.names.is_exact(f"vm~{digits}", console)
 
     @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
     def test_a_uuid_in_full_with_its_port_is_exact(self, world, spelling):
         world.claim("db01", VM_B)
         second = world.claim("db01", VM_B, "2")
-        assert world.directory.find(f"{spelling}.2") is second
-        assert world.directory.is_exact(f"{spelling}.2", second)
+        assert world.directory.names.find(f"{spelling}.2") is second
+        assert world.directory.names.is_exact(f"{spelling}.2", second)
 
     @pytest.mark.parametrize("target", ["VM (old)", "VM-old", "VM (old).1", str(VM_A)])
     def test_what_is_in_full_is_exact(self, world, target):
         console = world.claim("VM (old)")
-        assert world.directory.find(target) is console
-        assert world.directory.is_exact(target, console)
+        assert world.directory.names.find(target) is console
+        assert world.directory.names.is_exact(target, console)
 
 
 class TestPorts:
@@ -190,67 +190,67 @@ class TestPorts:
 
     @pytest.mark.parametrize("name", ["web01", str(VM_A), VM_A.hex.upper(), "web"])
     def test_a_bare_name_means_the_first(self, world, two, name):
-        assert world.directory.find(name) is two[0]
+        assert world.directory.names.find(name) is two[0]
 
     @pytest.mark.parametrize("name", ["web01", str(VM_A), VM_A.hex.upper()])
     def test_the_port_behind_a_dot_or_apart(self, world, two, name):
         for port in ("1", "2"):
-            assert world.directory.find(f"{name}.{port}") is two[int(port) - 1]
-            assert world.directory.find(name, port) is two[int(port) - 1]
+            assert world.directory.names.find(f"{name}.{port}") is two[int(port) - 1]
+            assert world.directory.names.find(name, port) is two[int(port) - 1]
         for wanted in ((f"{name}.3", None), (name, "3")):
             with pytest.raises(NoSuchConsole):
-                world.directory.find(*wanted)
+                world.directory.names.find(*wanted)
 
     def test_the_port_apart_goes_with_a_prefix(self, world, two):
-        assert world.directory.find("we", "2") is two[1]
+        assert world.directory.names.find("we", "2") is two[1]
 
     def test_an_exact_name_with_a_dot_goes_before_a_port(self, world, two):
         named = world.claim("web01.2", VM_B)
-        assert world.directory.find("web01.2") is named
-        assert world.directory.find("web01", "2") is two[1]
+        assert world.directory.names.find("web01.2") is named
+        assert world.directory.names.find("web01", "2") is two[1]
 
     def test_the_first_is_the_lowest_by_number(self, world):
         for port in ("10", "kgdb", "9"):
             world.claim("web01", port=port, uri=f"vmproxy?port={port}")
-        assert world.directory.find("web01").port == "9"
+        assert world.directory.names.find("web01").port == "9"
 
     def test_a_label_may_be_a_word(self, world):
         console = world.claim("web01", port="kgdb")
-        assert world.directory.find("web01.kgdb") is console
-        assert world.directory.find("web01") is console
+        assert world.directory.names.find("web01.kgdb") is console
+        assert world.directory.names.find("web01") is console
 
     def test_the_second_port_of_one_of_two_vms_of_one_name(self, world):
         world.claim("web01", VM_A, "1")
         other = world.claim("web01", VM_B, "1", "vmproxy?port=1")
         second = world.claim("web01", VM_B, "2", "vmproxy?port=2")
-        assert world.directory.find(f"web01~{VM_B.hex[:8]}") is other
+        assert world.directory.names.find(f"web01~{VM_B.hex[:8]}") is other
         # What is typed must not go to the first port.
-        assert world.directory.find(f"web01~{VM_B.hex[:8]}", "2") is second
-        assert world.directory.find(f"web01~{VM_B.hex[:8]}.2") is second
+        assert world.directory.names.find(f"web01~{VM_B.hex[:8]}", "2") is second
+        assert world.directory.names.find(f"web01~{VM_B.hex[:8]}.2") is second
 
     def test_a_port_that_is_not_there_is_not_found_behind_an_alias_either(self, world):
         world.claim("web01", VM_A)
         world.claim("web01", VM_B)
         with pytest.raises(NoSuchConsole):
-            world.directory.find(f"web01~{VM_B.hex[:8]}.7")
+            world.directory.names.find(f"web01~{VM_B.hex[:8]}.7")
 
     def test_the_first_of_two_ports_keeps_the_plain_name_as_its_alias(self, world):
         first = world.claim("web01", port="1")
         second = world.claim("web01", port="2")
-        assert (world.directory.alias(first), world.directory.alias(second)) == ("web01", "web01.2")
+        assert (world.directory.names.alias(first), world.directory.names.alias(second)) == ("web01", "web01.2")
 
     def test_a_port_of_a_name_that_two_vms_have_is_ambiguous(self, world):
         consoles = [world.claim("web01", uuid, port=port) for uuid in (VM_A, VM_B) for port in ("1", "2")]
         with pytest.raises(AmbiguousConsole):
-            world.directory.find("web01.2")
+            world.directory.names.find("web01.2")
         for console in consoles:
-            assert world.directory.find(world.directory.alias(console)) is console
+            assert world.directory.names.find(world.directory.names.alias(console)) is console
 
     def test_the_ports_of_a_vm_without_a_name(self, world):
         for uuid in (VM_A, VM_B):
             for port in ("1", "2"):
                 console = world.claim("", uuid, port, f"vmproxy?port={port}")
-                assert world.directory.find(world.directory.alias(console)) is console
+                assert world.directory.names.find(world.directory.names.alias(console)) is console
 
     def test_without_labels_different_uris_that_are_open_at_once_tell_them_apart(self, world):
         one, two = world.claim(uri="vmproxy"), world.claim(uri="vSPC.py")
@@ -295,15 +295,15 @@ class TestHostileNames:
         for port in ("1", "2"):
             console = world.claim(name, port=port, uri=f"vmproxy?port={port}")
             console.feed(b"x")
-            assert world.directory.find(name, port) is console
-            assert world.directory.find(world.directory.alias(console)) is console
-            for shown in (console.title, world.directory.alias(console)):
+            assert world.directory.names.find(name, port) is console
+            assert world.directory.names.find(world.directory.names.alias(console)) is console
+            for shown in (console.title, world.directory.names.alias(console)):
                 assert shown.isprintable()
                 assert len(shown) <= 170
         world.directory.rename(console, "tame")
         world.directory.rename(console, name)
         with pytest.raises(NoSuchConsole) as caught:
-            world.directory.find(name + "!", "3")
+            world.directory.names.find(name + "!", "3")
         assert str(caught.value).isprintable()
         world.store.stop()
         written = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_symlink()]
@@ -318,17 +318,17 @@ class TestHostileNames:
 
     @pytest.mark.parametrize("name", HOSTILE)
     def test_an_alias_can_be_typed_after_ssh(self, world, name):
-        alias = world.directory.alias(world.claim(name))
+        alias = world.directory.names.alias(world.claim(name))
         assert re.fullmatch(r"[\w][\w.~-]*", alias)
 
     @pytest.mark.parametrize("name", HOSTILE)
     def test_it_is_the_same_console_after_a_restart(self, world, name):
         console = world.claim(name)
         console.feed(b"before ")
-        alias, path = world.directory.alias(console), console.log.path
+        alias, path = world.directory.names.alias(console), console.log.path
         again = world.restarted()
         (known,) = again.directory
-        assert again.directory.alias(known) == alias
+        assert again.directory.names.alias(known) == alias
         assert again.claim(name) is known
         known.feed(b"after")
         again.store.stop()
@@ -356,10 +356,10 @@ class TestHostileNames:
     def test_many_vms_of_one_name_whose_uuids_begin_alike(self, world):
         # A host may say any UUID; simulators and clones make such ones.
         consoles = [world.claim("web01", UUID(f"50000000-0000-0000-0000-{n:012x}")) for n in range(4)]
-        aliases = [world.directory.alias(console) for console in consoles]
+        aliases = [world.directory.names.alias(console) for console in consoles]
         assert len(set(aliases)) == len(consoles)
         for console, alias in zip(consoles, aliases, strict=True):
-            assert world.directory.find(alias) is console
+            assert world.directory.names.find(alias) is console
         targets = set(links(world).values())
         assert targets == {f"../{console.log.path.name}" for console in consoles}
         for n, console in enumerate(consoles):
@@ -370,7 +370,7 @@ class TestHostileNames:
         first = world.claim("a.2", port="1")
         second = world.claim("a", port="2")
         for console in (first, second):
-            assert world.directory.find(world.directory.alias(console)) is console
+            assert world.directory.names.find(world.directory.names.alias(console)) is console
 
     @examples(60)
     @given(
@@ -397,16 +397,16 @@ class TestHostileNames:
                 elif console is not None and console.link is not None:
                     world.lose(console)
             consoles = list(world.directory)
-            aliases = [world.directory.alias(console) for console in consoles]
+            aliases = [world.directory.names.alias(console) for console in consoles]
             assert len(set(aliases)) == len(aliases)
             names = {console.name for console in consoles}  # an exact name goes first
             uuids = {str(console.uuid) for console in consoles}
             for console, alias in zip(consoles, aliases, strict=True):
                 if str(console.uuid) not in names:
-                    assert world.directory.find(str(console.uuid), console.port) is console
+                    assert world.directory.names.find(str(console.uuid), console.port) is console
                 if alias not in names | uuids:
-                    assert world.directory.find(alias) is console
-                    assert world.directory.is_exact(alias, console)
+                    assert world.directory.names.find(alias) is console
+                    assert world.directory.names.is_exact(alias, console)
             world.store.stop()
             assert set(os.listdir(folder)) <= {"logs", "state"}
 

@@ -45,7 +45,7 @@ class TestHidden:
         console = w.claim("vault01")
         w.claim("web01", VM_B)
         one = view(w, ("", "vault*"), ("admin", "*"))
-        for target in ("vault01", "vault", str(VM_A), VM_A.hex, "vault01.1", w.directory.alias(console)):
+        for target in ("vault01", "vault", str(VM_A), VM_A.hex, "vault01.1", w.directory.names.alias(console)):
             with pytest.raises(NoSuchConsole) as caught:
                 one.find(target)
             assert str(caught.value) == f"{target}: no such console"
@@ -68,7 +68,7 @@ class TestHidden:
         assert one.alias(mine) == "web-01"
         assert one.find("web-01") is mine
         assert one.is_exact("web-01", mine)
-        assert w.directory.alias(mine) != "web-01"  # who sees both can tell them apart
+        assert w.directory.names.alias(mine) != "web-01"  # who sees both can tell them apart
 
     def test_a_port_of_its_own(self, w: World) -> None:
         w.claim("web01", VM_A, port="1", uri="vmproxy?port=1")

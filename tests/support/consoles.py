@@ -20,7 +20,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
 from vmproxy.console.console import Console
-from vmproxy.console.interfaces import ILink, IViewer
+from vmproxy.console.interfaces import IViewer
 from vmproxy.console.journal import Journal
 from vmproxy.console.migration import Migrations
 from vmproxy.console.notices import Notice
@@ -142,7 +142,6 @@ class Listener:
         self.told.append(("congested", on))
 
 
-@implementer(ILink)
 class Link:
     """A connection from a host."""
 

@@ -35,7 +35,7 @@ from zope.interface import implementer
 from vmproxy.access.policy_file import parse_policy
 from vmproxy.auth.authenticator import Accounts
 from vmproxy.console.console import Console
-from vmproxy.console.interfaces import ILink, IViewer
+from vmproxy.console.interfaces import IViewer
 from vmproxy.console.journal import Journal
 from vmproxy.console.migration import Migrations
 from vmproxy.console.notices import Notice
@@ -106,7 +106,6 @@ class InlineRunner:
         done()
 
 
-@implementer(ILink)
 class FakeLink:
     """A VM's connection that notes what is written to it."""
 
@@ -237,7 +236,7 @@ class World:
         return link
 
     def console(self, name: str = "web01") -> Console:
-        return self.directory.find(name)
+        return self.directory.names.find(name)
 
     def settle(self) -> None:
         """Have done what is due now, and everything written."""

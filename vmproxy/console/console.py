@@ -23,7 +23,7 @@ from vmproxy.access.policy import USUAL, ConsoleOptions
 from vmproxy.base.sanitize import visible
 from vmproxy.console.input_queue import HeldInput
 from vmproxy.console.interfaces import IFarEnd, ILink, IViewer
-from vmproxy.console.link_queue import Succession
+from vmproxy.console.link_queue import LinkQueue
 from vmproxy.console.notices import (
     Demoted,
     GuestBreak,
@@ -47,8 +47,6 @@ from vmproxy.console.write_access import Pen
 
 if TYPE_CHECKING:
     from vmproxy.base.ratelimit import RateLimitedLog
-    from vmproxy.console.migration import Migration
-    from vmproxy.console.naming import Aliases
     from vmproxy.log.store import ConsoleLog
     from vmproxy.wire.comport import AccessServer
 
@@ -90,7 +88,8 @@ class Console:
     :ivar port_control: the state of COM-PORT, which moves with the VM.
     :ivar far: what the VM wants to be connected to; None where it waits to be reached, as most do.
     :ivar bytes_out: bytes from the VM since the start; ``bytes_in``: bytes to it.
-    :ivar aliases: what it can be typed as, for the directory.
+    :ivar migrating: whether a vMotion is pending.
+    :ivar options: what is particular about it.
     :ivar logging: whether output is recorded; an operator may turn that off.
     """
 
@@ -98,10 +97,8 @@ class Console:
         "_around",
         "_guest_break",
         "_held",
-        "_options",
-        "_succession",
+        "_links",
         "_unlogged",
-        "aliases",
         "bios_uuid",
         "bytes_in",
         "bytes_out",
@@ -111,8 +108,9 @@ class Console:
         "location_uuid",
         "log",
         "logging",
-        "migration",
+        "migrating",
         "name",
+        "options",
         "pen",
         "port",
         "port_control",
@@ -129,13 +127,12 @@ class Console:
         self.port = port
         self.log = log
         self._around = around
-        self.aliases: Aliases | None = None
         self.name = ""
         self.uri = ""
         self.bios_uuid: UUID | None = None
         self.location_uuid: UUID | None = None
-        self.link: ILink | None = None
-        self.migration: Migration | None = None
+        self.link: ILink[Console] | None = None
+        self.migrating = False
         self.far: IFarEnd | None = None
         self.since = 0.0
         self.reason = ""
@@ -144,12 +141,12 @@ class Console:
         self.bytes_in = self.bytes_out = 0
         self.logging = True
         self._unlogged = 0
-        self._options = USUAL
+        self.options = USUAL
         self.viewers: tuple[IViewer, ...] = ()
         self.pen = Pen()
         self._held: HeldInput | None = None  # made when it is needed: most VMs take what is typed
         self._guest_break = 0.0
-        self._succession = Succession(self)
+        self._links = LinkQueue(self)
         self.port_control: AccessServer | None = None
         log.listener = self
 
@@ -162,18 +159,48 @@ class Console:
     @property
     def state(self) -> str:
         """``up``, ``down``, or ``migrating``."""
-        if self.migration is not None:
+        if self.migrating:
             return "migrating"
         return "up" if self.link is not None else "down"
 
-    @property
-    def options(self) -> ConsoleOptions:
-        """What is particular about this console."""
-        return self._options
+    # What is told of it.
 
-    @options.setter
-    def options(self, options: ConsoleOptions) -> None:
-        before, self._options = self._options, options
+    def recall(self, uri: str, host: str, since: float, reason: str) -> None:
+        """Take what is remembered from before the process was started; it is down."""
+        self.uri = uri
+        self.host = host
+        self.since = since
+        self.reason = reason
+
+    def set_name(self, name: str) -> None:
+        """Take another name; only the index of names calls this."""
+        self.name = name
+
+    def set_uri(self, uri: str) -> bool:
+        """Take the service URI that a connection came with.
+
+        :returns: whether it is another one.
+        """
+        changed, self.uri = self.uri != uri, uri
+        return changed
+
+    def set_uuids(self, bios: UUID | None, location: UUID | None) -> None:
+        """Take the VM's other UUIDs; None leaves one as it is."""
+        self.bios_uuid = bios or self.bios_uuid
+        self.location_uuid = location or self.location_uuid
+
+    def set_port_control(self, server: AccessServer | None, settings: str) -> None:
+        """Take the state of COM-PORT, and the serial parameters as text."""
+        self.port_control = server
+        self.settings = settings
+
+    def set_far(self, far: IFarEnd | None) -> None:
+        """Take another far end, or none."""
+        self.far = far
+
+    def set_options(self, options: ConsoleOptions) -> None:
+        """Take other options; viewers hear of what changes for them."""
+        before, self.options = self.options, options
         if options.record_input != before.record_input:
             self.log.event("input-recording", on=options.record_input)
             self.tell(InputRecorded(options.record_input))
@@ -250,20 +277,20 @@ class Console:
         link = self.link
         if not data:
             return True
-        if self._held is None and link is not None and link.ready and self.migration is None:
+        if self._held is None and link is not None and link.ready and not self.migrating:
             self.bytes_in += len(data)
             link.write(data)
-            if self._options.record_input:
+            if self.options.record_input:
                 self._record_input(data, who)
             return True
         if not self._keep(data):
             return False
-        if self._options.record_input:
+        if self.options.record_input:
             self._record_input(data, who)
         return True
 
     def _keep(self, data: bytes | None) -> bool:
-        if self.link is None and self.migration is None:
+        if self.link is None and not self.migrating:
             return False
         held = self._held = self._held or HeldInput()
         congested = held.congested
@@ -307,7 +334,7 @@ class Console:
     def input_may_flow(self) -> None:
         """Deliver what was held back, as far as the link takes it."""
         held, link = self._held, self.link
-        if held is None or link is None or self.migration is not None:
+        if held is None or link is None or self.migrating:
             return
         congested = held.congested
         self.bytes_in += held.deliver(link)
@@ -318,7 +345,7 @@ class Console:
 
     # The link.
 
-    def claim(self, link: ILink, told: bool = True) -> None:
+    def claim(self, link: ILink[Console], told: bool = True) -> None:
         """A connection identified itself as this console's and serves it from now on.
 
         :param told: whether it is told: not where it happens again and again (see :meth:`unsteady`).
@@ -338,15 +365,15 @@ class Console:
         self.port_control = None
         self._serve(link, vmotion=False, away=away, told=told)
         if old is not None:
-            self._succession.read_out(old, close=True)
+            self._links.read_out(old, close=True)
 
-    def move_to(self, link: ILink, took: float, old: ILink | None) -> None:
+    def move_to(self, link: ILink[Console], took: float, old: ILink[Console] | None) -> None:
         """A vMotion has brought the console to another connection, in ``took`` seconds; ``old`` is still there."""
         self._serve(link, vmotion=True, away=took)
         if old is not None:
-            self._succession.read_out(old, close=False)
+            self._links.read_out(old, close=False)
 
-    def _serve(self, link: ILink, vmotion: bool, away: float | None, told: bool = True) -> None:
+    def _serve(self, link: ILink[Console], vmotion: bool, away: float | None, told: bool = True) -> None:
         if not vmotion:
             self.since = self._around.wall()
         self.link = link
@@ -359,20 +386,25 @@ class Console:
                 "consoles up", "{console}: up, from {host}{how}", console=self.title, host=link.peer, how=how
             )
             self.tell(LineUp(link.peer, away, vmotion))
-        self._succession.add(link)
+        self._links.add(link)
         self.input_may_flow()
         if told:
             self._around.remember(self)
         elif self.far is not None:
             self._tell(self.far, LineUp(link.peer, away, vmotion))  # no news to it: it has waited for that
 
-    def gone(self, link: ILink) -> None:
-        """The connection of a link is gone; what it has kept is still heard when its turn comes."""
-        self._succession.gone(link)
+    def hold_for_migration(self, on: bool) -> None:
+        """Hold input: a vMotion is pending. At its end, :meth:`input_may_flow` or :meth:`move_to` delivers it."""
+        self.migrating = on
 
-    def last_words(self, link: ILink) -> None:
+    def link_lost(self, link: ILink[Console]) -> None:
+        """The connection of the link in service is gone; another may follow."""
+        self.link = None
+        self._links.gone(link)
+
+    def last_words(self, link: ILink[Console]) -> None:
         """A connection that was to take over is gone, and so is the other: what it has kept is all that there is."""
-        self._succession.last_words(link)
+        self._links.last_words(link)
 
     def down(self, reason: str, told: bool = True) -> None:
         """The link is gone and no other is expected.
@@ -411,7 +443,7 @@ class Console:
             self.log.event("up", host=self.host)
             process_log.tell("consoles up", "{console}: up, from {host}", console=self.title, host=self.host)
             self.tell(LineUp(self.host, None, False))
-        elif self.migration is None:
+        elif not self.migrating:
             self._tell_down()
         self._around.remember(self)
 
@@ -428,7 +460,7 @@ class Console:
         self.viewers = (*self.viewers, viewer)
         if write and force:
             self.force_pen(viewer, reason)
-        elif write and join and self._options.shared:
+        elif write and join and self.options.shared:
             self.pen.join(viewer)
         elif write:
             self.pen.take(viewer)
@@ -492,7 +524,7 @@ class Console:
 
         :returns: whether it may write: not where only one may.
         """
-        if not self._options.shared:
+        if not self.options.shared:
             return False
         if not self.pen.writes(viewer):
             self.pen.join(viewer)
@@ -525,7 +557,7 @@ class Console:
         :returns: whether there was one; not so while the console is down, or in a vMotion.
         """
         link = self.link
-        if link is None or self.migration is not None:
+        if link is None or self.migrating:
             return False
         self.log.event("reopen", who=who)
         self.log.reopen()
@@ -557,8 +589,8 @@ class Console:
 
     def log_congested(self, on: bool) -> None:
         """The log is behind (``on``) and the VM had better wait, or it has caught up."""
-        self._succession.log_behind(on)
+        self._links.log_behind(on)
 
     def hold_for_far_end(self, on: bool) -> None:
         """What the VM is connected to reads too slowly (``on``) and the VM has to wait, or it has caught up."""
-        self._succession.far_end_behind(on)
+        self._links.remote_behind(on)

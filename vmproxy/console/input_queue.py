@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from vmproxy.console.interfaces import ILink
+from vmproxy.console.interfaces import IReceiver
 
 INPUT_HIGH = 64 * 1024
 INPUT_LOW = 16 * 1024
@@ -39,7 +39,7 @@ class HeldInput:
             self.congested = True
         return True
 
-    def deliver(self, link: ILink) -> int:
+    def deliver(self, link: IReceiver) -> int:
         """Hand over what a link takes.
 
         :returns: how many bytes that were, breaks not counted.

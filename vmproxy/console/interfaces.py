@@ -6,58 +6,72 @@ Whatever provides them plugs in: a Telnet connection from a host, an SSH session
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 from zope.interface import Attribute, Interface
 
-if TYPE_CHECKING:
-    from vmproxy.console.console import Console
-    from vmproxy.console.notices import Notice
+from vmproxy.console.notices import Notice
+
+C = TypeVar("C", contravariant=True)
 
 
-class ILink(Interface):
-    """A connection that carries, or is about to carry, one serial port of one VM."""
+class IReceiver(Protocol):
+    """The part of a link that takes input for a VM."""
 
-    peer: str = Attribute("The address of the host, for people to read.")
-    encrypted: bool = Attribute("Whether nobody between here and the host can read along.")
-    ready: bool = Attribute("Whether the VM takes data now; when it becomes true, Console.link_ready is called.")
+    @property
+    def ready(self) -> bool:
+        """Whether the VM takes data now; when it becomes true, ``Console.link_ready`` is called."""
 
-    def write(data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         """Send serial data to the VM. Called only while ``ready``."""
 
-    def send_break() -> None:
+    def send_break(self) -> None:
         """Send a break to the guest."""
 
-    def serve(console: Console) -> None:
-        """It is your turn: hand the console what came early, then everything as it comes."""
 
-    def wait(console: Console) -> None:
-        """You carry this console, but keep what the VM says until it is your turn: :meth:`serve`."""
+class ILink(IReceiver, Protocol[C]):
+    """A connection that carries, or is about to carry, one serial port of one VM, for consoles of the class C."""
 
-    def drain() -> None:
+    @property
+    def peer(self) -> str:
+        """The address of the host, for people to read."""
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether nobody between here and the host can read along."""
+
+    def serve(self, console: C) -> None:
+        """Hand the console all output that came early, then everything as it comes: it is this link's turn."""
+
+    def wait(self, console: C) -> None:
+        """Carry the console, but keep its output until :meth:`serve` is called."""
+
+    def drain(self) -> None:
         """Hand on what the operating system has received already, before something else happens."""
 
-    def retire(done: Callable[[], None]) -> None:
-        """You no longer carry your console, another link does: hand on what is still on its way, and call ``done``,
-        once, when that is all. Close, soon, if the host does not."""
+    def retire(self, done: Callable[[], None]) -> None:
+        """Hand on what is still on its way: another link carries the console. Close, soon, if the host does not.
 
-    def release() -> int:
-        """You will not carry the console that you were to carry: forget it and what came early.
+        :param done: to be called, once, when that is all.
+        """
+
+    def release(self) -> int:
+        """Forget the console that this link was to carry, and its early output.
 
         :returns: how many bytes that were.
         """
 
-    def close(reason: str) -> None:
+    def close(self, reason: str) -> None:
         """Close the connection, at once. ``reason`` goes to the log."""
 
-    def hold_output(on: bool) -> None:
+    def hold_output(self, on: bool) -> None:
         """Stop (and start again) reading from the VM: its log is behind."""
 
 
 class IViewer(Interface):
     """Somebody who looks at a console, and may write."""
 
-    who: str = Attribute("The operator and where he comes from, for people to read: ``alice@10.1.2.9``.")
+    who: str = Attribute("The operator and the address, for people to read: ``alice@10.1.2.9``.")
     since: float = Attribute("When the viewer attached, seconds since the epoch.")
     last_input: float = Attribute("When it was last typed at; ``since`` if never.")
     skipped: int = Attribute("How many bytes it was too slow for.")

@@ -1,35 +1,46 @@
-"""Which of a console's links is heard, when one follows another.
+"""The queue of a console's links, where one follows another.
 
-In a vMotion, or when a VM connects anew, the new link carries the input at once. But what the VM says there waits until
-the link before it has handed on everything that was still on its way: output keeps its order. So the links stand in
-line, and the first of them feeds the console.
+In a vMotion, or when a VM connects anew, the new link carries the input at once. But its output waits until the link
+before it has handed on everything that was still on its way: output keeps its order.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Generic, Protocol, TypeVar
 
 from vmproxy.console.interfaces import ILink
 
-if TYPE_CHECKING:
-    from vmproxy.console.console import Console
-
 LINKS_IN_LINE = 8
-_LOG, _FAR_END = 1, 2
+_LOG, _REMOTE = 1, 2
 
 
-class Succession:
-    """The links of one console, in the order of their output."""
+class HasLink(Protocol):
+    """A console, as far as its queue of links looks at it."""
+
+    @property
+    def link(self) -> object:
+        """The link in service."""
+
+
+C = TypeVar("C", bound=HasLink)
+
+
+class LinkQueue(Generic[C]):
+    """The links of one console, in the order of their output.
+
+    Invariant: only the first of them feeds the console.
+    Bound: :data:`LINKS_IN_LINE`.
+    """
 
     __slots__ = ("_behind", "_console", "_line")
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: C) -> None:
         self._console = console
-        self._line: list[ILink] = []
-        self._behind = 0  # who cannot keep up; one bit each
+        self._line: list[ILink[C]] = []
+        self._behind = 0  # _LOG and _REMOTE, where they cannot keep up
 
-    def add(self, link: ILink) -> None:
-        """A link carries the console from now on; it is heard when its turn comes."""
+    def add(self, link: ILink[C]) -> None:
+        """Append a link that carries the console from now on."""
         self._line.append(link)
         if self._line[0] is link:
             link.hold_output(self._waits(link))
@@ -37,8 +48,11 @@ class Succession:
         else:
             link.wait(self._console)
 
-    def read_out(self, old: ILink, close: bool) -> None:
-        """Another link has taken over: ``old`` hands on what is still on its way, and may be closed then."""
+    def read_out(self, old: ILink[C], close: bool) -> None:
+        """Read out a link after another has taken over.
+
+        :param close: whether to close it then.
+        """
 
         def done() -> None:
             self.gone(old)
@@ -53,8 +67,8 @@ class Succession:
             first.close("too many connections of the same VM and port one after the other")
             self.gone(first)
 
-    def gone(self, link: ILink) -> None:
-        """A link has nothing more to say; what it has kept is still heard when its turn comes."""
+    def gone(self, link: ILink[C]) -> None:
+        """Take out a link without more output, and let the next one feed the console; others keep their turn."""
         if not self._line or self._line[0] is not link:
             return
         del self._line[0]
@@ -66,27 +80,27 @@ class Succession:
             if head is not self._console.link:
                 head.retire(lambda: self.gone(head))
 
-    def last_words(self, link: ILink) -> None:
-        """A link that never came into service is gone; what it has kept is all that there is."""
+    def last_words(self, link: ILink[C]) -> None:
+        """Take the output that is left of a lost link that never came into service."""
         self._line.append(link)
         if self._line[0] is link:
             link.serve(self._console)
             link.retire(lambda: self.gone(link))
 
     def log_behind(self, on: bool) -> None:
-        """The log is behind, and whoever is heard had better wait; or it has caught up."""
+        """Hold the first link while the log is behind."""
         self._set(_LOG, on)
 
-    def far_end_behind(self, on: bool) -> None:
-        """What the VM is connected to is behind, or has caught up."""
-        self._set(_FAR_END, on)
+    def remote_behind(self, on: bool) -> None:
+        """Hold the link in service while the remote end reads too slowly."""
+        self._set(_REMOTE, on)
 
     def _set(self, who: int, on: bool) -> None:
         self._behind = self._behind | who if on else self._behind & ~who
         if self._line:
             self._line[0].hold_output(self._waits(self._line[0]))
 
-    def _waits(self, link: ILink) -> bool:
-        # One that is only read out waits for the log, which gives up after a second, but not for a far end, which may
-        # stand still for ever: what was under way when its VM left it has to come to an end.
-        return bool(self._behind & (_LOG | _FAR_END if link is self._console.link else _LOG))
+    def _waits(self, link: ILink[C]) -> bool:
+        # A link that is only read out waits for the log, which gives up after a second, but not for the remote end,
+        # which may stand still for ever: the rest of its output has to come to an end.
+        return bool(self._behind & (_LOG | _REMOTE if link is self._console.link else _LOG))

@@ -20,18 +20,14 @@ source host will ABORT or BEGIN again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from twisted.internet.interfaces import IReactorTime
 
 from vmproxy.base.deadlines import Deadlines
+from vmproxy.console.console import Console
 from vmproxy.console.interfaces import ILink
 from vmproxy.errors import VMProxyError
-
-if TYPE_CHECKING:
-    from vmproxy.console.console import Console
-
 
 SPENT_REMEMBERED = 4096
 
@@ -56,10 +52,12 @@ class Migration:
 
     __slots__ = ("arrived", "console", "destination", "encrypted", "secret", "sequence", "source", "started")
 
-    def __init__(self, console: Console, source: ILink, sequence: bytes, secret: bytes, started: float) -> None:
+    def __init__(
+        self, console: Console, source: ILink[Console], sequence: bytes, secret: bytes, started: float
+    ) -> None:
         self.console = console
-        self.source: ILink | None = source
-        self.destination: ILink | None = None
+        self.source: ILink[Console] | None = source
+        self.destination: ILink[Console] | None = None
         self.sequence = sequence
         self.secret = secret
         self.started = started
@@ -81,9 +79,10 @@ class Migrations:
         """
         self._clock = clock
         self._new_secret = new_secret
+        self._by_console: dict[Console, Migration] = {}
         self._by_pair: dict[bytes, Migration] = {}
         self._spent: dict[bytes, None] = {}  # in order, oldest first
-        self._by_destination: dict[ILink, Migration] = {}
+        self._by_destination: dict[ILink[Console], Migration] = {}
         self._deadlines: Deadlines[Migration] = Deadlines(clock, timeout, self._expired)
         self.may_differ = True
         self.completed = self.aborted = self.abandoned = 0
@@ -91,21 +90,21 @@ class Migrations:
     def __len__(self) -> int:
         return len(self._deadlines)
 
-    def begin(self, console: Console, source: ILink, sequence: bytes) -> Migration:
+    def begin(self, console: Console, source: ILink[Console], sequence: bytes) -> Migration:
         """BEGIN: from now on the console's input is held.
 
         :param source: the connection that serves the console now.
         """
-        if console.migration is not None:
-            self._forget(console.migration)
+        self.cancel(console)
         migration = Migration(console, source, sequence, self._new_secret(), self._clock.seconds())
         self._by_pair[sequence + migration.secret] = migration
         self._deadlines.start(migration)
-        console.migration = migration
+        self._by_console[console] = migration
+        console.hold_for_migration(True)
         console.log.event("vmotion-begin", host=source.peer)
         return migration
 
-    def peer(self, destination: ILink, pair: bytes, uuid: UUID | None) -> Migration:
+    def peer(self, destination: ILink[Console], pair: bytes, uuid: UUID | None) -> Migration:
         """PEER: a connection says that it will carry the VM.
 
         :param pair: sequence and secret in one piece.
@@ -129,11 +128,15 @@ class Migrations:
         migration.console.log.event("vmotion-peer", host=destination.peer)
         return migration
 
-    def pending_at(self, destination: ILink) -> Migration | None:
+    def pending_of(self, console: Console) -> Migration | None:
+        """The migration of a console."""
+        return self._by_console.get(console)
+
+    def pending_at(self, destination: ILink[Console]) -> Migration | None:
         """The migration that a connection is the destination of."""
         return self._by_destination.get(destination)
 
-    def complete(self, destination: ILink, sequence: bytes) -> bool:
+    def complete(self, destination: ILink[Console], sequence: bytes) -> bool:
         """COMPLETE: the destination carries the VM.
 
         :returns: whether anything moved; not so where the connection is no pending destination or the sequence is
@@ -146,7 +149,7 @@ class Migrations:
         if source is not None:
             source.drain()
             # What was still under way on the source may have been an ABORT, or a new BEGIN.
-            if migration.console.migration is not migration or migration.destination is not destination:
+            if self._by_console.get(migration.console) is not migration or migration.destination is not destination:
                 return False
         self._forget(migration, keep=destination)
         self.completed += 1
@@ -155,13 +158,13 @@ class Migrations:
         migration.console.move_to(destination, took, source)
         return True
 
-    def abort(self, source: ILink, console: Console, sequence: bytes) -> bool:
+    def abort(self, source: ILink[Console], console: Console, sequence: bytes) -> bool:
         """ABORT: the source stays in service.
 
         :param sequence: empty, or the one that BEGIN gave.
         :returns: whether there was a migration to abort.
         """
-        migration = console.migration
+        migration = self._by_console.get(console)
         if migration is None or migration.source is not source or sequence not in (b"", migration.sequence):
             return False
         self._forget(migration)
@@ -170,7 +173,7 @@ class Migrations:
         console.input_may_flow()
         return True
 
-    def lost(self, link: ILink) -> Migration | None:
+    def lost(self, link: ILink[Console]) -> Migration | None:
         """A connection is gone.
 
         :returns: the migration that goes on without it, or could: its console is not down for the loss of this link.
@@ -205,8 +208,9 @@ class Migrations:
 
     def cancel(self, console: Console) -> None:
         """A new connection claims the console: nobody waits for the old migration any more."""
-        if console.migration is not None:
-            self._forget(console.migration)
+        migration = self._by_console.get(console)
+        if migration is not None:
+            self._forget(migration)
 
     def stop(self) -> None:
         """Forget everything, at the end of the process."""
@@ -215,10 +219,11 @@ class Migrations:
     def _expired(self, migration: Migration) -> None:
         self.abandon(migration, "the vMotion was neither completed nor aborted in time")
 
-    def _forget(self, migration: Migration, keep: ILink | None = None) -> None:
+    def _forget(self, migration: Migration, keep: ILink[Console] | None = None) -> None:
         self._deadlines.discard(migration)
         self._spend(migration.sequence + migration.secret)
-        migration.console.migration = None
+        del self._by_console[migration.console]
+        migration.console.hold_for_migration(False)
         destination = migration.destination
         if destination is not None:
             del self._by_destination[destination]
@@ -236,7 +241,7 @@ class Migrations:
             if len(self._spent) > SPENT_REMEMBERED:
                 del self._spent[next(iter(self._spent))]
 
-    def discarded(self, migration: Migration, destination: ILink) -> None:
+    def discarded(self, migration: Migration, destination: ILink[Console]) -> None:
         """A destination is not wanted any more, or lost while the source is still there."""
         kept = destination.release()
         if kept:

@@ -1,26 +1,29 @@
 """How people find a console: the exact name, the UUID, an alias that is safe to type after ``ssh``, or a prefix.
 
 Names are whatever a VM says: two may have the same, and one may look like another's alias. So there is an order in
-which a target is looked for, and an alias that is unique for each console. A console that somebody may not see is not
-there for him, in any of this.
+which a target is looked for, and an alias that is unique for each console. A console that an operator may not see is
+not there for that operator, in any of this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 from uuid import UUID
 
 from vmproxy.base.sanitize import safe_word
 from vmproxy.base.sanitize import visible as shown
 from vmproxy.console.console import Console
-from vmproxy.console.index import Index
-from vmproxy.console.prefixes import Prefixes
 from vmproxy.errors import VMProxyError
 from vmproxy.log.store import ConsoleLog
 
 NAMELESS = "vm"
 Visible = Callable[[Console], bool]
+
+K = TypeVar("K")
+T = TypeVar("T", bound=Hashable)
 
 
 def _all(console: Console) -> bool:
@@ -42,18 +45,125 @@ class AmbiguousConsole(VMProxyError):
         self.choices = sorted(choices, key=lambda c: (c.title.casefold(), c.uuid, _port_order(c)))
 
 
-class Names:
+class WordIndex(Generic[K, T]):
+    """Consoles by words, in the order in which they were added."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self) -> None:
+        self._found: dict[K, T | tuple[T, ...]] = {}
+
+    def __iter__(self) -> Iterator[T]:
+        for found in list(self._found.values()):  # at once: the log's thread goes through it too, if ever
+            if isinstance(found, tuple):
+                yield from found
+            else:
+                yield found
+
+    def get(self, word: K) -> tuple[T, ...]:
+        """:returns: the consoles that a word means."""
+        found = self._found.get(word)
+        if found is None:
+            return ()
+        return found if isinstance(found, tuple) else (found,)
+
+    def add(self, word: K, thing: T) -> None:
+        """A word means a console too."""
+        there = self.get(word)
+        self._found[word] = (*there, thing) if there else thing
+
+    def discard(self, word: K, thing: T) -> None:
+        """A word does not mean a console any more; nothing happens if it did not."""
+        rest = tuple(other for other in self.get(word) if other is not thing)
+        if not rest:
+            self._found.pop(word, None)
+        else:
+            self._found[word] = rest if len(rest) > 1 else rest[0]
+
+
+class PrefixIndex(Generic[T]):
+    """Consoles by the beginning of a name, whatever its case: a list, sorted when it is needed."""
+
+    __slots__ = ("_names", "_sorted", "_things")
+
+    def __init__(self) -> None:
+        # Side by side: a pair for each of thousands would be larger than both lists.
+        self._names: list[str] = []
+        self._things: list[T] = []
+        self._sorted = True
+
+    def add(self, name: str, thing: T) -> None:
+        """A console has a name now."""
+        name = _folded(name)
+        if self._sorted and len(self._names) > 1000:
+            at = bisect_right(self._names, name)
+            self._names.insert(at, name)
+            self._things.insert(at, thing)
+        else:
+            self._names.append(name)
+            self._things.append(thing)
+            self._sorted = False
+
+    def discard(self, name: str, thing: T) -> None:
+        """A console does not have a name any more."""
+        name = _folded(name)
+        self._sort()
+        for at in range(bisect_left(self._names, name), bisect_right(self._names, name)):
+            if self._things[at] is thing:
+                del self._names[at], self._things[at]
+                return
+
+    def find(self, prefix: str) -> list[T]:
+        """:returns: the consoles with a name that begins so, each once."""
+        folded = prefix.casefold()
+        self._sort()
+        found: dict[T, None] = {}
+        for at in range(bisect_left(self._names, folded), len(self._names)):
+            if not self._names[at].startswith(folded):
+                break
+            found[self._things[at]] = None
+        return list(found)
+
+    def _sort(self) -> None:
+        if not self._sorted:
+            order = sorted(range(len(self._names)), key=self._names.__getitem__)
+            self._names = [self._names[n] for n in order]
+            self._things = [self._things[n] for n in order]
+            self._sorted = True
+
+
+def _folded(name: str) -> str:
+    folded = name.casefold()
+    return name if folded == name else folded  # not the same text twice in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Aliases:
+    """What a console can be typed as.
+
+    :ivar base: what its name is reduced to; empty where nothing is left.
+    :ivar plain: the base if it was free, and the link's name.
+    :ivar unique: a name with digits of the UUID.
+    """
+
+    base: str
+    plain: str
+    unique: str
+
+
+class NameIndex:
     """The consoles by what people call them."""
 
     def __init__(self, link: Callable[[str, ConsoleLog], None]) -> None:
         """:param link: has a link of a name made to a log."""
         self._link = link
-        self._ports: Index[UUID] = Index()
+        self._ports: WordIndex[UUID, Console] = WordIndex()
         self._count = 0
-        self._by_name: Index[str] = Index()
+        self._by_name: WordIndex[str, Console] = WordIndex()
         self._by_alias: dict[str, Console] = {}
-        self._by_base: Index[str] = Index()
-        self._prefixes = Prefixes()
+        self._by_base: WordIndex[str, Console] = WordIndex()
+        self._prefixes: PrefixIndex[Console] = PrefixIndex()
+        self._aliases: dict[Console, Aliases] = {}
 
     def __iter__(self) -> Iterator[Console]:
         return iter(self._ports)
@@ -67,15 +177,19 @@ class Names:
         self._count += 1
         self._index(console)
 
-    def call(self, console: Console, name: str) -> None:
-        """A console has another name from now on."""
+    def ports(self, uuid: UUID) -> tuple[Console, ...]:
+        """The consoles of one VM."""
+        return self._ports.get(uuid)
+
+    def rename(self, console: Console, name: str) -> None:
+        """Give a console another name."""
         self._unindex(console)
-        console.name = name
+        console.set_name(name)
         self._index(console)
 
     def alias(self, console: Console, visible: Visible = _all) -> str:
         """The name under which a console can be typed after ``ssh``, unique among those that are visible."""
-        aliases = _aliases(console)
+        aliases = self._aliases[console]
         # A plain one is no use where it is also the name of another: exact names come first.
         for word in dict.fromkeys((aliases.base, aliases.plain)):
             try:
@@ -155,7 +269,7 @@ class Names:
         return [c for c in found if visible(c)]
 
     def _words(self, console: Console) -> tuple[str, str, str]:
-        aliases = _aliases(console)
+        aliases = self._aliases[console]
         return console.name, aliases.plain, aliases.unique
 
     def _index(self, console: Console) -> None:
@@ -167,7 +281,7 @@ class Names:
             base = name  # not the same text twice in memory
         for beginning in _beginnings(name, base):
             self._prefixes.add(beginning, console)
-        former = console.aliases
+        former = self._aliases.get(console)
         if former is not None:
             if former.base == base:
                 return  # the link stays as it is: somebody may be tailing it
@@ -182,7 +296,7 @@ class Names:
         if unique in self._by_alias:
             unique = f"{start}~{digits}.{console.port}"
         plain = base if base and base not in self._by_alias else unique
-        aliases = console.aliases = Aliases(base, plain, unique)
+        aliases = self._aliases[console] = Aliases(base, plain, unique)
         self._by_alias[aliases.plain] = self._by_alias[aliases.unique] = console
         if base:
             self._by_base.add(base, console)
@@ -191,27 +305,8 @@ class Names:
 
     def _unindex(self, console: Console) -> None:
         self._by_name.discard(console.name, console)
-        for beginning in _beginnings(console.name, _aliases(console).base):
+        for beginning in _beginnings(console.name, self._aliases[console].base):
             self._prefixes.discard(beginning, console)
-
-
-@dataclass(frozen=True, slots=True)
-class Aliases:
-    """What a console can be typed as.
-
-    :ivar base: what its name is reduced to; empty where nothing is left.
-    :ivar plain: the base if it was free, and the link's name.
-    :ivar unique: a name with digits of the UUID.
-    """
-
-    base: str
-    plain: str
-    unique: str
-
-
-def _aliases(console: Console) -> Aliases:
-    assert console.aliases is not None  # it is in the directory
-    return console.aliases
 
 
 def _beginnings(name: str, base: str) -> set[str]:

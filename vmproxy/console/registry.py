@@ -5,7 +5,7 @@ A console's identity is VC UUID and port. It outlives its connections, and the p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from vmproxy.console.duplicates import ClaimRefused, Newcomers
 from vmproxy.console.interfaces import ILink
 from vmproxy.console.journal import Journal, Known
 from vmproxy.console.migration import Migrations
-from vmproxy.console.naming import Names
+from vmproxy.console.naming import NameIndex
 from vmproxy.log.paths import is_reserved, log_path
 from vmproxy.log.store import LogStore
 from vmproxy.wire.dialuri import is_dialled
@@ -43,9 +43,10 @@ class Identity:
     dial: Callable[[Console], None] | None = None
 
 
-class Directory(Names):
+class Directory:
     """The consoles, by identity, and by what people call them.
 
+    :ivar names: finds consoles by what people call them.
     :ivar newcomers: what holds for a second connection of a console.
     """
 
@@ -53,7 +54,7 @@ class Directory(Names):
         self, clock: IReactorTime, store: LogStore, journal: Journal, migrations: Migrations, template: str
     ) -> None:
         """:param template: for the names of log files."""
-        super().__init__(store.link)
+        self.names = NameIndex(store.link)
         self.clock = clock
         self.process_log = RateLimitedLog(clock)
         self.wall = wall_of(clock)
@@ -68,6 +69,12 @@ class Directory(Names):
         self._renames: RepeatSummary[Console] = RepeatSummary(clock, self._renamed)
         self.newcomers = Newcomers()
 
+    def __iter__(self) -> Iterator[Console]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
     @property
     def policy(self) -> Policy:
         """Who may do what, and what is particular about which consoles."""
@@ -77,7 +84,7 @@ class Directory(Names):
         """Take another policy, from now on."""
         self._policy = policy
         for console in self:
-            console.options = policy.options(console)
+            console.set_options(policy.options(console))
             console.rules_changed()
 
     # Connections.
@@ -90,17 +97,15 @@ class Directory(Names):
             kept = known.log if same and known.log not in given else None
             console = self._add(UUID(known.uuid), known.port, known.name, kept)
             given.add(console.log.name)
-            console.uri = known.uri
-            console.options = self._policy.options(console)
-            console.host = known.host
-            # Of one that was up when the process ended, nobody knows since when it is not.
-            console.since = 0.0 if known.up else known.since
-            console.reason = "the concentrator was stopped" if known.up else known.reason
-            if known.up:
+            if known.up:  # when the process ended: nobody knows since when it is not
+                console.recall(known.uri, known.host, 0.0, "the concentrator was stopped")
                 console.log.mend()
+            else:
+                console.recall(known.uri, known.host, known.since, known.reason)
+            console.set_options(self._policy.options(console))
         self._store.flush()  # so that links have the names that they had, before a VM comes with another one
 
-    def claim(self, identity: Identity, link: ILink) -> Console:
+    def claim(self, identity: Identity, link: ILink[Console]) -> Console:
         """Give a connection that has identified itself its console, made now if it is a new one.
 
         A connection that serves the console already is replaced: a host that lost power cannot say goodbye.
@@ -115,8 +120,8 @@ class Directory(Names):
         else:
             self._check(console, link)
         told = self._is_told(console)
-        moved, console.uri = console.uri != identity.uri, identity.uri
-        console.options = self._policy.options(console)
+        moved = console.set_uri(identity.uri)
+        console.set_options(self._policy.options(console))
         if identity.name:
             self.rename(console, identity.name)
         if moved:
@@ -133,7 +138,7 @@ class Directory(Names):
         return console
 
     def _at(self, uuid: UUID, port: str) -> Console | None:
-        for console in self._ports.get(uuid):
+        for console in self.names.ports(uuid):
             if console.port == port:
                 return console
         return None
@@ -143,8 +148,8 @@ class Directory(Names):
             "new consoles", "{uuid} port {port}: {name}", uuid=console.uuid, port=console.port, name=shown(console.name)
         )
 
-    def _check(self, console: Console, link: ILink) -> None:
-        migration = console.migration
+    def _check(self, console: Console, link: ILink[Console]) -> None:
+        migration = self._migrations.pending_of(console)
         for there in (console.link, migration.destination if migration is not None else None):
             if there is not None and (problem := self.newcomers.problem(there.peer, link.peer)):
                 if self._refusals.again(console):
@@ -178,7 +183,7 @@ class Directory(Names):
         # Ports without a label in their URI are told apart by different URIs, but only while both are open: a port
         # whose URI was edited is still the same port. One with a label is another, also while it is down.
         # One that is dialled for and one that waits to be reached are two ports in any case.
-        there = self._ports.get(identity.uuid)
+        there = self.names.ports(identity.uuid)
         if not there:
             return "1"
         dialled = is_dialled(identity.uri)
@@ -187,14 +192,14 @@ class Directory(Names):
             if console.uri == identity.uri:
                 return console.port
         for console in siblings:
-            if console.link is None and console.migration is None:
+            if console.link is None and not console.migrating:
                 return console.port
         number = 1
         while self._at(identity.uuid, str(number)) is not None:
             number += 1
         return str(number)
 
-    def lost(self, console: Console, link: ILink, reason: str) -> None:
+    def lost(self, console: Console, link: ILink[Console], reason: str) -> None:
         """A connection that served, or was to serve, a console is gone."""
         migration = self._migrations.lost(link)
         if migration is not None and migration.source is None:
@@ -203,9 +208,8 @@ class Directory(Names):
         elif migration is not None:
             self._migrations.discarded(migration, link)
         elif console.link is link:
-            console.link = None
-            console.gone(link)
-            pending = console.migration
+            console.link_lost(link)
+            pending = self._migrations.pending_of(console)
             if pending is None:
                 console.down(reason, told=not self._changes.untold(console))
             elif not self._migrations.source_lost(pending):
@@ -215,8 +219,8 @@ class Directory(Names):
         """A VM told its name, perhaps a new one."""
         if name != console.name:
             former = console.name
-            self.call(console, name)
-            console.options = self._policy.options(console)
+            self.names.rename(console, name)
+            console.set_options(self._policy.options(console))
             console.rules_changed()  # rules select by name: another one may let in others
             if not former:
                 self._named(console)
@@ -249,6 +253,6 @@ class Directory(Names):
     def _add(self, uuid: UUID, port: str, name: str, path: str | None) -> Console:
         path = path or log_path(self._template, uuid, port, name, self._store)
         console = Console(uuid, port, self._store.open(path), self)
-        console.name = name
-        self.add(console)
+        console.set_name(name)
+        self.names.add(console)
         return console

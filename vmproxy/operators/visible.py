@@ -46,12 +46,12 @@ class View:
         :raises NoSuchConsole: if there is none, or none that may be seen.
         :raises AmbiguousConsole: if there are several that may be seen.
         """
-        return self._directory.find(target, port, self.__contains__)
+        return self._directory.names.find(target, port, self.__contains__)
 
     def is_exact(self, target: str, console: Console) -> bool:
         """Whether a target names a console in full: by anything but a prefix."""
-        return self._directory.is_exact(target, console, self.__contains__)
+        return self._directory.names.is_exact(target, console, self.__contains__)
 
     def alias(self, console: Console) -> str:
         """What the console can be typed as after ``ssh``."""
-        return self._directory.alias(console, self.__contains__)
+        return self._directory.names.alias(console, self.__contains__)

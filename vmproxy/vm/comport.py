@@ -81,5 +81,4 @@ class PortControl:
         return True
 
     def _show(self, console: Console) -> None:
-        console.port_control = self._server
-        console.settings = _USUAL if self._server is None else str(self._server.settings)
+        console.set_port_control(self._server, _USUAL if self._server is None else str(self._server.settings))

@@ -15,10 +15,8 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from vmproxy.console.console import Console
-from vmproxy.console.interfaces import ILink
 from vmproxy.vm.comport import PortControl
 from vmproxy.vm.extension import Conversation
 from vmproxy.vm.frontend import Hub
@@ -34,7 +32,6 @@ DRAIN_READS = 16
 QUIET_SECONDS = 0.25  # longer than TCP waits before it sends a lost segment again (200 ms on Linux, RFC 6298)
 
 
-@implementer(ILink)
 class VMConnection(HostLine):
     """A connection from a host.
 

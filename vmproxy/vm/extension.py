@@ -86,8 +86,7 @@ class Conversation:
 
     def in_service(self, console: Console) -> None:
         """The connection serves a console now: tell it what was told here."""
-        console.bios_uuid = self._bios_uuid or console.bios_uuid
-        console.location_uuid = self._location_uuid or console.location_uuid
+        console.set_uuids(self._bios_uuid, self._location_uuid)
         if self.name and console.name != self.name:
             self._hub.directory.rename(console, self.name)
 
@@ -209,12 +208,12 @@ class Conversation:
     def _bios(self, parameters: bytes) -> None:
         self._bios_uuid = parse_uuid(parameters)
         if self._link.console is not None:
-            self._link.console.bios_uuid = self._bios_uuid
+            self._link.console.set_uuids(self._bios_uuid, None)
 
     def _location(self, parameters: bytes) -> None:
         self._location_uuid = parse_uuid(parameters)
         if self._link.console is not None:
-            self._link.console.location_uuid = self._location_uuid
+            self._link.console.set_uuids(None, self._location_uuid)
 
     def _vm_name(self, parameters: bytes) -> None:
         self.name = parse_name(parameters)[:NAME_LIMIT]

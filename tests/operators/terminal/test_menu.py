@@ -248,8 +248,8 @@ def test_vms_of_one_name_and_other_ports_are_all_there(w: World) -> None:
     assert person.names == ["web01", "web01", "web01.2"]
     person.type(DOWN + b"\r")
     w.clock.advance(0)
-    assert w.directory.find(str(VM_A)).viewers == ()
-    assert len(w.directory.find(str(VM_B)).viewers) == 1
+    assert w.directory.names.find(str(VM_A)).viewers == ()
+    assert len(w.directory.names.find(str(VM_B)).viewers) == 1
 
 
 # The last lines.
@@ -747,7 +747,7 @@ def test_names_that_are_not_unique_are_completed_to_what_is(w: World) -> None:
     person = Person(w)
     person.type(b":status web\t")
     lines = person.type(b"\t")
-    aliases = [w.services.registry.alias(console) for console in w.directory]
+    aliases = [w.services.registry.names.alias(console) for console in w.directory]
     assert all(alias in "".join(lines) for alias in aliases), (aliases, lines)
 
 

@@ -204,7 +204,7 @@ def test_who_takes_over_speaks_in_its_place_and_it_waits(w: World, net: Net) -> 
 
 def test_where_several_may_write_operators_write_beside_it(w: World, net: Net) -> None:
     host, console, far = bridged(net)
-    console.options = ConsoleOptions(shared=True)
+    console.set_options(ConsoleOptions(shared=True))
     viewer = Viewer()
     assert console.attach(viewer, write=True, join=True)
     console.send(b"operator ")

@@ -122,7 +122,7 @@ class Dial:
 
     def begin(self) -> None:
         """Take the place at the console, and dial."""
-        self._console.far = self
+        self._console.set_far(self)
         self._console.attach(self, write=True, force=True)
         self._dial()
 
@@ -249,7 +249,7 @@ class Dial:
         self._stop_dialling()
         console = self._console
         if console.far is self:
-            console.far = None
+            console.set_far(None)
         console.detach(self)
         self._dialler.dials.discard(self)
         self._hold_vm(False)
