@@ -1,4 +1,4 @@
-"""The parts of the menu by themselves: keys, the list and a place in it, last lines, columns, completion."""
+"""The parts of the menu by themselves: the list and a place in it, last lines, columns, completion."""
 
 from __future__ import annotations
 
@@ -14,19 +14,14 @@ from hypothesis import strategies as st
 
 from tests.support.ssh import EPOCH, World
 from vmproxy.operators.commands.registry import split
-from vmproxy.operators.terminal.keys import DOWN, ENTER, ESCAPE, PAGE_UP, UP, Keys
-from vmproxy.operators.terminal.line_editor import cells
+from vmproxy.operators.terminal.keys import DOWN, UP
 from vmproxy.operators.terminal.menu_command_line import complete, last_word
 from vmproxy.operators.terminal.menu_list import Roster
 from vmproxy.operators.terminal.menulast import TAIL, last_line
 from vmproxy.operators.terminal.menulook import columns_for, help_lines, rows_for, short_state, top_row
 from vmproxy.operators.terminal.menupick import Picker
+from vmproxy.operators.terminal.width import cells
 from vmproxy.operators.visible import View
-
-
-def keys_of(data: bytes, keys: Keys | None = None) -> list[str]:
-    keys = keys or Keys()
-    return [key for byte in data for key in keys.feed(byte)]
 
 
 def roster_of(w: World, *names: str) -> Roster:
@@ -41,44 +36,6 @@ def roster_of(w: World, *names: str) -> Roster:
 
 def view_of(w: World) -> View:
     return View(w.directory, lambda: w.directory.policy.grants("alice", ()))
-
-
-# Keys.
-
-
-@pytest.mark.parametrize(
-    ("data", "keys"),
-    [
-        (b"a\xc3\xa9\xe6\x97\xa5", ["a", "é", "日"]),
-        (b"\r\n\n\r", [ENTER, ENTER, ENTER]),
-        (b"\x1b[A\x1bOB\x1b[1;5A\x1b[5~", [UP, DOWN, UP, PAGE_UP]),
-        (b"\x1b\x1b[A", [ESCAPE, UP]),
-        (b"\x1b\r", [ESCAPE, ENTER]),
-        (b"\x0c\x03", ["^L", "^C"]),
-        (b"\x1b[200~x\x1b[201~", ["x"]),
-        (b"\x1b[" + b"1" * 1000 + b"Ay", ["y"]),
-        (b"\xff\xc3\xe2\x82b", ["b"]),
-        (b"\xe2\x80\xae", []),
-    ],
-)
-def test_keys(data: bytes, keys: list[str]) -> None:
-    assert keys_of(data) == keys
-
-
-def test_an_escape_alone_is_a_key_after_a_while() -> None:
-    keys = Keys()
-    assert keys_of(b"\x1b", keys) == []
-    assert keys.waiting
-    assert keys.timeout() == ESCAPE
-    assert not keys.waiting
-    assert keys_of(b"[A", keys) == ["[", "A"]
-    assert keys_of(b"\x1b[", keys) == []
-    assert not keys.waiting
-
-
-@given(st.binary(max_size=200))
-def test_any_bytes_give_keys_that_can_be_shown(data: bytes) -> None:
-    assert all(key.isprintable() for key in keys_of(data))
 
 
 # The list.

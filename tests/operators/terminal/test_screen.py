@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.terminal import Terminal
-from vmproxy.operators.terminal.line_editor import cells
-from vmproxy.operators.terminal.screen import ENTER, LEAVE, REVERSE, Row, Screen, bounded, cut, pad, usable, wrap
+from vmproxy.operators.terminal.screen import ENTER, LEAVE, REVERSE, Row, Screen, bounded, usable
 
 LINES = st.lists(
     st.text(st.characters(categories=["L", "N", "P", "Zs"], max_codepoint=0xFFFF), max_size=30), max_size=8
@@ -92,43 +91,6 @@ def test_an_update_shows_the_same_as_drawing_everything(
     updated.feed(ENTER + screen.draw(shown(*before), (0, 0)) + screen.draw(shown(*after), (0, 0)))
     drawn.feed(ENTER + fresh.draw(shown(*after), (0, 0)))
     assert updated.lines == drawn.lines
-
-
-@pytest.mark.parametrize(
-    ("text", "width", "expected"),
-    [
-        ("web01", 5, "web01"),
-        ("web01", 4, "web…"),
-        ("web01", 1, "…"),
-        ("web01", 0, ""),
-        ("日本語", 6, "日本語"),
-        ("日本語", 5, "日本…"),
-        ("日本語", 4, "日…"),
-        ("e\u0301a", 2, "e\u0301a"),
-        ("e\u0301" + "\u0301" * 50, 1, "e\u0301\u0301"),
-        ("\u0301a", 1, "a"),
-    ],
-)
-def test_texts_are_cut_by_what_they_take_on_the_screen(text: str, width: int, expected: str) -> None:
-    assert cut(text, width) == expected
-
-
-@given(st.text(max_size=40), st.integers(0, 30))
-def test_a_padded_text_takes_exactly_its_columns(text: str, width: int) -> None:
-    assert cells(pad(text, width)) == width
-
-
-@given(st.text(max_size=200), st.integers(2, 30), st.integers(1, 5))
-def test_wrapped_lines_fit(text: str, width: int, limit: int) -> None:
-    lines = wrap(text, width, limit)
-    assert len(lines) <= limit
-    assert all(cells(line) <= width for line in lines)
-
-
-def test_wrapping_keeps_words_whole_and_says_where_it_ends() -> None:
-    assert wrap("one two three four", 9, 5) == ["one two", "three", "four"]
-    assert wrap("one two three four", 9, 2) == ["one two", "three fo…"]
-    assert wrap("onetwothree", 6, 5) == ["onetwo", "three"]
 
 
 @pytest.mark.parametrize("term", ["xterm", "xterm-256color", "screen.xterm-256color", "vt100", "linux", "tmux"])

@@ -1,22 +1,23 @@
-"""The keys of the menu, picked out of what a terminal sends: characters, control characters, arrows and their kin.
+"""Keys, decoded from the bytes that a terminal sends: characters, control characters, arrows and their kin.
 
-A pure state machine. Terminals say an arrow as ESC and more, and the key Esc as ESC alone; so an ESC is held until the
-next byte or, by whoever owns the clock, for a moment: see :attr:`Keys.waiting`.
+A pure state machine, for the line editor and the menu. Terminals say an arrow as ESC and more, and the key Esc as ESC
+alone; so an ESC is held until the next byte or, by the owner of the clock, for a moment: see :attr:`Keys.waiting`.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 
 UP, DOWN, LEFT, RIGHT = "up", "down", "left", "right"
 PAGE_UP, PAGE_DOWN, HOME, END = "page up", "page down", "home", "end"
-ENTER, TAB, BACKSPACE, ESCAPE = "enter", "tab", "backspace", "escape"
+ENTER, TAB, BACKSPACE, DELETE, ESCAPE = "enter", "tab", "backspace", "delete", "escape"
 SEQUENCE_LIMIT = 32
 
 _CONTROLS = {0x09: TAB, 0x0A: ENTER, 0x0D: ENTER, 0x08: BACKSPACE, 0x7F: BACKSPACE}
 _FINALS = {"A": UP, "B": DOWN, "C": RIGHT, "D": LEFT, "H": HOME, "F": END}
-_NUMBERS = {"1": HOME, "4": END, "5": PAGE_UP, "6": PAGE_DOWN, "7": HOME, "8": END}
+_NUMBERS = {"1": HOME, "3": DELETE, "4": END, "5": PAGE_UP, "6": PAGE_DOWN, "7": HOME, "8": END}
 _SEQUENCE = re.compile(r"\x1b(?:\[|O)([\d;]*)(.)")
 
 
@@ -45,8 +46,23 @@ class Keys:
         held, self._sequence = self.waiting, b""
         return ESCAPE if held else ""
 
-    def feed(self, byte: int) -> list[str]:
-        """:returns: the keys that are complete now; there may be two, if an ESC was just that."""
+    def feed(self, data: bytes) -> Iterator[tuple[str, int]]:
+        """The keys in what was typed, pasted, or cut anywhere in between; each with the offset behind it.
+
+        A reader that stops in the middle leaves what is behind that offset to the session's next reader.
+        """
+        at = 0
+        while at < len(data):
+            byte = data[at]
+            found = self._feed(byte)
+            at += 1
+            if self._after_return and data[at : at + 1] == b"\n":
+                self._after_return = False
+                at += 1  # CR LF is one Enter
+            for key in found:
+                yield key, at
+
+    def _feed(self, byte: int) -> list[str]:
         returned, self._after_return = self._after_return, False
         if self._sequence:
             return self._in_sequence(byte)
@@ -54,7 +70,7 @@ class Keys:
             self._sequence = b"\x1b"
             return []
         if byte == 0x0A and returned:
-            return []  # CR LF is one Enter
+            return []
         self._after_return = byte == 0x0D
         if byte < 0x20 or byte == 0x7F:
             self._decoder.reset()
@@ -65,7 +81,7 @@ class Keys:
     def _in_sequence(self, byte: int) -> list[str]:
         if byte < 0x20 or byte == 0x7F:
             alone, self._sequence = self.waiting, b""
-            return ([ESCAPE] if alone else []) + self.feed(byte)
+            return ([ESCAPE] if alone else []) + self._feed(byte)
         if self.waiting and byte not in b"[O":
             self._sequence = b""
             return []  # Meta and a character: nothing here

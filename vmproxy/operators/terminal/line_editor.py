@@ -8,15 +8,18 @@ arrows, Home, End, Delete, ``^A ^E ^B ^F ^D ^H ^K ^U ^W ^L``, ``^P`` and ``^N`` 
 
 from __future__ import annotations
 
-import codecs
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from wcwidth import grapheme_boundary_before, iter_graphemes
+
+from vmproxy.operators.terminal import keys
+from vmproxy.operators.terminal.keys import Keys
+from vmproxy.operators.terminal.width import CLUSTER_LIMIT, cells, clusters, tail
 
 LINE_LIMIT = 1000
 HISTORY_LIMIT = 100
 CHOICES_LIMIT = 200
-_SEQUENCE_LIMIT = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +65,6 @@ class Completion:
     start: int
     choices: Sequence[str]
     end: str = ""
-
-
-def cells(text: str) -> int:
-    """How many columns of a terminal a text takes."""
-    if text.isascii():
-        return len(text)
-    return sum(_cells(char) for char in text)
-
-
-def _cells(char: str) -> int:
-    if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 def columns(choices: Sequence[str], width: int, rows: int) -> list[str]:
@@ -131,32 +121,26 @@ class LineEditor:
         self._limit = limit
         self._recalled = len(self.history)
         self._draft = ""
-        self._sequence = b""  # of an escape sequence what is there
-        self._after_return = False
-        self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
+        self._keys = Keys()
 
     # On the screen.
 
     def redraw(self) -> bytes:
         """The line as it is, drawn over whatever is on the terminal's current row; the cursor is where it belongs."""
         room = max(2, self._width - 1)  # the last column makes terminals wrap
-        prompt = self.prompt
-        while prompt and cells(prompt) > room // 2:
-            prompt = prompt[1:]
+        prompt = tail(self.prompt, room // 2)
         room -= cells(prompt)
-        start = self.cursor
-        used = 0
-        while start and used + _cells(self.text[start - 1]) < room:
-            start -= 1
-            used += _cells(self.text[start])
-        end = self.cursor
-        shown = used
-        while end < len(self.text) and shown + _cells(self.text[end]) <= room:
-            shown += _cells(self.text[end])
-            end += 1
-        drawn = f"\r{prompt}{self.text[start:end]}\x1b[K"
+        left = tail(self.text[: self.cursor], room - 1)
+        used = shown = cells(left)
+        right = ""
+        for cluster, width in clusters(self.text[self.cursor : self.cursor + CLUSTER_LIMIT * room]):
+            shown += width
+            if shown > room:
+                break
+            right += cluster
+        drawn = f"\r{prompt}{left}{right}\x1b[K"
         column = cells(prompt) + used
-        if end > self.cursor:
+        if right:
             drawn += "\r" + (f"\x1b[{column}C" if column else "")
         return drawn.encode()
 
@@ -180,27 +164,15 @@ class LineEditor:
         events: list[Event] = []
         changed = completed = False
         self.rest = b""
-        for at in range(len(data)):
-            byte = data[at]
-            if self._after_return:
-                self._after_return = False
-                if byte == 0x0A:
-                    continue  # CR LF is one Enter
-            key = self._key(byte)
-            if not key:
-                continue
-            if key in ("\r", "\n", "\x03") or (key == "\x04" and not self.text):
+        for key, behind in self._keys.feed(data):
+            if key in (keys.ENTER, "^C") or (key == "^D" and not self.text):
                 if changed:
                     events.append(Draw(self.redraw()))
-                self.rest = data[at + 1 :]
-                if key == "\r" and self.rest.startswith(b"\n"):
-                    self.rest = self.rest[1:]
-                elif key == "\r" and not self.rest:
-                    self._after_return = True
+                self.rest = data[behind:]
                 text = self._finish()
-                events.append(Entered(text) if key in "\r\n" else Cancelled(key == "\x04"))
+                events.append(Entered(text) if key == keys.ENTER else Cancelled(key == "^D"))
                 return events
-            if key == "\t":
+            if key == keys.TAB:
                 # Looking for choices may be work: a paste that is full of tabs gets one look.
                 choices = () if completed else self._tab()
                 completed = True
@@ -213,32 +185,13 @@ class LineEditor:
             events.append(Draw(self.redraw()))
         return events
 
-    def _key(self, byte: int) -> str:
-        """A key, when it is complete: a character, a control character, or the end of an escape sequence."""
-        if byte == 0x1B:
-            self._sequence = b"\x1b"
-            return ""
-        if self._sequence:
-            self._sequence += bytes((byte,))
-            if byte < 0x20 or len(self._sequence) > _SEQUENCE_LIMIT:
-                self._sequence = b""
-                return chr(byte) if byte < 0x20 else ""
-            if self._sequence in (b"\x1b[", b"\x1bO") or (self._sequence[1:2] == b"[" and byte < 0x40):
-                return ""
-            sequence, self._sequence = self._sequence, b""
-            return sequence.decode("latin-1")
-        if byte < 0x20 or byte == 0x7F:
-            self._decoder.reset()
-            return chr(byte)
-        return self._decoder.decode(bytes((byte,)))
-
     def _edit(self, key: str) -> None:
         action = _ACTIONS.get(key)
         if action is not None:
             action(self)
-        elif key.isprintable() and len(self.text) < self._limit:
+        elif len(key) == 1 and len(self.text) < self._limit:
             self.text = self.text[: self.cursor] + key + self.text[self.cursor :]
-            self.cursor += len(key)
+            self.cursor += 1
 
     def _finish(self) -> str:
         text, self.text, self.cursor = self.text, "", 0
@@ -268,11 +221,19 @@ class LineEditor:
             self.cursor = completion.start + len(common)
         return ()
 
+    def _before(self) -> int:
+        """Where the character left of the cursor begins."""
+        return grapheme_boundary_before(self.text, self.cursor)
+
+    def _behind(self) -> int:
+        """Where the character at the cursor ends."""
+        return self.cursor + len(next(iter_graphemes(self.text[self.cursor :]), ""))
+
     def _left(self) -> None:
-        self.cursor = max(0, self.cursor - 1)
+        self.cursor = self._before()
 
     def _right(self) -> None:
-        self.cursor = min(len(self.text), self.cursor + 1)
+        self.cursor = self._behind()
 
     def _home(self) -> None:
         self.cursor = 0
@@ -281,12 +242,12 @@ class LineEditor:
         self.cursor = len(self.text)
 
     def _backspace(self) -> None:
-        if self.cursor:
-            self.text = self.text[: self.cursor - 1] + self.text[self.cursor :]
-            self.cursor -= 1
+        before = self._before()
+        self.text = self.text[:before] + self.text[self.cursor :]
+        self.cursor = before
 
     def _delete(self) -> None:
-        self.text = self.text[: self.cursor] + self.text[self.cursor + 1 :]
+        self.text = self.text[: self.cursor] + self.text[self._behind() :]
 
     def _kill(self) -> None:
         self.text = self.text[: self.cursor]
@@ -328,33 +289,22 @@ def _common(choices: Sequence[str]) -> str:
 
 
 _ACTIONS: dict[str, Callable[[LineEditor], None]] = {
-    "\x01": LineEditor._home,
-    "\x02": LineEditor._left,
-    "\x04": LineEditor._delete,
-    "\x05": LineEditor._end,
-    "\x06": LineEditor._right,
-    "\x08": LineEditor._backspace,
-    "\x0b": LineEditor._kill,
-    "\x0e": LineEditor._newer,
-    "\x10": LineEditor._older,
-    "\x15": LineEditor._kill_back,
-    "\x17": LineEditor._kill_word,
-    "\x7f": LineEditor._backspace,
-    **{
-        f"\x1b{kind}{final}": action
-        for kind in "[O"
-        for final, action in (
-            ("A", LineEditor._older),
-            ("B", LineEditor._newer),
-            ("C", LineEditor._right),
-            ("D", LineEditor._left),
-            ("F", LineEditor._end),
-            ("H", LineEditor._home),
-        )
-    },
-    "\x1b[1~": LineEditor._home,
-    "\x1b[7~": LineEditor._home,
-    "\x1b[3~": LineEditor._delete,
-    "\x1b[4~": LineEditor._end,
-    "\x1b[8~": LineEditor._end,
+    "^A": LineEditor._home,
+    "^B": LineEditor._left,
+    "^D": LineEditor._delete,
+    "^E": LineEditor._end,
+    "^F": LineEditor._right,
+    "^K": LineEditor._kill,
+    "^N": LineEditor._newer,
+    "^P": LineEditor._older,
+    "^U": LineEditor._kill_back,
+    "^W": LineEditor._kill_word,
+    keys.BACKSPACE: LineEditor._backspace,
+    keys.DELETE: LineEditor._delete,
+    keys.DOWN: LineEditor._newer,
+    keys.END: LineEditor._end,
+    keys.HOME: LineEditor._home,
+    keys.LEFT: LineEditor._left,
+    keys.RIGHT: LineEditor._right,
+    keys.UP: LineEditor._older,
 }

@@ -188,12 +188,10 @@ class Menu:
 
     def _typed_in_list(self, data: bytes) -> bytes:
         self._face.dismiss()
-        for at, byte in enumerate(data):
-            for key in self._keys.feed(byte):
-                self._key(key)
-                if self._doing is not _Doing.LIST:
-                    rest = data[at + 1 :]
-                    return rest[1:] if byte == 0x0D and rest.startswith(b"\n") else rest
+        for key, behind in self._keys.feed(data):
+            self._key(key)
+            if self._doing is not _Doing.LIST:
+                return data[behind:]
         if self._keys.waiting:
             self._lone_escape = self._clock.callLater(ESCAPE_SECONDS, self._escape_was_meant)
         return b""

@@ -14,7 +14,7 @@ from fnmatch import translate
 
 from vmproxy.console.console import Console
 from vmproxy.console.registry import Directory
-from vmproxy.operators.terminal.line_editor import cells
+from vmproxy.operators.terminal.width import cells
 from vmproxy.operators.visible import View
 
 SLICE = 500

@@ -17,7 +17,8 @@ from vmproxy.operators.terminal.menu_refresh import Watch
 from vmproxy.operators.terminal.menulast import LastLines
 from vmproxy.operators.terminal.menulook import SMALLEST, bottom_row, columns_for, lay_over, picture, rows_for
 from vmproxy.operators.terminal.menupick import Picker
-from vmproxy.operators.terminal.screen import ENTER, LEAVE, Row, Screen, wrap
+from vmproxy.operators.terminal.screen import ENTER, LEAVE, Row, Screen
+from vmproxy.operators.terminal.width import wrap
 
 if TYPE_CHECKING:
     from vmproxy.operators.session import Session

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vmproxy.console.console import Console
-from vmproxy.operators.terminal.line_editor import cells
 from vmproxy.operators.terminal.menu_list import Entry, Roster
 from vmproxy.operators.terminal.menulast import LastLines
 from vmproxy.operators.terminal.menupick import Picker
-from vmproxy.operators.terminal.screen import BOLD, REVERSE, Row, cut, pad, wrap
+from vmproxy.operators.terminal.screen import BOLD, REVERSE, Row
+from vmproxy.operators.terminal.width import cells, cut, pad, tail, wrap
 
 SMALLEST = (20, 5)
 HEADINGS_FROM = 8  # lines
@@ -148,10 +148,7 @@ def top_row(shown: int, known: int, complete: bool, pattern: str, width: int) ->
     else:
         left = f" {count}{many} /"
     left = cut(left, max(1, width - 6))
-    room = max(0, width - cells(left) - 1)
-    while cells(pattern) > room:
-        pattern = pattern[1:]
-    text = left + pattern
+    text = left + tail(pattern, max(0, width - cells(left) - 1))
     if not pattern and width - cells(text) > 24:
         return Row(text + "type a part of a name"), cells(text)
     return Row(text), cells(text)

@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vmproxy.base.sanitize import visible
-from vmproxy.operators.terminal.line_editor import cells
+from vmproxy.operators.terminal.width import cells, cut
 
 REVERSE = "7"
 BOLD = "1"
 USUAL_SIZE = (80, 24)
 LARGEST = (500, 200)
-COMBINING_LIMIT = 2  # marks on one character
 
 # The alternate screen, and whatever a guest may have left behind undone: attributes, character sets, origin mode,
 # margins, insert mode, a hidden cursor, application keys, reports of the mouse and of pastes. Last, lines do not wrap.
@@ -50,68 +49,6 @@ def bounded(size: tuple[int, int]) -> tuple[int, int]:
     """A size to draw for: columns and lines, as they were told; 0 where the client did not know."""
     width, height = (told or usual for told, usual in zip(size, USUAL_SIZE, strict=True))
     return min(max(width, 1), LARGEST[0]), min(max(height, 1), LARGEST[1])
-
-
-def cut(text: str, width: int) -> str:
-    """The beginning of a text that fits so many columns, with an ellipsis where something is missing."""
-    if text.isascii():
-        return text if len(text) <= width else text[: width - 1] + "…" if width > 0 else ""
-    kept: list[str] = []
-    used = marks = 0
-    ellipsis_at = 0  # what may stay if an ellipsis must follow
-    for char in text:
-        size = cells(char)
-        if size == 0:
-            marks += 1
-            if marks > COMBINING_LIMIT or not kept:
-                continue
-        else:
-            marks = 0
-            if used + size > width:
-                return "".join(kept[:ellipsis_at]) + "…" if width > 0 else ""
-        used += size
-        kept.append(char)
-        if used < width:
-            ellipsis_at = len(kept)
-    return "".join(kept)
-
-
-def pad(text: str, width: int) -> str:
-    """A text as so many columns: cut, or with blanks behind it."""
-    text = cut(text, width)
-    return text + " " * (width - cells(text))
-
-
-def wrap(text: str, width: int, limit: int) -> list[str]:
-    """A text as lines of so many columns at most.
-
-    :param limit: lines at most; where there would be more, the last one ends in an ellipsis.
-    """
-    lines: list[str] = []
-    line = ""
-    words = [piece for word in text.split() for piece in _pieces(word, width)]
-    for word in words:
-        if line and cells(line) + 1 + cells(word) > width:
-            lines.append(line)
-            line = word
-            if len(lines) == limit:
-                return [*lines[:-1], cut(lines[-1] + " " + word + " " * width, width)]
-        else:
-            line = f"{line} {word}" if line else word
-    return [*lines, line] if line else lines
-
-
-def _pieces(word: str, width: int) -> list[str]:
-    pieces = [""]
-    used = 0
-    for char in word:
-        size = cells(char)
-        if used + size > width:
-            pieces.append("")
-            used = 0
-        pieces[-1] += char
-        used += size
-    return pieces
 
 
 @dataclass(frozen=True, slots=True)
