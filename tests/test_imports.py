@@ -96,10 +96,9 @@ WITH_PRIVATE_NAMES: set[str] = {
 }
 WITH_GENDER: set[str] = {
     "NEWS.rst",
-    "README.rst",
     "bench/operators.py",
     "docs/commands.rst",
-    "docs/how-it-works.rst",
+    "docs/architecture.rst",
     "docs/operating.rst",
     "docs/security.rst",
     "vmproxy/access/policy.py",
