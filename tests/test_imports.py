@@ -97,7 +97,6 @@ WITH_PRIVATE_NAMES: set[str] = {
 WITH_GENDER: set[str] = {
     "NEWS.rst",
     "bench/operators.py",
-    "docs/commands.rst",
     "docs/architecture.rst",
     "docs/operating.rst",
     "docs/security.rst",

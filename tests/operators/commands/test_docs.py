@@ -25,5 +25,5 @@ def test_every_exit_status_stands_there() -> None:
 
 
 def test_every_column_stands_there() -> None:
-    (listed,) = re.findall(r"\n``list \[GLOB.*?\n\n", REFERENCE, re.DOTALL)
+    (listed,) = re.findall(r"\n``list \[GLOB.*?\n``status ", REFERENCE, re.DOTALL)
     assert set(COLUMNS) <= set(re.findall(r"``(\w+)``", listed))
