@@ -107,7 +107,6 @@ WITH_GENDER: set[str] = {
     "vmproxy/auth/keyring.py",
     "vmproxy/auth/limits.py",
     "vmproxy/auth/passwords.py",
-    "vmproxy/console/console.py",
     "vmproxy/operators/commands/context.py",
     "vmproxy/operators/commands/log_reading.py",
     "vmproxy/operators/commands/send.py",

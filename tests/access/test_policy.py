@@ -178,7 +178,7 @@ class TestOptions:
         from tests.support.consoles import Viewer, trail
 
         console, viewer = w.claim("web01"), Viewer()
-        console.attach(viewer, write=True)
+        console.viewers.attach(viewer, write=True)
         w.directory.use(policy(consoles=[{"on": "*", "record-input": True}]))
         w.directory.use(Policy())
         assert viewer.told(InputRecorded) == [InputRecorded(True), InputRecorded(False)]

@@ -24,7 +24,7 @@ from vmproxy.console.notices import (
     LogRecovered,
     Promoted,
 )
-from vmproxy.console.write_access import Pen
+from vmproxy.console.write_access import WriteAccess
 
 
 @pytest.fixture
@@ -83,17 +83,17 @@ class TestFeeding:
         for who in ("first", "second"):
             viewer = Viewer(who)
             viewer.output = lambda data, who=who: order.append(who)
-            console.attach(viewer, write=False)
+            console.viewers.attach(viewer, write=False)
         console.feed(b"x")
         assert order == ["log", "first", "second"]
 
     def test_every_viewer_sees_every_byte_from_its_attach_on(self, world, console):
         early, late = Viewer("early"), Viewer("late")
-        console.attach(early, write=False)
+        console.viewers.attach(early, write=False)
         console.feed(b"one ")
-        console.attach(late, write=True)
+        console.viewers.attach(late, write=True)
         console.feed(b"two ")
-        console.detach(early)
+        console.viewers.detach(early)
         console.feed(b"three")
         assert (early.seen, late.seen) == (b"one two ", b"two three")
         world.store.flush()
@@ -106,12 +106,12 @@ class TestFeeding:
         failing = Failing("output")
         everybody = [*viewers[:where], failing, *viewers[where:]]
         for viewer in everybody:
-            console.attach(viewer, write=False)
+            console.viewers.attach(viewer, write=False)
         with process_log() as lines:
             console.feed(b"one ")
         console.feed(b"two")
         assert [viewer.seen for viewer in viewers] == [b"one two"] * 2
-        assert failing not in console.viewers
+        assert failing not in console.viewers.all
         assert any("mallory" in line for line in lines)
         assert all(viewer.told(Left) == [Left("mallory@10.6.6.6")] for viewer in viewers)
         world.store.flush()
@@ -119,34 +119,34 @@ class TestFeeding:
 
     def test_all_of_them_may_fail_at_once(self, world, console):
         for _ in range(3):
-            console.attach(Failing("output"), write=True)
+            console.viewers.attach(Failing("output"), write=True)
         with process_log():
             console.feed(b"x")
-        assert console.viewers == ()
-        assert console.pen.writer is None
+        assert console.viewers.all == ()
+        assert console.write_access.writer is None
 
     def test_a_writer_that_raises_loses_the_pen_to_the_next_in_line(self, console):
         next_one = Viewer("bob")
         failing = Failing("output")
-        console.attach(failing, write=True)
-        console.attach(next_one, write=True)
+        console.viewers.attach(failing, write=True)
+        console.viewers.attach(next_one, write=True)
         with process_log():
             console.feed(b"x")
-        assert console.pen.writer is next_one
+        assert console.write_access.writer is next_one
         assert next_one.told(Promoted) == [Promoted()]
 
     def test_a_viewer_that_leaves_while_it_is_served_does_not_disturb(self, console):
         leaving, staying = Viewer("alice"), Viewer("bob")
-        console.attach(leaving, write=False)
-        console.attach(staying, write=False)
-        leaving.output = lambda data: console.detach(leaving)
+        console.viewers.attach(leaving, write=False)
+        console.viewers.attach(staying, write=False)
+        leaving.output = lambda data: console.viewers.detach(leaving)
         console.feed(b"x")
         assert staying.seen == b"x"
-        assert console.viewers == (staying,)
+        assert console.viewers.all == (staying,)
 
     def test_a_break_of_the_guest_is_told_and_recorded_and_is_no_byte(self, world, console):
         viewer = Viewer()
-        console.attach(viewer, write=False)
+        console.viewers.attach(viewer, write=False)
         console.feed(b"123")
         console.guest_break()
         assert viewer.told(GuestBreak) == [GuestBreak()]
@@ -159,55 +159,55 @@ class TestViewersThatFailElsewhere:
 
     def test_when_told_something(self, console):
         failing, good = Failing("notice"), Viewer()
-        console.attach(failing, write=False)
+        console.viewers.attach(failing, write=False)
         with process_log():
-            console.attach(good, write=False)
+            console.viewers.attach(good, write=False)
             console.guest_break()
-        assert failing not in console.viewers
+        assert failing not in console.viewers.all
         assert good.told(GuestBreak)
 
     def test_when_promoted(self, console):
         leaving, failing, third = Viewer("alice"), Failing("Promoted"), Viewer("carol")
         for viewer in (leaving, failing, third):
-            console.attach(viewer, write=True)
+            console.viewers.attach(viewer, write=True)
         with process_log():
-            console.detach(leaving)
-        assert failing not in console.viewers
-        assert console.pen.writer is third
+            console.viewers.detach(leaving)
+        assert failing not in console.viewers.all
+        assert console.write_access.writer is third
         assert third.told(Promoted)
 
     def test_when_demoted(self, console):
         failing, taker = Failing("Demoted"), Viewer("bob")
-        console.attach(failing, write=True)
+        console.viewers.attach(failing, write=True)
         with process_log():
-            assert console.attach(taker, write=True, force=True)
-        assert console.pen.writer is taker
-        assert taker in console.viewers
-        assert failing not in console.viewers
+            assert console.viewers.attach(taker, write=True, force=True)
+        assert console.write_access.writer is taker
+        assert taker in console.viewers.all
+        assert failing not in console.viewers.all
 
     def test_when_it_may_go_on(self, console, link):
         # The caller is the connection from the host: it must not be the one that pays.
         failing = Failing("hold_input False")
-        console.attach(failing, write=False)
-        console.pen.writer = failing
+        console.viewers.attach(failing, write=False)
+        console.write_access.writer = failing
         link.ready = False
         console.send(b"x" * (INPUT_HIGH + 1))
         link.ready = True
         with process_log():
             console.link_ready()
         assert link.written == b"x" * (INPUT_HIGH + 1)
-        assert failing not in console.viewers
+        assert failing not in console.viewers.all
 
     def test_when_the_line_goes_down(self, world, console, link):
         failing, other = Failing("hold_input False"), Viewer("bob")
-        console.attach(other, write=False)
+        console.viewers.attach(other, write=False)
         with process_log():
-            console.attach(failing, write=False)
-            console.pen.writer = failing
+            console.viewers.attach(failing, write=False)
+            console.write_access.writer = failing
             link.ready = False
             console.send(b"x" * (INPUT_HIGH + 1))
             world.lose(console, "power failure")
-        assert failing not in console.viewers
+        assert failing not in console.viewers.all
         assert other.told(LineDown)
         (known,) = world.restarted().directory
         assert known.reason == "power failure"
@@ -216,81 +216,81 @@ class TestViewersThatFailElsewhere:
 class TestThePen:
     def test_one_writes_and_the_next_looks_on_and_waits(self, console):
         alice, bob = Viewer("alice"), Viewer("bob")
-        assert console.attach(alice, write=True) is True
-        assert console.attach(bob, write=True) is False
-        assert console.pen.writer is alice
-        assert console.pen.waits(bob)
+        assert console.viewers.attach(alice, write=True) is True
+        assert console.viewers.attach(bob, write=True) is False
+        assert console.write_access.writer is alice
+        assert console.write_access.waits(bob)
         assert alice.told(Joined) == [Joined("bob", writing=False)]
 
     def test_the_one_who_waits_longest_is_promoted_and_told(self, world, console):
         viewers = [Viewer(who) for who in ("alice", "bob", "carol")]
         for viewer in viewers:
-            console.attach(viewer, write=True)
-        console.detach(viewers[0])
-        assert console.pen.writer is viewers[1]
+            console.viewers.attach(viewer, write=True)
+        console.viewers.detach(viewers[0])
+        assert console.write_access.writer is viewers[1]
         assert [v.told(Promoted) for v in viewers] == [[], [Promoted()], []]
-        console.drop_pen(viewers[1])
-        assert console.pen.writer is viewers[2]
+        console.viewers.drop_write(viewers[1])
+        assert console.write_access.writer is viewers[2]
         assert [e["who"] for e in events(world, console, "promote")] == ["bob", "carol"]
 
     def test_a_spy_is_never_promoted(self, console):
         alice, spy = Viewer("alice"), Viewer("spy")
-        console.attach(alice, write=True)
-        console.attach(spy, write=False)
-        console.detach(alice)
-        assert console.pen.writer is None
+        console.viewers.attach(alice, write=True)
+        console.viewers.attach(spy, write=False)
+        console.viewers.detach(alice)
+        assert console.write_access.writer is None
         assert spy.told(Promoted) == []
 
     def test_a_spy_may_take_a_free_pen(self, console):
         spy = Viewer()
-        console.attach(spy, write=False)
-        assert console.take_pen(spy) is True
-        assert console.take_pen(spy) is True
+        console.viewers.attach(spy, write=False)
+        assert console.viewers.take_write(spy) is True
+        assert console.viewers.take_write(spy) is True
 
     def test_who_left_the_line_is_passed_over(self, console):
         viewers = [Viewer(who) for who in ("alice", "bob", "carol")]
         for viewer in viewers:
-            console.attach(viewer, write=True)
-        console.drop_pen(viewers[1])  # became a spy
-        console.detach(viewers[0])
-        assert console.pen.writer is viewers[2]
+            console.viewers.attach(viewer, write=True)
+        console.viewers.drop_write(viewers[1])  # became a spy
+        console.viewers.detach(viewers[0])
+        assert console.write_access.writer is viewers[2]
 
     def test_force_demotes_the_writer_who_is_told_by_whom_and_stays(self, world, console):
         alice, bob = Viewer("alice"), Viewer("bob")
-        console.attach(alice, write=True)
-        assert console.attach(bob, write=True, force=True) is True
-        assert console.pen.writer is bob
+        console.viewers.attach(alice, write=True)
+        assert console.viewers.attach(bob, write=True, force=True) is True
+        assert console.write_access.writer is bob
         assert alice.told(Demoted) == [Demoted("bob")]
-        assert alice in console.viewers
+        assert alice in console.viewers.all
         assert [(e["who"], e["was"]) for e in events(world, console, "force")] == [("bob", "alice")]
         # The one who lost it waits for it, behind the others.
-        console.detach(bob)
-        assert console.pen.writer is alice
+        console.viewers.detach(bob)
+        assert console.write_access.writer is alice
 
     def test_force_of_a_free_pen_or_of_ones_own_demotes_nobody(self, world, console):
         alice = Viewer("alice")
-        console.attach(alice, write=True, force=True)
-        assert console.force_pen(alice) == ()
+        console.viewers.attach(alice, write=True, force=True)
+        assert console.viewers.force_write(alice) == ()
         assert alice.told(Demoted) == []
         assert events(world, console, "force") == []
 
     def test_attach_and_detach_are_recorded_with_the_mode(self, world, console):
         alice, bob = Viewer("alice"), Viewer("bob")
-        console.attach(alice, write=True)
-        console.attach(bob, write=False)
-        console.detach(bob)
-        console.detach(bob)  # twice does nothing
+        console.viewers.attach(alice, write=True)
+        console.viewers.attach(bob, write=False)
+        console.viewers.detach(bob)
+        console.viewers.detach(bob)  # twice does nothing
         told = [(e["event"], e["who"], e.get("mode")) for e in events(world, console, "attach", "detach")]
         assert told == [("attach", "alice", "write"), ("attach", "bob", "spy"), ("detach", "bob", None)]
         assert alice.told(Left) == [Left("bob")]
 
     def test_a_detach_of_somebody_unknown_does_nothing(self, world, console):
-        console.detach(Viewer())
+        console.viewers.detach(Viewer())
         assert events(world, console, "detach") == []
 
     @given(st.lists(st.tuples(st.sampled_from(["take", "force", "drop"]), st.integers(0, 3)), max_size=40))
     def test_there_is_one_writer_and_the_line_is_in_order(self, steps):
-        pen = Pen()
+        pen = WriteAccess()
         viewers = [Viewer(str(n)) for n in range(4)]
         line: list[Viewer] = []  # the first has the pen
         for verb, number in steps:
@@ -366,8 +366,8 @@ class TestInput:
 
     def test_the_writer_is_told_to_hold_above_the_mark_and_to_go_on_below_the_other(self, console, link):
         alice, spy = Viewer("alice"), Viewer("spy")
-        console.attach(alice, write=True)
-        console.attach(spy, write=False)
+        console.viewers.attach(alice, write=True)
+        console.viewers.attach(spy, write=False)
         alice.holds.clear()
         link.ready = False
         chunk = b"x" * 1024
@@ -407,14 +407,14 @@ class TestInput:
 
     def test_whoever_gets_the_pen_meanwhile_holds_and_whoever_loses_it_does_not(self, console, link):
         alice, bob, carol = Viewer("alice"), Viewer("bob"), Viewer("carol")
-        console.attach(alice, write=True)
-        console.attach(bob, write=True)
+        console.viewers.attach(alice, write=True)
+        console.viewers.attach(bob, write=True)
         link.ready = False
         console.send(b"x" * (INPUT_HIGH + 1))
         assert (alice.held, bob.held) == (True, False)
-        console.drop_pen(alice)
+        console.viewers.drop_write(alice)
         assert (alice.held, bob.held) == (False, True)
-        console.attach(carol, write=True, force=True)
+        console.viewers.attach(carol, write=True, force=True)
         assert (bob.held, carol.held) == (False, True)
         link.ready = True
         console.link_ready()
@@ -422,8 +422,8 @@ class TestInput:
 
     def test_when_the_console_goes_down_what_was_held_is_lost_and_that_is_told(self, world, console, link):
         alice, spy = Viewer("alice"), Viewer("spy")
-        console.attach(alice, write=True)
-        console.attach(spy, write=False)
+        console.viewers.attach(alice, write=True)
+        console.viewers.attach(spy, write=False)
         link.ready = False
         console.send(b"x" * (INPUT_HIGH + 10))
         assert alice.held
@@ -438,14 +438,14 @@ class TestInput:
 
     def test_nothing_is_told_lost_when_nothing_was_held(self, world, console):
         viewer = Viewer()
-        console.attach(viewer, write=True)
+        console.viewers.attach(viewer, write=True)
         console.send(b"x")
         world.lose(console)
         assert viewer.told(InputLost) == []
 
     def test_a_migration_that_nobody_completes_loses_what_was_held_with_the_console(self, world, console, link):
         viewer = Viewer()
-        console.attach(viewer, write=True)
+        console.viewers.attach(viewer, write=True)
         world.migrations.begin(console, link, b"1234")
         console.send(b"abc")
         world.directory.lost(console, link, "connection closed")
@@ -490,7 +490,7 @@ class TestInput:
             writer = Viewer()
             links = [Link("10.0.0.0")]
             console = world.claim(link=links[0])
-            console.attach(writer, write=True)
+            console.viewers.attach(writer, write=True)
             taken = 0
             for step in steps:
                 link = console.link
@@ -536,7 +536,7 @@ class TestInput:
 class TestTheLine:
     def test_up_and_down_are_told_with_since_when_and_why(self, world, console, link):
         viewer = Viewer()
-        console.attach(viewer, write=False)
+        console.viewers.attach(viewer, write=False)
         assert (console.state, console.since) == ("up", EPOCH)
         world.clock.advance(10)
         world.lose(console, "connection reset")
@@ -555,7 +555,7 @@ class TestTheLine:
     def test_a_new_console_was_not_away(self, world):
         viewer = Viewer()
         console = world.claim()
-        console.attach(viewer, write=False)
+        console.viewers.attach(viewer, write=False)
         world.claim(link=Link("10.0.0.9"))  # replaced while it was up
         assert viewer.told(LineUp) == [LineUp("10.0.0.9", None, vmotion=False)]
 
@@ -576,7 +576,7 @@ class TestTheLine:
 
     def test_a_vmotion_does_not_change_since_when_it_is_up(self, world, console, link):
         viewer = Viewer()
-        console.attach(viewer, write=False)
+        console.viewers.attach(viewer, write=False)
         world.clock.advance(100)
         migration = world.migrations.begin(console, link, b"1234")
         destination = Link("10.0.0.2")
@@ -598,7 +598,7 @@ class TestTheLine:
 class TestTheLogsNews:
     def test_viewers_are_told_that_it_fails_and_recovers_even_quiet_ones(self, console):
         viewer = Viewer()
-        console.attach(viewer, write=False)
+        console.viewers.attach(viewer, write=False)
         console.log_failed("No space left on device")
         console.log_recovered(118_400)
         assert viewer.notices == [LogFailed("No space left on device"), LogRecovered(118_400)]
@@ -630,7 +630,7 @@ class TestTheLogsNews:
     def test_a_log_that_cannot_be_written_stops_neither_output_nor_input(self, world, link):
         console = world.claim(link=link)
         viewer = Viewer()
-        console.attach(viewer, write=True)
+        console.viewers.attach(viewer, write=True)
         world.store.flush()
         world.scribe.reopen()
         console.log.path.unlink(missing_ok=True)

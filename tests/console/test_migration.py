@@ -122,7 +122,7 @@ def test_abort_releases_the_destination(world, console, source, pair):
 
 def test_the_source_may_be_gone_before_complete_and_viewers_see_one_line(world, console, source, pair):
     viewer = Viewer()
-    console.attach(viewer, write=True)
+    console.viewers.attach(viewer, write=True)
     destination = Link("10.0.0.2")
     world.migrations.peer(destination, pair, None)
     world.directory.lost(console, source, "connection closed")

@@ -566,7 +566,7 @@ class TestRestart:
 def test_a_new_connection_after_a_lost_vmotion_does_not_say_that_the_vm_was_away_all_the_time_it_was_up(world):
     console = world.claim("web01")
     viewer = Viewer()
-    console.attach(viewer, write=False)
+    console.viewers.attach(viewer, write=False)
     world.clock.advance(86400)
     source = console.link
     assert isinstance(source, Link)

@@ -15,7 +15,7 @@ from vmproxy.access.policy_file import parse_policy
 from vmproxy.console.console import Console
 from vmproxy.console.input_queue import INPUT_HIGH
 from vmproxy.console.notices import Demoted, Kicked, LoggingOff, LoggingOn, Promoted, Shares, TookOver
-from vmproxy.console.write_access import Pen
+from vmproxy.console.write_access import WriteAccess
 
 
 @pytest.fixture
@@ -38,17 +38,17 @@ def shared(w: World) -> Console:
 
 def at(console: Console, who: str, **how: bool) -> Viewer:
     viewer = Viewer(who)
-    console.attach(viewer, **{"write": True, **how})
+    console.viewers.attach(viewer, **{"write": True, **how})
     return viewer
 
 
 class TestJoining:
     def test_who_joins_writes_beside_the_first(self, shared: Console) -> None:
         alice, bob = at(shared, "alice"), at(shared, "bob")
-        assert not shared.pen.writes(bob)
-        assert shared.join(bob)
-        assert shared.pen.writers == (alice, bob)
-        assert not shared.pen.waits(bob)
+        assert not shared.write_access.writes(bob)
+        assert shared.viewers.join_write(bob)
+        assert shared.write_access.writers == (alice, bob)
+        assert not shared.write_access.waits(bob)
         assert not alice.told(Demoted)
         assert alice.told(Shares) == [Shares("bob")]
         assert not bob.told(Shares)
@@ -56,10 +56,10 @@ class TestJoining:
     def test_who_writes_when_stands_in_the_trail(self, w: World) -> None:
         console = w.claim()
         alice, bob = at(console, "alice"), at(console, "bob")
-        console.drop_pen(bob)
-        console.drop_pen(alice)
-        assert console.take_pen(bob)
-        assert console.take_pen(bob)
+        console.viewers.drop_write(bob)
+        console.viewers.drop_write(alice)
+        assert console.viewers.take_write(bob)
+        assert console.viewers.take_write(bob)
         w.store.flush()
         kinds = ("attach", "take", "drop", "promote", "join")
         told = [(e["event"], e["who"]) for e in trail(console.log, *kinds)]
@@ -68,7 +68,7 @@ class TestJoining:
     def test_the_others_hear_who_took_over(self, w: World) -> None:
         console = w.claim()
         alice, bob, carol = at(console, "alice"), at(console, "bob"), at(console, "carol")
-        console.force_pen(bob)
+        console.viewers.force_write(bob)
         assert carol.told(TookOver) == [TookOver("bob", "alice")]
         assert not alice.told(TookOver)
         assert not bob.told(TookOver)
@@ -76,14 +76,14 @@ class TestJoining:
     def test_a_console_that_is_not_shared_any_more_has_one_writer(self, shared: Console, w: World) -> None:
         alice, bob = at(shared, "alice"), at(shared, "bob", join=True)
         w.directory.use(said(write="one"))
-        assert shared.pen.writers == (alice,)
+        assert shared.write_access.writers == (alice,)
         assert bob.told(Demoted)
         assert not alice.told(Demoted)
 
     def test_on_attach(self, shared: Console, w: World) -> None:
         at(shared, "alice")
         bob = at(shared, "bob", join=True)
-        assert shared.pen.writes(bob)
+        assert shared.write_access.writes(bob)
         w.store.flush()
         assert [e["mode"] for e in trail(shared.log, "attach")] == ["write", "write"]
         assert trail(shared.log, "join") == []
@@ -92,37 +92,37 @@ class TestJoining:
         console = w.claim()
         at(console, "alice")
         bob = at(console, "bob", join=True)
-        assert not console.join(bob)
-        assert not console.pen.writes(bob)
-        assert console.pen.waits(bob)
+        assert not console.viewers.join_write(bob)
+        assert not console.write_access.writes(bob)
+        assert console.write_access.waits(bob)
 
     def test_with_nobody_there_it_is_the_same_as_attaching(self, shared: Console) -> None:
         bob = at(shared, "bob", join=True)
-        assert shared.pen.writer is bob
+        assert shared.write_access.writer is bob
 
     def test_one_who_joined_goes_on_when_the_first_leaves_and_nobody_is_promoted(self, shared: Console) -> None:
         alice, carol = at(shared, "alice"), at(shared, "carol")
         bob = at(shared, "bob", join=True)
-        shared.detach(alice)
-        assert shared.pen.writers == (bob,)
+        shared.viewers.detach(alice)
+        assert shared.write_access.writers == (bob,)
         assert not bob.told(Promoted)
-        shared.detach(bob)
-        assert shared.pen.writers == (carol,)
+        shared.viewers.detach(bob)
+        assert shared.write_access.writers == (carol,)
         assert carol.told(Promoted) == [Promoted()]
 
     def test_one_who_joined_may_leave(self, shared: Console) -> None:
         alice, bob = at(shared, "alice"), at(shared, "bob", join=True)
-        shared.drop_pen(bob)
-        assert shared.pen.writers == (alice,)
+        shared.viewers.drop_write(bob)
+        assert shared.write_access.writers == (alice,)
 
     def test_force_takes_it_from_all(self, shared: Console, w: World) -> None:
         alice, bob = at(shared, "alice"), at(shared, "bob", join=True)
         carol = Viewer("carol")
-        shared.attach(carol, write=True, force=True, reason="on call")
-        assert shared.pen.writers == (carol,)
+        shared.viewers.attach(carol, write=True, force=True, reason="on call")
+        assert shared.write_access.writers == (carol,)
         for loser in (alice, bob):
             assert loser.told(Demoted) == [Demoted("carol", "on call")]
-            assert shared.pen.waits(loser)
+            assert shared.write_access.waits(loser)
         w.store.flush()
         (event,) = trail(shared.log, "force")
         assert (event["who"], event["was"], event["reason"]) == ("carol", "alice, bob", "on call")
@@ -142,26 +142,26 @@ class TestJoining:
 
     @given(st.lists(st.tuples(st.sampled_from(["take", "join", "force", "drop"]), st.integers(0, 3)), max_size=40))
     def test_the_pen_is_always_with_somebody_who_wants_it(self, steps: list[tuple[str, int]]) -> None:
-        pen, people = Pen(), [Viewer(str(n)) for n in range(4)]
+        access, people = WriteAccess(), [Viewer(str(n)) for n in range(4)]
         inside: set[str] = set()
         for step, n in steps:
-            getattr(pen, step)(people[n])
+            getattr(access, step)(people[n])
             inside = inside - {str(n)} if step == "drop" else inside | {str(n)}
-            writing = [v.who for v in pen.writers]
-            waiting = [v.who for v in people if pen.waits(v)]
+            writing = [v.who for v in access.writers]
+            waiting = [v.who for v in people if access.waits(v)]
             assert sorted(writing + waiting) == sorted(inside)
-            assert (pen.writer is None) == (not inside)
-            assert all(pen.writes(v) == (v.who in writing) for v in people)
+            assert (access.writer is None) == (not inside)
+            assert all(access.writes(v) == (v.who in writing) for v in people)
 
 
 class TestKick:
     def test_who_is_kicked_is_told_and_off(self, w: World) -> None:
         console = w.claim()
         alice, bob = at(console, "alice"), at(console, "bob")
-        console.kick(alice, "root@10.9.9.9", "maintenance")
+        console.viewers.kick(alice, "root@10.9.9.9", "maintenance")
         assert alice.told(Kicked) == [Kicked("root@10.9.9.9", "maintenance")]
-        assert console.viewers == (bob,)
-        assert console.pen.writer is bob
+        assert console.viewers.all == (bob,)
+        assert console.write_access.writer is bob
         w.store.flush()
         (event,) = trail(console.log, "kick")
         assert (event["who"], event["by"], event["reason"]) == ("alice", "root@10.9.9.9", "maintenance")

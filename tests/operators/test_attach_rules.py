@@ -26,7 +26,7 @@ def lines(channel: RemoteChannel) -> list[str]:
 
 def bob_writes(w: World) -> FakeViewer:
     bob = FakeViewer(BOB)
-    w.console().attach(bob, write=True)
+    w.console().viewers.attach(bob, write=True)
     return bob
 
 
@@ -41,7 +41,7 @@ def test_what_may_not_be_seen_is_not_there(w: World, user: str) -> None:
     name = user.partition(",")[0]
     assert lines(channel)[0] == f"{name}: no such console"
     assert channel.status == exit_status.NO_SUCH_CONSOLE
-    assert not w.console().viewers
+    assert not w.console().viewers.all
     nothing = attach(w, user.replace("web01", "web99").replace("0123", "0124"))
     assert nothing.err.replace(b"web99", b"web01").replace(b"0124", b"0123") == channel.err
     assert nothing.status == channel.status
@@ -64,10 +64,10 @@ def test_who_may_only_spy_is_told_so_and_is_never_promoted(w: World) -> None:
     channel.clear()
     channel.type(b"x\x05ca\x05cf\x05cj")
     assert lines(channel) == ["[read-only]"] + ["[you may only look at this console]"] * 3
-    w.console().detach(bob)
+    w.console().viewers.detach(bob)
     channel.type(b"y")
     assert link.written == b""
-    assert w.console().pen.writer is None
+    assert w.console().write_access.writer is None
 
 
 def test_who_may_not_force_gets_no_hint_and_is_refused(w: World) -> None:
@@ -82,7 +82,7 @@ def test_who_may_not_force_gets_no_hint_and_is_refused(w: World) -> None:
     forcing = attach(w, "web01,force")
     assert lines(forcing) == ["web01: you may not take over from others (force)"]
     assert forcing.status == exit_status.FORBIDDEN
-    assert w.console().pen.writer is bob
+    assert w.console().write_access.writer is bob
 
 
 def test_force_takes_over_and_says_from_whom(w: World) -> None:
@@ -112,7 +112,7 @@ def test_force_asks_for_a_reason_where_one_is_needed(w: World) -> None:
     channel.clear()
     channel.type(b"\x05cf")
     assert lines(channel) == ["reason for taking over: "]
-    assert w.console().pen.writer is bob
+    assert w.console().write_access.writer is bob
     channel.type(b"disk is full\r")
     assert lines(channel)[-1] == f"[attached -- {BOB} is a spy now]"
     assert Demoted("alice@10.1.2.9", "disk is full") in bob.notices
@@ -127,7 +127,7 @@ def test_without_a_reason_nothing_is_taken(w: World, answer: bytes) -> None:
     channel = attach(w)
     channel.type(b"\x05cf" + answer)
     assert lines(channel)[-1] == "[not taken over: a reason is needed here]"
-    assert w.console().pen.writer is bob
+    assert w.console().write_access.writer is bob
 
 
 def test_no_reason_is_needed_where_nobody_loses_the_pen(w: World) -> None:
@@ -143,7 +143,7 @@ def test_a_forced_attach_asks_for_the_reason_when_it_is_live(w: World) -> None:
     bob = bob_writes(w)
     channel = attach(w, "web01,force")
     assert lines(channel)[-2:] == ["[-- live --]", "reason for taking over: "]
-    assert w.console().pen.writer is bob
+    assert w.console().write_access.writer is bob
     channel.type(b"urgent\rls\r")
     assert lines(channel)[-1] == f"[attached -- {BOB} is a spy now]"
     assert w.audited("force")[0]["reason"] == "urgent"
@@ -161,7 +161,7 @@ def test_the_question_for_the_reason_takes_the_place_of_another_one(w: World) ->
     w.release_threads()
     assert lines(channel)[-2:] == ["[nothing noted]", "reason for taking over: "]
     channel.type(b"urgent\r")
-    assert w.console().pen.writer is not bob
+    assert w.console().write_access.writer is not bob
     assert not [e for e in w.events() if e["event"] == "note"]
 
 
@@ -179,7 +179,7 @@ def test_without_a_terminal_a_missing_reason_is_a_refusal(w: World) -> None:
     channel = attach(w, "web01,force", pty=False)
     assert lines(channel) == ["web01: taking over needs a reason here; give it: web01,force,reason=TEXT"]
     assert channel.status == exit_status.USAGE
-    assert w.console().pen.writer is bob
+    assert w.console().write_access.writer is bob
 
 
 def test_the_right_is_asked_again_when_the_reason_is_given(w: World) -> None:
@@ -191,7 +191,7 @@ def test_the_right_is_asked_again_when_the_reason_is_given(w: World) -> None:
     w.use_policy([{"who": ["*"], "may": ["write"], "on": ["*"]}], NEEDED)
     channel.type(b"urgent\r")
     assert lines(channel)[-1] == "[you may not take over from others]"
-    assert w.console().pen.writer is bob
+    assert w.console().write_access.writer is bob
 
 
 # Joining.
@@ -267,7 +267,7 @@ def test_who_may_not_write_any_more_becomes_a_spy_and_the_next_one_writes(w: Wor
     channel.clear()
     w.rules(("alice", "spy", "*"), ("*", "write", "*"))
     assert lines(channel)[-1] == "[spy -- the rules have changed: you may only look at this console]"
-    assert w.console().pen.writer is bob
+    assert w.console().write_access.writer is bob
     channel.type(b"x")
     assert link.written == b""
     w.rules(("*", "write", "*"))
@@ -279,8 +279,8 @@ def test_who_waits_for_the_pen_leaves_the_line(w: World) -> None:
     bob = bob_writes(w)
     channel = attach(w)
     w.rules(("alice", "spy", "*"))
-    w.console().detach(bob)
-    assert w.console().pen.writer is None
+    w.console().viewers.detach(bob)
+    assert w.console().write_access.writer is None
     assert "[attached]" not in lines(channel)
 
 
@@ -291,7 +291,7 @@ def test_who_may_not_look_any_more_is_sent_off(w: World, may: str, status: int) 
     w.rules(("alice", may, "*"))
     assert lines(channel)[-1] == "[-- the rules have changed: you may not look at this console any more --]"
     assert channel.status == status
-    assert not w.console().viewers
+    assert not w.console().viewers.all
     w.console().feed(b"secret")
     channel.client.pump()
     assert b"secret" not in channel.out
@@ -309,11 +309,11 @@ def test_rules_that_change_nothing_for_him_are_not_told(w: World) -> None:
 def test_who_is_sent_off_by_an_administrator_leaves_with_a_status_of_its_own(w: World) -> None:
     w.vm()
     channel = attach(w)
-    (viewer,) = w.console().viewers
-    w.console().kick(viewer, BOB, "maintenance")
+    (viewer,) = w.console().viewers.all
+    w.console().viewers.kick(viewer, BOB, "maintenance")
     assert lines(channel)[-1] == f"[-- {BOB} sends you off: maintenance --]"
     assert channel.status == exit_status.KICKED
-    assert not w.console().viewers
+    assert not w.console().viewers.all
     assert Kicked(BOB, "x").essential
 
 
@@ -340,7 +340,7 @@ def test_who_is_called_back_when_the_console_is_left_keeps_the_session(w: World,
     assert b"nothing: no such console\r\n" in channel.err
     assert not channel.ended
     assert attach_to(Target("web01"), on_leave=left.append)
-    assert w.console("web01").pen.writer is session.activity  # type: ignore[attr-defined]
+    assert w.console("web01").write_access.writer is session.activity  # type: ignore[attr-defined]
     assert not logged.tracebacks
 
 

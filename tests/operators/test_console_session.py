@@ -98,7 +98,7 @@ def test_the_second_operator_is_told_who_writes_and_that_he_only_looks_on(w: Wor
 def test_many_others_are_not_all_named(w: World) -> None:
     w.vm()
     for n in range(50):
-        w.console().attach(FakeViewer(f"v{n}@x"), write=False)
+        w.console().viewers.attach(FakeViewer(f"v{n}@x"), write=False)
     text = attach(w).err.decode()
     assert "[-- 50 others: " in text
     assert text.count("(spy)") == 10
@@ -209,7 +209,7 @@ def test_who_leaves_during_the_replay_leaves_nothing_behind(w: World, logged: Lo
     channel = client.attach()
     client.tcp.closed()
     w.release_threads()
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
     assert not logged.tracebacks
     assert channel.out == b""
 
@@ -301,7 +301,7 @@ def test_a_read_only_session_is_never_promoted_and_cannot_take_the_pen(w: World)
     writer.type(b"\x05c.")
     reader.type(b"\x05cf\x05cax")
     assert link.written == b""
-    assert w.console().pen.writer is None
+    assert w.console().write_access.writer is None
     assert lines(reader.err).count("[this session is read-only]") == 2
     assert "[attached]" not in lines(reader.err)
 
@@ -311,7 +311,7 @@ def test_a_spy_by_choice_gives_up_the_pen_and_his_place_in_the_line(w: World) ->
     first, second = fresh(w), fresh(w)
     second.type(b"\x05cs")
     first.type(b"\x05cs")
-    assert w.console().pen.writer is None
+    assert w.console().write_access.writer is None
     assert lines(first.err)[-1] == "[spy]"
     second.type(b"\x05ca")
     assert lines(second.err)[-1] == "[attached]"
@@ -420,8 +420,8 @@ def test_who_lists_everybody_with_mode_idle_time_and_bytes_skipped(w: World) -> 
     channel = attach(w)
     bob = FakeViewer("bob@10.1.2.8")
     bob.skipped = 48_213
-    w.console().attach(bob, write=True)
-    w.console().attach(FakeViewer("carol@10.1.2.7"), write=False)
+    w.console().viewers.attach(bob, write=True)
+    w.console().viewers.attach(FakeViewer("carol@10.1.2.7"), write=False)
     w.clock.advance(7)
     channel.client.pump()
     channel.clear()
@@ -523,8 +523,8 @@ def test_a_quiet_session_hears_only_what_is_essential(w: World) -> None:
     attach(w).type(b"\x05c.")
     w.directory.lost(w.console(), link, "gone")
     w.vm()
-    w.console().tell(LogFailed("No space left on device"))
-    w.console().tell(LogRecovered(1000))
+    w.console().viewers.tell(LogFailed("No space left on device"))
+    w.console().viewers.tell(LogRecovered(1000))
     channel.client.pump()
     assert lines(channel.err) == [
         "[-- log: cannot write: No space left on device; NOT being recorded --]",
@@ -600,9 +600,9 @@ def test_the_end_of_a_connection_detaches_all_its_sessions(w: World) -> None:
     client = w.login("web01")
     for _ in range(5):
         client.attach()
-    assert len(w.console().viewers) == 5
+    assert len(w.console().viewers.all) == 5
     client.tcp.closed()
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
     assert [e["event"] for e in w.events()].count("detach") == 5
 
 
@@ -613,7 +613,7 @@ def test_a_channel_runs_one_thing(w: World) -> None:
     for kind, data in ((b"shell", b""), (b"shell", b""), (b"exec", NS(b"list"))):
         channel.request(kind, data)
     assert channel.replies == [99, 100, 100]
-    assert len(w.console().viewers) == 1
+    assert len(w.console().viewers.all) == 1
 
 
 def test_success_is_answered_before_anything_is_shown(w: World) -> None:
@@ -770,5 +770,5 @@ def test_a_channel_closed_while_an_answer_is_awaited_leaves_nothing_behind(w: Wo
         else:
             client.tcp.closed()
         w.clock.advance(2 * BARRIER_SECONDS)
-        assert w.console().viewers == ()
+        assert w.console().viewers.all == ()
     assert not logged.tracebacks

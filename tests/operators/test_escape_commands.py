@@ -57,7 +57,7 @@ def test_one_moves_to_another_console_by_name(w: World) -> None:
     assert "[detached from web01]" in lines(channel)
     assert any(line.startswith("[web02 -- up") for line in lines(channel))
     assert lines(channel)[-1] == "[attached]"
-    assert not w.console("web01").viewers
+    assert not w.console("web01").viewers.all
     channel.type(b"ls\r")
     assert other.written == b"ls\r"
     assert [(e["event"], e["console"]) for e in w.audited("attach", "detach")] == [
@@ -97,7 +97,7 @@ def test_a_uuid_is_completed_as_well(w: World) -> None:
     channel = fresh(w)
     channel.type(b"\x05c;5028\t\r")
     assert "[attached]" in lines(channel)
-    assert w.console("web02").viewers
+    assert w.console("web02").viewers.all
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_notice_comes_above_the_question(w: World) -> None:
     channel = fresh(w)
     channel.type(b"\x05cnhal")
     channel.clear()
-    w.console().tell(notices.GuestBreak())
+    w.console().viewers.tell(notices.GuestBreak())
     channel.client.pump()
     assert channel.err == b"\r\x1b[K[-- web01: the guest sent a break --]\r\n\rnote: hal\x1b[K"
 
@@ -190,7 +190,7 @@ def test_leaving_with_a_question_open_leaves_nothing_behind(w: World) -> None:
     channel = fresh(w)
     channel.type(b"\x05cn")
     channel.close()
-    assert not w.console().viewers
+    assert not w.console().viewers.all
     before = len(w.clock.getDelayedCalls())
     w.clock.advance(2 * ANSWER_SECONDS)
     assert len(w.clock.getDelayedCalls()) <= before
@@ -212,7 +212,7 @@ def test_a_message_goes_to_the_others_and_not_into_the_log(w: World) -> None:
     w.vm()
     channel, other = fresh(w), fresh(w)
     bob = FakeViewer()
-    w.console().attach(bob, write=False)
+    w.console().viewers.attach(bob, write=False)
     channel.clear()
     channel.type(b"\x05cbreboot in 5\x07 minutes\r")
     assert bob.notices[-1:] == [notices.Message("alice@10.1.2.9", "reboot in 5 minutes")]
@@ -428,10 +428,10 @@ def test_quiet_is_switched_on_and_off(w: World) -> None:
     w.vm()
     channel = fresh(w)
     channel.type(b"\x05cq")
-    w.console().tell(notices.GuestBreak())
-    w.console().tell(notices.LogFailed("No space left on device"))
+    w.console().viewers.tell(notices.GuestBreak())
+    w.console().viewers.tell(notices.LogFailed("No space left on device"))
     channel.type(b"\x05cq")
-    w.console().tell(notices.GuestBreak())
+    w.console().viewers.tell(notices.GuestBreak())
     channel.client.pump()
     assert lines(channel) == [
         "[quiet]",

@@ -124,12 +124,12 @@ def test_the_state_of_a_far_end_is_told_where_it_is_not_there(w: World) -> None:
     w.vm()
     console = w.console()
     far = SimpleNamespace(place="tcp://far:1", state="up", reason="", address="10.1.2.4", since=EPOCH + 60, again=0.0)
-    console.far = far  # type: ignore[assignment]
+    console.remote = far  # type: ignore[assignment]
     assert state_line(console, EPOCH + 75) == "up 1:15, from 10.1.2.3"
-    assert far_line(console.far) == "tcp://far:1, up at 10.1.2.4 since 2023-11-14 22:14:20"  # type: ignore[arg-type]
+    assert far_line(console.remote) == "tcp://far:1, up at 10.1.2.4 since 2023-11-14 22:14:20"  # type: ignore[arg-type]
     far.state, far.reason, far.again = "down", "closed by the far end", EPOCH + 90
     assert state_line(console, EPOCH + 75) == "up 1:15, from 10.1.2.3, far end down (closed by the far end)"
-    assert far_line(console.far) == (  # type: ignore[arg-type]
+    assert far_line(console.remote) == (  # type: ignore[arg-type]
         "tcp://far:1, down (closed by the far end) since 2023-11-14 22:14:20, again at 22:14:50"
     )
 

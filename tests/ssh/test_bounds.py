@@ -148,8 +148,8 @@ def test_notices_without_end_are_kept_within_bounds(w: World, how: str) -> None:
     # A VM makes one of each break that it sends.
     client, _ = stalled(w, how)
     for _ in range(20_000):
-        w.console().tell(GuestBreak())
-        w.console().tell(Joined("x" * 200, True))
+        w.console().viewers.tell(GuestBreak())
+        w.console().viewers.tell(Joined("x" * 200, True))
     assert kept(client) < ROOM
 
 
@@ -197,8 +197,8 @@ def test_opening_and_closing_without_end_leaves_nothing_behind(w: World, how: st
         channel.close()
         client.got.clear()
     assert client.server.service.channels == {}  # type: ignore[union-attr]
-    assert w.console().viewers == ()
-    assert w.console().pen.writer is None
+    assert w.console().viewers.all == ()
+    assert w.console().write_access.writer is None
 
 
 def test_a_log_is_read_only_as_fast_as_the_client_takes_it(w: World) -> None:
@@ -238,7 +238,7 @@ def test_a_connection_that_broke_the_rules_goes_away_though_its_client_does_not_
     for _ in range(120):
         w.clock.advance(1)
     assert not client.tcp.connected
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
 
 
 def test_a_connection_that_broke_the_rules_is_closed_when_what_waited_is_read(w: World) -> None:
@@ -272,7 +272,7 @@ def test_who_detaches_gives_up_the_pen_at_once_though_he_reads_nothing(w: World,
     channel.type(b"\x05c.")
     spy.client.pump()
     assert b"\n[attached]\r\n" in spy.err
-    assert len(w.console().viewers) == 1
+    assert len(w.console().viewers.all) == 1
 
 
 def test_a_second_key_exchange_that_is_never_finished_ends(w: World) -> None:
@@ -280,7 +280,7 @@ def test_a_second_key_exchange_that_is_never_finished_ends(w: World) -> None:
     for _ in range(3600):
         w.clock.advance(1)
     assert client.closed
-    assert w.console().pen.writer is None
+    assert w.console().write_access.writer is None
 
 
 # Windows and packets of unusual sizes
@@ -334,7 +334,7 @@ def test_data_behind_the_close_of_a_channel_goes_nowhere(w: World) -> None:
     assert link.written == b""
     assert link.breaks == 0
     assert not client.closed
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
 
 
 def test_input_is_held_back_while_the_vm_takes_nothing_and_all_of_it_arrives(w: World) -> None:

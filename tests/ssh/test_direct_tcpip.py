@@ -75,7 +75,7 @@ def test_a_refusal_says_why(w: World, host: str, port: int, told: str, logged: L
     link = w.vm("down", uuid=UUID(int=6))
     w.directory.lost(w.console("down"), link, "gone")
     w.vm("busy", uuid=UUID(int=7))
-    w.console("busy").attach(FakeViewer(), write=True)
+    w.console("busy").viewers.attach(FakeViewer(), write=True)
     refusal = w.login().raw(host, port).refusal
     assert refusal is not None
     assert told in refusal
@@ -86,12 +86,12 @@ def test_it_takes_the_pen_and_gives_it_to_the_next_in_line(w: World) -> None:
     w.vm()
     raw = w.login().raw("web01")
     waiting = FakeViewer()
-    w.console().attach(waiting, write=True)
-    assert w.console().pen.writer is not waiting
+    w.console().viewers.attach(waiting, write=True)
+    assert w.console().write_access.writer is not waiting
     raw.close()
-    assert w.console().pen.writer is waiting
-    assert waiting in w.console().viewers
-    assert len(w.console().viewers) == 1
+    assert w.console().write_access.writer is waiting
+    assert waiting in w.console().viewers.all
+    assert len(w.console().viewers.all) == 1
 
 
 def test_where_input_is_recorded_there_is_no_raw_stream_because_it_could_not_say_so(w: World) -> None:
@@ -111,7 +111,7 @@ def test_the_end_of_its_input_frees_the_pen_and_output_goes_on(w: World) -> None
     w.vm()
     raw = w.login().raw("web01")
     raw.send(96)
-    assert w.console().pen.writer is None
+    assert w.console().write_access.writer is None
     w.console().feed(b"still")
     raw.client.pump()
     assert raw.out == b"still"
@@ -124,7 +124,7 @@ def test_who_is_forced_off_is_closed_rather_than_left_with_a_stream_that_goes_no
     raw.client.pump()
     assert raw.ended
     assert link.written == b""
-    assert len(w.console().viewers) == 1
+    assert len(w.console().viewers.all) == 1
 
 
 def test_a_line_that_goes_down_ends_the_stream_behind_its_last_byte(w: World) -> None:
@@ -135,7 +135,7 @@ def test_a_line_that_goes_down_ends_the_stream_behind_its_last_byte(w: World) ->
     raw.client.pump()
     assert raw.out == b"last words"
     assert raw.ended
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
 
 
 def test_a_vm_that_connects_anew_without_having_been_down_keeps_the_stream(w: World) -> None:
@@ -206,17 +206,17 @@ def test_a_raw_stream_needs_a_right_of_its_own(w: World, may: str) -> None:
     w.vm()
     w.rules(("*", may, "*"))
     assert w.login().raw("web01").refusal == "web01: you have no right to a raw stream"
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
 
 
 def test_who_loses_the_right_loses_the_stream(w: World) -> None:
     w.vm()
     raw = w.login().raw("web01")
     w.rules(("*", "raw", "*"))
-    w.console().rules_changed()
+    w.console().viewers.rules_changed()
     assert not raw.ended
     w.rules(("*", "write", "*"))
-    w.console().rules_changed()
+    w.console().viewers.rules_changed()
     raw.client.pump()
     assert raw.ended
     assert w.events()[-2]["reason"] == "the rules have changed"
@@ -226,17 +226,17 @@ def test_where_several_may_write_a_stream_is_one_of_them(w: World) -> None:
     link = w.vm()
     w.use_policy(None, [{"on": "*", "write": "shared"}])
     other = FakeViewer()
-    w.console().attach(other, write=True)
+    w.console().viewers.attach(other, write=True)
     raw = w.login().raw("web01")
     raw.type(b"beside bob")
     assert link.written == b"beside bob"
-    assert w.console().pen.writer is other
+    assert w.console().write_access.writer is other
 
 
 def test_who_is_sent_off_is_closed(w: World) -> None:
     w.vm()
     raw = w.login().raw("web01")
-    w.console().kick(w.console().viewers[0], "root", "maintenance")
+    w.console().viewers.kick(w.console().viewers.all[0], "root", "maintenance")
     raw.client.pump()
     assert raw.ended
 
@@ -499,7 +499,7 @@ def test_what_the_log_does_not_hold_breaks_the_stream_at_once(w: World, why: str
     assert flood.raw.ended
     assert flood.broken.startswith("the client reads too slowly, and ")
     assert flood.said[flood.unseen :].startswith(flood.raw.out)
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
 
 
 def test_a_line_that_goes_down_ends_a_stream_that_is_behind_when_it_has_everything(behind: Flood, w: World) -> None:
@@ -522,5 +522,5 @@ def test_a_stream_that_is_closed_while_it_is_behind_leaves_nothing_open(behind: 
     behind.raw.close()
     behind.w.clock.advance(10)
     assert len(os.listdir("/proc/self/fd")) < before
-    assert behind.w.console().viewers == ()
+    assert behind.w.console().viewers.all == ()
     assert not logged.tracebacks

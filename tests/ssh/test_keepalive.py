@@ -48,7 +48,7 @@ def test_who_does_not_answer_is_cut_off_and_the_next_gets_the_pen(w: World) -> N
     client = w.login()
     client.raw("web01")
     waiting = FakeViewer()
-    w.console().attach(waiting, write=True)
+    w.console().viewers.attach(waiting, write=True)
     for n in range(TRIES):
         wait(client, SECONDS)
         assert asked(client) == 1, n
@@ -58,7 +58,7 @@ def test_who_does_not_answer_is_cut_off_and_the_next_gets_the_pen(w: World) -> N
     wait(client, 0.2)
     assert client.tcp.aborted
     assert not client.tcp.connected
-    assert w.console().pen.writer is waiting
+    assert w.console().write_access.writer is waiting
     assert w.front.transports == set()
 
 
@@ -74,7 +74,7 @@ def test_a_stopped_client_with_much_under_way_is_cut_off_too(w: World) -> None:
     for _ in range(TRIES + 1):
         wait(client, SECONDS)
     assert client.tcp.aborted
-    assert w.console().pen.writer is None
+    assert w.console().write_access.writer is None
 
 
 def test_who_falls_silent_in_a_key_exchange_is_cut_off(w: World) -> None:

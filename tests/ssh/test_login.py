@@ -94,8 +94,8 @@ def test_the_holder_of_an_authorized_key_gets_in(w: World) -> None:
     client = w.login("alice:web01")
     assert isinstance(client.server.service, OperatorConnection)
     assert client.attach().screen.endswith(b"[attached]\r\n")
-    assert w.console().pen.writer is not None
-    assert w.console().pen.writer.who == "alice@10.1.2.9"
+    assert w.console().write_access.writer is not None
+    assert w.console().write_access.writer.who == "alice@10.1.2.9"
 
 
 def test_the_key_decides_who_one_is_and_not_the_user_name(w: World) -> None:

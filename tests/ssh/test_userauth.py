@@ -183,7 +183,7 @@ def test_a_user_name_that_is_another_operators_is_the_name_of_a_console_and_noth
     client = begun(w)
     assert with_key(client, "bob")
     assert client.attach().screen.endswith(b"[attached]\r\n")
-    assert w.console("bob").pen.writer.who == "alice@10.1.2.9"  # type: ignore[union-attr]
+    assert w.console("bob").write_access.writer.who == "alice@10.1.2.9"  # type: ignore[union-attr]
 
 
 def test_the_avatar_knows_the_groups_the_escape_and_quiet(w: World) -> None:
@@ -577,7 +577,7 @@ def test_who_is_removed_loses_the_connections_that_are_open(w: World, logged: Lo
     bob.pump()
     assert not bob.closed
     assert not session.ended
-    assert w.console().pen.writer is None
+    assert w.console().write_access.writer is None
     ended = [(event["who"], event["from"]) for event in w.audited("login-ended")]
     assert ended == [("alice", "10.1.2.9")] * 2
     assert not logged.tracebacks

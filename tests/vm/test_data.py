@@ -53,7 +53,7 @@ serial = st.lists(st.one_of(st.sampled_from(AWKWARD), st.binary(max_size=20)), m
 def test_under_binary_the_guests_bytes_arrive_as_they_are_at_any_cut(w: World, data: bytes) -> None:
     host, console = w.vm()
     seen = Viewer()
-    console.attach(seen, write=False)
+    console.viewers.attach(seen, write=False)
     wire = doubled(data)
     sofar = b""
     for cut in range(len(wire) + 1):
@@ -129,7 +129,7 @@ def test_binary_of_one_direction_says_nothing_of_the_other(w: World) -> None:
 def test_data_of_one_read_with_commands_reaches_the_viewer_before_what_follows_it(w: World) -> None:
     host, console = w.vm()
     seen = Viewer()
-    console.attach(seen, write=False)
+    console.viewers.attach(seen, write=False)
     host.feed(b"one" + verb(DO, 99) + b"two" + sub(98) + b"three\xff\xff")
     assert seen.seen == b"onetwothree\xff"
     assert host.tokens() == [("wont", 99), ("sub", EXT, bytes((UNKNOWN_2, 98)))]
@@ -307,7 +307,7 @@ def test_suspend_and_a_full_transport_have_both_to_end(w: World, port: Host) -> 
 
 def test_a_break_from_the_guest_is_an_event_at_its_place_and_told(w: World, port: Host) -> None:
     viewer = Viewer()
-    w.console.attach(viewer, write=False)
+    w.console.viewers.attach(viewer, write=False)
     port.feed(b"12345" + com(5, b"\x05") + b"6" + com(5, b"\x06") + b"7")
     assert [e["offset"] for e in w.events(w.console, "guest-break")] == [5]
     assert viewer.told(GuestBreak) == [GuestBreak()]
@@ -355,8 +355,8 @@ def test_breaks_and_empty_input_that_are_held_are_bounded_too(
 def test_what_a_vm_does_not_take_is_held_and_the_writer_told_to_stop_above_the_mark(w: World) -> None:
     host, console = w.vm()
     alice, bob = Viewer(), Viewer("bob@10.1.2.8")
-    console.attach(alice, write=True)
-    console.attach(bob, write=False)
+    console.viewers.attach(alice, write=True)
+    console.viewers.attach(bob, write=False)
     host.transport.producer.pauseProducing()
     console.send(b"x" * INPUT_HIGH)
     assert not alice.held
@@ -408,12 +408,12 @@ def test_a_transport_that_fills_up_again_at_once_gets_no_more_than_one_piece(w: 
 def test_the_pen_that_changes_hands_takes_the_pressure_along(w: World) -> None:
     host, console = w.vm()
     alice, bob = Viewer(), Viewer("bob@10.1.2.8")
-    console.attach(alice, write=True)
+    console.viewers.attach(alice, write=True)
     host.transport.producer.pauseProducing()
     console.send(b"x" * (INPUT_HIGH + 1))
-    console.attach(bob, write=True, force=True)
+    console.viewers.attach(bob, write=True, force=True)
     assert (alice.held, bob.held) == (False, True)
-    console.detach(bob)
+    console.viewers.detach(bob)
     assert (alice.held, bob.held) == (True, False)
     host.transport.producer.resumeProducing()
     assert not alice.held
@@ -434,7 +434,7 @@ def test_a_log_that_is_behind_holds_the_vm_and_only_while_it_is(w: World) -> Non
 def test_input_that_cannot_be_delivered_any_more_is_told_and_not_kept_for_the_next_time(w: World) -> None:
     host, console = w.vm()
     alice = Viewer()
-    console.attach(alice, write=True)
+    console.viewers.attach(alice, write=True)
     host.transport.producer.pauseProducing()
     console.send(b"x" * (INPUT_HIGH + 1))
     host.die()

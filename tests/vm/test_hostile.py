@@ -97,7 +97,7 @@ def test_random_bytes_on_a_connection_in_service_never_raise(data: bytes, cuts: 
     with world(secrets=(b"secret-%d" % n for n in range(10_000))) as w:
         host, console = w.vm()
         viewer = Viewer()
-        console.attach(viewer, write=True)
+        console.viewers.attach(viewer, write=True)
         console.send(b"typed")
         host.feed(data, cuts)
         console.send(b"typed")
@@ -222,12 +222,12 @@ def test_a_viewer_that_fails_is_taken_off_and_the_vm_its_log_and_the_others_go_o
     host.feed(verb(WILL, COM_PORT))
     broken, alice = Broken(*parts), Viewer()
     broken.seen = b"armed"
-    console.viewers = (broken, alice)
-    console.pen.take(broken)
-    console.pen.take(alice)
+    console.viewers.all = (broken, alice)
+    console.write_access.take(broken)
+    console.write_access.take(alice)
     host.feed(b"one " + com(5, b"\x05") + b"two")
-    assert console.viewers == (alice,)
-    assert console.pen.writer is alice
+    assert console.viewers.all == (alice,)
+    assert console.write_access.writer is alice
     assert alice.seen == w.log(console) == b"one two"
 
 
@@ -236,7 +236,7 @@ def test_a_viewer_that_fails_to_go_on_does_not_stop_a_vmotion(w: World) -> None:
     # connection, which Twisted would close for it.
     source, console = w.vm()
     broken = Broken("hold_input")
-    console.attach(broken, write=True)
+    console.viewers.attach(broken, write=True)
     pair = source.begin()
     console.send(b"x" * 100_000)
     broken.seen = b"armed"
@@ -249,9 +249,9 @@ def test_a_viewer_that_fails_to_go_on_does_not_stop_a_vmotion(w: World) -> None:
 def test_a_viewer_that_fails_at_losing_the_pen_does_not_keep_it(w: World) -> None:
     _, console = w.vm()
     broken, alice = Broken("notice"), Viewer()
-    console.attach(broken, write=True)
-    assert console.attach(alice, write=True, force=True)
-    assert console.pen.writer is alice
+    console.viewers.attach(broken, write=True)
+    assert console.viewers.attach(alice, write=True, force=True)
+    assert console.write_access.writer is alice
     assert alice.told(Demoted) == []
 
 

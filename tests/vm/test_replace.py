@@ -38,7 +38,7 @@ def labelled(w: World, port: bytes, address: str = "10.0.0.1") -> Host:
 def test_a_new_connection_of_the_same_vm_and_port_replaces_the_old_one(w: World) -> None:
     old, console = w.vm()
     alice = Viewer()
-    console.attach(alice, write=True)
+    console.viewers.attach(alice, write=True)
     old.feed(b"old ")
     new = w.connect("10.0.0.2").feed(b"boot " + session() + b"new")
     assert console.link is new.protocol
@@ -187,7 +187,7 @@ def test_a_console_that_was_up_when_the_process_died_is_down_because_of_that(w: 
 def test_a_console_that_comes_back_says_how_long_it_was_away(w: World) -> None:
     host, console = w.vm()
     alice = Viewer()
-    console.attach(alice, write=False)
+    console.viewers.attach(alice, write=False)
     host.lose()
     w.clock.advance(42)
     w.vm()

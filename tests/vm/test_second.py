@@ -102,7 +102,7 @@ def test_how_much_of_the_address_is_the_network_can_be_set() -> None:
 def test_a_vm_that_replaces_itself_without_end_is_told_a_bounded_number_of_times(w: World, logged: list[str]) -> None:
     _, console = w.vm()
     alice = Viewer()
-    console.attach(alice, write=False)
+    console.viewers.attach(alice, write=False)
     for _ in range(300):
         w.connect().feed(session())
     assert len(w.events(console, "replaced")) == len(w.events(console, "up")) - 1 == REPEATS_TOLD
@@ -121,7 +121,7 @@ def test_a_vm_that_replaces_itself_without_end_is_told_a_bounded_number_of_times
 def test_a_vm_that_comes_and_goes_without_end_is_told_a_bounded_number_of_times(w: World, logged: list[str]) -> None:
     host, console = w.vm()
     alice = Viewer()
-    console.attach(alice, write=False)
+    console.viewers.attach(alice, write=False)
     for _ in range(300):
         host.lose()
         host = w.connect().feed(session())

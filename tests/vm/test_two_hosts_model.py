@@ -157,7 +157,7 @@ class TwoHosts(RuleBasedStateMachine):
         self.line.read(65536)
         self.other: Line | None = None
         (self.console,) = self.w.directory
-        self.console.attach(self.viewer, write=True)
+        self.console.viewers.attach(self.viewer, write=True)
         self.look()
 
     def teardown(self) -> None:

@@ -69,7 +69,7 @@ def complete(host: Host, data: bytes = b"", sequence: bytes = SEQUENCE) -> Host:
 def test_a_vmotion_moves_the_console_and_holds_the_input_in_between(w: World) -> None:
     source, console = w.vm()
     alice = Viewer()
-    console.attach(alice, write=True)
+    console.viewers.attach(alice, write=True)
     console.send(b"before ")
     pair = source.begin()
     # What was sent for the VM before BEGIN stands before GOAHEAD on the wire; begin() looked only at the answer.
@@ -169,7 +169,7 @@ def test_the_destination_is_asked_nothing_twice_and_may_tell_a_new_name(w: World
 def test_the_source_may_close_just_before_complete(w: World) -> None:
     source, console = w.vm()
     alice = Viewer()
-    console.attach(alice, write=True)
+    console.viewers.attach(alice, write=True)
     pair = source.begin()
     console.send(b"held")
     destination = w.destination(pair)
@@ -282,7 +282,7 @@ def test_a_vm_may_go_on_and_on_from_host_to_host(w: World) -> None:
 def test_bytes_of_the_destination_before_complete_come_after_all_of_the_source(w: World) -> None:
     source, console = w.vm()
     alice = Viewer()
-    console.attach(alice, write=False)
+    console.viewers.attach(alice, write=False)
     pair = source.begin()
     destination = w.connect("10.0.0.2").feed(b"[d1]" + NEGOTIATION + sub(PEER, pair) + b"[d2]")
     source.feed(b"[s1]")
@@ -299,7 +299,7 @@ def test_bytes_of_the_destination_before_complete_come_after_all_of_the_source(w
 def test_held_input_is_bounded_with_pressure_on_the_operator_and_delivered_whole(w: World) -> None:
     source, console = w.vm()
     alice = Viewer()
-    console.attach(alice, write=True)
+    console.viewers.attach(alice, write=True)
     pair = source.begin()
     typed = b""
     while not alice.held:
@@ -356,7 +356,7 @@ def test_what_a_viewer_sends_at_the_news_comes_after_what_was_held(w: World) -> 
                 console.send(b"second")
 
     source, console = w.vm()
-    console.attach(Eager(), write=True)
+    console.viewers.attach(Eager(), write=True)
     pair = source.begin()
     console.send(b"first ")
     destination = w.destination(pair)
@@ -719,7 +719,7 @@ def test_a_destination_that_dies_and_a_source_that_says_nothing_end_at_the_deadl
 def test_a_destination_that_dies_after_the_source_takes_the_console_down(w: World) -> None:
     source, console = w.vm()
     alice = Viewer()
-    console.attach(alice, write=True)
+    console.viewers.attach(alice, write=True)
     pair = source.begin()
     console.send(b"held")
     destination = w.destination(pair)
@@ -773,7 +773,7 @@ def test_abandoned_at_the_deadline_with_nothing_held_for_ever(
 ) -> None:
     source, console = w.vm()
     alice = Viewer()
-    console.attach(alice, write=True)
+    console.viewers.attach(alice, write=True)
     pair = source.begin()
     console.send(b"h" * 70_000)
     assert alice.held

@@ -206,7 +206,7 @@ class VMotion(RuleBasedStateMachine):
         if not vm.known:
             vm.known = True
             (console,) = [c for c in self.w.directory if c.uuid == self.uuids[vm.index]]
-            console.attach(vm.viewer, write=True)
+            console.viewers.attach(vm.viewer, write=True)
             vm.viewer.seen = vm.log
         return line
 

@@ -1,63 +1,53 @@
 """One console: a serial port of a VM, whatever connection carries it now.
 
-How a byte goes up: the link calls :meth:`Console.feed`, which hands it to the log first and then to each viewer, whose
-queue is bounded. How a key goes down: a viewer with the pen calls :meth:`Console.send`, which writes it to the link
-or, in a vMotion or while the VM takes nothing, holds it back. What is held is bounded: above a mark the writer is told
-to hold his input, which he does by closing his SSH window; what he had under way by then still fits.
+Output: the link calls :meth:`Console.feed`, which hands the bytes to the log first and then to the viewers, whose
+queues are bounded. Input: a writer calls :meth:`Console.send`, which writes to the link or, in a vMotion or while the
+VM takes nothing, queues. That queue is bounded: above a mark the writers are told to hold their input; what they had
+under way by then still fits.
 
-Output keeps its order when one link follows another (vMotion, or a VM that connects anew): see :mod:`succession`.
+Output keeps its order when one link follows another (vMotion, or a VM that connects anew): see
+:mod:`vmproxy.console.link_queue`.
 
 A console outlives its links. It is up while it has one, and knows since when and why it is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger, LogLevel
+from twisted.logger import LogLevel
 
 from vmproxy.access.policy import USUAL, ConsoleOptions
 from vmproxy.base.sanitize import visible
-from vmproxy.console.input_queue import HeldInput
-from vmproxy.console.interfaces import IFarEnd, ILink, IViewer
+from vmproxy.console.input_queue import InputQueue
+from vmproxy.console.interfaces import ILink, IRemoteEnd
 from vmproxy.console.link_queue import LinkQueue
 from vmproxy.console.notices import (
-    Demoted,
     GuestBreak,
     InputLost,
     InputRecorded,
-    Joined,
-    Kicked,
-    Left,
     LineDown,
     LineUp,
     LogFailed,
     LoggingOff,
     LoggingOn,
     LogRecovered,
-    Notice,
-    Promoted,
-    Shares,
-    TookOver,
 )
-from vmproxy.console.write_access import Pen
+from vmproxy.console.viewers import Viewers
+from vmproxy.log.store import ConsoleLog
 
 if TYPE_CHECKING:
     from vmproxy.base.ratelimit import RateLimitedLog
-    from vmproxy.log.store import ConsoleLog
     from vmproxy.wire.comport import AccessServer
 
-_log = Logger()
 
-
-class Surroundings(Protocol):
-    """What all consoles share: the directory provides it.
+class ConsoleContext(Protocol):
+    """The parts that all consoles share; the registry provides it.
 
     :ivar clock: the time.
-    :ivar process_log: where what happens to them is told.
+    :ivar process_log: the process's own log.
     """
 
     @property
@@ -94,15 +84,14 @@ class Console:
     """
 
     __slots__ = (
-        "_around",
+        "_context",
         "_guest_break",
-        "_held",
+        "_input",
         "_links",
         "_unlogged",
         "bios_uuid",
         "bytes_in",
         "bytes_out",
-        "far",
         "host",
         "link",
         "location_uuid",
@@ -111,29 +100,30 @@ class Console:
         "migrating",
         "name",
         "options",
-        "pen",
         "port",
         "port_control",
         "reason",
+        "remote",
         "settings",
         "since",
         "uri",
         "uuid",
         "viewers",
+        "write_access",
     )
 
-    def __init__(self, uuid: UUID, port: str, log: ConsoleLog, around: Surroundings) -> None:
+    def __init__(self, uuid: UUID, port: str, log: ConsoleLog, context: ConsoleContext) -> None:
         self.uuid = uuid
         self.port = port
         self.log = log
-        self._around = around
+        self._context = context
         self.name = ""
         self.uri = ""
         self.bios_uuid: UUID | None = None
         self.location_uuid: UUID | None = None
         self.link: ILink[Console] | None = None
         self.migrating = False
-        self.far: IFarEnd | None = None
+        self.remote: IRemoteEnd | None = None
         self.since = 0.0
         self.reason = ""
         self.host = ""
@@ -142,13 +132,13 @@ class Console:
         self.logging = True
         self._unlogged = 0
         self.options = USUAL
-        self.viewers: tuple[IViewer, ...] = ()
-        self.pen = Pen()
-        self._held: HeldInput | None = None  # made when it is needed: most VMs take what is typed
+        self.viewers = Viewers(self)
+        self.write_access = self.viewers.write_access
+        self._input: InputQueue | None = None  # made when it is needed: most VMs take what is typed
         self._guest_break = 0.0
         self._links = LinkQueue(self)
         self.port_control: AccessServer | None = None
-        log.listener = self
+        log.report_to(self)
 
     @property
     def title(self) -> str:
@@ -194,28 +184,18 @@ class Console:
         self.port_control = server
         self.settings = settings
 
-    def set_far(self, far: IFarEnd | None) -> None:
+    def set_remote(self, remote: IRemoteEnd | None) -> None:
         """Take another far end, or none."""
-        self.far = far
+        self.remote = remote
 
     def set_options(self, options: ConsoleOptions) -> None:
         """Take other options; viewers hear of what changes for them."""
         before, self.options = self.options, options
         if options.record_input != before.record_input:
             self.log.event("input-recording", on=options.record_input)
-            self.tell(InputRecorded(options.record_input))
+            self.viewers.tell(InputRecorded(options.record_input))
         if before.shared and not options.shared:
-            for viewer in self.pen.writers[1:]:
-                self.drop_pen(viewer)
-                self._tell(viewer, Demoted("the configuration"))
-
-    def rules_changed(self) -> None:
-        """Other rules hold from now on: every viewer looks whether he may still do what he does."""
-        for viewer in self.viewers:
-            try:
-                viewer.rules_changed()
-            except Exception:
-                self._failed(viewer)
+            self.viewers.one_writer()
 
     # Up: from the VM to the log and the viewers.
 
@@ -226,45 +206,18 @@ class Console:
             self.log.append(data)
         else:
             self._unlogged += len(data)
-        for viewer in self.viewers:
-            try:
-                viewer.output(data)
-            except Exception:
-                self._failed(viewer)
+        if self.viewers.all:
+            self.viewers.output(data)
 
     def guest_break(self) -> None:
         """The guest sent a break; told at most once a second, but the far end hears every one."""
-        if self.far is not None:
-            self._tell(self.far, GuestBreak())
-        now = self._around.clock.seconds()
+        if self.remote is not None:
+            self.viewers.tell_one(self.remote, GuestBreak())
+        now = self._context.clock.seconds()
         if not 0 <= now - self._guest_break < 1:
             self._guest_break = now
             self.log.event("guest-break")
-            self.tell(GuestBreak(), but=self.far)
-
-    def tell(self, notice: Notice, but: IViewer | None = None) -> None:
-        """Tell all viewers something, but one."""
-        for viewer in self.viewers:
-            if viewer is not but:
-                self._tell(viewer, notice)
-
-    def _tell(self, viewer: IViewer, notice: Notice) -> None:
-        try:
-            viewer.notice(notice)
-        except Exception:
-            self._failed(viewer)
-
-    def _hold(self, viewers: Iterable[IViewer], on: bool) -> None:
-        for viewer in viewers:
-            try:
-                viewer.hold_input(on)
-            except Exception:
-                self._failed(viewer)
-
-    def _failed(self, viewer: IViewer) -> None:
-        # A viewer's fault is the viewer's own: the VM, its log and the other viewers go on.
-        _log.failure("viewer {who} of {console} failed and is taken off", who=viewer.who, console=self.title)
-        self.detach(viewer)
+            self.viewers.tell(GuestBreak(), but=self.remote)
 
     # Down: from the writer to the VM.
 
@@ -277,7 +230,7 @@ class Console:
         link = self.link
         if not data:
             return True
-        if self._held is None and link is not None and link.ready and not self.migrating:
+        if self._input is None and link is not None and link.ready and not self.migrating:
             self.bytes_in += len(data)
             link.write(data)
             if self.options.record_input:
@@ -292,12 +245,12 @@ class Console:
     def _keep(self, data: bytes | None) -> bool:
         if self.link is None and not self.migrating:
             return False
-        held = self._held = self._held or HeldInput()
+        held = self._input = self._input or InputQueue()
         congested = held.congested
         if not held.put(data):
             return False
         if held.congested and not congested:
-            self._hold(self.pen.writers, True)
+            self.viewers.hold_writers(True)
         return True
 
     def _record_input(self, data: bytes, who: str) -> None:
@@ -306,13 +259,13 @@ class Console:
 
     @property
     def congested(self) -> bool:
-        """Whether so much input is held that the writer should hold his."""
-        return self._held is not None and self._held.congested
+        """Whether so much input is held that the writer should hold theirs."""
+        return self._input is not None and self._input.congested
 
     @property
     def undelivered(self) -> int:
         """How much input is held, in bytes."""
-        return 0 if self._held is None else self._held.size
+        return 0 if self._input is None else self._input.size
 
     def send_break(self, who: str, told: bool = True) -> bool:
         """Send a break to the guest, behind the input before it: break and a letter is a command to many guests.
@@ -333,15 +286,15 @@ class Console:
 
     def input_may_flow(self) -> None:
         """Deliver what was held back, as far as the link takes it."""
-        held, link = self._held, self.link
+        held, link = self._input, self.link
         if held is None or link is None or self.migrating:
             return
         congested = held.congested
         self.bytes_in += held.deliver(link)
-        if not held.size and self._held is held:
-            self._held = None
+        if not held.size and self._input is held:
+            self._input = None
         if congested and not held.congested:
-            self._hold(self.pen.writers, False)
+            self.viewers.hold_writers(False)
 
     # The link.
 
@@ -351,10 +304,10 @@ class Console:
         :param told: whether it is told: not where it happens again and again (see :meth:`unsteady`).
         """
         old, self.link = self.link, None
-        away = max(0.0, self._around.wall() - self.since) if self.reason and self.since else None
+        away = max(0.0, self._context.wall() - self.since) if self.reason and self.since else None
         if old is not None and told:
             self.log.event("replaced", host=old.peer, by=link.peer)
-            self._around.process_log.tell(
+            self._context.process_log.tell(
                 "connections replaced",
                 "{console}: a new connection from {by} replaces that of {host}",
                 LogLevel.warn,
@@ -375,23 +328,23 @@ class Console:
 
     def _serve(self, link: ILink[Console], vmotion: bool, away: float | None, told: bool = True) -> None:
         if not vmotion:
-            self.since = self._around.wall()
+            self.since = self._context.wall()
         self.link = link
         self.host = link.peer
         self.reason = ""
         if told:
             self.log.event("up", host=link.peer)
             how = ", by vMotion" if vmotion else ""
-            self._around.process_log.tell(
+            self._context.process_log.tell(
                 "consoles up", "{console}: up, from {host}{how}", console=self.title, host=link.peer, how=how
             )
-            self.tell(LineUp(link.peer, away, vmotion))
+            self.viewers.tell(LineUp(link.peer, away, vmotion))
         self._links.add(link)
         self.input_may_flow()
         if told:
-            self._around.remember(self)
-        elif self.far is not None:
-            self._tell(self.far, LineUp(link.peer, away, vmotion))  # no news to it: it has waited for that
+            self._context.remember(self)
+        elif self.remote is not None:
+            self.viewers.tell_one(self.remote, LineUp(link.peer, away, vmotion))  # it has waited for that
 
     def hold_for_migration(self, on: bool) -> None:
         """Hold input: a vMotion is pending. At its end, :meth:`input_may_flow` or :meth:`move_to` delivers it."""
@@ -412,142 +365,40 @@ class Console:
         :param told: as for :meth:`claim`.
         """
         self.link = None
-        self.since = self._around.wall()
+        self.since = self._context.wall()
         self.reason = reason or "unknown"
         if told:
             self._tell_down()
-        held, self._held = self._held, None
+        held, self._input = self._input, None
         if held is not None:
             if size := held.lost():
                 self.log.event("input-lost", bytes=size)
-                self.tell(InputLost(size))
+                self.viewers.tell(InputLost(size))
             if held.congested:
-                self._hold(self.pen.writers, False)
+                self.viewers.hold_writers(False)
         if told:
-            self._around.remember(self)
+            self._context.remember(self)
 
     def _tell_down(self) -> None:
         self.log.event("down", reason=self.reason, host=self.host)
-        self._around.process_log.tell(
+        self._context.process_log.tell(
             "consoles down", "{console}: down, {reason}", console=self.title, reason=self.reason
         )
-        self.tell(LineDown(self.reason, self.since))
+        self.viewers.tell(LineDown(self.reason, self.since))
 
     def unsteady(self, times: int) -> None:
         """It was claimed so often within a minute, untold; from now on it is told again, beginning with how it is."""
-        process_log = self._around.process_log
+        process_log = self._context.process_log
         text = "{console}: connected anew {n} more times within a minute"
         process_log.tell("consoles connected too often", text, LogLevel.warn, console=self.title, n=times)
         self.log.event("unsteady", times=times)
         if self.link is not None:
             self.log.event("up", host=self.host)
             process_log.tell("consoles up", "{console}: up, from {host}", console=self.title, host=self.host)
-            self.tell(LineUp(self.host, None, False))
+            self.viewers.tell(LineUp(self.host, None, False))
         elif not self.migrating:
             self._tell_down()
-        self._around.remember(self)
-
-    # The viewers.
-
-    def attach(self, viewer: IViewer, write: bool, force: bool = False, join: bool = False, reason: str = "") -> bool:
-        """Put a viewer on the console.
-
-        :param write: whether it wants the pen; if that is taken, it waits for it.
-        :param force: whether to take the pen from whoever has it, for this ``reason``.
-        :param join: whether to write beside whoever has it, where the console is shared.
-        :returns: whether it may write.
-        """
-        self.viewers = (*self.viewers, viewer)
-        if write and force:
-            self.force_pen(viewer, reason)
-        elif write and join and self.options.shared:
-            self.pen.join(viewer)
-        elif write:
-            self.pen.take(viewer)
-        writing = self.pen.writes(viewer)
-        if writing:
-            self._hold((viewer,), self.congested)
-        self.log.event("attach", who=viewer.who, mode="write" if writing else "spy")
-        self.tell(Joined(viewer.who, writing), but=viewer)
-        return writing
-
-    def detach(self, viewer: IViewer) -> None:
-        """Take a viewer off the console; nothing happens if it is not on it."""
-        if viewer not in self.viewers:
-            return
-        self.viewers = tuple(v for v in self.viewers if v is not viewer)
-        self.log.event("detach", who=viewer.who)
-        self.tell(Left(viewer.who))
-        self._without_pen(viewer)
-
-    def kick(self, viewer: IViewer, by: str, reason: str) -> None:
-        """Send a viewer off the console."""
-        self.log.event("kick", who=viewer.who, by=by, reason=reason)
-        self._tell(viewer, Kicked(by, reason))
-        self.detach(viewer)
-
-    def take_pen(self, viewer: IViewer) -> bool:
-        """Give a viewer the pen if it is free; else let it wait.
-
-        :returns: whether it may write.
-        """
-        had = self.pen.writes(viewer)
-        if not self.pen.take(viewer):
-            return False
-        if not had:
-            self.log.event("take", who=viewer.who)
-        self._hold((viewer,), self.congested)
-        return self.pen.writes(viewer)
-
-    def force_pen(self, viewer: IViewer, reason: str = "") -> tuple[IViewer, ...]:
-        """Give a viewer the pen, whoever has it.
-
-        :param reason: why, for the trail and for those who lose it; may be empty.
-        :returns: who lost it: they look on, and wait for it.
-        """
-        losers = self.pen.force(viewer)
-        if losers:
-            why = {"reason": reason} if reason else {}
-            self.log.event("force", who=viewer.who, was=", ".join(loser.who for loser in losers), **why)
-            self._hold(losers, False)
-            for loser in losers:
-                self._tell(loser, Demoted(viewer.who, reason))
-            told = TookOver(viewer.who, ", ".join(loser.who for loser in losers))
-            for other in self.viewers:
-                if other is not viewer and other not in losers:
-                    self._tell(other, told)
-        self._hold((viewer,), self.congested)
-        return losers
-
-    def join(self, viewer: IViewer) -> bool:
-        """Let a viewer write beside whoever has the pen.
-
-        :returns: whether it may write: not where only one may.
-        """
-        if not self.options.shared:
-            return False
-        if not self.pen.writes(viewer):
-            self.pen.join(viewer)
-            self.log.event("join", who=viewer.who)
-            self.tell(Shares(viewer.who), but=viewer)
-            self._hold((viewer,), self.congested)
-        return self.pen.writes(viewer)
-
-    def drop_pen(self, viewer: IViewer) -> None:
-        """Take the pen, or the place in the line, from a viewer; the next one in the line gets it."""
-        if self.pen.writes(viewer):
-            self.log.event("drop", who=viewer.who)
-        self._without_pen(viewer)
-
-    def _without_pen(self, viewer: IViewer) -> None:
-        had = self.pen.writes(viewer)
-        promoted = self.pen.drop(viewer)
-        if had:
-            self._hold((viewer,), False)
-        if promoted is not None:
-            self.log.event("promote", who=promoted.who)
-            self._hold((promoted,), self.congested)
-            self._tell(promoted, Promoted())
+        self._context.remember(self)
 
     # What operators do to the whole of it.
 
@@ -572,25 +423,25 @@ class Console:
         if on:
             missing, self._unlogged = self._unlogged, 0
             self.log.event("logging-on", who=who, bytes=missing)
-            self.tell(LoggingOn(who, missing))
+            self.viewers.tell(LoggingOn(who, missing))
         else:
             self.log.event("logging-off", who=who)
-            self.tell(LoggingOff(who))
+            self.viewers.tell(LoggingOff(who))
 
     # The log's news.
 
     def log_failed(self, reason: str) -> None:
         """The log cannot be written."""
-        self.tell(LogFailed(reason))
+        self.viewers.tell(LogFailed(reason))
 
     def log_recovered(self, lost: int) -> None:
         """The log is written again; ``lost`` bytes are missing."""
-        self.tell(LogRecovered(lost))
+        self.viewers.tell(LogRecovered(lost))
 
     def log_congested(self, on: bool) -> None:
         """The log is behind (``on``) and the VM had better wait, or it has caught up."""
         self._links.log_behind(on)
 
-    def hold_for_far_end(self, on: bool) -> None:
+    def hold_for_remote(self, on: bool) -> None:
         """What the VM is connected to reads too slowly (``on``) and the VM has to wait, or it has caught up."""
         self._links.remote_behind(on)

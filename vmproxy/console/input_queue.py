@@ -11,7 +11,7 @@ INPUT_LOW = 16 * 1024
 INPUT_LIMIT = 1024 * 1024
 
 
-class HeldInput:
+class InputQueue:
     """What was typed and cannot be delivered yet.
 
     :ivar size: how much that is, in bytes; a break counts as one.

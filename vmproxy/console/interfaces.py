@@ -89,7 +89,7 @@ class IViewer(Interface):
         """Other rules hold from now on: see whether you may still be here, and write."""
 
 
-class IFarEnd(IViewer):
+class IRemoteEnd(IViewer):
     """What the concentrator connects a console to because its VM has direction "client"; it is a viewer too."""
 
     place: str = Attribute("Where it is, for people to read: ``tcp://10.1.2.3:4000``.")

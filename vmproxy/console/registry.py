@@ -85,7 +85,7 @@ class Directory:
         self._policy = policy
         for console in self:
             console.set_options(policy.options(console))
-            console.rules_changed()
+            console.viewers.rules_changed()
 
     # Connections.
 
@@ -125,12 +125,12 @@ class Directory:
         if identity.name:
             self.rename(console, identity.name)
         if moved:
-            console.rules_changed()  # rules may select by the query of the URI
+            console.viewers.rules_changed()  # rules may select by the query of the URI
         self._migrations.cancel(console)
         if identity.dial is not None:
             identity.dial(console)  # first: it must miss nothing of what the VM says
-        elif console.far is not None:
-            console.far.hang_up("the VM waits to be reached from now on")
+        elif console.remote is not None:
+            console.remote.hang_up("the VM waits to be reached from now on")
         console.claim(link, told)
         if new and identity.name:
             self._named(console)
@@ -221,7 +221,7 @@ class Directory:
             former = console.name
             self.names.rename(console, name)
             console.set_options(self._policy.options(console))
-            console.rules_changed()  # rules select by name: another one may let in others
+            console.viewers.rules_changed()  # rules select by name: another one may let in others
             if not former:
                 self._named(console)
                 console.log.event("name", name=shown(name))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from vmproxy.console.interfaces import IViewer
 
 
-class Pen:
+class WriteAccess:
     """The right to write on one console.
 
     :ivar writer: who has it.

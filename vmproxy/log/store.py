@@ -120,6 +120,10 @@ class ConsoleLog:
         """Where the log stands."""
         return self.file.where
 
+    def report_to(self, listener: LogListener) -> None:
+        """Have a listener told how the log fares."""
+        self.listener = listener
+
     def append(self, data: bytes) -> None:
         """Record bytes from the VM."""
         size = len(data)

@@ -88,7 +88,7 @@ class Attached:
         """Attach, and say so."""
         console, target, now = self.console, self._target, self.wall()
         self._could_write = self.may_write
-        before = console.pen.writers
+        before = console.write_access.writers
         if target.force and before and console.options.force_reason and not target.reason:
             self._force_later = True  # it has to be asked for first
         force = target.force and not self._force_later
@@ -96,7 +96,7 @@ class Attached:
             greet(self, now)
         lines = self._replay_lines
         files = opened(console.log) if lines else None
-        writing = console.attach(self, self.may_write and not self.plain, force, target.join, target.reason)
+        writing = console.viewers.attach(self, self.may_write and not self.plain, force, target.join, target.reason)
         if not self.plain:
             self.audit("attach", mode="write" if writing else "spy")
             if force and before:
@@ -131,7 +131,7 @@ class Attached:
         if self.playing is not None:
             self.playing.stop()
             self.playing = None
-        self.console.detach(self)
+        self.console.viewers.detach(self)
         if not self.plain:
             self.audit("detach")
 
@@ -169,7 +169,7 @@ class Attached:
     @property
     def writing(self) -> bool:
         """Whether it may write now."""
-        return self.console.pen.writes(self)
+        return self.console.write_access.writes(self)
 
     @property
     def hints(self) -> str:
@@ -178,7 +178,7 @@ class Attached:
             return ""
         escape = show_escape(self.escape)
         ways = []
-        if self.console.pen.writer is None:
+        if self.console.write_access.writer is None:
             ways.append(f"{escape}a attaches")
         elif self.may(Right.FORCE):
             ways.append(f"{escape}f takes over")
@@ -295,7 +295,7 @@ class Attached:
         if self.plain or could == self._could_write:
             return
         if could:
-            self.console.drop_pen(self)
+            self.console.viewers.drop_write(self)
             self.say("[spy -- the rules have changed: you may only look at this console]")
         else:
             self.say(f"[the rules have changed: you may write to this console{self.hints}]")

@@ -149,7 +149,7 @@ def _sequence(session: Attached, number: int) -> None:
 
 
 def _message(session: Attached) -> None:
-    if len(session.console.viewers) < 2:
+    if len(session.console.viewers.all) < 2:
         session.say("[nobody else is here]")
     else:
         session.ask("message: ", lambda answer: _send_message(session, answer), pasted=True)
@@ -159,8 +159,8 @@ def _send_message(session: Attached, text: str | None) -> None:
     if text is None:
         session.say("[nothing sent]")
         return
-    session.console.tell(Message(session.who, text), but=session)
-    others = len(session.console.viewers) - 1
+    session.console.viewers.tell(Message(session.who, text), but=session)
+    others = len(session.console.viewers.all) - 1
     session.say(f"[sent to {others} other{'s' if others != 1 else ''}]")
 
 
@@ -238,7 +238,7 @@ _COMMANDS: dict[bytes, _Command] = {
         penkeys.attach,
         _may_have_pen,
     ),
-    b"b": _Command("send a message to the others here", _message, lambda s: len(s.console.viewers) > 1),
+    b"b": _Command("send a message to the others here", _message, lambda s: len(s.console.viewers.all) > 1),
     b"f": _Command(
         "force: take over from whoever writes", penkeys.force, lambda s: _may_have_pen(s) and s.may(Right.FORCE)
     ),

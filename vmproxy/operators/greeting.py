@@ -47,6 +47,6 @@ def say_how(
         session.say(f"[no, {named.who} is attached, idle {idle(named, now)}{session.hints}]")
     if target.join and before and not writing and session.may_write:
         session.say("[no joining: one at a time writes to this console]")
-    others = [viewer for viewer in console.viewers if viewer is not named and viewer is not session]
+    others = [viewer for viewer in console.viewers.all if viewer is not named and viewer is not session]
     if others:
         session.say(f"[-- {others_line(console, others)} --]")

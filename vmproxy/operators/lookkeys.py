@@ -22,7 +22,7 @@ def who(session: Attached) -> None:
     """Who is at the console."""
     now = session.wall()
     session.say("[who]")
-    viewers = session.console.viewers
+    viewers = session.console.viewers.all
     for viewer in viewers[:VIEWERS_SHOWN]:
         me = "* " if viewer is session else "  "
         skipped = f", {human_bytes(viewer.skipped)} skipped" if viewer.skipped else ""
@@ -72,7 +72,7 @@ def others(session: Attached) -> None:
     session.say(f"[{len(consoles)} console{'s' if len(consoles) != 1 else ''}]")
     for console in shown:
         here = "*" if console is session.console else " "
-        writer = console.pen.writer
+        writer = console.write_access.writer
         who = f", {writer.who} writes" if writer is not None else ""
         session.say(f"{here} {console.title:<24} {state_line(console, wall)}{who}")
     if len(consoles) > room:

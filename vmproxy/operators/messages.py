@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vmproxy.base.sanitize import human_bytes, human_span, visible
 from vmproxy.console.console import Console
-from vmproxy.console.interfaces import IFarEnd, IViewer
+from vmproxy.console.interfaces import IRemoteEnd, IViewer
 from vmproxy.console.notices import (
     Demoted,
     FarEndDown,
@@ -109,7 +109,7 @@ def recording(console: Console, view: View) -> str:
 
 def others_line(console: Console, others: list[IViewer]) -> str:
     """``2 others: carol@10.1.2.9 (spy), dave@10.1.2.9 (write)``; of many the first."""
-    names = [f"{viewer.who} ({'write' if console.pen.writes(viewer) else 'spy'})" for viewer in others[:NAMED]]
+    names = [f"{viewer.who} ({'write' if console.write_access.writes(viewer) else 'spy'})" for viewer in others[:NAMED]]
     if len(others) > len(names):
         names.append("...")
     return f"{len(others)} other{'s' if len(others) > 1 else ''}: {', '.join(names)}"
@@ -122,17 +122,17 @@ def state_line(console: Console, now: float) -> str:
             return f"down ({console.reason or 'not seen yet'})"
         return f"down since {local_time(console.since)} ({console.reason})"
     moving = ", in a vMotion" if console.state == "migrating" else ""
-    far = console.far
+    far = console.remote
     away = "" if far is None or far.state == "up" else f", far end {far_state(far)}"
     return f"up {human_span(now - console.since)}, from {console.host}{moving}{away}"
 
 
-def far_state(far: IFarEnd) -> str:
+def far_state(far: IRemoteEnd) -> str:
     """``up``, ``dialling``, or that it is not there and why."""
     return f"{far.state} ({visible(far.reason)})" if far.reason else far.state
 
 
-def far_line(far: IFarEnd) -> str:
+def far_line(far: IRemoteEnd) -> str:
     """All that is known of a far end."""
     at = f" at {far.address}" if far.state == "up" else ""
     again = f", again at {clock_time(far.again)}" if far.again else ""
@@ -146,9 +146,9 @@ def idle(viewer: IViewer, now: float) -> str:
 
 def mode(console: Console, viewer: IViewer) -> str:
     """``write``, ``spy``, or ``spy, waits`` for the pen."""
-    if console.pen.writes(viewer):
+    if console.write_access.writes(viewer):
         return "write"
-    return "spy, waits" if console.pen.waits(viewer) else "spy"
+    return "spy, waits" if console.write_access.waits(viewer) else "spy"
 
 
 def clock_time(seconds: float) -> str:

@@ -25,12 +25,12 @@ def attach(session: Attached) -> None:
     if not _may_write(session):
         return
     had = session.writing
-    if session.console.take_pen(session):
+    if session.console.viewers.take_write(session):
         if not had:
             session.audit("take")
         session.say("[attached]")
         return
-    writer = session.console.pen.writer
+    writer = session.console.write_access.writer
     who = writer.who if writer is not None else "somebody"
     session.say(f"[no, {who} is attached -- you are next but for others waiting]")
 
@@ -41,7 +41,7 @@ def force(session: Attached) -> None:
         return
     if not session.may(Right.FORCE):
         session.say("[you may not take over from others]")
-    elif session.console.options.force_reason and any(w is not session for w in session.console.pen.writers):
+    elif session.console.options.force_reason and any(w is not session for w in session.console.write_access.writers):
         session.ask("reason for taking over: ", lambda answer: _force_because(session, answer))
     else:
         take_over(session, "")
@@ -58,7 +58,7 @@ def _force_because(session: Attached, reason: str | None) -> None:
 
 def take_over(session: Attached, reason: str) -> None:
     """Take the pen from whoever has it, and say who lost it."""
-    losers = session.console.force_pen(session, reason)
+    losers = session.console.viewers.force_write(session, reason)
     session.forced(losers, reason)
     session.say(f"[attached{taken_from([loser.who for loser in losers])}]")
 
@@ -75,7 +75,7 @@ def join(session: Attached) -> None:
     if not _may_write(session):
         return
     had = session.writing
-    if session.console.join(session):
+    if session.console.viewers.join_write(session):
         if not had:
             session.audit("join")
         session.say("[attached]")
@@ -87,5 +87,5 @@ def spy(session: Attached) -> None:
     """Put it down."""
     if session.writing:
         session.audit("drop")
-    session.console.drop_pen(session)
+    session.console.viewers.drop_write(session)
     session.say("[spy]")

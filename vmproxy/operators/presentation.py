@@ -11,7 +11,7 @@ from vmproxy.operators.visible import View
 
 def describe(console: Console, view: View, now: float) -> list[str]:
     """All that is known about a console, a line each."""
-    writers = ", ".join(writer.who for writer in console.pen.writers)
+    writers = ", ".join(writer.who for writer in console.write_access.writers)
     path = console.log.path if view.may(console, Right.ADMIN) else f"{view.alias(console)}.log"
     link = [f"serial: {console.settings}"] if console.settings else []
     return [
@@ -21,8 +21,8 @@ def describe(console: Console, view: View, now: float) -> list[str]:
         f"BIOS UUID: {console.bios_uuid or '-'}  location UUID: {console.location_uuid or '-'}",
         f"service URI: {visible(console.uri)}",
         *link,
-        *([f"far end: {far_line(console.far)}"] if console.far is not None else []),
+        *([f"far end: {far_line(console.remote)}"] if console.remote is not None else []),
         f"from the VM: {human_bytes(console.bytes_out)}  to the VM: {human_bytes(console.bytes_in)}",
         f"log: {path}  ({recording(console, view)})",
-        f"writer: {writers or '-'}  viewers: {len(console.viewers)}",
+        f"writer: {writers or '-'}  viewers: {len(console.viewers.all)}",
     ]

@@ -61,7 +61,7 @@ class Services:
         if not self.stopping:
             self.stopping = True
             for console in self.registry:
-                console.tell(ShuttingDown())
+                console.viewers.tell(ShuttingDown())
 
     def in_thread(self, call: Callable[[], T]) -> Deferred[T]:
         """Run a call that waits for the disk on another thread."""

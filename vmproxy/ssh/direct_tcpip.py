@@ -49,7 +49,7 @@ def open_raw(operator: Operator, services: Services, host: str, port: int, windo
     if console.options.record_input:
         reason = f"{console.title}: what is typed there is recorded, which a raw stream cannot tell you"
         raise _refusal(reason, OPEN_ADMINISTRATIVELY_PROHIBITED)
-    writer = console.pen.writer
+    writer = console.write_access.writer
     if writer is not None and not console.options.shared:
         now = services.wall()
         reason = f"{console.title}: {writer.who} is attached, idle {idle(writer, now)}"
@@ -96,26 +96,26 @@ class RawChannel(FlowChannel):
 
     def channelOpen(self, specificData: bytes) -> None:
         """The client has been told that the channel is open: go live."""
-        self._console.attach(self, write=True, join=True)
+        self._console.viewers.attach(self, write=True, join=True)
         self._operator.audit("attach", console=self._console.title, uuid=str(self._console.uuid), mode="raw")
         self._open = True
 
     def dataReceived(self, data: bytes) -> None:
         """Input for the VM."""
         self.last_input = self._services.wall()
-        if not self._console.pen.writes(self) or not self._console.send(data, self.who):
+        if not self._console.write_access.writes(self) or not self._console.send(data, self.who):
             self._break_off("input could not be delivered")
 
     def eofReceived(self) -> None:
         """No more input: somebody else may write. The other direction goes on until the client closes it."""
-        self._console.drop_pen(self)
+        self._console.viewers.drop_write(self)
 
     def closed(self) -> None:
         """The channel is gone."""
         super().closed()
         if self._open:
             self._operator.audit("detach", console=self._console.title, uuid=str(self._console.uuid))
-        self._console.detach(self)
+        self._console.viewers.detach(self)
         if self._behind is not None:
             self._behind.wake()
 
@@ -151,7 +151,7 @@ class RawChannel(FlowChannel):
         recorded = isinstance(notice, InputRecorded) and notice.on
         if (recorded or isinstance(notice, LineDown | ShuttingDown | Demoted | Kicked)) and not self._ending:
             self._ending = True
-            self._console.detach(self)
+            self._console.viewers.detach(self)
             if self._behind is None:
                 self.finish()
 
@@ -167,5 +167,5 @@ class RawChannel(FlowChannel):
     def _break_off(self, reason: str) -> None:
         if not self.over:
             self._console.log.event("raw-closed", who=self.who, reason=reason)
-            self._console.detach(self)
+            self._console.viewers.detach(self)
             self.loseConnection()

@@ -41,7 +41,7 @@ def test_list_shows_every_console_with_its_ssh_name_state_writer_and_viewers(w: 
     w.vm("web01")
     link = w.vm("VM (old)", uuid=VM_B)
     w.directory.lost(w.console("VM (old)"), link, "gone")
-    w.console().attach(FakeViewer("bob@10.1.2.8"), write=True)
+    w.console().viewers.attach(FakeViewer("bob@10.1.2.8"), write=True)
     out, err, status = result(run(w, "list"))
     head, *rows = out.splitlines()
     assert head.split() == ["NAME", "SSH", "NAME", "STATE", "WRITER", "VIEWERS"]
@@ -64,7 +64,7 @@ def test_list_as_json_holds_everything_about_every_console(w: World) -> None:
     w.vm("w\udcff\u202e", uuid=VM_B)
     viewer = FakeViewer("bob@10.1.2.8")
     viewer.skipped = 5
-    w.console().attach(viewer, write=True)
+    w.console().viewers.attach(viewer, write=True)
     listed = json.loads(run(w, "list --json").out)
     (web,) = [c for c in listed if c["name"] == "web01"]
     assert web["uuid"] == str(VM_A)
@@ -151,7 +151,7 @@ def test_a_prefix_never_selects_for_force(w: World) -> None:
         out, err, status = result(run(w, command))
         assert (out, status) == ("", 2)
         assert "web01" in err
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
 
 
 @pytest.mark.parametrize(
@@ -342,8 +342,8 @@ def test_following_a_log_never_takes_the_pen(w: World) -> None:
     w.vm()
     run(w, "log -f web01,force")
     run(w, "log -f web01")
-    assert w.console().pen.writer is None
-    assert len(w.console().viewers) == 2
+    assert w.console().write_access.writer is None
+    assert len(w.console().viewers.all) == 2
 
 
 def test_a_reader_who_leaves_in_the_middle_of_a_log_leaves_nothing_behind(w: World, logged: Logged) -> None:

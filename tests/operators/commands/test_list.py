@@ -79,8 +79,8 @@ def test_every_column_can_be_shown(w: World) -> None:
 
 def test_conservers_forms_of_the_list(w: World) -> None:
     three(w)
-    w.console().attach(FakeViewer("bob@10.1.2.8"), write=True)
-    w.console().attach(FakeViewer("eve@10.1.2.8"), write=False)
+    w.console().viewers.attach(FakeViewer("bob@10.1.2.8"), write=True)
+    w.console().viewers.attach(FakeViewer("eve@10.1.2.8"), write=False)
     assert "bob@10.1.2.8, eve@10.1.2.8 (spy)" in run(w, "list -u web01").out.decode()
     assert "SERVICE URI" in run(w, "list -x").out.decode()
     assert run(w, "list -w").out == run(w, "who").out
@@ -161,7 +161,7 @@ def test_of_what_may_not_be_seen_nothing_is_told(w: World, command: str) -> None
     before = result(run(w, command))
     w.vm("db01", uuid=VM_B)
     w.console("db01").feed(b"secret\r\n")
-    w.console("db01").attach(FakeViewer("eve@10.9.9.9"), write=True)
+    w.console("db01").viewers.attach(FakeViewer("eve@10.9.9.9"), write=True)
     assert result(run(w, command)) == before
 
 
@@ -189,7 +189,7 @@ def test_what_one_may_see_but_not_do_is_refused_with_status_10(w: World, command
     out, err, status = result(run(w, command))
     assert (out, status) == ("", 10)
     assert err.strip()
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
 
 
 # who
@@ -199,7 +199,7 @@ def test_who_shows_who_is_where_and_who_is_nowhere(w: World) -> None:
     w.vm()
     bob = FakeViewer("bob@10.1.2.8")
     bob.skipped = 5
-    w.console().attach(bob, write=True)
+    w.console().viewers.attach(bob, write=True)
     out, err, status = result(run(w, "who"))
     rows = [line.split() for line in out.splitlines()]
     assert rows[0] == ["OPERATOR", "CONSOLE", "MODE", "IDLE", "SINCE", "SKIPPED"]

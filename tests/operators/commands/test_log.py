@@ -121,7 +121,7 @@ def test_a_follower_who_does_not_read_is_bounded_and_told_what_he_missed(w: Worl
     for _ in range(50):
         w.console().feed(b"x" * 100_000)
         channel.client.pump()
-    (viewer,) = w.console().viewers
+    (viewer,) = w.console().viewers.all
     assert viewer.skipped > 5_000_000 - QUEUE_LIMIT - 400_000
     for _ in range(20):
         channel.adjust(1_000_000)
@@ -135,11 +135,11 @@ def test_a_follower_is_told_what_a_reader_must_know_and_can_be_sent_off(w: World
     w.console().log_failed("No space left on device")
     channel.client.pump()
     assert b"NOT being recorded" in channel.err
-    w.console().kick(w.console().viewers[0], "root@10.0.0.1", "enough")
+    w.console().viewers.kick(w.console().viewers.all[0], "root@10.0.0.1", "enough")
     channel.client.pump()
     assert channel.status == 7
     assert b"root@10.0.0.1 sends you off: enough" in channel.err
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
 
 
 def test_a_reading_that_nobody_needs_the_place_of_may_take_its_time(w: World) -> None:
@@ -160,7 +160,7 @@ def test_a_follower_leaves_when_the_rules_say_so(w: World, may: str, status: int
     w.rules(("alice", may, "*"))
     channel.client.pump()
     assert channel.status == status
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
     w.console().feed(b"secret")
     channel.client.pump()
     assert channel.out == b""
@@ -210,7 +210,7 @@ def test_who_leaves_while_the_disk_is_slow_leaves_nothing_open(w: World, logged:
             w.runner.held, w.threads_held = held == "scribe", held == "threads"
             channel = client.run(command)
             channel.close()
-            assert w.console().viewers == ()
+            assert w.console().viewers.all == ()
             w.runner.release()
             w.threads_held = False
             w.release_threads()
@@ -229,7 +229,7 @@ def test_control_c_at_a_terminal_ends_a_command_at_once(w: World, command: str) 
     assert channel.status is None
     channel.type(b"\x03")
     assert channel.status == 130
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
 
 
 # search
@@ -610,7 +610,7 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_printed(w: World) -> None:
 def test_viewers_see_a_follower(w: World) -> None:
     w.vm()
     bob = FakeViewer()
-    w.console().attach(bob, write=True)
+    w.console().viewers.attach(bob, write=True)
     client: Client = w.login()
     client.run("log -f web01")
     assert "alice@10.1.2.9" in client.run("who").out.decode()

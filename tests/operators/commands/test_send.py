@@ -39,11 +39,11 @@ def test_send_types_its_input_and_ends_with_it(w: World) -> None:
     channel.type(ALL_BYTES)
     channel.type(b"more")
     assert channel.status is None
-    assert w.console().pen.writer is w.console().viewers[0]
+    assert w.console().write_access.writer is w.console().viewers.all[0]
     channel.send(EOF)
     assert link.written == ALL_BYTES + b"more"
     assert result(channel) == ("", "", 0)
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
     w.store.flush()
     (audited,) = w.audited("send")
     assert (audited["who"], audited["console"], audited["bytes"]) == ("alice", "web01", 260)
@@ -91,7 +91,7 @@ def test_a_vm_that_takes_nothing_slows_the_sender_down(w: World) -> None:
 def test_a_console_in_use_is_left_alone_unless_by_force(w: World) -> None:
     link = w.vm()
     bob = FakeViewer()
-    w.console().attach(bob, write=True)
+    w.console().viewers.attach(bob, write=True)
     for command in ("send web01", "break web01", "expect web01 x --send y"):
         out, err, status = result(run(w, command))
         assert (out, err, status) == ("", "web01: bob@10.1.2.9 is attached, idle 0:00\n", 9)
@@ -101,7 +101,7 @@ def test_a_console_in_use_is_left_alone_unless_by_force(w: World) -> None:
     channel.send(EOF)
     assert (link.written, channel.status) == (b"x", 0)
     assert Demoted("alice@10.1.2.9", "it hangs") in bob.notices
-    assert w.console().pen.writer is bob
+    assert w.console().write_access.writer is bob
     assert Promoted() in bob.notices
     w.store.flush()
     (audited,) = w.audited("force")
@@ -110,7 +110,7 @@ def test_a_console_in_use_is_left_alone_unless_by_force(w: World) -> None:
 
 def test_force_needs_the_right_a_whole_name_and_where_so_set_a_reason(w: World) -> None:
     w.vm()
-    w.console().attach(FakeViewer(), write=True)
+    w.console().viewers.attach(FakeViewer(), write=True)
     assert run(w, "send --force we").status == 2
     options(w, **{"force-reason": True})
     assert run(w, "send --force web01").status == 2
@@ -122,12 +122,12 @@ def test_force_needs_the_right_a_whole_name_and_where_so_set_a_reason(w: World) 
 def test_join_writes_beside_others_where_that_is_allowed(w: World) -> None:
     link = w.vm()
     bob = FakeViewer()
-    w.console().attach(bob, write=True)
+    w.console().viewers.attach(bob, write=True)
     assert run(w, "send --join web01").status == 9
     options(w, write="shared")
     channel = run(w, "send --join web01")
     channel.type(b"x")
-    assert w.console().pen.writer is bob
+    assert w.console().write_access.writer is bob
     channel.send(EOF)
     assert (link.written, channel.status) == (b"x", 0)
 
@@ -140,8 +140,16 @@ def lost(w: World) -> None:
     ("happens", "status", "said"),
     [
         (lost, 5, "web01: line down (gone); 3 bytes sent\n"),
-        (lambda w: w.console().force_pen(other(w)), 9, "web01: bob@10.1.2.9 has taken over; 3 bytes sent\n"),
-        (lambda w: w.console().kick(w.console().viewers[0], "bob", "why"), 7, "[-- bob sends you off: why --]\n"),
+        (
+            lambda w: w.console().viewers.force_write(other(w)),
+            9,
+            "web01: bob@10.1.2.9 has taken over; 3 bytes sent\n",
+        ),
+        (
+            lambda w: w.console().viewers.kick(w.console().viewers.all[0], "bob", "why"),
+            7,
+            "[-- bob sends you off: why --]\n",
+        ),
         (lambda w: w.rules(("alice", "spy", "*")), 10, "web01: the rules have changed, you may not any more\n"),
         (lambda w: w.rules(("bob", "spy", "*")), 3, "web01: no such console\n"),
     ],
@@ -153,12 +161,12 @@ def test_what_ends_sending_early(w: World, happens: Callable[[World], object], s
     happens(w)
     channel.client.pump()
     assert result(channel) == ("", said, status)
-    assert [v.who for v in w.console().viewers] in ([], ["bob@10.1.2.9"])
+    assert [v.who for v in w.console().viewers.all] in ([], ["bob@10.1.2.9"])
 
 
 def other(w: World) -> FakeViewer:
     viewer = FakeViewer()
-    w.console().attach(viewer, write=False)
+    w.console().viewers.attach(viewer, write=False)
     return viewer
 
 
@@ -185,10 +193,10 @@ def test_a_sender_who_leaves_lets_go_of_the_pen(w: World) -> None:
     w.vm()
     bob = FakeViewer()
     channel = run(w, "send web01")
-    w.console().attach(bob, write=True)
+    w.console().viewers.attach(bob, write=True)
     channel.close()
-    assert w.console().pen.writer is bob
-    assert w.console().viewers == (bob,)
+    assert w.console().write_access.writer is bob
+    assert w.console().viewers.all == (bob,)
 
 
 def test_at_a_terminal_control_d_ends_the_input_and_control_c_breaks_off(w: World) -> None:
@@ -199,7 +207,7 @@ def test_at_a_terminal_control_d_ends_the_input_and_control_c_breaks_off(w: Worl
     channel = w.login().attach("send web01")
     channel.type(b"x\x03")
     assert channel.status == 130
-    assert w.console().pen.writer is None
+    assert w.console().write_access.writer is None
 
 
 # break
@@ -209,7 +217,7 @@ def test_break_sends_a_break(w: World) -> None:
     link = w.vm()
     assert result(run(w, "break web01")) == ("", "", 0)
     assert link.breaks == 1
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
     assert [(e["event"], e.get("mode")) for e in w.events()][-3:] == [
         ("attach", "write"),
         ("break", None),
@@ -260,7 +268,7 @@ def test_expect_waits_for_a_line_and_prints_it(w: World) -> None:
     w.console().feed(b"in: \x1b[0m")
     channel.client.pump()
     assert result(channel) == ("web01 login: \\x1b[0m\n", "", 0)
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
 
 
 def test_expect_ends_with_status_8_when_nothing_comes_in_time(w: World) -> None:
@@ -271,7 +279,7 @@ def test_expect_ends_with_status_8_when_nothing_comes_in_time(w: World) -> None:
     assert channel.status is None
     go_on(w, channel, 0.2)
     assert result(channel) == ("", "web01: nothing matched within 5 s\n", 8)
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
 
 
 @pytest.mark.parametrize(("flags", "found"), [("", False), ("-i", True), ("-F", False), ("-iF", True)])
@@ -311,7 +319,7 @@ def test_expect_can_type_something_once_it_watches(w: World) -> None:
     link = w.vm()
     channel = run(w, r"expect web01 uid= --send 'id\r\x03\\'")
     assert link.written == b"id\r\x03\\"
-    assert w.console().pen.writer is None  # it watches on, and others may write
+    assert w.console().write_access.writer is None  # it watches on, and others may write
     w.console().feed(b"uid=0(root)\r\n")
     channel.client.pump()
     assert result(channel) == ("uid=0(root)\n", "", 0)
@@ -335,16 +343,16 @@ def test_kick_sends_people_off(w: World) -> None:
     w.vm()
     bob, eve = FakeViewer("bob@10.1.2.8"), FakeViewer("eve@10.1.2.8")
     for viewer in (bob, eve):
-        w.console().attach(viewer, write=True)
+        w.console().viewers.attach(viewer, write=True)
     client = w.login("web01")
     mine = client.attach()
     assert result(client.run("kick web01 bob --reason 'go home'")) == ("bob@10.1.2.8 is sent off web01\n", "", 0)
     assert bob.notices[-1] == Kicked("alice@10.1.2.9", "go home")
-    assert eve in w.console().viewers
+    assert eve in w.console().viewers.all
     assert client.run("kick web01 bob").status == 1
     assert client.run("kick eve@10.1.2.8").status == 0  # with the console in the user name
     assert mine.status is None
-    assert len(w.console().viewers) == 1
+    assert len(w.console().viewers.all) == 1
     assert client.run("kick").status == 1
     assert client.run("kick we alice").status == 2
     assert client.run("kick web01 alice").status == 0
@@ -357,8 +365,8 @@ def test_broadcast_reaches_those_whose_administrator_one_is(w: World) -> None:
     w.vm()
     w.vm("db01", uuid=VM_B)
     bob, eve = FakeViewer("bob@10.1.2.8"), FakeViewer("eve@10.1.2.8")
-    w.console().attach(bob, write=True)
-    w.console("db01").attach(eve, write=True)
+    w.console().viewers.attach(bob, write=True)
+    w.console("db01").viewers.attach(eve, write=True)
     w.rules(("alice", "admin", "web*"), ("alice", "write", "*"))
     assert result(run(w, "broadcast going down at 5")) == ("told: 1\n", "", 0)
     assert bob.notices[-1] == Message("alice@10.1.2.9", "going down at 5", to_all=True)
@@ -400,7 +408,7 @@ def test_who_types_is_told_once_where_that_is_recorded(w: World, command: str, r
 def test_who_only_looks_on_or_is_refused_is_not_told(w: World) -> None:
     w.vm()
     options(w, **{"record-input": True})
-    w.console().attach(FakeViewer(), write=True)
+    w.console().viewers.attach(FakeViewer(), write=True)
     for command in ("send web01", "expect web01 x --timeout 0", "break --list web01"):
         channel = run(w, command)
         go_on(w, channel)

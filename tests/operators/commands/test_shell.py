@@ -32,9 +32,9 @@ def test_a_console_at_the_prompt_is_left_for_the_menu(w: World, line: bytes) -> 
     channel = menu(w)
     before = channel.server_channel.activity  # type: ignore[attr-defined]
     typed(channel, line)
-    assert len(w.console().viewers) == 1
+    assert len(w.console().viewers.all) == 1
     typed(channel, b"\x05c.")
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
     assert channel.status is None
     assert channel.server_channel.activity is before  # type: ignore[attr-defined]
 
@@ -42,15 +42,15 @@ def test_a_console_at_the_prompt_is_left_for_the_menu(w: World, line: bytes) -> 
 def test_what_needs_standard_input_is_refused_at_the_prompt(w: World) -> None:
     channel = menu(w)
     assert b"run it with ssh" in typed(channel, b":send web01\r")
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
 
 
 def test_control_c_at_the_prompt_ends_the_command_only(w: World) -> None:
     channel = menu(w)
     typed(channel, b":log -f web01\r")
-    assert len(w.console().viewers) == 1
+    assert len(w.console().viewers.all) == 1
     typed(channel, b"\x03")
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
     assert channel.status is None
 
 
@@ -58,8 +58,8 @@ def test_a_session_that_is_closed_on_a_console_from_the_prompt_leaves_nothing_be
     channel = menu(w)
     typed(channel, b":console web01\r")
     channel.close()
-    assert w.console().viewers == ()
-    assert w.console().pen.writer is None
+    assert w.console().viewers.all == ()
+    assert w.console().write_access.writer is None
 
 
 def test_the_statuses_are_apart() -> None:

@@ -100,7 +100,7 @@ class TestMoving:
         channel = fresh(w, "web01,ro,quiet,escape=^]q")
         channel.type(b"\x1dq;web02\r")
         assert "[spy]" in said(channel)
-        assert w.console("web02").pen.writer is None
+        assert w.console("web02").write_access.writer is None
         channel.type(b"ls")
         assert other.written == b""
         channel.type(b"\x1dq.")
@@ -109,17 +109,17 @@ class TestMoving:
     def test_who_only_looks_on_cannot_force_by_moving(self, w: World) -> None:
         w.vm()
         w.vm("web02", VM_B)
-        w.console("web02").attach(FakeViewer(), write=True)
+        w.console("web02").viewers.attach(FakeViewer(), write=True)
         channel = fresh(w, "web01,ro")
         channel.type(b"\x05c;web02,force\r")
         assert "[this session is read-only]" in said(channel)
-        assert len(w.console("web01").viewers) == 1
+        assert len(w.console("web01").viewers.all) == 1
 
     def test_to_where_one_is_with_an_option(self, w: World) -> None:
         w.vm()
         channel = fresh(w)
         channel.type(b"\x05c;web01,ro\r")
-        assert w.console("web01").pen.writer is None
+        assert w.console("web01").write_access.writer is None
         assert "[spy]" in said(channel)
         channel.type(b"\x05c;web01\r")
         assert "[you are there already]" in said(channel)
@@ -161,7 +161,7 @@ class TestQuestions:
     @pytest.mark.parametrize("key", [b"n", b"b"])
     def test_the_rest_of_a_paste_does_not_go_to_the_vm(self, w: World, key: bytes) -> None:
         link = w.vm()
-        w.console().attach(FakeViewer(), write=False)
+        w.console().viewers.attach(FakeViewer(), write=False)
         channel = fresh(w)
         channel.type(b"\x05c" + key)
         channel.type(b"one\rreboot\rhalt\r")
@@ -218,12 +218,12 @@ class TestRenaming:
         w.vm()
         console = w.console()
         writer = FakeViewer()
-        console.attach(writer, write=True)
+        console.viewers.attach(writer, write=True)
         channel = fresh(w)
         w.directory.rename(console, "prod1")
-        console.detach(writer)
+        console.viewers.detach(writer)
         channel.client.pump()
-        assert console.pen.writer is None
+        assert console.write_access.writer is None
 
     def test_the_query_of_the_uri_counts_too(self, w: World) -> None:
         w.rules(("*", "", "query:team=red"), ("*", "write", "*"))

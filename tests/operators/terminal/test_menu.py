@@ -82,8 +82,8 @@ def vms(w: World, *names: str) -> list[FakeLink]:
 
 def test_the_list_shows_name_state_writer_and_last_line_in_order(w: World) -> None:
     vms(w, "web02", "DB", "web01")
-    w.console("web01").attach(FakeViewer(), write=True)
-    w.console("web01").attach(FakeViewer("carol@10.1.2.8"), write=True)
+    w.console("web01").viewers.attach(FakeViewer(), write=True)
+    w.console("web01").viewers.attach(FakeViewer("carol@10.1.2.8"), write=True)
     w.console("web01").feed(b"booting\r\n\x1b[1mlogin:\x1b[0m ")
     w.clock.advance(130)
     w.settle()
@@ -211,7 +211,7 @@ def test_a_change_sends_one_line(w: World) -> None:
     vms(w, *(f"vm{n:03d}" for n in range(20)))
     person = Person(w)
     person.wait()
-    w.console("vm004").attach(FakeViewer(), write=True)
+    w.console("vm004").viewers.attach(FakeViewer(), write=True)
     w.clock.advance(1)
     assert 0 < person.bytes_since < 100
     person.look()
@@ -327,7 +327,7 @@ def test_who_may_see_but_not_spy_sees_no_output(w: World) -> None:
     person.type(b"\r")
     assert person.terminal.alternate
     assert "you may see that it is there" in person.terminal.lines[-1]
-    assert w.console("web01").viewers == ()
+    assert w.console("web01").viewers.all == ()
 
 
 # What may not be seen.
@@ -372,7 +372,7 @@ def test_enter_on_a_console_that_has_just_been_hidden(w: World) -> None:
     person.type(b"\r")
     assert person.terminal.alternate
     assert person.terminal.lines[-1] == " web01: no such console"
-    assert w.console("web01").viewers == ()
+    assert w.console("web01").viewers.all == ()
 
 
 # Consoles.
@@ -398,7 +398,7 @@ def test_enter_attaches_and_the_escape_comes_back_to_the_same_place(w: World) ->
     assert person.terminal.alternate
     assert person.terminal.lines[:-1] == before[:-1]
     assert person.terminal.lines[-1] == " vm022: detached"
-    assert w.console("vm022").viewers == ()
+    assert w.console("vm022").viewers.all == ()
     assert person.type(DOWN)[-1] == before[-1]
     assert person.chosen == "vm023"
 
@@ -427,7 +427,7 @@ def test_a_filter_and_enter_in_one_packet_take_what_fits(w: World) -> None:
     vms(w, "db01", "web01")
     person = Person(w)
     person.type(b"web\r")
-    assert [len(w.console(name).viewers) for name in ("db01", "web01")] == [0, 1]
+    assert [len(w.console(name).viewers.all) for name in ("db01", "web01")] == [0, 1]
 
 
 def test_who_is_sent_off_is_back_in_the_menu_and_reads_why(w: World) -> None:
@@ -435,7 +435,7 @@ def test_who_is_sent_off_is_back_in_the_menu_and_reads_why(w: World) -> None:
     person = Person(w)
     person.type(b"\r")
     console = w.console()
-    console.kick(console.viewers[0], "bob@10.1.2.9", "lunch")
+    console.viewers.kick(console.viewers.all[0], "bob@10.1.2.9", "lunch")
     person.wait()
     assert person.terminal.alternate
     assert person.terminal.lines[-1] == " web01: you were sent off"
@@ -665,7 +665,7 @@ def test_control_c_ends_a_command_and_not_the_session(w: World) -> None:
     assert not person.terminal.line("any key")
     person.type(b"typed\x03")
     assert person.terminal.line("[status 130; any key: back to the menu]")
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
     person.type(b" ")
     assert person.terminal.alternate
 
@@ -675,7 +675,7 @@ def test_a_session_that_ends_cancels_its_command(w: World) -> None:
     person = Person(w)
     person.type(b":expect web01 never\r")
     person.channel.close()
-    assert w.console().viewers == ()
+    assert w.console().viewers.all == ()
 
 
 @pytest.mark.parametrize("key", [b"\x03", b"\x04", b"\x1b", b"\x7f", b"\r"])
@@ -868,7 +868,7 @@ def test_two_menus_on_one_connection_do_not_meddle(w: World) -> None:
     channels = [client.attach() for _ in range(2)]
     channels[0].type(b"web\r")
     channels[1].type(b"db")
-    assert len(w.console("web01").viewers) == 1
+    assert len(w.console("web01").viewers.all) == 1
     terminal = Terminal()
     terminal.feed(channels[1].screen)
     assert terminal.line(">db01")

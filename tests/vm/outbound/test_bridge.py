@@ -53,8 +53,8 @@ def test_the_proxy_says_that_it_will(w: World, net: Net) -> None:
     host = w.connect().feed(wish(b"10.1.2.3:4000?port=com2"))
     assert bytes((WILL_PROXY,)) in host.subs()
     assert (w.console.port, w.console.uri) == ("com2", "tcp://10.1.2.3:4000?port=com2")
-    assert w.console.far is not None
-    assert w.console.far.place == "tcp://10.1.2.3:4000"
+    assert w.console.remote is not None
+    assert w.console.remote.place == "tcp://10.1.2.3:4000"
 
 
 def test_the_trails_say_what_was_dialled(w: World, net: Net) -> None:
@@ -125,11 +125,11 @@ def test_what_waits_for_a_slow_far_end_is_bounded(w: World, net: Net) -> None:
 
 def test_small_pieces_that_wait_take_no_more_room_than_large_ones(w: World, net: Net) -> None:
     _, console = client(net)
-    assert console.far is not None
+    assert console.remote is not None
     sent = b"".join(b"%05d" % n for n in range(WAITING_LIMIT // 5))
     tracemalloc.start()
     for at in range(0, len(sent), 5):
-        console.far.output(sent[at : at + 5])
+        console.remote.output(sent[at : at + 5])
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert taken < 3 * WAITING_LIMIT
@@ -176,12 +176,12 @@ def test_a_vm_that_reads_slowly_has_the_far_end_wait(w: World, net: Net) -> None
 def test_operators_look_on(w: World, net: Net) -> None:
     host, console, far = bridged(net)
     viewer = Viewer()
-    assert not console.attach(viewer, write=True)
+    assert not console.viewers.attach(viewer, write=True)
     host.feed(b"output")
     assert viewer.seen == b"output"
-    assert console.pen.waits(viewer)
-    assert console.pen.writer is not None
-    assert console.pen.writer.who == "tcp://10.1.2.3:4000"
+    assert console.write_access.waits(viewer)
+    assert console.write_access.writer is not None
+    assert console.write_access.writer.who == "tcp://10.1.2.3:4000"
     far.say(b"input")
     assert host.data() == b"input"
 
@@ -189,14 +189,14 @@ def test_operators_look_on(w: World, net: Net) -> None:
 def test_who_takes_over_speaks_in_its_place_and_it_waits(w: World, net: Net) -> None:
     host, console, far = bridged(net)
     viewer = Viewer()
-    console.attach(viewer, write=True, force=True)
+    console.viewers.attach(viewer, write=True, force=True)
     assert not far.read
     far.say(b"later")  # what had been read by then
     console.send(b"operator ")
     assert host.data() == b"operator "
     host.feed(b"to both")
     assert far.heard() == viewer.seen == b"to both"
-    console.drop_pen(viewer)
+    console.viewers.drop_write(viewer)
     assert far.read
     assert host.data() == b"later"
     assert viewer.told(Demoted) == []
@@ -206,7 +206,7 @@ def test_where_several_may_write_operators_write_beside_it(w: World, net: Net) -
     host, console, far = bridged(net)
     console.set_options(ConsoleOptions(shared=True))
     viewer = Viewer()
-    assert console.attach(viewer, write=True, join=True)
+    assert console.viewers.attach(viewer, write=True, join=True)
     console.send(b"operator ")
     far.say(b"far end")
     assert host.data() == b"operator far end"
@@ -215,25 +215,25 @@ def test_where_several_may_write_operators_write_beside_it(w: World, net: Net) -
 def test_an_operator_who_had_the_pen_of_a_console_that_was_down_looks_on_from_then(w: World, net: Net) -> None:
     host, console, _ = bridged(net)
     viewer = Viewer()
-    console.attach(viewer, write=True)
+    console.viewers.attach(viewer, write=True)
     host.die()
     assert viewer.told(Promoted)
     client(net)
     assert viewer.told(Demoted)
     net.call.answer().say(b"input")
-    assert not console.pen.writes(viewer)
+    assert not console.write_access.writes(viewer)
 
 
 def test_one_that_is_sent_off_stays_away_until_the_vm_comes_anew(w: World, net: Net) -> None:
     host, console, far = bridged(net)
-    dial = console.viewers[0]
-    console.kick(dial, "alice", "enough")
+    dial = console.viewers.all[0]
+    console.viewers.kick(dial, "alice", "enough")
     w.turn()
     assert far.closed
     w.clock.advance(300)
     host.feed(b"nobody there")
     assert len(net.calls) == 1
-    assert console.far is None
+    assert console.remote is None
     host.die()
     client(net)
     assert len(net.calls) == 2
@@ -250,8 +250,8 @@ def test_when_the_vm_goes_the_far_end_gets_the_last_word_and_is_closed(w: World,
     assert far.heard() == b"last words"
     assert far.closed
     assert console.state == "down"
-    assert console.far is None
-    assert not console.viewers
+    assert console.remote is None
+    assert not console.viewers.all
     assert [e["event"] for e in w.events(console, "hung-up", "down")] == ["down", "hung-up"]
     w.clock.advance(300)
     assert len(net.calls) == 1
@@ -278,12 +278,12 @@ def test_when_the_vm_goes_while_nobody_answered_nothing_is_left(w: World, net: N
 def test_when_the_far_end_goes_it_is_dialled_again_and_the_vm_stays(w: World, net: Net) -> None:
     host, console, far = bridged(net)
     viewer = Viewer()
-    console.attach(viewer, write=False)
+    console.viewers.attach(viewer, write=False)
     far.lose()
     assert console.state == "up"
-    assert console.far is not None
-    assert (console.far.state, console.far.reason) == ("down", "closed by the far end")
-    assert console.far.again > w.clock.seconds()
+    assert console.remote is not None
+    assert (console.remote.state, console.remote.reason) == ("down", "closed by the far end")
+    assert console.remote.again > w.clock.seconds()
     (event,) = w.events(console, "far-end-lost")
     assert event["reason"] == "closed by the far end"
     host.feed(b"meanwhile ")
@@ -310,7 +310,7 @@ def test_what_people_are_told_of_it_is_by_the_clock_on_the_wall(w: World) -> Non
     w.clock.advance(GOOD_SECONDS)
     now = w.clock.seconds() + ahead
     far.say(b"x")
-    dial = console.far
+    dial = console.remote
     assert dial is not None
     assert dial.last_input == now
     far.lose()
@@ -350,15 +350,15 @@ def test_one_that_vanishes_with_bytes_on_their_way_is_noticed_as_hosts_are(
         w.turn()
     assert far.closed
     assert not host.paused
-    assert console.far is not None
-    assert console.far.reason == "connection lost to 10.1.2.3: it does not answer"
+    assert console.remote is not None
+    assert console.remote.reason == "connection lost to 10.1.2.3: it does not answer"
 
 
 def test_a_broken_connection_is_told_from_a_closed_one(w: World, net: Net) -> None:
     _, console, far = bridged(net)
     far.lose(ConnectionLost())
-    assert console.far is not None
-    assert console.far.reason == "connection lost"
+    assert console.remote is not None
+    assert console.remote.reason == "connection lost"
 
 
 def test_the_pauses_grow_and_the_trail_does_not(w: World, net: Net) -> None:
@@ -404,8 +404,8 @@ def test_nobody_answers_in_time(w: World, net: Net) -> None:
     _, console = client(net)
     w.clock.advance(10)
     assert net.call.state == "disconnected"
-    assert console.far is not None
-    assert console.far.reason == "no answer within 10 s"
+    assert console.remote is not None
+    assert console.remote.reason == "no answer within 10 s"
 
 
 # The VM comes another way.
@@ -440,8 +440,8 @@ def test_another_direction_has_no_far_end(w: World, net: Net) -> None:
     w.turn()
     assert console.link is host.protocol
     assert far.closed
-    assert console.far is None
-    assert not console.viewers
+    assert console.remote is None
+    assert not console.viewers.all
 
 
 def test_a_vm_may_have_a_port_of_each_kind(w: World, net: Net) -> None:
@@ -585,7 +585,7 @@ def test_stopping_sends_the_last_words(w: World, net: Net, tmp_path: Path) -> No
     w.hub.stop()
     assert far.heard() == b"last words"
     assert far.closed
-    assert console.far is None
+    assert console.remote is None
 
 
 def test_a_far_end_that_spoke_while_a_vm_came_and_went_too_often_to_be_told_is_heard(w: World, net: Net) -> None:

@@ -149,8 +149,8 @@ def test_a_host_that_wishes_all_the_time_keeps_one_name_server_busy_and_not_all_
 def test_a_wish_that_is_refused_changes_nothing_of_what_was_agreed(w: World, net: Net, last: bytes) -> None:
     host = w.connect().feed(sub(DO_PROXY, b"Ctcp://10.1.2.3:1") + sub(DO_PROXY, last) + sub(VC_UUID, SPELLED_A))
     assert [s[:1] for s in host.subs() if s[0] in (WILL_PROXY, WONT_PROXY)] == [WILL_IT, WONT_IT]
-    assert w.console.far is not None
-    assert w.console.far.place == w.console.uri == "tcp://10.1.2.3:1"
+    assert w.console.remote is not None
+    assert w.console.remote.place == w.console.uri == "tcp://10.1.2.3:1"
 
 
 def test_what_is_still_looked_up_when_a_vm_is_served_comes_too_late(w: World, net: Net) -> None:
@@ -158,18 +158,18 @@ def test_what_is_still_looked_up_when_a_vm_is_served_comes_too_late(w: World, ne
     net.hosts = {"a.example.com": ["10.1.1.1"]}
     host = w.connect().feed(sub(DO_PROXY, b"Svmproxy") + sub(DO_PROXY, b"Ctcp://a.example.com:1"))
     host.feed(sub(VC_UUID, SPELLED_A))
-    assert (w.console.uri, w.console.far) == ("vmproxy", None)
+    assert (w.console.uri, w.console.remote) == ("vmproxy", None)
     net.speak()
     assert [s[:1] for s in host.subs() if s[0] in (WILL_PROXY, WONT_PROXY)] == [WILL_IT, WONT_IT]
-    assert (w.console.uri, w.console.far) == ("vmproxy", None)
+    assert (w.console.uri, w.console.remote) == ("vmproxy", None)
     assert net.calls == []
 
 
 def test_a_name_that_nobody_knows_is_no_refusal(w: World, net: Net) -> None:
     _, console = client_after_lookup(net, b"tcp://gone.example.com:4000")
     w.turn()
-    assert console.far is not None
-    assert (console.far.state, console.far.reason) == ("down", "gone.example.com: there is no such host")
+    assert console.remote is not None
+    assert (console.remote.state, console.remote.reason) == ("down", "gone.example.com: there is no such host")
     net.hosts["gone.example.com"] = ["192.0.2.1"]
     w.clock.advance(2)
     w.turn()
@@ -186,9 +186,9 @@ def test_name_servers_have_a_deadline(w: World, net: Net) -> None:
     net.silent = True
     w.connect().feed(wish(b"tcp://far.example.com:4000"))
     w.clock.advance(LOOKUP_SECONDS)  # of the question whether it may
-    assert w.console.far is not None
+    assert w.console.remote is not None
     w.clock.advance(LOOKUP_SECONDS)  # of where it is
-    assert w.console.far.reason == f"far.example.com: the name server has not answered within {LOOKUP_SECONDS:g} s"
+    assert w.console.remote.reason == f"far.example.com: the name server has not answered within {LOOKUP_SECONDS:g} s"
     net.hosts["far.example.com"] = ["192.0.2.1"]
     net.speak()  # too late for those, and nobody is confused by it
     w.clock.advance(2)
@@ -228,8 +228,8 @@ def test_several_addresses_are_tried_one_after_the_other(w: World, net: Net) -> 
     w.clock.advance(10)  # it does not say a word
     assert net.call.to[0] == "192.0.2.2"
     net.call.answer()
-    assert console.far.state == "up"
-    assert console.far.address == "192.0.2.2"
+    assert console.remote.state == "up"
+    assert console.remote.address == "192.0.2.2"
     assert [call.to[0] for call in net.calls] == ["2001:db8::1", "192.0.2.1", "192.0.2.2"]  # 127.0.0.1 never
 
 
@@ -244,8 +244,8 @@ def test_far_ends_take_room_of_hosts_and_leave_them_the_last_of_it(w: World, net
     w.clock.advance(5)
     assert len(net.calls) == dialled
     console = next(c for c in w.directory if c.link is late.protocol)
-    assert console.far is not None
-    assert (console.far.state, console.far.reason) == ("down", NO_ROOM)
+    assert console.remote is not None
+    assert (console.remote.state, console.remote.reason) == ("down", NO_ROOM)
     w.connect()
     assert not hub.admission.enter("10.9.9.9")
     for host in hosts:
@@ -346,8 +346,8 @@ def test_it_can_be_named(w: World) -> None:
     net = Net(w, {"to": ["10.1.2.3"], "ports": [4000]})
     host, console = client(net, b"tcp://10.1.2.3:4000")
     assert not net.call.answer(ours="10.1.2.3").closed
-    assert console.far is not None
-    assert console.far.state == "up"
+    assert console.remote is not None
+    assert console.remote.state == "up"
     assert not host.closed
 
 
@@ -519,8 +519,8 @@ def test_a_far_end_that_floods_with_commands_is_hung_up_on(w: World, net: Net) -
         far.say(b"\xff\xf1" * (COMMANDS_PER_SECOND + 1))
     w.turn()
     assert far.closed
-    assert console.far is not None
-    assert console.far.reason == "it sends too many Telnet commands"
+    assert console.remote is not None
+    assert console.remote.reason == "it sends too many Telnet commands"
 
 
 def test_a_far_end_that_asks_and_does_not_read_is_hung_up_on(w: World, net: Net) -> None:
@@ -534,5 +534,5 @@ def test_a_far_end_that_asks_and_does_not_read_is_hung_up_on(w: World, net: Net)
             break
     w.turn()
     assert far.closed
-    assert console.far is not None
-    assert console.far.reason == "it asks and asks but does not read the answers"
+    assert console.remote is not None
+    assert console.remote.reason == "it asks and asks but does not read the answers"

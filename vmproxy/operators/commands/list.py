@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from vmproxy.base.sanitize import human_bytes, visible
 from vmproxy.console.console import Console
-from vmproxy.console.interfaces import IFarEnd
+from vmproxy.console.interfaces import IRemoteEnd
 from vmproxy.log.events import timestamp
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import (
@@ -36,7 +36,7 @@ Cell = Callable[[Session, Console], str]
 
 
 def _writer(session: Session, c: Console) -> str:
-    return ", ".join(writer.who for writer in c.pen.writers) or "-"
+    return ", ".join(writer.who for writer in c.write_access.writers) or "-"
 
 
 def _alias(session: Session, c: Console) -> str:
@@ -48,7 +48,7 @@ def _rights(session: Session, c: Console) -> str:
 
 
 def _users(session: Session, c: Console) -> str:
-    return ", ".join(f"{v.who}{'' if c.pen.writes(v) else ' (spy)'}" for v in c.viewers[:10]) or "<none>"
+    return ", ".join(f"{v.who}{'' if c.write_access.writes(v) else ' (spy)'}" for v in c.viewers.all[:10]) or "<none>"
 
 
 def _log(session: Session, c: Console) -> str:
@@ -62,7 +62,7 @@ COLUMNS: dict[str, tuple[str, Cell]] = {
     "alias": ("SSH NAME", _alias),
     "state": ("STATE", lambda s, c: state_line(c, now(s))),
     "writer": ("WRITER", _writer),
-    "viewers": ("VIEWERS", lambda s, c: str(len(c.viewers))),
+    "viewers": ("VIEWERS", lambda s, c: str(len(c.viewers.all))),
     "users": ("USERS", _users),
     "host": ("HOST", lambda s, c: c.host or "-"),
     "since": ("SINCE", lambda s, c: local_time(c.since) if c.since else "-"),
@@ -71,7 +71,7 @@ COLUMNS: dict[str, tuple[str, Cell]] = {
     "bios": ("BIOS UUID", lambda s, c: str(c.bios_uuid or "-")),
     "location": ("LOCATION UUID", lambda s, c: str(c.location_uuid or "-")),
     "uri": ("SERVICE URI", lambda s, c: visible(c.uri)),
-    "far": ("FAR END", lambda s, c: far_line(c.far) if c.far is not None else "-"),
+    "far": ("FAR END", lambda s, c: far_line(c.remote) if c.remote is not None else "-"),
     "serial": ("SERIAL", lambda s, c: c.settings or "-"),
     "out": ("OUT", lambda s, c: human_bytes(c.bytes_out)),
     "in": ("IN", lambda s, c: human_bytes(c.bytes_in)),
@@ -158,8 +158,8 @@ def _line(session: Session, c: Console) -> str:
         timestamp(c.since) if c.since else "",
         c.host,
         c.settings,
-        ",".join(writer.who for writer in c.pen.writers),
-        str(len(c.viewers)),
+        ",".join(writer.who for writer in c.write_access.writers),
+        str(len(c.viewers.all)),
         log_file(session, c),
     )
     safe = (visible(text, 4096).replace("%", "%25").replace(":", "%3A") for text in fields)
@@ -169,7 +169,7 @@ def _line(session: Session, c: Console) -> str:
 def as_json(session: Session, c: Console) -> dict[str, object]:
     """What scripts are told of a console."""
     view = session.operator.view
-    writer = c.pen.writer
+    writer = c.write_access.writer
     return {
         "name": c.name.encode("utf-8", "backslashreplace").decode(),
         "alias": view.alias(c),
@@ -184,7 +184,7 @@ def as_json(session: Session, c: Console) -> dict[str, object]:
         "host": c.host or None,
         "encrypted": c.link is not None and c.link.encrypted,
         "serial": c.settings or None,
-        "far_end": _far(c.far) if c.far is not None else None,
+        "far_end": _far(c.remote) if c.remote is not None else None,
         "bytes_out": c.bytes_out,
         "bytes_in": c.bytes_in,
         "log": log_file(session, c),
@@ -194,14 +194,14 @@ def as_json(session: Session, c: Console) -> dict[str, object]:
         "sequences": [sequence.name for sequence in c.options.sequences],
         "rights": view.rights(c).words,
         "writer": writer.who if writer else None,
-        "writers": [one.who for one in c.pen.writers],
+        "writers": [one.who for one in c.write_access.writers],
         "viewers": [
-            {"who": v.who, "mode": mode(c, v), "since": timestamp(v.since), "skipped": v.skipped} for v in c.viewers
+            {"who": v.who, "mode": mode(c, v), "since": timestamp(v.since), "skipped": v.skipped} for v in c.viewers.all
         ],
     }
 
 
-def _far(far: IFarEnd) -> dict[str, object]:
+def _far(far: IRemoteEnd) -> dict[str, object]:
     return {
         "to": far.place,
         "state": far.state,

@@ -48,7 +48,7 @@ async def list_people(session: Session, globs: list[str], as_json: bool) -> int:
     at = now(session)
     seen: set[str] = set()
     for console in await chosen(session, globs):
-        for viewer in console.viewers:
+        for viewer in console.viewers.all:
             seen.add(viewer.who)
             rows.append(
                 {
@@ -149,8 +149,8 @@ async def broadcast(session: Session, words: list[str]) -> int:
         raise CommandError("you are the administrator of no console", exit_status.FORBIDDEN)
     told = 0
     for console in mine:
-        told += len(console.viewers)
-        console.tell(notice)
+        told += len(console.viewers.all)
+        console.viewers.tell(notice)
     if everything:
         told += _tell_idle(session, notice)
     operator.audit("broadcast", reached=told)
@@ -161,7 +161,7 @@ async def broadcast(session: Session, words: list[str]) -> int:
 def _tell_idle(session: Session, notice: Notice) -> int:
     # Those who are on a console have been told there.
     told = 0
-    viewing = {id(viewer) for console in session.services.registry for viewer in console.viewers}
+    viewing = {id(viewer) for console in session.services.registry for viewer in console.viewers.all}
     for _, sessions in session.services.presence:
         for other in sessions:
             told_by = cast("Callable[[Notice], None] | None", getattr(other.activity, "notice", None))
@@ -181,14 +181,14 @@ async def kick(session: Session, words: list[str]) -> int:
     if len(reason) > TEXT_LIMIT:
         raise BadCommand(f"at most {TEXT_LIMIT} characters of a reason")
     me = session.operator.who
-    others = [v for v in console.viewers if v.who != me and v is not console.far]  # a far end has to be named
-    going = [v for v in console.viewers if wanted in (v.who, v.who.rpartition("@")[0])] if wanted else others
+    others = [v for v in console.viewers.all if v.who != me and v is not console.remote]  # a far end has to be named
+    going = [v for v in console.viewers.all if wanted in (v.who, v.who.rpartition("@")[0])] if wanted else others
     if not going:
         whom = visible(wanted) if wanted else "nobody else"
         raise CommandError(f"{console.title}: {whom} is {'not ' if wanted else ''}there")
     for viewer in going:
         session.operator.audit("kick", console=console.title, uuid=str(console.uuid), whom=viewer.who, reason=reason)
-        console.kick(viewer, me, reason)
+        console.viewers.kick(viewer, me, reason)
     session.print("".join(f"{viewer.who} is sent off {console.title}\n" for viewer in going))
     return exit_status.OK
 

@@ -70,17 +70,17 @@ class Watcher:
     def __enter__(self) -> Watcher:
         """:raises CommandError: if it cannot have the pen that it wants."""
         if self._wish is None:
-            self.console.attach(self, write=False)
+            self.console.viewers.attach(self, write=False)
             return self
         self._writes = True
         force = self._check(self._wish)
-        self.console.attach(self, True, force, self._wish.join, self._wish.reason)
+        self.console.viewers.attach(self, True, force, self._wish.join, self._wish.reason)
         self._session.hold(self.console.congested)
         self._tell_recorded()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.console.detach(self)
+        self.console.viewers.detach(self)
         if self._writes:
             self._session.hold(False)
 
@@ -169,7 +169,7 @@ class Watcher:
         if refusal := refused(self._session, self.console, Right.WRITE if self._writes else Right.SPY):
             self.leave(str(refusal), refusal.status)
         if self.error is not None:
-            self.console.detach(self)
+            self.console.viewers.detach(self)
 
     # To the console.
 
@@ -181,9 +181,9 @@ class Watcher:
         if not self._session.operator.view.may(self.console, Right.WRITE):
             raise CommandError(f"{self.console.title}: you may not write to it", exit_status.FORBIDDEN)
         if self._check(wish):
-            self.console.force_pen(self, wish.reason)
-        elif not (wish.join and self.console.join(self)):
-            self.console.take_pen(self)
+            self.console.viewers.force_write(self, wish.reason)
+        elif not (wish.join and self.console.viewers.join_write(self)):
+            self.console.viewers.take_write(self)
         self._writes = True
         self._session.hold(self.console.congested)
         self._tell_recorded()
@@ -197,14 +197,14 @@ class Watcher:
         console, session = self.console, self._session
         if console.state == "down":
             raise CommandError(f"{console.title}: down ({console.reason or 'not seen yet'})", exit_status.DOWN)
-        writer = console.pen.writer
+        writer = console.write_access.writer
         if writer is None or (wish.join and console.options.shared):
             return False
         if not wish.force:
             since = idle(writer, now(session))
             raise CommandError(f"{console.title}: {writer.who} is attached, idle {since}", exit_status.BUSY)
         self._may_force(wish.target, wish.reason)
-        was = ", ".join(one.who for one in console.pen.writers)
+        was = ", ".join(one.who for one in console.write_access.writers)
         why = {"reason": wish.reason} if wish.reason else {}
         session.operator.audit("force", console=console.title, uuid=str(console.uuid), was=was, **why)
         return True
@@ -224,14 +224,14 @@ class Watcher:
         if self.error is not None or not data:
             return
         self.last_input = now(self._session)
-        if self.console.pen.writes(self) and self.console.send(data, self.who):
+        if self.console.write_access.writes(self) and self.console.send(data, self.who):
             self.sent += len(data)
         else:
             self._not_sent()
 
     def send_break(self) -> None:
         """Send a break."""
-        if self.error is None and not (self.console.pen.writes(self) and self.console.send_break(self.who)):
+        if self.error is None and not (self.console.write_access.writes(self) and self.console.send_break(self.who)):
             self._not_sent()
 
     def _not_sent(self) -> None:
@@ -244,7 +244,7 @@ class Watcher:
         """Let others write if there is nothing more to be sent."""
         if self._writes and self.delivered:
             self._writes = False
-            self.console.drop_pen(self)
+            self.console.viewers.drop_write(self)
             self._session.hold(False)
 
     @property

@@ -6,7 +6,7 @@ needs to know nothing of it. It takes the pen when the VM connects: operators lo
 to the VM in the far end's place, and the far end waits (nothing is read from it) until the pen is put down.
 
 Flow control. VM to far end: nothing may be skipped, so when the far end reads too slowly the VM is not read from
-(:meth:`Console.hold_for_far_end`); what had been read by then waits here. That is bounded by what systems keep in their
+(:meth:`Console.hold_for_remote`); what had been read by then waits here. That is bounded by what systems keep in their
 buffers, and by QUEUE_LIMIT. While there is no far end the VM is *not* held, a guest must not hang because its peer is
 gone: the first WAITING_LIMIT bytes are kept for it, the rest is counted, and stands in the trail as a gap. The log has
 all of it. Far end to VM: the console tells us to hold when much waits for the VM; what had been read by then waits in
@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vmproxy.console.console import Console
-from vmproxy.console.interfaces import IFarEnd
+from vmproxy.console.interfaces import IRemoteEnd
 from vmproxy.console.notices import (
     Demoted,
     FarEndDown,
@@ -54,7 +54,7 @@ JITTER = 0.25
 _log = Logger()
 
 
-@implementer(IFarEnd)
+@implementer(IRemoteEnd)
 class Dial:
     """One far end.
 
@@ -122,8 +122,8 @@ class Dial:
 
     def begin(self) -> None:
         """Take the place at the console, and dial."""
-        self._console.set_far(self)
-        self._console.attach(self, write=True, force=True)
+        self._console.set_remote(self)
+        self._console.viewers.attach(self, write=True, force=True)
         self._dial()
 
     # Dialling.
@@ -150,7 +150,7 @@ class Dial:
         _log.info("{console}: connected to {to} ({address})", console=self._title, to=self.place, address=self.address)
         self._tries = 0
         self._told = ""
-        self._console.tell(FarEndUp(self.place, self.address), but=self)
+        self._console.viewers.tell(FarEndUp(self.place, self.address), but=self)
         self._listening = True
         self._flush()
         self._speak()
@@ -179,7 +179,7 @@ class Dial:
             self._console.log.event(event, to=self.place, reason=reason, again=round(wait, 1))
             self._record(event, reason=reason)
             _log.info("{console}: {to}: {reason}", console=self._title, to=self.place, reason=reason)
-            self._console.tell(FarEndDown(self.place, reason, wait), but=self)
+            self._console.viewers.tell(FarEndDown(self.place, reason, wait), but=self)
         self._timer = self._dialler.clock.callLater(wait, self._dial)
 
     def refuse(self, reason: str) -> None:
@@ -239,7 +239,7 @@ class Dial:
     def _record(self, event: str, **fields: object) -> None:
         self._dialler.record(event, console=self._title, uuid=str(self._console.uuid), to=self.place, **fields)
 
-    # IFarEnd.
+    # IRemoteEnd.
 
     def hang_up(self, reason: str) -> None:
         """It is over: what the VM has said is still sent, then the connection is closed."""
@@ -248,9 +248,9 @@ class Dial:
         self._over = True
         self._stop_dialling()
         console = self._console
-        if console.far is self:
-            console.set_far(None)
-        console.detach(self)
+        if console.remote is self:
+            console.set_remote(None)
+        console.viewers.detach(self)
         self._dialler.dials.discard(self)
         self._hold_vm(False)
         lost = sum(len(item) for item in self._unsaid if item is not None)
@@ -289,7 +289,7 @@ class Dial:
 
     def _hold_vm(self, on: bool) -> None:
         self._full = on
-        self._console.hold_for_far_end(on)
+        self._console.hold_for_remote(on)
 
     def _flush(self) -> None:
         line = self.line
@@ -335,7 +335,7 @@ class Dial:
 
     @property
     def _may_speak(self) -> bool:
-        return not self._held and self._console.pen.writes(self)
+        return not self._held and self._console.write_access.writes(self)
 
     # IViewer.
 

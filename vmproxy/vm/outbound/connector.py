@@ -120,7 +120,7 @@ class Dialler:
 
     def dial(self, console: Console, uri: DialURI) -> None:
         """Give a console its far end. One that has it already, because its VM connects anew, keeps it as it is."""
-        old = console.far
+        old = console.remote
         if isinstance(old, Dial):
             if old.uri == uri and old.state != "refused":
                 return
