@@ -98,7 +98,6 @@ WITH_GENDER: set[str] = {
     "NEWS.rst",
     "bench/operators.py",
     "docs/architecture.rst",
-    "docs/operating.rst",
     "docs/security.rst",
     "vmproxy/access/policy.py",
     "vmproxy/app/descriptors.py",
