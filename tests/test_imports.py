@@ -95,10 +95,8 @@ WITH_PRIVATE_NAMES: set[str] = {
     "vmproxy.ssh.transport: _keyExchangeState",
 }
 WITH_GENDER: set[str] = {
-    "NEWS.rst",
     "bench/operators.py",
     "docs/architecture.rst",
-    "docs/security.rst",
     "vmproxy/access/policy.py",
     "vmproxy/app/descriptors.py",
     "vmproxy/auth/accounts_file.py",
