@@ -18,8 +18,10 @@ from vmproxy.console.registry import Directory
 from vmproxy.log.audit import Audit
 from vmproxy.log.store import LogStore
 from vmproxy.log.writer import Scribe
+from vmproxy.vm.admission import AdmissionLimits
 from vmproxy.vm.connection import VMConnection, VMFactory
-from vmproxy.vm.frontend import Hub, VMSettings
+from vmproxy.vm.frontend import Hub
+from vmproxy.vm.settings import VMSettings
 
 NOWHERE = Path("/nonexistent")
 SECRET = b"secretly"
@@ -86,7 +88,7 @@ class FuzzWorld:
         self.migrations = Migrations(self.clock, 60, lambda: SECRET)
         journal = Journal(NOWHERE / "journal", runner.submit)
         self.directory = Directory(self.clock, store, journal, self.migrations, "{uuid}.log")
-        settings = VMSettings(service_uris=("vmproxy",), com_port=True, keep_idle=0, identify_timeout=30)
+        settings = VMSettings(service_uri=("vmproxy",), keep_idle=0, limits=AdmissionLimits(per_second=0))
         self.hub = Hub(self.clock, settings, self.directory, self.migrations, b"vmproxy", needs_name=False)
         self._factory = VMFactory(self.hub)
         self._connected = 0

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.consoles import VM_A, VM_B, World
-from vmproxy.access.policy import EVERYTHING, USUAL, BadRule, Policy, Right, Selector
-from vmproxy.access.policy_file import parse_policy, parse_sequence
+from vmproxy.access.policy import EVERYTHING, USUAL, BadRule, Policy, Right, Selector, parse_sequence
+from vmproxy.access.policy_file import parse_policy
 from vmproxy.console.console import Console
 from vmproxy.console.notices import InputRecorded
 
@@ -213,4 +213,4 @@ class TestSequences:
     def test_sequences_that_cannot_be(self, value: object) -> None:
         _, problems = parse_policy(None, [{"on": "*", "sequences": value}])
         assert len(problems) == 1
-        assert problems[0].startswith("console 1: sequences: ")
+        assert str(problems[0]).startswith("console 1: sequences: ")

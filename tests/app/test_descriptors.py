@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmproxy.app.descriptors import LEAST, OWN, Spare, raise_limit, share_out
+from vmproxy.auth.limits import LoginLimits
 
 
 @given(st.integers(64, 2_000_000), st.integers(2, 1_000_000), st.integers(1, 1_000_000))
@@ -37,9 +38,9 @@ def test_with_the_usual_limit_sixteen_thousand_vms_get_in_and_nobody_else_gets_l
 
 def test_one_operator_does_not_get_what_is_kept_for_all() -> None:
     few = share_out(1024, 256, 200 + 1000 + 256)
-    assert few.of_one_operator(250) + few.log_files < few.limit - OWN - few.vms
-    assert few.of_one_operator(10) == 10
-    assert share_out(20_000, 256, 200 + 1000 + 256).of_one_operator(250) == 250
+    assert few.of_logins(LoginLimits(per_operator=250)).per_operator + few.log_files < few.limit - OWN - few.vms
+    assert few.of_logins(LoginLimits(per_operator=10)).per_operator == 10
+    assert share_out(20_000, 256, 200 + 1000 + 256).of_logins(LoginLimits(per_operator=250)).per_operator == 250
 
 
 def test_the_limit_is_raised_as_far_as_it_may() -> None:

@@ -12,7 +12,7 @@ from twisted.internet.epollreactor import EPollReactor
 
 from vmproxy.app.service import VMProxyService
 from vmproxy.config.settings import Config, load
-from vmproxy.vm.starttls import Encryption
+from vmproxy.vm.settings import Encryption
 
 
 @pytest.fixture

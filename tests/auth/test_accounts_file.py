@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tomllib
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support.logins import cheap_hash, line
 from tests.support.ssh import Logged, authorized_line, ed25519_key
 from vmproxy.auth.accounts_file import Account, Operators, load_operators, parse_operators
-from vmproxy.auth.keyring import KeyringReader
+from vmproxy.auth.keyring import AccountSettings, KeyringReader
 from vmproxy.errors import ConfigError
 
 HERE = Path("/etc/vmproxy")
@@ -80,43 +81,43 @@ def test_an_empty_file_lets_nobody_in() -> None:
             "[operators.alice]\nkyes = []",
             "operators.alice.kyes: there is no such setting; did you mean operators.alice.keys?",
         ),
-        ("[operators.alice]\nkeys = 1", "operators.alice.keys: 1 is no list of strings"),
-        ("[operators.alice]\nkeys = [1]", "operators.alice.keys: [1] is no list of strings"),
-        ("[operators.alice]\nkeys = ['ssh-ed25519 AAAA']", "operators.alice.keys: number 1, 'ssh-ed25519 AAAA', is no"),
-        ("[operators.alice]\nkeys = ['']", "is no public key"),
-        (f"[operators.alice]\nkeys = [{line(0, 'cert-authority')}]", "is no public key"),
-        (f"[operators.alice]\nkeys = [{line(0)}, '# x']", "number 2, '# x', is no public key"),
-        ("[operators.alice]\nkeys-file = 1", "operators.alice.keys-file: 1 is no list of strings"),
-        ("[operators.alice]\nkeys-file = ''", "'' is no name of a file"),
+        ("[operators.alice]\nkeys = 1", "operators.alice.keys: 1 is not a public key"),
+        ("[operators.alice]\nkeys = [1]", "operators.alice.keys: 1 is not a public key"),
+        ("[operators.alice]\nkeys = ['ssh-ed25519 AAAA']", "operators.alice.keys: 'ssh-ed25519 AAAA' is not"),
+        ("[operators.alice]\nkeys = ['']", "is not a public key"),
+        (f"[operators.alice]\nkeys = [{line(0, 'cert-authority')}]", "is not a public key"),
+        (f"[operators.alice]\nkeys = [{line(0)}, '# x']", "'# x' is not a public key"),
+        ("[operators.alice]\nkeys-file = 1", "operators.alice.keys-file: 1 is not the name of a file"),
+        ("[operators.alice]\nkeys-file = ''", "'' is not the name of a file"),
         ("[operators.alice]\npassword = 1", "operators.alice.password: not a string"),
         (
             "[operators.alice]\npassword = 'hunter2'",
             "operators.alice.password: this is no argon2id hash; make one with",
         ),
-        ("[operators.alice]\ngroups = ['a b']", "operators.alice.groups: 'a b': no name for a group"),
+        ("[operators.alice]\ngroups = ['a b']", "operators.alice.groups: 'a b' is not a name for a group"),
         ("[operators.alice]\nescape = 'xx'", "operators.alice.escape: 'xx' is no escape"),
         ("[operators.alice]\nescape = 5", "operators.alice.escape: 5 is not a string"),
         ("[operators.alice]\nquiet = 1", "operators.alice.quiet: 1 is neither true nor false"),
-        ("[operators.'a:b']", "operators.a:b: no name for an operator; it may have letters"),
-        ("[operators.'a+b']", "no name for an operator"),
-        ("[operators.'a,b']", "no name for an operator"),
-        ("[operators.'']", "no name for an operator"),
-        ("[operators.-a]", "no name for an operator"),
+        ("[operators.'a:b']", "operators.a:b: not a name for an operator; it may have letters"),
+        ("[operators.'a+b']", "not a name for an operator"),
+        ("[operators.'a,b']", "not a name for an operator"),
+        ("[operators.'']", "not a name for an operator"),
+        ("[operators.-a]", "not a name for an operator"),
         (f"[operators.{'a' * 65}]", "64 at most"),
-        ("[operators.ä]".replace("ä", "'ä'"), "no name for an operator"),
+        ("[operators.ä]".replace("ä", "'ä'"), "not a name for an operator"),
         ("[operators.alice]\n[operators.Alice]", "operators.Alice: differs from alice in capitals only"),
         (
             f"[operators.a]\nkeys=[{line()}]\n[operators.b]\nkeys=[{line()}]",
             "operators.b.keys: holds a key of a as well",
         ),
-        ("certificate-authorities = ['x']", "certificate-authorities: number 1, 'x', is no authority's key"),
-        (f"certificate-authorities = [{line(0, 'restrict')}]", "is no authority's key"),
-        ("revoked-keys = 5", "revoked-keys: 5 is no name of a file"),
+        ("certificate-authorities = ['x']", "certificate-authorities: 'x' is not an authority's key"),
+        (f"certificate-authorities = [{line(0, 'restrict')}]", "is not an authority's key"),
+        ("revoked-keys = 5", "revoked-keys: 5 is not the name of a file"),
     ],
 )
 def test_what_is_wrong_is_told_with_the_file_the_key_and_what_would_be_right(text: str, said: str) -> None:
     (problem,) = problems(text)
-    assert problem.startswith("the-file: ")
+    assert re.match("the-file(:[1-4])?: ", problem)
     assert said in problem
     assert "hunter2" not in problem
     assert problem.isprintable()
@@ -171,7 +172,7 @@ def test_files_are_read_again_only_when_they_have_changed(tmp_path: Path) -> Non
     operators.chmod(0o600)
     for path in (keys, operators):
         os.utime(path, (1, 1))
-    reader = KeyringReader(operators, "nobody", [])
+    reader = KeyringReader(AccountSettings(operators), "nobody")
     first = reader.read()
     assert set(first.owners) == {blob(0)}
     keys.write_bytes(authorized_line(ed25519_key(1)))
@@ -192,7 +193,7 @@ def test_a_change_that_the_files_time_does_not_tell_counts_if_it_comes_soon(
         return status if path == str(keys) else real(path, **options)
 
     monkeypatch.setattr("vmproxy.auth.keyring.os.stat", same)
-    reader = KeyringReader(None, "me", [str(keys)])
+    reader = KeyringReader(AccountSettings(None, (str(keys),)), "me")
     assert set(reader.read().owners) == {blob(0)}
     keys.write_bytes(authorized_line(ed25519_key(1)))
     assert set(reader.read().owners) == {blob(1)}
@@ -201,7 +202,7 @@ def test_a_change_that_the_files_time_does_not_tell_counts_if_it_comes_soon(
 def test_what_has_not_changed_for_a_while_is_the_same_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = tmp_path / "keys"
     keys.write_bytes(authorized_line(ed25519_key(0)))
-    reader = KeyringReader(None, "me", [str(keys), str(tmp_path / "none*")])
+    reader = KeyringReader(AccountSettings(None, (str(keys), str(tmp_path / "none*"))), "me")
     monkeypatch.setattr("vmproxy.auth.keyring.SETTLED", -1e12)
     first = reader.read()
     assert reader.read() is first
@@ -212,7 +213,7 @@ def test_a_file_of_keys_that_is_not_there_is_warned_of_once(tmp_path: Path, logg
     operators = tmp_path / "operators.toml"
     operators.write_text(f"[operators.alice]\nkeys = [{line()}]\nkeys-file = ['none', 'no*']")
     operators.chmod(0o600)
-    reader = KeyringReader(operators, "nobody", [])
+    reader = KeyringReader(AccountSettings(operators), "nobody")
     for _ in range(3):
         assert set(reader.read().owners) == {blob(0)}
     assert len([text for text in logged.lines if "none" in text]) == 1
@@ -222,12 +223,12 @@ def test_keys_beyond_the_limit_of_a_file_do_not_count(tmp_path: Path, monkeypatc
     first, second = authorized_line(ed25519_key(0)), authorized_line(ed25519_key(1))
     monkeypatch.setattr("vmproxy.auth.keyring.FILE_LIMIT", len(first) + 10)
     (tmp_path / "keys").write_bytes(first + b"\n" + second)
-    assert set(KeyringReader(None, "me", [str(tmp_path / "keys")]).read().owners) == {blob(0)}
+    assert set(KeyringReader(AccountSettings(None, (str(tmp_path / "keys"),)), "me").read().owners) == {blob(0)}
 
 
 def test_an_operators_file_that_is_wrong_from_the_start_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "operators.toml").write_text("[operators.alice]\nkyes = []")
-    reader = KeyringReader(tmp_path / "operators.toml", "nobody", [])
+    reader = KeyringReader(AccountSettings(tmp_path / "operators.toml"), "nobody")
     with pytest.raises(ConfigError, match="kyes"):
         reader.read()
     (tmp_path / "operators.toml").write_text("[operators.alice]")
@@ -237,7 +238,7 @@ def test_an_operators_file_that_is_wrong_from_the_start_is_an_error(tmp_path: Pa
 def test_one_that_becomes_wrong_leaves_the_old_in_force_and_is_logged(tmp_path: Path, logged: Logged) -> None:
     path = tmp_path / "operators.toml"
     path.write_text("[operators.alice]")
-    reader = KeyringReader(path, "nobody", [])
+    reader = KeyringReader(AccountSettings(path), "nobody")
     reader.read()
     path.write_text("[operators.alice]\nkyes = []")
     assert reader.read().account("alice") == Account("alice")
@@ -262,7 +263,7 @@ def test_permissions_that_are_too_wide_are_warned_of(
     path = tmp_path / "operators.toml"
     path.write_text(text)
     path.chmod(mode)
-    KeyringReader(path, "nobody", []).read()
+    KeyringReader(AccountSettings(path), "nobody").read()
     assert [said in entry for entry in logged.lines] == ([True] if said else [])
 
 
@@ -270,7 +271,7 @@ def test_authorities_come_from_the_file_and_from_files_that_it_names(tmp_path: P
     (tmp_path / "ca.pub").write_bytes(b"cert-authority " + authorized_line(ed25519_key(3)) + b"\n# x\n")
     path = tmp_path / "operators.toml"
     path.write_text(f"certificate-authorities = [{line(2)}]\ncertificate-authorities-file = 'ca.pub'")
-    assert KeyringReader(path, "nobody", []).read().authorities == {blob(2), blob(3)}
+    assert KeyringReader(AccountSettings(path), "nobody").read().authorities == {blob(2), blob(3)}
 
 
 def test_a_list_of_revoked_keys_that_cannot_be_read_revokes_everything_and_says_so(
@@ -278,7 +279,7 @@ def test_a_list_of_revoked_keys_that_cannot_be_read_revokes_everything_and_says_
 ) -> None:
     path = tmp_path / "operators.toml"
     path.write_text(f"revoked-keys = 'none'\n[operators.alice]\nkeys = [{line()}]")
-    assert KeyringReader(path, "nobody", []).read().revoked.key_problem(blob(0))
+    assert KeyringReader(AccountSettings(path), "nobody").read().revoked.key_problem(blob(0))
     assert any("no key lets anybody in" in text for text in logged.lines)
 
 
@@ -288,6 +289,6 @@ def test_one_key_with_two_operators_is_an_error_in_the_log(tmp_path: Path, logge
     path.write_text(
         "[operators.a]\nkeys-file = 'keys'\n[operators.b]\nkeys-file = 'keys'\n[operators.c]\nkeys-file = 'keys'"
     )
-    keyring = KeyringReader(path, "nobody", []).read()
+    keyring = KeyringReader(AccountSettings(path), "nobody").read()
     assert keyring.shared == {blob(0)}
     assert len([text for text in logged.lines if "the same key" in text]) == 1

@@ -15,6 +15,7 @@ from vmproxy.auth.limits import (
     REMEMBERED,
     Delays,
     Gate,
+    LoginLimits,
     Shares,
 )
 from vmproxy.base.addresses import neighbourhood
@@ -47,7 +48,7 @@ class Trail:
 
 
 def test_connections_of_one_neighbourhood_are_bounded_and_leave_room_when_they_go() -> None:
-    gate = Gate(Clock(), Trail(), per_address=2, in_all=10)
+    gate = Gate(Clock(), Trail(), LoginLimits(in_all=10, per_address=2))
     assert gate.enter(1, "2001:db8::1")
     assert gate.enter(2, "2001:db8::2")
     assert not gate.enter(3, "2001:db8::3")
@@ -60,7 +61,7 @@ def test_connections_of_one_neighbourhood_are_bounded_and_leave_room_when_they_g
 
 
 def test_connections_in_all_are_bounded() -> None:
-    gate = Gate(Clock(), Trail(), per_address=2, in_all=3)
+    gate = Gate(Clock(), Trail(), LoginLimits(in_all=3, per_address=2))
     assert [gate.enter(n, f"10.0.0.{n}") for n in range(5)] == [True, True, True, False, False]
     gate.leave(4)  # it never was inside
     assert not gate.enter(5, "10.0.0.9")
@@ -70,7 +71,7 @@ def test_connections_in_all_are_bounded() -> None:
 
 def test_refusals_are_told_at_a_bounded_rate_and_none_is_forgotten(logged: Logged) -> None:
     clock, trail = Clock(), Trail()
-    gate = Gate(clock, trail, per_address=0, in_all=10)
+    gate = Gate(clock, trail, LoginLimits(in_all=10, per_address=0))
     for n in range(1000):
         gate.enter(n, "10.0.0.1")
     assert [fields["connections"] for _, fields in trail.events] == [1]
@@ -85,7 +86,7 @@ def test_refusals_are_told_at_a_bounded_rate_and_none_is_forgotten(logged: Logge
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.integers(0, 3)), max_size=60))
 def test_the_gate_is_right_whatever_comes_and_goes(steps: list[tuple[bool, int, int]]) -> None:
-    gate = Gate(Clock(), Trail(), per_address=2, in_all=4)
+    gate = Gate(Clock(), Trail(), LoginLimits(in_all=4, per_address=2))
     inside: dict[int, int] = {}
     for enters, connection, address in steps:
         if enters and connection not in inside:

@@ -18,4 +18,4 @@ def test_the_sample_configuration_explains_every_setting() -> None:
     keys = set()
     for name, value in tomllib.loads(SAMPLE.read_text()).items():
         keys |= {f"{name}.{inner}" for inner in value} if isinstance(value, dict) else {name}
-    assert keys == {setting.key for setting in settings.SETTINGS}
+    assert keys == set(settings.SETTINGS)

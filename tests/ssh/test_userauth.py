@@ -49,7 +49,8 @@ from tests.support.ssh import (
 )
 from vmproxy.auth.authenticator import Accounts, Offer
 from vmproxy.auth.authorized_keys import AuthorizedKey
-from vmproxy.auth.limits import IN_ALL, PER_ADDRESS, Shares
+from vmproxy.auth.keyring import AccountSettings
+from vmproxy.auth.limits import LoginLimits, Shares
 from vmproxy.auth.passwords import AT_ONCE, WAITING_EACH, Checker, PasswordFile
 from vmproxy.auth.signatures import proves
 from vmproxy.ssh.userauth import QUESTIONS, TRIES
@@ -506,7 +507,8 @@ class Elsewhere:
 def use_source(w: World, source: Checker) -> None:
     """Have another source of passwords asked, from now on."""
     path = w.folder / "operators.toml"
-    w.factory.use_accounts(Accounts(path, "nobody", [], w.services.in_thread, w.clock, w.audit.record, source))
+    accounts = Accounts(AccountSettings(path), "nobody", w.services.in_thread, w.clock, w.audit.record, source)
+    w.factory.use_accounts(accounts)
 
 
 def test_passwords_may_come_from_elsewhere(w: World) -> None:
@@ -851,7 +853,7 @@ def test_the_log_says_each_refusal_once(w: World, logged: Logged) -> None:
 
 
 def test_connections_of_one_address_that_have_not_logged_in_are_bounded(w: World) -> None:
-    strangers = [w.connect(key_exchange=False) for _ in range(PER_ADDRESS)]
+    strangers = [w.connect(key_exchange=False) for _ in range(LoginLimits().per_address)]
     refused = w.connect(key_exchange=False)
     assert refused.tcp.aborted
     assert refused.tcp.buffer == b""
@@ -861,7 +863,7 @@ def test_connections_of_one_address_that_have_not_logged_in_are_bounded(w: World
     assert w.connect(key_exchange=False).tcp.aborted is False, "who has logged in counts no more"
     assert not client.closed
     assert [event["connections"] for event in w.audited("login-refused")] == [1]
-    assert IN_ALL > PER_ADDRESS
+    assert LoginLimits().in_all > LoginLimits().per_address
 
 
 # What is told

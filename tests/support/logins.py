@@ -26,6 +26,7 @@ from tests.support.ssh import (
     ed25519_key,
 )
 from vmproxy.auth.authenticator import Accounts
+from vmproxy.auth.keyring import AccountSettings
 from vmproxy.auth.limits import LONGEST_DELAY
 
 INFO_REQUEST, INFO_RESPONSE = 60, 61
@@ -48,7 +49,8 @@ def use_operators(w: World, text: str) -> Path:
     path = w.folder / "operators.toml"
     path.write_text(text)
     path.chmod(0o600)
-    accounts = Accounts(path, "nobody", [], w.services.in_thread, w.services.clock, w.audit.record)
+    in_thread, clock = w.services.in_thread, w.services.clock
+    accounts = Accounts(AccountSettings(path), "nobody", in_thread, clock, w.audit.record)
     w.factory.use_accounts(accounts)
     accounts.load()
     return path

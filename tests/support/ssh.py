@@ -34,6 +34,7 @@ from zope.interface import implementer
 
 from vmproxy.access.policy_file import parse_policy
 from vmproxy.auth.authenticator import Accounts
+from vmproxy.auth.keyring import AccountSettings
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.journal import Journal
@@ -46,7 +47,8 @@ from vmproxy.log.writer import Scribe
 from vmproxy.operators.operator import OperatorSettings
 from vmproxy.operators.services import Services
 from vmproxy.operators.target import Target
-from vmproxy.ssh.frontend import OperatorFactory, SSHFront, SSHSettings
+from vmproxy.ssh.frontend import OperatorFactory, SSHFront
+from vmproxy.ssh.settings import SSHSettings
 from vmproxy.ssh.transport import OperatorTransport
 
 EPOCH = 1_700_000_000.0
@@ -186,8 +188,8 @@ class World:
         self.keys_file = folder / "authorized_keys"
         self.keys_file.write_bytes(authorized_line(ed25519_key()) + b"\n")
         self.operator = operator
-        keys = [str(self.keys_file)]
-        self.accounts = Accounts(None, operator, keys, self._in_thread, self.clock, self.audit.record)
+        keys = (str(self.keys_file),)
+        self.accounts = Accounts(AccountSettings(None, keys), operator, self._in_thread, self.clock, self.audit.record)
         self.factory = OperatorFactory(self.front, self.accounts)
         self.factory.use_host_keys([ed25519_key(100), rsa_key(100)])
 

@@ -22,7 +22,7 @@ from tests.support.vm import AUTHENTICATION, IAC, SB, SE, WILL, Host, HostTransp
 from vmproxy.cli.make_cert import make
 from vmproxy.vm.certificates import TLSSettings, load
 from vmproxy.vm.connection import VMConnection
-from vmproxy.vm.starttls import Encryption
+from vmproxy.vm.settings import Encryption
 
 ASKED = bytes((IAC, SB, AUTHENTICATION, 1, 7, 0, IAC, SE))
 START = bytes((IAC, SB, AUTHENTICATION, 0, 7, 0, 1, IAC, SE))

@@ -31,8 +31,10 @@ from vmproxy.console.registry import Directory
 from vmproxy.log.audit import Audit
 from vmproxy.log.store import LogStore
 from vmproxy.log.writer import Scribe
+from vmproxy.vm.admission import AdmissionLimits
 from vmproxy.vm.connection import VMConnection, VMFactory
-from vmproxy.vm.frontend import Hub, VMSettings
+from vmproxy.vm.frontend import Hub
+from vmproxy.vm.settings import VMSettings
 from vmproxy.wire.vmware import new_secret
 
 IAC, DONT, DO, WONT, WILL, SB, BRK, SE = 255, 254, 253, 252, 251, 250, 243, 240
@@ -295,7 +297,13 @@ class World:
         self.migrations = Migrations(self.clock, MIGRATION_TIMEOUT, make)
         template = "{name}.log" if needs_name else "{uuid}.log"
         self.directory = Directory(self.clock, self.store, self.journal, self.migrations, template)
-        settings = VMSettings(tuple(uris), com_port, 0, IDENTIFY_TIMEOUT)
+        settings = VMSettings(
+            service_uri=tuple(uris),
+            com_port=com_port,
+            keep_idle=0,
+            identify_timeout=IDENTIFY_TIMEOUT,
+            limits=AdmissionLimits(per_second=0),
+        )
         self.hub = Hub(self.clock, settings, self.directory, self.migrations, b"vmproxy", needs_name)
         self.factory = VMFactory(self.hub)
 

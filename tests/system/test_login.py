@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.daemon import PATIENCE, Client, Daemon, environment, eventually
 from tests.support.host import FakeVM
-from vmproxy.auth.limits import PER_ADDRESS
+from vmproxy.auth.limits import LoginLimits
 from vmproxy.auth.passwords import hash_password
 from vmproxy.ssh.host_keys import make_key
 
@@ -207,7 +207,7 @@ def test_connections_that_do_not_log_in_are_bounded_and_sessions_go_on(
     session = terminal(served.ssh("-tt", "127.0.0.1", "list"))
     assert session.end() == 0
     with ExitStack() as stack:
-        for _ in range(PER_ADDRESS):
+        for _ in range(LoginLimits().per_address):
             stranger = stack.enter_context(socket.create_connection(("127.0.0.1", served.ssh_port), PATIENCE))
             assert stranger.recv(7) == b"SSH-2.0"
         refused = stack.enter_context(socket.create_connection(("127.0.0.1", served.ssh_port), PATIENCE))

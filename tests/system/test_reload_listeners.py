@@ -135,7 +135,7 @@ def test_a_broken_configuration_changes_no_listener_and_says_what_is_wrong(daemo
     daemon.listen = ("tcp:http", before[1])
     daemon.reload('[vm]\nnetworks = ["10.0.0.1/8"]\n', "the configuration stays as it was")
     said = daemon.said()
-    assert "vm.listen: 'tcp:http' is no endpoint" in said
+    assert "vm.listen: 'tcp:http' is not an endpoint" in said
     assert "vm.networks: '10.0.0.1/8' is neither an address nor a network" in said
     somebody.notices_nothing()
     assert opening(daemon.vm_port) != b""

@@ -25,8 +25,9 @@ from tests.support.vm import (
 )
 from vmproxy.base.addresses import network
 from vmproxy.base.ratelimit import REFUSALS_EVERY
-from vmproxy.vm.admission import CLOSED_SECONDS, RATE_SECONDS, REMEMBERED, WRONG_PAIRS, Admission, Limits
-from vmproxy.vm.frontend import UNMISSED_SECONDS, VMSettings
+from vmproxy.vm.admission import CLOSED_SECONDS, RATE_SECONDS, REMEMBERED, WRONG_PAIRS, Admission, AdmissionLimits
+from vmproxy.vm.frontend import UNMISSED_SECONDS
+from vmproxy.vm.settings import VMSettings
 
 EPOCH = 1_700_000_000.0
 
@@ -34,7 +35,7 @@ EPOCH = 1_700_000_000.0
 def admission(clock: Clock | None = None, room: int = 1_000_000, **limits: object) -> Admission:
     clock = clock or Clock()
     clock.advance(EPOCH)
-    return Admission(clock, Limits(**limits), room)  # type: ignore[arg-type]
+    return Admission(clock, AdmissionLimits(**limits), room)  # type: ignore[arg-type]
 
 
 def knock(w: World, address: str = "10.0.0.1") -> bool:
@@ -49,7 +50,7 @@ def knock(w: World, address: str = "10.0.0.1") -> bool:
 
 
 def limited(w: World, **limits: object) -> None:
-    w.hub.use(VMSettings(("*",), True, 300, IDENTIFY_TIMEOUT, Limits(**limits)))  # type: ignore[arg-type]
+    w.hub.use(VMSettings(service_uri=("*",), identify_timeout=IDENTIFY_TIMEOUT, limits=AdmissionLimits(**limits)))  # type: ignore[arg-type]
 
 
 # Networks.

@@ -15,7 +15,15 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
+from vmproxy.base import values
+from vmproxy.base.sanitize import visible
+from vmproxy.base.schema import Wrong, required, setting
 from vmproxy.errors import VMProxyError
+
+LONGEST_WAIT = 5.0
+SEQUENCES_LIMIT = 64
+SEQUENCE_LIMIT = 4096
+REPLAY_LIMIT = 100_000
 
 
 class Right(enum.Flag):
@@ -119,6 +127,25 @@ class Selector:
         return (console.port != "1" or self._dotted) and self._match(f"{name}.{console.port}") is not None
 
 
+_WORDS = ", ".join(EVERYTHING.words)
+_NAMES = 'operators, "@groups" or "*"'
+_GLOBS = 'globs such as "web*", "uuid:564d*" or "query:team=blue"'
+_names = values.list_of(values.word, _NAMES)
+_words = values.list_of(values.word, f"rights of {_WORDS}", may_be_empty=True)
+_selectors = values.list_of(lambda value: Selector(values.word(value)), "")
+
+
+def _rights(value: Any) -> Right:
+    words = _words(value)
+    wrong = [word for word in words if word not in EVERYTHING.words]
+    if wrong:
+        raise Wrong(*(f"{word!r} is no right; there are {_WORDS}" for word in wrong))
+    rights = Right.NONE
+    for word in words:
+        rights |= Right[word.upper()]
+    return rights.closure()
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule.
@@ -130,9 +157,9 @@ class Rule:
     """
 
     number: int
-    who: frozenset[str]
-    may: Right
-    on: tuple[Selector, ...]
+    who: frozenset[str] = required(lambda value: frozenset(_names(value)), _NAMES)
+    may: Right = required(_rights, f"rights of {_WORDS}")
+    on: tuple[Selector, ...] = required(_selectors, _GLOBS)
 
     def concerns(self, name: str, groups: Iterable[str]) -> bool:
         """Whether it names an operator."""
@@ -184,6 +211,46 @@ class NamedSequence:
     parts: tuple[bytes | float | None, ...]
 
 
+_TOKEN = re.compile(r"<(break|wait [0-9.]+)>")
+
+
+def parse_sequence(text: str) -> tuple[bytes | float | None, ...]:
+    """Read what is to be sent: text, with ``<break>`` and ``<wait SECONDS>`` in it.
+
+    :raises BadRule: if it waits for too long.
+    """
+    parts: list[bytes | float | None] = []
+    for n, piece in enumerate(_TOKEN.split(text)):
+        if n % 2 == 0:
+            if piece:
+                parts.append(piece.encode())
+        elif piece == "break":
+            parts.append(None)
+        else:
+            try:
+                seconds = float(piece[5:])
+            except ValueError:
+                raise BadRule(f"<{piece}>: that is no number of seconds") from None
+            if seconds > LONGEST_WAIT:
+                raise BadRule(f"<{piece}>: {LONGEST_WAIT:g} seconds at most")
+            parts.append(seconds)
+    return tuple(parts)
+
+
+def _sequences(value: Any) -> tuple[NamedSequence, ...]:
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise BadRule('write { name = "what to send", ... }; <break> and <wait 0.5> may stand in it')
+    if len(value) > SEQUENCES_LIMIT or any(len(text) > SEQUENCE_LIMIT for text in value.values()):
+        raise BadRule(f"at most {SEQUENCES_LIMIT} sequences of at most {SEQUENCE_LIMIT} characters")
+    return tuple(NamedSequence(visible(name), parse_sequence(text)) for name, text in value.items())
+
+
+def _shared(value: Any) -> bool:
+    if value not in ("one", "shared"):
+        raise Wrong(f'{value!r} is neither "one" nor "shared"')
+    return bool(value == "shared")
+
+
 @dataclass(frozen=True, slots=True)
 class ConsoleOptions:
     """What is particular about a console.
@@ -195,12 +262,12 @@ class ConsoleOptions:
     :ivar force_reason: whether taking over needs a reason.
     """
 
-    shared: bool = False
-    record_input: bool = False
-    message: str = ""
-    sequences: tuple[NamedSequence, ...] = ()
-    replay: int | None = None
-    force_reason: bool = False
+    shared: bool = setting(_shared, False, key="write")
+    record_input: bool = setting(values.flag, False)
+    message: str = setting(values.text, "")
+    sequences: tuple[NamedSequence, ...] = setting(_sequences, ())
+    replay: int | None = setting(values.whole(0, REPLAY_LIMIT, "a number of lines"), None)
+    force_reason: bool = setting(values.flag, False)
 
 
 USUAL = ConsoleOptions()
@@ -210,8 +277,8 @@ USUAL = ConsoleOptions()
 class ConsoleSection:
     """What the configuration says of some consoles; ``values`` are fields of :class:`ConsoleOptions`."""
 
-    on: tuple[Selector, ...]
-    values: tuple[tuple[str, Any], ...]
+    on: tuple[Selector, ...] = required(_selectors, _GLOBS)
+    values: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import resource
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from vmproxy.auth.limits import LoginLimits
 
 OWN = 32  # standard streams, the event loop, listeners, files that are opened for a moment
 LEAST = 8
@@ -34,14 +36,17 @@ class Budget:
     log_files: int
     strangers: int
 
-    def of_one_operator(self, wanted: int) -> int:
-        """How many connections one operator may have.
+    def of_logins(self, limits: LoginLimits) -> LoginLimits:
+        """How many connections of operators there may be, where these many are wanted.
 
-        :param wanted: how many he should.
-        :returns: no more than those who have not logged in may have together, where that is less: one operator must
-            not take what is kept for all.
+        Bound: one operator gets no more than all connections that have not logged in may be together, because one
+        operator must not take what is kept for all.
         """
-        return min(wanted, self.strangers)
+        return replace(
+            limits,
+            in_all=min(limits.in_all, self.strangers),
+            per_operator=min(limits.per_operator, self.strangers),
+        )
 
 
 def share_out(limit: int, log_files: int, operators: int) -> Budget:

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from ipaddress import ip_network
 from pathlib import Path
 from types import FrameType
 from typing import cast
@@ -29,34 +28,30 @@ from vmproxy.app.systemd import Notifier
 from vmproxy.auth.authenticator import Accounts
 from vmproxy.auth.limits import FILES_IN_ALL, LOGINS_IN_ALL
 from vmproxy.base.clock import wall_of
-from vmproxy.config.settings import Config, differences, value_of, with_value
+from vmproxy.config.settings import SETTINGS, Config, differences
 from vmproxy.console.journal import Journal
 from vmproxy.console.migration import Migrations
 from vmproxy.console.registry import Directory
 from vmproxy.errors import ConfigError, StartError, VMProxyError
 from vmproxy.log.audit import Audit
 from vmproxy.log.paths import template_fields
-from vmproxy.log.rotation import RotationPolicy
 from vmproxy.log.store import LogStore
 from vmproxy.log.writer import Scribe
 from vmproxy.log.writer_thread import ScribeThread
-from vmproxy.operators.operator import OperatorSettings
 from vmproxy.operators.services import Services
-from vmproxy.ssh.frontend import OperatorFactory, SSHFront, SSHSettings
+from vmproxy.ssh.frontend import OperatorFactory, SSHFront
 from vmproxy.ssh.host_keys import load_or_make
 from vmproxy.vm import certificates
-from vmproxy.vm.admission import Limits
-from vmproxy.vm.certificates import Credentials, TLSSettings
+from vmproxy.vm.certificates import Credentials
 from vmproxy.vm.connection import VMFactory
-from vmproxy.vm.frontend import Hub, VMSettings
+from vmproxy.vm.frontend import Hub
 from vmproxy.vm.outbound.connector import Dialler
 from vmproxy.vm.outbound.resolver import system_resolver
-from vmproxy.vm.starttls import Encryption
+from vmproxy.vm.settings import Encryption
 from vmproxy.wire.vmware import new_secret
 
 STOP_SECONDS = 10.0
 LEAST_OPEN = 256
-EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 _log = Logger()
 
@@ -86,9 +81,9 @@ class VMProxyService(Service):
         self._budget = share_out(
             raise_limit(),
             min(config.log.open_files, LEAST_OPEN),
-            config.ssh.connections + LOGINS_IN_ALL + FILES_IN_ALL,
+            config.ssh.limits.in_all + LOGINS_IN_ALL + FILES_IN_ALL,
         )
-        self._scribe = Scribe(self._room_for_logs, policy=_rotation(config), plain=config.log.plain)
+        self._scribe = Scribe(self._room_for_logs, policy=config.log.rotation, plain=config.log.plain)
         scribe = ScribeThread(self._scribe)
         inputs = Audit(config.state_dir / "input.jsonl", scribe.submit, reactor, 0o600, self._scribe.retry.again)
         self._store = LogStore(config.log.dir, reactor, scribe, reactor.callFromThread, inputs)
@@ -97,14 +92,14 @@ class VMProxyService(Service):
         self.directory = Directory(reactor, self._store, journal, migrations, config.log.file)
         self._hub = Hub(
             reactor,
-            _vm_settings(config),
+            config.vm,
             self.directory,
             migrations,
             f"vmproxy {vmproxy.__version__}".encode(),
             needs_name="name" in template_fields(config.log.file),
             room=self._budget.vms,
         )
-        self.directory.newcomers = config.vm.newcomers
+        self.directory.newcomers = config.vm.duplicates
         self.directory.use(config.policy)
         self._audit = Audit(config.audit_file, scribe.submit, reactor, again=self._scribe.retry.again)
         self._dialler = self._hub.dialler = Dialler(
@@ -116,18 +111,17 @@ class VMProxyService(Service):
             self._audit.record,
             scarce=lambda: self._hub.admission.scarce,
         )
-        self._services = Services(reactor, self.directory, self._audit, self._in_thread, _operator_settings(config))
-        self._front = SSHFront(self._services, SSHSettings(config.ssh.login_timeout, config.ssh.keepalive))
-        self._front.logins.each = self._budget.of_one_operator(config.ssh.connections_per_operator)
+        self._services = Services(reactor, self.directory, self._audit, self._in_thread, config.ssh.operators)
+        self._front = SSHFront(self._services, config.ssh)
+        limits = self._budget.of_logins(config.ssh.limits)
+        self._front.logins.each = limits.per_operator
         self._accounts = Accounts(
-            config.ssh.operators_file,
+            config.ssh.accounts,
             getpass.getuser(),
-            config.ssh.authorized_keys,
             self._in_thread,
             reactor,
             self._audit.record,
-            per_address=config.ssh.connections_per_address,
-            in_all=min(config.ssh.connections, self._budget.strangers),
+            limits=limits,
         )
         self._operators = OperatorFactory(self._front, self._accounts)
         self._spare = Spare()
@@ -274,7 +268,7 @@ class VMProxyService(Service):
     def _use_credentials(self, config: Config, credentials: Credentials | None) -> bool:
         # VMs that are connected keep what they have; :returns: whether hosts are shown other certificates than before.
         before, self._hub.tls.credentials = self._hub.tls.credentials, credentials
-        self._migrations.may_differ = Encryption(config.vm.encryption) is not Encryption.OFF
+        self._migrations.may_differ = config.vm.encryption is not Encryption.OFF
         for warning in tls_warnings(config, credentials, wall_of(self._reactor)()):
             _log.warn("{warning}", warning=warning)
         return (before and before.thumbprints()) != (credentials and credentials.thumbprints())
@@ -282,24 +276,24 @@ class VMProxyService(Service):
     async def _take(self, new: Config, credentials: Credentials | None) -> None:
         # First who may come and how, then where: on new listeners nobody is let in by the rules of before.
         others = self._use_credentials(new, credentials)
-        self._hub.use(_vm_settings(new))
-        self.directory.newcomers = new.vm.newcomers
+        self._hub.use(new.vm)
+        self.directory.newcomers = new.vm.duplicates
         new, problems = await self._listen_anew(new)
-        changed = differences(self._config, new, live=True)
+        changed = differences(self._config, new, restart=False)
         if others:
             changed += ["the certificates shown to hosts"]
-        waiting = differences(self._started, new, live=False)
+        waiting = differences(self._started, new, restart=True)
         self._config = new
         for listeners in (self._vm_listeners, self._tls_listeners):
             listeners.prepare()
         self._migrations.use(new.vm.vmotion_timeout)
         self._front.deadline.use(new.ssh.login_timeout)
-        strangers = min(new.ssh.connections, self._budget.strangers)
-        self._accounts.gate.use(new.ssh.connections_per_address, strangers)
-        self._services.settings = _operator_settings(new)
+        limits = self._budget.of_logins(new.ssh.limits)
+        self._accounts.gate.reconfigure(limits)
+        self._services.settings = new.ssh.operators
         self._front.alive.seconds = new.ssh.keepalive
-        self._front.logins.each = self._budget.of_one_operator(new.ssh.connections_per_operator)
-        self._store.use(_rotation(new), new.log.plain)
+        self._front.logins.each = limits.per_operator
+        self._store.use(new.log.rotation, new.log.plain)
         if new.policy != self.directory.policy:
             changed += ["rules and consoles"]
             self.directory.use(new.policy)
@@ -326,17 +320,17 @@ class VMProxyService(Service):
             except CannotListen as error:
                 problems.append(f"{key} stays as it was: {error}")
                 _log.error("{problem}", problem=problems[-1])
-                new = with_value(new, key, value_of(self._config, key))
+                new = SETTINGS[key].put(new, SETTINGS[key].of(self._config))
             else:
                 if listeners.addresses != before:
                     _log.info("{key} is now {where}", key=key, where=", ".join(listeners.addresses))
         return new, problems
 
     def _warn_of_descriptors(self, config: Config) -> None:
-        if config.vm.connections > self._budget.vms:
+        if config.vm.limits.connections > self._budget.vms:
             _log.warn(
                 "vm.connections is {wanted}, but of {limit} descriptors (LimitNOFILE) only {vms} are for VMs",
-                wanted=config.vm.connections,
+                wanted=config.vm.limits.connections,
                 limit=self._budget.limit,
                 vms=self._budget.vms,
             )
@@ -394,40 +388,5 @@ class VMProxyService(Service):
             _log.error("the disk does not answer; {n} bytes are not written", n=self._store.unwritten)
 
 
-def _vm_settings(config: Config) -> VMSettings:
-    vm = config.vm
-    anywhere = set(EVERYWHERE) <= set(vm.networks)
-    limits = Limits(
-        None if anywhere else vm.networks, vm.connections, vm.connections_per_address, vm.connects_per_second
-    )
-    return VMSettings(
-        vm.service_uri,
-        vm.com_port,
-        vm.keep_idle,
-        vm.identify_timeout,
-        limits,
-        encryption=Encryption(vm.encryption),
-        handshake_timeout=vm.handshake_timeout,
-    )
-
-
 def _credentials(config: Config) -> Credentials | None:
-    vm = config.vm
-    return certificates.load(TLSSettings(vm.certificates, vm.tls_minimum, vm.client_ca))
-
-
-def _operator_settings(config: Config) -> OperatorSettings:
-    ssh = config.ssh
-    return OperatorSettings(ssh.escape, ssh.quiet, ssh.message)
-
-
-def _rotation(config: Config) -> RotationPolicy:
-    log = config.log
-    return RotationPolicy(
-        size=log.rotate_size,
-        age=log.rotate_age,
-        keep=log.keep,
-        compress=log.compress,
-        console_total=log.console_total,
-        folder_total=log.folder_total,
-    )
+    return certificates.load(config.vm.tls)

@@ -15,6 +15,7 @@ from vmproxy.base.sanitize import visible
 from vmproxy.config.settings import Config
 from vmproxy.ssh.host_keys import fingerprint
 from vmproxy.vm.certificates import Credentials
+from vmproxy.vm.settings import Encryption
 
 SHOWN = 5  # operators' names
 
@@ -85,7 +86,7 @@ def tls_warnings(config: Config, credentials: Credentials | None, now: float) ->
     if credentials is None:
         return []
     found = credentials.warnings(datetime.datetime.fromtimestamp(now, datetime.UTC))
-    if config.vm.client_ca is not None and config.vm.listen and config.vm.encryption != "require":
+    if config.vm.tls.client_ca is not None and config.vm.listen and config.vm.encryption is not Encryption.REQUIRE:
         found.append(
             "vm.client-ca asks hosts for certificates, but without TLS they need none:"
             ' set vm.encryption = "require", or empty vm.listen'
@@ -96,7 +97,11 @@ def tls_warnings(config: Config, credentials: Credentials | None, now: float) ->
 def _in_band(config: Config, tls: TLSShown) -> str:
     if tls.credentials is None:
         return "  (no TLS)"
-    return {"off": "  (no TLS)", "offer": "  (TLS is offered)", "require": "  (TLS is required)"}[config.vm.encryption]
+    return {
+        Encryption.OFF: "  (no TLS)",
+        Encryption.OFFER: "  (TLS is offered)",
+        Encryption.REQUIRE: "  (TLS is required)",
+    }[config.vm.encryption]
 
 
 def _certificates(tls: TLSShown) -> list[str]:
@@ -110,8 +115,8 @@ def _certificates(tls: TLSShown) -> list[str]:
 def _who(config: Config, keyring: Keyring) -> str:
     names = sorted(keyring.operators.entries)
     keys = _count(len(keyring.owners), "key")
-    if config.ssh.operators_file is None:
-        files = ", ".join(config.ssh.authorized_keys)
+    if config.ssh.accounts.operators_file is None:
+        files = ", ".join(config.ssh.accounts.authorized_keys)
         if keyring.owners:
             return f"{names[0]}, with {keys} from {files}; nobody else"
         return f"NOBODY: there is no public key in {files} (ssh-keygen makes one)"
@@ -121,9 +126,9 @@ def _who(config: Config, keyring: Keyring) -> str:
     if keyring.authorities:
         means.append(f"certificates of {_count(len(keyring.authorities), 'authority', 'authorities')}")
     if not names or not means:
-        return f"NOBODY: {config.ssh.operators_file} has no operator with a key, a certificate or a password"
+        return f"NOBODY: {config.ssh.accounts.operators_file} has no operator with a key, a certificate or a password"
     who = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-    return f"{who}, with {', '.join(means)} ({config.ssh.operators_file})"
+    return f"{who}, with {', '.join(means)} ({config.ssh.accounts.operators_file})"
 
 
 def _count(number: int, one: str, many: str = "") -> str:

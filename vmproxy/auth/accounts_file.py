@@ -12,25 +12,73 @@ What is read here is values only; the files of keys that it names are read by :m
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vmproxy.auth.authorized_keys import AuthorizedKey, parse_authorities, parse_authorized_keys
-from vmproxy.auth.passwords import BadHash, check_hash
-from vmproxy.base.escape import BadEscape, parse_escape
+from vmproxy.auth.passwords import check_hash
+from vmproxy.base import values
 from vmproxy.base.sanitize import visible
+from vmproxy.base.schema import Problem, Wrong, make, read, read_values, setting, settings_of, told
+from vmproxy.base.toml import TomlFile
 from vmproxy.errors import ConfigError
 
 OPERATORS_LIMIT = 8 * 1024 * 1024
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _NAME_IS = "letters, digits, '.', '_' and '-', 64 at most, the first a letter, a digit or '_'"
 _KEY_IS = 'public keys such as ["ssh-ed25519 AAAA... alice@laptop"]'
+_SECTION = "write [operators.NAME], and what goes with the operator below"
+
+
+# What may be written.
+
+
+def _key(value: Any) -> AuthorizedKey:
+    one_line = isinstance(value, str) and len(value.splitlines()) == 1
+    keys = parse_authorized_keys(value.encode(), "keys") if one_line else []
+    if len(keys) != 1:
+        raise Wrong(f"{_shown(value)} is not a public key")
+    return keys[0]
+
+
+def _authority(value: Any) -> bytes:
+    keys = parse_authorities(value.encode(), "certificate-authorities") if isinstance(value, str) else frozenset()
+    if len(keys) != 1:
+        raise Wrong(f"{_shown(value)} is not an authority's key")
+    return next(iter(keys))
+
+
+def _shown(value: Any) -> str:
+    return repr(visible(value, 40)) if isinstance(value, str) else visible(repr(value), 40)
+
+
+def _file(value: Any) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise Wrong(f"{visible(repr(value))} is not the name of a file")
+    return os.path.expanduser(value)
+
+
+def _password(value: Any) -> str:
+    if not isinstance(value, str):
+        raise Wrong("not a string; give a hash that `vmproxy hash-password' has made")
+    check_hash(value)  # the value itself may be a password, and is not repeated
+    return value
+
+
+def _group(value: Any) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise Wrong(f"{visible(repr(value))} is not a name for a group")
+    return value
+
+
+_groups = values.list_of(_group, f'names such as ["admins"], of {_NAME_IS}', may_be_empty=True)
+_files = values.list_of(_file, "the name of a file, or a list of names", may_be_empty=True)
+_keys = values.list_of(_key, f"{_KEY_IS}, as they stand in id_ed25519.pub", may_be_empty=True)
+_authorities = values.list_of(_authority, f"{_KEY_IS}, without options", may_be_empty=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +93,9 @@ class Account:
     """
 
     name: str
-    groups: tuple[str, ...] = ()
-    escape: bytes | None = None
-    quiet: bool | None = None
+    groups: tuple[str, ...] = setting(lambda value: tuple(dict.fromkeys(_groups(value))), ())
+    escape: bytes | None = setting(values.escape, None)
+    quiet: bool | None = setting(values.flag, None)
     pty: bool = True
     forwarding: bool = True
 
@@ -62,9 +110,9 @@ class Entry:
     """
 
     account: Account
-    keys: tuple[AuthorizedKey, ...] = ()
-    key_files: tuple[str, ...] = ()
-    password: str | None = field(default=None, repr=False)
+    keys: tuple[AuthorizedKey, ...] = setting(_keys, ())
+    key_files: tuple[str, ...] = setting(_files, (), key="keys-file")
+    password: str | None = setting(_password, None, secret=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +126,11 @@ class Operators:
     """
 
     entries: Mapping[str, Entry]
-    authorities: frozenset[bytes] = frozenset()
-    authority_files: tuple[str, ...] = ()
-    revoked: str | None = None
-
-
-class _Wrong(Exception):
-    """A value that will not do; the text says what would."""
+    authorities: frozenset[bytes] = setting(
+        lambda value: frozenset(_authorities(value)), frozenset(), key="certificate-authorities"
+    )
+    authority_files: tuple[str, ...] = setting(_files, (), key="certificate-authorities-file")
+    revoked: str | None = setting(_file, None, key="revoked-keys")
 
 
 def the_only_one(name: str, key_files: tuple[str, ...]) -> Operators:
@@ -114,179 +160,52 @@ def parse_operators(data: bytes, where: str, folder: Path) -> Operators:
     :param folder: that from which the relative names of files count.
     :raises ConfigError: with every problem found.
     """
-    try:
-        table = tomllib.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
-        raise ConfigError([f"{where}: not a TOML file: {error}"]) from None
-    problems: list[str] = []
-    top = {
-        "certificate-authorities": _authorities,
-        "certificate-authorities-file": lambda value: _files(value, folder),
-        "revoked-keys": lambda value: _file(value, folder),
-        "operators": _table,
-    }
-    values = _checked(table, top, where, "", problems)
+    file = TomlFile(data, where)
+    problems: list[Problem] = []
+    known = {**settings_of(Account), **settings_of(Entry)}
+    found = read(Operators, file.table, problems, also=("operators",), entries={})
+    assert found is not None, "nothing is required"
     entries: dict[str, Entry] = {}
-    for name, settings in (values.get("operators") or {}).items():
-        entry = _entry(name, settings, where, folder, problems)
-        if entry is not None:
-            entries[name] = entry
-    problems += _shared(entries, where)
-    if problems:
-        raise ConfigError(problems)
-    return Operators(
-        entries,
-        values.get("certificate-authorities", frozenset()),
-        values.get("certificate-authorities-file", ()),
-        values.get("revoked-keys"),
-    )
-
-
-def _entry(name: str, settings: object, where: str, folder: Path, problems: list[str]) -> Entry | None:
-    shown = f"operators.{visible(name)}"
-    if not _NAME.fullmatch(name):
-        problems.append(f"{where}: {shown}: no name for an operator; it may have {_NAME_IS}")
-    if not isinstance(settings, dict):
-        problems.append(f"{where}: {shown}: write [operators.NAME], and what goes with the operator below")
-        return None
-    known = {
-        "keys": _keys,
-        "keys-file": lambda value: _files(value, folder),
-        "password": _password,
-        "groups": _groups,
-        "escape": _escape,
-        "quiet": _flag,
-    }
-    values = _checked(settings, known, where, f"{shown}.", problems)
-    account = Account(name, values.get("groups", ()), values.get("escape"), values.get("quiet"))
-    return Entry(account, values.get("keys", ()), values.get("keys-file", ()), values.get("password"))
-
-
-def _checked(
-    table: dict[str, Any],
-    known: Mapping[str, Callable[[Any], Any]],
-    where: str,
-    prefix: str,
-    problems: list[str],
-) -> dict[str, Any]:
-    """What is good of a table, by key; what is not goes to the problems."""
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        source = f"{where}: {prefix}{visible(key)}"
-        check = known.get(key)
-        if check is None:
-            near = difflib.get_close_matches(key, known, 1, 0.6)
-            hint = f"did you mean {prefix}{near[0]}?" if near else f"there are {', '.join(known)}"
-            problems.append(f"{source}: there is no such setting; {hint}")
+    named = file.table.get("operators", {})
+    if not isinstance(named, dict):
+        problems.append(Problem(("operators",), f"this is a section; {_SECTION}"))
+        named = {}
+    for name, table in named.items():
+        place = ("operators", name)
+        if not _NAME.fullmatch(name):
+            problems.append(Problem(place, f"not a name for an operator; it may have {_NAME_IS}"))
+        if not isinstance(table, dict):
+            problems.append(Problem(place, _SECTION))
             continue
-        try:
-            values[key] = check(value)
-        except _Wrong as wrong:
-            problems.append(f"{source}: {wrong}")
-    return values
+        checked = read_values(known, table, problems, place)
+        entry = make(Entry, checked, account=make(Account, checked, name=name))
+        entries[name] = replace(entry, key_files=_within(folder, entry.key_files))
+    problems += _shared(entries)
+    if problems:
+        raise ConfigError(told(problems, file))
+    revoked = None if found.revoked is None else os.path.join(folder, found.revoked)
+    return replace(found, entries=entries, authority_files=_within(folder, found.authority_files), revoked=revoked)
 
 
-def _shared(entries: Mapping[str, Entry], where: str) -> list[str]:
+def _within(folder: Path, files: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(os.path.join(folder, file) for file in files)
+
+
+def _shared(entries: Mapping[str, Entry]) -> list[Problem]:
     problems = []
     names: dict[str, str] = {}
     owners: dict[bytes, str] = {}
     for name, entry in entries.items():
+        place = ("operators", name)
         other = names.setdefault(name.lower(), name)
         if other != name:
-            problems.append(
-                f"{where}: operators.{visible(name)}: differs from {visible(other)} in capitals only; choose another"
-            )
+            problems.append(Problem(place, f"differs from {visible(other)} in capitals only; choose another"))
         for blob in {key.blob for key in entry.keys}:
             owner = owners.setdefault(blob, name)
             if owner != name:
-                problems.append(
-                    f"{where}: operators.{visible(name)}.keys: holds a key of {visible(owner)} as well;"
-                    " a key says who one is, so it may stand with one operator only"
+                text = (
+                    f"holds a key of {visible(owner)} as well; a key says who one is, so it may stand with one"
+                    " operator only"
                 )
+                problems.append(Problem((*place, "keys"), text))
     return problems
-
-
-# The values.
-
-
-def _table(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise _Wrong("this is a section; write [operators.NAME], and what goes with the operator below")
-    return value
-
-
-def _strings(value: Any, what: str) -> list[str]:
-    items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise _Wrong(f"{visible(repr(value))} is no list of strings; give {what}")
-    return items
-
-
-def _keys(value: Any) -> tuple[AuthorizedKey, ...]:
-    found: list[AuthorizedKey] = []
-    wrong: list[str] = []
-    for number, line in enumerate(_strings(value, _KEY_IS), 1):
-        keys = parse_authorized_keys(line.encode(), f"keys, number {number}") if len(line.splitlines()) == 1 else []
-        if len(keys) == 1:
-            found += keys
-        else:
-            wrong.append(f"number {number}, {visible(line, 40)!r}, is no public key")
-    if wrong:
-        raise _Wrong(f"{'; '.join(wrong)}; give {_KEY_IS}, as they stand in id_ed25519.pub")
-    return tuple(found)
-
-
-def _authorities(value: Any) -> frozenset[bytes]:
-    found: set[bytes] = set()
-    for number, line in enumerate(_strings(value, _KEY_IS), 1):
-        blobs = parse_authorities(line.encode(), f"certificate-authorities, number {number}")
-        if len(blobs) != 1:
-            raise _Wrong(
-                f"number {number}, {visible(line, 40)!r}, is no authority's key; give {_KEY_IS}, without options"
-            )
-        found |= blobs
-    return frozenset(found)
-
-
-def _file(value: Any, folder: Path) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise _Wrong(f"{visible(repr(value))} is no name of a file")
-    return os.path.join(folder, os.path.expanduser(value))
-
-
-def _files(value: Any, folder: Path) -> tuple[str, ...]:
-    return tuple(_file(item, folder) for item in _strings(value, "the name of a file, or a list of names"))
-
-
-def _password(value: Any) -> str:
-    if not isinstance(value, str):
-        raise _Wrong("not a string; give a hash that `vmproxy hash-password' has made")
-    try:
-        check_hash(value)
-    except BadHash as error:
-        raise _Wrong(str(error)) from None  # the value itself may be a password, and is not repeated
-    return value
-
-
-def _groups(value: Any) -> tuple[str, ...]:
-    what = f'names such as ["admins"], of {_NAME_IS}'
-    items = _strings(value, what)
-    wrong = [item for item in items if not _NAME.fullmatch(item)]
-    if wrong:
-        raise _Wrong(f"{', '.join(repr(visible(item)) for item in wrong)}: no name for a group; give {what}")
-    return tuple(dict.fromkeys(items))
-
-
-def _escape(value: Any) -> bytes:
-    if not isinstance(value, str):
-        raise _Wrong(f"{visible(repr(value))} is not a string such as '^Ec'")
-    try:
-        return parse_escape(value)
-    except BadEscape as error:
-        raise _Wrong(str(error)) from None
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _Wrong(f"{visible(repr(value))} is neither true nor false")
-    return value

@@ -10,10 +10,9 @@ The packets are the business of :mod:`vmproxy.ssh.userauth`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -23,8 +22,8 @@ from twisted.logger import Logger
 from vmproxy.auth.accounts_file import Account
 from vmproxy.auth.authorized_keys import AuthorizedKey
 from vmproxy.auth.certificates import SIGNATURE_OF, BadCertificate, check_certificate
-from vmproxy.auth.keyring import Keyring, KeyringReader
-from vmproxy.auth.limits import IN_ALL, PER_ADDRESS, Delays, Gate
+from vmproxy.auth.keyring import AccountSettings, Keyring, KeyringReader
+from vmproxy.auth.limits import Delays, Gate, LoginLimits
 from vmproxy.auth.passwords import PASSWORD_LIMIT, Checker, PasswordFile, TooBusy
 from vmproxy.auth.public_keys import fingerprint
 from vmproxy.auth.signatures import SIGNATURES, fits
@@ -71,32 +70,27 @@ class Accounts:
 
     def __init__(
         self,
-        operators_file: Path | None,
+        settings: AccountSettings,
         owner: str,
-        key_files: Sequence[str],
         in_thread: Callable[[Callable[[], object]], Deferred[object]],
         clock: IReactorTime,
         audit: Callable[..., None],
         checker: Checker | None = None,
-        per_address: int = PER_ADDRESS,
-        in_all: int = IN_ALL,
+        limits: LoginLimits = LoginLimits(),
     ) -> None:
         """
-        :param operators_file: who may log in; None if it is one operator with the keys of some files.
-        :param owner: the name of that operator.
-        :param key_files: the files, wildcards understood.
+        :param owner: the name of the one operator that there is without an operators file.
         :param in_thread: has something that waits for the disk done elsewhere.
         :param audit: ``audit(event, **fields)`` records what happened.
         :param checker: another source of passwords than the operators file.
-        :param per_address: how many connections from one place may be open that have not logged in.
-        :param in_all: how many from everywhere.
+        :param limits: how many connections may be open.
         """
         self.clock = clock
         self._wall = wall_of(clock)
-        self.gate = Gate(clock, audit, per_address, in_all)
+        self.gate = Gate(clock, audit, limits)
         self.delays = Delays(clock)
         self.on_change: Callable[[Keyring], None] | None = None
-        self._reader = KeyringReader(operators_file, owner, key_files)
+        self._reader = KeyringReader(settings, owner)
         self._in_thread = in_thread
         self._audit = audit
         self._elsewhere = checker is not None

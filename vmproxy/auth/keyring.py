@@ -23,6 +23,8 @@ from twisted.logger import Logger
 from vmproxy.auth.accounts_file import Account, Operators, load_operators, the_only_one
 from vmproxy.auth.authorized_keys import FILE_LIMIT, AuthorizedKey, parse_authorities, parse_authorized_keys
 from vmproxy.auth.revocation import Revoked, read_revoked
+from vmproxy.base import values
+from vmproxy.base.schema import setting
 from vmproxy.errors import ConfigError
 
 T = TypeVar("T")
@@ -57,17 +59,29 @@ class Keyring:
         return None if entry is None else entry.account
 
 
+@dataclass(frozen=True, slots=True)
+class AccountSettings:
+    """Where it is said who may log in.
+
+    :ivar operators_file: None if there is none: then there is one operator.
+    :ivar authorized_keys: patterns of the files with the keys of the one operator.
+    """
+
+    operators_file: Path | None = setting(values.or_empty(values.file, None), None, restart=True)
+    authorized_keys: tuple[str, ...] = setting(
+        values.list_of(values.word, 'files of public keys such as ["~/.ssh/authorized_keys"]'),
+        ("~/.ssh/authorized_keys", "~/.ssh/*.pub"),
+        restart=True,
+    )
+
+
 class KeyringReader:
     """Reads all files that say who may log in."""
 
-    def __init__(self, operators_file: Path | None, owner: str, key_files: Iterable[str]) -> None:
-        """
-        :param operators_file: None if there is none.
-        :param owner: without an operators file, the name of the only operator there is.
-        :param key_files: patterns of the files with his keys.
-        """
-        self._file = operators_file
-        self._only = the_only_one(owner, tuple(key_files))
+    def __init__(self, settings: AccountSettings, owner: str) -> None:
+        """:param owner: the name of the one operator that there is without an operators file."""
+        self._file = settings.operators_file
+        self._only = the_only_one(owner, settings.authorized_keys)
         self._before: dict[tuple[str, object], tuple[object, object]] = {}
         self._now: dict[tuple[str, object], tuple[object, object]] = {}
         self._nothing = Revoked()

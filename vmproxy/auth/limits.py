@@ -13,23 +13,24 @@ them.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from vmproxy.base import values
 from vmproxy.base.addresses import neighbourhood
 from vmproxy.base.ratelimit import RefusalLog
+from vmproxy.base.schema import setting
 
-PER_ADDRESS = 20
-IN_ALL = 200
+MOST = 1_000_000
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 10.0
 FORGET_AFTER = 600.0
 REMEMBERED = 10_000
 NAMES_REMEMBERED = 8
 NAME_LIMIT = 64
-LOGINS_EACH = 250
 LOGINS_IN_ALL = 1000
 FILES_EACH = 64
 FILES_IN_ALL = 256
@@ -39,6 +40,20 @@ H = TypeVar("H", bound=Hashable)
 _log = Logger()
 
 
+@dataclass(frozen=True, slots=True)
+class LoginLimits:
+    """How many connections there may be.
+
+    :ivar in_all: connections that have not logged in, from everywhere.
+    :ivar per_address: connections that have not logged in, from one address.
+    :ivar per_operator: connections of one operator.
+    """
+
+    in_all: int = setting(values.whole(1, MOST), 200, key="connections")
+    per_address: int = setting(values.whole(1, MOST), 20, key="connections-per-address")
+    per_operator: int = setting(values.whole(1, LOGINS_IN_ALL), 250, key="connections-per-operator")
+
+
 class Gate:
     """Counts the connections that have not logged in, and says when there are too many."""
 
@@ -46,20 +61,19 @@ class Gate:
         self,
         clock: IReactorTime,
         audit: Callable[..., None],
-        per_address: int = PER_ADDRESS,
-        in_all: int = IN_ALL,
+        limits: LoginLimits = LoginLimits(),
     ) -> None:
         """:param audit: told of refusals, at a bounded rate, with how many there were."""
         self._audit = audit
-        self.use(per_address, in_all)
+        self.reconfigure(limits)
         self._inside: dict[Hashable, str] = {}
         self._counts: dict[str, int] = {}
         self._refusals = RefusalLog(clock, self._tell)
 
-    def use(self, per_address: int, in_all: int) -> None:
-        """Have other bounds hold from now on; who is inside stays."""
-        self._per_address = per_address
-        self._in_all = in_all
+    def reconfigure(self, limits: LoginLimits) -> None:
+        """Take other limits; connections that are there stay."""
+        self._per_address = limits.per_address
+        self._in_all = limits.in_all
 
     @property
     def refused(self) -> int:

@@ -19,7 +19,7 @@ from vmproxy.config import settings
 from vmproxy.console.journal import read_known
 from vmproxy.errors import ConfigError
 from vmproxy.vm import certificates
-from vmproxy.vm.certificates import Credentials, TLSSettings
+from vmproxy.vm.certificates import Credentials
 
 _NOBODY = UUID(int=0)
 
@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
     """
     try:
         found = settings.load(args.file, {})
-        shown = certificates.load(TLSSettings(found.vm.certificates, found.vm.tls_minimum, found.vm.client_ca))
-        file = found.ssh.operators_file
+        shown = certificates.load(found.vm.tls)
+        file = found.ssh.accounts.operators_file
         operators = load_operators(file) if file is not None else None
         consoles = _known(found) if args.operator or args.console else []
     except ConfigError as error:

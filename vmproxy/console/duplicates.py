@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vmproxy.base import values
 from vmproxy.base.addresses import same_network
+from vmproxy.base.schema import setting
 from vmproxy.errors import VMProxyError
 
 REPLACE, REFUSE, SAME_NETWORK = "replace", "refuse", "same-network"
@@ -28,9 +30,9 @@ class Newcomers:
     :ivar bits4: how many leading bits make the network of an IPv4 address, ``bits6`` of an IPv6 one.
     """
 
-    policy: str = REPLACE
-    bits4: int = 24
-    bits6: int = 64
+    policy: str = setting(values.one_of(POLICIES), REPLACE, key="second-connection")
+    bits4: int = setting(values.whole(1, 32), 24, key="same-network-ipv4")
+    bits6: int = setting(values.whole(1, 128), 64, key="same-network-ipv6")
 
     def problem(self, there: str, newcomer: str) -> str:
         """Why a newcomer may not take the place of who is there; ``""`` if it may.

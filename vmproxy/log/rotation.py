@@ -23,7 +23,9 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
+from vmproxy.base import values
 from vmproxy.base.jsonlines import mend
+from vmproxy.base.schema import setting
 from vmproxy.log.compression import Work, compress
 from vmproxy.log.file_pool import FilePool, reason
 from vmproxy.log.files import MOST, LogFiles
@@ -57,12 +59,12 @@ class RotationPolicy:
         logs are removed, never a live file.
     """
 
-    size: int = 0
-    age: float = 0.0
-    keep: int = 0
-    compress: bool = False
-    console_total: int = 0
-    folder_total: int = 0
+    size: int = setting(values.size, 0, key="rotate-size")
+    age: float = setting(values.span, 0.0, key="rotate-age")
+    keep: int = setting(values.whole(0, MOST), 0)
+    compress: bool = setting(values.flag, False)
+    console_total: int = setting(values.size, 0)
+    folder_total: int = setting(values.size, 0)
 
     @property
     def rotates(self) -> bool:

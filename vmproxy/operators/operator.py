@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vmproxy.auth.accounts_file import Account
+from vmproxy.base import values
 from vmproxy.base.escape import DEFAULT_ESCAPE
+from vmproxy.base.schema import setting
 from vmproxy.log.audit import Audit
 from vmproxy.operators.target import Target, from_user
 from vmproxy.operators.visible import View
@@ -20,9 +22,9 @@ class OperatorSettings:
     :ivar message: of the day, for everybody who attaches.
     """
 
-    escape: bytes = DEFAULT_ESCAPE
-    quiet: bool = False
-    message: str = ""
+    escape: bytes = setting(values.escape, DEFAULT_ESCAPE)
+    quiet: bool = setting(values.flag, False)
+    message: str = setting(values.text, "")
 
 
 class Operator:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from twisted.conch.ssh.factory import SSHFactory
 from twisted.conch.ssh.keys import Key
@@ -15,12 +14,13 @@ from twisted.logger import Logger
 from vmproxy.auth.accounts_file import Account
 from vmproxy.auth.authenticator import Accounts
 from vmproxy.auth.keyring import Keyring
-from vmproxy.auth.limits import LOGINS_EACH, LOGINS_IN_ALL, Shares
+from vmproxy.auth.limits import LOGINS_IN_ALL, Shares
 from vmproxy.base.deadlines import Deadlines
 from vmproxy.operators.services import Services
 from vmproxy.ssh.connection import OperatorConnection
 from vmproxy.ssh.keepalive import Alive
 from vmproxy.ssh.session import SessionChannel
+from vmproxy.ssh.settings import SSHSettings
 from vmproxy.ssh.transport import OperatorTransport
 from vmproxy.ssh.userauth import UserAuth
 
@@ -29,18 +29,6 @@ PARTING_LIMIT = 10.0
 REMOVED = "you are not one of the operators any more"
 
 _log = Logger()
-
-
-@dataclass(frozen=True, slots=True)
-class SSHSettings:
-    """How SSH is served.
-
-    :ivar login_timeout: seconds that a client has to log in.
-    :ivar keepalive: seconds of silence after which a client is asked whether it is still there; 0 is never.
-    """
-
-    login_timeout: float = 60.0
-    keepalive: float = 30.0
 
 
 class SSHFront:
@@ -63,7 +51,7 @@ class SSHFront:
         )
         self.parting: Deadlines[OperatorTransport] = Deadlines(clock, PARTING_LIMIT, OperatorTransport.abort)
         self.alive = Alive(clock, settings.keepalive)
-        self.logins: Shares[OperatorTransport] = Shares(LOGINS_EACH, LOGINS_IN_ALL)
+        self.logins: Shares[OperatorTransport] = Shares(settings.limits.per_operator, LOGINS_IN_ALL)
         self._all_gone: Deferred[None] | None = None
 
     def arrived(self, transport: OperatorTransport) -> None:

@@ -13,12 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from vmproxy.base import values
 from vmproxy.base.addresses import Network, neighbourhood, numeric_address
 from vmproxy.base.ratelimit import RefusalLog, TokenBucket
+from vmproxy.base.schema import setting
 
 RATE_SECONDS = 20.0
 WRONG_PAIRS = 10
@@ -26,11 +30,18 @@ CLOSED_SECONDS = 60.0
 REMEMBERED = 10_000
 SCARCE = 16  # the last sixteenth
 
+MOST = 1_000_000
+
 _log = Logger()
 
 
+def _networks(value: Any) -> tuple[Network, ...] | None:
+    found = values.networks(value)
+    return None if {ip_network("0.0.0.0/0"), ip_network("::/0")} <= set(found) else found
+
+
 @dataclass(frozen=True, slots=True)
-class Limits:
+class AdmissionLimits:
     """Who may connect.
 
     :ivar networks: from where; None is anywhere.
@@ -39,10 +50,10 @@ class Limits:
     :ivar per_second: how many new ones a second from one address, over :data:`RATE_SECONDS`; 0: no bound.
     """
 
-    networks: tuple[Network, ...] | None = None
-    connections: int = 0
-    per_address: int = 0
-    per_second: int = 0
+    networks: tuple[Network, ...] | None = setting(_networks, None)
+    connections: int = setting(values.whole(0, MOST), 0)
+    per_address: int = setting(values.whole(0, MOST), 0, key="connections-per-address")
+    per_second: int = setting(values.whole(0, MOST), 1000, key="connects-per-second")
 
 
 class Admission:
@@ -54,7 +65,7 @@ class Admission:
     def __init__(
         self,
         clock: IReactorTime,
-        limits: Limits,
+        limits: AdmissionLimits,
         room: int,
         make_room: Callable[[], None] = lambda: None,
         others: Callable[[], int] = lambda: 0,
@@ -89,7 +100,7 @@ class Admission:
         """How many addresses are remembered."""
         return len(self._places)
 
-    def use(self, limits: Limits) -> None:
+    def use(self, limits: AdmissionLimits) -> None:
         """Take other limits, for who comes from now on; nobody who is there has to go."""
         self._limits = limits
         self._allowed.clear()

@@ -18,6 +18,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -26,7 +27,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL, crypto
 
+from vmproxy.base import values
 from vmproxy.base.sanitize import visible
+from vmproxy.base.schema import Wrong, setting
 from vmproxy.errors import ConfigError
 
 FILE_LIMIT = 1024 * 1024
@@ -56,6 +59,18 @@ class CertificateError(ConfigError):
     """Files that cannot be used; each problem names its file."""
 
 
+_PAIRS = 'files such as ["vm.pem"], or tables such as [{ certificate = "vm.crt", key = "vm.key" }]'
+
+
+def _pair(value: Any) -> tuple[Path, Path]:
+    names = (
+        [value.get("certificate"), value.get("key")] if isinstance(value, dict) and len(value) == 2 else [value, value]
+    )
+    if not all(isinstance(name, str) and name for name in names):
+        raise Wrong(f"{value!r} names no certificate and key")
+    return values.file(names[0]), values.file(names[1])
+
+
 @dataclass(frozen=True, slots=True)
 class TLSSettings:
     """What TLS is made of.
@@ -67,9 +82,11 @@ class TLSSettings:
         where hosts need none.
     """
 
-    pairs: tuple[tuple[Path, Path], ...] = ()
-    minimum: str = "1.2"
-    client_ca: Path | None = None
+    pairs: tuple[tuple[Path, Path], ...] = setting(
+        values.list_of(_pair, _PAIRS, may_be_empty=True), (), key="certificates"
+    )
+    minimum: str = setting(values.one_of(tuple(VERSIONS)), "1.2", key="tls-minimum")
+    client_ca: Path | None = setting(values.or_empty(values.file, None), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,7 @@ class Conversation:
         console = self._link.console if pending is None else pending.console
         if wanted.direction == "C":
             self._do_dial(wanted.uri, console)
-        elif not serviceuri.matches(uri, self._hub.settings.service_uris):
+        elif not serviceuri.matches(uri, self._hub.settings.service_uri):
             self._wont_proxy(f"the service URI {visible(wanted.uri)!r} is none of ours")
         elif console is not None and console.uri != wanted.uri:
             self._wont_proxy("this connection has another console already")

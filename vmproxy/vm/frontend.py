@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import sys
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
@@ -15,10 +14,10 @@ from vmproxy.base.deadlines import Deadlines
 from vmproxy.base.ratelimit import RateLimit
 from vmproxy.console.migration import Migrations
 from vmproxy.console.registry import Directory
-from vmproxy.vm.admission import Admission, Limits
+from vmproxy.vm.admission import Admission
 from vmproxy.vm.keepalive import Liveness, change_options, set_options
+from vmproxy.vm.settings import VMSettings
 from vmproxy.vm.sockets import socket_of
-from vmproxy.vm.starttls import Encryption
 from vmproxy.vm.tls import HostTLS
 
 if TYPE_CHECKING:
@@ -33,28 +32,6 @@ SOCKETS_PER_TURN = 256
 HELD_SECONDS = 1.0
 
 _log = Logger()
-
-
-@dataclass(frozen=True, slots=True)
-class VMSettings:
-    """How VMs are served.
-
-    :ivar service_uris: the services that are accepted; ``*`` is any.
-    :ivar com_port: whether port control (RFC 2217) is accepted.
-    :ivar keep_idle: seconds, as the hosts' serialN.keepIdle; 0 is off.
-    :ivar identify_timeout: seconds that a connection has to say which VM it is.
-    :ivar encryption: what is done about TLS on connections that begin in clear.
-    :ivar handshake_timeout: seconds that a TLS handshake may take.
-    :ivar limits: who may connect at all.
-    """
-
-    service_uris: tuple[str, ...]
-    com_port: bool
-    keep_idle: int
-    identify_timeout: float
-    limits: Limits = field(default_factory=Limits)
-    encryption: Encryption = Encryption.OFFER
-    handshake_timeout: float = 20.0
 
 
 class Hub:

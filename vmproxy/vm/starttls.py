@@ -12,7 +12,6 @@ START is not looked at (the host itself waits for ACCEPTED). The options that we
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from vmproxy.wire.telnet import VMWARE_EXT
@@ -20,14 +19,6 @@ from vmproxy.wire.vmware import Sub
 
 if TYPE_CHECKING:
     from vmproxy.vm.telnet import HostLine
-
-
-class Encryption(Enum):
-    """What is done about TLS on connections that begin in clear."""
-
-    OFF = "off"
-    OFFER = "offer"
-    REQUIRE = "require"
 
 
 class Guard:

@@ -25,8 +25,9 @@ from zope.interface import implementer
 
 from vmproxy.vm.frontend import Hub
 from vmproxy.vm.keepalive import set_options
+from vmproxy.vm.settings import Encryption
 from vmproxy.vm.sockets import send, socket_of, unread
-from vmproxy.vm.starttls import Encryption, Guard
+from vmproxy.vm.starttls import Guard
 from vmproxy.vm.tls import Layer
 from vmproxy.wire.authentication import ACCEPT, ASK, Answer, read_answer
 from vmproxy.wire.options import Acceptable, Options, Side

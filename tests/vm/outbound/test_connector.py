@@ -18,7 +18,7 @@ from tests.support.vm import (
     sub,
     verb,
 )
-from vmproxy.vm.admission import Admission, Limits
+from vmproxy.vm.admission import Admission, AdmissionLimits
 from vmproxy.vm.outbound.bridge import LONGEST_PAUSE
 from vmproxy.vm.outbound.connection import COMMANDS_PER_SECOND, CONTROL_LIMIT
 from vmproxy.vm.outbound.connector import CONNECT_SECONDS, NO_ROOM
@@ -235,7 +235,7 @@ def test_several_addresses_are_tried_one_after_the_other(w: World, net: Net) -> 
 
 def test_far_ends_take_room_of_hosts_and_leave_them_the_last_of_it(w: World, net: Net) -> None:
     hub = w.hub
-    hub.admission = Admission(w.clock, Limits(), 32, others=hub._far_ends)
+    hub.admission = Admission(w.clock, AdmissionLimits(), 32, others=hub._far_ends)
     hosts = [bridged(net, b"tcp://10.1.2.3:%d" % port)[0] for port in range(1, 16)]  # each with a UUID of its own port
     assert (len(hub.admission), net.dialler.sockets) == (15, 15)
     assert hub.admission.scarce  # 30 of 32, and two are the last sixteenth

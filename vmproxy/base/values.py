@@ -1,0 +1,221 @@
+"""Kinds of settings: what TOML gives, turned into what the program uses, or what would be right.
+
+Functions that take bounds return such a function.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IReactorCore
+
+from vmproxy.base.addresses import Network, network
+from vmproxy.base.escape import parse_escape
+from vmproxy.base.sanitize import visible
+from vmproxy.base.schema import Wrong
+from vmproxy.errors import VMProxyError
+
+TEXT_LIMIT = 4096
+
+T = TypeVar("T")
+D = TypeVar("D")
+E = TypeVar("E", bound=Enum)
+
+Kind = Callable[[Any], T]
+
+
+def flag(value: Any) -> bool:
+    """Yes or no."""
+    if not isinstance(value, bool):
+        raise Wrong(f"{value!r} is neither true nor false")
+    return value
+
+
+def whole(low: int, high: int, what: str = "a whole number") -> Kind[int]:
+    """A whole number in these bounds."""
+
+    def checked(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise Wrong(f"{value!r} is not {what} from {low} to {high}")
+        return value
+
+    return checked
+
+
+def seconds(low: float, high: float) -> Kind[float]:
+    """A number of seconds in these bounds."""
+
+    def checked(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise Wrong(f"{value!r} is not a number of seconds from {low:g} to {high:g}")
+        return float(value)
+
+    return checked
+
+
+def one_of(words: Sequence[str]) -> Kind[str]:
+    """One of some words."""
+
+    def checked(value: Any) -> str:
+        if value not in words:
+            raise Wrong(f"{value!r} is none of {', '.join(words)}")
+        return str(value)
+
+    return checked
+
+
+def member(enumeration: type[E]) -> Kind[E]:
+    """A member of an enumeration, by its value."""
+    word = one_of([one.value for one in enumeration])
+    return lambda value: enumeration(word(value))
+
+
+def list_of(check: Kind[T], what: str, *, may_be_empty: bool = False, most: int = 0) -> Kind[tuple[T, ...]]:
+    """A list, or one item alone, of what a check accepts.
+
+    :param what: what would be right; empty where the check says so.
+    :param most: how many items there may be; 0 for any number.
+    """
+    give = f"; give {what}" if what else ""
+
+    def checked(value: Any) -> tuple[T, ...]:
+        items = value if isinstance(value, list | tuple) else [value]
+        if not items and not may_be_empty:
+            raise Wrong(f"is empty{give}")
+        if most and len(items) > most:
+            raise Wrong(f"at most {most} in one list")
+        good: list[T] = []
+        wrong: list[str] = []
+        for item in items:
+            try:
+                good.append(check(item))
+            except VMProxyError as error:
+                wrong.append(str(error))
+        if wrong:
+            raise Wrong(f"{'; '.join(wrong)}{give}")
+        return tuple(good)
+
+    return checked
+
+
+def word(value: Any) -> str:
+    """A string that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise Wrong(f"{value!r} is not a string with something in it")
+    return value
+
+
+def text(value: Any) -> str:
+    """A text for people, made safe to show."""
+    if not isinstance(value, str) or len(value) > TEXT_LIMIT:
+        raise Wrong(f"this is not a text of at most {TEXT_LIMIT} characters")
+    return "\n".join(visible(line, TEXT_LIMIT) for line in value.splitlines())
+
+
+def escape(value: Any) -> bytes:
+    """An escape: ``"^Ec"``."""
+    if not isinstance(value, str):
+        raise Wrong(f"{value!r} is not a string such as ^Ec")
+    return parse_escape(value)
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def size(value: Any) -> int:
+    """Bytes: ``"100 MB"``, ``"1 GiB"``, or a number."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?((?:[kmgt]i?)?)b?", value.casefold()) if isinstance(value, str) else None
+    if match is None or len(value) > 20:
+        raise Wrong(f'{value!r} is not a size, such as "100 MB", "1 GiB", or 0')
+    return int(float(match[1]) * {**_UNITS, **_BINARY_UNITS}[match[2]])
+
+
+def span(value: Any) -> float:
+    """Seconds: ``"12h"``, ``"7d"``, or a number."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
+        return float(value)
+    match = re.fullmatch(r"(\d{1,9}) ?([smhdw])", value.casefold()) if isinstance(value, str) else None
+    if match is None:
+        raise Wrong(f'{value!r} is not a span of time, such as "12h", "7d", "2w", or 0')
+    return float(int(match[1]) * _SPANS[match[2]])
+
+
+def file(value: Any) -> Path:
+    """The path of a file, whether it is there or not."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise Wrong(f"{value!r} is not the path of a file")
+    try:
+        path = Path(value).expanduser().absolute()
+        if path.is_dir():
+            raise Wrong(f"{value!r} is a folder")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise Wrong(f"{value!r} cannot be a file ({error})") from None
+    return path
+
+
+def folder(value: Any) -> Path:
+    """The path of a folder, whether it is there or not."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise Wrong(f"{value!r} is not the path of a folder")
+    try:
+        path = Path(value).expanduser().absolute()
+        if path.exists() and not path.is_dir():
+            raise Wrong(f"{value!r} is there but is not a folder")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise Wrong(f"{value!r} cannot be a folder ({error})") from None
+    return path
+
+
+def or_empty(check: Kind[T], default: D) -> Kind[T | D]:
+    """What a check accepts, or the default for an empty string."""
+    return lambda value: default if value == "" else check(value)
+
+
+def _network(value: Any) -> Network:
+    return network(value if isinstance(value, str) else repr(value))
+
+
+networks = list_of(_network, 'networks such as ["10.1.0.0/16", "2001:db8:1::/48"]')
+
+
+def endpoint(value: Any) -> str:
+    """A Twisted endpoint to listen on."""
+    if not isinstance(value, str):
+        raise Wrong(f"{value!r} is not a string")
+    try:
+        serverFromString(_NO_REACTOR, value)
+    except Exception as error:  # an endpoint's parser raises whatever comes its way
+        # A systemd: endpoint looks for its socket at once; outside of systemd that fails and says nothing.
+        if not (value.startswith("systemd:") and isinstance(error, LookupError) and not _bad_systemd(value)):
+            raise Wrong(f"{value!r} is not an endpoint ({error})") from None
+    match = re.match(r"tcp[46]?:(?:port=)?(-?\d+)", value)
+    if match and not 0 <= int(match[1]) <= 65535:
+        raise Wrong(f"{value!r}: a port is a number from 0 to 65535")
+    return value
+
+
+def endpoints(check: Kind[str] = endpoint, *, may_be_empty: bool = False) -> Kind[tuple[str, ...]]:
+    """Where to listen."""
+    such_as = 'endpoints such as ["tcp:13370"], ["tcp6:13370"] or ["unix:/run/vmproxy.sock"]'
+    return list_of(check, such_as, may_be_empty=may_be_empty)
+
+
+def _bad_systemd(value: str) -> bool:
+    words = [word.partition("=")[0] for word in value.split(":")[1:]]
+    return "domain" not in words or not {"index", "name"} & set(words)
+
+
+class _NoReactor:
+    """Stands for the reactor while endpoint strings are only parsed."""
+
+
+_NO_REACTOR: IReactorCore = _NoReactor()  # type: ignore[assignment]

@@ -1,0 +1,88 @@
+"""``[vm]``: how ESXi hosts and their VMs are served."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from vmproxy.base import values
+from vmproxy.base.schema import Wrong, group, setting
+from vmproxy.console.duplicates import REPLACE, Newcomers
+from vmproxy.vm.admission import AdmissionLimits
+from vmproxy.vm.certificates import TLSSettings
+
+
+def _endpoint(value: Any) -> str:
+    if isinstance(value, str) and value.startswith("ssl:"):
+        raise Wrong(f"{value!r}: for TLS give a tcp: endpoint in vm.tls-listen and the certificate in vm.certificates")
+    return values.endpoint(value)
+
+
+def _service(value: Any) -> str:
+    if not isinstance(value, str) or not value or "?" in value:
+        raise Wrong(f"{value!r} is not a service")
+    return value
+
+
+class Encryption(Enum):
+    """What is done about TLS on connections that begin in clear."""
+
+    OFF = "off"
+    OFFER = "offer"
+    REQUIRE = "require"
+
+
+_ENDPOINTS = values.endpoints(_endpoint, may_be_empty=True)
+_SERVICES = values.list_of(_service, 'words without "?" such as ["vmproxy"], or ["*"] for any')
+
+
+@dataclass(frozen=True, slots=True)
+class VMSettings:
+    """How VMs are served.
+
+    :ivar listen: endpoints where connections begin in clear.
+    :ivar tls_listen: endpoints where connections begin with TLS.
+    :ivar encryption: what is done about TLS on connections that begin in clear.
+    :ivar handshake_timeout: seconds that a TLS handshake may take.
+    :ivar service_uri: the services that are accepted; ``*`` is any.
+    :ivar com_port: whether port control (RFC 2217) is accepted.
+    :ivar keep_idle: seconds, as the hosts' serialN.keepIdle; 0 is off.
+    :ivar identify_timeout: seconds that a connection has to say which VM it is.
+    :ivar vmotion_timeout: seconds that a vMotion may take.
+    :ivar limits: who may connect at all.
+    :ivar duplicates: what holds for a second connection of a console.
+    """
+
+    listen: tuple[str, ...] = setting(_ENDPOINTS, ("tcp:13370",), option="vm-listen")
+    tls_listen: tuple[str, ...] = setting(_ENDPOINTS, ())
+    tls: TLSSettings = group(TLSSettings)
+    encryption: Encryption = setting(values.member(Encryption), Encryption.OFFER)
+    handshake_timeout: float = setting(values.seconds(1, 3600), 20.0)
+    service_uri: tuple[str, ...] = setting(_SERVICES, ("vmproxy", "vSPC.py", "vmware-vspc"), option="service-uri")
+    com_port: bool = setting(values.flag, True)
+    keep_idle: int = setting(values.whole(0, 32767), 300)
+    identify_timeout: float = setting(values.seconds(1, 3600), 30.0)
+    vmotion_timeout: float = setting(values.seconds(1, 3600), 60.0)
+    limits: AdmissionLimits = group(AdmissionLimits)
+    duplicates: Newcomers = group(Newcomers)
+
+    def contradictions(self, wrong: Collection[str]) -> Iterator[tuple[str, str]]:
+        """The values that do not go with others."""
+        if not self.listen and not self.tls_listen and not {"listen", "tls-listen"} & set(wrong):
+            yield "listen", 'no VM could connect; give this, or vm.tls-listen, endpoints such as ["tcp:13370"]'
+        if not self.tls.pairs and "certificates" not in wrong:
+            needy = {
+                "tls-listen": bool(self.tls_listen),
+                "encryption": self.encryption is Encryption.REQUIRE,
+                "client-ca": self.tls.client_ca is not None,
+            }
+            for key in (key for key, needs in needy.items() if needs):
+                yield key, "this needs a certificate in vm.certificates; `vmproxy make-cert' makes one"
+        if self.keep_idle == 0 and self.duplicates.policy != REPLACE and "keep-idle" not in wrong:
+            yield (
+                "second-connection",
+                f"{self.duplicates.policy!r} needs vm.keep-idle, or the VMs of a host that lost power could never come"
+                ' back; give "replace", or a keep-idle such as 300',
+            )
