@@ -88,7 +88,7 @@ def _detach(session: Attached) -> None:
 
 def _move(session: Attached) -> None:
     if session.names is None:
-        session.names = consoles_by_name(session.operator.view, session.clock)
+        session.names = consoles_by_name(session.operator.view, session.channel.services)
     session.ask("console: ", lambda answer: _move_to(session, answer), session.names)
 
 

@@ -17,6 +17,7 @@ from vmproxy.console.registry import Directory
 from vmproxy.log.audit import Audit
 from vmproxy.operators.operator import Operator, OperatorSettings
 from vmproxy.operators.presence import Presence
+from vmproxy.operators.readings import Readings
 from vmproxy.operators.visible import View
 
 T = TypeVar("T")
@@ -32,6 +33,7 @@ class Services:
     :ivar settings: may be replaced; sessions that exist keep what they have.
     :ivar presence: the operators who are logged in, and their sessions.
     :ivar stopping: whether the server is being stopped.
+    :ivar readings: the logs that commands read, and their share of threads.
     :ivar open_files: the files that clients have open for reading (SFTP), by operator.
     """
 
@@ -50,9 +52,11 @@ class Services:
         self.audit = audit
         self.settings = settings
         self.presence = Presence()
+        self.readings = Readings()
         self.open_files: Shares[object] = Shares(FILES_EACH, FILES_IN_ALL)
         self.stopping = False
         self._defer_to_thread = defer_to_thread
+        self._looked_through: set[View] = set()
         self._policy = registry.policy
         self._grants: dict[Account, Grants] = {}
 
@@ -76,6 +80,17 @@ class Services:
         if grants is None:
             grants = self._grants[account] = self._policy.grants(account.name, account.groups)
         return grants
+
+    def may_look_through(self, view: View) -> bool:
+        """Whether the consoles may be looked through now to complete a name: once in a turn of the reactor.
+
+        A client can send Tabs by the thousand, in as many channels as it likes; each look may take milliseconds.
+        """
+        if view in self._looked_through:
+            return False
+        self._looked_through.add(view)
+        self.clock.callLater(0, self._looked_through.discard, view)
+        return True
 
     def operator(self, account: Account, user: str, peer: str) -> Operator:
         """The operator who has logged in to an account.

@@ -13,23 +13,19 @@ from dataclasses import replace
 
 from twisted.conch.ssh.common import getNS
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
 from vmproxy.console.notices import ShuttingDown
-from vmproxy.errors import VMProxyError
-from vmproxy.operators import exit_status
+from vmproxy.operators import exit_status, shell
 from vmproxy.operators.activity import Activity, TakesEnd, TakesScreen
 from vmproxy.operators.console_session import Attached
 from vmproxy.operators.messages import notice_text
 from vmproxy.operators.operator import Operator
 from vmproxy.operators.resolve import Refused, check, locate
 from vmproxy.operators.services import Services
-from vmproxy.operators.target import BadTarget, Target
+from vmproxy.operators.target import Target
 from vmproxy.ssh.channel import FlowChannel
 from vmproxy.ssh.sftp import SFTP
 
@@ -37,8 +33,6 @@ COMMAND_LIMIT = 4096
 BARRIER_SECONDS = 1.0
 LARGEST_TERMINAL = 1000
 USUAL_SIZE = (80, 24)
-
-_log = Logger()
 
 
 class SessionChannel(FlowChannel):
@@ -153,20 +147,7 @@ class SessionChannel(FlowChannel):
         if command.startswith("scp -"):
             self.complain("scp: the old protocol is not served here; leave out -O, or use sftp", exit_status.USAGE)
             return
-        # Here and not at the top: commands are made of sessions.
-        from vmproxy.operators.commands.registry import run
-
-        running = Deferred.fromCoroutine(run(self, command))
-        running.addErrback(self._failed)
-
-    def _failed(self, failure: Failure) -> None:
-        if failure.check(VMProxyError):
-            self.complain(
-                failure.getErrorMessage(), exit_status.USAGE if failure.check(BadTarget) else exit_status.FAILED
-            )
-        else:
-            _log.failure("a command of {who} failed", failure=failure, who=self.operator.who)
-            self.complain("internal error; the daemon's log says more", exit_status.FAILED)
+        shell.start(self, command)
 
     # Clients handle stdout and stderr apart, and on a terminal the replay would land before its headline. So before a
     # switch from one to the other the client is asked for a sign that it has dealt with what came before.

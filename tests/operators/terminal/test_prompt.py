@@ -79,7 +79,7 @@ def test_the_consoles_are_looked_through_once_in_a_turn_whoever_asks(w: World, m
 
     monkeypatch.setattr(View, "__iter__", counted)
     view = View(w.directory, lambda: w.services.grants(Account("alice")))
-    first, second = (consoles_by_name(view, w.clock) for _ in range(2))
+    first, second = (consoles_by_name(view, w.services) for _ in range(2))
     assert first("we").choices == ["web01", "web02"]
     assert [*second("we").choices, *first("web").choices] == []
     assert looks == 1

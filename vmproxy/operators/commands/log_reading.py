@@ -11,13 +11,11 @@ none takes nothing from the others.
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Generic, TypeVar
-from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -29,36 +27,16 @@ from vmproxy.log.reader import Segments, open_segments
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import CHUNK, BadCommand, CommandError, now, tell
 from vmproxy.operators.commands.standing import log_file, still
-from vmproxy.operators.services import Services
 from vmproxy.operators.session import Session
 
 READINGS_PER_OPERATOR = 8
 READINGS_IN_ALL = 32
 READINGS_SCARCE = 16
-SEARCHES = 3
 UNREAD_SECONDS = 60.0
-THREADS = 4  # of those that there are: logins and attached sessions need some too
 BATCH_ITEMS = 256
 
 T = TypeVar("T")
 _log = Logger()
-
-
-class _Share:
-    """What the commands of one front share."""
-
-    def __init__(self) -> None:
-        self.readings: Counter[str] = Counter()
-        self.searches = DeferredSemaphore(SEARCHES)
-        self.searchers: WeakValueDictionary[str, DeferredSemaphore] = WeakValueDictionary()
-        self.threads = DeferredSemaphore(THREADS)
-
-
-_shares: WeakKeyDictionary[Services, _Share] = WeakKeyDictionary()
-
-
-def _share(session: Session) -> _Share:
-    return _shares.setdefault(session.services, _Share())
 
 
 class Turns:
@@ -68,9 +46,9 @@ class Turns:
     """
 
     def __init__(self, session: Session) -> None:
-        share = _share(session)
-        self._all = share.searches
-        self._own = share.searchers.setdefault(session.operator.name, DeferredSemaphore(1))
+        readings = session.services.readings
+        self._all = readings.searches
+        self._own = readings.searches_of(session.operator.name)
 
     def batch(self, reading: Reading[T]) -> Deferred[list[T]]:
         """The next batch of a reading, when it is its turn."""
@@ -79,7 +57,7 @@ class Turns:
 
 def on_disk(session: Session, call: Callable[[], T]) -> Deferred[T]:
     """Have something that waits for the disk done on a thread, when commands may use one more."""
-    return _share(session).threads.run(session.services.in_thread, call)
+    return session.services.readings.threads.run(session.services.in_thread, call)
 
 
 def when(session: Session, text: str) -> float:
@@ -166,10 +144,10 @@ class OpenLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        share, name = _share(self._session), self._session.operator.name
-        share.readings[name] -= 1
-        if not share.readings[name]:
-            del share.readings[name]
+        readings, name = self._session.services.readings, self._session.operator.name
+        readings.of_operator[name] -= 1
+        if not readings.of_operator[name]:
+            del readings.of_operator[name]
         self._end()
 
     def reading(self, make: Callable[[], Iterator[T]]) -> Reading[T]:
@@ -225,10 +203,10 @@ async def open_log(
     :param trails: whether the event trails are needed too.
     :raises CommandError: if the operator reads as many as he may already, or all together do.
     """
-    share, name = _share(session), session.operator.name
-    if share.readings[name] >= READINGS_PER_OPERATOR or share.readings.total() >= READINGS_IN_ALL:
+    readings, name = session.services.readings, session.operator.name
+    if readings.of_operator[name] >= READINGS_PER_OPERATOR or readings.of_operator.total() >= READINGS_IN_ALL:
         raise CommandError("too many logs are being read at once; end one of the others first", exit_status.BUSY)
-    share.readings[name] += 1
+    readings.of_operator[name] += 1
     opened: Deferred[Segments] = Deferred()
 
     def arrived(files: Segments) -> None:
@@ -242,7 +220,7 @@ async def open_log(
     try:
         return OpenLog(session, console, await opened)
     except BaseException:
-        share.readings[name] -= 1
+        readings.of_operator[name] -= 1
         raise
 
 
@@ -270,13 +248,13 @@ async def taken(session: Session) -> bool:
     done = session.when_drained()
     if done.called:
         return await done
-    share, name = _share(session), session.operator.name
+    readings, name = session.services.readings, session.operator.name
     unread = False
     before = session.queued
 
     def look() -> None:
         nonlocal before, unread
-        scarce = share.readings.total() > READINGS_SCARCE or share.readings[name] >= READINGS_PER_OPERATOR
+        scarce = readings.of_operator.total() > READINGS_SCARCE or readings.of_operator[name] >= READINGS_PER_OPERATOR
         unread = scarce and session.queued >= before
         before = session.queued
         if unread:

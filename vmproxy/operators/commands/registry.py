@@ -9,8 +9,6 @@ from __future__ import annotations
 import shlex
 from itertools import chain
 
-from twisted.internet.defer import CancelledError, Deferred
-
 from vmproxy import __version__
 from vmproxy.base.sanitize import visible
 from vmproxy.errors import VMProxyError
@@ -25,13 +23,10 @@ from vmproxy.operators.commands import search as searching_commands
 from vmproxy.operators.commands import send as acting_commands
 from vmproxy.operators.commands import users as people_commands
 from vmproxy.operators.commands.attach import go
-from vmproxy.operators.commands.context import BadCommand, Command, CommandError, chosen, print_all, read_args, tell
-from vmproxy.operators.commands.running import HandedOver, Running
+from vmproxy.operators.commands.context import BadCommand, Command, CommandError, read_args, tell
 from vmproxy.operators.resolve import Refused
 from vmproxy.operators.session import Session
 from vmproxy.operators.target import BadTarget, parse
-
-__all__ = ["COMMANDS", "Command", "execute", "run", "split"]
 
 _REACHING = """\
 To reach a console:
@@ -108,39 +103,6 @@ def split(line: str) -> list[str]:
         return line.split()  # an apostrophe in a name is no quoting
 
 
-async def run(session: Session, line: str) -> None:
-    """Run a command line and end the session with its status; what is no command is the name of a console.
-
-    Without a line: the console in the user name, the menu at a terminal, or an overview.
-
-    :raises BadTarget: if a console is asked for in a way that means nothing.
-    """
-    words = split(line)
-    if not words:
-        target = session.operator.target
-        if target is not None:
-            session.attach(target)
-            return
-        if session.has_pty:
-            from vmproxy.operators.terminal.menu import Menu  # it has commands in it
-
-            Menu(session).start()
-            return
-    elif words[0] not in COMMANDS:
-        session.attach(parse(line.strip()))
-        return
-    running = Running(session)
-    session.activity = running
-    running.task = Deferred.fromCoroutine(execute(session, words) if words else _greet(session))
-    try:
-        status = await running.task
-    except HandedOver:
-        return
-    except CancelledError:
-        status = exit_status.INTERRUPTED
-    session.finish(status)
-
-
 async def execute(session: Session, words: list[str]) -> int:
     """Run a command, and say what went wrong. The session goes on; cancelling what this returns ends the command.
 
@@ -164,14 +126,3 @@ async def execute(session: Session, words: list[str]) -> int:
         text = f"{command.name}: {text}"
     tell(session, text)
     return status
-
-
-async def _greet(session: Session) -> int:
-    session.print(f"You are {session.operator.name}. These consoles are known:\n\n")
-    consoles = await chosen(session, ())
-    if consoles:
-        await listing_commands.print_table(session, consoles)
-    else:
-        session.print("none yet\n")
-    await print_all(session, ["\n", overview()])
-    return exit_status.OK

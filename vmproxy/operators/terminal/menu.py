@@ -19,6 +19,7 @@ from vmproxy.base.escape import show_escape
 from vmproxy.console.console import Console
 from vmproxy.console.notices import Notice, ShuttingDown
 from vmproxy.operators import exit_status
+from vmproxy.operators.commands.registry import COMMANDS, execute, split
 from vmproxy.operators.messages import notice_text
 from vmproxy.operators.resolve import Refused, check, locate
 from vmproxy.operators.target import BadTarget, Target, parse
@@ -265,11 +266,6 @@ class Menu:
         return prompt.rest
 
     def _entered(self, line: str) -> None:
-        from vmproxy.operators.commands.registry import (
-            COMMANDS,  # not at the top: they have the menu in them
-            split,  # not at the top: they have the menu in them
-        )
-
         words = split(line)
         if not words:
             return
@@ -292,8 +288,6 @@ class Menu:
             self._go_to(console, target)
 
     def _run(self, words: list[str], then_end: bool = False) -> None:
-        from vmproxy.operators.commands.registry import execute
-
         self._doing = _Doing.COMMAND
         self._task = task = Deferred.fromCoroutine(execute(self._session, words))
         task.addErrback(self._command_failed)

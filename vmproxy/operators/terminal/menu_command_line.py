@@ -9,12 +9,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from twisted.internet.interfaces import IReactorTime
-
 from vmproxy.base.sanitize import visible
+from vmproxy.operators.commands.registry import COMMANDS
+from vmproxy.operators.services import Services
 from vmproxy.operators.terminal.line_editor import Cancelled, Choices, Completion, Entered, LineEditor, columns
 from vmproxy.operators.terminal.menu_list import Entry, Roster
-from vmproxy.operators.terminal.prompt import may_look
 from vmproxy.operators.visible import View
 
 OFFERED = 200
@@ -28,10 +27,10 @@ class Prompt:
     :ivar rest: what was typed behind the end of a line.
     """
 
-    def __init__(self, roster: Roster, view: View, clock: IReactorTime) -> None:
+    def __init__(self, roster: Roster, view: View, services: Services) -> None:
         self._roster = roster
         self._view = view
-        self._clock = clock
+        self._services = services
         self._history: list[str] = []
         self._size = (80, 24)
         self._editor = self._new()
@@ -71,9 +70,7 @@ class Prompt:
         return None
 
     def _complete(self, left: str) -> Completion:
-        from vmproxy.operators.commands.registry import COMMANDS  # not at the top: they have the menu in them
-
-        if not may_look(self._view, self._clock):
+        if not self._services.may_look_through(self._view):
             return Completion(0, ())
         names = [*(name for name, command in COMMANDS.items() if not command.hidden), LEAVING[0]]
         return complete(left, names, self._roster, self._view)

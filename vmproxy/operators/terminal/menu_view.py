@@ -51,7 +51,7 @@ class Face:
         self._stale = False
         self._redraw: IDelayedCall | None = None
         self.picker = Picker(self._roster, view)
-        self.prompt = Prompt(self._roster, view, self._clock)
+        self.prompt = Prompt(self._roster, view, session.services)
         self.prompting = False
         self.shown = False
         self.note = ""

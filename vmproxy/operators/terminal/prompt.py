@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 from vmproxy.operators.terminal.line_editor import Cancelled, Choices, Completion, Draw, Entered, LineEditor, columns
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IDelayedCall, IReactorTime
+    from twisted.internet.interfaces import IDelayedCall
 
     from vmproxy.console.console import Console
+    from vmproxy.operators.services import Services
     from vmproxy.operators.session import Session
     from vmproxy.operators.visible import View
 
@@ -116,31 +116,16 @@ class Question:
         self._answered(answer)
 
 
-_looking: WeakSet[View] = WeakSet()
-
-
-def may_look(view: View, clock: IReactorTime) -> bool:
-    """Whether somebody who presses Tab may have the consoles looked through now: once in a turn of the reactor.
-
-    A client can send Tabs by the thousand, in as many channels as it likes; each look may take milliseconds.
-    """
-    if view in _looking:
-        return False
-    _looking.add(view)
-    clock.callLater(0, _looking.discard, view)
-    return True
-
-
-def consoles_by_name(view: View, clock: IReactorTime) -> Callable[[str], Completion]:
-    """Completes names of the consoles that an operator may see; where none fits, their UUIDs. See :func:`may_look`."""
+def consoles_by_name(view: View, services: Services) -> Callable[[str], Completion]:
+    """Completes names of the consoles that an operator may see; where none fits, their UUIDs."""
     seen: list[Console] = []
     seen_at: float | None = None
 
     def complete(beginning: str) -> Completion:
         nonlocal seen, seen_at
-        if not may_look(view, clock):
+        if not services.may_look_through(view):
             return Completion(0, ())
-        now = clock.seconds()
+        now = services.clock.seconds()
         if seen_at is None or now - seen_at >= NAMES_SECONDS:
             seen, seen_at = list(view), now
         wanted = beginning.casefold()

@@ -1,0 +1,73 @@
+"""The shell: what a session does from its beginning on, decided by the command line that its client gave."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vmproxy.errors import VMProxyError
+from vmproxy.operators import exit_status
+from vmproxy.operators.commands.context import chosen, print_all, tell
+from vmproxy.operators.commands.list import print_table
+from vmproxy.operators.commands.registry import COMMANDS, execute, overview, split
+from vmproxy.operators.commands.running import HandedOver, Running
+from vmproxy.operators.session import Session
+from vmproxy.operators.target import BadTarget, parse
+from vmproxy.operators.terminal.menu import Menu
+
+_log = Logger()
+
+
+def start(session: Session, line: str) -> None:
+    """Run a command line and end the session with its status. What is no command is the name of a console.
+
+    Without a line: the console in the user name, the menu at a terminal, or an overview.
+    """
+    Deferred.fromCoroutine(_run(session, line)).addErrback(_failed, session)
+
+
+def _failed(failure: Failure, session: Session) -> None:
+    if failure.check(VMProxyError):
+        tell(session, failure.getErrorMessage())
+        session.finish(exit_status.USAGE if failure.check(BadTarget) else exit_status.FAILED)
+        return
+    _log.failure("a command of {who} failed", failure=failure, who=session.operator.who)
+    tell(session, "internal error; the daemon's log says more")
+    session.finish(exit_status.FAILED)
+
+
+async def _run(session: Session, line: str) -> None:
+    words = split(line)
+    if not words:
+        target = session.operator.target
+        if target is not None:
+            session.attach(target)
+            return
+        if session.has_pty:
+            Menu(session).start()
+            return
+    elif words[0] not in COMMANDS:
+        session.attach(parse(line.strip()))
+        return
+    running = Running(session)
+    session.activity = running
+    running.task = Deferred.fromCoroutine(execute(session, words) if words else _overview(session))
+    try:
+        status = await running.task
+    except HandedOver:
+        return
+    except CancelledError:
+        status = exit_status.INTERRUPTED
+    session.finish(status)
+
+
+async def _overview(session: Session) -> int:
+    session.print(f"You are {session.operator.name}. These consoles are known:\n\n")
+    consoles = await chosen(session, ())
+    if consoles:
+        await print_table(session, consoles)
+    else:
+        session.print("none yet\n")
+    await print_all(session, ["\n", overview()])
+    return exit_status.OK
