@@ -10,9 +10,9 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from tests.support.sim import LISTED, SALVO, WHO, Transport, ext
-from vmproxy.sim.faces import ProxyRefusedError, SimulationError, State
+from vmproxy.sim.interfaces import ProxyRefusedError, SimulationError, State
 from vmproxy.sim.link import HostProtocol
-from vmproxy.sim.outlet import BACKLOG_LIMIT
+from vmproxy.sim.output import BACKLOG_LIMIT
 from vmproxy.sim.port import KNOWN, HostPort
 from vmproxy.wire import telnet as t
 from vmproxy.wire.comport import Com

@@ -10,8 +10,9 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 from tests.support.sim import WHO, Link, Net, ext
 from vmproxy.sim.counters import Outcome
+from vmproxy.sim.interfaces import Settings
 from vmproxy.sim.migration import Abort
-from vmproxy.sim.vm import VM, Settings
+from vmproxy.sim.vm import VM
 from vmproxy.wire import telnet as t
 from vmproxy.wire.vmware import Sub
 

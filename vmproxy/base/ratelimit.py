@@ -80,6 +80,10 @@ class TokenBucket:
         self.tokens = tokens
         self.at = now
 
+    def fill(self, tokens: float) -> None:
+        """Set the number of tokens."""
+        self.tokens = tokens
+
     def take(self, now: float, rate: float, burst: float) -> bool:
         """Take a token.
 

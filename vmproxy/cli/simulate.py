@@ -11,7 +11,7 @@ import sys
 from types import FrameType
 
 from vmproxy.sim.fleet import Fleet, Plan
-from vmproxy.sim.vm import Settings
+from vmproxy.sim.interfaces import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -140,6 +140,10 @@ class Journal:
         self._rewrite(found)
         return found
 
+    def recover_from(self, everything: Callable[[], Iterable[Known]]) -> None:
+        """Write the file anew from ``everything`` where somebody has removed it."""
+        self.everything = everything
+
     def record(self, known: Known) -> None:
         """Remember a change."""
         self._unwritten[known.uuid, known.port] = known

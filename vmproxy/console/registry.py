@@ -62,7 +62,7 @@ class Directory:
         self._journal = journal
         self._migrations = migrations
         self._template = template
-        journal.everything = self._everything
+        journal.recover_from(self._everything)
         self._policy = Policy()
         self._changes: RepeatSummary[Console] = RepeatSummary(clock, self._unsteady)
         self._refusals: RepeatSummary[Console] = RepeatSummary(clock, self._refused)

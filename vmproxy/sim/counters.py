@@ -6,8 +6,11 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Literal
 
 _SAMPLES = 20_000
+
+Number = Literal["up", "opened", "lost", "unreached", "strays", "overruns", "sent", "received"]
 
 
 class Outcome(Enum):
@@ -75,6 +78,18 @@ class Counters:
     stunned: Durations = field(default_factory=Durations)
     outcomes: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     last_error: str = ""
+
+    def count(self, what: Number, n: int = 1) -> None:
+        """Add to a number."""
+        setattr(self, what, getattr(self, what) + n)
+
+    def ended(self, outcome: Outcome) -> None:
+        """Count a migration."""
+        self.outcomes[outcome] += 1
+
+    def failed(self, why: str) -> None:
+        """Keep the latest trouble."""
+        self.last_error = why
 
     def summary(self, vms: int) -> str:
         """:returns: one line that says it all."""

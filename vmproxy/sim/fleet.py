@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 
 from vmproxy.sim.counters import Counters, Outcome
-from vmproxy.sim.faces import Guest, Identity
-from vmproxy.sim.vm import VM, Settings, linux
+from vmproxy.sim.interfaces import Guest, Identity, Settings
+from vmproxy.sim.vm import VM, linux
 
 _ROLES = ("web", "db", "mail", "build", "cache", "dns", "git", "log")
 _NAMED = 24
@@ -86,10 +86,7 @@ class _Machine:
         self.ports = ports
         self.next: IDelayedCall | None = None
         for port in ports:
-            port.ask_host = self.ask
-
-    def ask(self) -> None:
-        self.migrate()
+            port.on_wish(self.migrate)
 
     def migrate(self) -> Deferred[list[Outcome]]:
         return gatherResults([port.migrate() for port in self.ports])

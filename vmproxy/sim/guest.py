@@ -37,7 +37,7 @@ class _Frozen(Flag):
 
 
 class LinuxGuest:
-    """One simulated machine; a :class:`vmproxy.sim.faces.Guest`.
+    """One simulated machine; a :class:`vmproxy.sim.interfaces.Guest`.
 
     :ivar overruns: how many typed bytes found no room.
     """
@@ -287,12 +287,12 @@ class LinuxGuest:
             self._welcome()
         else:
             self._mode = _Mode.PASSWORD
-            self._editor.echo = False
+            self._editor.set_echo(False)
             self._prompt()
 
     def _welcome(self) -> None:
         self._mode = _Mode.SHELL
-        self._editor.echo = True
+        self._editor.set_echo(True)
         self._print(texts.files(self._name)["/etc/motd"].replace("\n", "\r\n").encode())
         self._prompt()
 
@@ -327,7 +327,7 @@ class LinuxGuest:
     def _banner(self) -> None:
         self._mode = _Mode.LOGIN
         self._editor.forget()
-        self._editor.echo = True
+        self._editor.set_echo(True)
         self._print(f"\r\n{texts.OS} {self._name} ttyS0\r\n\r\n".encode())
         self._prompt()
 

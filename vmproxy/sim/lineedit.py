@@ -39,6 +39,10 @@ class LineEditor:
         self._history: list[bytes] = []
         self._place = 0
 
+    def set_echo(self, on: bool) -> None:
+        """Show the characters that are typed, or not."""
+        self.echo = on
+
     @property
     def line(self) -> bytes:
         """What has been typed so far."""

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vmproxy.sim.faces import SimulationError
+from vmproxy.sim.interfaces import SimulationError
 from vmproxy.sim.port import HostPort
 
 _log = Logger()

@@ -12,21 +12,18 @@ a connection that is opened from scratch.
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING, TypeVar
+from typing import Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vmproxy.sim.counters import Outcome
-from vmproxy.sim.faces import SimulationError
+from vmproxy.sim.counters import Counters, Outcome
+from vmproxy.sim.interfaces import Guest, Identity, Settings, SimulationError, User
 from vmproxy.sim.port import HostPort
 from vmproxy.wire.vmware import Sub
-
-if TYPE_CHECKING:
-    from vmproxy.sim.vm import VM
 
 _T = TypeVar("_T")
 _log = Logger()
@@ -39,6 +36,31 @@ class Abort(Enum):
     AFTER_PEER_OK = auto()
 
 
+class Migrating(Protocol):
+    """A VM, as far as its migration looks at it."""
+
+    clock: IReactorTime
+    counters: Counters
+    guest: Guest
+    identity: Identity
+    settings: Settings
+
+    def new_port(self, user: User[HostPort], peer: bytes | None = None) -> HostPort:
+        """Make the protocol of a connection."""
+
+    def dial(self, port: HostPort) -> Deferred[IProtocol]:
+        """Open a connection for a port."""
+
+    def hold_from_goahead(self) -> None:
+        """Note that all input has been sent: what the source still gets would be lost on a real host."""
+
+    def carry_on(self, port: HostPort) -> None:
+        """Let the guest go on, on this connection if it is open."""
+
+    def trouble(self, error: SimulationError) -> None:
+        """Make a failure known."""
+
+
 class Migration:
     """One attempt. It is the user of the destination's port until the VM is.
 
@@ -47,7 +69,7 @@ class Migration:
 
     __slots__ = ("_abort", "_begun", "_destination", "_latest", "_sequence", "_vm", "_waiting", "source")
 
-    def __init__(self, vm: VM, source: HostPort, sequence: bytes, abort: Abort | None) -> None:
+    def __init__(self, vm: Migrating, source: HostPort, sequence: bytes, abort: Abort | None) -> None:
         self._vm = vm
         self._sequence = sequence
         self._abort = abort
@@ -164,7 +186,7 @@ class Migration:
         self._wake((Sub.VMOTION_PEER_OK, b""))
 
     def port_received(self, port: HostPort, data: bytes) -> None:
-        self._vm.counters.strays += len(data)  # before COMPLETE there is no UART behind this connection
+        self._vm.counters.count("strays", len(data))  # before COMPLETE there is no UART behind this connection
 
     def port_break(self, port: HostPort) -> None:
         pass

@@ -13,9 +13,9 @@ import struct
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from vmproxy.sim.faces import Identity, ProxyRefusedError, SimulationError, State, User, Wire
 from vmproxy.sim.inband import InbandTLS, Step
-from vmproxy.sim.outlet import Outlet, Stop
+from vmproxy.sim.interfaces import Identity, ProxyRefusedError, SimulationError, State, User, Wire
+from vmproxy.sim.output import Output, Stop
 from vmproxy.wire.comport import SERVER, Com
 from vmproxy.wire.options import Acceptable, Options, Side
 from vmproxy.wire.telnet import (
@@ -58,7 +58,6 @@ class HostPort:
     """One connection's protocol.
 
     :ivar state: how far it has come.
-    :ivar user: who is told; may be changed while the connection lives.
     :ivar modem_state: the last that the proxy notified, or None.
     :ivar oddities: how much came that no proxy should send.
     """
@@ -72,7 +71,7 @@ class HostPort:
         "_identity",
         "_listed",
         "_options",
-        "_outlet",
+        "_output",
         "_patience",
         "_peer",
         "_reason",
@@ -80,17 +79,17 @@ class HostPort:
         "_timer",
         "_tls",
         "_uri",
+        "_user",
         "modem_state",
         "oddities",
         "state",
-        "user",
     )
 
     def __init__(
         self,
         identity: Identity,
         uri: str,
-        user: User,
+        user: User[HostPort],
         clock: IReactorTime,
         *,
         peer: bytes | None = None,
@@ -107,7 +106,7 @@ class HostPort:
         """
         self._identity = identity
         self._uri = uri
-        self.user = user
+        self._user = user
         self._clock = clock
         self._peer = peer
         self._grace = grace
@@ -116,7 +115,7 @@ class HostPort:
         self._scanner = Scanner()
         self._options = Options(_ACCEPTABLE)
         self._decoder = NvtDecoder()
-        self._outlet = Outlet()
+        self._output = Output()
         self._timer: IDelayedCall | None = None
         self._grace_over = False
         self._listed = False  # KNOWN-SUBOPTIONS-2 has come
@@ -134,16 +133,20 @@ class HostPort:
     @property
     def paused(self) -> bool:
         """Whether nothing should be sent for now."""
-        return bool(self._outlet.stops)
+        return bool(self._output.stops)
 
     def _is_over(self) -> bool:
         return self.state in (State.CLOSING, State.CLOSED)
 
     # -- from the transport ------------------------------------------------------------------------------------
 
+    def work_for(self, user: User[HostPort]) -> None:
+        """Have another user from now on."""
+        self._user = user
+
     def connected(self, wire: Wire) -> None:
         """The connection stands."""
-        self._outlet.connected(wire)
+        self._output.connected(wire)
         if self.state is not State.OPENING:
             wire.abort()
             return
@@ -171,7 +174,7 @@ class HostPort:
                         return
                 case Command(code):
                     if code == BRK and self.open:
-                        self.user.port_break(self)
+                        self._user.port_break(self)
                 case Oddity():
                     self.oddities += 1
                     if token.fatal:
@@ -190,14 +193,14 @@ class HostPort:
         asked = self.state is State.ASKED
         self.state = State.CLOSED
         self._cancel()
-        self._outlet.lost()
+        self._output.lost()
         if self._reason is None:
             self._reason = SimulationError(
                 "the proxy closed the connection instead of answering " + ("PEER" if self._peer else "DO-PROXY")
                 if asked
                 else f"connection lost: {why}"
             )
-        self.user.port_closed(self, self._reason)
+        self._user.port_closed(self, self._reason)
 
     # -- from the user -----------------------------------------------------------------------------------------
 
@@ -237,7 +240,7 @@ class HostPort:
         if not self._options.enabled(BINARY, Side.PEER):
             data = self._decoder.feed(data)
         if data and (self.open or self._peer is not None):
-            self.user.port_received(self, data)
+            self._user.port_received(self, data)
         elif data:
             self.oddities += 1
 
@@ -318,7 +321,7 @@ class HostPort:
                 else:
                     self.oddities += 1
             case Sub.VMOTION_GOAHEAD | Sub.VMOTION_NOTNOW if self.open:
-                self.user.port_answered(self, Sub(code), parameters)
+                self._user.port_answered(self, Sub(code), parameters)
             case Sub.UNKNOWN_SUBOPTION_RCVD_2:
                 _log.info(
                     "{name}: the proxy does not know suboption {code!r}", name=self._identity.name, code=parameters
@@ -331,7 +334,7 @@ class HostPort:
     def _opened(self) -> None:
         self.state = State.OPEN
         self._cancel()
-        self.user.port_opened(self)
+        self._user.port_opened(self)
 
     def _com_port(self, payload: bytes) -> None:
         match payload[0] - SERVER:
@@ -347,18 +350,18 @@ class HostPort:
         if answer:
             self._write(subnegotiation(AUTHENTICATION, answer))
         if step is Step.START:
-            self._outlet.hold()
+            self._output.hold()
             return False
         if step is Step.SWITCH:
             try:
-                self._outlet.start_tls()
+                self._output.start_tls()
             except SimulationError as error:
                 self.fail(error)
                 return True
         if step is Step.NOTHING:
             self.oddities += 1
         else:
-            self._outlet.release()
+            self._output.release()
         self._advance()
         return step is Step.SWITCH
 
@@ -370,13 +373,13 @@ class HostPort:
     def _write(self, data: bytes) -> None:
         if not self._is_over():
             try:
-                self._outlet.write(data)
+                self._output.write(data)
             except SimulationError as error:
                 self.fail(error)
 
     def _stop(self, which: Stop, on: bool) -> None:
-        if self._outlet.stop(which, on) and not self._is_over():
-            self.user.port_paused(self, self.paused)
+        if self._output.stop(which, on) and not self._is_over():
+            self._user.port_paused(self, self.paused)
 
     def _end(self, reason: SimulationError, *, abort: bool) -> None:
         if self.state is State.CLOSED or (self.state is State.CLOSING and not abort):
@@ -386,9 +389,9 @@ class HostPort:
         self.state = State.CLOSING
         self._cancel()
         if abort:
-            self._outlet.abort()
+            self._output.abort()
         else:
-            self._outlet.close(self._clock)
+            self._output.close(self._clock)
 
     def _cancel(self) -> None:
         if self._timer is not None and self._timer.active():

@@ -8,7 +8,6 @@ which migrate together (see :mod:`vmproxy.sim.fleet`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 
 from twisted.internet.defer import Deferred, succeed
@@ -17,8 +16,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vmproxy.sim.counters import Counters, Outcome
-from vmproxy.sim.faces import Guest, Identity, SimulationError, User
 from vmproxy.sim.guest import LinuxGuest
+from vmproxy.sim.interfaces import Guest, Identity, Settings, SimulationError, User
 from vmproxy.sim.link import HostFactory
 from vmproxy.sim.migration import Abort, Migration
 from vmproxy.sim.port import HostPort
@@ -28,41 +27,15 @@ _HOLD_LIMIT = 1 << 16
 _log = Logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How hosts behave.
-
-    :ivar grace: how long a proxy may stay silent before the host speaks first.
-    :ivar patience: how long the opening of a connection may take.
-    :ivar goahead_limit: how long the source waits for GOAHEAD.
-    :ivar peer_limit: how long the destination may take to connect, and then to get its PEER-OK.
-    :ivar close_after_complete: close the source just after COMPLETE instead of just before.
-    :ivar close_gap: how long before COMPLETE the source closes.
-    :ivar abort_share: the share of migrations that is aborted, 0 to 1.
-    :ivar direction: what VMs want: ``S``, to be reached, or ``C``, to be connected to what their URI names.
-    :ivar longest_pause: the longest pause before the next attempt to connect.
-    """
-
-    grace: float = 1.0
-    patience: float = 30.0
-    goahead_limit: float = 5.0
-    peer_limit: float = 10.0
-    close_after_complete: bool = False
-    close_gap: float = 0.0
-    abort_share: float = 0.0
-    longest_pause: float = 30.0
-    direction: str = "S"
-
-
 class VM:
     """One serial port of one VM.
 
     :ivar guest: what runs in it; may be replaced before :meth:`start`.
     :ivar port: the connection that carries it, or None.
-    :ivar ask_host: what the guest's own wish for a vMotion calls; a fleet puts its own here.
     """
 
     __slots__ = (
+        "_ask_host",
         "_dialling",
         "_endpoint",
         "_failures",
@@ -75,7 +48,6 @@ class VM:
         "_stopped",
         "_turn",
         "_up",
-        "ask_host",
         "clock",
         "counters",
         "guest",
@@ -109,7 +81,7 @@ class VM:
         self.settings = settings or Settings()
         self.counters = counters if counters is not None else Counters()
         self.rng = rng or Random(identity.vc_uuid.int)  # noqa: S311 - nothing secret is drawn from it
-        self.ask_host: Callable[[], None] = self._ask_myself
+        self._ask_host: Callable[[], object] = self.migrate
         self.port: HostPort | None = None
         self._endpoint = endpoint
         self._turn = turn
@@ -156,7 +128,7 @@ class VM:
     def write(self, data: bytes) -> None:
         """The guest prints. Without a connection that goes nowhere, as with a cable that is not plugged in."""
         if self.port is not None and self.port.open:
-            self.counters.sent += len(data)
+            self.counters.count("sent", len(data))
             self.port.send(data)
 
     def migrate(self, abort: Abort | None = None) -> Deferred[Outcome]:
@@ -166,7 +138,7 @@ class VM:
         :returns: how it ended; it never fails.
         """
         if self._stopped or self.port is None or not self.port.open or self._migration is not None:
-            self.counters.outcomes[Outcome.SKIPPED] += 1
+            self.counters.ended(Outcome.SKIPPED)
             return succeed(Outcome.SKIPPED)
         if abort is None and self.rng.random() < self.settings.abort_share:
             abort = self.rng.choice((Abort.AFTER_GOAHEAD, Abort.AFTER_PEER_OK))
@@ -179,7 +151,7 @@ class VM:
             if isinstance(outcome, Failure):
                 _log.failure("{name}: a fault in a migration", failure=outcome, name=self.identity.name)
                 outcome = Outcome.FAILED
-            self.counters.outcomes[outcome] += 1
+            self.counters.ended(outcome)
             result.callback(outcome)
 
         if not running.called:
@@ -189,7 +161,7 @@ class VM:
 
     # -- for a migration ---------------------------------------------------------------------------------------
 
-    def new_port(self, user: User, peer: bytes | None = None) -> HostPort:
+    def new_port(self, user: User[HostPort], peer: bytes | None = None) -> HostPort:
         """Make the protocol of a connection."""
         return HostPort(
             self.identity,
@@ -219,13 +191,13 @@ class VM:
         """The migration is over, and the guest goes on, on this connection if it is open."""
         moved = port is not self.port
         if moved and self._goahead_at is not None:
-            self.counters.strays += len(self._held) - self._goahead_at
+            self.counters.count("strays", len(self._held) - self._goahead_at)
             del self._held[self._goahead_at :]
         self._goahead_at = None
         self._migration = None
         self.port = port
         if moved:
-            port.user = self
+            port.work_for(self)
             port.offer_com_port()
         if not port.open:
             self._gone()
@@ -241,14 +213,14 @@ class VM:
 
     def trouble(self, error: SimulationError) -> None:
         """Make a failure known."""
-        self.counters.last_error = str(error)
+        self.counters.failed(str(error))
         _log.info("{name}: {error}", name=self.identity.name, error=error)
 
     # -- from the port -----------------------------------------------------------------------------------------
 
     def port_opened(self, port: HostPort) -> None:
         self._failures = 0
-        self.counters.opened += 1
+        self.counters.count("opened")
         self._set_up(True)
         if not self._powered:
             self._powered = True
@@ -256,15 +228,15 @@ class VM:
 
     def port_received(self, port: HostPort, data: bytes) -> None:
         if port is not self.port:
-            self.counters.strays += len(data)
+            self.counters.count("strays", len(data))
             return
-        self.counters.received += len(data)
+        self.counters.count("received", len(data))
         if self._migration is None:
             self.guest.feed(data)
         elif len(self._held) + len(data) <= _HOLD_LIMIT:
             self._held += data
         else:
-            self.counters.overruns += len(data)
+            self.counters.count("overruns", len(data))
 
     def port_break(self, port: HostPort) -> None:
         if port is self.port and self._migration is None:
@@ -295,7 +267,7 @@ class VM:
     def _gone(self) -> None:
         """Nothing carries the guest any more."""
         if self._up:
-            self.counters.lost += 1
+            self.counters.count("lost")
         self._set_up(False)
         self.port = None
         self.guest.resume()  # without a cable nothing pushes back
@@ -317,7 +289,7 @@ class VM:
         def failed(failure: Failure) -> None:
             self._dialling = None
             if not self._stopped:
-                self.counters.unreached += 1
+                self.counters.count("unreached")
                 self.trouble(SimulationError(failure.getErrorMessage()))
                 self._gone()
 
@@ -327,10 +299,15 @@ class VM:
     def _set_up(self, up: bool) -> None:
         if up != self._up:
             self._up = up
-            self.counters.up += 1 if up else -1
+            self.counters.count("up", 1 if up else -1)
 
-    def _ask_myself(self) -> None:
-        self.migrate()
+    def ask_host(self) -> None:
+        """The guest wishes for a vMotion."""
+        self._ask_host()
+
+    def on_wish(self, ask_host: Callable[[], object]) -> None:
+        """Have something else done when the guest wishes for a vMotion."""
+        self._ask_host = ask_host
 
 
 def linux(vm: VM, boot_speed: float = 1.0, chatter: float = 0.0) -> Guest:
@@ -348,4 +325,4 @@ def linux(vm: VM, boot_speed: float = 1.0, chatter: float = 0.0) -> Guest:
 
 
 def _soon(vm: VM) -> None:
-    vm.clock.callLater(0, lambda: vm.ask_host())
+    vm.clock.callLater(0, vm.ask_host)

@@ -106,7 +106,7 @@ class Admission:
         self._allowed.clear()
         self._burst = limits.per_second * RATE_SECONDS
         for place in self._places.values():
-            place.bucket.tokens = self._burst
+            place.bucket.fill(self._burst)
 
     def enter(self, address: str) -> bool:
         """Somebody connects.

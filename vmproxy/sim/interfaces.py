@@ -1,18 +1,19 @@
-"""What the parts of the simulator know of each other: who a VM is, what a port needs above and below itself, what a
-guest must be able to do, and how things fail. A test that brings its own guest or its own transport plugs in here."""
+"""The interfaces between the parts of the simulator, and the values that they share.
+
+A test that brings its own guest or its own transport plugs in here.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from vmproxy.errors import VMProxyError
 from vmproxy.wire.vmware import Sub, format_uuid
 
-if TYPE_CHECKING:
-    from vmproxy.sim.port import HostPort
+P = TypeVar("P", contravariant=True)
 
 
 class SimulationError(VMProxyError):
@@ -44,6 +45,32 @@ class Identity:
             case Sub.GET_VM_LOCATION_UUID:
                 return bytes((Sub.VM_LOCATION_UUID,)) + format_uuid(self.location_uuid)
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How hosts behave.
+
+    :ivar grace: how long a proxy may stay silent before the host speaks first.
+    :ivar patience: how long the opening of a connection may take.
+    :ivar goahead_limit: how long the source waits for GOAHEAD.
+    :ivar peer_limit: how long the destination may take to connect, and then to get its PEER-OK.
+    :ivar close_after_complete: close the source just after COMPLETE instead of just before.
+    :ivar close_gap: how long before COMPLETE the source closes.
+    :ivar abort_share: the share of migrations that is aborted, 0 to 1.
+    :ivar direction: what VMs want: ``S``, to be reached, or ``C``, to be connected to what their URI names.
+    :ivar longest_pause: the longest pause before the next attempt to connect.
+    """
+
+    grace: float = 1.0
+    patience: float = 30.0
+    goahead_limit: float = 5.0
+    peer_limit: float = 10.0
+    close_after_complete: bool = False
+    close_gap: float = 0.0
+    abort_share: float = 0.0
+    longest_pause: float = 30.0
+    direction: str = "S"
 
 
 class Guest(Protocol):
@@ -97,25 +124,25 @@ class Wire(Protocol):
         """
 
 
-class User(Protocol):
-    """Whoever a port works for."""
+class User(Protocol[P]):
+    """The owner of ports of the class P."""
 
-    def port_opened(self, port: HostPort) -> None:
+    def port_opened(self, port: P) -> None:
         """WILL-PROXY came, or PEER-OK for a port that was opened with a PEER."""
 
-    def port_received(self, port: HostPort, data: bytes) -> None:
+    def port_received(self, port: P, data: bytes) -> None:
         """Serial data for the guest."""
 
-    def port_break(self, port: HostPort) -> None:
+    def port_break(self, port: P) -> None:
         """A break for the guest."""
 
-    def port_answered(self, port: HostPort, code: Sub, parameters: bytes) -> None:
+    def port_answered(self, port: P, code: Sub, parameters: bytes) -> None:
         """GOAHEAD or NOTNOW."""
 
-    def port_paused(self, port: HostPort, paused: bool) -> None:
+    def port_paused(self, port: P, paused: bool) -> None:
         """Nothing more should be sent for now, or sending may go on."""
 
-    def port_closed(self, port: HostPort, reason: SimulationError) -> None:
+    def port_closed(self, port: P, reason: SimulationError) -> None:
         """The connection ended; said once, and nothing follows."""
 
 

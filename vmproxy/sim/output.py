@@ -11,7 +11,7 @@ from enum import Flag, auto
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from vmproxy.sim.faces import SimulationError, Wire
+from vmproxy.sim.interfaces import SimulationError, Wire
 
 BACKLOG_LIMIT = 1 << 20
 CLOSE_WITHIN = 5.0
@@ -24,7 +24,7 @@ class Stop(Flag):
     PROXY = auto()
 
 
-class Outlet:
+class Output:
     """The way down to the transport.
 
     :ivar stops: why sending should stop now; empty while it need not.
