@@ -9,9 +9,10 @@ from twisted.python.failure import Failure
 from vmproxy.errors import VMProxyError
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import chosen, print_all, tell
+from vmproxy.operators.commands.job import HandedOver, Job
 from vmproxy.operators.commands.list import print_table
-from vmproxy.operators.commands.registry import COMMANDS, execute, overview, split
-from vmproxy.operators.commands.running import HandedOver, Running
+from vmproxy.operators.commands.parser import split
+from vmproxy.operators.commands.registry import COMMANDS, execute, help_text
 from vmproxy.operators.session import Session
 from vmproxy.operators.target import BadTarget, parse
 from vmproxy.operators.terminal.menu import Menu
@@ -50,11 +51,11 @@ async def _run(session: Session, line: str) -> None:
     elif words[0] not in COMMANDS:
         session.attach(parse(line.strip()))
         return
-    running = Running(session)
-    session.activity = running
-    running.task = Deferred.fromCoroutine(execute(session, words) if words else _overview(session))
+    job = Job(session)
+    session.activity = job
+    job.task = Deferred.fromCoroutine(execute(session, words) if words else _overview(session))
     try:
-        status = await running.task
+        status = await job.task
     except HandedOver:
         return
     except CancelledError:
@@ -69,5 +70,5 @@ async def _overview(session: Session) -> int:
         await print_table(session, consoles)
     else:
         session.print("none yet\n")
-    await print_all(session, ["\n", overview()])
+    await print_all(session, ["\n", help_text()])
     return exit_status.OK

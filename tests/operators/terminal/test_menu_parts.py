@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.ssh import EPOCH, World
-from vmproxy.operators.commands.registry import split
+from vmproxy.operators.commands.parser import split
 from vmproxy.operators.terminal.keys import DOWN, UP
 from vmproxy.operators.terminal.menu_command_line import complete, last_word
 from vmproxy.operators.terminal.menu_list import Roster

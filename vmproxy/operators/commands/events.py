@@ -22,9 +22,10 @@ from vmproxy.log.reader import CHUNK, Segments, Source, open_segments
 from vmproxy.log.timeline import Timeline
 from vmproxy.log.timing import local_time
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import Command, chosen_or_own, print_all, read_args, sleep
-from vmproxy.operators.commands.log_reading import on_disk, when_or_none
-from vmproxy.operators.commands.standing import still_some
+from vmproxy.operators.commands.context import chosen_or_own, print_all, require_any_right, sleep
+from vmproxy.operators.commands.declaration import GLOBS, JSON, SINCE, Arguments, Command, Flag, Option, Whole
+from vmproxy.operators.commands.log_reading import on_disk
+from vmproxy.operators.presentation import Fields, identity_fields
 from vmproxy.operators.session import Session
 
 EVENTS = 20
@@ -42,7 +43,13 @@ FOLLOW_READ = 256 * 1024
 CHOOSE_EVERY = 10
 _TIME_MARK = b'"event":"time"}'
 
-Fields = dict[str, object]
+_MOST = Option(
+    "-n",
+    "N",
+    Whole(0, EVENTS_LIMIT),
+    f"the last N, {EVENTS} if you do not say ({EVENTS_SINCE} with --since), {EVENTS_LIMIT} at most",
+)
+_FOLLOW = Flag("-f", "go on with what happens")
 
 
 @dataclass(slots=True)
@@ -60,15 +67,11 @@ class _Event:
     fields: Fields
 
 
-async def events(session: Session, words: list[str]) -> int:
-    """``events [NAME|GLOB...] [-n N] [--since T] [-f] [--json]``"""
-    args = read_args(words, ("-f", "--json"), ("-n", "--since"))
-    since = when_or_none(session, args.values.get("--since"))
-    most = args.number("-n", 0, EVENTS_LIMIT)
-    if most is None:
-        most = EVENTS if since is None else EVENTS_SINCE
-    as_json, follow = "--json" in args.flags, "-f" in args.flags
-    consoles = await chosen_or_own(session, args.rest, Right.SPY)
+async def _run(session: Session, args: Arguments) -> int:
+    since = args[SINCE]
+    most = args.get(_MOST, EVENTS if since is None else EVENTS_SINCE)
+    as_json, follow = JSON in args, _FOLLOW in args
+    consoles = await chosen_or_own(session, args[GLOBS], args.right)
     places: dict[Console, _Place] = {}
     newest = await _newest(session, consoles, most, since, places)
     await print_all(session, _shown(session, newest, as_json))
@@ -78,9 +81,9 @@ async def events(session: Session, words: list[str]) -> int:
             break
         await sleep(session, FOLLOW_SECONDS)
         turns += 1
-        still_some(session, consoles)
+        require_any_right(session, consoles)
         if turns % CHOOSE_EVERY == 0:
-            consoles = await chosen_or_own(session, args.rest, Right.SPY)
+            consoles = await chosen_or_own(session, args[GLOBS], args.right)
         await print_all(session, _shown(session, await _fresh(session, consoles, places), as_json))
     return exit_status.OK
 
@@ -279,8 +282,7 @@ def _shown(session: Session, found: list[_Event], as_json: bool) -> Iterator[str
         if not view.may(console, Right.SPY):
             continue  # the rules have changed
         if as_json:
-            where = {"console": console.title, "uuid": str(console.uuid), "port": console.port}
-            yield json.dumps({**event.fields, **where}) + "\n"
+            yield json.dumps({**event.fields, **identity_fields(console)}) + "\n"
         else:
             fields = {k: v for k, v in event.fields.items() if k not in ("at", "offset", "event")}
             told = "  ".join(f"{visible(str(k))}={visible(_text(v), 200)}" for k, v in fields.items())
@@ -292,15 +294,13 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-COMMANDS = [
+COMMANDS = (
     Command(
         "events",
-        "[GLOB...] [-n N] [--since T] [-f] [--json]",
-        "what happened: up, down, vMotion, attach, ...",
-        events,
-        f"-n N       the last N, {EVENTS} if you do not say ({EVENTS_SINCE} with --since), {EVENTS_LIMIT} at most\n"
-        "--since T  since then, as with `log'\n"
-        "-f         go on with what happens\n"
-        "--json     a JSON object a line\n",
-    )
-]
+        "show what happened to consoles, and follow it",
+        _run,
+        (GLOBS, _MOST, SINCE, _FOLLOW, JSON),
+        Right.SPY,
+        notes="Events: up, down, vMotion, attach, ...\n",
+    ),
+)

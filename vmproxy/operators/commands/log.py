@@ -14,41 +14,33 @@ from vmproxy.console.console import Console
 from vmproxy.log.tail import from_last_lines
 from vmproxy.log.timeline import Timeline
 from vmproxy.log.timing import Stamper
-from vmproxy.operators.commands.context import (
-    NUMBER_LIMIT,
-    BadCommand,
-    Command,
-    CommandError,
-    find,
-    read_args,
-    target_of,
-    tell,
-)
-from vmproxy.operators.commands.log_reading import OpenLog, open_log, print_pieces, when_or_none
+from vmproxy.operators.commands.context import find, tell
+from vmproxy.operators.commands.declaration import NAME, SINCE, UNTIL, Arguments, Command, Flag, Option, Whole
+from vmproxy.operators.commands.errors import CommandError, UsageError
+from vmproxy.operators.commands.log_reading import OpenLog, open_log, print_pieces
 from vmproxy.operators.commands.watcher import Watcher
 from vmproxy.operators.session import Session
 
 FOLLOW_LINES = 20
 LAST_LIMIT = 4 * 1024 * 1024
 
+_LINES = Option("-n", "LINES", Whole(0, 999_999_999), "the last lines only; with -t at most 4 MiB of them")
+_FOLLOW = Flag("-f", "go on with what comes, after the last 20 lines if nothing else is said")
+_STAMPS = Flag("-t", "the time in front of each line")
 
-async def log(session: Session, words: list[str]) -> int:
-    """``log NAME [-n LINES] [-f] [--since T] [--until T] [-t]``"""
-    args = read_args(words, ("-f", "-t"), ("-n", "--since", "--until"))
-    target = target_of(session, args.rest)
-    lines = args.number("-n", 0, NUMBER_LIMIT)
-    since = when_or_none(session, args.values.get("--since"))
-    until = when_or_none(session, args.values.get("--until"))
-    follow = "-f" in args.flags
+
+async def _log(session: Session, args: Arguments) -> int:
+    target, lines, since, until = args[NAME], args[_LINES], args[SINCE], args[UNTIL]
+    follow = _FOLLOW in args
     if lines is not None and (since is not None or until is not None):
-        raise BadCommand("give -n, or --since and --until")
+        raise UsageError(f"give {_LINES}, or {SINCE} and {UNTIL}")
     if follow and until is not None:
-        raise BadCommand("-f and --until together make no sense")
+        raise UsageError(f"{_FOLLOW} and {UNTIL} together make no sense")
     if follow and lines is None and since is None:
         lines = FOLLOW_LINES if target.replay is None else target.replay
-    console = find(session, target, Right.SPY, "look at what it says")
+    console = find(session, target, args.right)
     session.operator.audit("log-read", console=console.title, uuid=str(console.uuid))
-    stamper = Stamper() if "-t" in args.flags else None
+    stamper = Stamper() if _STAMPS in args else None
     if not follow:
         return await _print(session, console, lines, since, until, stamper)
     with Watcher(session, console) as watcher:
@@ -117,17 +109,13 @@ async def _follow(session: Session, watcher: Watcher, stamper: Stamper | None) -
             tell(session, text)
 
 
-COMMANDS = [
+COMMANDS = (
     Command(
         "log",
-        "NAME [-n LINES] [-f] [--since T] [--until T] [-t]",
-        "its log; -f: and what comes",
-        log,
-        "-n LINES   the last lines only; with -t at most 4 MiB of them\n"
-        "-f         go on with what comes, after the last 20 lines if nothing else is said\n"
-        "--since T  from then on: 10m, 1d12h, 16:00, yesterday, 2026-11-22, 2026-11-22T16:09:13Z\n"
-        "--until T  up to then\n"
-        "-t         the time in front of each line\n"
-        "Times are exact to a second.\n",
-    )
-]
+        "show the log of a console, and follow it",
+        _log,
+        (NAME, _LINES, _FOLLOW, SINCE, UNTIL, _STAMPS),
+        Right.SPY,
+        notes="Times are exact to a second.\n",
+    ),
+)

@@ -21,12 +21,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vmproxy.access.policy import Right
-from vmproxy.base.timeparse import BadTime, parse_when
 from vmproxy.console.console import Console
 from vmproxy.log.reader import Segments, open_segments
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import CHUNK, BadCommand, CommandError, now, tell
-from vmproxy.operators.commands.standing import log_file, still
+from vmproxy.operators.commands.context import CHUNK, require_right, tell
+from vmproxy.operators.commands.errors import CommandError
+from vmproxy.operators.presentation import log_file
 from vmproxy.operators.session import Session
 
 READINGS_PER_OPERATOR = 8
@@ -42,7 +42,7 @@ _log = Logger()
 class Turns:
     """A search's turns: only a few search at once, and of one operator only one. The others wait.
 
-    A turn is for one batch. Whoever waits for his client meanwhile, or does not read at all, keeps nobody waiting.
+    A turn is for one batch. A search whose client is slow, or does not read at all, keeps no other waiting.
     """
 
     def __init__(self, session: Session) -> None:
@@ -58,23 +58,6 @@ class Turns:
 def on_disk(session: Session, call: Callable[[], T]) -> Deferred[T]:
     """Have something that waits for the disk done on a thread, when commands may use one more."""
     return session.services.readings.threads.run(session.services.in_thread, call)
-
-
-def when(session: Session, text: str) -> float:
-    """Read a time as people write it.
-
-    :returns: seconds since the epoch.
-    :raises BadCommand: if it is none.
-    """
-    try:
-        return parse_when(text, now(session))
-    except BadTime as error:
-        raise BadCommand(str(error)) from None
-
-
-def when_or_none(session: Session, text: str | None) -> float | None:
-    """The same for an option that may not have been given."""
-    return None if text is None else when(session, text)
 
 
 class Reading(Generic[T]):
@@ -167,7 +150,7 @@ class OpenLog:
 
 
 def tell_problems(session: Session, consoles: Iterable[Console], problems: Iterable[str]) -> None:
-    """Tell the operator what could not be read: of the logs that he may read, by the names that he knows them by.
+    """Tell the operator what could not be read: of the logs that they may read, by the names that they know.
 
     :param consoles: those of which logs were read; ``problems`` begin with the name of a file of one of them.
     """
@@ -183,7 +166,7 @@ def tell_problems(session: Session, consoles: Iterable[Console], problems: Itera
             name = name.rpartition(".")[0]  # ``web01.log.events.2.gz`` is one of ``web01.log``
         readable = [console for console in by_name.get(name, ()) if may(console, Right.SPY)]
         if len(readable) == 1:
-            shown = log_file(session, readable[0]).rpartition("/")[2]
+            shown = log_file(readable[0], session.operator.view).rpartition("/")[2]
             tell(session, f"{shown}{file[len(name) :]}: {what}")
         elif readable:
             tell(session, problem)  # each VM has a folder of its own, and files are called the same in all of them
@@ -201,7 +184,7 @@ async def open_log(
     :param since: files that end before that are not needed, in seconds since the epoch.
     :param enough: bytes: no more files are needed once they hold so many.
     :param trails: whether the event trails are needed too.
-    :raises CommandError: if the operator reads as many as he may already, or all together do.
+    :raises CommandError: if the operator reads as many as they may already, or all together do.
     """
     readings, name = session.services.readings, session.operator.name
     if readings.of_operator[name] >= READINGS_PER_OPERATOR or readings.of_operator.total() >= READINGS_IN_ALL:
@@ -231,7 +214,7 @@ async def print_pieces(session: Session, console: Console, reading: Reading[byte
     :raises CommandError: if the operator may not read it any more, or does not.
     """
     while batch := await reading.batch():
-        still(session, console)
+        require_right(session, console)
         session.send(b"".join(batch))
         if not await taken(session):
             return False

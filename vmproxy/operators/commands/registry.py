@@ -1,12 +1,11 @@
-"""Commands over SSH, for people and, with ``--json``, scripts: what there is, and how a line becomes one of them.
+"""The table of all commands: how a line becomes one of them, and what becomes of its errors.
 
 Output goes to stdout, complaints to stderr, and every command ends with a real exit status. ``docs/commands.rst`` is
-the reference. Each module beside this one holds the commands of one theme and lists them in its ``COMMANDS``.
+the reference. Each module beside this one declares the commands of its theme in its ``COMMANDS``.
 """
 
 from __future__ import annotations
 
-import shlex
 from itertools import chain
 
 from vmproxy import __version__
@@ -14,93 +13,75 @@ from vmproxy.base.sanitize import visible
 from vmproxy.errors import VMProxyError
 from vmproxy.log.pattern import BadPattern
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands import attach as going_commands
-from vmproxy.operators.commands import events as events_commands
-from vmproxy.operators.commands import list as listing_commands
-from vmproxy.operators.commands import log as logs_commands
-from vmproxy.operators.commands import replay as playing_commands
-from vmproxy.operators.commands import search as searching_commands
-from vmproxy.operators.commands import send as acting_commands
-from vmproxy.operators.commands import users as people_commands
-from vmproxy.operators.commands.attach import go
-from vmproxy.operators.commands.context import BadCommand, Command, CommandError, read_args, tell
+from vmproxy.operators.commands import (
+    attach,
+    broadcast,
+    events,
+    expect,
+    kick,
+    log,
+    replay,
+    search,
+    send,
+    ssh_config,
+    users,
+)
+from vmproxy.operators.commands import list as list_
+from vmproxy.operators.commands.context import now, tell
+from vmproxy.operators.commands.declaration import Argument, Arguments, Command, Takes
+from vmproxy.operators.commands.errors import CommandError, UsageError
+from vmproxy.operators.commands.help import details, overview
+from vmproxy.operators.commands.job import Job
+from vmproxy.operators.commands.parser import meant_instead, read_arguments
 from vmproxy.operators.resolve import Refused
 from vmproxy.operators.session import Session
 from vmproxy.operators.target import BadTarget, parse
 
-_REACHING = """\
-To reach a console:
-  ssh [-p PORT] NAME@HOST              NAME: a VM's name, alias, UUID, or a unique beginning of its name
-  ssh [-p PORT] -t OPERATOR@HOST "NAME"  the same for names that ssh refuses as a user name
-  ssh [-p PORT] -W NAME:1 OPERATOR@HOST  the raw 8-bit stream (1: the serial port)
-  NAME may be followed by ,ro ,force ,join ,quiet ,port=N ,replay=LINES ,escape=KEYS ,reason=TEXT
-Commands:
-"""
-_USAGE_WIDTH = 38
+_COMMAND: Argument[str] = Argument("COMMAND", Takes.OPTIONAL, completes="command")
 
 
-async def _help(session: Session, words: list[str]) -> int:
-    asked = read_args(words).rest
-    if len(asked) > 1:
-        raise BadCommand("about which command?")
-    if not asked:
-        session.print(overview())
-        return exit_status.OK
-    command = COMMANDS.get(asked[0])
-    if command is None:
-        raise BadCommand(f"{visible(asked[0])}: no such command; `help' lists them")
-    session.print(f"{command.name} {command.usage}".rstrip() + f"\n  {command.summary}\n{command.help}")
+async def _help(session: Session, args: Arguments) -> int:
+    name = args[_COMMAND]
+    if name and name not in COMMANDS:
+        raise UsageError(f"{visible(name)}: no such command; `help' lists them")
+    session.print(details(COMMANDS[name]) if name else help_text())
     return exit_status.OK
 
 
-async def _version(session: Session, words: list[str]) -> int:
-    if read_args(words).rest:
-        raise BadCommand("takes no names")
+async def _version(session: Session, args: Arguments) -> int:
     session.print(f"vmproxy {__version__}\n")
     return exit_status.OK
 
 
-def overview() -> str:
-    """Help about everything, a line for each command."""
-    lines = [_REACHING]
-    for command in COMMANDS.values():
-        if not command.hidden:
-            usage = f"{command.name} {command.usage}".rstrip()
-            gap = "\n" + " " * (_USAGE_WIDTH + 2) if len(usage) > _USAGE_WIDTH else " " * (_USAGE_WIDTH - len(usage))
-            lines.append(
-                f"  {usage}{gap} {command.summary}\n" if gap[0] != "\n" else f"  {usage}{gap}{' '}{command.summary}\n"
-            )
-    lines.append("`help COMMAND' says more. Exit statuses: 0 done, 1 failed, 2 wrong usage, 3 no such console,\n")
-    lines.append("4 ambiguous, 5 down, 6 server stops, 7 sent off, 8 timeout, 9 in use, 10 not allowed, 130 ^C.\n")
-    return "".join(lines)
-
-
-COMMANDS: dict[str, Command] = {
-    command.name: command
-    for command in chain(
-        listing_commands.COMMANDS,
-        people_commands.COMMANDS,
-        logs_commands.COMMANDS,
-        searching_commands.COMMANDS,
-        events_commands.COMMANDS,
-        playing_commands.COMMANDS,
-        going_commands.COMMANDS,
-        acting_commands.COMMANDS,
-        [
-            Command("version", "", "the version of vmproxy", _version),
-            Command("help", "[COMMAND]", "this text, or more about a command", _help),
-        ],
+TABLE: tuple[Command, ...] = tuple(
+    chain(
+        list_.COMMANDS,
+        users.COMMANDS,
+        log.COMMANDS,
+        search.COMMANDS,
+        events.COMMANDS,
+        replay.COMMANDS,
+        attach.COMMANDS,
+        ssh_config.COMMANDS,
+        send.COMMANDS,
+        expect.COMMANDS,
+        broadcast.COMMANDS,
+        kick.COMMANDS,
+        (
+            Command("version", "print the version", _version),
+            Command("help", "print help about all commands, or about one", _help, (_COMMAND,)),
+        ),
     )
-}
-"""All commands by name, in the order in which help shows them."""
+)
+"""All commands, in the order in which help shows them."""
+
+COMMANDS: dict[str, Command] = {name: command for command in TABLE for name in (command.name, *command.aliases)}
+"""All commands by name and by other names."""
 
 
-def split(line: str) -> list[str]:
-    """The words of a line, with quotes as a shell knows them."""
-    try:
-        return shlex.split(line)
-    except ValueError:
-        return line.split()  # an apostrophe in a name is no quoting
+def help_text() -> str:
+    """Help about everything."""
+    return overview(TABLE)
 
 
 async def execute(session: Session, words: list[str]) -> int:
@@ -109,11 +90,11 @@ async def execute(session: Session, words: list[str]) -> int:
     :param words: its name and what stands behind it; what is no command is the name of a console to attach to.
     :returns: the exit status.
     """
-    command = COMMANDS.get(words[0]) if words else None
+    name = words[0] if words else ""
     try:
-        if command is not None:
-            return await command.run(session, words[1:])
-        return await go(session, parse(" ".join(words)))
+        if name in COMMANDS:
+            return await _execute(session, COMMANDS[name], words[1:])
+        return await attach.go(session, parse(" ".join(words)))
     except (CommandError, Refused) as error:
         text, status = str(error), error.status
     except (BadTarget, BadPattern) as error:
@@ -122,7 +103,16 @@ async def execute(session: Session, words: list[str]) -> int:
         text, status = str(error), exit_status.FAILED
     except OSError as error:
         text, status = error.strerror or str(error), exit_status.FAILED
-    if status == exit_status.USAGE and command is not None:
-        text = f"{command.name}: {text}"
+    if status == exit_status.USAGE and name in COMMANDS:
+        text = f"{name}: {text}"
     tell(session, text)
     return status
+
+
+async def _execute(session: Session, command: Command, words: list[str]) -> int:
+    if instead := meant_instead(command, words):
+        command = COMMANDS[instead]
+    args = read_arguments(command, words, now(session), lambda: session.operator.target)
+    if command.reads_input and not isinstance(session.activity, Job):
+        raise UsageError("it reads its standard input: run it with ssh, not here")
+    return await command.run(session, args)

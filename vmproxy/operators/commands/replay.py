@@ -8,9 +8,9 @@ from vmproxy.log.asciicast import cast
 from vmproxy.log.timeline import Timeline
 from vmproxy.log.timing import paced
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import Args, Command, find, read_args, sleep, target_of, tell
-from vmproxy.operators.commands.log_reading import open_log, print_pieces, taken, when_or_none
-from vmproxy.operators.commands.standing import still
+from vmproxy.operators.commands.context import find, require_right, sleep, tell
+from vmproxy.operators.commands.declaration import NAME, SINCE, UNTIL, Arguments, Command, Option, Real, Whole
+from vmproxy.operators.commands.log_reading import open_log, print_pieces, taken
 from vmproxy.operators.session import Session
 
 SPEED_LIMIT = 1_000_000.0
@@ -18,20 +18,20 @@ LARGEST_TERMINAL = 1000
 SHORTEST_WAIT = 0.002
 
 
-def _wanted(session: Session, args: Args) -> tuple[Console, float | None, float | None]:
-    target = target_of(session, args.rest)
-    since = when_or_none(session, args.values.get("--since"))
-    until = when_or_none(session, args.values.get("--until"))
-    console = find(session, target, Right.SPY, "look at what it says")
+_SPEED = Option("--speed", "N", Real(0.01, SPEED_LIMIT), "how much faster, 0.01 to 1000000")
+_WIDTH = Option("--width", "N", Whole(1, LARGEST_TERMINAL), "columns of the VM's terminal, 80 if you do not say")
+_HEIGHT = Option("--height", "N", Whole(1, LARGEST_TERMINAL), "its lines, 24 if you do not say")
+
+
+def _console(session: Session, args: Arguments) -> Console:
+    console = find(session, args[NAME], args.right)
     session.operator.audit("log-read", console=console.title, uuid=str(console.uuid))
-    return console, since, until
+    return console
 
 
-async def replay(session: Session, words: list[str]) -> int:
-    """``replay NAME [--since T] [--until T] [--speed N]``"""
-    args = read_args(words, values=("--since", "--until", "--speed"))
-    speed = args.real("--speed", 0.01, SPEED_LIMIT) or 1.0
-    console, since, until = _wanted(session, args)
+async def _replay(session: Session, args: Arguments) -> int:
+    speed, since, until = args.get(_SPEED, 1.0), args[SINCE], args[UNTIL]
+    console = _console(session, args)
     with await open_log(session, console, since=since) as opened:
         reading = opened.reading(lambda: paced(Timeline(opened.files, since, until).pieces(), speed))
         if session.has_pty:
@@ -43,7 +43,7 @@ async def replay(session: Session, words: list[str]) -> int:
                 if owed >= SHORTEST_WAIT:
                     await sleep(session, owed)
                     owed = 0.0
-                still(session, console)
+                require_right(session, console)
                 session.send(data)
                 if not await taken(session):
                     return exit_status.FAILED
@@ -52,12 +52,9 @@ async def replay(session: Session, words: list[str]) -> int:
         return opened.problems()
 
 
-async def record(session: Session, words: list[str]) -> int:
-    """``record NAME [--since T] [--until T] [--width N] [--height N]``"""
-    args = read_args(words, values=("--since", "--until", "--width", "--height"))
-    width = args.number("--width", 1, LARGEST_TERMINAL) or 80
-    height = args.number("--height", 1, LARGEST_TERMINAL) or 24
-    console, since, until = _wanted(session, args)
+async def _record(session: Session, args: Arguments) -> int:
+    width, height, since, until = args.get(_WIDTH, 80), args.get(_HEIGHT, 24), args[SINCE], args[UNTIL]
+    console = _console(session, args)
     with await open_log(session, console, since=since) as opened:
         items = Timeline(opened.files, since, until).items
         reading = opened.reading(lambda: cast(items(), console.title, width, height))
@@ -65,20 +62,21 @@ async def record(session: Session, words: list[str]) -> int:
         return opened.problems()
 
 
-COMMANDS = [
+COMMANDS = (
     Command(
         "replay",
-        "NAME [--since T] [--until T] [--speed N]",
-        "play its log at the pace at which it came",
-        replay,
-        "N: how much faster, 0.01 to 1000000. Silence is cut to two seconds. T: as with `log'.\n",
+        "play a log back at its original pace",
+        _replay,
+        (NAME, SINCE, UNTIL, _SPEED),
+        Right.SPY,
+        notes="Silence is cut to two seconds.\n",
     ),
     Command(
         "record",
-        "NAME [--since T] [--until T] [--width N] [--height N]",
-        "a recording for asciinema, on stdout",
-        record,
-        "asciicast version 2: `ssh ... record web01 --since 1h > x.cast', `asciinema play x.cast'. T: as with `log'.\n"
-        "Nobody knows how large the VM's terminal is: 80x24 where you do not say.\n",
+        "make a recording for asciinema",
+        _record,
+        (NAME, SINCE, UNTIL, _WIDTH, _HEIGHT),
+        Right.SPY,
+        notes="asciicast version 2: `ssh ... record web01 --since 1h > x.cast', `asciinema play x.cast'.\n",
     ),
-]
+)

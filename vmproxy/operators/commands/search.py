@@ -17,9 +17,22 @@ from vmproxy.log.pattern import Pattern
 from vmproxy.log.search import Hit, Limits, Search
 from vmproxy.log.timing import local_time
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import BadCommand, Command, chosen_or_own, read_args, tell
-from vmproxy.operators.commands.log_reading import Reading, Turns, taken, tell_problems, when_or_none
-from vmproxy.operators.commands.standing import still_some
+from vmproxy.operators.commands.context import chosen_or_own, require_any_right, tell
+from vmproxy.operators.commands.declaration import (
+    GLOBS,
+    JSON,
+    SINCE,
+    Argument,
+    Arguments,
+    Command,
+    Flag,
+    Option,
+    Takes,
+    Whole,
+)
+from vmproxy.operators.commands.errors import UsageError
+from vmproxy.operators.commands.log_reading import Reading, Turns, taken, tell_problems
+from vmproxy.operators.presentation import identity_fields
 from vmproxy.operators.session import Session
 
 PATTERN_LIMIT = 1000
@@ -27,22 +40,35 @@ HITS = 100
 HITS_LIMIT = 10_000
 LINE_SHOWN = 600
 
+_MISSING = f"give a pattern of 1 to {PATTERN_LIMIT} characters"
+PATTERN: Argument[str] = Argument(
+    "PATTERN", Takes.WORD, "a regular expression (RE2: no backward references), looked for line by line", _MISSING
+)
+IGNORE_CASE = Flag("-i", "capitals do not matter")
+FIXED = Flag("-F", "PATTERN is plain text")
+_MOST = Option("-n", "MAX", Whole(1, HITS_LIMIT), f"lines at most, {HITS} if you do not say")
 
-async def search(session: Session, words: list[str]) -> int:
-    """``search PATTERN [GLOB...] [-i] [-F] [-n MAX] [--since T] [--json]``"""
-    args = read_args(words, ("-i", "-F", "--json"), ("-n", "--since"))
-    if not args.rest or not args.rest[0] or len(args.rest[0]) > PATTERN_LIMIT:
-        raise BadCommand(f"give a pattern of 1 to {PATTERN_LIMIT} characters")
-    most = args.number("-n", 1, HITS_LIMIT) or HITS
-    since = when_or_none(session, args.values.get("--since"))
-    pattern = Pattern(args.rest[0], ignore_case="-i" in args.flags, fixed="-F" in args.flags)
-    consoles = await chosen_or_own(session, args.rest[1:], Right.SPY)
+
+def pattern_of(args: Arguments) -> str:
+    """The pattern that was given.
+
+    :raises UsageError: if it is empty or too long.
+    """
+    pattern = args[PATTERN]
+    if not pattern or len(pattern) > PATTERN_LIMIT:
+        raise UsageError(_MISSING)
+    return pattern
+
+
+async def _run(session: Session, args: Arguments) -> int:
+    pattern = Pattern(pattern_of(args), ignore_case=IGNORE_CASE in args, fixed=FIXED in args)
+    consoles = await chosen_or_own(session, args[GLOBS], args.right)
     if not consoles:
         tell(session, "nothing found")
         return exit_status.FAILED
     session.operator.audit("search", consoles=len(consoles))
     await consoles[0].log.settled()  # what has been said up to now is on the disk then, of all of them
-    return await _search(session, consoles, pattern, most, since, "--json" in args.flags)
+    return await _search(session, consoles, pattern, args.get(_MOST, HITS), args[SINCE], JSON in args)
 
 
 async def _search(
@@ -57,7 +83,7 @@ async def _search(
     stopped = ""
     try:
         while not stopped and (batch := await turns.batch(reading)):
-            still_some(session, consoles)
+            require_any_right(session, consoles)
             hits = [hit for found in batch for hit in found if since is None or hit.at >= since]
             if shown + len(hits) >= most:
                 del hits[most - shown :]
@@ -86,9 +112,7 @@ def _lines(session: Session, hits: Iterable[Hit], as_json: bool) -> Iterable[str
         if as_json:
             told = {
                 "at": timestamp(hit.at),
-                "console": console.title,
-                "uuid": str(console.uuid),
-                "port": console.port,
+                **identity_fields(console),
                 "segment": hit.segment,
                 "offset": hit.offset,
                 "line": line,
@@ -98,16 +122,13 @@ def _lines(session: Session, hits: Iterable[Hit], as_json: bool) -> Iterable[str
             yield f"{local_time(hit.at)[:19]}  {console.title}: {visible(line.rstrip(), LINE_SHOWN)}\n"
 
 
-COMMANDS = [
+COMMANDS = (
     Command(
         "search",
-        "PATTERN [GLOB...] [-i] [-F] [-n MAX] [--since T] [--json]",
-        "a pattern in all logs, the newest lines first",
-        search,
-        "PATTERN   a regular expression (RE2: no backward references), looked for line by line\n"
-        "GLOB      only in the logs of these consoles, as with `list'\n"
-        "-i        capitals do not matter          -F  PATTERN is plain text\n"
-        f"-n MAX    lines at most, {HITS} if you do not say   --since T  only what came since\n"
-        "Reads 1 GB at most. Status 1 if nothing is found.\n",
-    )
-]
+        "search all logs for a pattern",
+        _run,
+        (PATTERN, GLOBS, IGNORE_CASE, FIXED, _MOST, SINCE, JSON),
+        Right.SPY,
+        notes="The newest lines come first. Reads 1 GB at most. Status 1 if nothing is found.\n",
+    ),
+)

@@ -18,8 +18,8 @@ from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Demoted, InputRecorded, Kicked, LineDown, Notice, ShuttingDown
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import CommandError, must_be_exact, now, tell
-from vmproxy.operators.commands.standing import refused
+from vmproxy.operators.commands.context import must_be_exact, now, refusal, tell
+from vmproxy.operators.commands.errors import CommandError
 from vmproxy.operators.messages import idle, notice_text
 from vmproxy.operators.replay import Backlog
 from vmproxy.operators.session import Session
@@ -35,7 +35,7 @@ class PenWish:
 
     :ivar target: what the operator typed for the console.
     :ivar force: whether to take it from whoever has it, for a ``reason``.
-    :ivar join: whether to write beside him, where the console is shared.
+    :ivar join: whether to write beside them, where the console is shared.
     """
 
     target: Target
@@ -166,8 +166,8 @@ class Watcher:
 
     def rules_changed(self) -> None:
         """Other rules hold: leave if they forbid what the command does."""
-        if refusal := refused(self._session, self.console, Right.WRITE if self._writes else Right.SPY):
-            self.leave(str(refusal), refusal.status)
+        if error := refusal(self._session, self.console, Right.WRITE if self._writes else Right.SPY):
+            self.leave(str(error), error.status)
         if self.error is not None:
             self.console.viewers.detach(self)
 

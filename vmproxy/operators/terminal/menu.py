@@ -19,7 +19,8 @@ from vmproxy.base.escape import show_escape
 from vmproxy.console.console import Console
 from vmproxy.console.notices import Notice, ShuttingDown
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.registry import COMMANDS, execute, split
+from vmproxy.operators.commands.parser import split
+from vmproxy.operators.commands.registry import COMMANDS, execute
 from vmproxy.operators.messages import notice_text
 from vmproxy.operators.resolve import Refused, check, locate
 from vmproxy.operators.target import BadTarget, Target, parse
@@ -63,7 +64,7 @@ _SAME = {
 
 
 class Menu:
-    """One operator's menu, as an activity of his session."""
+    """One operator's menu, as an activity of a session."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

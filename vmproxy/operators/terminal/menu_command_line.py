@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Sequence
 
 from vmproxy.base.sanitize import visible
-from vmproxy.operators.commands.registry import COMMANDS
+from vmproxy.operators.commands.registry import TABLE
 from vmproxy.operators.services import Services
 from vmproxy.operators.terminal.line_editor import Cancelled, Choices, Completion, Entered, LineEditor, columns
 from vmproxy.operators.terminal.menu_list import Entry, Roster
@@ -72,7 +72,7 @@ class Prompt:
     def _complete(self, left: str) -> Completion:
         if not self._services.may_look_through(self._view):
             return Completion(0, ())
-        names = [*(name for name, command in COMMANDS.items() if not command.hidden), LEAVING[0]]
+        names = [*(command.name for command in TABLE), LEAVING[0]]
         return complete(left, names, self._roster, self._view)
 
 

@@ -1,4 +1,4 @@
-"""The consoles of the menu: those that the operator may see, in order, and those of them that fit what he typed.
+"""The consoles of the menu: those that the operator may see, in order, and those of them that fit what was typed.
 
 There may be 16,000, and dozens of open menus. So the directory is looked through in slices, a slice at a turn, and only
 when something is known to have changed or a while has passed; what is needed of each console to sort and to filter is

@@ -2,7 +2,7 @@
 
 Whoever has something to show makes all lines of it; :class:`Screen` remembers what it sent the last time, and sends
 only the lines that are different. It says nothing that a VT100 does not understand, but for the alternate screen, which
-keeps what the operator had on his terminal before; a terminal without one is left empty, and in order. Lines never
+keeps what the operator had on their terminal before; a terminal without one is left empty, and in order. Lines never
 wrap: a character that turns out wider than we believe spoils its own line and no other.
 """
 

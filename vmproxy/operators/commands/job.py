@@ -1,4 +1,4 @@
-"""What a session is busy with while a command runs: it waits for ^C, and keeps what is typed for whoever wants it."""
+"""Job: a command under way, as the activity of its session. It waits for ^C, and keeps what is typed meanwhile."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class HandedOver(Exception):
     """The session is on a console now and ends with that, not with the command."""
 
 
-class Running:
-    """A command under way, as an activity of its session.
+class Job:
+    """A command under way.
 
     :ivar task: the command; cancelled on ^C and at the session's end.
     :ivar ended: whether the client will send no more.
@@ -33,12 +33,12 @@ class Running:
         self._early.append(data)
 
     def take_early(self) -> list[bytes]:
-        """What was typed so far."""
+        """The input so far."""
         early, self._early = self._early, []
         return early
 
     def drained(self) -> None:
-        """All output is sent: who waits for it is told by the channel."""
+        """All output is sent: the session tells whoever waits for it."""
 
     def send_break(self) -> None:
         """There is no console to send it to."""

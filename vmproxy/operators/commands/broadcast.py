@@ -1,0 +1,72 @@
+"""``broadcast``: a message to everybody on the consoles that an operator administers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from vmproxy.access.policy import Right
+from vmproxy.console.console import Console
+from vmproxy.console.notices import Message, Notice
+from vmproxy.operators import exit_status
+from vmproxy.operators.commands.context import SLICE, pause
+from vmproxy.operators.commands.declaration import Argument, Arguments, Command, Takes
+from vmproxy.operators.commands.errors import CommandError, UsageError
+from vmproxy.operators.session import Session
+
+TEXT_LIMIT = 1000
+
+_TEXT: Argument[str] = Argument("TEXT", Takes.TEXT, missing="what shall be said?")
+
+
+async def _broadcast(session: Session, args: Arguments) -> int:
+    text = args[_TEXT]
+    if len(text) > TEXT_LIMIT:
+        raise UsageError(f"at most {TEXT_LIMIT} characters")
+    operator = session.operator
+    notice = Message(operator.who, text, to_all=True)
+    everything = True
+    mine: list[Console] = []
+    for count, console in enumerate(list(session.services.registry), 1):
+        if operator.view.may(console, Right.ADMIN):
+            mine.append(console)
+        else:
+            everything = False
+        if count % SLICE == 0:
+            await pause(session)
+    if not mine:
+        raise CommandError("you are the administrator of no console", exit_status.FORBIDDEN)
+    told = 0
+    for console in mine:
+        told += len(console.viewers.all)
+        console.viewers.tell(notice)
+    if everything:
+        told += _tell_idle(session, notice)
+    operator.audit("broadcast", reached=told)
+    session.print(f"told: {told}\n")
+    return exit_status.OK
+
+
+def _tell_idle(session: Session, notice: Notice) -> int:
+    # Those who are on a console have been told there.
+    told = 0
+    viewing = {id(viewer) for console in session.services.registry for viewer in console.viewers.all}
+    for _, sessions in session.services.presence:
+        for other in sessions:
+            told_by = cast("Callable[[Notice], None] | None", getattr(other.activity, "notice", None))
+            if other is not session and told_by is not None and id(other.activity) not in viewing:
+                told_by(notice)
+                told += 1
+    return told
+
+
+COMMANDS = (
+    Command(
+        "broadcast",
+        "send a message to all operators",
+        _broadcast,
+        (_TEXT,),
+        Right.ADMIN,
+        notes="Told on every console whose administrator you are; in the menu too if you are that of all consoles.\n",
+    ),
+)

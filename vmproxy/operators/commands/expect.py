@@ -1,0 +1,141 @@
+"""``expect``: wait until a console says something, and perhaps type an answer."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from vmproxy.access.policy import Right
+from vmproxy.base.sanitize import visible
+from vmproxy.log.search import Expecter
+from vmproxy.log.timeline import Timeline
+from vmproxy.operators import exit_status
+from vmproxy.operators.commands.context import find
+from vmproxy.operators.commands.declaration import NAME, SINCE, Arguments, Command, Option, Real, Time
+from vmproxy.operators.commands.errors import UsageError
+from vmproxy.operators.commands.log_reading import open_log
+from vmproxy.operators.commands.search import FIXED, IGNORE_CASE, PATTERN, pattern_of
+from vmproxy.operators.commands.send import FORCE, JOIN, REASON, wish
+from vmproxy.operators.commands.watcher import Watcher
+from vmproxy.operators.session import Session
+
+TEXT_LIMIT = 4096
+TIMEOUT = 60.0
+TIMEOUT_LIMIT = 7 * 86400.0
+LINE_SHOWN = 4096
+_ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|[rnte\\0])")
+_ESCAPES = {"r": "\r", "n": "\n", "t": "\t", "e": "\x1b", "\\": "\\", "0": "\0"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Bytes:
+    r"""A text in which ``\r``, ``\n``, ``\t``, ``\e``, ``\0``, ``\\`` and ``\xNN`` stand for bytes."""
+
+    def read(self, option: str, text: str, now: float) -> bytes:
+        """See :class:`~vmproxy.operators.commands.declaration.Kind`."""
+        if len(text) > TEXT_LIMIT:
+            raise UsageError(f"{option}: at most {TEXT_LIMIT} characters")
+        return _unescaped(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """A moment, or None for ``now``: the log is not looked at then."""
+
+    def read(self, option: str, text: str, now: float) -> float | None:
+        """See :class:`~vmproxy.operators.commands.declaration.Kind`."""
+        return None if text == "now" else Time().read(option, text, now)
+
+
+_TIMEOUT = Option("--timeout", "S", Real(0, TIMEOUT_LIMIT), f"seconds, {TIMEOUT:g} if you do not say")
+_SINCE = Option(SINCE.name, SINCE.metavar, _Past(), "look at the log from then on first; `now' if you do not say")
+_SEND = Option(
+    "--send",
+    "TEXT",
+    _Bytes(),
+    "type that once it is being watched; \\r \\n \\t \\e \\xNN stand for bytes",
+    right=Right.WRITE,
+)
+
+
+async def _expect(session: Session, args: Arguments) -> int:
+    console = find(session, args[NAME], _SEND.right or args.right if _SEND in args else args.right)
+    seconds, since, text = args.get(_TIMEOUT, TIMEOUT), args[_SINCE], args.get(_SEND, b"")
+    pattern = pattern_of(args)
+    expecter = Expecter(pattern, ignore_case=IGNORE_CASE in args, fixed=FIXED in args)
+    with Watcher(session, console) as watcher:
+        late = f"{console.title}: nothing matched within {seconds:g} s"
+        timer = session.services.clock.callLater(seconds, watcher.leave, late, exit_status.TIMEOUT)
+        try:
+            line = await _seek_history(session, watcher, expecter, since)
+            if line is None and text:
+                watcher.take_pen(wish(args[NAME], args))
+                session.operator.audit("send", console=console.title, uuid=str(console.uuid), bytes=len(text))
+                watcher.send(text)
+                watcher.put_down_if_delivered()
+            while line is None:
+                await watcher.changed()
+                line = _seek(watcher, expecter)
+        finally:
+            if timer.active():
+                timer.cancel()
+    session.print(visible(line.decode("utf-8", "backslashreplace").rstrip("\r"), LINE_SHOWN) + "\n")
+    return exit_status.OK
+
+
+def _seek(watcher: Watcher, expecter: Expecter) -> bytes | None:
+    watcher.notices.clear()
+    for _, data in watcher.take():
+        if (line := expecter.feed(data)) is not None:
+            return line
+    watcher.take_skipped()
+    return None
+
+
+async def _seek_history(session: Session, watcher: Watcher, expecter: Expecter, since: float | None) -> bytes | None:
+    if since is None:
+        return None
+    with await open_log(session, watcher.console, since=since) as opened:
+        reading = opened.reading(lambda: (data for _, data in Timeline(opened.files, since).pieces()))
+        while batch := await reading.batch():
+            if watcher.error is not None:
+                raise watcher.error
+            for data in batch:
+                if (line := expecter.feed(data)) is not None:
+                    return line
+        opened.problems()
+    return None
+
+
+def _unescaped(text: str) -> bytes:
+    if len(text) > TEXT_LIMIT:
+        raise UsageError(f"--send: at most {TEXT_LIMIT} characters")
+    data = b""
+    place = 0
+    for match in _ESCAPE.finditer(text):
+        data += text[place : match.start()].encode("utf-8", "surrogateescape")
+        data += bytes([int(match[1][1:], 16)]) if match[1][0] == "x" else _ESCAPES[match[1]].encode()
+        place = match.end()
+    return data + text[place:].encode("utf-8", "surrogateescape")
+
+
+COMMANDS = (
+    Command(
+        "expect",
+        "wait until a console prints something",
+        _expect,
+        (
+            NAME,
+            PATTERN,
+            _TIMEOUT,
+            IGNORE_CASE,
+            FIXED,
+            _SINCE,
+            _SEND,
+            *(replace(option, hidden=True, right=None) for option in (FORCE, JOIN, REASON)),
+        ),
+        Right.SPY,
+        notes="Prints the line that matches. Status 8 if nothing matches in time.\n"
+        f"With {_SEND}: {FORCE}, {JOIN} and {REASON} as with `send'.\n",
+    ),
+)

@@ -1,0 +1,36 @@
+"""``kick``: operators disconnected from a console."""
+
+from __future__ import annotations
+
+from vmproxy.access.policy import Right
+from vmproxy.base.sanitize import visible
+from vmproxy.operators import exit_status
+from vmproxy.operators.commands.context import find, must_be_exact
+from vmproxy.operators.commands.declaration import NAME, Argument, Arguments, Command, Option, Takes, Text
+from vmproxy.operators.commands.errors import CommandError
+from vmproxy.operators.session import Session
+
+REASON_LIMIT = 1000
+
+_OPERATOR: Argument[str] = Argument("OPERATOR", Takes.OPTIONAL, "a name, or name@address; without it, all but you")
+_REASON = Option("--reason", "TEXT", Text(REASON_LIMIT), "told to those who are disconnected")
+
+
+async def _kick(session: Session, args: Arguments) -> int:
+    target, wanted, reason = args[NAME], args[_OPERATOR], args.get(_REASON, "")
+    console = find(session, target, args.right)
+    must_be_exact(session, target, console, "kick")
+    me = session.operator.who
+    others = [v for v in console.viewers.all if v.who != me and v is not console.remote]  # a far end has to be named
+    going = [v for v in console.viewers.all if wanted in (v.who, v.who.rpartition("@")[0])] if wanted else others
+    if not going:
+        whom = visible(wanted) if wanted else "nobody else"
+        raise CommandError(f"{console.title}: {whom} is {'not ' if wanted else ''}there")
+    for viewer in going:
+        session.operator.audit("kick", console=console.title, uuid=str(console.uuid), whom=viewer.who, reason=reason)
+        console.viewers.kick(viewer, me, reason)
+    session.print("".join(f"{viewer.who} is sent off {console.title}\n" for viewer in going))
+    return exit_status.OK
+
+
+COMMANDS = (Command("kick", "disconnect an operator from a console", _kick, (NAME, _OPERATOR, _REASON), Right.ADMIN),)
