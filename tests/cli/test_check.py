@@ -68,7 +68,7 @@ def test_the_rule_that_decides_and_those_that_do_not(check: Check) -> None:
     assert out.splitlines() == [
         f"alice (@web) on web01 ({VM}, vmproxy):",
         "  not: rule 1: @admins may see, spy, write, force, raw, admin on * -- it does not name the operator",
-        "  not: rule 2: * may nothing on vault* -- it does not name the console",
+        "  not: rule 2: * may not see vault* -- it does not name the console",
         "  may see, spy, write",
         "  by rule 3: @web, alice may see, spy, write on web*, query:team=blue",
     ]
@@ -90,10 +90,10 @@ def test_what_no_rule_allows(check: Check) -> None:
 def test_what_a_rule_hides(check: Check) -> None:
     status, out, _ = check("--as", "alice", "--console", "vault7", operators=OPERATORS)
     assert status == 0
-    assert out.splitlines()[0] == "vault7 is not known; of its UUID and its service URI nothing can be said"
+    assert out.splitlines()[0] == "vault7 is not known; rules by UUID or service URI do not match it"
     assert out.splitlines()[-2:] == [
         "  no access (hidden)",
-        "  by rule 2: * may nothing on vault*",
+        "  by rule 2: * may not see vault*",
     ]
 
 
@@ -177,6 +177,6 @@ def test_a_password_that_is_typed_is_typed_twice(
     answers = iter(["one", "two", "same", "same"])
     monkeypatch.setattr("getpass.getpass", lambda prompt: next(answers))
     assert main.main(["hash-password"]) == 1
-    assert "not the same" in capsys.readouterr().err
+    assert "the passwords differ" in capsys.readouterr().err
     assert main.main(["hash-password"]) == 0
     assert verify(capsys.readouterr().out.strip(), b"same")

@@ -170,9 +170,9 @@ class Rule:
         return any(selector.selects(console) for selector in self.on)
 
     def __str__(self) -> str:
-        may = ", ".join(self.may.words) or "nothing"
+        may = f"{', '.join(self.may.words)} on" if self.may else "not see"
         on = ", ".join(selector.text for selector in self.on)
-        return f"rule {self.number}: {', '.join(sorted(self.who))} may {may} on {on}"
+        return f"rule {self.number}: {', '.join(sorted(self.who))} may {may} {on}"
 
 
 EVERYBODY = Rule(0, frozenset("*"), EVERYTHING, (Selector("*"),))

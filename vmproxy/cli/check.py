@@ -43,8 +43,8 @@ class Subject:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command understands."""
     parser.add_argument("file", type=Path, metavar="FILE", help="the configuration")
-    parser.add_argument("--as", dest="operator", metavar="OPERATOR", help="say what an operator may do")
-    parser.add_argument("--console", metavar="NAME", help="and on which console: a name or a VC UUID")
+    parser.add_argument("--as", dest="operator", metavar="OPERATOR", help="show what an operator may do")
+    parser.add_argument("--console", metavar="NAME", help="on this console: a name or a VC UUID")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -122,7 +122,7 @@ def _explain(
         return 0
     chosen = _chosen(consoles, console)
     if not chosen:
-        print(f"{visible(console)} is not known; of its UUID and its service URI nothing can be said")
+        print(f"{visible(console)} is not known; rules by UUID or service URI do not match it")
         chosen = [Subject(_NOBODY, "1", console, "")]
     for one in chosen:
         uuid = "" if one.uuid == _NOBODY else f" ({one.uuid}, {visible(one.uri)})"

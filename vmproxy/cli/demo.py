@@ -203,20 +203,23 @@ def _what_to_try(folder: Path) -> str:
     ssh = f"ssh -F {shlex.quote(str(short / 'ssh_config'))}"
     log = shlex.quote(str(short / "log" / "by-name" / "web01.log"))
     return f"""
-Three virtual machines are up: {", ".join(NAMES)}. In another terminal, in this folder:
+Three virtual machines are up: {", ".join(NAMES)}.
+In another terminal, in this folder:
 
     {ssh} web01@demo
-        You are on the console: press Enter, log in as root. Type "vmotion" there, and the VM moves to another host
-        while you type. ^Ec. (Ctrl-E, c, full stop) leaves, ^Ec? helps.
+        The console of web01. Press Enter, log in as root, type "vmotion":
+        the VM moves to another host while you type.
+        ^Ec. (Ctrl-E, c, full stop) detaches, ^Ec? is help.
 
     {ssh} demo
         The menu: type to filter, Enter attaches, ^D leaves.
 
     {ssh} demo list
-        A command. Also: status web01, log --since 10m web01, search login, help.
+        A command. Others: status web01, log --since 10m web01,
+        search login, help.
 
     tail -F {log}
-        What it says, as it says it.
+        The log of web01, live.
 
 Press Ctrl-C here to stop.
 """

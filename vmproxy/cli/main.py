@@ -28,15 +28,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"vmproxy {vmproxy.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    check.add_arguments(
-        commands.add_parser("check", help="say all that is wrong with a configuration, and who may what")
-    )
-    commands.add_parser("hash-password", help="make what stands for a password in the file of operators")
+    check.add_arguments(commands.add_parser("check", help="check a configuration; show who may do what"))
+    commands.add_parser("hash-password", help="make the hash of a password for the operators file")
     make_cert.add_arguments(
-        commands.add_parser("make-cert", help="make a certificate for hosts, and say what to enter in vSphere")
+        commands.add_parser("make-cert", help="make a certificate for hosts; show what to enter in vSphere")
     )
-    simulate.add_arguments(commands.add_parser("simulate", help="play ESXi hosts with VMs against a concentrator"))
-    demo.add_arguments(commands.add_parser("demo", help="a concentrator with simulated VMs, to look around"))
+    simulate.add_arguments(commands.add_parser("simulate", help="simulate ESXi hosts with VMs"))
+    demo.add_arguments(commands.add_parser("demo", help="a concentrator with simulated VMs, for a first look"))
     args = parser.parse_args(arguments)
     if args.command == "check":
         return check.run(args)
@@ -54,7 +52,7 @@ def _hash_password() -> int:
         if sys.stdin.isatty():
             secret = getpass.getpass("Password: ")
             if getpass.getpass("Again: ") != secret:
-                print("these are not the same", file=sys.stderr)
+                print("the passwords differ", file=sys.stderr)
                 return 1
         else:
             secret = sys.stdin.readline().rstrip("\n")

@@ -46,8 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a name or an address by which hosts reach vmproxy, the first for the URI; may be given several times"
         " (default: this machine's)",
     )
-    parser.add_argument("--days", type=int, default=3650, metavar="N", help="how long it is valid (default: 3650)")
-    parser.add_argument("--kind", choices=("rsa", "ecdsa"), default="rsa", help="of the key (default: rsa)")
+    parser.add_argument(
+        "--days", type=int, default=3650, metavar="N", help="days for which it is valid (default: 3650)"
+    )
+    parser.add_argument("--kind", choices=("rsa", "ecdsa"), default="rsa", help="kind of the key (default: rsa)")
     parser.add_argument("--port", type=int, default=13370, help="for the URI of telnet:// (default: 13370)")
     parser.add_argument("--tls-port", type=int, default=13371, help="for the URI of telnets:// (default: 13371)")
 
@@ -102,7 +104,7 @@ def make(names: list[str], days: int, kind: str, now: datetime.datetime) -> tupl
     :raises BadName: for a name that cannot be in a certificate.
     """
     if len(names) > NAMES_LIMIT:
-        raise BadName(f"these are more than {NAMES_LIMIT} names")
+        raise BadName(f"more than {NAMES_LIMIT} names")
     key = make_rsa_key(65537, RSA_BITS) if kind == "rsa" else make_ec_key(SECP256R1())
     alternatives = [_general_name(name) for name in names]
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])

@@ -19,20 +19,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="the concentrator to connect to (default: %(default)s)")
     add("--port", type=int, default=13370, help="its port for ESXi hosts (default: %(default)s)")
-    add("--tls", action="store_true", help="TLS from the first byte, as telnets:// has it; nothing is verified")
-    add("--service-uri", default="vmproxy", metavar="URI", help="what to ask for (default: %(default)s)")
+    add("--tls", action="store_true", help="TLS from the first byte, as with telnets://; certificates are not verified")
+    add("--service-uri", default="vmproxy", metavar="URI", help="the service URI of the VMs (default: %(default)s)")
     add("--dial", action="store_true", help="direction client: VMs want to be connected to the service URI")
     add("-n", "--vms", type=_count, default=4, metavar="N", help="how many VMs (default: %(default)s)")
     add("--names", default="", metavar="NAME,NAME..", help="names of the first VMs")
     add("--ports-per-vm", type=_count, default=1, metavar="N", help="serial ports of each VM (default: %(default)s)")
     add("--seed", default="0", help="the same seed makes the same UUIDs (default: %(default)s)")
     add("--connect-rate", type=_positive, default=100.0, metavar="N", help="connections per second (default: 100)")
-    add("--vmotion-every", type=_seconds, default=0.0, metavar="SECONDS", help="migrate each VM on average so often")
+    add(
+        "--vmotion-every", type=_seconds, default=0.0, metavar="SECONDS", help="average time between migrations of a VM"
+    )
     add("--abort-share", type=_share, default=0.0, metavar="SHARE", help="share of migrations to abort, 0 to 1")
-    add("--chatter", type=_seconds, default=0.0, metavar="SECONDS", help="idle guests log a line on average so often")
-    add("--boot-speed", type=_seconds, default=1.0, metavar="FACTOR", help="2 boots twice as fast, 0 at once")
-    add("--report", type=_seconds, default=0.0, metavar="SECONDS", help="print a summary so often")
-    add("--duration", type=_seconds, default=0.0, metavar="SECONDS", help="stop after so long")
+    add(
+        "--chatter",
+        type=_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="average time between log lines of an idle guest",
+    )
+    add(
+        "--boot-speed",
+        type=_seconds,
+        default=1.0,
+        metavar="FACTOR",
+        help="speed of the boot: 2 is twice as fast, 0 at once",
+    )
+    add("--report", type=_seconds, default=0.0, metavar="SECONDS", help="time between summaries")
+    add("--duration", type=_seconds, default=0.0, metavar="SECONDS", help="stop after this time")
 
 
 def run(args: argparse.Namespace) -> int:
