@@ -9,12 +9,12 @@ import pytest
 
 from tests.support.consoles import EPOCH, VM_A, VM_B, World, process_log, trail
 from vmproxy.base.jsonlines import LINE_LIMIT, mend
-from vmproxy.console.journal import Journal, Known, read_known
+from vmproxy.console.journal import ConsoleRecord, Journal, read_records
 from vmproxy.log.audit import Audit
 from vmproxy.log.retry import RETRY_SECONDS
 
 WHOLE = b'{"event":"up"}\n'
-KNOWN = Known(str(VM_A), "1", "web", "vmproxy", "a.log", "{uuid}.log", "10.0.0.1", True, EPOCH, "")
+KNOWN = ConsoleRecord(str(VM_A), "1", "web", "vmproxy", "a.log", "{uuid}.log", "10.0.0.1", True, EPOCH, "")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_audit_and_journal_are_tried_again_every_second_and_told_once(tmp_path: 
     folder.write_bytes(b"no folder")
     with process_log() as lines:
         audit.record("login")
-        journal.record(Known(str(VM_B), *(getattr(KNOWN, name) for name in KNOWN.__slots__[1:])))
+        journal.record(ConsoleRecord(str(VM_B), *(getattr(KNOWN, name) for name in KNOWN.__slots__[1:])))
         for _ in range(5):
             world.tick(RETRY_SECONDS)
     assert len([line for line in lines if "cannot write" in line]) == 2
@@ -107,5 +107,5 @@ def test_audit_and_journal_are_tried_again_every_second_and_told_once(tmp_path: 
     world.tick(RETRY_SECONDS)
     assert json.loads(audit.path.read_text())["event"] == "login"
     # The one that was written before the folder was removed is there too.
-    found, bad = read_known(journal.path)
+    found, bad = read_records(journal.path)
     assert ({known.uuid for known in found}, bad) == ({str(VM_A), str(VM_B)}, 0)

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.consoles import EPOCH, HOSTILE, VM_A, VM_B, World, process_log
-from vmproxy.console.journal import Journal, Known, parse
+from vmproxy.console.journal import ConsoleRecord, Journal, parse
 
-GOOD = Known(
+GOOD = ConsoleRecord(
     uuid=str(VM_A),
     port="1",
     name="web01",
@@ -47,7 +47,7 @@ def journal(path):
     return journal
 
 
-def loaded(path: Path) -> list[Known]:
+def loaded(path: Path) -> list[ConsoleRecord]:
     return Journal(path, lambda job: job()).load()
 
 

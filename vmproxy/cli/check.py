@@ -16,7 +16,7 @@ from vmproxy.auth.accounts_file import Account, Operators, load_operators
 from vmproxy.auth.revocation import read_revoked
 from vmproxy.base.sanitize import visible
 from vmproxy.config import settings
-from vmproxy.console.journal import read_known
+from vmproxy.console.journal import read_records
 from vmproxy.errors import ConfigError
 from vmproxy.vm import certificates
 from vmproxy.vm.certificates import Credentials
@@ -85,7 +85,7 @@ def _say_certificates(shown: Credentials | None) -> None:
 
 
 def _known(found: settings.Config) -> list[Subject]:
-    known, _ = read_known(found.state_dir / "consoles.jsonl")
+    known, _ = read_records(found.state_dir / "consoles.jsonl")
     return [Subject(UUID(one.uuid), one.port, one.name, one.uri) for one in known]
 
 

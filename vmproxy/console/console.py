@@ -21,6 +21,7 @@ from twisted.logger import LogLevel
 
 from vmproxy.access.policy import USUAL, ConsoleOptions
 from vmproxy.base.sanitize import visible
+from vmproxy.console.info import ConsoleInfo, RemoteInfo
 from vmproxy.console.input_queue import InputQueue
 from vmproxy.console.interfaces import ILink, IRemoteEnd
 from vmproxy.console.link_queue import LinkQueue
@@ -152,6 +153,39 @@ class Console:
         if self.migrating:
             return "migrating"
         return "up" if self.link is not None else "down"
+
+    def info(self) -> ConsoleInfo:
+        """All that is known of it now."""
+        far, remote = self.remote, None
+        if far is not None:
+            remote = RemoteInfo(far.place, far.state, far.since, far.address, far.reason, far.again)
+        return ConsoleInfo(
+            uuid=self.uuid,
+            port=self.port,
+            name=self.name,
+            title=self.title,
+            uri=self.uri,
+            bios_uuid=self.bios_uuid,
+            location_uuid=self.location_uuid,
+            state=self.state,
+            since=self.since,
+            reason=self.reason,
+            host=self.host,
+            encrypted=self.link is not None and self.link.encrypted,
+            settings=self.settings,
+            bytes_out=self.bytes_out,
+            bytes_in=self.bytes_in,
+            undelivered=self.undelivered,
+            log=self.log.name,
+            log_problem=self.log.problem,
+            logging=self.logging,
+            input_recorded=self.options.record_input,
+            shared=self.options.shared,
+            sequences=tuple(sequence.name for sequence in self.options.sequences),
+            writers=tuple(writer.who for writer in self.write_access.writers),
+            viewers=self.viewers.info(),
+            remote=remote,
+        )
 
     # What is told of it.
 

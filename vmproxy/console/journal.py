@@ -21,13 +21,14 @@ from vmproxy.base.jsonlines import mend_open
 from vmproxy.log.audit import ignored
 from vmproxy.log.events import quoted
 
+TEXT_LIMIT = 1024
 REWRITE_AT = 64 * 1024 * 1024
 
 _log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ConsoleRecord:
     """What is remembered of one console.
 
     :ivar log: the path of its log, relative to the log folder; ``template`` is what it was made from.
@@ -52,7 +53,7 @@ class Known:
         return self.uuid, self.port
 
 
-_TYPES = {f.name: {"str": str, "bool": bool, "float": (int, float)}[str(f.type)] for f in fields(Known)}
+_TYPES = {f.name: {"str": str, "bool": bool, "float": (int, float)}[str(f.type)] for f in fields(ConsoleRecord)}
 
 _TEXTS = [name for name, wanted in _TYPES.items() if wanted is str]
 _NO_PART = frozenset(("", ".", ".."))  # of a path inside a folder
@@ -60,7 +61,7 @@ _NO_PART = frozenset(("", ".", ".."))  # of a path inside a folder
 _YEAR_9999 = 253_370_764_800
 
 
-def parse(line: str) -> Known:
+def parse(line: str) -> ConsoleRecord:
     """Read a line of the journal.
 
     :raises ValueError: if it is not one, cut short for instance.
@@ -78,16 +79,16 @@ def parse(line: str) -> Known:
     if not 0 <= kept["since"] < _YEAR_9999:
         raise ValueError("the time is none")
     kept["uuid"] = str(UUID(kept["uuid"]))
-    return Known(**kept)
+    return ConsoleRecord(**kept)
 
 
-def read_known(path: Path) -> tuple[list[Known], int]:
+def read_records(path: Path) -> tuple[list[ConsoleRecord], int]:
     """Read a journal; it is no error if there is none.
 
     :returns: the known consoles in the order in which they first appeared, and how many lines made no sense.
     :raises OSError: if it cannot be read.
     """
-    found: dict[tuple[str, str], Known] = {}
+    found: dict[tuple[str, str], ConsoleRecord] = {}
     bad = 0
     if path.exists():
         with path.open(encoding="utf-8", errors="replace") as file:
@@ -120,31 +121,31 @@ class Journal:
         self.path = path
         self._again = again
         self._failing = False
-        self.everything: Callable[[], Iterable[Known]] = tuple
+        self.everything: Callable[[], Iterable[ConsoleRecord]] = tuple
         self._submit = submit
-        self._unwritten: dict[tuple[str, str], Known] = {}  # filled by the reactor, emptied by the scribe
+        self._unwritten: dict[tuple[str, str], ConsoleRecord] = {}  # filled by the reactor, emptied by the scribe
         self._submitted = False
         self._rewritten = 0  # how large it was when it was last written anew
-        self._batch: dict[tuple[str, str], Known] = {}  # the scribe's: what is to be written, the newest of each
+        self._batch: dict[tuple[str, str], ConsoleRecord] = {}  # the writer's: the newest of each
 
-    def load(self) -> list[Known]:
+    def load(self) -> list[ConsoleRecord]:
         """Read the journal and write it anew without what is out of date.
 
         :returns: the known consoles in the order in which they first appeared.
         :raises OSError: if it can neither be read nor made.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        found, bad = read_known(self.path)
+        found, bad = read_records(self.path)
         if bad:
             _log.warn("{bad} lines of {path} make no sense and are dropped", bad=bad, path=str(self.path))
         self._rewrite(found)
         return found
 
-    def recover_from(self, everything: Callable[[], Iterable[Known]]) -> None:
+    def recover_from(self, everything: Callable[[], Iterable[ConsoleRecord]]) -> None:
         """Write the file anew from ``everything`` where somebody has removed it."""
         self.everything = everything
 
-    def record(self, known: Known) -> None:
+    def record(self, known: ConsoleRecord) -> None:
         """Remember a change."""
         self._unwritten[known.uuid, known.port] = known
         if not self._submitted:
@@ -173,7 +174,7 @@ class Journal:
         self._batch.clear()
         if size > max(REWRITE_AT, 2 * self._rewritten):
             try:
-                found, _ = read_known(self.path)
+                found, _ = read_records(self.path)
                 self._rewrite(found)
             except OSError as error:
                 _log.error("cannot rewrite {path}: {error}", path=str(self.path), error=str(error))
@@ -196,7 +197,7 @@ class Journal:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return size
 
-    def _rewrite(self, all_known: Iterable[Known]) -> None:
+    def _rewrite(self, all_known: Iterable[ConsoleRecord]) -> None:
         new = self.path.with_name(self.path.name + ".new")
         with open(new, "w", encoding="ascii", opener=lambda path, flags: os.open(path, flags, 0o640)) as file:
             file.writelines(map(_line, all_known))
@@ -206,6 +207,6 @@ class Journal:
         new.replace(self.path)
 
 
-def _line(known: Known) -> str:
+def _line(known: ConsoleRecord) -> str:
     texts = "".join(f'"{name}":{quoted(getattr(known, name))},' for name in _TEXTS)
     return f'{{{texts}"up":{"true" if known.up else "false"},"since":{known.since!r}}}\n'

@@ -19,7 +19,7 @@ from vmproxy.base.sanitize import visible as shown
 from vmproxy.console.console import Console
 from vmproxy.console.duplicates import ClaimRefused, Newcomers
 from vmproxy.console.interfaces import ILink
-from vmproxy.console.journal import Journal, Known
+from vmproxy.console.journal import TEXT_LIMIT, ConsoleRecord, Journal
 from vmproxy.console.migration import Migrations
 from vmproxy.console.naming import NameIndex
 from vmproxy.log.paths import is_reserved, log_path
@@ -233,12 +233,13 @@ class Directory:
         """Have the journal remember how a console is now."""
         self._journal.record(self._known(console))
 
-    def _known(self, console: Console) -> Known:
-        return Known(
+    def _known(self, console: Console) -> ConsoleRecord:
+        # Not by way of ConsoleInfo: thousands of consoles may change at once, and it takes several times as long.
+        return ConsoleRecord(
             uuid=str(console.uuid),
             port=console.port,
-            name=console.name[:1024],
-            uri=console.uri[:1024],
+            name=console.name[:TEXT_LIMIT],
+            uri=console.uri[:TEXT_LIMIT],
             log=console.log.name,
             template=self._template,
             host=console.host,
@@ -247,7 +248,7 @@ class Directory:
             reason=console.reason,
         )
 
-    def _everything(self) -> list[Known]:
+    def _everything(self) -> list[ConsoleRecord]:
         return [self._known(console) for console in self]
 
     def _add(self, uuid: UUID, port: str, name: str, path: str | None) -> Console:

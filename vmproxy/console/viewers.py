@@ -11,6 +11,7 @@ from typing import Protocol
 from twisted.logger import Logger
 
 from vmproxy.access.policy import ConsoleOptions
+from vmproxy.console.info import ViewerInfo
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Demoted, Joined, Kicked, Left, Notice, Promoted, Shares, TookOver
 from vmproxy.console.write_access import WriteAccess
@@ -155,6 +156,13 @@ class Viewers:
             self._console.log.event("promote", who=promoted.who)
             self._hold((promoted,), self._console.congested)
             self.tell_one(promoted, Promoted())
+
+    def info(self) -> tuple[ViewerInfo, ...]:
+        """All viewers as values."""
+        access = self.write_access
+        return tuple(
+            ViewerInfo(v.who, access.writes(v), access.waits(v), v.since, v.last_input, v.skipped) for v in self.all
+        )
 
     # To all of them.
 
