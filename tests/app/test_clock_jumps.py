@@ -145,7 +145,8 @@ class Logs:
         self.clock.advance(0.02)
 
     def trail(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in (self.path.parent / "vm.log.events").read_text().splitlines()]
+        lines = map(json.loads, (self.path.parent / "vm.log.events").read_text().splitlines())
+        return [line for line in lines if line["event"] != "format"]
 
 
 @pytest.fixture

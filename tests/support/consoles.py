@@ -288,12 +288,12 @@ class World:
 
 
 def trail(log: ConsoleLog, *kinds: str) -> list[dict[str, object]]:
-    """The event trail, or what of it is of these kinds. Every line must be whole."""
+    """The event trail without its format lines, or what of it is of these kinds. Every line must be whole."""
     path = Path(log.file.trail_path)
     data = path.read_bytes() if path.exists() else b""
     assert not data or data.endswith(b"\n"), "a torn line"
     events = [json.loads(line) for line in data.splitlines()]
-    return [e for e in events if not kinds or e["event"] in kinds]
+    return [e for e in events if (e["event"] in kinds if kinds else e["event"] != "format")]
 
 
 @contextmanager

@@ -241,7 +241,7 @@ class Daemon:
         """The event trail of a console, without the time marks."""
         trail = self.log(name).resolve()
         lines = trail.with_name(trail.name + ".events").read_text().splitlines()
-        return [event for event in map(json.loads, lines) if event["event"] != "time"]
+        return [event for event in map(json.loads, lines) if event["event"] not in ("time", "format")]
 
 
 def _section(extra: str, name: str) -> str:

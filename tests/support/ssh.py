@@ -251,7 +251,7 @@ class World:
         console = self.console(name)
         trail = console.log.path.with_name(console.log.path.name + ".events")
         lines = trail.read_text().splitlines() if trail.exists() else []
-        return [e for e in map(json.loads, lines) if e["event"] != "time"]
+        return [e for e in map(json.loads, lines) if e["event"] not in ("time", "format")]
 
     def stop(self) -> None:
         self.scribe.close()

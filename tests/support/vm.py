@@ -344,7 +344,7 @@ class World:
         self.store.flush()
         trail = console.log.path.with_name(console.log.path.name + ".events")
         events = [json.loads(line) for line in trail.read_bytes().splitlines()] if trail.exists() else []
-        return [e for e in events if not kinds or e["event"] in kinds]
+        return [e for e in events if (e["event"] in kinds if kinds else e["event"] != "format")]
 
     def restarted(self) -> World:
         """What a new process finds in the same folder."""

@@ -101,16 +101,17 @@ def test_its_own_rotation_loses_and_doubles_nothing_under_a_fast_stream(
         assert not [event for event in daemon.events(vm.name) if event["event"] == "gap"]
         assert not list(log.parent.glob("*.tmp"))
         for file in files(log):
-            # Each has its trail, whose offsets count from its beginning and whose first mark is that of its first byte.
+            # Each has its trail, whose first line says the offset of its first byte, and whose first mark the time.
             trail = log.with_name(f"{log.name}.events{file.name.removeprefix(log.name).removesuffix('.gz')}")
             if not trail.exists():
                 trail = trail.with_name(f"{trail.name}.gz")
             events = [json.loads(line) for line in content(trail).splitlines()]
             offsets = [event["offset"] for event in events]
             size = len(content(file))
-            assert [event["offset"] for event in events if event["event"] == "time"][:1] == ([0] if size else [])
+            assert events[0]["event"] == "format"
+            assert [event["offset"] for event in events if event["event"] == "time"][:1] == offsets[: size and 1]
             assert offsets == sorted(offsets)
-            assert max(offsets, default=0) <= size
+            assert offsets[-1] - offsets[0] <= size
         text = b"".join(content(file) for file in files(log.with_suffix(".txt")))
         lines = text.splitlines()
         assert [line.split()[1] for line in lines] == [b"%07d" % n for n in range(LINES)]

@@ -78,7 +78,7 @@ class Console:
     :ivar settings: the serial parameters that the guest programmed, for people to read; empty if unknown.
     :ivar port_control: the state of COM-PORT, which moves with the VM.
     :ivar far: what the VM wants to be connected to; None where it waits to be reached, as most do.
-    :ivar bytes_out: bytes from the VM since the start; ``bytes_in``: bytes to it.
+    :ivar bytes_in: bytes to the VM since the start.
     :ivar migrating: whether a vMotion is pending.
     :ivar options: what is particular about it.
     :ivar logging: whether output is recorded; an operator may turn that off.
@@ -89,10 +89,8 @@ class Console:
         "_guest_break",
         "_input",
         "_links",
-        "_unlogged",
         "bios_uuid",
         "bytes_in",
-        "bytes_out",
         "host",
         "link",
         "location_uuid",
@@ -129,9 +127,8 @@ class Console:
         self.reason = ""
         self.host = ""
         self.settings = ""
-        self.bytes_in = self.bytes_out = 0
+        self.bytes_in = 0
         self.logging = True
-        self._unlogged = 0
         self.options = USUAL
         self.viewers = Viewers(self)
         self.write_access = self.viewers.write_access
@@ -140,6 +137,11 @@ class Console:
         self._links = LinkQueue(self)
         self.port_control: AccessServer | None = None
         log.report_to(self)
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes from the VM since the start."""
+        return self.log.received
 
     @property
     def title(self) -> str:
@@ -235,11 +237,10 @@ class Console:
 
     def feed(self, data: bytes) -> None:
         """Bytes from the VM, in order."""
-        self.bytes_out += len(data)
         if self.logging:
             self.log.append(data)
         else:
-            self._unlogged += len(data)
+            self.log.pass_over(len(data))
         if self.viewers.all:
             self.viewers.output(data)
 
@@ -455,8 +456,7 @@ class Console:
             return
         self.logging = on
         if on:
-            missing, self._unlogged = self._unlogged, 0
-            self.log.event("logging-on", who=who, bytes=missing)
+            missing = self.log.resume("logging-on", who=who)
             self.viewers.tell(LoggingOn(who, missing))
         else:
             self.log.event("logging-off", who=who)

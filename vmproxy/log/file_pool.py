@@ -31,6 +31,7 @@ class OpenFile:
     :ivar size: where the next byte goes, as far as this process knows.
     :ivar used: the number of the call that asked for it last.
     :ivar followed: the number of the first look at all files since then.
+    :ivar cut: whether somebody else was seen to have truncated it.
     """
 
     fd: int
@@ -39,6 +40,7 @@ class OpenFile:
     inode: int
     used: int
     followed: int | None = None
+    cut: bool = False
 
 
 class PartialWriteError(OSError):
@@ -163,6 +165,7 @@ class FilePool:
             except OSError:
                 stat = None
             if stat is not None and (stat.st_dev, stat.st_ino) == (file.device, file.inode):
+                file.cut = file.cut or stat.st_size < file.size
                 file.size = stat.st_size
                 continue
             self.drop(path)

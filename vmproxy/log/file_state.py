@@ -45,9 +45,30 @@ class LogFile:
     :ivar link: the name of the link that was made for it; empty if none was.
     :ivar plain: its plain text, while that is wanted and there is some.
     :ivar whole: whether it is known that its trail has no torn line at its end.
+    :ivar offset: that of the next byte that is written; -1 until the writer has looked at the files.
+    :ivar base: the offset at which this process began. Invariant: it never changes once it is known.
+    :ivar shift: by how much the offset of the next byte is more than its place in the file.
+    :ivar stated: how long the trail was when it said so last.
+    :ivar cuts: how often somebody else was seen to have changed the file.
     """
 
-    __slots__ = ("_backlog", "folder", "link", "lost", "marked", "name", "plain", "problem", "reporter", "whole")
+    __slots__ = (
+        "_backlog",
+        "base",
+        "cuts",
+        "folder",
+        "link",
+        "lost",
+        "marked",
+        "name",
+        "offset",
+        "plain",
+        "problem",
+        "reporter",
+        "shift",
+        "stated",
+        "whole",
+    )
 
     def __init__(self, folder: str, name: str, reporter: Reporter) -> None:
         self.folder = folder
@@ -59,6 +80,8 @@ class LogFile:
         self.link = ""
         self.plain: PlainFile | None = None
         self.whole = False
+        self.offset = self.base = -1
+        self.shift = self.stated = self.cuts = 0
         self._backlog: Backlog | None = None
 
     @property

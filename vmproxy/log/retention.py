@@ -221,6 +221,6 @@ def _began(trail: Path, found: os.stat_result, now: float) -> float:
             continue
         if kind == "time":
             return at
-        if first is None:
+        if first is None and kind != "format":
             first = at
     return found.st_mtime if first is None else first

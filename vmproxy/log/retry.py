@@ -36,19 +36,16 @@ class Appender(Protocol):
         :raises OSError: if none could be.
         """
 
-    def tell(self, file: LogFile, *lines: bytes) -> None:
-        """Append lines to a log's trail; those that cannot be written are kept."""
+    def recover(self, file: LogFile) -> None:
+        """Find out the offset of a log."""
+
+    def tell_event(self, file: LogFile, item: Event) -> None:
+        """Append an event to a log's trail; a line that cannot be written is kept."""
 
     def append_lines(self, file: LogFile, lines: bytes) -> None:
         """Append lines to a log's trail.
 
         :raises OSError: if they cannot be written.
-        """
-
-    def position(self, file: LogFile) -> int:
-        """How long a log is.
-
-        :raises OSError: if that cannot be found out.
         """
 
 
@@ -107,6 +104,8 @@ class Retry:
                 if backlog.events < BACKLOG_EVENTS:
                     backlog.events += 1
                     backlog.items.append(item)
+                else:
+                    file.lost += item.missing
                 continue
             room = min(BACKLOG_PER_LOG - backlog.size, BACKLOG_IN_ALL - self._size)
             # Once bytes are missing, what follows them is missing too: one gap instead of many.
@@ -153,8 +152,7 @@ class Retry:
             return
         lost = file.lost
         if lost:
-            gap = event(self._now(), "gap", {"bytes": lost, "reason": file.problem})
-            self._appender.tell(file, gap.line(self._appender.position(file)))
+            self._appender.tell_event(file, event(self._now(), "gap", {"bytes": lost, "reason": file.problem}, lost))
         del self._logs[file]
         file.problem = ""
         file.lost = 0
@@ -164,11 +162,13 @@ class Retry:
         file.reporter.report("", lost)
 
     def _write_backlog(self, file: LogFile) -> None:
+        if file.base < 0:
+            self._appender.recover(file)
         backlog = file.backlog
         while backlog.items:
             item = backlog.items[0]
             if isinstance(item, Event):
-                self._appender.tell(file, item.line(self._appender.position(file)))
+                self._appender.tell_event(file, item)
                 backlog.events -= 1
             else:
                 written = self._appender.append_some(file, item)

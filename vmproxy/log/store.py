@@ -81,6 +81,7 @@ class ConsoleLog:
     :ivar listener: who is told how the log fares.
     :ivar problem: why it is not being recorded now; empty while it is.
     :ivar must_take: take what comes though there is much already: it is bounded by other means.
+    :ivar received: bytes from the VM since this process began, recorded or not.
     """
 
     __slots__ = (
@@ -88,6 +89,7 @@ class ConsoleLog:
         "_congested_since",
         "_dropped",
         "_items",
+        "_passed",
         "_stalled",
         "_store",
         "_unwritten",
@@ -95,6 +97,7 @@ class ConsoleLog:
         "listener",
         "must_take",
         "problem",
+        "received",
     )
 
     def __init__(self, store: LogStore, name: str) -> None:
@@ -103,6 +106,8 @@ class ConsoleLog:
         self._unwritten = 0  # bytes that the scribe has not dealt with yet
         self._collected = 0  # those of them that are in _items
         self._dropped = 0
+        self._passed = 0
+        self.received = 0
         self._congested_since = 0.0
         self._stalled = False
         self.listener: LogListener | None = None
@@ -127,9 +132,11 @@ class ConsoleLog:
     def append(self, data: bytes) -> None:
         """Record bytes from the VM."""
         size = len(data)
+        self.received += size
         too_much = self._unwritten + size > LIMIT_PER_LOG and not self.must_take
         if too_much or self._store.unwritten + size > LIMIT_IN_ALL:
             self._dropped += size
+            self._store.dropped += size
             self._store.dropping.add(self)
             return
         if self._dropped:
@@ -151,12 +158,45 @@ class ConsoleLog:
             if self.listener is not None:
                 self.listener.log_congested(True)
 
+    @property
+    def offset(self) -> int | None:
+        """That of the next byte from the VM; None until the writer has looked at the files."""
+        base = self.file.base
+        return None if base < 0 else base + self.received
+
+    def pass_over(self, size: int) -> None:
+        """Bytes from the VM that are not to be recorded: they count, and :meth:`resume` says how many they were."""
+        self.received += size
+        self._passed += size
+        self._store.passing.add(self)
+
+    def resume(self, kind: str, **fields: object) -> int:
+        """Record that bytes are recorded again, as an event with their number.
+
+        :returns: how many bytes were passed over.
+        """
+        missing, self._passed = self._passed, 0
+        self._store.passing.discard(self)
+        self._record(kind, {**fields, "bytes": missing}, missing)
+        return missing
+
+    def gap(self, size: int, reason: str) -> None:
+        """Record that bytes from the VM are missing here."""
+        self.received += size
+        self._record("gap", {"bytes": size, "reason": reason}, size)
+
     def event(self, kind: str, **fields: object) -> None:
         """Record an event at this point of the log."""
-        item = event(self._store.wall(), kind, fields)
+        self._record(kind, fields, 0)
+
+    def _record(self, kind: str, fields: dict[str, object], missing: int) -> None:
+        item = event(self._store.wall(), kind, fields, missing)
         size = len(item.body) + EVENT_OVERHEAD
         if self._unwritten + size > LIMIT_PER_LOG + LIMIT_EVENTS or self._store.unwritten + size > 2 * LIMIT_IN_ALL:
             self._store.events_lost += 1
+            if missing:
+                self._dropped += missing  # it is told later
+                self._store.dropping.add(self)
             return
         self._unwritten += size
         self._collected += size
@@ -201,8 +241,7 @@ class ConsoleLog:
         """Record how much was dropped."""
         lost, self._dropped = self._dropped, 0
         self._store.dropping.discard(self)
-        self._store.dropped += lost
-        self.event("gap", bytes=lost, reason="the disk is too slow")
+        self._record("gap", {"bytes": lost, "reason": "the disk is too slow"}, lost)
 
     # Between the store and its logs.
 
@@ -270,7 +309,7 @@ class LogStore:
     :ivar folder: the log folder; ``prefix`` is the same as text.
     :ivar unwritten: bytes that wait for the scribe, over all logs.
     :ivar dropped: bytes that never reached the scribe, over all logs since the start; ``events_lost``: events.
-    :ivar dropping: the logs that have dropped bytes and not recorded it yet.
+    :ivar dropping: the logs that have dropped bytes and not recorded it yet; ``passing``: those that do not record.
     :ivar wall: tells the time of day.
     :ivar crowded: whether there is so much that VMs wait, however little of it is their own.
     :ivar progress: when the scribe last had written something.
@@ -302,6 +341,7 @@ class LogStore:
         self.dropped = 0
         self.events_lost = 0
         self.dropping: set[ConsoleLog] = set()
+        self.passing: set[ConsoleLog] = set()
         self._dirty: list[ConsoleLog] = []
         self._soon: list[Callable[[], object]] = []
         self._links: dict[ConsoleLog, str] = {}  # the names that are wanted
@@ -496,6 +536,8 @@ class LogStore:
             self._patience_call = None
         for log in list(self.dropping):
             log.close_gap()
+        for log in list(self.passing):
+            log.resume("gap", reason="it was turned off")
         self.flush()
         self.runner.stop(lambda: self.from_scribe(lambda: done.callback(None)))
         return done

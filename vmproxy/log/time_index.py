@@ -4,9 +4,12 @@ A trail is JSON lines in the order in which things happened; ``time`` marks stan
 flows, and every other event says the time as well. A trail may be large, so it is never held as a whole: one that is
 not compressed is surveyed, a line or two in each 64 KiB, and then read in detail from the block that matters.
 
-Offsets grow along a trail. Where one is smaller than that before it, the log was truncated there (logrotate's
-``copytruncate``) or moved away while its trail was not: what stands before belongs to another file. Of a live trail
-what follows the last such place counts, of an old one what precedes the first.
+Offsets are those of the output; ``format`` lines say where in the file they are (see :mod:`vmproxy.log.events`). Before
+the first of them they are places in the file, as version 0.1.0 wrote them.
+
+Places grow along a trail. Where one is smaller than that before it, the log was truncated there (logrotate's
+``copytruncate``) or moved away while its trail was not: what is before belongs to another file. Of a live trail what
+follows the last such place counts, of an old one what precedes the first.
 
 A line that cannot be read, torn by a crash say, costs only itself.
 """
@@ -19,12 +22,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from vmproxy.log.events import FORMAT, FORMAT_MARK
 from vmproxy.log.reader import CHUNK, Segment, Source
 
 LINE_LIMIT = 2 * 1024 * 1024
 
 _HEAD = re.compile(
-    rb'^\{"at":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})Z","offset":(\d{1,18}),"event":"(?:(time)"\}$)?', re.MULTILINE
+    rb'^\{"at":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3})Z","offset":(\d{1,18}),"event":"(?:(time)"\}$|(format)")?',
+    re.MULTILINE,
 )
 
 
@@ -33,13 +38,33 @@ class Entry:
     """A line of a trail.
 
     :ivar at: seconds since the epoch.
-    :ivar offset: the byte of the log that came then, or next.
+    :ivar offset: where in the file the byte is that came then, or next.
     :ivar line: the whole line, if it is more than a time mark.
     """
 
     at: float
     offset: int
     line: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format line: from here on in the trail, the place in the file of an offset is that minus ``shift``.
+
+    :ivar position: of the line in the trail.
+    :ivar offset: that of the byte at ``byte`` in the file.
+    :ivar cut: how the file was changed by somebody else, where it was.
+    """
+
+    position: int
+    offset: int
+    byte: int
+    cut: str = ""
+
+    @property
+    def shift(self) -> int:
+        """By how much offsets are more than places in the file."""
+        return self.offset - self.byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +83,14 @@ class Trail:
     :ivar skipped: whether the last :meth:`entries` left out entries at the beginning.
     """
 
-    __slots__ = ("_block", "_live", "_places", "_source", "skipped", "torn")
+    __slots__ = ("_block", "_formats", "_live", "_places", "_source", "skipped", "torn")
 
     def __init__(self, source: Source, live: bool) -> None:
         """:param live: whether it is that of the live log."""
         self._source = source
         self._live = live
         self._places: list[_Place] | None = None
+        self._formats: list[Format] | None = None
         self._block: tuple[int, list[int], list[float]] = (-1, [], [])
         self.torn = 0
         self.skipped = False
@@ -127,6 +153,26 @@ class Trail:
         return times[max(0, bisect_right(known, offset) - 1)]
 
     @property
+    def formats(self) -> list[Format]:
+        """The format lines, in order; none in a trail that version 0.1.0 wrote."""
+        if self._formats is None:
+            self._formats = []
+            start, rest = 0, b""
+            for block in self._source.blocks():
+                text = rest + block
+                cut = text.rfind(b"\n") + 1
+                if FORMAT_MARK in text:
+                    self._formats.extend(_formats(text[:cut], start))
+                rest = text[cut:] if len(text) - cut < CHUNK else b""
+                start += len(text) - len(rest)
+        return self._formats
+
+    def _shift(self, position: int) -> int:
+        """By how much offsets are more than places in the file, at a place of the trail."""
+        number = bisect_right(self.formats, position, key=lambda line: line.position)
+        return self.formats[number - 1].shift if number else 0
+
+    @property
     def name(self) -> str:
         """That of its file."""
         return self._source.path.name
@@ -141,7 +187,7 @@ class Trail:
         offset = -1
         for start in range(0, self._source.size, CHUNK):
             block = self._source.read(start, CHUNK)
-            first, last = _first(block, start), _last(block)
+            first, last = self._first(block, start), self._last(block, start)
             if first is None:
                 continue
             if first.offset < offset or last < first.offset:
@@ -161,32 +207,66 @@ class Trail:
         self._places = places
         return places
 
+    def _first(self, block: bytes, start: int) -> _Place | None:
+        """The first entry in a block that begins in it."""
+        where = block.find(b"\n") if start else 0  # what it begins with may be the end of a line
+        while where >= 0 and (match := _HEAD.search(block, where)):
+            if not match[4]:
+                try:
+                    at = start + match.start()
+                    return _Place(at, _seconds(match[1]), int(match[2]) - self._shift(at))
+                except ValueError:
+                    pass
+            where = match.end()
+        return None
+
+    def _last(self, block: bytes, start: int) -> int:
+        """The place in the file of the last entry in a block; -1 where there is none."""
+        end = len(block)
+        while end > 0:
+            begin = block.rfind(b"\n", 0, end - 1) + 1
+            if (match := _HEAD.match(block, begin)) and not match[4]:
+                return int(match[2]) - self._shift(start + begin)
+            end = begin
+        return -1
+
     def _restart(self, start: int, stop: int) -> _Place | None:
         """The last place between two at which the offsets begin anew."""
         found: _Place | None = None
         before = -1
-        position = start
-        for line in _lines(self._source.blocks(start, stop)):
-            entry = _entry(line)
-            if entry is not None:
-                if entry.offset < before:
-                    found = _Place(position, entry.at, entry.offset)
-                before = entry.offset
-            position += len(line)
+        for position, entry in self._positions(start, stop):
+            if entry.offset < before:
+                found = _Place(position, entry.at, entry.offset)
+            before = entry.offset
         return found
 
     def _read(self, start: int, stop: int | None = None) -> Iterator[Entry]:
+        return (entry for _, entry in self._positions(start, stop))
+
+    def _positions(self, start: int, stop: int | None) -> Iterator[tuple[int, Entry]]:
+        shift = self._shift(start) if start else 0
+        position = start
         for line in _lines(self._source.blocks(start, stop)):
-            entry = _entry(line)
-            if entry is None:
+            if (match := _HEAD.match(line)) is None:
                 self.torn += 1
+            elif match[4]:
+                shift = next((form.shift for form in _formats(line, position)), shift)
             else:
-                yield entry
+                try:
+                    yield position, Entry(_seconds(match[1]), int(match[2]) - shift, b"" if match[3] else line)
+                except ValueError:
+                    self.torn += 1
+            position += len(line)
 
 
 def trail_of(segment: Segment) -> Trail | None:
     """The trail of one of a log's files; None where there is none."""
     return Trail(segment.trail, not segment.number) if segment.trail is not None else None
+
+
+def _formats(text: bytes, start: int) -> Iterator[Format]:
+    for match in FORMAT.finditer(text):
+        yield Format(start + match.start(), int(match[1]), int(match[2]), (match[3] or b"").decode("ascii"))
 
 
 def _ascending(entries: Iterable[Entry]) -> Iterator[Entry]:
@@ -212,37 +292,5 @@ def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def _entry(line: bytes) -> Entry | None:
-    match = _HEAD.match(line)
-    if match is None:
-        return None
-    try:
-        return Entry(_seconds(match[1]), int(match[2]), b"" if match[3] else line)
-    except ValueError:
-        return None
-
-
 def _seconds(text: bytes) -> float:
     return datetime.fromisoformat(f"{text.decode('ascii')}+00:00").timestamp()
-
-
-def _first(block: bytes, start: int) -> _Place | None:
-    """The first entry in a block that begins in it."""
-    where = block.find(b"\n") if start else 0  # what it begins with may be the end of a line
-    while where >= 0 and (match := _HEAD.search(block, where)):
-        try:
-            return _Place(start + match.start(), _seconds(match[1]), int(match[2]))
-        except ValueError:
-            where = match.end()
-    return None
-
-
-def _last(block: bytes) -> int:
-    """The offset of the last entry in a block; -1 where there is none."""
-    end = len(block)
-    while end > 0:
-        begin = block.rfind(b"\n", 0, end - 1) + 1
-        if match := _HEAD.match(block, begin):
-            return int(match[2])
-        end = begin
-    return -1

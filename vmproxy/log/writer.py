@@ -22,18 +22,19 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from vmproxy.base.jsonlines import mend
-from vmproxy.log.events import Event, event, time_mark
-from vmproxy.log.file_pool import FilePool, PartialWriteError, reason, write_all
+from vmproxy.log.events import Event, event, format_line, time_mark
+from vmproxy.log.file_pool import FilePool, OpenFile, PartialWriteError, reason, write_all
 from vmproxy.log.file_state import Item, LogFile
 from vmproxy.log.periodic import Task, Timer, next_due
 from vmproxy.log.plain_log import PlainFile, PlainWriter
+from vmproxy.log.recovery import find_end
 from vmproxy.log.retention import Sweep
 from vmproxy.log.retry import Retry
 from vmproxy.log.rotation import Rotation, RotationPolicy
 
 FOLLOW_SECONDS = 2.0
 MARK_SECONDS = 1.0
+STATED_EVERY = 32 * 1024  # bytes of a trail after which it says again where in the file an offset is
 
 _log = Logger()
 
@@ -86,15 +87,16 @@ class Scribe:
             items = [b"".join(items)]  # type: ignore[arg-type]
         done = 0
         try:
-            if len(items) > 1 and all(isinstance(item, Event) for item in items):
-                # What a VM's arrival brings, thousands of times in a storm: one look at the log, one write.
-                offset = self.position(file)
-                self.tell(file, *(item.line(offset) for item in items if isinstance(item, Event)))
+            if file.base < 0:
+                self.recover(file)
+            if len(items) > 1 and all(isinstance(item, Event) and not item.missing for item in items):
+                # What a VM's arrival brings, thousands of times in a storm: one write.
+                self.tell(file, *(item.line(file.offset) for item in items if isinstance(item, Event)))
                 return
             for item in items:
                 if isinstance(item, Event):
                     at = max(at, item.at)  # a mark behind it must not be earlier
-                    self.tell(file, item.line(self.position(file)))
+                    self.tell_event(file, item)
                 else:
                     self._append_data(file, item, at)
                 done += 1
@@ -106,30 +108,84 @@ class Scribe:
             self.retry.keep(file, items[done:])
 
     def mend(self, file: LogFile) -> None:
-        """Have a log's trail in order, however the process before this one ended."""
+        """Have a log's trail in order, however the process before this one ended, and find out its offset."""
+        if file.base < 0:
+            self.recover(file)
+
+    def recover(self, file: LogFile) -> None:
+        """Find out the offset of a log."""
         try:
-            mend(file.trail_path)
+            end = find_end(file.path)
         except OSError as error:
-            _log.error("cannot mend {path}: {problem}", path=file.trail_path, problem=reason(error))
+            # The bytes are recorded all the same. The trail is looked at again when it can be written.
+            _log.error("cannot read {path}: {problem}", path=file.trail_path, problem=reason(error))
+            size = self.size(file)
+            file.offset = file.base = size
+            return
+        file.offset = file.base = end.offset
+        file.shift = end.shift
+        file.stated = end.stated
+        file.whole = True
+        if end.cut:
+            size = end.offset - end.shift
+            self.tell_event(file, event(self._now(), "truncated", {"size": size}))
+            self.tell(file, format_line(self._now(), end.offset, size, "truncated"))
 
     def _append_data(self, file: LogFile, data: bytes, at: float) -> None:
         path = file.path
         log = self._pool.get(path)
+        if log.size != file.offset - file.shift:
+            self._changed(file)
+            log = self._pool.get(path)
         # A clock that was set back is due too; so is a file's first byte: each can be read by itself.
         if not log.size or not 0 <= at - file.marked < MARK_SECONDS:
             file.marked = at
-            self.tell(file, time_mark(at, log.size))
+            self.tell(file, time_mark(at, file.offset))
             log = self._pool.get(path)  # opening the trail may have closed it
         try:
             write_all(log.fd, data)
         except PartialWriteError as error:
-            self._put_plain(file, data[: len(data) - len(error.rest)], at)
+            written = len(data) - len(error.rest)
+            file.offset += written
+            self._put_plain(file, data[:written], at)
             raise
         log.size += len(data)
+        file.offset += len(data)
         if log.size >= self.rotation.size_limit:
             self.rotation.due(file.where, "size")
         if self.plain or file.plain:
             self._put_plain(file, data, at)
+
+    def _changed(self, file: LogFile) -> None:
+        """The file is not as long as it would be had only this process written to it: say where the output goes on."""
+        if how := self._look(file):
+            self.tell(file, format_line(self._now(), file.offset, file.offset - file.shift, how))
+
+    def _look(self, file: LogFile) -> str:
+        """See where in the file the next byte will be.
+
+        :returns: how the file was changed by somebody else; empty if it was not.
+        """
+        path = file.path
+        log = self._pool.get(path) if path in self._pool else None
+        size = self.size(file) if log is None else os.fstat(log.fd).st_size
+        expected = file.offset - file.shift
+        file.shift = file.offset - size
+        if log is not None:
+            log.size = size
+            # A file that was renamed, or made anew, is not the one that was cut.
+            file.cuts += log.cut or size > expected
+            log.cut = False
+        return "truncated" if size < expected else "foreign" if size > expected else ""
+
+    def tell_event(self, file: LogFile, item: Event) -> None:
+        """Append an event to a log's trail, and count what it says is missing."""
+        line = item.line(file.offset)
+        if item.missing:
+            file.offset += item.missing
+            file.shift += item.missing
+            line += format_line(item.at, file.offset, file.offset - file.shift)
+        self.tell(file, line)
 
     def tell(self, file: LogFile, *lines: bytes) -> None:
         """Append lines to a log's trail; those that cannot be written are kept."""
@@ -147,14 +203,27 @@ class Scribe:
 
         :raises OSError: if they cannot be written.
         """
+        trail = self._pool.get(file.trail_path)
         if not file.whole:
+            self._look_again(file, trail)
+        if not trail.size or trail.cut or trail.size - file.stated >= STATED_EVERY:
+            how = self._look(file)
+            lines = format_line(self._now(), file.offset, file.offset - file.shift, how if trail.size else "") + lines
             trail = self._pool.get(file.trail_path)
-            if trail.size:
-                mend(file.trail_path)
-                trail.size = os.fstat(trail.fd).st_size
-            file.whole = True
+            file.stated = trail.size
+            trail.cut = False
         if self._pool.append_line(file.trail_path, lines).size >= self.rotation.trail_limit:
             self.rotation.due(file.where, "trail")
+
+    def _look_again(self, file: LogFile, trail: OpenFile) -> None:
+        if trail.size:
+            end = find_end(file.path)  # mends it, too
+            trail.size = os.fstat(trail.fd).st_size
+            file.stated = end.stated
+            if end.offset > file.offset:  # it could not be read at the start
+                file.base += end.offset - file.offset
+                file.offset, file.shift = end.offset, end.shift
+        file.whole = True
 
     def _put_plain(self, file: LogFile, data: bytes, at: float) -> None:
         if not self.plain:
@@ -189,8 +258,12 @@ class Scribe:
     def append_some(self, file: LogFile, data: bytearray) -> int:
         """Append bytes that have waited; returns how many could be written, one at least."""
         log = self._pool.get(file.path)
+        if log.size != file.offset - file.shift:
+            self._changed(file)
+            log = self._pool.get(file.path)
         written = os.write(log.fd, data)
         log.size += written
+        file.offset += written
         if log.size >= self.rotation.size_limit:
             self.rotation.due(file.where, "size")
         if self.plain:
@@ -216,7 +289,9 @@ class Scribe:
         # The next batch must not seem older than this, and an idle log's rotation not as old as the last batch.
         at = self._now() if why == "age" else self._at
         file = self.find(str(path)) or LogFile(str(path.parent), path.name, _Nobody())
-        self.tell(file, event(at, "rotated", {"to": f"{path.name}.1", "bytes": size, "reason": why}).line(0))
+        if file.base < 0:
+            self.recover(file)
+        self.tell_event(file, event(at, "rotated", {"to": f"{path.name}.1", "bytes": size, "reason": why}))
         try:
             self._pool.get(path)  # so that who follows the log by name, or by its link, finds it
             if why == "age":

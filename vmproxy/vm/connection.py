@@ -176,7 +176,7 @@ class VMConnection(HostLine):
         if early:
             console.feed(early)
         if self._early_lost:
-            console.log.event("gap", bytes=self._early_lost, reason="too much before this connection was in service")
+            console.log.gap(self._early_lost, "too much before this connection was in service")
         self._early_lost = 0
 
     def wait(self, console: Console) -> None:

@@ -18,6 +18,7 @@ from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import visible
 from vmproxy.base.timeparse import BadTime, parse_when
 from vmproxy.console.console import Console
+from vmproxy.log.events import FORMAT_MARK
 from vmproxy.log.reader import CHUNK, Segments, Source, open_segments
 from vmproxy.log.timeline import Timeline
 from vmproxy.log.timing import local_time
@@ -200,8 +201,8 @@ def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _parsed(line: bytes) -> tuple[float, Fields] | None:
-    """An event of a line of a trail; None for time marks, and for what is none."""
-    if line.endswith(_TIME_MARK) or not line:
+    """An event of a line of a trail; None for time marks and format lines, and for what is none."""
+    if line.endswith(_TIME_MARK) or FORMAT_MARK in line or not line:
         return None
     try:
         fields = json.loads(line)

@@ -1,0 +1,143 @@
+"""Where a log ends, found from its files: what the process before this one left, however it ended.
+
+The trail's last ``format`` line says which byte of the file has which offset; the size of the file says the rest. A
+trail of format 1, which version 0.1.0 wrote, has no such line: what there is in older files counts then. Runs on the
+thread of the log writer, once for each log.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmproxy.base.jsonlines import mend_open
+from vmproxy.log.events import FORMAT, FORMAT_MARK
+from vmproxy.log.files import numbered, places
+
+_OFFSET = re.compile(rb'^\{"at":"[^"]*","offset":(\d{1,18}),"event":"', re.MULTILINE)
+NEVER = -(1 << 62)
+_CHUNK = 64 * 1024
+_LINE = 512  # ample for a format line
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where a log ends.
+
+    :ivar offset: that of the next byte.
+    :ivar shift: by how much that is more than the size of the file.
+    :ivar stated: how long the trail was when it said so; less than 0 where it does not.
+    :ivar cut: whether the file holds less than its trail tells of.
+    """
+
+    offset: int
+    shift: int
+    stated: int
+    cut: bool = False
+
+
+def find_end(path: str) -> End:
+    """Find where a log ends, and mend its trail.
+
+    :param path: of the live log.
+    :raises OSError: if its files cannot be read.
+    """
+    size = _size(path)
+    try:
+        fd = os.open(f"{path}.events", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return _from_older(path, size)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(None, "Not a regular file")
+        trail = mend_open(fd, f"{path}.events")
+        if not trail:
+            return _from_older(path, size)
+        if (last := _last_format(fd, trail)) is None:
+            begin = _legacy_size(path)
+            return End(begin + size, begin, NEVER)
+        shift, stated, told = last
+    finally:
+        os.close(fd)
+    offset = shift + size
+    if offset < told:  # the offset never goes back
+        return End(told, told - size, stated, cut=True)
+    return End(offset, shift, stated)
+
+
+def _last_format(fd: int, size: int) -> tuple[int, int, int] | None:
+    """What the last format line of a trail says.
+
+    :returns: the shift, where the line is, and the highest offset behind it; None where there is no such line.
+    """
+    told = -1
+    start = size
+    while start > 0:
+        end, start = start, max(0, start - _CHUNK)
+        block = os.pread(fd, end - start + _LINE, start)
+        if told < 0:
+            line = _OFFSET.match(block, block.rfind(b"\n", 0, len(block) - 1) + 1)
+            told = int(line[1]) if line is not None else 0
+        at = block.rfind(FORMAT_MARK)
+        if at >= 0 and (match := FORMAT.match(block, block.rfind(b"\n", 0, at) + 1)) is not None:
+            offset = int(match[1])
+            return offset - int(match[2]), start + match.start(), max(offset, told)
+        if start and size - end >= _CHUNK and FORMAT.match(os.pread(fd, _LINE, 0)) is None:
+            return None  # one would be in the last 32 KiB: it is of format 1
+    return None
+
+
+def _from_older(path: str, size: int) -> End:
+    """Where a log ends whose trail says nothing: behind the newest of those that were put aside."""
+    begin = 0
+    for place in places(f"{path}.events", 1):
+        if os.path.lexists(place):
+            begin = _end_of_old(path, place)
+            break
+    return End(begin + size, begin, 0)
+
+
+def _end_of_old(path: str, trail: str) -> int:
+    text = Path(trail).read_bytes()
+    if trail.endswith(".gz"):
+        with suppress(zlib.error):
+            text = zlib.decompress(text, 31)
+    formats = list(FORMAT.finditer(text))
+    if not formats:
+        return _legacy_size(path)
+    offset = int(formats[-1][1])
+    told = max((int(match[1]) for match in _OFFSET.finditer(text, formats[-1].start())), default=offset)
+    return max(told, offset - int(formats[-1][2]) + (_content(path, 1) or 0))
+
+
+def _legacy_size(path: str) -> int:
+    """The bytes in all files of a log that were put aside."""
+    return sum(numbered(lambda number: _content(path, number), 1))
+
+
+def _content(path: str, number: int) -> int | None:
+    """The bytes that a file holds, those of a compressed one as its end tells; None where there is none."""
+    plain, packed = places(path, number)
+    with suppress(FileNotFoundError):
+        return os.stat(plain).st_size
+    with suppress(OSError), open(packed, "rb") as file:
+        return packed_size(file.fileno())
+    return None
+
+
+def packed_size(fd: int) -> int:
+    """How many bytes a file that rotation compressed unpacks to."""
+    size = os.fstat(fd).st_size
+    return int.from_bytes(os.pread(fd, 4, size - 4), "little") if size >= 18 else 0
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
