@@ -87,7 +87,6 @@ WITH_PRIVATE_NAMES: set[str] = {
 }
 WITH_GENDER: set[str] = {
     "bench/operators.py",
-    "docs/architecture.rst",
     "vmproxy/access/policy.py",
     "vmproxy/auth/accounts_file.py",
     "vmproxy/auth/authenticator.py",
