@@ -209,7 +209,7 @@ class Attached:
         complete: Callable[[str], Completion] | None = None,
         pasted: bool = False,
     ) -> None:
-        """Ask something at the terminal; see :class:`~vmproxy.operators.terminal.prompt.Question`.
+        """Ask something at the terminal; see :class:`~vmproxy.operators.terminal.prompt.Prompt`.
 
         :param pasted: whether the answer may well be pasted. What comes in one piece with it is the rest of the paste
             then, and must not go to the VM.

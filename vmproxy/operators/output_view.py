@@ -18,7 +18,7 @@ from vmproxy.log.reader import Segments
 from vmproxy.operators.messages import clock_time
 from vmproxy.operators.replay import Backlog, last_lines
 from vmproxy.operators.terminal.line_editor import Completion
-from vmproxy.operators.terminal.prompt import Question
+from vmproxy.operators.terminal.prompt import Prompt
 
 if TYPE_CHECKING:
     from vmproxy.operators.session import Session
@@ -48,7 +48,7 @@ class Display:
         self._catching_up = False
         self._gone = False
         self._replaying = False
-        self._question: Question | None = None
+        self._question: Prompt | None = None
         self._backlog = Backlog()
         self._at_line_start = True
         self._vm_at_line_start = True
@@ -183,7 +183,7 @@ class Display:
         answered: Callable[[str | None], None],
         complete: Callable[[str], Completion] | None = None,
     ) -> None:
-        """Ask something at the terminal; see :class:`Question`. A question that stands there already is cancelled."""
+        """Ask something at the terminal; see :class:`Prompt`. A question that stands there already is cancelled."""
 
         def done(answer: str | None) -> None:
             self._question = None
@@ -195,7 +195,7 @@ class Display:
         if not self._at_line_start:
             self._channel.send_err(self._eol)
         self._at_line_start = True
-        self._question = Question(self._channel, prompt, done, complete)
+        self._question = Prompt(self._channel, prompt, done, complete)
 
     def cancel(self) -> None:
         """End a question that stands there, as ``^C`` does."""

@@ -53,9 +53,8 @@ async def _run(session: Session, line: str) -> None:
         return
     job = Job(session)
     session.activity = job
-    job.task = Deferred.fromCoroutine(execute(session, words) if words else _overview(session))
     try:
-        status = await job.task
+        status = await job.start(execute(session, words) if words else _overview(session))
     except HandedOver:
         return
     except CancelledError:

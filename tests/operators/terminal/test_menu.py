@@ -13,7 +13,7 @@ from tests.support.ssh import EPOCH, VM_A, VM_B, FakeLink, FakeViewer, RemoteCha
 from tests.support.terminal import Terminal
 from vmproxy.console.notices import Message, ShuttingDown
 from vmproxy.operators.terminal.menu import Menu
-from vmproxy.operators.terminal.menu_list import Roster
+from vmproxy.operators.terminal.menu_list import ConsoleList
 from vmproxy.operators.terminal.menu_view import DRAW_LIMIT
 from vmproxy.operators.terminal.screen import ENTER, LEAVE
 from vmproxy.operators.visible import View
@@ -248,8 +248,8 @@ def test_vms_of_one_name_and_other_ports_are_all_there(w: World) -> None:
     assert person.names == ["web01", "web01", "web01.2"]
     person.type(DOWN + b"\r")
     w.clock.advance(0)
-    assert w.directory.names.find(str(VM_A)).viewers == ()
-    assert len(w.directory.names.find(str(VM_B)).viewers) == 1
+    assert w.directory.names.find(str(VM_A)).viewers.all == ()
+    assert len(w.directory.names.find(str(VM_B)).viewers.all) == 1
 
 
 # The last lines.
@@ -310,7 +310,7 @@ def test_only_logs_of_consoles_on_the_screen_are_read(w: World) -> None:
     person.wait()
     assert all(line.endswith("said") for line in person.terminal.lines[2:23])
     menu = person.channel.server_channel.activity  # type: ignore[attr-defined]
-    assert len(menu._face._last._known) == 42
+    assert len(menu._view._last._known) == 42
 
 
 def test_who_may_see_but_not_spy_sees_no_output(w: World) -> None:
@@ -850,14 +850,14 @@ def test_a_client_that_does_not_read_is_sent_nothing_more(w: World) -> None:
 def test_thousands_of_consoles_are_looked_through_in_slices(w: World) -> None:
     for n in range(2000):
         w.directory._add(UUID(int=n << 64 | 1), "1", f"vm{n:05d}", None)
-    roster = Roster(View(w.directory, lambda: w.directory.policy.grants("alice", ())), w.directory)
-    roster.begin(EPOCH)
+    listed = ConsoleList(View(w.directory, lambda: w.directory.policy.grants("alice", ())), w.directory)
+    listed.begin(EPOCH)
     steps = 1
-    while roster.step(300):
-        assert not roster.complete
+    while listed.step(300):
+        assert not listed.complete
         steps += 1
     assert steps == 7
-    assert len(roster.entries) == 2000
+    assert len(listed.entries) == 2000
     person = Person(w)
     assert person.terminal.lines[0].startswith(" 2,000 consoles ")
 

@@ -16,22 +16,21 @@ from tests.support.ssh import EPOCH, World
 from vmproxy.operators.commands.parser import split
 from vmproxy.operators.terminal.keys import DOWN, UP
 from vmproxy.operators.terminal.menu_command_line import complete, last_word
-from vmproxy.operators.terminal.menu_list import Roster
-from vmproxy.operators.terminal.menulast import TAIL, last_line
-from vmproxy.operators.terminal.menulook import columns_for, help_lines, rows_for, short_state, top_row
-from vmproxy.operators.terminal.menupick import Picker
+from vmproxy.operators.terminal.menu_list import ConsoleList, Selection
+from vmproxy.operators.terminal.menu_refresh import TAIL, last_line
+from vmproxy.operators.terminal.menu_view import columns_for, help_lines, rows_for, short_state, top_row
 from vmproxy.operators.terminal.width import cells
 from vmproxy.operators.visible import View
 
 
-def roster_of(w: World, *names: str) -> Roster:
+def list_of(w: World, *names: str) -> ConsoleList:
     for n, name in enumerate(names):
         w.vm(name, UUID(int=(n + 1) << 64))
-    roster = Roster(view_of(w), w.directory)
-    roster.begin(EPOCH)
-    while roster.step():
+    listed = ConsoleList(view_of(w), w.directory)
+    listed.begin(EPOCH)
+    while listed.step():
         pass
-    return roster
+    return listed
 
 
 def view_of(w: World) -> View:
@@ -48,72 +47,72 @@ NAMES = st.lists(st.text("abAB01-日", min_size=1, max_size=6), min_size=1, max_
 def test_filters_one_after_the_other_find_what_each_alone_finds(names: list[str], patterns: list[str]) -> None:
     with TemporaryDirectory() as folder:
         w = World(Path(folder))
-        roster = roster_of(w, *names)
+        listed = list_of(w, *names)
         for pattern in patterns:
-            found = [entry.title for entry in roster.matching(pattern)]
+            found = [entry.title for entry in listed.matching(pattern)]
             wanted = [n for n in names if fnmatchcase(n.casefold(), f"*{pattern.casefold()}*")]
             assert sorted(found) == sorted(wanted)
         w.stop()
 
 
 def test_a_list_in_which_nothing_changed_stays_the_same(w: World) -> None:
-    roster = roster_of(w, "web01", "db01")
-    before = roster.entries
-    found = roster.matching("web")
-    roster.begin(EPOCH)
-    assert not roster.step()
-    assert roster.entries is before
-    assert roster.matching("web") is found
-    assert not roster.due(EPOCH + 1)
-    assert roster.due(EPOCH + 5)
-    assert roster.due(EPOCH - 1)  # a clock that was set back
+    listed = list_of(w, "web01", "db01")
+    before = listed.entries
+    found = listed.matching("web")
+    listed.begin(EPOCH)
+    assert not listed.step()
+    assert listed.entries is before
+    assert listed.matching("web") is found
+    assert not listed.due(EPOCH + 1)
+    assert listed.due(EPOCH + 5)
+    assert listed.due(EPOCH - 1)  # a clock that was set back
 
 
 def test_rules_that_change_between_two_steps_start_it_over(w: World) -> None:
-    roster = roster_of(w, *(f"vm{n}" for n in range(10)))
-    roster.begin(EPOCH)
-    assert roster.step(5)
+    listed = list_of(w, *(f"vm{n}" for n in range(10)))
+    listed.begin(EPOCH)
+    assert listed.step(5)
     w.rules(("alice", "see", "vm1"))
-    assert roster.void
-    while roster.step(5):
-        assert not roster.entries
-    assert [entry.title for entry in roster.entries] == ["vm1"]
+    assert listed.void
+    while listed.step(5):
+        assert not listed.entries
+    assert [entry.title for entry in listed.entries] == ["vm1"]
 
 
 def test_names_that_begin_so(w: World) -> None:
-    roster = roster_of(w, "web2", "Web1", "db", "web3", "wec", "日")
-    titles = [entry.title for entry in roster.starting("WEB", 10)]
+    listed = list_of(w, "web2", "Web1", "db", "web3", "wec", "日")
+    titles = [entry.title for entry in listed.starting("WEB", 10)]
     assert titles == ["Web1", "web2", "web3"]
-    assert [entry.title for entry in roster.starting("we", 3)] == ["Web1", "web2", "wec"]
-    assert not roster.starting("x", 3)
-    assert len(roster.starting("", 10)) == 6
+    assert [entry.title for entry in listed.starting("we", 3)] == ["Web1", "web2", "wec"]
+    assert not listed.starting("x", 3)
+    assert len(listed.starting("", 10)) == 6
 
 
 @given(st.lists(st.sampled_from([UP, DOWN, "page up", "page down", "home", "end", "1", "vm", "", "hide", "add"])))
 def test_what_is_chosen_is_always_on_the_screen(steps: list[str]) -> None:
     with TemporaryDirectory() as folder:
         w = World(Path(folder))
-        roster = roster_of(w, *(f"vm{n:02d}" for n in range(15)))
-        picker = Picker(roster, view_of(w))
-        picker.room = 4
+        listed = list_of(w, *(f"vm{n:02d}" for n in range(15)))
+        selection = Selection(listed, view_of(w))
+        selection.arrange(4)
         for number, step in enumerate(steps):
             match step:
                 case "1" | "vm" | "":
-                    picker.type(step)
+                    selection.type(step)
                 case "hide":
                     w.rules(("alice", "see", f"vm?{number % 10}"))
                 case "add":
                     w.vm(f"vm{number % 20:02d}a", UUID(int=number + 1))
                 case _:
-                    if picker.ready():
-                        picker.move(step)
-            if roster.void or roster.due(EPOCH):
-                roster.begin(EPOCH)
-                roster.step()
-            picker.arrange()
-            assert len(picker.on_screen) == min(4, len(picker.found))
-            assert not picker.found or picker.found[picker.chosen] in picker.on_screen
-            assert all(entry.console in view_of(w) for entry in picker.on_screen)
+                    if selection.ready():
+                        selection.move(step)
+            if listed.void or listed.due(EPOCH):
+                listed.begin(EPOCH)
+                listed.step()
+            selection.arrange(4)
+            assert len(selection.on_screen) == min(4, len(selection.found))
+            assert not selection.found or selection.found[selection.chosen] in selection.on_screen
+            assert all(entry.console in view_of(w) for entry in selection.on_screen)
         w.stop()
 
 
@@ -221,8 +220,31 @@ def test_the_last_word_is_that_of_the_shell(line: str) -> None:
 def test_every_name_that_is_offered_finds_its_console(names: list[str]) -> None:
     with TemporaryDirectory() as folder:
         w = World(Path(folder))
-        roster, view = roster_of(w, *names), view_of(w)
-        offered = complete("status ", ["status"], roster, view).choices
+        listed, view = list_of(w, *names), view_of(w)
+        offered = complete("status ", listed, view).choices
         found = {view.find(split(choice)[0]) for choice in offered}
         assert found == set(w.directory)
         w.stop()
+
+
+@pytest.mark.parametrize(
+    ("left", "choices"),
+    [
+        ("lo", ["log"]),
+        ("log --", ["--since", "--until"]),
+        ("list --c", ["--columns"]),
+        ("log --since we", ["web01"]),
+        ("console -", ["-a", "-f", "-s", "-j", "-k"]),
+        ("help ver", ["version"]),
+        ("help -", []),
+        ("whoami we", []),
+        ("broadcast we", []),
+        ("we", ["web01"]),
+        ("web01 we", ["web01"]),
+        ("log 'we", ["'web01'"]),
+        ("info we", ["web01"]),
+    ],
+)
+def test_lines_go_on_as_the_table_of_commands_has_it(w: World, left: str, choices: list[str]) -> None:
+    listed, view = list_of(w, "web01", "db01"), view_of(w)
+    assert [*complete(left, listed, view).choices] == choices

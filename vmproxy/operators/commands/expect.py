@@ -84,7 +84,7 @@ async def _expect(session: Session, args: Arguments) -> int:
 
 
 def _seek(watcher: Watcher, expecter: Expecter) -> bytes | None:
-    watcher.notices.clear()
+    watcher.take_notices()
     for _, data in watcher.take():
         if (line := expecter.feed(data)) is not None:
             return line

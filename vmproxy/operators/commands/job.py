@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+
 from twisted.internet.defer import Deferred
 
 from vmproxy.operators.session import Session
@@ -14,15 +16,19 @@ class HandedOver(Exception):
 class Job:
     """A command under way.
 
-    :ivar task: the command; cancelled on ^C and at the session's end.
     :ivar ended: whether the client will send no more.
     """
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._early: list[bytes] = []
-        self.task: Deferred[int] | None = None
+        self._task: Deferred[int] | None = None
         self.ended = False
+
+    def start(self, command: Coroutine[Deferred[object], object, int]) -> Deferred[int]:
+        """Run a command; it is cancelled on ^C and at the session's end."""
+        self._task = Deferred.fromCoroutine(command)
+        return self._task
 
     def typed(self, data: bytes) -> None:
         """Input: ^C at a terminal, or something for a console that the command may reach yet."""
@@ -52,5 +58,5 @@ class Job:
 
     def stop(self) -> None:
         """End the command."""
-        if self.task is not None:
-            self.task.cancel()
+        if self._task is not None:
+            self._task.cancel()

@@ -104,8 +104,7 @@ async def _follow(session: Session, watcher: Watcher, stamper: Stamper | None) -
             raise CommandError("the client is gone")
         if skipped := watcher.take_skipped():
             tell(session, f"[-- {skipped} bytes skipped: your connection is too slow --]")
-        notices, watcher.notices = watcher.notices, []
-        for text in notices:
+        for text in watcher.take_notices():
             tell(session, text)
 
 

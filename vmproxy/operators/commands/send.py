@@ -30,10 +30,10 @@ _LIST = Flag("--list", "show the sequences of the console")
 class _Input:
     """The session's input, typed at a console as it comes."""
 
-    def __init__(self, session: Session, watcher: Watcher) -> None:
+    def __init__(self, session: Session, watcher: Watcher, job: Job) -> None:
         self._session = session
         self._watcher = watcher
-        self.job: Job | None = None
+        self._job = job
         self.ended = False
 
     def typed(self, data: bytes) -> None:
@@ -68,8 +68,7 @@ class _Input:
 
     def stop(self) -> None:
         """The session is over, or it is enough."""
-        if self.job is not None:
-            self.job.stop()
+        self._job.stop()
 
 
 async def _send(session: Session, args: Arguments) -> int:
@@ -77,8 +76,7 @@ async def _send(session: Session, args: Arguments) -> int:
     job = session.activity
     assert isinstance(job, Job)  # see Command.reads_input
     with Watcher(session, console, wish(args[NAME], args)) as watcher:
-        source = _Input(session, watcher)
-        source.job = job
+        source = _Input(session, watcher, job)
         try:
             session.activity = source
             session.hold(console.congested)

@@ -48,7 +48,6 @@ class PenWish:
 class Watcher:
     """A command that looks at a console. A context manager: inside it is on the console, afterwards it is not.
 
-    :ivar notices: what has happened that a reader must know, as text.
     :ivar skipping: bytes that did not fit since :meth:`take_skipped` was last asked.
     :ivar sent: bytes that the console took from it.
     """
@@ -61,7 +60,7 @@ class Watcher:
         self.who = session.operator.who
         self.since = self.last_input = now(session)
         self.skipped = self.skipping = self.sent = 0
-        self.notices: list[str] = []
+        self._notices: list[str] = []
         self.error: CommandError | None = None
         self._writes = False
         self._pieces = Backlog()
@@ -93,7 +92,7 @@ class Watcher:
         """
         if self.error is not None:
             return fail(self.error)
-        if self._pieces.size or self.skipping or self.notices:
+        if self._pieces.size or self.skipping or self._notices:
             return succeed(None)
         self._wake = Deferred()
         return self._wake
@@ -122,6 +121,11 @@ class Watcher:
         """How many bytes were skipped behind what :meth:`take` has returned."""
         skipped, self.skipping = self.skipping, 0
         return skipped
+
+    def take_notices(self) -> list[str]:
+        """What has happened since that a reader must know, as text."""
+        notices, self._notices = self._notices, []
+        return notices
 
     # From the console.
 
@@ -155,8 +159,8 @@ class Watcher:
                 self.leave(f"{title}: line down ({why}); {human_bytes(self.sent)} sent{lost}", exit_status.DOWN)
             case InputRecorded() if self._writes:
                 tell(self._session, notice_text(notice, title))
-            case _ if notice.essential and self._wish is None and len(self.notices) < 100:
-                self.notices.append(notice_text(notice, title))
+            case _ if notice.essential and self._wish is None and len(self._notices) < 100:
+                self._notices.append(notice_text(notice, title))
                 self.wake()
 
     def hold_input(self, on: bool) -> None:

@@ -15,7 +15,6 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vmproxy.base.escape import show_escape
 from vmproxy.console.console import Console
 from vmproxy.console.notices import Notice, ShuttingDown
 from vmproxy.operators import exit_status
@@ -27,9 +26,8 @@ from vmproxy.operators.target import BadTarget, Target, parse
 from vmproxy.operators.terminal import keys
 from vmproxy.operators.terminal.keys import Keys
 from vmproxy.operators.terminal.menu_command_line import LEAVING
-from vmproxy.operators.terminal.menu_view import Face
-from vmproxy.operators.terminal.menulook import help_lines
-from vmproxy.operators.terminal.menupick import IN_LIST
+from vmproxy.operators.terminal.menu_list import IN_LIST
+from vmproxy.operators.terminal.menu_view import MenuView
 from vmproxy.operators.terminal.screen import usable
 
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ UNREAD_LIMIT = 128 * 1024  # bytes not sent yet; above it no key is taken that m
 _log = Logger()
 
 
-class _Doing(Enum):
+class _Mode(Enum):
     """What the menu is doing."""
 
     LIST = auto()  # the list is shown, keys are for it
@@ -68,10 +66,10 @@ class Menu:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._view = session.operator.view
+        self._consoles = session.operator.view
         self._clock = session.services.clock
-        self._doing = _Doing.AWAY
-        self._face = Face(session)
+        self._mode = _Mode.AWAY
+        self._view = MenuView(session)
         self._keys = Keys()
         self._task: Deferred[int] | None = None
         self._lone_escape: IDelayedCall | None = None
@@ -98,36 +96,36 @@ class Menu:
         if self._lone_escape is not None:
             self._lone_escape.cancel()
             self._lone_escape = None
-        self._doing = _Doing.AWAY
-        return self._face.hide()
+        self._mode = _Mode.AWAY
+        return self._view.hide()
 
     def notice(self, notice: Notice) -> None:
         """Something that concerns everybody: a message, or that the server stops."""
-        if self._doing is _Doing.AWAY:
+        if self._mode is _Mode.AWAY:
             return
         text = notice_text(notice, "")
-        if not self._face.shown:
+        if not self._view.shown:
             self._session.print(f"\n{text}\n")
         if isinstance(notice, ShuttingDown):
-            self._leave(exit_status.SHUTTING_DOWN, f"{text}\n" if self._face.shown else "")
-        elif self._face.shown:
-            self._face.add_message(text)
+            self._leave(exit_status.SHUTTING_DOWN, f"{text}\n" if self._view.shown else "")
+        elif self._view.shown:
+            self._view.add_message(text)
 
     def drained(self) -> None:
         """All output is sent."""
-        self._face.drained()
+        self._view.drained()
 
     def resized(self, width: int, height: int) -> None:
         """The terminal has another size."""
-        self._face.resized()
-        self._face.draw()
+        self._view.resized()
+        self._view.draw()
 
     def send_break(self) -> None:
         """A break is for a console; there is none here."""
 
     def eof(self) -> None:
         """The client will send no more: without keys a menu is of no use. A command may still come to its end."""
-        if self._doing not in (_Doing.AWAY, _Doing.COMMAND):
+        if self._mode not in (_Mode.AWAY, _Mode.COMMAND):
             self._leave(exit_status.OK)
 
     def _leave(self, status: int, words: str = "") -> None:
@@ -145,15 +143,15 @@ class Menu:
         if self._session.input_ended:
             self._leave(exit_status.OK)
             return
-        self._doing = _Doing.LIST
+        self._mode = _Mode.LIST
         self._keys = Keys()
-        self._face.show(note)
+        self._view.show(note)
         self._session.activity = self  # the last thing: what was typed early comes at once
 
-    def _go_away(self, to: _Doing) -> None:
+    def _go_away(self, to: _Mode) -> None:
         """Give the terminal to something else."""
         self._session.send(self.farewell())
-        self._doing = to
+        self._mode = to
 
     # Keys.
 
@@ -163,36 +161,36 @@ class Menu:
             self._lone_escape.cancel()
             self._lone_escape = None
         while data:
-            if self._session.queued > UNREAD_LIMIT and self._doing not in (_Doing.COMMAND, _Doing.AWAY):
+            if self._session.queued > UNREAD_LIMIT and self._mode not in (_Mode.COMMAND, _Mode.AWAY):
                 return  # it is not for what is to be seen: that has not been read yet
-            match self._doing:
-                case _Doing.LIST:
+            match self._mode:
+                case _Mode.LIST:
                     data = self._typed_in_list(data)
-                case _Doing.PROMPT:
+                case _Mode.PROMPT:
                     data = self._typed_in_prompt(data)
-                case _Doing.TEXT:
+                case _Mode.TEXT:
                     data = b""  # whatever key it was, all of it
-                    if not self._face.next_page():
-                        self._doing = _Doing.LIST
-                case _Doing.ENDED:
+                    if not self._view.next_page():
+                        self._mode = _Mode.LIST
+                case _Mode.ENDED:
                     self._come_back()
                     data = data if data.startswith(b":") else b""
-                case _Doing.COMMAND:
+                case _Mode.COMMAND:
                     if b"\x03" in data and self._task is not None:
                         self._task.cancel()
                     return
-                case _Doing.AWAY:
+                case _Mode.AWAY:
                     # Another activity has taken over while this was being looked at.
                     if self._session.activity is not self and not self._session.over:
                         self._session.dataReceived(data)
                     return
-        self._face.draw_soon()
+        self._view.draw_soon()
 
     def _typed_in_list(self, data: bytes) -> bytes:
-        self._face.dismiss()
+        self._view.dismiss()
         for key, behind in self._keys.feed(data):
             self._key(key)
-            if self._doing is not _Doing.LIST:
+            if self._mode is not _Mode.LIST:
                 return data[behind:]
         if self._keys.waiting:
             self._lone_escape = self._clock.callLater(ESCAPE_SECONDS, self._escape_was_meant)
@@ -200,56 +198,56 @@ class Menu:
 
     def _escape_was_meant(self) -> None:
         self._lone_escape = None
-        if self._doing is _Doing.LIST and self._keys.timeout():
+        if self._mode is _Mode.LIST and self._keys.timeout():
             self._key(keys.ESCAPE)
-            self._face.draw()
+            self._view.draw()
 
     def _key(self, key: str) -> None:
-        picker = self._face.picker
+        selection = self._view.selection
         key = _SAME.get(key, key)
-        if key in IN_LIST and not picker.ready():
+        if key in IN_LIST and not selection.ready():
             return
         match key:
             case keys.ENTER | keys.TAB:
                 self._attach(read_only=key == keys.TAB)
             case _ if key in IN_LIST:
-                picker.move(key)
+                selection.move(key)
             case keys.BACKSPACE:
-                picker.type(picker.filter[:-1])
+                selection.type(selection.filter[:-1])
             case keys.ESCAPE:
-                picker.type("")
+                selection.type("")
             case "^L":
-                self._face.forget()
+                self._view.forget()
             case "^C" | "^D":
                 self._leave(exit_status.OK)
-            case ":" if not picker.filter:
-                self._doing = _Doing.PROMPT
-                self._face.prompting = True
-            case "?" if not picker.filter:
-                self._face.text = help_lines(self._face.width, show_escape(self._session.operator.escape))
-                self._doing = _Doing.TEXT
+            case ":" if not selection.filter:
+                self._mode = _Mode.PROMPT
+                self._view.prompt(True)
+            case "?" if not selection.filter:
+                self._view.show_help()
+                self._mode = _Mode.TEXT
             case _ if len(key) == 1:
-                picker.type(picker.filter + key)
+                selection.type(selection.filter + key)
 
     # Consoles.
 
     def _attach(self, read_only: bool) -> None:
-        console = self._face.picker.console
+        console = self._view.selection.console
         if console is None:
             return
         target = Target(console.title, read_only=read_only)
         try:
-            if console not in self._view:
+            if console not in self._consoles:
                 raise Refused(f"{console.title}: no such console", exit_status.NO_SUCH_CONSOLE)
-            check(self._view, console, target, True)
+            check(self._consoles, console, target, True)
         except Refused as refused:
-            self._face.note = str(refused)
+            self._view.show_note(str(refused))
         else:
-            self._go_away(_Doing.AWAY)
+            self._go_away(_Mode.AWAY)
             self._go_to(console, target)
 
     def _go_to(self, console: Console, target: Target) -> None:
-        self._doing = _Doing.AWAY
+        self._mode = _Mode.AWAY
         self._session.go_to(
             console, target, False, lambda status: self._come_back(_why_left(self._session.title_left, status))
         )
@@ -257,14 +255,14 @@ class Menu:
     # Commands.
 
     def _typed_in_prompt(self, data: bytes) -> bytes:
-        self._face.dismiss()
-        prompt = self._face.prompt
-        line = prompt.feed(data)
+        self._view.dismiss()
+        command_line = self._view.command_line
+        line = command_line.feed(data)
         if line is not None:
-            self._doing = _Doing.LIST
-            self._face.prompting = False
+            self._mode = _Mode.LIST
+            self._view.prompt(False)
             self._entered(line)
-        return prompt.rest
+        return command_line.rest
 
     def _entered(self, line: str) -> None:
         words = split(line)
@@ -273,15 +271,15 @@ class Menu:
         if words[0] in LEAVING:
             self._leave(exit_status.OK)
             return
-        self._go_away(_Doing.COMMAND)
+        self._go_away(_Mode.COMMAND)
         self._session.print(f":{line}\n")
         if words[0] in COMMANDS:
             self._run(words)
             return
         try:
             target = parse(line if words == line.split() else " ".join(words))
-            console = locate(self._view, target)
-            check(self._view, console, target, True)
+            console = locate(self._consoles, target)
+            check(self._consoles, console, target, True)
         except (Refused, BadTarget) as error:
             self._session.print(f"{error}\n")
             self._command_ended(error.status if isinstance(error, Refused) else exit_status.USAGE)
@@ -289,7 +287,7 @@ class Menu:
             self._go_to(console, target)
 
     def _run(self, words: list[str], then_end: bool = False) -> None:
-        self._doing = _Doing.COMMAND
+        self._mode = _Mode.COMMAND
         self._task = task = Deferred.fromCoroutine(execute(self._session, words))
         task.addErrback(self._command_failed)
         task.addCallback(self._session.finish if then_end else self._command_ended)
@@ -303,12 +301,12 @@ class Menu:
 
     def _command_ended(self, status: int) -> None:
         self._task = None
-        if self._doing is not _Doing.COMMAND or self._session.over:
+        if self._mode is not _Mode.COMMAND or self._session.over:
             return
         if self._session.input_ended:
             self._leave(status)
             return
-        self._doing = _Doing.ENDED
+        self._mode = _Mode.ENDED
         if self._session.activity is not self:
             self._session.activity = self
         result = f"status {status}; " if status else ""

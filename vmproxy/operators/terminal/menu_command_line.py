@@ -1,7 +1,7 @@
 """The menu's command line: what is typed there, and how it goes on when Tab is pressed.
 
-The first word may be a command or a console, the others are taken for consoles; only those that the operator may see
-are ever offered. Names that a shell would take apart come in quotes, as the prompt takes them apart in the same way.
+The first word may be a command or a console; only consoles that the operator may see are ever offered. Names that a
+shell would take apart come in quotes, as the prompt takes them apart in the same way.
 """
 
 from __future__ import annotations
@@ -10,25 +10,27 @@ import shlex
 from collections.abc import Sequence
 
 from vmproxy.base.sanitize import visible
-from vmproxy.operators.commands.registry import TABLE
+from vmproxy.operators.commands.parser import split
+from vmproxy.operators.commands.registry import COMMANDS, TABLE
 from vmproxy.operators.services import Services
 from vmproxy.operators.terminal.line_editor import Cancelled, Choices, Completion, Entered, LineEditor, columns
-from vmproxy.operators.terminal.menu_list import Entry, Roster
+from vmproxy.operators.terminal.menu_list import ConsoleEntry, ConsoleList
 from vmproxy.operators.visible import View
 
 OFFERED = 200
 LEAVING = ("exit", "quit", "q")
+_NAMES = (*(command.name for command in TABLE), LEAVING[0])
 
 
-class Prompt:
+class CommandLine:
     """The command line.
 
     :ivar choices: the ways to go on that are to be shown above it, as lines.
     :ivar rest: what was typed behind the end of a line.
     """
 
-    def __init__(self, roster: Roster, view: View, services: Services) -> None:
-        self._roster = roster
+    def __init__(self, consoles: ConsoleList, view: View, services: Services) -> None:
+        self._consoles = consoles
         self._view = view
         self._services = services
         self._history: list[str] = []
@@ -72,27 +74,33 @@ class Prompt:
     def _complete(self, left: str) -> Completion:
         if not self._services.may_look_through(self._view):
             return Completion(0, ())
-        names = [*(command.name for command in TABLE), LEAVING[0]]
-        return complete(left, names, self._roster, self._view)
+        return complete(left, self._consoles, self._view)
 
 
-def complete(left: str, commands: Sequence[str], roster: Roster, view: View) -> Completion:
-    """How a line could go on.
+def complete(left: str, consoles: ConsoleList, view: View) -> Completion:
+    """How a line could go on: with a command, an option or a console, as the table of commands has it.
 
     :param left: what stands left of the cursor.
-    :param commands: the names of all commands.
     """
     start, quote, word = last_word(left)
-    if start and left[start - 1 : start] == " " and left.split(None, 1)[0] == "help":
-        return Completion(start, [name for name in commands if name.startswith(word)], " ")
+    before = split(left[:start])
     found: list[str] = []
-    if not left[:start].strip() and not quote:
-        found = [name for name in commands if name.startswith(word)]
+    if not before and not quote:
+        found = [name for name in _NAMES if name.startswith(word)]
         if not word:
             return Completion(start, found)
+    elif before and (command := COMMANDS.get(before[0])) is not None:
+        if word.startswith("-") and not quote:
+            options = [name for option in command.options if not option.hidden for name in option.names]
+            return Completion(start, [name for name in options if name.startswith(word)], " ")
+        kinds = {argument.completes for argument in command.arguments}
+        if "command" in kinds:
+            return Completion(start, [name for name in _NAMES if name.startswith(word)], " ")
+        if "console" not in kinds:
+            return Completion(start, ())
     # An alias begins as the name does, and goes on with a tilde.
-    prefix = word if "~" not in word or roster.starting(word, 1) else word[: word.rindex("~")]
-    entries = [] if roster.void else [e for e in roster.starting(prefix, OFFERED) if e.console in view]
+    prefix = word if "~" not in word or consoles.starting(word, 1) else word[: word.rindex("~")]
+    entries = [] if consoles.void else [e for e in consoles.starting(prefix, OFFERED) if e.console in view]
     names = [_name(entry, entries, n, view) for n, entry in enumerate(entries)]
     if prefix != word:
         names = [name for name in names if name.casefold().startswith(word.casefold())]
@@ -131,7 +139,7 @@ def last_word(left: str) -> tuple[int, str, str]:
     return start, quote, word
 
 
-def _name(entry: Entry, entries: Sequence[Entry], number: int, view: View) -> str:
+def _name(entry: ConsoleEntry, entries: Sequence[ConsoleEntry], number: int, view: View) -> str:
     """What finds a console: its title, or the alias where others have the same title or it is not the whole name."""
     around = (*entries[max(0, number - 1) : number], *entries[number + 1 : number + 2])
     shared = any(other.folded == entry.folded for other in around)

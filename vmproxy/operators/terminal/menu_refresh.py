@@ -1,36 +1,46 @@
-"""Keeps what the menu shows up to date while it is shown: a look every second, at the directory and at the logs."""
+"""What keeps the menu up to date while it is shown: a look every second, at the directory and at the logs.
+
+The last line that each console on the screen has said is read from the end of its log, on a thread, one batch at a time
+for each menu, and only for consoles that have said something since. What is in the log may lag a moment behind what has
+been counted, so a console that has fallen silent is looked at once more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vmproxy.access.policy import Right
+from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
-from vmproxy.operators.terminal.menu_list import Entry, Roster
-from vmproxy.operators.terminal.menulast import LastLines
-
-if TYPE_CHECKING:
-    from vmproxy.operators.services import Services
+from vmproxy.log.plaintext import PlainLines
+from vmproxy.operators.services import Services
+from vmproxy.operators.terminal.menu_list import ConsoleEntry, ConsoleList
+from vmproxy.operators.visible import View
 
 REFRESH_SECONDS = 1.0
 LAST_LINES_SECONDS = 0.2  # between two looks at logs, if there are consoles that were not looked at yet
+TAIL = 2048  # bytes of a log that are looked at
+SHOWN = 256  # characters of a line that are kept
+KEPT = 400  # consoles that are remembered
 
 _log = Logger()
 
 
-class Watch:
+class Refresher:
     """Looks, and tells when there may be something new to be seen."""
 
     def __init__(
         self,
         services: Services,
-        roster: Roster,
+        listed: ConsoleList,
         last: LastLines,
-        on_screen: Callable[[], Sequence[Entry]],
+        on_screen: Callable[[], Sequence[ConsoleEntry]],
         changed: Callable[[], None],
     ) -> None:
         """
@@ -39,7 +49,7 @@ class Watch:
         """
         self._services = services
         self._clock = services.clock
-        self._roster = roster
+        self._listed = listed
         self._last = last
         self._on_screen = on_screen
         self._changed = changed
@@ -64,15 +74,15 @@ class Watch:
 
     def look_through(self) -> None:
         """Begin to look through the directory if that is due, and go on if it is not finished."""
-        roster, now = self._roster, self._clock.seconds()
-        if roster.void or (not roster.reading and roster.due(now)):
-            roster.begin(now)
-        if roster.reading and self._sweep is None and roster.step():
+        listed, now = self._listed, self._clock.seconds()
+        if listed.void or (not listed.reading and listed.due(now)):
+            listed.begin(now)
+        if listed.reading and self._sweep is None and listed.step():
             self._sweep = self._clock.callLater(0, self._step)
 
     def _step(self) -> None:
         self._sweep = None
-        if self._roster.step():
+        if self._listed.step():
             self._sweep = self._clock.callLater(0, self._step)
         else:
             self._changed()
@@ -105,3 +115,86 @@ class Watch:
     def _cannot_read(self, failure: Failure) -> None:
         self._reading = False
         _log.failure("the last lines of logs cannot be read", failure=failure)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of a console.
+
+    :ivar at: how many bytes it had sent when its log was read.
+    :ivar settled: whether it had sent as many the time before, too.
+    """
+
+    text: str
+    at: int
+    settled: bool
+
+
+class LastLines:
+    """The last lines of consoles."""
+
+    def __init__(self, view: View) -> None:
+        """:param view: says of which consoles the operator may read what they say."""
+        self._view = view
+        self._known: dict[Console, _Known] = {}
+
+    def of(self, console: Console) -> str:
+        """The last line of a console, fit to be shown; empty if it is not known, or not for this operator to know."""
+        known = self._known.get(console)
+        return known.text if known is not None and self._view.may(console, Right.SPY) else ""
+
+    def missing(self, consoles: Iterable[Console]) -> bool:
+        """Whether there are consoles that were never looked at."""
+        return any(console not in self._known for console in consoles)
+
+    def wanted(self, consoles: Iterable[Console]) -> list[Console]:
+        """Those of some consoles that are to be looked at now."""
+        found = []
+        for console in consoles:
+            known = self._known.get(console)
+            if known is None or not known.settled or known.at != console.bytes_out:
+                found.append(console)
+        return found
+
+    def reader(self, consoles: Sequence[Console]) -> Callable[[], list[str | None]]:
+        """What is to be called on a thread; :meth:`learn` takes what it returns."""
+        may = [self._view.may(console, Right.SPY) for console in consoles]
+        paths = [console.log.path if allowed else None for console, allowed in zip(consoles, may, strict=True)]
+        return lambda: [None if path is None else last_line(path) for path in paths]
+
+    def learn(self, consoles: Sequence[Console], sizes: Sequence[int], lines: Sequence[str | None]) -> None:
+        """Take what was read.
+
+        :param sizes: how many bytes each console had sent when reading began.
+        :param lines: None where nothing was found: what is known stays.
+        """
+        for console, size, line in zip(consoles, sizes, lines, strict=True):
+            before = self._known.pop(console, None)
+            text = line if line is not None else before.text if before is not None else ""
+            self._known[console] = _Known(text, size, before is not None and before.at == size)
+        while len(self._known) > KEPT:
+            del self._known[next(iter(self._known))]
+
+
+def last_line(path: Path) -> str | None:
+    """The last line of a log that is not empty, finished or not, without escape sequences.
+
+    :returns: it, fit to be shown; None if there is none at the log's end, or the log cannot be read: a log that was
+        just rotated says nothing yet.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - TAIL))
+            data = file.read(TAIL)
+    except OSError:
+        return None
+    plain = PlainLines()
+    lines = plain.feed(data, 0.0)
+    unfinished = plain.flush()
+    for line in reversed([*lines, *([unfinished] if unfinished else [])]):
+        # Each comes with a time in front of it, which means nothing here.
+        text = " ".join(line.decode("utf-8", "replace").partition(" ")[2].split())
+        if text:
+            return visible(text, SHOWN)
+    return None

@@ -24,7 +24,7 @@ DRAW_LIMIT = 16 * 1024  # bytes: what waits to be read above which nothing is dr
 NAMES_SECONDS = 2.0  # what may be seen of thousands of consoles takes a while to find out: not at every key
 
 
-class Question:
+class Prompt:
     """A question that is on the screen. The cursor stands behind what has been typed of the answer."""
 
     def __init__(

@@ -65,6 +65,12 @@ class Row:
 EMPTY = Row()
 
 
+def lay_over(rows: list[Row], lines: list[str]) -> list[Row]:
+    """Put lines over the last of some rows; the very first row stays."""
+    lines = lines[1 - len(rows) :] if len(rows) > 1 else []
+    return [*rows[: len(rows) - len(lines)], *map(Row, lines)]
+
+
 class Screen:
     """What is on a terminal, as far as we know.
 
