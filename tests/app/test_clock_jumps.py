@@ -232,12 +232,12 @@ def test_what_is_good_until_some_date_is_so_by_the_wall(
         seen.append(now)
         return []
 
-    monkeypatch.setattr("vmproxy.app.service.tls_warnings", warnings)
+    monkeypatch.setattr("vmproxy.app.vm_service.tls_warnings", warnings)
     make_steady(reactor)
     file = tmp_path / "vmproxy.toml"
     file.write_text(f"state-dir = {json.dumps(str(tmp_path))}\n")
     config = load(file, {})
     service = VMProxyService(config, reactor)
     wall.offset = 400 * 24 * HOUR
-    service._use_credentials(config, None)
+    service.vms.reconfigure(config, None)
     assert abs(seen[0] - time.time()) < 60

@@ -35,12 +35,14 @@ def test_who_comes_by_a_new_listener_meets_the_new_rules(tmp_path: Path, reactor
     let_in: list[tuple[bool, Encryption, str]] = []
 
     async def listen_anew(new: Config) -> tuple[Config, list[str]]:
-        hub = service._hub
-        let_in.append((hub.admission.enter("203.0.113.9"), hub.settings.encryption, service.directory.newcomers.policy))
+        hub = service.vms.hub
+        let_in.append(
+            (hub.admission.enter("203.0.113.9"), hub.settings.encryption, service.consoles.registry.newcomers.policy)
+        )
         return new, []
 
     service._listen_anew = listen_anew  # type: ignore[method-assign]
     new = read('encryption = "off"\nnetworks = ["192.0.2.0/24"]\nsecond-connection = "refuse"\n')
     failed: list[object] = []
-    Deferred.fromCoroutine(service._take(new, None)).addErrback(failed.append)
+    Deferred.fromCoroutine(service._take(new, service._check(new))).addErrback(failed.append)
     assert (let_in, failed) == ([(False, Encryption.OFF, "refuse")], [])

@@ -1,8 +1,11 @@
-"""What systemd is told of the process: that it is ready, reads its configuration again, stops, and still turns.
+"""What systemd is told of the process, sd_notify(3), and the sockets that it has opened, sd_listen_fds(3).
 
-The protocol of sd_notify(3): a datagram of ``NAME=value`` lines to the socket that ``$NOTIFY_SOCKET`` names, a path or,
-with ``@`` in front, an abstract name. It needs no library. Nothing here is worth a VM's connection: what cannot be sent
-is left out. The socket is made once, so that a process without descriptors left can still say that it lives.
+A notification is a datagram of ``NAME=value`` lines to the socket that ``$NOTIFY_SOCKET`` names, a path or, with ``@``
+in front, an abstract name. No notification is worth a VM's connection: what cannot be sent is left out. The socket is
+made once, so that a process without descriptors left can still say that it lives.
+
+The descriptors of sockets begin at 3; ``LISTEN_FDS`` says how many there are, ``LISTEN_FDNAMES`` what each is for.
+They become the descriptions of Twisted's own ``systemd:`` endpoint, and so take the place of a configured ``listen``.
 """
 
 from __future__ import annotations
@@ -10,12 +13,17 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from vmproxy.base.sanitize import visible
+from vmproxy.errors import StartError
+
 STATUS_SECONDS = 10.0
+FIRST = 3
+_FAMILIES = {socket.AF_INET: "INET", socket.AF_INET6: "INET6", socket.AF_UNIX: "UNIX"}
 
 _log = Logger()
 
@@ -103,3 +111,57 @@ def _watchdog_seconds(environment: Mapping[str, str]) -> float:
     if not (text.isascii() and text.isdecimal() and len(text) < 20):
         return 0.0
     return int(text) / 1_000_000
+
+
+# Sockets.
+
+
+def initial_environment() -> dict[str, str]:
+    """The environment as the process got it: Twisted takes these variables out of it as soon as it has seen them."""
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            lines = file.read().decode("utf-8", "surrogateescape").split("\0")
+    except OSError:
+        return dict(os.environ)
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def activated(environment: Mapping[str, str], names: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """The sockets that were handed over to this process.
+
+    :param environment: of the process: ``LISTEN_PID``, ``LISTEN_FDS`` and ``LISTEN_FDNAMES``.
+    :param names: what a socket may be for.
+    :returns: the endpoints' descriptions, by what they are for; a name for which there is none is left out.
+    :raises StartError: for a socket with another name, or that is none to accept connections from. A socket that
+        nobody serves would let hosts wait for ever.
+    """
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        return {}
+    count = environment.get("LISTEN_FDS", "")
+    if not (count.isascii() and count.isdecimal() and len(count) < 5):
+        raise StartError(f"LISTEN_FDS is no number: {visible(count)!r}")
+    labels = environment.get("LISTEN_FDNAMES", "").split(":") if int(count) else []
+    if len(labels) != int(count):
+        raise StartError(f"{count} sockets were handed over with {len(labels)} names (LISTEN_FDNAMES)")
+    found: dict[str, tuple[str, ...]] = {}
+    for index, name in enumerate(labels):
+        if name not in names:
+            raise StartError(
+                f"a socket named {visible(name)!r} was handed over; in the .socket unit,"
+                f" FileDescriptorName= must be one of {', '.join(names)}"
+            )
+        description = f"systemd:domain={_family(FIRST + index, name)}:index={index}"
+        found[name] = (*found.get(name, ()), description)
+    return found
+
+
+def _family(descriptor: int, name: str) -> str:
+    try:
+        handle = socket.socket(fileno=os.dup(descriptor))
+    except OSError as error:
+        raise StartError(f"what was handed over as {name} is no socket: {error.strerror}") from None
+    with handle:
+        listening = handle.type == socket.SOCK_STREAM and handle.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        if not listening or handle.family not in _FAMILIES:
+            raise StartError(f"what was handed over as {name} is no listening stream socket (Accept=no, ListenStream=)")
+        return _FAMILIES[socket.AddressFamily(handle.family)]

@@ -54,6 +54,12 @@ class SSHFront:
         self.logins: Shares[OperatorTransport] = Shares(settings.limits.per_operator, LOGINS_IN_ALL)
         self._all_gone: Deferred[None] | None = None
 
+    def reconfigure(self, settings: SSHSettings) -> None:
+        """Take other settings; nobody who is connected has to go."""
+        self.deadline.use(settings.login_timeout)
+        self.alive.seconds = settings.keepalive
+        self.logins.each = settings.limits.per_operator
+
     def arrived(self, transport: OperatorTransport) -> None:
         """There is a connection."""
         self.deadline.start(transport)

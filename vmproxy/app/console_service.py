@@ -1,0 +1,53 @@
+"""The console service: the consoles that are known, and the rules about them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+
+from vmproxy.app.log_service import LogService
+from vmproxy.app.part import Part
+from vmproxy.base.counters import Counters
+from vmproxy.config.settings import Config
+from vmproxy.console.journal import Journal
+from vmproxy.console.migration import Migrations
+from vmproxy.console.registry import Directory
+from vmproxy.wire.vmware import new_secret
+
+
+class ConsoleService(Part):
+    """The consoles.
+
+    :ivar registry: the consoles.
+    :ivar migrations: the vMotions under way.
+    """
+
+    def __init__(self, clock: IReactorTime, config: Config, log: LogService, counters: Counters) -> None:
+        journal = Journal(config.state_dir / "consoles.jsonl", log.store.soon, log.again)
+        self.migrations = migrations = Migrations(clock, config.vm.vmotion_timeout, new_secret)
+        self.registry = Directory(clock, log.store, journal, migrations, config.log.file)
+        counters.gauge("consoles", lambda: dict(Counter(console.state for console in self.registry)))
+        counters.count(
+            lambda: {
+                "vMotions completed": migrations.completed,
+                "vMotions aborted": migrations.aborted,
+                "vMotions abandoned": migrations.abandoned,
+            }
+        )
+
+    def reconfigure(self, config: Config, checked: Any) -> list[str]:
+        self.registry.newcomers = config.vm.duplicates
+        self.migrations.use(config.vm.vmotion_timeout)
+        if config.policy == self.registry.policy:
+            return []
+        self.registry.use(config.policy)
+        return ["rules and consoles"]
+
+    def load(self) -> None:
+        self.registry.load()
+
+    def stopService(self) -> None:
+        super().stopService()
+        self.registry.stop()

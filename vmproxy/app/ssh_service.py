@@ -1,0 +1,76 @@
+"""The SSH service: who may log in, and the clients that have."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from twisted.conch.ssh.keys import Key
+from twisted.internet.defer import Deferred
+from twisted.internet.posixbase import PosixReactorBase
+
+from vmproxy.app.descriptors import Budget, Spare
+from vmproxy.app.listeners import Listeners
+from vmproxy.app.part import Part
+from vmproxy.auth.authenticator import Accounts
+from vmproxy.auth.keyring import Keyring
+from vmproxy.base.counters import Counters
+from vmproxy.config.settings import Config
+from vmproxy.operators.services import Services
+from vmproxy.ssh.frontend import OperatorFactory, SSHFront
+from vmproxy.ssh.host_keys import load_or_make
+
+
+class SSHService(Part):
+    """The SSH clients.
+
+    :ivar accounts: who may log in.
+    :ivar host_keys: the server's own keys, once they are loaded.
+    :ivar keyring: the keys that could log in at the start.
+    """
+
+    host_keys: Sequence[Key]
+    keyring: Keyring
+
+    def __init__(
+        self,
+        reactor: PosixReactorBase,
+        config: Config,
+        services: Services,
+        budget: Budget,
+        spare: Spare,
+        counters: Counters,
+    ) -> None:
+        self._state_dir = config.state_dir
+        self._budget = budget
+        self._services = services
+        self._front = SSHFront(services, config.ssh)
+        record, in_thread = services.audit.record, services.in_thread
+        self.accounts = Accounts(config.ssh.accounts, getpass.getuser(), in_thread, reactor, record)
+        self._factory = OperatorFactory(self._front, self.accounts)
+        self.listeners = {"ssh.listen": Listeners(reactor, self._factory, spare)}
+        counters.gauge("operators", lambda: len(self._front.transports))
+        counters.count(lambda: {"SSH connections refused": self.accounts.gate.refused})
+
+    def __len__(self) -> int:
+        """How many connections there are."""
+        return len(self._front.transports)
+
+    def reconfigure(self, config: Config, checked: Any) -> list[str]:
+        settings = replace(config.ssh, limits=self._budget.of_logins(config.ssh.limits))
+        self.accounts.gate.reconfigure(settings.limits)
+        self._front.reconfigure(settings)
+        self._services.settings = config.ssh.operators
+        return []
+
+    def load(self) -> None:
+        self.host_keys = load_or_make(self._state_dir)
+        self._factory.use_host_keys(self.host_keys)
+        self.keyring = self.accounts.load()
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when all clients are gone."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._front.stop())

@@ -1,0 +1,115 @@
+"""The VM service: connections from ESXi hosts, and to what VMs want to be connected to."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.logger import Logger
+
+import vmproxy
+from vmproxy.app.console_service import ConsoleService
+from vmproxy.app.descriptors import Budget, Spare
+from vmproxy.app.listeners import Listeners
+from vmproxy.app.part import Part
+from vmproxy.app.startup import tls_warnings
+from vmproxy.base.clock import wall_of
+from vmproxy.base.counters import Counters
+from vmproxy.config.settings import Config
+from vmproxy.log.audit import Audit
+from vmproxy.log.paths import template_fields
+from vmproxy.vm import certificates
+from vmproxy.vm.certificates import Credentials
+from vmproxy.vm.connection import VMFactory
+from vmproxy.vm.frontend import Hub
+from vmproxy.vm.outbound.connector import Dialler
+from vmproxy.vm.outbound.resolver import system_resolver
+from vmproxy.vm.settings import Encryption
+
+_log = Logger()
+
+
+class VMService(Part):
+    """The VMs.
+
+    :ivar hub: the connections from hosts.
+    """
+
+    def __init__(
+        self,
+        reactor: PosixReactorBase,
+        config: Config,
+        consoles: ConsoleService,
+        audit: Audit,
+        budget: Budget,
+        spare: Spare,
+        counters: Counters,
+    ) -> None:
+        self._wall = wall_of(reactor)
+        self._budget = budget
+        self._migrations = consoles.migrations
+        self.hub = hub = Hub(
+            reactor,
+            config.vm,
+            consoles.registry,
+            consoles.migrations,
+            f"vmproxy {vmproxy.__version__}".encode(),
+            needs_name="name" in template_fields(config.log.file),
+            room=budget.vms,
+        )
+        self._dialler = hub.dialler = Dialler(
+            reactor,
+            reactor,
+            system_resolver(reactor),
+            config.dial,
+            config.vm.keep_idle,
+            audit.record,
+            scarce=lambda: hub.admission.scarce,
+        )
+        factory = VMFactory(hub)
+        self.listeners = {
+            "vm.listen": Listeners(reactor, factory, spare, hub.prepare),
+            "vm.tls-listen": Listeners(reactor, hub.tls.over(VMFactory(hub)), spare, hub.prepare),
+        }
+        counters.gauge("connections", lambda: len(hub.connections))
+        counters.gauge("far ends", lambda: len(self._dialler.dials))
+        counters.count(lambda: hub.counters)
+        refused = hub.admission.refusals.counts
+        counters.count(lambda: {f"VM connections refused ({kind})": n for kind, n in refused.items()})
+
+    @property
+    def sockets(self) -> int:
+        """How many connections there are."""
+        return len(self.hub.connections) + self._dialler.sockets
+
+    def check(self, config: Config) -> Credentials | None:
+        return certificates.load(config.vm.tls)
+
+    def reconfigure(self, config: Config, checked: Credentials | None) -> list[str]:
+        before, self.hub.tls.credentials = self.hub.tls.credentials, checked
+        self._migrations.may_differ = config.vm.encryption is not Encryption.OFF
+        for warning in tls_warnings(config, checked, self._wall()):
+            _log.warn("{warning}", warning=warning)
+        if config.vm.limits.connections > self._budget.vms:
+            _log.warn(
+                "vm.connections is {wanted}, but of {limit} descriptors (LimitNOFILE) only {vms} are for VMs",
+                wanted=config.vm.limits.connections,
+                limit=self._budget.limit,
+                vms=self._budget.vms,
+            )
+        self.hub.use(config.vm)
+        for listeners in self.listeners.values():
+            listeners.prepare()
+        self._dialler.probe_after(config.vm.keep_idle)
+        changed = []
+        if (before and before.thumbprints()) != (checked and checked.thumbprints()):
+            changed.append("the certificates shown to hosts")
+        if config.dial != self._dialler.rules:
+            changed.append("dial rules")
+            self._dialler.use(config.dial)
+        return changed
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when what far ends are to get has been sent, or late."""
+        super().stopService()
+        self.hub.stop()
+        return Deferred.fromCoroutine(self._dialler.stop())

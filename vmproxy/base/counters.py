@@ -1,0 +1,33 @@
+"""Counters and gauges of the process: each part adds its own, whoever reports reads them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+Count = Callable[[], Mapping[str, int]]
+
+
+class Counters:
+    """What can be read of the process at any time. Nothing is counted here: a part says how to read what it counts."""
+
+    def __init__(self) -> None:
+        self._gauges: dict[str, Callable[[], object]] = {}
+        self._counts: list[Count] = []
+
+    def gauge(self, name: str, read: Callable[[], object]) -> None:
+        """Add something that goes up and down."""
+        self._gauges[name] = read
+
+    def count(self, read: Count) -> None:
+        """Add numbers of events since the start, by name."""
+        self._counts.append(read)
+
+    @property
+    def gauges(self) -> dict[str, object]:
+        """The present values of all gauges."""
+        return {name: read() for name, read in self._gauges.items()}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The present values of all counters."""
+        return {name: number for read in self._counts for name, number in read().items()}
