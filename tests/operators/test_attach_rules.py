@@ -51,7 +51,7 @@ def test_who_may_only_see_a_console_cannot_attach(w: World) -> None:
     w.vm()
     w.rules(("*", "see", "*"))
     channel = attach(w)
-    assert lines(channel) == ["web01: you may see that it is there, but not what it says"]
+    assert lines(channel) == ["web01: you may list it, but not read it"]
     assert channel.status == exit_status.FORBIDDEN
 
 
@@ -177,7 +177,7 @@ def test_without_a_terminal_a_missing_reason_is_a_refusal(w: World) -> None:
     w.use_policy(None, NEEDED)
     bob = bob_writes(w)
     channel = attach(w, "web01,force", pty=False)
-    assert lines(channel) == ["web01: taking over needs a reason here; give it: web01,force,reason=TEXT"]
+    assert lines(channel) == ["web01: force needs a reason here: web01,force,reason=TEXT"]
     assert channel.status == exit_status.USAGE
     assert w.console().write_access.writer is bob
 

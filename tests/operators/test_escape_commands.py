@@ -109,7 +109,7 @@ def test_a_uuid_is_completed_as_well(w: World) -> None:
         (b"web01\r", "[you are there already]"),
         (b"\r", "[you stay at web01]"),
         (b"web02\x03", "[you stay at web01]"),
-        (b"looked\r", "[looked: you may see that it is there, but not what it says]"),
+        (b"looked\r", "[looked: you may list it, but not read it]"),
     ],
 )
 def test_where_one_cannot_move_one_stays(w: World, answer: bytes, said: str) -> None:

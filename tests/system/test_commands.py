@@ -288,7 +288,7 @@ def test_a_log_that_is_being_read_ends_when_the_rules_forbid_it(daemon: Daemon, 
             reader.kill()
     assert b"the end" not in out
     assert len(out) < 12_000_000
-    assert err.strip() == b"web01: the rules have changed, you may not any more"
+    assert err.strip() == b"web01: the rules have changed, you may no longer do that"
     assert reader.returncode == 10
     assert daemon.run("status", "web01", "--json").returncode == 0
     assert daemon.status("web01")["log"] == "web01.log"

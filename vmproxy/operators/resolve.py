@@ -57,11 +57,11 @@ def check(view: View, console: Console, target: Target, can_ask: bool) -> None:
     :raises Refused: if not.
     """
     if not view.may(console, Right.SPY):
-        raise Refused(f"{console.title}: you may see that it is there, but not what it says", exit_status.FORBIDDEN)
+        raise Refused(f"{console.title}: you may list it, but not read it", exit_status.FORBIDDEN)
     if not target.force:
         return
     if not view.may(console, Right.FORCE):
         raise Refused(f"{console.title}: you may not take over from others (force)", exit_status.FORBIDDEN)
     if console.options.force_reason and not target.reason and not can_ask:
-        text = f"{console.title}: taking over needs a reason here; give it: {console.title},force,reason=TEXT"
+        text = f"{console.title}: force needs a reason here: {console.title},force,reason=TEXT"
         raise Refused(text, exit_status.USAGE)

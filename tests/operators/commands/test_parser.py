@@ -122,7 +122,7 @@ def test_a_console_and_a_word() -> None:
         assert (args[NAME], args[last]) == (Target("web01"), "login:")
         args = read("login:", NAME, last, own=OWN)
         assert (args[NAME], args[last]) == (OWN, "login:")
-        assert error("a b c", NAME, last).startswith("too many words; put quotes around what has blanks: NAME ")
+        assert error("a b c", NAME, last).startswith("too many words; quote a name with blanks: NAME ")
     assert error("web01", NAME, WORD) == "give NAME WORD"
     assert error("", NAME, WORD, own=OWN) == "give NAME WORD"
     assert read("web01", NAME, MAYBE)[NAME] == Target("web01")

@@ -150,7 +150,7 @@ def lost(w: World) -> None:
             7,
             "[-- bob sends you off: why --]\n",
         ),
-        (lambda w: w.rules(("alice", "spy", "*")), 10, "web01: the rules have changed, you may not any more\n"),
+        (lambda w: w.rules(("alice", "spy", "*")), 10, "web01: the rules have changed, you may no longer do that\n"),
         (lambda w: w.rules(("bob", "spy", "*")), 3, "web01: no such console\n"),
     ],
 )
@@ -346,7 +346,7 @@ def test_kick_sends_people_off(w: World) -> None:
         w.console().viewers.attach(viewer, write=True)
     client = w.login("web01")
     mine = client.attach()
-    assert result(client.run("kick web01 bob --reason 'go home'")) == ("bob@10.1.2.8 is sent off web01\n", "", 0)
+    assert result(client.run("kick web01 bob --reason 'go home'")) == ("bob@10.1.2.8 disconnected from web01\n", "", 0)
     assert bob.notices[-1] == Kicked("alice@10.1.2.9", "go home")
     assert eve in w.console().viewers.all
     assert client.run("kick web01 bob").status == 1
@@ -368,7 +368,7 @@ def test_broadcast_reaches_those_whose_administrator_one_is(w: World) -> None:
     w.console().viewers.attach(bob, write=True)
     w.console("db01").viewers.attach(eve, write=True)
     w.rules(("alice", "admin", "web*"), ("alice", "write", "*"))
-    assert result(run(w, "broadcast going down at 5")) == ("told: 1\n", "", 0)
+    assert result(run(w, "broadcast going down at 5")) == ("reached: 1\n", "", 0)
     assert bob.notices[-1] == Message("alice@10.1.2.9", "going down at 5", to_all=True)
     assert not any(isinstance(n, Message) for n in eve.notices)
     w.store.flush()
@@ -379,7 +379,7 @@ def test_broadcast_reaches_those_whose_administrator_one_is(w: World) -> None:
 def test_the_administrator_of_everything_reaches_the_menus_too(w: World) -> None:
     w.vm()
     screen = w.login().attach()
-    assert run(w, "broadcast hello there").out == b"told: 1\n"
+    assert run(w, "broadcast hello there").out == b"reached: 1\n"
     screen.client.pump()
     w.clock.advance(1.5)
     screen.client.pump()

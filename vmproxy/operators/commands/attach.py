@@ -17,10 +17,10 @@ from vmproxy.operators.messages import state_line
 from vmproxy.operators.session import Session
 from vmproxy.operators.target import Target
 
-_ATTACH = Flag("-a", "read-write (so it is anyway)", "mode")
-_FORCE = Flag("-f", "by force: take over from whoever writes", "mode", right=Right.FORCE)
-_SPY = Flag("-s", "only look", "mode")
-_JOIN = Flag("-j", "write beside the others, where the console allows it", "mode")
+_ATTACH = Flag("-a", "read-write (the default)", "mode")
+_FORCE = Flag("-f", "by force: take write access", "mode", right=Right.FORCE)
+_SPY = Flag("-s", "read-only", "mode")
+_JOIN = Flag("-j", "write beside others, if the console is shared", "mode")
 _UP = Flag("-k", "not if it is down: exit status 5")
 _LIST_FORMS = tuple(replace(flag, group="", hidden=True, instead="list") for flag in (USERS, WHO, EXTENDED, MACHINE))
 
@@ -28,7 +28,7 @@ _LIST_FORMS = tuple(replace(flag, group="", hidden=True, instead="list") for fla
 async def _console(session: Session, args: Arguments) -> int:
     target = args[NAME]
     if (target.read_only or _SPY in args) and (target.force or _FORCE in args):
-        raise UsageError("to look on and to force together make no sense")
+        raise UsageError("read-only and force exclude each other")
     if _UP in args:
         wanted = find(session, target)
         if wanted.state == "down":

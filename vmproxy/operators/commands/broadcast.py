@@ -16,7 +16,7 @@ from vmproxy.operators.session import Session
 
 TEXT_LIMIT = 1000
 
-_TEXT: Argument[str] = Argument("TEXT", Takes.TEXT, missing="what shall be said?")
+_TEXT: Argument[str] = Argument("TEXT", Takes.TEXT, missing="give a message")
 
 
 async def _broadcast(session: Session, args: Arguments) -> int:
@@ -35,7 +35,7 @@ async def _broadcast(session: Session, args: Arguments) -> int:
         if count % SLICE == 0:
             await pause(session)
     if not mine:
-        raise CommandError("you are the administrator of no console", exit_status.FORBIDDEN)
+        raise CommandError("you administer no console", exit_status.FORBIDDEN)
     told = 0
     for console in mine:
         told += len(console.viewers.all)
@@ -43,7 +43,7 @@ async def _broadcast(session: Session, args: Arguments) -> int:
     if everything:
         told += _tell_idle(session, notice)
     operator.audit("broadcast", reached=told)
-    session.print(f"told: {told}\n")
+    session.print(f"reached: {told}\n")
     return exit_status.OK
 
 
@@ -67,6 +67,6 @@ COMMANDS = (
         _broadcast,
         (_TEXT,),
         Right.ADMIN,
-        notes="Told on every console whose administrator you are; in the menu too if you are that of all consoles.\n",
+        notes="Sent to every console that you administer; also to the menus if you administer all consoles.\n",
     ),
 )

@@ -25,7 +25,7 @@ CHUNK = 64 * 1024
 GLOBS_LIMIT = 64
 GLOB_LIMIT = 256  # characters: making a pattern of thousands takes as long as they are many, squared
 SLICE = 200  # consoles that are looked at before others have their turn
-_DOING = {Right.SPY: "look at what it says", Right.WRITE: "write to it", Right.ADMIN: "send anybody off"}
+_DOING = {Right.SPY: "read its output", Right.WRITE: "write to it", Right.ADMIN: "disconnect anybody"}
 
 
 # Consoles.
@@ -95,7 +95,7 @@ async def chosen(session: Session, globs: Sequence[str], right: Right = Right.SE
             found[locate(session.operator.view, parse(glob))] = None
     allowed = [console for console in found if right in rights(console)]
     if wanted and not allowed:
-        raise CommandError(f"{' '.join(map(visible, globs))}: you may not look at what they say", exit_status.FORBIDDEN)
+        raise CommandError(f"{' '.join(map(visible, globs))}: you may not read their output", exit_status.FORBIDDEN)
     allowed.sort(key=lambda c: (c.title.casefold(), c.uuid, c.port))
     return allowed
 
@@ -116,7 +116,9 @@ def refusal(session: Session, console: Console, right: Right) -> CommandError | 
     if not view.may(console, Right.SEE):
         return CommandError(f"{console.title}: no such console", exit_status.NO_SUCH_CONSOLE)
     if not view.may(console, right):
-        return CommandError(f"{console.title}: the rules have changed, you may not any more", exit_status.FORBIDDEN)
+        return CommandError(
+            f"{console.title}: the rules have changed, you may no longer do that", exit_status.FORBIDDEN
+        )
     return None
 
 
@@ -138,7 +140,7 @@ def require_any_right(session: Session, consoles: Sequence[Console]) -> None:
     if consoles and not any(view.may(console, Right.SPY) for console in consoles):
         if len(consoles) == 1:
             require_right(session, consoles[0])
-        raise CommandError("the rules have changed, you may not read any of these any more", exit_status.FORBIDDEN)
+        raise CommandError("the rules have changed, you may no longer read any of these", exit_status.FORBIDDEN)
 
 
 # Output and time.

@@ -48,9 +48,9 @@ _MOST = Option(
     "-n",
     "N",
     Whole(0, EVENTS_LIMIT),
-    f"the last N, {EVENTS} if you do not say ({EVENTS_SINCE} with --since), {EVENTS_LIMIT} at most",
+    f"the last N; default {EVENTS}, {EVENTS_SINCE} with --since; at most {EVENTS_LIMIT}",
 )
-_FOLLOW = Flag("-f", "go on with what happens")
+_FOLLOW = Flag("-f", "follow: show events as they happen")
 
 
 @dataclass(slots=True)

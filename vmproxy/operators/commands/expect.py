@@ -47,13 +47,13 @@ class _Past:
         return None if text == "now" else Time().read(option, text, now)
 
 
-_TIMEOUT = Option("--timeout", "S", Real(0, TIMEOUT_LIMIT), f"seconds, {TIMEOUT:g} if you do not say")
-_SINCE = Option(SINCE.name, SINCE.metavar, _Past(), "look at the log from then on first; `now' if you do not say")
+_TIMEOUT = Option("--timeout", "S", Real(0, TIMEOUT_LIMIT), f"seconds, default {TIMEOUT:g}")
+_SINCE = Option(SINCE.name, SINCE.metavar, _Past(), "search the log from then on first; default: `now'")
 _SEND = Option(
     "--send",
     "TEXT",
     _Bytes(),
-    "type that once it is being watched; \\r \\n \\t \\e \\xNN stand for bytes",
+    "type TEXT as soon as the console is watched; \\r \\n \\t \\e \\xNN stand for bytes",
     right=Right.WRITE,
 )
 

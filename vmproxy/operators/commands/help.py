@@ -17,7 +17,7 @@ Commands:
 """
 _STATUSES = """\
 `help COMMAND' says more. Exit statuses: 0 done, 1 failed, 2 wrong usage, 3 no such console,
-4 ambiguous, 5 down, 6 server stops, 7 sent off, 8 timeout, 9 in use, 10 not allowed, 130 ^C.
+4 ambiguous, 5 down, 6 server stops, 7 disconnected, 8 timeout, 9 in use, 10 not allowed, 130 ^C.
 """
 _USAGE_WIDTH = 38
 _NAME_WIDTH = 14

@@ -29,7 +29,7 @@ async def _kick(session: Session, args: Arguments) -> int:
     for viewer in going:
         session.operator.audit("kick", console=console.title, uuid=str(console.uuid), whom=viewer.who, reason=reason)
         console.viewers.kick(viewer, me, reason)
-    session.print("".join(f"{viewer.who} is sent off {console.title}\n" for viewer in going))
+    session.print("".join(f"{viewer.who} disconnected from {console.title}\n" for viewer in going))
     return exit_status.OK
 
 

@@ -77,9 +77,7 @@ class _Columns:
         return columns
 
 
-_COLUMNS = Option(
-    "-c", "COLUMNS", _Columns(), f"with commas between them: {', '.join(COLUMNS)}", "--columns", group="form"
-)
+_COLUMNS = Option("-c", "COLUMNS", _Columns(), f"separated by commas: {', '.join(COLUMNS)}", "--columns", group="form")
 USERS = Flag("-u", "name, state and users", "form")
 WHO = Flag("-w", "the same as `who'", "form")
 EXTENDED = Flag("-x", "name, host, service URI and serial parameters", "form")

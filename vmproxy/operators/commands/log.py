@@ -25,7 +25,7 @@ FOLLOW_LINES = 20
 LAST_LIMIT = 4 * 1024 * 1024
 
 _LINES = Option("-n", "LINES", Whole(0, 999_999_999), "the last lines only; with -t at most 4 MiB of them")
-_FOLLOW = Flag("-f", "go on with what comes, after the last 20 lines if nothing else is said")
+_FOLLOW = Flag("-f", "follow the log; starts with the last 20 lines by default")
 _STAMPS = Flag("-t", "the time in front of each line")
 
 

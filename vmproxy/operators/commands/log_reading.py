@@ -251,7 +251,7 @@ async def taken(session: Session) -> bool:
     except CancelledError:
         if not unread:
             raise
-        text = f"given up: nothing of it has been read for {UNREAD_SECONDS:g} s"
+        text = f"ended: the client has read nothing for {UNREAD_SECONDS:g} s"
         raise CommandError(text, exit_status.FAILED) from None
     finally:
         timer.stop()

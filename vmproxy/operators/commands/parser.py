@@ -137,7 +137,7 @@ def _name(
         return " ".join(words), ()
     _, other = arguments
     if len(words) > 2:
-        raise UsageError(f"too many words; put quotes around what has blanks: NAME {other.metavar}")
+        raise UsageError(f"too many words; quote a name with blanks: NAME {other.metavar}")
     if len(words) == 2:
         return words[0], words[1:]
     if words and own() is not None:

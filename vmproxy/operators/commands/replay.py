@@ -19,8 +19,8 @@ SHORTEST_WAIT = 0.002
 
 
 _SPEED = Option("--speed", "N", Real(0.01, SPEED_LIMIT), "how much faster, 0.01 to 1000000")
-_WIDTH = Option("--width", "N", Whole(1, LARGEST_TERMINAL), "columns of the VM's terminal, 80 if you do not say")
-_HEIGHT = Option("--height", "N", Whole(1, LARGEST_TERMINAL), "its lines, 24 if you do not say")
+_WIDTH = Option("--width", "N", Whole(1, LARGEST_TERMINAL), "columns of the VM's terminal, default 80")
+_HEIGHT = Option("--height", "N", Whole(1, LARGEST_TERMINAL), "its lines, default 24")
 
 
 def _console(session: Session, args: Arguments) -> Console:

@@ -46,7 +46,7 @@ PATTERN: Argument[str] = Argument(
 )
 IGNORE_CASE = Flag("-i", "capitals do not matter")
 FIXED = Flag("-F", "PATTERN is plain text")
-_MOST = Option("-n", "MAX", Whole(1, HITS_LIMIT), f"lines at most, {HITS} if you do not say")
+_MOST = Option("-n", "MAX", Whole(1, HITS_LIMIT), f"at most so many lines, default {HITS}")
 
 
 def pattern_of(args: Arguments) -> str:
@@ -129,6 +129,6 @@ COMMANDS = (
         _run,
         (PATTERN, GLOBS, IGNORE_CASE, FIXED, _MOST, SINCE, JSON),
         Right.SPY,
-        notes="The newest lines come first. Reads 1 GB at most. Status 1 if nothing is found.\n",
+        notes="The newest lines come first, file by file. Reads 1 GB at most. Status 1 if nothing is found.\n",
     ),
 )

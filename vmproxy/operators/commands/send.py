@@ -20,10 +20,10 @@ from vmproxy.operators.target import Target
 
 DELIVERY_SECONDS = 0.02
 
-FORCE = Flag("--force", "take over from whoever writes", right=Right.FORCE)
-JOIN = Flag("--join", "write beside the others, where the console allows it")
-REASON = Option("--reason", "TEXT", Text(), f"why; some consoles want one for {FORCE}")
-_SEQUENCE: Argument[str] = Argument("SEQUENCE", Takes.OPTIONAL, "its name or its number; --list shows which there are")
+FORCE = Flag("--force", "take write access from the writer", right=Right.FORCE)
+JOIN = Flag("--join", "write beside others, if the console is shared")
+REASON = Option("--reason", "TEXT", Text(), f"the reason; some consoles require one for {FORCE}")
+_SEQUENCE: Argument[str] = Argument("SEQUENCE", Takes.OPTIONAL, "its name or its number; --list shows them")
 _LIST = Flag("--list", "show the sequences of the console")
 
 
@@ -149,7 +149,7 @@ COMMANDS = (
         (NAME, FORCE, JOIN, REASON),
         Right.WRITE,
         notes="Ends when the input has ended and the VM's host has taken all of it. Eight bits, nothing is changed.\n"
-        "Takes the pen, or fails with status 9 if somebody has it.\n",
+        "Needs write access: status 9 if another operator has it.\n",
         reads_input=True,
     ),
     Command(

@@ -39,14 +39,14 @@ _HOST = Option(
     "--host",
     "H",
     _Word(".-_:%", "a name or address of a host"),
-    "how clients reach this server; without it, as you have done now",
+    "the server's address for clients; default: that of this connection",
 )
-_PORT = Option("--port", "P", Whole(1, 65535), "its port; without it, the one that you have used now")
+_PORT = Option("--port", "P", Whole(1, 65535), "its port; default: that of this connection")
 _PREFIX = Option(
     "--prefix",
     "TEXT",
     _Word(".-_", "letters, digits, `.', `_' and `-' only"),
-    "stands in front of each name: `--prefix con-' makes `ssh con-web01'",
+    "text in front of each name: `--prefix con-' makes `ssh con-web01'",
 )
 
 
@@ -54,7 +54,7 @@ async def _ssh_config(session: Session, args: Arguments) -> int:
     host, port = session.local_address or ("", 0)
     host, port = args[_HOST] or host, args[_PORT] or port
     if not host or not port:
-        raise UsageError(f"how do you reach this server? give {_PORT if host else _HOST}")
+        raise UsageError(f"the server's address is not known; give {_PORT if host else _HOST}")
     consoles = await chosen(session, args[GLOBS])
     await print_all(session, _blocks(session, consoles, host, port, args.get(_PREFIX, "")))
     return exit_status.OK

@@ -219,7 +219,7 @@ class Watcher:
             raise CommandError(f"{console.title}: you may not take over", exit_status.FORBIDDEN)
         must_be_exact(self._session, target, console, "force")
         if console.options.force_reason and not reason.strip():
-            raise CommandError(f"{console.title}: to take over needs a reason: --reason TEXT", exit_status.USAGE)
+            raise CommandError(f"{console.title}: force needs a reason: --reason TEXT", exit_status.USAGE)
         if len(reason) > REASON_LIMIT:
             raise CommandError(f"at most {REASON_LIMIT} characters of a reason", exit_status.USAGE)
 
