@@ -22,12 +22,12 @@ def who(session: Attached) -> None:
     """Who is at the console."""
     now = session.wall()
     session.say("[who]")
-    viewers = session.console.viewers.all
+    viewers, access = session.console.viewers.all, session.console.write_access
     for viewer in viewers[:VIEWERS_SHOWN]:
         me = "* " if viewer is session else "  "
         skipped = f", {human_bytes(viewer.skipped)} skipped" if viewer.skipped else ""
         session.say(
-            f"{me}{viewer.who:<28} {mode(session.console, viewer):<11} idle {idle(viewer, now):<9}"
+            f"{me}{viewer.who:<28} {mode(access.writes(viewer), access.waits(viewer)):<11} idle {idle(viewer, now):<9}"
             f" since {local_time(viewer.since)}{skipped}"
         )
     if len(viewers) > VIEWERS_SHOWN:

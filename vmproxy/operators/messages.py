@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vmproxy.base.sanitize import human_bytes, human_span, visible
 from vmproxy.console.console import Console
+from vmproxy.console.info import ViewerInfo
 from vmproxy.console.interfaces import IRemoteEnd, IViewer
 from vmproxy.console.notices import (
     Demoted,
@@ -139,16 +140,14 @@ def far_line(far: IRemoteEnd) -> str:
     return f"{far.place}, {far_state(far)}{at} since {local_time(far.since)}{again}"
 
 
-def idle(viewer: IViewer, now: float) -> str:
+def idle(viewer: IViewer | ViewerInfo, now: float) -> str:
     """How long a viewer has typed nothing."""
     return human_span(now - viewer.last_input)
 
 
-def mode(console: Console, viewer: IViewer) -> str:
-    """``write``, ``spy``, or ``spy, waits`` for the pen."""
-    if console.write_access.writes(viewer):
-        return "write"
-    return "spy, waits" if console.write_access.waits(viewer) else "spy"
+def mode(writes: bool, waits: bool) -> str:
+    """``write``, ``spy``, or ``spy, waits`` for write access."""
+    return "write" if writes else "spy, waits" if waits else "spy"
 
 
 def clock_time(seconds: float) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import human_bytes, visible
 from vmproxy.console.console import Console
-from vmproxy.console.interfaces import IRemoteEnd, IViewer
+from vmproxy.console.info import ConsoleInfo, RemoteInfo, ViewerInfo
 from vmproxy.log.events import timestamp
 from vmproxy.operators.messages import far_line, mode, recording, state_line
 from vmproxy.operators.visible import View
@@ -42,49 +43,93 @@ def describe(console: Console, view: View, now: float) -> list[str]:
     ]
 
 
-def console_fields(c: Console, view: View) -> Fields:
+@dataclass(frozen=True, slots=True)
+class ShownConsole:
+    """A console as one operator may see it, at one moment.
+
+    :ivar alias: its SSH NAME.
+    :ivar log: see :func:`log_file`.
+    :ivar rights: the operator's.
+    """
+
+    info: ConsoleInfo
+    alias: str
+    log: str
+    rights: Right
+
+
+def shown(console: Console, view: View) -> ShownConsole:
+    """A console as an operator may see it now."""
+    return ShownConsole(console.info(), view.alias(console), log_file(console, view), view.rights(console))
+
+
+def console_fields(console: ShownConsole) -> Fields:
     """All that is known about a console, for JSON."""
-    writer = c.write_access.writer
+    info = console.info
     return {
-        "name": c.name.encode("utf-8", "backslashreplace").decode(),
-        "alias": view.alias(c),
-        "uuid": str(c.uuid),
-        "port": c.port,
-        "bios_uuid": str(c.bios_uuid) if c.bios_uuid else None,
-        "location_uuid": str(c.location_uuid) if c.location_uuid else None,
-        "service_uri": c.uri,
-        "state": c.state,
-        "since": timestamp(c.since) if c.since else None,
-        "reason": c.reason or None,
-        "host": c.host or None,
-        "encrypted": c.link is not None and c.link.encrypted,
-        "serial": c.settings or None,
-        "far_end": _far_fields(c.remote) if c.remote is not None else None,
-        "bytes_out": c.bytes_out,
-        "bytes_in": c.bytes_in,
-        "log": log_file(c, view),
-        "log_problem": c.log.problem or None,
-        "logging": c.logging,
-        "input_recorded": c.options.record_input,
-        "sequences": [sequence.name for sequence in c.options.sequences],
-        "rights": view.rights(c).words,
-        "writer": writer.who if writer else None,
-        "writers": [one.who for one in c.write_access.writers],
+        "name": info.name.encode("utf-8", "backslashreplace").decode(),
+        "alias": console.alias,
+        "uuid": str(info.uuid),
+        "port": info.port,
+        "bios_uuid": str(info.bios_uuid) if info.bios_uuid else None,
+        "location_uuid": str(info.location_uuid) if info.location_uuid else None,
+        "service_uri": info.uri,
+        "state": info.state,
+        "since": timestamp(info.since) if info.since else None,
+        "reason": info.reason or None,
+        "host": info.host or None,
+        "encrypted": info.encrypted,
+        "serial": info.settings or None,
+        "far_end": _remote_fields(info.remote) if info.remote is not None else None,
+        "bytes_out": info.bytes_out,
+        "bytes_in": info.bytes_in,
+        "log": console.log,
+        "log_problem": info.log_problem or None,
+        "logging": info.logging,
+        "input_recorded": info.input_recorded,
+        "sequences": list(info.sequences),
+        "rights": console.rights.words,
+        "writer": info.writer or None,
+        "writers": list(info.writers),
         "viewers": [
-            {"who": v.who, "mode": mode(c, v), "since": timestamp(v.since), "skipped": v.skipped} for v in c.viewers.all
+            {"who": v.who, "mode": _mode(v), "since": timestamp(v.since), "skipped": v.skipped} for v in info.viewers
         ],
     }
 
 
-def _far_fields(far: IRemoteEnd) -> Fields:
+def _remote_fields(remote: RemoteInfo) -> Fields:
     return {
-        "to": far.place,
-        "state": far.state,
-        "since": timestamp(far.since),
-        "address": far.address or None,
-        "reason": far.reason or None,
-        "again": timestamp(far.again) if far.again else None,
+        "to": remote.place,
+        "state": remote.state,
+        "since": timestamp(remote.since),
+        "address": remote.address or None,
+        "reason": remote.reason or None,
+        "again": timestamp(remote.again) if remote.again else None,
     }
+
+
+def _mode(viewer: ViewerInfo) -> str:
+    return mode(viewer.writes, viewer.waits)
+
+
+def machine_line(console: ShownConsole) -> str:
+    """A console in a line with colons, for conserver's ``-i``; a colon in a field is ``%3A``."""
+    info = console.info
+    fields = (
+        info.title,
+        console.alias,
+        str(info.uuid),
+        info.port,
+        info.state,
+        timestamp(info.since) if info.since else "",
+        info.host,
+        info.settings,
+        ",".join(info.writers),
+        str(len(info.viewers)),
+        console.log,
+    )
+    safe = (visible(text, 4096).replace("%", "%25").replace(":", "%3A") for text in fields)
+    return ":".join(safe) + "\n"
 
 
 def identity_fields(console: Console) -> Fields:
@@ -92,14 +137,14 @@ def identity_fields(console: Console) -> Fields:
     return {"console": console.title, "uuid": str(console.uuid), "port": console.port}
 
 
-def viewer_fields(who: str, console: Console | None = None, viewer: IViewer | None = None, now: float = 0.0) -> Fields:
+def viewer_fields(who: str, console: Console | None = None, viewer: ViewerInfo | None = None, now: float = 0) -> Fields:
     """An operator and the console that they are on, for JSON; all but ``who`` are null for an operator on none."""
     if console is None or viewer is None:
         return {"who": who, **dict.fromkeys(("console", "uuid", "port", "mode", "idle", "since", "skipped"))}
     return {
         "who": who,
         **identity_fields(console),
-        "mode": mode(console, viewer),
+        "mode": _mode(viewer),
         "idle": max(0, int(now - viewer.last_input)),
         "since": timestamp(viewer.since),
         "skipped": viewer.skipped,

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import human_bytes, visible
 from vmproxy.console.console import Console
-from vmproxy.log.events import timestamp
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import SLICE, chosen, find, now, pause, print_all, table_row
 from vmproxy.operators.commands.declaration import GLOBS, JSON, NAME, Arguments, Command, Flag, Option
 from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.users import print_users
 from vmproxy.operators.messages import clock_time, far_line, local_time, state_line
-from vmproxy.operators.presentation import console_fields, describe, json_array, log_file
+from vmproxy.operators.presentation import console_fields, describe, json_array, log_file, machine_line, shown
 from vmproxy.operators.session import Session
 from vmproxy.operators.terminal.width import cells
 from vmproxy.operators.visible import View
@@ -99,9 +98,9 @@ async def _list(session: Session, args: Arguments) -> int:
     consoles = await chosen(session, args[GLOBS])
     view = session.operator.view
     if JSON in args:
-        await print_all(session, json_array(console_fields(c, view) for c in consoles))
+        await print_all(session, json_array(console_fields(shown(c, view)) for c in consoles))
     elif MACHINE in args:
-        await print_all(session, (_line(view, c) for c in consoles))
+        await print_all(session, (machine_line(shown(c, view)) for c in consoles))
     elif not consoles:
         session.print(f"no consoles are known yet ({clock_time(now(session))})\n")
     else:
@@ -129,30 +128,12 @@ async def print_table(session: Session, consoles: list[Console], columns: Sequen
     await print_all(session, rows())
 
 
-def _line(view: View, c: Console) -> str:
-    fields = (
-        c.title,
-        view.alias(c),
-        str(c.uuid),
-        c.port,
-        c.state,
-        timestamp(c.since) if c.since else "",
-        c.host,
-        c.settings,
-        ",".join(writer.who for writer in c.write_access.writers),
-        str(len(c.viewers.all)),
-        log_file(c, view),
-    )
-    safe = (visible(text, 4096).replace("%", "%25").replace(":", "%3A") for text in fields)
-    return ":".join(safe) + "\n"
-
-
 async def _status(session: Session, args: Arguments) -> int:
     console = find(session, args[NAME])
     view = session.operator.view
     size = await console.log.settled()
     if JSON in args:
-        session.print(json.dumps({**console_fields(console, view), "log_size": size}, indent=1) + "\n")
+        session.print(json.dumps({**console_fields(shown(console, view)), "log_size": size}, indent=1) + "\n")
     else:
         lines = describe(console, view, now(session))
         session.print("".join(f"{line}\n" for line in [*lines, f"log size: {human_bytes(size)}"]))

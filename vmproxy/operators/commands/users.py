@@ -29,12 +29,13 @@ async def print_users(session: Session, globs: list[str], as_json: bool) -> int:
     at = now(session)
     seen: set[str] = set()
     for console in await chosen(session, globs):
-        for viewer in console.viewers.all:
+        for viewer in console.viewers.info():
             seen.add(viewer.who)
             rows.append(viewer_fields(viewer.who, console, viewer, at))
             skipped = human_bytes(viewer.skipped) if viewer.skipped else "-"
             since = local_time(viewer.since)
-            table.append((viewer.who, console.title, mode(console, viewer), idle(viewer, at), since, skipped))
+            how = mode(viewer.writes, viewer.waits)
+            table.append((viewer.who, console.title, how, idle(viewer, at), since, skipped))
     if not globs:
         for name in sorted({operator.who for operator, _ in session.services.presence} - seen):
             rows.append(viewer_fields(name))
