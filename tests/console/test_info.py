@@ -15,7 +15,7 @@ def test_it_has_all_that_is_known(tmp_path: Path) -> None:
     w = World(tmp_path)
     link = Link("10.0.0.7", ready=False)
     console = w.claim("web\n01", VM_A, port="2", uri="vmproxy?port=2", link=link)
-    console.set_options(ConsoleOptions(shared=True, record_input=True, sequences=(NamedSequence("reboot", b"x"),)))
+    console.set_options(ConsoleOptions(shared=True, record_input=True, sequences=(NamedSequence("reboot", (b"x",)),)))
     console.set_uuids(VM_B, None)
     alice, bob, eve = Viewer("alice"), Viewer("bob"), Viewer("eve")
     console.viewers.attach(alice, write=True)

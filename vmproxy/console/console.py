@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import LogLevel
 
 from vmproxy.access.policy import USUAL, ConsoleOptions
 from vmproxy.base.sanitize import visible
+from vmproxy.console import reports
 from vmproxy.console.info import ConsoleInfo, RemoteInfo
 from vmproxy.console.input_queue import InputQueue
 from vmproxy.console.interfaces import ILink, IRemoteEnd
@@ -29,7 +29,6 @@ from vmproxy.console.notices import (
     GuestBreak,
     InputLost,
     InputRecorded,
-    LineDown,
     LineUp,
     LogFailed,
     LoggingOff,
@@ -78,7 +77,6 @@ class Console:
     :ivar settings: the serial parameters that the guest programmed, for people to read; empty if unknown.
     :ivar port_control: the state of COM-PORT, which moves with the VM.
     :ivar far: what the VM wants to be connected to; None where it waits to be reached, as most do.
-    :ivar bytes_in: bytes to the VM since the start.
     :ivar migrating: whether a vMotion is pending.
     :ivar options: what is particular about it.
     :ivar logging: whether output is recorded; an operator may turn that off.
@@ -90,7 +88,6 @@ class Console:
         "_input",
         "_links",
         "bios_uuid",
-        "bytes_in",
         "host",
         "link",
         "location_uuid",
@@ -127,12 +124,11 @@ class Console:
         self.reason = ""
         self.host = ""
         self.settings = ""
-        self.bytes_in = 0
         self.logging = True
         self.options = USUAL
         self.viewers = Viewers(self)
         self.write_access = self.viewers.write_access
-        self._input: InputQueue | None = None  # made when it is needed: most VMs take what is typed
+        self._input = InputQueue(self)
         self._guest_break = 0.0
         self._links = LinkQueue(self)
         self.port_control: AccessServer | None = None
@@ -257,79 +253,35 @@ class Console:
     # Down: from the writer to the VM.
 
     def send(self, data: bytes, who: str = "") -> bool:
-        """Input for the VM, from whoever has the pen.
+        """Send input to the VM, for a writer: see ``InputQueue.send``."""
+        return self._input.send(data, who)
 
-        :param who: whose input it is, where input is recorded.
-        :returns: whether it was taken. It is not while the console is down, or if the limit of what is held is reached.
-        """
-        link = self.link
-        if not data:
-            return True
-        if self._input is None and link is not None and link.ready and not self.migrating:
-            self.bytes_in += len(data)
-            link.write(data)
-            if self.options.record_input:
-                self._record_input(data, who)
-            return True
-        if not self._keep(data):
-            return False
-        if self.options.record_input:
-            self._record_input(data, who)
-        return True
-
-    def _keep(self, data: bytes | None) -> bool:
-        if self.link is None and not self.migrating:
-            return False
-        held = self._input = self._input or InputQueue()
-        congested = held.congested
-        if not held.put(data):
-            return False
-        if held.congested and not congested:
-            self.viewers.hold_writers(True)
-        return True
-
-    def _record_input(self, data: bytes, who: str) -> None:
-        text = data.decode("utf-8", "backslashreplace")
-        self.log.input(console=self.title, uuid=str(self.uuid), port=self.port, who=who, data=text)
+    def send_break(self, who: str, told: bool = True) -> bool:
+        """Send a break to the guest, for a writer: see ``InputQueue.send_break``."""
+        return self._input.send_break(who, told)
 
     @property
     def congested(self) -> bool:
-        """Whether so much input is held that the writer should hold theirs."""
-        return self._input is not None and self._input.congested
+        """Whether writers should hold their input."""
+        return self._input.congested
 
     @property
     def undelivered(self) -> int:
-        """How much input is held, in bytes."""
-        return 0 if self._input is None else self._input.size
+        """Bytes of input that wait."""
+        return self._input.size
 
-    def send_break(self, who: str, told: bool = True) -> bool:
-        """Send a break to the guest, behind the input before it: break and a letter is a command to many guests.
-
-        :param told: whether it stands in the trail: not where a program sends one after the other.
-        :returns: whether it will be sent; not so while the console is down, or if the limit of what is held is reached.
-        """
-        if not self._keep(None):
-            return False
-        if told:
-            self.log.event("break", who=who)
-        self.input_may_flow()
-        return True
+    @property
+    def bytes_in(self) -> int:
+        """Bytes to the VM since the start."""
+        return self._input.delivered
 
     def link_ready(self) -> None:
         """The link takes data again."""
-        self.input_may_flow()
+        self._input.flow()
 
     def input_may_flow(self) -> None:
-        """Deliver what was held back, as far as the link takes it."""
-        held, link = self._input, self.link
-        if held is None or link is None or self.migrating:
-            return
-        congested = held.congested
-        self.bytes_in += held.deliver(link)
-        if not held.size and self._input is held:
-            self._input = None
-        if congested and not held.congested:
-            self.viewers.hold_writers(False)
+        """A vMotion is over: deliver the input that was held."""
+        self._input.flow()
 
     # The link.
 
@@ -341,15 +293,7 @@ class Console:
         old, self.link = self.link, None
         away = max(0.0, self._context.wall() - self.since) if self.reason and self.since else None
         if old is not None and told:
-            self.log.event("replaced", host=old.peer, by=link.peer)
-            self._context.process_log.tell(
-                "connections replaced",
-                "{console}: a new connection from {by} replaces that of {host}",
-                LogLevel.warn,
-                console=self.title,
-                by=link.peer,
-                host=old.peer,
-            )
+            reports.replaced(self, self._context.process_log, old.peer, link.peer)
         self.port_control = None
         self._serve(link, vmotion=False, away=away, told=told)
         if old is not None:
@@ -367,19 +311,15 @@ class Console:
         self.link = link
         self.host = link.peer
         self.reason = ""
+        notice = LineUp(link.peer, away, vmotion)
         if told:
-            self.log.event("up", host=link.peer)
-            how = ", by vMotion" if vmotion else ""
-            self._context.process_log.tell(
-                "consoles up", "{console}: up, from {host}{how}", console=self.title, host=link.peer, how=how
-            )
-            self.viewers.tell(LineUp(link.peer, away, vmotion))
+            reports.up(self, self._context.process_log, notice)
         self._links.add(link)
         self.input_may_flow()
         if told:
             self._context.remember(self)
         elif self.remote is not None:
-            self.viewers.tell_one(self.remote, LineUp(link.peer, away, vmotion))  # it has waited for that
+            self.viewers.tell_one(self.remote, notice)  # it has waited for that
 
     def hold_for_migration(self, on: bool) -> None:
         """Hold input: a vMotion is pending. At its end, :meth:`input_may_flow` or :meth:`move_to` delivers it."""
@@ -403,36 +343,22 @@ class Console:
         self.since = self._context.wall()
         self.reason = reason or "unknown"
         if told:
-            self._tell_down()
-        held, self._input = self._input, None
-        if held is not None:
-            if size := held.lost():
-                self.log.event("input-lost", bytes=size)
-                self.viewers.tell(InputLost(size))
-            if held.congested:
-                self.viewers.hold_writers(False)
+            reports.down(self, self._context.process_log)
+        if size := self._input.lose():
+            self.log.event("input-lost", bytes=size)
+            self.viewers.tell(InputLost(size))
+        self._input.relieve()
         if told:
             self._context.remember(self)
 
-    def _tell_down(self) -> None:
-        self.log.event("down", reason=self.reason, host=self.host)
-        self._context.process_log.tell(
-            "consoles down", "{console}: down, {reason}", console=self.title, reason=self.reason
-        )
-        self.viewers.tell(LineDown(self.reason, self.since))
-
     def unsteady(self, times: int) -> None:
-        """It was claimed so often within a minute, untold; from now on it is told again, beginning with how it is."""
+        """Tell that it was claimed so often within a minute, untold, and how it is now."""
         process_log = self._context.process_log
-        text = "{console}: connected anew {n} more times within a minute"
-        process_log.tell("consoles connected too often", text, LogLevel.warn, console=self.title, n=times)
-        self.log.event("unsteady", times=times)
+        reports.unsteady(self, process_log, times)
         if self.link is not None:
-            self.log.event("up", host=self.host)
-            process_log.tell("consoles up", "{console}: up, from {host}", console=self.title, host=self.host)
-            self.viewers.tell(LineUp(self.host, None, False))
+            reports.up(self, process_log, LineUp(self.host, None, False))
         elif not self.migrating:
-            self._tell_down()
+            reports.down(self, process_log)
         self._context.remember(self)
 
     # What operators do to the whole of it.
