@@ -11,6 +11,10 @@ import os
 import pytest
 from hypothesis import settings
 
+from tests.support.fixtures import disk, logged, world
+
+__all__ = ["disk", "logged", "world"]
+
 IN_CI = bool(os.environ.get("CI"))
 
 settings.register_profile("quick", deadline=None, max_examples=20, derandomize=IN_CI)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.consoles import VM_A, VM_B, World
+from tests.support.consoles import World, trail
+from tests.support.fakes import VM_A, VM_B, FakeViewer
 from vmproxy.access.policy import EVERYTHING, USUAL, BadRule, Policy, Right, Selector, parse_sequence
 from vmproxy.access.policy_file import parse_policy
 from vmproxy.console.console import Console
@@ -175,9 +176,7 @@ class TestOptions:
         assert console.options is USUAL
 
     def test_everybody_at_the_console_is_told_that_input_is_recorded(self, w: World) -> None:
-        from tests.support.consoles import Viewer, trail
-
-        console, viewer = w.claim("web01"), Viewer()
+        console, viewer = w.claim("web01"), FakeViewer()
         console.viewers.attach(viewer, write=True)
         w.directory.use(policy(consoles=[{"on": "*", "record-input": True}]))
         w.directory.use(Policy())

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.fakes import Logged
 from tests.support.logins import cheap_hash, line
-from tests.support.ssh import Logged, authorized_line, ed25519_key
+from tests.support.ssh import authorized_line, ed25519_key
 from vmproxy.auth.accounts_file import Account, Operators, load_operators, parse_operators
 from vmproxy.auth.keyring import AccountSettings, KeyringReader
 from vmproxy.errors import ConfigError
@@ -216,7 +217,7 @@ def test_a_file_of_keys_that_is_not_there_is_warned_of_once(tmp_path: Path, logg
     reader = KeyringReader(AccountSettings(operators), "nobody")
     for _ in range(3):
         assert set(reader.read().owners) == {blob(0)}
-    assert len([text for text in logged.lines if "none" in text]) == 1
+    assert len([text for text in logged if "none" in text]) == 1
 
 
 def test_keys_beyond_the_limit_of_a_file_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +243,7 @@ def test_one_that_becomes_wrong_leaves_the_old_in_force_and_is_logged(tmp_path: 
     reader.read()
     path.write_text("[operators.alice]\nkyes = []")
     assert reader.read().account("alice") == Account("alice")
-    assert any("did you mean operators.alice.keys" in text for text in logged.lines)
+    assert any("did you mean operators.alice.keys" in text for text in logged)
     path.write_text("[operators.bob]")
     assert reader.read().account("alice") is None
     assert reader.read().account("bob") == Account("bob")
@@ -264,7 +265,7 @@ def test_permissions_that_are_too_wide_are_warned_of(
     path.write_text(text)
     path.chmod(mode)
     KeyringReader(AccountSettings(path), "nobody").read()
-    assert [said in entry for entry in logged.lines] == ([True] if said else [])
+    assert [said in entry for entry in logged] == ([True] if said else [])
 
 
 def test_authorities_come_from_the_file_and_from_files_that_it_names(tmp_path: Path) -> None:
@@ -280,7 +281,7 @@ def test_a_list_of_revoked_keys_that_cannot_be_read_revokes_everything_and_says_
     path = tmp_path / "operators.toml"
     path.write_text(f"revoked-keys = 'none'\n[operators.alice]\nkeys = [{line()}]")
     assert KeyringReader(AccountSettings(path), "nobody").read().revoked.key_problem(blob(0))
-    assert any("no key lets anybody in" in text for text in logged.lines)
+    assert any("no key lets anybody in" in text for text in logged)
 
 
 def test_one_key_with_two_operators_is_an_error_in_the_log(tmp_path: Path, logged: Logged) -> None:
@@ -291,4 +292,4 @@ def test_one_key_with_two_operators_is_an_error_in_the_log(tmp_path: Path, logge
     )
     keyring = KeyringReader(AccountSettings(path), "nobody").read()
     assert keyring.shared == {blob(0)}
-    assert len([text for text in logged.lines if "the same key" in text]) == 1
+    assert len([text for text in logged if "the same key" in text]) == 1

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from twisted.conch.ssh.common import NS
 from twisted.conch.ssh.keys import Key
 
-from tests.support.ssh import Logged, authorized_line, ed25519_key, rsa_key
+from tests.support.fakes import Logged
+from tests.support.ssh import authorized_line, ed25519_key, rsa_key
 from vmproxy.auth.authorized_keys import (
     AuthorizedKey,
     parse_authorities,
@@ -49,7 +50,7 @@ def test_keys_are_read_with_or_without_a_comment(logged: Logged) -> None:
     text = b"\n".join([LINE + b" alice@laptop, two words", authorized_line(rsa_key()), authorized_line(ecdsa), SK_LINE])
     expected = [BLOB, rsa_key().public().blob(), ecdsa.public().blob(), SK_BLOB]
     assert parse_authorized_keys(text, "f") == [AuthorizedKey(blob) for blob in expected]
-    assert logged.lines == []
+    assert logged == []
 
 
 def test_blanks_and_line_ends_of_all_kinds() -> None:
@@ -59,7 +60,7 @@ def test_blanks_and_line_ends_of_all_kinds() -> None:
 
 def test_empty_lines_and_comments_are_nothing_to_warn_of(logged: Logged) -> None:
     assert parse_authorized_keys(b"\n  \n# " + LINE + b"\r\n\t# x\n\x0b\n \x0c", "f") == []
-    assert logged.lines == []
+    assert logged == []
 
 
 def test_a_key_may_stand_in_several_lines_each_with_its_conditions() -> None:
@@ -123,16 +124,16 @@ MALFORMED = [
 @pytest.mark.parametrize("line", MALFORMED)
 def test_a_malformed_line_costs_only_itself_and_is_warned_of(line: bytes, logged: Logged) -> None:
     assert blobs(parse_authorized_keys(line + b"\n" + OTHER, "the-file")) == [OTHER_BLOB]
-    assert len(logged.lines) == 1
-    assert "the-file, line 1: this key " in logged.lines[0]
-    assert "; skipped" in logged.lines[0]
+    assert len(logged) == 1
+    assert "the-file, line 1: this key " in logged[0]
+    assert "; skipped" in logged[0]
     assert not logged.tracebacks
 
 
 def test_the_key_of_an_authority_is_none_to_log_in_with(logged: Logged) -> None:
     text = b"cert-authority " + LINE + b'\nCert-Authority,principals="alice" ' + LINE + b"\n" + OTHER
     assert blobs(parse_authorized_keys(text, "f")) == [OTHER_BLOB]
-    assert ["signs certificates" in line for line in logged.lines] == [True, True]
+    assert ["signs certificates" in line for line in logged] == [True, True]
 
 
 # from=
@@ -164,7 +165,7 @@ def test_from_says_where_one_must_come_from(patterns: str, good: list[str], bad:
     key = one(b'from="%b"' % patterns.encode())
     assert [address for address in good if key.problem(address, NOW)] == []
     assert [address for address in bad if not key.problem(address, NOW)] == []
-    assert logged.lines == []
+    assert logged == []
 
 
 @pytest.mark.parametrize("name", ["*.example.com", "host", "localhost", "cafe", "10.1"])
@@ -174,7 +175,7 @@ def test_host_names_in_from_never_match_and_are_warned_of(name: str, logged: Log
     for address in ("127.0.0.1", "::1", name, "10.0.0.2"):
         assert key.problem(address, NOW)
     told = f"f, line 1: from= takes addresses; host names are not looked up and never match: {name}"
-    assert logged.lines == [told]
+    assert logged == [told]
 
 
 def test_the_reason_says_the_address_and_the_list() -> None:
@@ -260,7 +261,7 @@ def test_restrict_and_its_relatives_are_taken_in_order_and_in_silence(
     options: str, pty: bool, forwarding: bool, logged: Logged
 ) -> None:
     assert one(options.encode()) == AuthorizedKey(BLOB, pty=pty, forwarding=forwarding)
-    assert logged.lines == []
+    assert logged == []
 
 
 @pytest.mark.parametrize(
@@ -293,7 +294,7 @@ def test_what_a_security_key_must_have_done(options: str, touch: bool, verify: b
 def test_options_that_are_not_honoured_are_warned_of_and_the_key_counts(option: str, logged: Logged) -> None:
     assert one(b"no-pty,%b" % option.encode()) == AuthorizedKey(BLOB, pty=False)
     name = option.partition("=")[0]
-    assert logged.lines == [f"f, line 1: not honoured here, the key counts without: {name}"]
+    assert logged == [f"f, line 1: not honoured here, the key counts without: {name}"]
 
 
 def test_no_option_that_is_honoured_gets_lost_beside_one_that_is_not() -> None:
@@ -308,7 +309,7 @@ def test_no_option_that_is_honoured_gets_lost_beside_one_that_is_not() -> None:
 def test_authorities_are_plain_keys_or_marked_ones(logged: Logged) -> None:
     text = b"# ours\n" + LINE + b" ca\ncert-authority " + OTHER + b"\n"
     assert parse_authorities(text, "f") == {BLOB, OTHER_BLOB}
-    assert logged.lines == []
+    assert logged == []
 
 
 @pytest.mark.parametrize(
@@ -316,8 +317,8 @@ def test_authorities_are_plain_keys_or_marked_ones(logged: Logged) -> None:
 )
 def test_an_authority_with_conditions_or_that_cannot_be_checked_is_left_out(line: bytes, logged: Logged) -> None:
     assert parse_authorities(line + b"\n" + OTHER, "the-file") == {OTHER_BLOB}
-    assert len(logged.lines) == 1
-    assert "the-file, line 1" in logged.lines[0]
+    assert len(logged) == 1
+    assert "the-file, line 1" in logged[0]
 
 
 # Anything

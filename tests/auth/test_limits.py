@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from tests.support.ssh import Logged
+from tests.support.fakes import Logged
 from vmproxy.auth.limits import (
     FORGET_AFTER,
     LONGEST_DELAY,
@@ -80,7 +80,7 @@ def test_refusals_are_told_at_a_bounded_rate_and_none_is_forgotten(logged: Logge
     assert [fields["connections"] for _, fields in trail.events] == [1, 1000]
     assert trail.events[1][0] == "login-refused"
     assert trail.events[1][1]["from"] == "10.0.0.1"
-    assert len(logged.lines) == 2
+    assert len(logged) == 2
     assert gate.refused == 1001
 
 

@@ -11,7 +11,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 from tests.support.tls import TLSHost, use_tls, write_pem
-from tests.support.vm import World
+from tests.support.vm import VMWorld
 from vmproxy.base.compat import handshake_done, has_unsent, tls_connection
 from vmproxy.vm.tls import Layer
 
@@ -35,7 +35,7 @@ def test_a_tcp_transport_knows_what_waits_to_be_sent() -> None:
 
 
 def test_a_tls_transport_knows_its_openssl_connection_and_whether_the_handshake_is_done(tmp_path: Path) -> None:
-    world = World(tmp_path)
+    world = VMWorld(tmp_path)
     use_tls(world, write_pem(tmp_path / "one.pem", "one.example.com"))
     host = TLSHost(world, shake=False)
     layer = host.transport.protocol
@@ -46,7 +46,7 @@ def test_a_tls_transport_knows_its_openssl_connection_and_whether_the_handshake_
     assert handshake_done(layer)
     host.lose()
     assert tls_connection(layer) is None
-    world.scribe.close()
+    world.stop()
 
 
 def test_twisted_calls_what_the_layer_overrides() -> None:

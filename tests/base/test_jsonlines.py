@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.consoles import EPOCH, VM_A, VM_B, World, process_log, trail
+from tests.support.consoles import World, trail
+from tests.support.fakes import EPOCH, VM_A, VM_B, Logged
 from vmproxy.base.jsonlines import LINE_LIMIT, mend
 from vmproxy.console.journal import ConsoleRecord, Journal, read_records
 from vmproxy.log.audit import Audit
@@ -97,7 +98,7 @@ def test_audit_and_journal_are_tried_again_every_second_and_told_once(tmp_path: 
         path.unlink()
     folder.rmdir()
     folder.write_bytes(b"no folder")
-    with process_log() as lines:
+    with Logged() as lines:
         audit.record("login")
         journal.record(ConsoleRecord(str(VM_B), *(getattr(KNOWN, name) for name in KNOWN.__slots__[1:])))
         for _ in range(5):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from tests.support.consoles import process_log
+from tests.support.fakes import Logged
 from vmproxy.base.ratelimit import (
     LINES_PER_SECOND,
     REFUSALS_EVERY,
@@ -26,7 +26,7 @@ from vmproxy.base.ratelimit import (
 def test_what_happens_now_and_then_is_told() -> None:
     clock = Clock()
     log = RateLimitedLog(clock)
-    with process_log() as lines:
+    with Logged() as lines:
         for n in range(3 * LINES_PER_SECOND):
             log.tell("consoles up", "{name}: up", name=f"vm{n}")
             clock.advance(1.01 / LINES_PER_SECOND)
@@ -37,7 +37,7 @@ def test_what_happens_now_and_then_is_told() -> None:
 def test_what_happens_at_once_is_summed_up_by_kind() -> None:
     clock = Clock()
     log = RateLimitedLog(clock)
-    with process_log() as lines:
+    with Logged() as lines:
         for n in range(1000):
             log.tell("consoles up", "{name}: up", name=f"vm{n}")
         log.tell("consoles down", "{name}: down", name="db01")
@@ -53,7 +53,7 @@ def test_a_clock_that_is_set_back_silences_nothing() -> None:
     clock = Clock()
     clock.advance(10_000)
     log = RateLimitedLog(clock)
-    with process_log() as lines:
+    with Logged() as lines:
         for _ in range(LINES_PER_SECOND):
             log.tell("consoles up", "before")
         clock.rightNow = 5.0
@@ -64,7 +64,7 @@ def test_a_clock_that_is_set_back_silences_nothing() -> None:
 def test_at_the_stop_what_was_not_told_is_summed_up() -> None:
     clock = Clock()
     log = RateLimitedLog(clock)
-    with process_log() as lines:
+    with Logged() as lines:
         for _ in range(LINES_PER_SECOND + 7):
             log.tell("consoles down", "down")
         log.sum_up()

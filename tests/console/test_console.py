@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.consoles import EPOCH, Link, Viewer, World, process_log, trail
+from tests.support.consoles import World, trail
+from tests.support.fakes import EPOCH, FakeLink, FakeViewer, Logged
 from tests.support.properties import examples
 from vmproxy.console.input_queue import INPUT_HIGH, INPUT_LIMIT, INPUT_LOW
 from vmproxy.console.notices import (
@@ -28,15 +29,8 @@ from vmproxy.console.write_access import WriteAccess
 
 
 @pytest.fixture
-def world(tmp_path):
-    world = World(tmp_path)
-    yield world
-    world.scribe.close()
-
-
-@pytest.fixture
 def link():
-    return Link()
+    return FakeLink()
 
 
 @pytest.fixture
@@ -49,7 +43,7 @@ def events(world: World, console, *kinds: str) -> list[dict[str, object]]:
     return trail(console.log, *kinds)
 
 
-class Failing(Viewer):
+class Failing(FakeViewer):
     """A viewer that raises, in the calls that it is told to."""
 
     def __init__(self, *calls: str) -> None:
@@ -81,14 +75,14 @@ class TestFeeding:
         append = type(console.log).append
         monkeypatch.setattr(type(console.log), "append", lambda log, data: (order.append("log"), append(log, data))[1])
         for who in ("first", "second"):
-            viewer = Viewer(who)
+            viewer = FakeViewer(who)
             viewer.output = lambda data, who=who: order.append(who)
             console.viewers.attach(viewer, write=False)
         console.feed(b"x")
         assert order == ["log", "first", "second"]
 
     def test_every_viewer_sees_every_byte_from_its_attach_on(self, world, console):
-        early, late = Viewer("early"), Viewer("late")
+        early, late = FakeViewer("early"), FakeViewer("late")
         console.viewers.attach(early, write=False)
         console.feed(b"one ")
         console.viewers.attach(late, write=True)
@@ -102,12 +96,12 @@ class TestFeeding:
 
     @pytest.mark.parametrize("where", [0, 1, 2])
     def test_a_viewer_that_raises_is_taken_off_and_nobody_else_notices(self, world, console, where):
-        viewers = [Viewer("alice"), Viewer("bob")]
+        viewers = [FakeViewer("alice"), FakeViewer("bob")]
         failing = Failing("output")
         everybody = [*viewers[:where], failing, *viewers[where:]]
         for viewer in everybody:
             console.viewers.attach(viewer, write=False)
-        with process_log() as lines:
+        with Logged() as lines:
             console.feed(b"one ")
         console.feed(b"two")
         assert [viewer.seen for viewer in viewers] == [b"one two"] * 2
@@ -120,23 +114,23 @@ class TestFeeding:
     def test_all_of_them_may_fail_at_once(self, world, console):
         for _ in range(3):
             console.viewers.attach(Failing("output"), write=True)
-        with process_log():
+        with Logged():
             console.feed(b"x")
         assert console.viewers.all == ()
         assert console.write_access.writer is None
 
     def test_a_writer_that_raises_loses_the_pen_to_the_next_in_line(self, console):
-        next_one = Viewer("bob")
+        next_one = FakeViewer("bob")
         failing = Failing("output")
         console.viewers.attach(failing, write=True)
         console.viewers.attach(next_one, write=True)
-        with process_log():
+        with Logged():
             console.feed(b"x")
         assert console.write_access.writer is next_one
         assert next_one.told(Promoted) == [Promoted()]
 
     def test_a_viewer_that_leaves_while_it_is_served_does_not_disturb(self, console):
-        leaving, staying = Viewer("alice"), Viewer("bob")
+        leaving, staying = FakeViewer("alice"), FakeViewer("bob")
         console.viewers.attach(leaving, write=False)
         console.viewers.attach(staying, write=False)
         leaving.output = lambda data: console.viewers.detach(leaving)
@@ -145,7 +139,7 @@ class TestFeeding:
         assert console.viewers.all == (staying,)
 
     def test_a_break_of_the_guest_is_told_and_recorded_and_is_no_byte(self, world, console):
-        viewer = Viewer()
+        viewer = FakeViewer()
         console.viewers.attach(viewer, write=False)
         console.feed(b"123")
         console.guest_break()
@@ -158,28 +152,28 @@ class TestViewersThatFailElsewhere:
     """Whatever a viewer raises, and whenever, is its own misfortune: the caller is somebody else."""
 
     def test_when_told_something(self, console):
-        failing, good = Failing("notice"), Viewer()
+        failing, good = Failing("notice"), FakeViewer()
         console.viewers.attach(failing, write=False)
-        with process_log():
+        with Logged():
             console.viewers.attach(good, write=False)
             console.guest_break()
         assert failing not in console.viewers.all
         assert good.told(GuestBreak)
 
     def test_when_promoted(self, console):
-        leaving, failing, third = Viewer("alice"), Failing("Promoted"), Viewer("carol")
+        leaving, failing, third = FakeViewer("alice"), Failing("Promoted"), FakeViewer("carol")
         for viewer in (leaving, failing, third):
             console.viewers.attach(viewer, write=True)
-        with process_log():
+        with Logged():
             console.viewers.detach(leaving)
         assert failing not in console.viewers.all
         assert console.write_access.writer is third
         assert third.told(Promoted)
 
     def test_when_demoted(self, console):
-        failing, taker = Failing("Demoted"), Viewer("bob")
+        failing, taker = Failing("Demoted"), FakeViewer("bob")
         console.viewers.attach(failing, write=True)
-        with process_log():
+        with Logged():
             assert console.viewers.attach(taker, write=True, force=True)
         assert console.write_access.writer is taker
         assert taker in console.viewers.all
@@ -193,15 +187,15 @@ class TestViewersThatFailElsewhere:
         link.ready = False
         console.send(b"x" * (INPUT_HIGH + 1))
         link.ready = True
-        with process_log():
+        with Logged():
             console.link_ready()
         assert link.written == b"x" * (INPUT_HIGH + 1)
         assert failing not in console.viewers.all
 
     def test_when_the_line_goes_down(self, world, console, link):
-        failing, other = Failing("hold_input False"), Viewer("bob")
+        failing, other = Failing("hold_input False"), FakeViewer("bob")
         console.viewers.attach(other, write=False)
-        with process_log():
+        with Logged():
             console.viewers.attach(failing, write=False)
             console.write_access.writer = failing
             link.ready = False
@@ -215,7 +209,7 @@ class TestViewersThatFailElsewhere:
 
 class TestThePen:
     def test_one_writes_and_the_next_looks_on_and_waits(self, console):
-        alice, bob = Viewer("alice"), Viewer("bob")
+        alice, bob = FakeViewer("alice"), FakeViewer("bob")
         assert console.viewers.attach(alice, write=True) is True
         assert console.viewers.attach(bob, write=True) is False
         assert console.write_access.writer is alice
@@ -223,7 +217,7 @@ class TestThePen:
         assert alice.told(Joined) == [Joined("bob", writing=False)]
 
     def test_the_one_who_waits_longest_is_promoted_and_told(self, world, console):
-        viewers = [Viewer(who) for who in ("alice", "bob", "carol")]
+        viewers = [FakeViewer(who) for who in ("alice", "bob", "carol")]
         for viewer in viewers:
             console.viewers.attach(viewer, write=True)
         console.viewers.detach(viewers[0])
@@ -234,7 +228,7 @@ class TestThePen:
         assert [e["who"] for e in events(world, console, "promote")] == ["bob", "carol"]
 
     def test_a_spy_is_never_promoted(self, console):
-        alice, spy = Viewer("alice"), Viewer("spy")
+        alice, spy = FakeViewer("alice"), FakeViewer("spy")
         console.viewers.attach(alice, write=True)
         console.viewers.attach(spy, write=False)
         console.viewers.detach(alice)
@@ -242,13 +236,13 @@ class TestThePen:
         assert spy.told(Promoted) == []
 
     def test_a_spy_may_take_a_free_pen(self, console):
-        spy = Viewer()
+        spy = FakeViewer()
         console.viewers.attach(spy, write=False)
         assert console.viewers.take_write(spy) is True
         assert console.viewers.take_write(spy) is True
 
     def test_who_left_the_line_is_passed_over(self, console):
-        viewers = [Viewer(who) for who in ("alice", "bob", "carol")]
+        viewers = [FakeViewer(who) for who in ("alice", "bob", "carol")]
         for viewer in viewers:
             console.viewers.attach(viewer, write=True)
         console.viewers.drop_write(viewers[1])  # became a spy
@@ -256,7 +250,7 @@ class TestThePen:
         assert console.write_access.writer is viewers[2]
 
     def test_force_demotes_the_writer_who_is_told_by_whom_and_stays(self, world, console):
-        alice, bob = Viewer("alice"), Viewer("bob")
+        alice, bob = FakeViewer("alice"), FakeViewer("bob")
         console.viewers.attach(alice, write=True)
         assert console.viewers.attach(bob, write=True, force=True) is True
         assert console.write_access.writer is bob
@@ -268,14 +262,14 @@ class TestThePen:
         assert console.write_access.writer is alice
 
     def test_force_of_a_free_pen_or_of_ones_own_demotes_nobody(self, world, console):
-        alice = Viewer("alice")
+        alice = FakeViewer("alice")
         console.viewers.attach(alice, write=True, force=True)
         assert console.viewers.force_write(alice) == ()
         assert alice.told(Demoted) == []
         assert events(world, console, "force") == []
 
     def test_attach_and_detach_are_recorded_with_the_mode(self, world, console):
-        alice, bob = Viewer("alice"), Viewer("bob")
+        alice, bob = FakeViewer("alice"), FakeViewer("bob")
         console.viewers.attach(alice, write=True)
         console.viewers.attach(bob, write=False)
         console.viewers.detach(bob)
@@ -285,14 +279,14 @@ class TestThePen:
         assert alice.told(Left) == [Left("bob")]
 
     def test_a_detach_of_somebody_unknown_does_nothing(self, world, console):
-        console.viewers.detach(Viewer())
+        console.viewers.detach(FakeViewer())
         assert events(world, console, "detach") == []
 
     @given(st.lists(st.tuples(st.sampled_from(["take", "force", "drop"]), st.integers(0, 3)), max_size=40))
     def test_there_is_one_writer_and_the_line_is_in_order(self, steps):
         pen = WriteAccess()
-        viewers = [Viewer(str(n)) for n in range(4)]
-        line: list[Viewer] = []  # the first has the pen
+        viewers = [FakeViewer(str(n)) for n in range(4)]
+        line: list[FakeViewer] = []  # the first has the pen
         for verb, number in steps:
             viewer = viewers[number]
             if verb == "take":
@@ -333,7 +327,7 @@ class TestInput:
         assert console.state == "migrating"
         for key in (b"a", b"b", b"c"):
             assert console.send(key) is True
-        destination = Link("10.0.0.2")
+        destination = FakeLink("10.0.0.2")
         world.migrations.peer(destination, b"1234" + migration.secret, console.uuid)
         world.directory.lost(console, link, "connection closed")
         console.send(b"d")
@@ -365,7 +359,7 @@ class TestInput:
         assert link.written == b"123"
 
     def test_the_writer_is_told_to_hold_above_the_mark_and_to_go_on_below_the_other(self, console, link):
-        alice, spy = Viewer("alice"), Viewer("spy")
+        alice, spy = FakeViewer("alice"), FakeViewer("spy")
         console.viewers.attach(alice, write=True)
         console.viewers.attach(spy, write=False)
         alice.holds.clear()
@@ -378,7 +372,7 @@ class TestInput:
         console.send(chunk)
         assert alice.holds == [True]
 
-        class Slow(Link):
+        class Slow(FakeLink):
             """Takes one chunk each time it is asked."""
 
             def write(self, data: bytes) -> None:
@@ -406,7 +400,7 @@ class TestInput:
         assert console.send(b"z") is True
 
     def test_whoever_gets_the_pen_meanwhile_holds_and_whoever_loses_it_does_not(self, console, link):
-        alice, bob, carol = Viewer("alice"), Viewer("bob"), Viewer("carol")
+        alice, bob, carol = FakeViewer("alice"), FakeViewer("bob"), FakeViewer("carol")
         console.viewers.attach(alice, write=True)
         console.viewers.attach(bob, write=True)
         link.ready = False
@@ -421,7 +415,7 @@ class TestInput:
         assert carol.held is False
 
     def test_when_the_console_goes_down_what_was_held_is_lost_and_that_is_told(self, world, console, link):
-        alice, spy = Viewer("alice"), Viewer("spy")
+        alice, spy = FakeViewer("alice"), FakeViewer("spy")
         console.viewers.attach(alice, write=True)
         console.viewers.attach(spy, write=False)
         link.ready = False
@@ -432,19 +426,19 @@ class TestInput:
         assert not alice.held
         assert [e["bytes"] for e in events(world, console, "input-lost")] == [INPUT_HIGH + 10]
         # It does not reach the VM when it comes back: nobody expects it any more.
-        again = Link()
+        again = FakeLink()
         world.claim(link=again)
         assert again.written == b""
 
     def test_nothing_is_told_lost_when_nothing_was_held(self, world, console):
-        viewer = Viewer()
+        viewer = FakeViewer()
         console.viewers.attach(viewer, write=True)
         console.send(b"x")
         world.lose(console)
         assert viewer.told(InputLost) == []
 
     def test_a_migration_that_nobody_completes_loses_what_was_held_with_the_console(self, world, console, link):
-        viewer = Viewer()
+        viewer = FakeViewer()
         console.viewers.attach(viewer, write=True)
         world.migrations.begin(console, link, b"1234")
         console.send(b"abc")
@@ -487,14 +481,14 @@ class TestInput:
     def test_input_arrives_in_order_or_is_told_lost_or_refused_and_the_hold_never_sticks(self, steps):
         with tempfile.TemporaryDirectory() as folder:
             world = World(Path(folder))
-            writer = Viewer()
-            links = [Link("10.0.0.0")]
+            writer = FakeViewer()
+            links = [FakeLink("10.0.0.0")]
             console = world.claim(link=links[0])
             console.viewers.attach(writer, write=True)
             taken = 0
             for step in steps:
                 link = console.link
-                assert link is None or isinstance(link, Link)
+                assert link is None or isinstance(link, FakeLink)
                 match step:
                     case "type" | "paste":
                         data = b"k" if step == "type" else b"p" * 50_000
@@ -509,7 +503,7 @@ class TestInput:
                     case "abort" if link is not None:
                         world.migrations.abort(link, console, b"")
                     case "complete" if console.migrating:
-                        links.append(Link(f"10.0.0.{len(links)}"))
+                        links.append(FakeLink(f"10.0.0.{len(links)}"))
                         pending = world.migrations.pending_of(console)
                         assert pending is not None
                         pair = b"1234" + pending.secret
@@ -518,7 +512,7 @@ class TestInput:
                     case "lose" if link is not None:
                         world.lose(console)
                     case "claim":
-                        links.append(Link(f"10.0.0.{len(links)}"))
+                        links.append(FakeLink(f"10.0.0.{len(links)}"))
                         world.claim(link=links[-1])
                 lost = sum(n.size for n in writer.told(InputLost))  # type: ignore[attr-defined]
                 arrived = sum(len(link.written) for link in links)
@@ -530,12 +524,12 @@ class TestInput:
                     assert not writer.held
             world.clock.advance(61)
             assert console.undelivered == 0 or (console.link is not None and not console.link.ready)
-            world.scribe.close()
+            world.stop()
 
 
 class TestTheLine:
     def test_up_and_down_are_told_with_since_when_and_why(self, world, console, link):
-        viewer = Viewer()
+        viewer = FakeViewer()
         console.viewers.attach(viewer, write=False)
         assert (console.state, console.since) == ("up", EPOCH)
         world.clock.advance(10)
@@ -543,7 +537,7 @@ class TestTheLine:
         assert (console.state, console.since, console.reason) == ("down", EPOCH + 10, "connection reset")
         assert viewer.told(LineDown) == [LineDown("connection reset", EPOCH + 10)]
         world.clock.advance(5)
-        world.claim(link=Link("10.0.0.2"))
+        world.claim(link=FakeLink("10.0.0.2"))
         assert viewer.told(LineUp) == [LineUp("10.0.0.2", 5, vmotion=False)]
         assert console.host == "10.0.0.2"
         assert [(e["event"], e["host"]) for e in events(world, console, "up", "down")] == [
@@ -553,15 +547,15 @@ class TestTheLine:
         ]
 
     def test_a_new_console_was_not_away(self, world):
-        viewer = Viewer()
+        viewer = FakeViewer()
         console = world.claim()
         console.viewers.attach(viewer, write=False)
-        world.claim(link=Link("10.0.0.9"))  # replaced while it was up
+        world.claim(link=FakeLink("10.0.0.9"))  # replaced while it was up
         assert viewer.told(LineUp) == [LineUp("10.0.0.9", None, vmotion=False)]
 
     def test_what_the_old_connection_brought_is_taken_before_it_is_replaced(self, world, console, link):
         link.more_to_come = True
-        new = Link("10.0.0.2")
+        new = FakeLink("10.0.0.2")
         world.claim(link=new)
         assert console.send(b"input goes to the new one at once")
         assert new.written == b"input goes to the new one at once"
@@ -575,11 +569,11 @@ class TestTheLine:
         assert link.calls == ["serve", "retire", "close"]
 
     def test_a_vmotion_does_not_change_since_when_it_is_up(self, world, console, link):
-        viewer = Viewer()
+        viewer = FakeViewer()
         console.viewers.attach(viewer, write=False)
         world.clock.advance(100)
         migration = world.migrations.begin(console, link, b"1234")
-        destination = Link("10.0.0.2")
+        destination = FakeLink("10.0.0.2")
         world.migrations.peer(destination, b"1234" + migration.secret, None)
         world.clock.advance(2)
         world.migrations.complete(destination, b"1234")
@@ -597,7 +591,7 @@ class TestTheLine:
 
 class TestTheLogsNews:
     def test_viewers_are_told_that_it_fails_and_recovers_even_quiet_ones(self, console):
-        viewer = Viewer()
+        viewer = FakeViewer()
         console.viewers.attach(viewer, write=False)
         console.log_failed("No space left on device")
         console.log_recovered(118_400)
@@ -613,7 +607,7 @@ class TestTheLogsNews:
     def test_a_link_that_comes_meanwhile_waits_too(self, world, console, link):
         console.log_congested(True)
         world.lose(console)
-        new = Link("10.0.0.2")
+        new = FakeLink("10.0.0.2")
         world.claim(link=new)
         assert new.held == [True]
         console.log_congested(False)
@@ -623,13 +617,13 @@ class TestTheLogsNews:
         console.log_congested(True)
         world.lose(console)
         console.log_congested(False)
-        new = Link("10.0.0.2")
+        new = FakeLink("10.0.0.2")
         world.claim(link=new)
         assert not any(new.held)
 
     def test_a_log_that_cannot_be_written_stops_neither_output_nor_input(self, world, link):
         console = world.claim(link=link)
-        viewer = Viewer()
+        viewer = FakeViewer()
         console.viewers.attach(viewer, write=True)
         world.store.flush()
         world.scribe.reopen()

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.consoles import EPOCH, HOSTILE, VM_A, VM_B, World, process_log
+from tests.support.consoles import HOSTILE, World
+from tests.support.fakes import EPOCH, VM_A, VM_B, Logged
 from vmproxy.console.journal import ConsoleRecord, Journal, parse
 
 GOOD = ConsoleRecord(
@@ -104,7 +105,7 @@ class TestDisksThatFail:
         path.unlink()
         path.mkdir()
         other = dataclasses.replace(GOOD, uuid=str(VM_B))
-        with process_log() as lines:
+        with Logged() as lines:
             journal.record(other)
         assert any("cannot write" in line for line in lines)
         path.rmdir()
@@ -145,7 +146,7 @@ class TestDisksThatFail:
             def __getattr__(self, name):
                 return getattr(self.file, name)
 
-        with monkeypatch.context() as patch, process_log() as lines:
+        with monkeypatch.context() as patch, Logged() as lines:
             patch.setattr(Path, "open", lambda self, *args, **kwargs: Full(original(self, *args, **kwargs)))
             journal.record(GOOD)
         assert any("No space left" in line for line in lines)
@@ -197,7 +198,7 @@ class TestNonsense:
         path.parent.mkdir()
         other = line(uuid=str(VM_B))
         path.write_text(line() + other + nonsense.rstrip("\n") + "\n" + line(uuid=str(VM_B), port="2"))
-        with process_log() as lines:
+        with Logged() as lines:
             known = loaded(path)
         assert [(k.uuid, k.port) for k in known] == [(str(VM_A), "1"), (str(VM_B), "1"), (str(VM_B), "2")]
         assert any("1 lines of" in text and "make no sense" in text for text in lines)
@@ -213,7 +214,7 @@ class TestNonsense:
         world.store.flush()
         assert console.log.path.read_bytes() == b"x"
         assert console.log.path.resolve().is_relative_to(world.store.folder.resolve())
-        world.scribe.close()
+        world.stop()
 
     def test_bytes_that_are_no_text(self, path):
         path.parent.mkdir()
@@ -235,7 +236,7 @@ class TestNonsense:
         assert world.directory.names.find(str(VM_A)).name == "web02"
         with pytest.raises(Exception, match="no such console"):
             world.directory.names.find("web01")
-        world.scribe.close()
+        world.stop()
 
     @given(st.lists(st.text(max_size=30) | st.sampled_from([line().strip(), line(port="2")[:-9], "{}"])))
     def test_no_line_is_anything_but_a_console_or_a_value_error(self, texts):

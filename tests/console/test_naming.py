@@ -9,7 +9,8 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.consoles import VM_A, VM_B, World
+from tests.support.consoles import World
+from tests.support.fakes import VM_A, VM_B
 from vmproxy.access.policy import Selector
 from vmproxy.console.naming import PrefixIndex, WordIndex
 

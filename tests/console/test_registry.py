@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.consoles import EPOCH, HOSTILE, VM_A, VM_B, VM_C, Link, Viewer, World, trail
+from tests.support.consoles import HOSTILE, World, trail
+from tests.support.fakes import EPOCH, VM_A, VM_B, VM_C, FakeLink, FakeViewer
 from tests.support.properties import examples
 from vmproxy.console.naming import AmbiguousConsole, NoSuchConsole
 from vmproxy.console.notices import LineUp
@@ -25,13 +26,6 @@ SPELLINGS = {
     "as vSphere writes it": "50 28 a5 bc 11 11 22 22-33 33 44 44 55 55 66 66",
     "braces": f"{{{VM_B}}}",
 }
-
-
-@pytest.fixture
-def world(tmp_path):
-    world = World(tmp_path)
-    yield world
-    world.scribe.close()
 
 
 def links(world: World) -> dict[str, str]:
@@ -268,9 +262,9 @@ class TestPorts:
         assert console.uri == "vSPC.py"
 
     def test_the_same_uri_again_replaces_the_connection(self, world):
-        link = Link("10.0.0.1")
+        link = FakeLink("10.0.0.1")
         console = world.claim(link=link)
-        assert world.claim(link=Link("10.0.0.2")) is console
+        assert world.claim(link=FakeLink("10.0.0.2")) is console
         assert link.calls[-2:] == ["retire", "close"]
         assert console.host == "10.0.0.2"
         assert [(e["host"], e["by"]) for e in self.events(world, console, "replaced")] == [("10.0.0.1", "10.0.0.2")]
@@ -351,7 +345,7 @@ class TestHostileNames:
             world.store.flush()
             assert console.log.path.read_bytes() == b"x"
         assert set(links(world)) == {"by-name.log", "web.log"}
-        world.scribe.close()
+        world.stop()
 
     def test_many_vms_of_one_name_whose_uuids_begin_alike(self, world):
         # A host may say any UUID; simulators and clones make such ones.
@@ -475,7 +469,7 @@ class TestLogPaths:
         ):
             world = World(tmp_path / VM_A.hex / template.strip("{}"), template)
             assert world.claim("web01").log.path.name == name
-            world.scribe.close()
+            world.stop()
 
     def test_it_stays_when_the_vm_is_renamed_and_over_a_restart(self, tmp_path):
         world = World(tmp_path, "{name}.log")
@@ -495,7 +489,7 @@ class TestLogPaths:
         world.directory.rename(world.claim("web01"), "db01")
         again = world.restarted("{name}.log")
         assert again.claim("web01", VM_B).log.path.name == f"web01~{VM_B.hex[:8]}.log"
-        again.scribe.close()
+        again.stop()
 
     def test_another_template_is_taken_up_at_the_restart(self, world):
         world.claim("web01")
@@ -504,7 +498,7 @@ class TestLogPaths:
 
 class TestRestart:
     def test_known_consoles_are_listed_down_with_since_when_and_why(self, world):
-        console = world.claim("web01", port="2", uri="vmproxy?port=2", link=Link("10.0.0.7"))
+        console = world.claim("web01", port="2", uri="vmproxy?port=2", link=FakeLink("10.0.0.7"))
         world.clock.advance(100)
         world.lose(console, "connection lost: reset by peer")
         (known,) = world.restarted().directory
@@ -565,11 +559,11 @@ class TestRestart:
 
 def test_a_new_connection_after_a_lost_vmotion_does_not_say_that_the_vm_was_away_all_the_time_it_was_up(world):
     console = world.claim("web01")
-    viewer = Viewer()
+    viewer = FakeViewer()
     console.viewers.attach(viewer, write=False)
     world.clock.advance(86400)
     source = console.link
-    assert isinstance(source, Link)
+    assert isinstance(source, FakeLink)
     world.migrations.begin(console, source, b"1234")
     world.directory.lost(console, source, "connection closed")
     world.clock.advance(5)
@@ -594,7 +588,7 @@ def test_logs_that_differ_in_case_only_and_exist_are_kept(tmp_path):
     world.claim("db01", VM_B)
     journal = tmp_path / "state" / "consoles.jsonl"
     again = world.restarted("{name}.log")
-    again.scribe.close()
+    again.stop()
     journal.write_text(journal.read_text().replace('"log":"db01.log"', '"log":"Web01.log"'))
     names = sorted(console.log.path.name for console in World(tmp_path, "{name}.log").directory)
     assert names == ["Web01.log", "web01.log"]

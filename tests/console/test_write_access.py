@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.consoles import VM_B, Link, Viewer, World, trail
+from tests.support.consoles import World, trail
+from tests.support.fakes import VM_B, FakeLink, FakeViewer
 from vmproxy.access.policy import Policy
 from vmproxy.access.policy_file import parse_policy
 from vmproxy.console.console import Console
@@ -36,8 +37,8 @@ def shared(w: World) -> Console:
     return w.claim()
 
 
-def at(console: Console, who: str, **how: bool) -> Viewer:
-    viewer = Viewer(who)
+def at(console: Console, who: str, **how: bool) -> FakeViewer:
+    viewer = FakeViewer(who)
     console.viewers.attach(viewer, **{"write": True, **how})
     return viewer
 
@@ -117,7 +118,7 @@ class TestJoining:
 
     def test_force_takes_it_from_all(self, shared: Console, w: World) -> None:
         alice, bob = at(shared, "alice"), at(shared, "bob", join=True)
-        carol = Viewer("carol")
+        carol = FakeViewer("carol")
         shared.viewers.attach(carol, write=True, force=True, reason="on call")
         assert shared.write_access.writers == (carol,)
         for loser in (alice, bob):
@@ -130,7 +131,7 @@ class TestJoining:
     def test_everybody_who_writes_holds_his_input_while_the_vm_takes_none(self, shared: Console) -> None:
         alice, bob = at(shared, "alice"), at(shared, "bob", join=True)
         link = shared.link
-        assert isinstance(link, Link)
+        assert isinstance(link, FakeLink)
         link.ready = False
         shared.send(b"x" * (INPUT_HIGH + 1))
         assert (alice.held, bob.held) == (True, True)
@@ -142,7 +143,7 @@ class TestJoining:
 
     @given(st.lists(st.tuples(st.sampled_from(["take", "join", "force", "drop"]), st.integers(0, 3)), max_size=40))
     def test_the_pen_is_always_with_somebody_who_wants_it(self, steps: list[tuple[str, int]]) -> None:
-        access, people = WriteAccess(), [Viewer(str(n)) for n in range(4)]
+        access, people = WriteAccess(), [FakeViewer(str(n)) for n in range(4)]
         inside: set[str] = set()
         for step, n in steps:
             getattr(access, step)(people[n])
@@ -171,7 +172,7 @@ class TestReopen:
     def test_the_connection_is_closed_so_that_the_host_dials_again(self, w: World) -> None:
         console = w.claim()
         link = console.link
-        assert isinstance(link, Link)
+        assert isinstance(link, FakeLink)
         assert console.reopen("alice")
         assert link.calls[-1] == "close"
 
@@ -221,7 +222,7 @@ class TestRecordedInput:
         console = w.claim()
         console.send(b"ls\r", "alice")
         link = console.link
-        assert isinstance(link, Link)
+        assert isinstance(link, FakeLink)
         link.ready = False
         console.send(b"\xff\x1b[A", "bob")
         link.ready = True

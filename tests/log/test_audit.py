@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
-from tests.support.consoles import EPOCH, process_log
+from tests.support.fakes import EPOCH, Logged
 from vmproxy.log import audit as module
 from vmproxy.log.audit import Audit
 
@@ -80,7 +80,7 @@ def test_a_torn_last_line_is_removed_and_costs_only_itself(audit: Audit, jobs: J
 
 def test_what_cannot_be_written_is_written_later(audit: Audit, jobs: Jobs) -> None:
     audit.path.parent.write_text("a file where the folder should be")
-    with process_log() as said:
+    with Logged() as said:
         audit.record("one")
         jobs.run()
         audit.record("two")

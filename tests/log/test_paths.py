@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.consoles import HOSTILE, VM_A, VM_B
+from tests.support.consoles import HOSTILE
+from tests.support.fakes import VM_A, VM_B
 from vmproxy.log.files import LogFiles
 from vmproxy.log.paths import BadTemplate, check_template, folded, log_path
 

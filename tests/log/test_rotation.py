@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.consoles import EPOCH, VM_A, InlineRunner, World, process_log, trail
+from tests.support.consoles import World, trail
+from tests.support.fakes import EPOCH, VM_A, InlineRunner, Logged
 from tests.support.properties import examples
 from vmproxy.log.compression import Work, compress
 from vmproxy.log.files import LogFiles, plain_of, trail_of
@@ -25,13 +26,6 @@ from vmproxy.log.rotation import PER_TURN, Rotation, RotationPolicy, compress_he
 from vmproxy.log.writer import Scribe
 
 DAY = 86400.0
-
-
-@pytest.fixture
-def world(tmp_path):
-    world = World(tmp_path)
-    yield world
-    world.scribe.close()
 
 
 def write(world: World, log, data: bytes) -> None:
@@ -182,7 +176,7 @@ class TestBySize:
             raise OSError(errno.EACCES, "Permission denied")
 
         monkeypatch.setattr(os, "rename", refuse)
-        with process_log() as lines:
+        with Logged() as lines:
             say(world, log, b"1234", b"5678", b"9")
         assert len([line for line in lines if "cannot rotate" in line and "Permission denied" in line]) == 1
         monkeypatch.setattr(os, "rename", rename)
@@ -228,7 +222,7 @@ class TestBySize:
         world.scribe.policy = RotationPolicy(size=4)
         log, other = world.log("web"), world.log("web.1")
         write(world, other, b"o")
-        with process_log() as lines:
+        with Logged() as lines:
             say(world, log, b"12345")
         assert any("web.1 is the log of another console" in line for line in lines)
         assert (log.path.read_bytes(), other.path.read_bytes()) == (b"12345", b"o")
@@ -290,7 +284,7 @@ class TestByAge:
         for _ in range(3):
             again.tick(1)
         assert [content(file) for file in segments(log.path)] == [b"x", b""]
-        again.scribe.close()
+        again.stop()
 
     def test_at_most_a_few_in_a_turn_though_all_come_due_at_once(self, world, monkeypatch):
         monkeypatch.setattr("vmproxy.log.rotation.TURN_SECONDS", math.inf)
@@ -326,7 +320,7 @@ class TestByAge:
         again.tick(60)
         again.tick(20)
         assert len(segments(log.path)) == 2
-        again.scribe.close()
+        again.stop()
 
     def test_files_that_are_no_logs_are_left_alone(self, world):
         world.scribe.policy = RotationPolicy(size=1, age=1, keep=1, compress=True, console_total=1, folder_total=1)
@@ -358,7 +352,7 @@ class TestByAge:
 
         monkeypatch.setattr(os, "scandir", refuse)
         world.scribe.policy = RotationPolicy(age=10)
-        with process_log() as lines:
+        with Logged() as lines:
             world.tick(20)
             world.tick(1)
         assert len(segments(log.path)) == 2
@@ -369,7 +363,7 @@ class TestHowMuchIsKept:
     def test_a_number_of_segments(self, world):
         world.scribe.policy = RotationPolicy(size=1, keep=2)
         log = world.log()
-        with process_log() as lines:
+        with Logged() as lines:
             say(world, log, b"a", b"b", b"c", b"d")
         assert [file.read_bytes() for file in segments(log.path)] == [b"c", b"d", b""]
         assert len(segments(Path(log.file.trail_path))) == 3
@@ -422,7 +416,7 @@ class TestHowMuchIsKept:
                         set_time(log.path.with_name(log.path.name + kind), EPOCH + 10 * n + which)
         sizes = [file.stat().st_size for file in world.store.folder.rglob("*") if file.is_file()]
         one = sum(sizes) // 12
-        with process_log() as lines:
+        with Logged() as lines:
             world.scribe.policy = RotationPolicy(size=2000, compress=compressed, folder_total=sum(sizes) - 7 * one // 2)
             for _ in range(20):
                 world.tick(1)
@@ -446,7 +440,7 @@ class TestHowMuchIsKept:
         world.scribe.policy = RotationPolicy(size=1, keep=1)
         log = world.log()
         monkeypatch.setattr(os, "unlink", lambda path: _raise(errno.EROFS))
-        with process_log() as lines:
+        with Logged() as lines:
             say(world, log, b"a", b"b", b"c")
         assert whole(log.path) == b"abc"
         assert any("cannot remove old log" in line and "Read-only" in line for line in lines)
@@ -555,7 +549,7 @@ class TestCompression:
     def test_a_failure_is_told_leaves_it_as_it_is_and_is_made_good_later(self, world, monkeypatch):
         world.scribe.policy = RotationPolicy(size=4, compress=True)
         log = world.log()
-        with monkeypatch.context() as patch, process_log() as lines:
+        with monkeypatch.context() as patch, Logged() as lines:
             patch.setattr(os, "fsync", lambda fd: _raise(errno.ENOSPC))
             say(world, log, b"1234")
             world.tick(1)
@@ -583,7 +577,7 @@ class TestCompression:
             ["vm.log", "vm.log.events", "vm.log.1.gz", "vm.log.2.gz", "vm.log.events.1.gz", "vm.log.events.2.gz"]
         )
         assert whole(log.path) == b"12345678"
-        again.scribe.close()
+        again.stop()
 
     def test_a_file_renamed_by_somebody_else_that_we_still_write_to_loses_nothing(self, world):
         later = Later(world.scribe.rotation)
@@ -718,7 +712,7 @@ class TestWhateverFails:
                 for _ in range(5):
                     world.store.flush()
                     world.tick(61)
-            world.scribe.close()
+            world.stop()
             assert whole(log.path) == fed
             assert not list(log.path.parent.glob("*.tmp"))
             assert [event["n"] for event in events(log.path) if event["event"] == "note"] == list(range(1, notes + 1))
@@ -761,7 +755,7 @@ class TestWhateverFails:
             assert whole(log.path) == fed
             in_order(log.path)
             assert not list(log.path.parent.glob("*.tmp"))
-            world.scribe.close()
+            world.stop()
 
 
 class TestSomebodyElseRotates:
@@ -875,7 +869,7 @@ class TestPlainText:
         log = plain.log()
         log.path.parent.mkdir()
         plain_of(log.path).mkdir()
-        with process_log() as lines:
+        with Logged() as lines:
             for n in range(20):
                 write(plain, log, b"%d\n" % n)
                 plain.tick(0.3)
@@ -893,7 +887,7 @@ class TestPlainText:
     def test_nor_does_a_mistake_in_making_it(self, plain, monkeypatch):
         log = plain.log()
         monkeypatch.setattr("vmproxy.log.plaintext.PlainLines.feed", lambda *args: 1 / 0)
-        with process_log():
+        with Logged():
             write(plain, log, b"one\n")
             write(plain, log, b"two\n")
         assert log.path.read_bytes() == b"one\ntwo\n"

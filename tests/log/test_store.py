@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.consoles import EPOCH, HungRunner, Listener, World, trail
+from tests.support.consoles import World, trail
+from tests.support.fakes import EPOCH, Listener
 from tests.support.properties import examples
 from vmproxy.log import store as log_module
 from vmproxy.log.store import (
@@ -26,17 +27,10 @@ KB = 1024
 
 
 @pytest.fixture
-def world(tmp_path):
-    world = World(tmp_path)
-    yield world
-    world.scribe.close()
-
-
-@pytest.fixture
 def hung(tmp_path):
-    world = World(tmp_path, runner=HungRunner)
+    world = World(tmp_path, held=True)
     yield world
-    world.scribe.close()
+    world.stop()
 
 
 def listened(world: World, name: str = "vm.log"):
@@ -183,7 +177,7 @@ class TestTrail:
         log = hung.log()
         log.event("up")
         hung.clock.advance(7)
-        hung.hung.go_on()
+        hung.runner.go_on()
         assert trail(log, "up")[0]["at"] == "2023-11-14T22:13:20.000Z"
 
     def test_a_mark_tells_the_time_at_most_once_a_second(self, world):
@@ -230,7 +224,7 @@ class TestCongestion:
         log.append(b"x" * KB)
         assert log.listener.told == [("congested", True)]
         hung.store.flush()
-        hung.hung.go_on()
+        hung.runner.go_on()
         assert log.listener.told == [("congested", True), ("congested", False)]
         assert log.path.stat().st_size == CONGESTED_AT + 1 + KB
 
@@ -241,9 +235,9 @@ class TestCongestion:
         self.fill(log, RELIEVED_AT + 64 * KB)
         hung.store.flush()
         assert log.listener.told == [("congested", True)]
-        hung.hung.go_on(1)
+        hung.runner.go_on(1)
         assert log.listener.told == [("congested", True)]  # 320 KiB are still unwritten
-        hung.hung.go_on()
+        hung.runner.go_on()
         assert log.listener.told == [("congested", True), ("congested", False)]
 
     def test_it_can_happen_again(self, hung):
@@ -251,7 +245,7 @@ class TestCongestion:
         for _ in range(3):
             self.fill(log, CONGESTED_AT + 64 * KB)
             hung.store.flush()
-            hung.hung.go_on()
+            hung.runner.go_on()
         assert log.listener.told == [("congested", True), ("congested", False)] * 3
         hung.clock.advance(10)
         assert hung.clock.getDelayedCalls() == []
@@ -289,8 +283,8 @@ class TestCongestion:
         for _ in range(11):
             hung.clock.advance(0.2)
             assert log.listener.told == [("congested", True)]
-            hung.hung.go_on(1)
-        hung.hung.go_on()
+            hung.runner.go_on(1)
+        hung.runner.go_on()
         assert log.listener.told == [("congested", True), ("congested", False)]
 
     def test_what_does_not_fit_is_dropped_and_becomes_a_gap_where_it_is_missing(self, hung):
@@ -300,10 +294,10 @@ class TestCongestion:
         log.append(b"y" * 500)
         assert hung.store.dropped == 1500
         hung.store.flush()
-        hung.hung.go_on()
+        hung.runner.go_on()
         log.append(b"after")
         hung.store.flush()
-        hung.hung.go_on()
+        hung.runner.go_on()
         assert log.path.read_bytes() == b"x" * LIMIT_PER_LOG + b"after"
         (gap,) = trail(log, "gap")
         assert (gap["offset"], gap["bytes"]) == (LIMIT_PER_LOG, 1500)
@@ -316,9 +310,9 @@ class TestCongestion:
         self.fill(log, LIMIT_PER_LOG)
         log.append(b"y" * 1000)
         hung.store.flush()
-        hung.hung.go_on()
+        hung.runner.go_on()
         hung.clock.advance(0.1)
-        hung.hung.go_on()
+        hung.runner.go_on()
         assert [gap["bytes"] for gap in trail(log, "gap")] == [1000]
 
     def test_a_gap_is_recorded_on_an_orderly_stop(self, hung):
@@ -327,7 +321,7 @@ class TestCongestion:
         log.append(b"y" * 1000)
         stopped = []
         hung.store.stop().addCallback(stopped.append)
-        hung.hung.go_on()
+        hung.runner.go_on()
         assert stopped == [None]
         assert [gap["bytes"] for gap in trail(log, "gap")] == [1000]
 
@@ -340,12 +334,12 @@ class TestCongestion:
         assert hung.store.unwritten == LIMIT_IN_ALL
         hung.runner.scribe.write = lambda file, items, at: None  # 256 MiB need not be written for this
         hung.store.flush()
-        hung.hung.go_on()
+        hung.runner.go_on()
         del hung.runner.scribe.write
         assert hung.store.unwritten < KB  # nothing but the event that tells of the gap
         stopped = []
         hung.store.stop().addCallback(stopped.append)
-        hung.hung.go_on()
+        hung.runner.go_on()
         assert stopped == [None]
         assert [gap["bytes"] for gap in trail(log, "gap")] == [1000]
 
@@ -354,7 +348,7 @@ class TestCongestion:
         self.fill(flooded, LIMIT_PER_LOG + 64 * KB)
         other.append(b"small")
         hung.store.flush()
-        hung.hung.go_on()
+        hung.runner.go_on()
         assert other.path.read_bytes() == b"small"
         assert other.listener.told == []
 
@@ -362,7 +356,7 @@ class TestCongestion:
     @given(st.lists(st.sampled_from(["small", "large", "flush", "disk", "wait"]), max_size=60))
     def test_every_byte_is_written_or_in_a_gap(self, steps):
         with tempfile.TemporaryDirectory() as folder:
-            world = World(Path(folder), runner=HungRunner)
+            world = World(Path(folder), held=True)
             log = listened(world)
             fed = 0
             for step in steps:
@@ -376,13 +370,13 @@ class TestCongestion:
                     case "flush":
                         world.store.flush()
                     case "disk":
-                        world.hung.go_on(1)
+                        world.runner.go_on(1)
                     case "wait":
                         world.clock.advance(0.3)
             for _ in range(3):
                 world.clock.advance(2)
-                world.hung.go_on()
-            world.scribe.close()
+                world.runner.go_on()
+            world.stop()
             size = log.path.stat().st_size if log.path.exists() else 0
             assert size + sum(gap["bytes"] for gap in trail(log, "gap")) == fed
             assert world.store.unwritten == 0
@@ -535,8 +529,8 @@ class TestCrowd:
         monkeypatch.setattr(log_module, "RELIEVED_IN_ALL", 100_000)
 
     def crowd(self, tmp_path: Path) -> tuple[World, list[ConsoleLog], list[Listener]]:
-        world = World(tmp_path, runner=HungRunner)
-        world.hung.go_on()
+        world = World(tmp_path, held=True)
+        world.runner.go_on()
         logs = [world.log(f"{n}.log") for n in range(100)]
         listeners = [Listener() for _ in logs]
         for log, listener in zip(logs, listeners, strict=True):
@@ -555,7 +549,7 @@ class TestCrowd:
         assert world.store.dropped == 0
         assert not world.store.dropping
         world.clock.advance(0.02)
-        world.hung.go_on()
+        world.runner.go_on()
         assert all(listener.told[-1:] == [("congested", False)] for listener in listeners)
         assert sum(log.path.stat().st_size for log in logs) == said
 
@@ -569,12 +563,12 @@ class TestCrowd:
         assert last.told == [("congested", True)]
         for _ in range(2):
             world.clock.advance(0.7)
-            world.hung.go_on(1)
+            world.runner.go_on(1)
         world.clock.advance(0.7)
         assert last.told == [("congested", True)]  # for more than two seconds, but the scribe gets on
-        world.hung.go_on(1)
+        world.runner.go_on(1)
         assert last.told == [("congested", True), ("congested", False)]
-        world.hung.go_on()
+        world.runner.go_on()
         assert world.store.dropped == 0
 
     def test_after_a_second_without_progress_they_go_on(self, small: None, tmp_path: Path) -> None:
@@ -589,7 +583,7 @@ class TestCrowd:
         for log in logs:
             log.append(b"y" * 2500)
         assert world.store.dropping
-        world.hung.go_on()
+        world.runner.go_on()
         world.clock.pump([0.25] * 2)
-        world.hung.go_on()
+        world.runner.go_on()
         assert world.store.dropped > 0

@@ -12,24 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.consoles import Disk, Listener, World, process_log, trail
+from tests.support.consoles import World, trail
+from tests.support.fakes import Disk, Listener, Logged
 from tests.support.properties import examples
 from vmproxy.log.retry import BACKLOG_PER_LOG, RETRY_SECONDS
 from vmproxy.log.writer import FOLLOW_SECONDS, Scribe, link
 
 FULL = os.strerror(errno.ENOSPC)
-
-
-@pytest.fixture
-def world(tmp_path):
-    world = World(tmp_path)
-    yield world
-    world.scribe.close()
-
-
-@pytest.fixture
-def disk(monkeypatch):
-    return Disk(monkeypatch)
 
 
 @pytest.fixture
@@ -210,7 +199,7 @@ class TestAFullDisk:
         disk.refuse = lambda path: path.endswith(".events")
         disk.room = 0
         log.event("note")
-        with process_log() as lines:
+        with Logged() as lines:
             world.store.flush()
         assert any(".events" in line and FULL in line for line in lines)
         assert log.listener.told == []
@@ -255,7 +244,7 @@ class TestAFullDisk:
     def test_what_cannot_be_written_at_the_stop_is_told_with_its_size(self, world, disk, log):
         disk.room = 0
         write(world, log, b"k" * BACKLOG_PER_LOG + b"x" * 77)
-        with process_log() as lines:
+        with Logged() as lines:
             world.store.stop()
         assert any(str(BACKLOG_PER_LOG + 77) in line and str(log.path) in line for line in lines)
         assert world.scribe.retry.lost == BACKLOG_PER_LOG + 77
@@ -314,7 +303,7 @@ class TestAFullDisk:
             disk.room = None
             world.store.flush()
             world.tick(1)
-            world.scribe.close()
+            world.stop()
             data = log.path.read_bytes() if log.path.exists() else b""
             # With what is missing put back at the gaps, it is exactly what was fed.
             whole = b"".join(fed)
@@ -391,7 +380,7 @@ class TestLinks:
     def test_a_file_of_that_name_is_never_replaced(self, world, tmp_path, folder):
         folder.mkdir()
         (folder / "web.log").write_bytes(b"precious")
-        with process_log() as lines:
+        with Logged() as lines:
             link(str(folder), "web.log", "../u.log", "")
         assert (folder / "web.log").read_bytes() == b"precious"
         assert any("web.log" in line for line in lines)
@@ -407,7 +396,7 @@ class TestLinks:
         folder = tmp_path / "logs"
         folder.write_bytes(b"")
         log = world.log("u.log")
-        with process_log() as lines:
+        with Logged() as lines:
             world.store.link("web", log)
             for _ in range(5):
                 world.tick(RETRY_SECONDS)

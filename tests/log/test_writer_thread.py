@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
-from tests.support.consoles import Listener, process_log
+from tests.support.fakes import Listener, Logged
 from vmproxy.log.audit import Audit
 from vmproxy.log.compression import CompressorThread, Work
 from vmproxy.log.file_pool import FilePool
@@ -130,7 +130,7 @@ def test_a_job_that_fails_is_told_and_the_next_one_is_done(threaded):
     def fail() -> None:
         raise RuntimeError("a job's own fault")
 
-    with process_log() as lines:
+    with Logged() as lines:
         threaded.runner.submit(fail)
         log = threaded.store.open("vm.log")
         log.append(b"x")

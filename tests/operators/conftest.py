@@ -1,5 +1,5 @@
-"""Fixtures: the front without sockets, and what it logged."""
+"""Fixture: the SSH front without sockets."""
 
-from tests.support.fixtures import logged, w
+from tests.support.fixtures import w
 
-__all__ = ["logged", "w"]
+__all__ = ["w"]

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.ssh import VM_B, FakeViewer, Logged, RemoteChannel, World
+from tests.support.fakes import VM_B, FakeViewer, Logged
+from tests.support.ssh import RemoteChannel, SSHWorld
 from vmproxy.console.notices import Demoted, Kicked
 from vmproxy.operators import exit_status
 from vmproxy.operators.target import Target
@@ -14,7 +15,7 @@ from vmproxy.operators.target import Target
 BOB = "bob@10.1.2.9"
 
 
-def attach(w: World, user: str = "web01", pty: bool = True) -> RemoteChannel:
+def attach(w: SSHWorld, user: str = "web01", pty: bool = True) -> RemoteChannel:
     return w.login(user).attach(pty=pty)
 
 
@@ -24,7 +25,7 @@ def lines(channel: RemoteChannel) -> list[str]:
     return [row.rsplit("\r", 1)[-1].removesuffix("\x1b[K") for row in rows if row]
 
 
-def bob_writes(w: World) -> FakeViewer:
+def bob_writes(w: SSHWorld) -> FakeViewer:
     bob = FakeViewer(BOB)
     w.console().viewers.attach(bob, write=True)
     return bob
@@ -34,7 +35,7 @@ def bob_writes(w: World) -> FakeViewer:
 
 
 @pytest.mark.parametrize("user", ["web01", "web01,force", "web01,ro", "01234567-89ab-cdef-fedc-ba9800000000"])
-def test_what_may_not_be_seen_is_not_there(w: World, user: str) -> None:
+def test_what_may_not_be_seen_is_not_there(w: SSHWorld, user: str) -> None:
     w.vm()
     w.rules(("*", "write", "db*"))
     channel = attach(w, user)
@@ -47,7 +48,7 @@ def test_what_may_not_be_seen_is_not_there(w: World, user: str) -> None:
     assert nothing.status == channel.status
 
 
-def test_who_may_only_see_a_console_cannot_attach(w: World) -> None:
+def test_who_may_only_see_a_console_cannot_attach(w: SSHWorld) -> None:
     w.vm()
     w.rules(("*", "see", "*"))
     channel = attach(w)
@@ -55,7 +56,7 @@ def test_who_may_only_see_a_console_cannot_attach(w: World) -> None:
     assert channel.status == exit_status.FORBIDDEN
 
 
-def test_who_may_only_spy_is_told_so_and_is_never_promoted(w: World) -> None:
+def test_who_may_only_spy_is_told_so_and_is_never_promoted(w: SSHWorld) -> None:
     link = w.vm()
     w.rules(("*", "spy", "*"))
     bob = bob_writes(w)
@@ -70,7 +71,7 @@ def test_who_may_only_spy_is_told_so_and_is_never_promoted(w: World) -> None:
     assert w.console().write_access.writer is None
 
 
-def test_who_may_not_force_gets_no_hint_and_is_refused(w: World) -> None:
+def test_who_may_not_force_gets_no_hint_and_is_refused(w: SSHWorld) -> None:
     w.vm()
     w.rules(("*", "write", "*"))
     bob = bob_writes(w)
@@ -85,7 +86,7 @@ def test_who_may_not_force_gets_no_hint_and_is_refused(w: World) -> None:
     assert w.console().write_access.writer is bob
 
 
-def test_force_takes_over_and_says_from_whom(w: World) -> None:
+def test_force_takes_over_and_says_from_whom(w: SSHWorld) -> None:
     link = w.vm()
     bob = bob_writes(w)
     channel = attach(w, "web01,force,reason=it hangs, he sleeps")
@@ -104,7 +105,7 @@ def test_force_takes_over_and_says_from_whom(w: World) -> None:
 NEEDED = [{"on": ["*"], "force-reason": True}]
 
 
-def test_force_asks_for_a_reason_where_one_is_needed(w: World) -> None:
+def test_force_asks_for_a_reason_where_one_is_needed(w: SSHWorld) -> None:
     w.vm()
     w.use_policy(None, NEEDED)
     bob = bob_writes(w)
@@ -120,7 +121,7 @@ def test_force_asks_for_a_reason_where_one_is_needed(w: World) -> None:
 
 
 @pytest.mark.parametrize("answer", [b"\r", b"\x03", b"   \r"])
-def test_without_a_reason_nothing_is_taken(w: World, answer: bytes) -> None:
+def test_without_a_reason_nothing_is_taken(w: SSHWorld, answer: bytes) -> None:
     w.vm()
     w.use_policy(None, NEEDED)
     bob = bob_writes(w)
@@ -130,13 +131,13 @@ def test_without_a_reason_nothing_is_taken(w: World, answer: bytes) -> None:
     assert w.console().write_access.writer is bob
 
 
-def test_no_reason_is_needed_where_nobody_loses_the_pen(w: World) -> None:
+def test_no_reason_is_needed_where_nobody_loses_the_pen(w: SSHWorld) -> None:
     w.vm()
     w.use_policy(None, NEEDED)
     assert "[attached]" in lines(attach(w, "web01,force"))
 
 
-def test_a_forced_attach_asks_for_the_reason_when_it_is_live(w: World) -> None:
+def test_a_forced_attach_asks_for_the_reason_when_it_is_live(w: SSHWorld) -> None:
     w.vm()
     w.use_policy(None, NEEDED)
     w.console().feed(b"login: ")
@@ -149,7 +150,7 @@ def test_a_forced_attach_asks_for_the_reason_when_it_is_live(w: World) -> None:
     assert w.audited("force")[0]["reason"] == "urgent"
 
 
-def test_the_question_for_the_reason_takes_the_place_of_another_one(w: World) -> None:
+def test_the_question_for_the_reason_takes_the_place_of_another_one(w: SSHWorld) -> None:
     w.vm()
     w.use_policy(None, NEEDED)
     bob = bob_writes(w)
@@ -165,14 +166,14 @@ def test_the_question_for_the_reason_takes_the_place_of_another_one(w: World) ->
     assert not [e for e in w.events() if e["event"] == "note"]
 
 
-def test_a_forced_attach_with_a_reason_is_asked_nothing(w: World) -> None:
+def test_a_forced_attach_with_a_reason_is_asked_nothing(w: SSHWorld) -> None:
     w.vm()
     w.use_policy(None, NEEDED)
     bob_writes(w)
     assert f"[attached -- {BOB} is a spy now]" in lines(attach(w, "web01,force,reason=urgent", pty=False))
 
 
-def test_without_a_terminal_a_missing_reason_is_a_refusal(w: World) -> None:
+def test_without_a_terminal_a_missing_reason_is_a_refusal(w: SSHWorld) -> None:
     w.vm()
     w.use_policy(None, NEEDED)
     bob = bob_writes(w)
@@ -182,7 +183,7 @@ def test_without_a_terminal_a_missing_reason_is_a_refusal(w: World) -> None:
     assert w.console().write_access.writer is bob
 
 
-def test_the_right_is_asked_again_when_the_reason_is_given(w: World) -> None:
+def test_the_right_is_asked_again_when_the_reason_is_given(w: SSHWorld) -> None:
     w.vm()
     w.use_policy(None, NEEDED)
     bob = bob_writes(w)
@@ -197,7 +198,7 @@ def test_the_right_is_asked_again_when_the_reason_is_given(w: World) -> None:
 # Joining.
 
 
-def test_where_it_is_shared_others_join_and_both_write(w: World) -> None:
+def test_where_it_is_shared_others_join_and_both_write(w: SSHWorld) -> None:
     link = w.vm()
     w.use_policy(None, [{"on": ["*"], "write": "shared"}])
     first, second = attach(w), attach(w)
@@ -213,7 +214,7 @@ def test_where_it_is_shared_others_join_and_both_write(w: World) -> None:
     assert link.written == b"bac"
 
 
-def test_where_it_is_not_shared_joining_says_so_and_waits(w: World) -> None:
+def test_where_it_is_not_shared_joining_says_so_and_waits(w: SSHWorld) -> None:
     w.vm()
     bob_writes(w)
     channel = attach(w, "web01,join")
@@ -229,7 +230,7 @@ def test_where_it_is_not_shared_joining_says_so_and_waits(w: World) -> None:
 # The greeting.
 
 
-def test_the_greeting_has_the_message_of_the_day_and_says_what_is_recorded(w: World) -> None:
+def test_the_greeting_has_the_message_of_the_day_and_says_what_is_recorded(w: SSHWorld) -> None:
     w.vm()
     w.services.settings = replace(w.services.settings, message="Welcome.\nBe kind.")
     w.use_policy(None, [{"on": ["*"], "message": "Ask bob first.", "record-input": True, "replay": 2}])
@@ -248,7 +249,7 @@ def test_the_greeting_has_the_message_of_the_day_and_says_what_is_recorded(w: Wo
     assert attach(w, "web01,ro,replay=1").out == b"3\r\n"
 
 
-def test_quiet_may_be_what_the_operator_usually_wants(w: World) -> None:
+def test_quiet_may_be_what_the_operator_usually_wants(w: SSHWorld) -> None:
     w.vm()
     w.services.settings = replace(w.services.settings, quiet=True)
     channel = attach(w)
@@ -260,7 +261,7 @@ def test_quiet_may_be_what_the_operator_usually_wants(w: World) -> None:
 # Rules that change.
 
 
-def test_who_may_not_write_any_more_becomes_a_spy_and_the_next_one_writes(w: World) -> None:
+def test_who_may_not_write_any_more_becomes_a_spy_and_the_next_one_writes(w: SSHWorld) -> None:
     link = w.vm()
     channel = attach(w)
     bob = bob_writes(w)
@@ -274,7 +275,7 @@ def test_who_may_not_write_any_more_becomes_a_spy_and_the_next_one_writes(w: Wor
     assert lines(channel)[-1] == "[the rules have changed: you may write to this console]"
 
 
-def test_who_waits_for_the_pen_leaves_the_line(w: World) -> None:
+def test_who_waits_for_the_pen_leaves_the_line(w: SSHWorld) -> None:
     w.vm()
     bob = bob_writes(w)
     channel = attach(w)
@@ -285,7 +286,7 @@ def test_who_waits_for_the_pen_leaves_the_line(w: World) -> None:
 
 
 @pytest.mark.parametrize(("may", "status"), [("see", exit_status.FORBIDDEN), ("", exit_status.NO_SUCH_CONSOLE)])
-def test_who_may_not_look_any_more_is_sent_off(w: World, may: str, status: int) -> None:
+def test_who_may_not_look_any_more_is_sent_off(w: SSHWorld, may: str, status: int) -> None:
     w.vm()
     channel = attach(w)
     w.rules(("alice", may, "*"))
@@ -297,7 +298,7 @@ def test_who_may_not_look_any_more_is_sent_off(w: World, may: str, status: int) 
     assert b"secret" not in channel.out
 
 
-def test_rules_that_change_nothing_for_him_are_not_told(w: World) -> None:
+def test_rules_that_change_nothing_for_him_are_not_told(w: SSHWorld) -> None:
     w.vm()
     channel = attach(w)
     channel.clear()
@@ -306,7 +307,7 @@ def test_rules_that_change_nothing_for_him_are_not_told(w: World) -> None:
     assert "web01" in w.console().title
 
 
-def test_who_is_sent_off_by_an_administrator_leaves_with_a_status_of_its_own(w: World) -> None:
+def test_who_is_sent_off_by_an_administrator_leaves_with_a_status_of_its_own(w: SSHWorld) -> None:
     w.vm()
     channel = attach(w)
     (viewer,) = w.console().viewers.all
@@ -320,7 +321,7 @@ def test_who_is_sent_off_by_an_administrator_leaves_with_a_status_of_its_own(w: 
 # Sessions that go on after a console is left.
 
 
-def test_who_is_called_back_when_the_console_is_left_keeps_the_session(w: World, logged: Logged) -> None:
+def test_who_is_called_back_when_the_console_is_left_keeps_the_session(w: SSHWorld, logged: Logged) -> None:
     w.vm()
     w.vm("web02", VM_B)
     client = w.login()
@@ -344,7 +345,7 @@ def test_who_is_called_back_when_the_console_is_left_keeps_the_session(w: World,
     assert not logged.tracebacks
 
 
-def test_what_is_typed_behind_the_detach_is_for_whoever_comes_next(w: World) -> None:
+def test_what_is_typed_behind_the_detach_is_for_whoever_comes_next(w: SSHWorld) -> None:
     link, other = w.vm(), w.vm("web02", VM_B)
     channel = w.login().open()
     channel.pty()
@@ -357,7 +358,7 @@ def test_what_is_typed_behind_the_detach_is_for_whoever_comes_next(w: World) -> 
     assert (link.written, other.written) == (b"a", b"b")
 
 
-def test_the_size_of_the_terminal_is_known_within_bounds(w: World) -> None:
+def test_the_size_of_the_terminal_is_known_within_bounds(w: SSHWorld) -> None:
     channel = w.login().open()
     channel.pty()
     session = channel.server_channel
@@ -374,7 +375,7 @@ def test_the_size_of_the_terminal_is_known_within_bounds(w: World) -> None:
     assert session.size == (1000, 1000)  # type: ignore[attr-defined]
 
 
-def test_a_terminal_that_makes_no_sense_is_refused(w: World) -> None:
+def test_a_terminal_that_makes_no_sense_is_refused(w: SSHWorld) -> None:
     channel = w.login().open()
     channel.request(b"pty-req", b"\0\0\0\x05xterm\0\0")
     assert channel.replies == [100]

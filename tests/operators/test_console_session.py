@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from twisted.conch.ssh.common import NS
 from twisted.internet.defer import Deferred
 
+from tests.support.fakes import VM_A, FakeViewer, Logged
 from tests.support.properties import examples
-from tests.support.ssh import DATA, VM_A, FakeViewer, Logged, RemoteChannel, World
+from tests.support.ssh import DATA, RemoteChannel, SSHWorld
 from vmproxy.console.notices import LogFailed, LogRecovered
 from vmproxy.operators.console_session import LONE_ESCAPE_SECONDS, REMINDER_SECONDS, REPLAY_LINES
 from vmproxy.ssh.frontend import PARTING_SECONDS
@@ -26,13 +27,13 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
     time.tzset()
 
 
-def attach(w: World, user: str = "web01", **options: bool) -> RemoteChannel:
+def attach(w: SSHWorld, user: str = "web01", **options: bool) -> RemoteChannel:
     channel = w.login(user).attach(**options)
     assert not channel.ended, channel.screen
     return channel
 
 
-def fresh(w: World, user: str = "web01", **options: bool) -> RemoteChannel:
+def fresh(w: SSHWorld, user: str = "web01", **options: bool) -> RemoteChannel:
     """Attached, and the greeting forgotten."""
     channel = attach(w, user, **options)
     channel.clear()
@@ -43,7 +44,7 @@ def lines(data: bytes) -> list[str]:
     return data.decode().replace("\r\n", "\n").splitlines()
 
 
-def feed(w: World, data: bytes, *channels: RemoteChannel) -> None:
+def feed(w: SSHWorld, data: bytes, *channels: RemoteChannel) -> None:
     w.console().feed(data)
     for channel in channels:
         channel.client.pump()
@@ -52,7 +53,7 @@ def feed(w: World, data: bytes, *channels: RemoteChannel) -> None:
 # On attach
 
 
-def test_the_greeting_says_where_one_is_and_that_one_may_write(w: World) -> None:
+def test_the_greeting_says_where_one_is_and_that_one_may_write(w: SSHWorld) -> None:
     w.vm()
     w.clock.advance(75)
     assert lines(attach(w).err) == [
@@ -62,7 +63,7 @@ def test_the_greeting_says_where_one_is_and_that_one_may_write(w: World) -> None
     ]
 
 
-def test_without_a_terminal_there_is_no_escape_and_lines_end_plainly(w: World) -> None:
+def test_without_a_terminal_there_is_no_escape_and_lines_end_plainly(w: SSHWorld) -> None:
     link = w.vm()
     channel = attach(w, pty=False)
     assert b"^Ec" not in channel.err
@@ -72,7 +73,7 @@ def test_without_a_terminal_there_is_no_escape_and_lines_end_plainly(w: World) -
     assert not channel.ended
 
 
-def test_notices_go_to_stderr_and_stdout_holds_exactly_the_vms_bytes(w: World) -> None:
+def test_notices_go_to_stderr_and_stdout_holds_exactly_the_vms_bytes(w: SSHWorld) -> None:
     link = w.vm()
     channel = attach(w)
     feed(w, b"\xff\x00\x1b[2J one\r\n", channel)
@@ -83,7 +84,7 @@ def test_notices_go_to_stderr_and_stdout_holds_exactly_the_vms_bytes(w: World) -
     assert channel.out == b"\xff\x00\x1b[2J one\r\ntwo"
 
 
-def test_the_second_operator_is_told_who_writes_and_that_he_only_looks_on(w: World) -> None:
+def test_the_second_operator_is_told_who_writes_and_that_he_only_looks_on(w: SSHWorld) -> None:
     w.vm()
     attach(w)
     w.clock.advance(7)
@@ -95,7 +96,7 @@ def test_the_second_operator_is_told_who_writes_and_that_he_only_looks_on(w: Wor
     assert fourth[3].startswith("[-- 2 others: alice@10.1.2.9 (spy), alice@10.1.2.9 (spy)")
 
 
-def test_many_others_are_not_all_named(w: World) -> None:
+def test_many_others_are_not_all_named(w: SSHWorld) -> None:
     w.vm()
     for n in range(50):
         w.console().viewers.attach(FakeViewer(f"v{n}@x"), write=False)
@@ -104,7 +105,7 @@ def test_many_others_are_not_all_named(w: World) -> None:
     assert text.count("(spy)") == 10
 
 
-def test_without_a_terminal_nobody_is_told_of_keys_that_do_nothing(w: World) -> None:
+def test_without_a_terminal_nobody_is_told_of_keys_that_do_nothing(w: SSHWorld) -> None:
     w.vm()
     attach(w)
     channel = attach(w, pty=False)
@@ -112,7 +113,7 @@ def test_without_a_terminal_nobody_is_told_of_keys_that_do_nothing(w: World) -> 
     assert b"^E" not in channel.err
 
 
-def test_the_last_lines_come_from_the_log_between_marks_and_then_it_is_live(w: World) -> None:
+def test_the_last_lines_come_from_the_log_between_marks_and_then_it_is_live(w: SSHWorld) -> None:
     w.vm()
     feed(w, b"".join(b"line %d\r\n" % n for n in range(100)) + b"login: ")
     channel = attach(w)
@@ -123,7 +124,7 @@ def test_the_last_lines_come_from_the_log_between_marks_and_then_it_is_live(w: W
 
 
 @pytest.mark.parametrize(("wanted", "shown"), [("replay=0", 0), ("replay=1", 1), ("replay=3", 3), ("replay=500", 100)])
-def test_how_much_is_replayed_can_be_said(w: World, wanted: str, shown: int) -> None:
+def test_how_much_is_replayed_can_be_said(w: SSHWorld, wanted: str, shown: int) -> None:
     w.vm()
     feed(w, b"".join(b"%d\n" % n for n in range(100)))
     channel = attach(w, f"web01,{wanted}")
@@ -131,14 +132,14 @@ def test_how_much_is_replayed_can_be_said(w: World, wanted: str, shown: int) -> 
     assert (b"[-- live --]" in channel.err) == bool(shown)
 
 
-def test_a_new_console_has_nothing_to_replay_and_says_nothing_of_it(w: World) -> None:
+def test_a_new_console_has_nothing_to_replay_and_says_nothing_of_it(w: SSHWorld) -> None:
     w.vm()
     assert b"last" not in attach(w).err
 
 
 @examples(25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from(["feed", "thread", "scribe", "pump"]), max_size=12))
-def test_replay_and_live_output_join_without_a_byte_missing_or_doubled(w: World, steps: list[str]) -> None:
+def test_replay_and_live_output_join_without_a_byte_missing_or_doubled(w: SSHWorld, steps: list[str]) -> None:
     w.vm()
     feed(w, b"".join(b"%d\n" % n for n in range(5)))
     w.runner.held, w.threads_held = True, True
@@ -167,7 +168,7 @@ def test_replay_and_live_output_join_without_a_byte_missing_or_doubled(w: World,
     client.tcp.closed()
 
 
-def test_two_replays_asked_for_at_once_do_not_garble_what_is_live(w: World) -> None:
+def test_two_replays_asked_for_at_once_do_not_garble_what_is_live(w: SSHWorld) -> None:
     w.vm()
     feed(w, b"old\r\n")
     channel = attach(w)
@@ -183,7 +184,7 @@ def test_two_replays_asked_for_at_once_do_not_garble_what_is_live(w: World) -> N
     assert channel.out.rstrip().endswith(b"two")
 
 
-def test_a_log_that_cannot_be_read_is_said_and_the_console_is_live_all_the_same(w: World, logged: Logged) -> None:
+def test_a_log_that_cannot_be_read_is_said_and_the_console_is_live_all_the_same(w: SSHWorld, logged: Logged) -> None:
     w.vm()
     feed(w, b"x\n")
     w.store.flush()
@@ -197,7 +198,7 @@ def test_a_log_that_cannot_be_read_is_said_and_the_console_is_live_all_the_same(
     assert not [line for line in logged.tracebacks if "command" in line]
 
 
-def test_who_leaves_during_the_replay_leaves_nothing_behind(w: World, logged: Logged) -> None:
+def test_who_leaves_during_the_replay_leaves_nothing_behind(w: SSHWorld, logged: Logged) -> None:
     w.vm()
     feed(w, b"x\n")
     w.store.flush()
@@ -214,7 +215,7 @@ def test_who_leaves_during_the_replay_leaves_nothing_behind(w: World, logged: Lo
     assert channel.out == b""
 
 
-def test_a_console_that_is_down_says_since_when_and_why_and_goes_live_when_it_returns(w: World) -> None:
+def test_a_console_that_is_down_says_since_when_and_why_and_goes_live_when_it_returns(w: SSHWorld) -> None:
     link = w.vm()
     w.directory.lost(w.console(), link, "connection lost")
     w.clock.advance(60)
@@ -233,7 +234,7 @@ def test_a_console_that_is_down_says_since_when_and_why_and_goes_live_when_it_re
 # Writing
 
 
-def test_what_is_typed_goes_to_the_vm_byte_for_byte(w: World) -> None:
+def test_what_is_typed_goes_to_the_vm_byte_for_byte(w: SSHWorld) -> None:
     link = w.vm()
     channel = attach(w)
     every = bytes(b for b in range(256) if b != 5)
@@ -241,7 +242,7 @@ def test_what_is_typed_goes_to_the_vm_byte_for_byte(w: World) -> None:
     assert link.written == every
 
 
-def test_a_spy_is_reminded_at_most_once_in_five_seconds_and_nothing_is_sent(w: World) -> None:
+def test_a_spy_is_reminded_at_most_once_in_five_seconds_and_nothing_is_sent(w: SSHWorld) -> None:
     link = w.vm()
     attach(w)
     spy = fresh(w)
@@ -255,7 +256,7 @@ def test_a_spy_is_reminded_at_most_once_in_five_seconds_and_nothing_is_sent(w: W
     assert link.written == b""
 
 
-def test_the_one_who_waited_longest_is_promoted_and_told(w: World) -> None:
+def test_the_one_who_waited_longest_is_promoted_and_told(w: SSHWorld) -> None:
     link = w.vm()
     writer, second, third = attach(w), fresh(w), fresh(w)
     writer.type(b"\x05c.")
@@ -268,7 +269,7 @@ def test_the_one_who_waited_longest_is_promoted_and_told(w: World) -> None:
     assert link.written == b"mine"
 
 
-def test_force_demotes_the_writer_tells_him_by_whom_and_cuts_nobody_off(w: World) -> None:
+def test_force_demotes_the_writer_tells_him_by_whom_and_cuts_nobody_off(w: SSHWorld) -> None:
     link = w.vm()
     writer, other = fresh(w), fresh(w)
     other.type(b"\x05cf")
@@ -284,7 +285,7 @@ def test_force_demotes_the_writer_tells_him_by_whom_and_cuts_nobody_off(w: World
     assert link.written == b"yes again"
 
 
-def test_force_on_attach_takes_the_pen(w: World) -> None:
+def test_force_on_attach_takes_the_pen(w: SSHWorld) -> None:
     link = w.vm()
     writer = fresh(w)
     attach(w, "web01,force").type(b"x")
@@ -293,7 +294,7 @@ def test_force_on_attach_takes_the_pen(w: World) -> None:
     assert link.written == b"x"
 
 
-def test_a_read_only_session_is_never_promoted_and_cannot_take_the_pen(w: World) -> None:
+def test_a_read_only_session_is_never_promoted_and_cannot_take_the_pen(w: SSHWorld) -> None:
     link = w.vm()
     writer, reader = attach(w), attach(w, "web01,ro")
     assert b"[spy]" in reader.err
@@ -306,7 +307,7 @@ def test_a_read_only_session_is_never_promoted_and_cannot_take_the_pen(w: World)
     assert "[attached]" not in lines(reader.err)
 
 
-def test_a_spy_by_choice_gives_up_the_pen_and_his_place_in_the_line(w: World) -> None:
+def test_a_spy_by_choice_gives_up_the_pen_and_his_place_in_the_line(w: SSHWorld) -> None:
     w.vm()
     first, second = fresh(w), fresh(w)
     second.type(b"\x05cs")
@@ -317,7 +318,7 @@ def test_a_spy_by_choice_gives_up_the_pen_and_his_place_in_the_line(w: World) ->
     assert lines(second.err)[-1] == "[attached]"
 
 
-def test_input_before_the_attachment_is_not_lost(w: World) -> None:
+def test_input_before_the_attachment_is_not_lost(w: SSHWorld) -> None:
     link = w.vm()
     client = w.login("web01")
     channel = client.open()
@@ -330,7 +331,7 @@ def test_input_before_the_attachment_is_not_lost(w: World) -> None:
     assert lines(channel.err)[-1] == "[spy]"
 
 
-def test_input_behind_a_detachment_is_not_sent_even_if_all_of_it_came_early(w: World) -> None:
+def test_input_behind_a_detachment_is_not_sent_even_if_all_of_it_came_early(w: SSHWorld) -> None:
     link = w.vm()
     client = w.login("web01")
     channel = client.open()
@@ -342,7 +343,7 @@ def test_input_behind_a_detachment_is_not_sent_even_if_all_of_it_came_early(w: W
     assert link.written == b"one"
 
 
-def test_the_end_of_input_does_not_end_the_session(w: World) -> None:
+def test_the_end_of_input_does_not_end_the_session(w: SSHWorld) -> None:
     w.vm()
     channel = attach(w, pty=False)
     channel.type(b"x")
@@ -355,7 +356,7 @@ def test_the_end_of_input_does_not_end_the_session(w: World) -> None:
 # The escape
 
 
-def test_a_lone_escape_reaches_the_guest_after_a_second(w: World) -> None:
+def test_a_lone_escape_reaches_the_guest_after_a_second(w: SSHWorld) -> None:
     link = w.vm()
     channel = attach(w)
     channel.type(b"a\x05")
@@ -368,7 +369,7 @@ def test_a_lone_escape_reaches_the_guest_after_a_second(w: World) -> None:
     assert link.written == b"a\x05c."
 
 
-def test_what_follows_a_lone_escape_in_time_decides(w: World) -> None:
+def test_what_follows_a_lone_escape_in_time_decides(w: SSHWorld) -> None:
     link = w.vm()
     channel = attach(w)
     channel.type(b"\x05")
@@ -382,7 +383,7 @@ def test_what_follows_a_lone_escape_in_time_decides(w: World) -> None:
     assert link.written == b"\x05\x05x"
 
 
-def test_detaching_ends_with_status_0_and_says_so(w: World) -> None:
+def test_detaching_ends_with_status_0_and_says_so(w: SSHWorld) -> None:
     w.vm()
     channel = fresh(w)
     channel.type(b"\x05c.ignored")
@@ -390,7 +391,7 @@ def test_detaching_ends_with_status_0_and_says_so(w: World) -> None:
     assert (channel.status, channel.ended) == (0, True)
 
 
-def test_a_pending_lone_escape_dies_with_the_session(w: World) -> None:
+def test_a_pending_lone_escape_dies_with_the_session(w: SSHWorld) -> None:
     link = w.vm()
     channel = attach(w)
     channel.type(b"\x05")
@@ -403,7 +404,7 @@ def _keys(help_text: bytes) -> set[str]:
     return {line[1:].split()[0] for line in lines(help_text) if line.startswith(" ")}
 
 
-def test_help_names_only_what_is_possible_now(w: World) -> None:
+def test_help_names_only_what_is_possible_now(w: SSHWorld) -> None:
     w.vm()
     writer, spy, reader = fresh(w), fresh(w), fresh(w, "web01,ro")
     for channel in (writer, spy, reader):
@@ -415,7 +416,7 @@ def test_help_names_only_what_is_possible_now(w: World) -> None:
     assert _keys(reader.err) == always
 
 
-def test_who_lists_everybody_with_mode_idle_time_and_bytes_skipped(w: World) -> None:
+def test_who_lists_everybody_with_mode_idle_time_and_bytes_skipped(w: SSHWorld) -> None:
     w.vm()
     channel = attach(w)
     bob = FakeViewer("bob@10.1.2.8")
@@ -438,7 +439,7 @@ def test_who_lists_everybody_with_mode_idle_time_and_bytes_skipped(w: World) -> 
     assert "waits" not in said[3]
 
 
-def test_information_tells_the_identity_the_counters_and_the_log(w: World) -> None:
+def test_information_tells_the_identity_the_counters_and_the_log(w: SSHWorld) -> None:
     w.vm()
     channel = fresh(w)
     feed(w, b"x" * 1500, channel)
@@ -448,7 +449,7 @@ def test_information_tells_the_identity_the_counters_and_the_log(w: World) -> No
         assert part in said
 
 
-def test_a_break_is_for_the_writer_by_escape_and_by_the_clients_request(w: World) -> None:
+def test_a_break_is_for_the_writer_by_escape_and_by_the_clients_request(w: SSHWorld) -> None:
     link = w.vm()
     writer, spy = fresh(w), fresh(w)
     writer.type(b"\x05cl0")
@@ -462,7 +463,7 @@ def test_a_break_is_for_the_writer_by_escape_and_by_the_clients_request(w: World
     assert [e["event"] for e in w.audited("break")] == ["break", "break"]
 
 
-def test_a_break_to_a_console_that_is_down_is_said_not_to_be_sent(w: World) -> None:
+def test_a_break_to_a_console_that_is_down_is_said_not_to_be_sent(w: SSHWorld) -> None:
     link = w.vm()
     channel = attach(w)
     w.directory.lost(w.console(), link, "gone")
@@ -473,7 +474,7 @@ def test_a_break_to_a_console_that_is_down_is_said_not_to_be_sent(w: World) -> N
 
 
 @pytest.mark.parametrize("key", [b"z", b"|", b"c", b"x", b"g", b"#", b"\x1b", b"\xff", b"l9", b"\r"])
-def test_a_key_that_means_nothing_says_so_and_sends_nothing(w: World, key: bytes) -> None:
+def test_a_key_that_means_nothing_says_so_and_sends_nothing(w: SSHWorld, key: bytes) -> None:
     link = w.vm()
     channel = fresh(w)
     channel.type(b"\x05c" + key)
@@ -482,7 +483,7 @@ def test_a_key_that_means_nothing_says_so_and_sends_nothing(w: World, key: bytes
     assert link.written == b""
 
 
-def test_the_replay_can_be_asked_for_again(w: World) -> None:
+def test_the_replay_can_be_asked_for_again(w: SSHWorld) -> None:
     w.vm()
     channel = attach(w)
     feed(w, b"one\r\ntwo\r\n", channel)
@@ -494,7 +495,7 @@ def test_the_replay_can_be_asked_for_again(w: World) -> None:
 # Notices
 
 
-def test_each_notice_has_a_line_of_its_own(w: World) -> None:
+def test_each_notice_has_a_line_of_its_own(w: SSHWorld) -> None:
     link = w.vm()
     channel = fresh(w)
     feed(w, b"half a li", channel)
@@ -508,7 +509,7 @@ def test_each_notice_has_a_line_of_its_own(w: World) -> None:
     )
 
 
-def test_others_coming_and_going_are_told(w: World) -> None:
+def test_others_coming_and_going_are_told(w: SSHWorld) -> None:
     w.vm()
     channel = fresh(w)
     other = attach(w)
@@ -517,7 +518,7 @@ def test_others_coming_and_going_are_told(w: World) -> None:
     assert lines(channel.err) == ["[-- alice@10.1.2.9 attached (spy) --]", "[-- alice@10.1.2.9 detached --]"]
 
 
-def test_a_quiet_session_hears_only_what_is_essential(w: World) -> None:
+def test_a_quiet_session_hears_only_what_is_essential(w: SSHWorld) -> None:
     link = w.vm()
     channel = fresh(w, "web01,quiet")
     attach(w).type(b"\x05c.")
@@ -532,7 +533,7 @@ def test_a_quiet_session_hears_only_what_is_essential(w: World) -> None:
     ]
 
 
-def test_the_end_of_the_server_is_told_and_ends_every_session_with_its_status(w: World) -> None:
+def test_the_end_of_the_server_is_told_and_ends_every_session_with_its_status(w: SSHWorld) -> None:
     w.vm()
     attached, quiet = fresh(w), fresh(w, "web01,quiet")
     for channel in (attached, quiet):
@@ -549,7 +550,7 @@ def test_the_end_of_the_server_is_told_and_ends_every_session_with_its_status(w:
     assert quiet.client.closed
 
 
-def test_the_end_of_the_server_is_told_at_once_also_to_a_terminal_whose_answer_is_awaited(w: World) -> None:
+def test_the_end_of_the_server_is_told_at_once_also_to_a_terminal_whose_answer_is_awaited(w: SSHWorld) -> None:
     w.vm()
     client = w.login("web01,replay=0")
     client.answer_requests = False
@@ -562,7 +563,7 @@ def test_the_end_of_the_server_is_told_at_once_also_to_a_terminal_whose_answer_i
     assert channel.status == 6
 
 
-def test_a_client_that_does_not_read_does_not_keep_the_server_from_stopping(w: World) -> None:
+def test_a_client_that_does_not_read_does_not_keep_the_server_from_stopping(w: SSHWorld) -> None:
     w.vm()
     client = attach(w).client
     idle = w.connect()
@@ -578,7 +579,7 @@ def test_a_client_that_does_not_read_does_not_keep_the_server_from_stopping(w: W
     assert client.closed
 
 
-def test_nobody_is_let_in_while_the_server_stops(w: World) -> None:
+def test_nobody_is_let_in_while_the_server_stops(w: SSHWorld) -> None:
     Deferred.fromCoroutine(w.front.stop())
     assert w.factory.buildProtocol(None) is None
 
@@ -587,7 +588,7 @@ def test_nobody_is_let_in_while_the_server_stops(w: World) -> None:
 
 
 @pytest.mark.parametrize("name", [b"INT", b"TERM", b"HUP"])
-def test_signals_end_a_session(w: World, name: bytes) -> None:
+def test_signals_end_a_session(w: SSHWorld, name: bytes) -> None:
     w.vm()
     channel = attach(w)
     channel.request(b"signal", NS(name))
@@ -595,7 +596,7 @@ def test_signals_end_a_session(w: World, name: bytes) -> None:
     assert channel.ended
 
 
-def test_the_end_of_a_connection_detaches_all_its_sessions(w: World) -> None:
+def test_the_end_of_a_connection_detaches_all_its_sessions(w: SSHWorld) -> None:
     w.vm()
     client = w.login("web01")
     for _ in range(5):
@@ -606,7 +607,7 @@ def test_the_end_of_a_connection_detaches_all_its_sessions(w: World) -> None:
     assert [e["event"] for e in w.events()].count("detach") == 5
 
 
-def test_a_channel_runs_one_thing(w: World) -> None:
+def test_a_channel_runs_one_thing(w: SSHWorld) -> None:
     w.vm()
     client = w.login("web01")
     channel = client.open()
@@ -616,7 +617,7 @@ def test_a_channel_runs_one_thing(w: World) -> None:
     assert len(w.console().viewers.all) == 1
 
 
-def test_success_is_answered_before_anything_is_shown(w: World) -> None:
+def test_success_is_answered_before_anything_is_shown(w: SSHWorld) -> None:
     w.vm()
     client = w.login("web01")
     channel = client.open()
@@ -625,7 +626,7 @@ def test_success_is_answered_before_anything_is_shown(w: World) -> None:
     assert client.numbers[0] == 99
 
 
-def test_a_terminal_then_a_command_and_a_command_then_a_terminal_both_work(w: World) -> None:
+def test_a_terminal_then_a_command_and_a_command_then_a_terminal_both_work(w: SSHWorld) -> None:
     w.vm()
     client = w.login()
     first = client.open()
@@ -639,7 +640,7 @@ def test_a_terminal_then_a_command_and_a_command_then_a_terminal_both_work(w: Wo
     assert (first.status, second.status) == (0, 0)
 
 
-def test_requests_before_anything_runs_do_nothing(w: World) -> None:
+def test_requests_before_anything_runs_do_nothing(w: SSHWorld) -> None:
     link = w.vm()
     client = w.login("web01")
     channel = client.open()
@@ -655,7 +656,7 @@ def test_requests_before_anything_runs_do_nothing(w: World) -> None:
     assert link.written == b"works"
 
 
-def test_interrupting_before_anything_is_attached_ends_a_session_with_a_terminal(w: World) -> None:
+def test_interrupting_before_anything_is_attached_ends_a_session_with_a_terminal(w: SSHWorld) -> None:
     w.vm()
     client = w.login()
     channel = client.open()
@@ -665,7 +666,7 @@ def test_interrupting_before_anything_is_attached_ends_a_session_with_a_terminal
     assert channel.status == 130
 
 
-def test_interrupting_a_followed_log_on_a_terminal_ends_it(w: World) -> None:
+def test_interrupting_a_followed_log_on_a_terminal_ends_it(w: SSHWorld) -> None:
     # The terminal is raw: the key comes to us, and there is nothing else that it could be for.
     w.vm()
     client = w.login()
@@ -676,7 +677,7 @@ def test_interrupting_a_followed_log_on_a_terminal_ends_it(w: World) -> None:
     assert channel.ended
 
 
-def test_a_hostile_name_shows_no_control_character(w: World) -> None:
+def test_a_hostile_name_shows_no_control_character(w: SSHWorld) -> None:
     w.vm("\x1b]0;x\x07evil\r\n[-- web01: line up --]\u202e\u2028", uuid=VM_A)
     channel = w.login().attach(str(VM_A))
     client = w.login()
@@ -687,7 +688,7 @@ def test_a_hostile_name_shows_no_control_character(w: World) -> None:
     assert b"\n[-- web01" not in channel.err
 
 
-def test_the_trail_says_who_came_wrote_and_left(w: World) -> None:
+def test_the_trail_says_who_came_wrote_and_left(w: SSHWorld) -> None:
     w.vm()
     first, second = attach(w), attach(w)
     second.type(b"\x05cf\x05cl0")
@@ -708,7 +709,7 @@ def test_the_trail_says_who_came_wrote_and_left(w: World) -> None:
 # The order of the two streams on a terminal
 
 
-def test_on_a_terminal_a_stream_waits_until_the_client_has_dealt_with_the_other(w: World) -> None:
+def test_on_a_terminal_a_stream_waits_until_the_client_has_dealt_with_the_other(w: SSHWorld) -> None:
     # Clients write stdout and stderr apart; only their answer says that what came before is on the screen.
     w.vm()
     feed(w, b"old\r\n")
@@ -722,7 +723,7 @@ def test_on_a_terminal_a_stream_waits_until_the_client_has_dealt_with_the_other(
     assert channel.screen.endswith(b"old\r\n[-- live --]\r\n")
 
 
-def test_a_client_that_never_answers_is_not_waited_for_for_ever(w: World) -> None:
+def test_a_client_that_never_answers_is_not_waited_for_for_ever(w: SSHWorld) -> None:
     w.vm()
     feed(w, b"old\r\n")
     client = w.login("web01")
@@ -738,7 +739,7 @@ def test_a_client_that_never_answers_is_not_waited_for_for_ever(w: World) -> Non
     assert channel.status == 0
 
 
-def test_without_a_terminal_nothing_waits_for_answers(w: World) -> None:
+def test_without_a_terminal_nothing_waits_for_answers(w: SSHWorld) -> None:
     w.vm()
     feed(w, b"old\r\n")
     client = w.login("web01")
@@ -748,7 +749,7 @@ def test_without_a_terminal_nothing_waits_for_answers(w: World) -> None:
     assert b"[-- live --]" in channel.err
 
 
-def test_answers_that_nobody_asked_for_change_nothing(w: World) -> None:
+def test_answers_that_nobody_asked_for_change_nothing(w: SSHWorld) -> None:
     link = w.vm()
     channel = attach(w)
     for number in (99, 100, 99):
@@ -758,7 +759,7 @@ def test_answers_that_nobody_asked_for_change_nothing(w: World) -> None:
     assert (channel.out, link.written) == (b"out", b"in")
 
 
-def test_a_channel_closed_while_an_answer_is_awaited_leaves_nothing_behind(w: World, logged: Logged) -> None:
+def test_a_channel_closed_while_an_answer_is_awaited_leaves_nothing_behind(w: SSHWorld, logged: Logged) -> None:
     w.vm()
     feed(w, b"old\r\n")
     for end in ("close", "lost"):

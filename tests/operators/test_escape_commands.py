@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from twisted.conch.ssh.common import NS
 
-from tests.support.ssh import DATA, VM_A, VM_B, FakeViewer, RemoteChannel, World
+from tests.support.fakes import VM_A, VM_B, FakeViewer
+from tests.support.ssh import DATA, RemoteChannel, SSHWorld
 from vmproxy.console import notices
 from vmproxy.operators import exit_status
 from vmproxy.operators.console_session import COMMANDS_PER_TURN
@@ -24,7 +25,7 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
     time.tzset()
 
 
-def fresh(w: World, user: str = "web01", pty: bool = True) -> RemoteChannel:
+def fresh(w: SSHWorld, user: str = "web01", pty: bool = True) -> RemoteChannel:
     """Attached, and the greeting forgotten."""
     channel = w.login(user).attach(pty=pty)
     assert not channel.ended, channel.screen
@@ -38,7 +39,7 @@ def lines(channel: RemoteChannel) -> list[str]:
     return [row.rsplit("\r", 1)[-1].removesuffix("\x1b[K") for row in rows if row]
 
 
-def feed(w: World, data: bytes, *channels: RemoteChannel, name: str = "web01") -> None:
+def feed(w: SSHWorld, data: bytes, *channels: RemoteChannel, name: str = "web01") -> None:
     w.console(name).feed(data)
     for channel in channels:
         channel.client.pump()
@@ -47,7 +48,7 @@ def feed(w: World, data: bytes, *channels: RemoteChannel, name: str = "web01") -
 # Moving.
 
 
-def test_one_moves_to_another_console_by_name(w: World) -> None:
+def test_one_moves_to_another_console_by_name(w: SSHWorld) -> None:
     w.vm()
     other = w.vm("web02", VM_B)
     channel = fresh(w)
@@ -67,7 +68,7 @@ def test_one_moves_to_another_console_by_name(w: World) -> None:
     ]
 
 
-def test_what_is_typed_behind_the_answer_goes_to_the_other_console(w: World) -> None:
+def test_what_is_typed_behind_the_answer_goes_to_the_other_console(w: SSHWorld) -> None:
     link = w.vm()
     other = w.vm("web02", VM_B)
     channel = fresh(w)
@@ -76,7 +77,7 @@ def test_what_is_typed_behind_the_answer_goes_to_the_other_console(w: World) -> 
     assert channel.status == exit_status.OK
 
 
-def test_tab_completes_only_consoles_that_may_be_seen(w: World) -> None:
+def test_tab_completes_only_consoles_that_may_be_seen(w: SSHWorld) -> None:
     w.vm()
     w.vm("web02", VM_B)
     w.vm("west", VM_C)
@@ -91,7 +92,7 @@ def test_tab_completes_only_consoles_that_may_be_seen(w: World) -> None:
     assert lines(channel)[-1] == "[attached]"
 
 
-def test_a_uuid_is_completed_as_well(w: World) -> None:
+def test_a_uuid_is_completed_as_well(w: SSHWorld) -> None:
     w.vm()
     w.vm("web02", VM_B)
     channel = fresh(w)
@@ -112,7 +113,7 @@ def test_a_uuid_is_completed_as_well(w: World) -> None:
         (b"looked\r", "[looked: you may list it, but not read it]"),
     ],
 )
-def test_where_one_cannot_move_one_stays(w: World, answer: bytes, said: str) -> None:
+def test_where_one_cannot_move_one_stays(w: SSHWorld, answer: bytes, said: str) -> None:
     link = w.vm()
     w.vm("web02", VM_B)
     w.vm("hidden", VM_C)
@@ -125,7 +126,7 @@ def test_where_one_cannot_move_one_stays(w: World, answer: bytes, said: str) -> 
     assert link.written == b"here\r"
 
 
-def test_one_moves_with_options(w: World) -> None:
+def test_one_moves_with_options(w: SSHWorld) -> None:
     w.vm()
     w.vm("web02", VM_B)
     channel = fresh(w)
@@ -136,7 +137,7 @@ def test_one_moves_with_options(w: World) -> None:
 # Questions and what happens meanwhile.
 
 
-def test_output_waits_while_a_question_stands_and_then_comes_in_order(w: World) -> None:
+def test_output_waits_while_a_question_stands_and_then_comes_in_order(w: SSHWorld) -> None:
     w.vm()
     channel = fresh(w)
     channel.type(b"\x05cn")
@@ -147,7 +148,7 @@ def test_output_waits_while_a_question_stands_and_then_comes_in_order(w: World) 
     assert channel.out == b"one\r\ntwo\r\n"
 
 
-def test_output_that_waits_for_an_answer_is_bounded_and_what_is_skipped_is_said(w: World) -> None:
+def test_output_that_waits_for_an_answer_is_bounded_and_what_is_skipped_is_said(w: SSHWorld) -> None:
     w.vm()
     channel = fresh(w)
     channel.type(b"\x05cn")
@@ -160,7 +161,7 @@ def test_output_that_waits_for_an_answer_is_bounded_and_what_is_skipped_is_said(
     assert channel.out.endswith(b"again")
 
 
-def test_a_notice_comes_above_the_question(w: World) -> None:
+def test_a_notice_comes_above_the_question(w: SSHWorld) -> None:
     w.vm()
     channel = fresh(w)
     channel.type(b"\x05cnhal")
@@ -170,7 +171,7 @@ def test_a_notice_comes_above_the_question(w: World) -> None:
     assert channel.err == b"\r\x1b[K[-- web01: the guest sent a break --]\r\n\rnote: hal\x1b[K"
 
 
-def test_a_question_that_nobody_answers_ends_by_itself(w: World) -> None:
+def test_a_question_that_nobody_answers_ends_by_itself(w: SSHWorld) -> None:
     w.vm()
     channel = fresh(w)
     channel.type(b"\x05cn")
@@ -185,7 +186,7 @@ def test_a_question_that_nobody_answers_ends_by_itself(w: World) -> None:
     assert "[nothing noted]" in lines(channel)
 
 
-def test_leaving_with_a_question_open_leaves_nothing_behind(w: World) -> None:
+def test_leaving_with_a_question_open_leaves_nothing_behind(w: SSHWorld) -> None:
     w.vm()
     channel = fresh(w)
     channel.type(b"\x05cn")
@@ -196,7 +197,7 @@ def test_leaving_with_a_question_open_leaves_nothing_behind(w: World) -> None:
     assert len(w.clock.getDelayedCalls()) <= before
 
 
-def test_the_question_follows_the_terminals_width(w: World) -> None:
+def test_the_question_follows_the_terminals_width(w: SSHWorld) -> None:
     w.vm()
     channel = fresh(w)
     channel.type(b"\x05cn" + b"x" * 60)
@@ -208,10 +209,10 @@ def test_the_question_follows_the_terminals_width(w: World) -> None:
 # Messages and notes.
 
 
-def test_a_message_goes_to_the_others_and_not_into_the_log(w: World) -> None:
+def test_a_message_goes_to_the_others_and_not_into_the_log(w: SSHWorld) -> None:
     w.vm()
     channel, other = fresh(w), fresh(w)
-    bob = FakeViewer()
+    bob = FakeViewer("bob@10.1.2.9")
     w.console().viewers.attach(bob, write=False)
     channel.clear()
     channel.type(b"\x05cbreboot in 5\x07 minutes\r")
@@ -223,14 +224,14 @@ def test_a_message_goes_to_the_others_and_not_into_the_log(w: World) -> None:
     assert not w.audited("message")
 
 
-def test_alone_there_is_nobody_to_send_a_message_to(w: World) -> None:
+def test_alone_there_is_nobody_to_send_a_message_to(w: SSHWorld) -> None:
     w.vm()
     channel = fresh(w)
     channel.type(b"\x05cb")
     assert lines(channel) == ["[nobody else is here]"]
 
 
-def test_a_note_goes_into_the_event_trail_and_of_it_only_that_it_was_made_into_the_audit_trail(w: World) -> None:
+def test_a_note_goes_into_the_event_trail_and_of_it_only_that_it_was_made_into_the_audit_trail(w: SSHWorld) -> None:
     w.vm()
     channel = fresh(w)
     channel.type(b"\x05cnfan replaced\r")
@@ -245,7 +246,7 @@ def test_a_note_goes_into_the_event_trail_and_of_it_only_that_it_was_made_into_t
 # What is sent.
 
 
-def test_one_byte_is_sent_by_its_octal_number(w: World) -> None:
+def test_one_byte_is_sent_by_its_octal_number(w: SSHWorld) -> None:
     link = w.vm()
     channel = fresh(w)
     channel.type(b"\x05c\\015\x05c\\377a\x05c\\0003")
@@ -257,7 +258,7 @@ def test_one_byte_is_sent_by_its_octal_number(w: World) -> None:
 SEQUENCES = {"sysrq sync": "<break>s", "login": "root\r<wait 0.5>secret\r", "off": "<break>o"}
 
 
-def test_named_sequences_are_listed_and_sent_and_only_their_names_are_told(w: World) -> None:
+def test_named_sequences_are_listed_and_sent_and_only_their_names_are_told(w: SSHWorld) -> None:
     link = w.vm()
     w.use_policy(None, [{"on": ["*"], "sequences": SEQUENCES}])
     channel = fresh(w)
@@ -283,7 +284,7 @@ def test_named_sequences_are_listed_and_sent_and_only_their_names_are_told(w: Wo
     assert lines(channel)[-1] == "[there is no sequence l9; `^Ecl?' lists them]"
 
 
-def test_a_sequence_breaks_off_with_the_pen(w: World) -> None:
+def test_a_sequence_breaks_off_with_the_pen(w: SSHWorld) -> None:
     link = w.vm()
     w.use_policy(None, [{"on": ["*"], "sequences": SEQUENCES}])
     channel, other = fresh(w), fresh(w)
@@ -298,7 +299,7 @@ def test_a_sequence_breaks_off_with_the_pen(w: World) -> None:
     assert link.breaks == 0
 
 
-def test_a_sequence_ends_with_its_session(w: World) -> None:
+def test_a_sequence_ends_with_its_session(w: SSHWorld) -> None:
     link = w.vm()
     w.use_policy(None, [{"on": ["*"], "sequences": SEQUENCES}])
     channel = fresh(w)
@@ -311,7 +312,7 @@ def test_a_sequence_ends_with_its_session(w: World) -> None:
 # The past.
 
 
-def test_the_past_is_shown_again_in_three_lengths(w: World) -> None:
+def test_the_past_is_shown_again_in_three_lengths(w: SSHWorld) -> None:
     w.vm()
     feed(w, b"".join(b"%d\r\n" % n for n in range(100)))
     channel = fresh(w, "web01,replay=0")
@@ -325,7 +326,7 @@ def test_the_past_is_shown_again_in_three_lengths(w: World) -> None:
 # Looking around.
 
 
-def test_the_overview_lists_what_may_be_seen_and_fits_the_screen(w: World) -> None:
+def test_the_overview_lists_what_may_be_seen_and_fits_the_screen(w: SSHWorld) -> None:
     for n in range(40):
         w.vm(f"web{n:02}", VM_A.__class__(int=n + 1))
     w.vm("secret", VM_B)
@@ -348,7 +349,7 @@ def test_the_overview_lists_what_may_be_seen_and_fits_the_screen(w: World) -> No
     assert len(lines(channel)) == len(said)
 
 
-def test_information_tells_all_that_is_known_with_the_size_of_the_log(w: World) -> None:
+def test_information_tells_all_that_is_known_with_the_size_of_the_log(w: SSHWorld) -> None:
     link = w.vm()
     w.console().settings = "115200 8N1"
     feed(w, b"x" * 2000)
@@ -369,7 +370,7 @@ def test_information_tells_all_that_is_known_with_the_size_of_the_log(w: World) 
         assert part in said
 
 
-def test_information_that_is_asked_for_over_and_over_is_looked_up_once_at_a_time(w: World) -> None:
+def test_information_that_is_asked_for_over_and_over_is_looked_up_once_at_a_time(w: SSHWorld) -> None:
     w.vm()
     channel = fresh(w)
     w.runner.held = True
@@ -380,7 +381,7 @@ def test_information_that_is_asked_for_over_and_over_is_looked_up_once_at_a_time
     assert lines(channel).count("[info]") == 1
 
 
-def test_times_are_put_in_front_of_lines_in_ones_own_view_only(w: World) -> None:
+def test_times_are_put_in_front_of_lines_in_ones_own_view_only(w: SSHWorld) -> None:
     w.vm()
     channel, other = fresh(w), fresh(w)
     feed(w, b"before ", channel)
@@ -396,7 +397,7 @@ def test_times_are_put_in_front_of_lines_in_ones_own_view_only(w: World) -> None
     assert w.console().log.path.read_bytes() == other.out
 
 
-def test_lines_that_waited_bear_the_time_at_which_they_came(w: World) -> None:
+def test_lines_that_waited_bear_the_time_at_which_they_came(w: SSHWorld) -> None:
     w.vm()
     channel = fresh(w)
     channel.type(b"\x05ct\x05cn")
@@ -408,7 +409,7 @@ def test_lines_that_waited_bear_the_time_at_which_they_came(w: World) -> None:
     assert channel.out == b"22:13:20 one\r\n22:13:30 two\r\n"
 
 
-def test_times_count_into_the_bound(w: World) -> None:
+def test_times_count_into_the_bound(w: SSHWorld) -> None:
     w.vm()
     channel = fresh(w)
     channel.type(b"\x05ct")
@@ -424,7 +425,7 @@ def test_times_count_into_the_bound(w: World) -> None:
     assert channel.out.endswith(b"22:13:20 on\n")
 
 
-def test_quiet_is_switched_on_and_off(w: World) -> None:
+def test_quiet_is_switched_on_and_off(w: SSHWorld) -> None:
     w.vm()
     channel = fresh(w)
     channel.type(b"\x05cq")
@@ -444,7 +445,7 @@ def test_quiet_is_switched_on_and_off(w: World) -> None:
 # The escape itself.
 
 
-def test_the_escape_is_redefined_for_the_session(w: World) -> None:
+def test_the_escape_is_redefined_for_the_session(w: SSHWorld) -> None:
     link = w.vm()
     channel = fresh(w)
     channel.type(b"\x05ce\x1dq\x05c.\x1dqs")
@@ -457,7 +458,7 @@ def test_the_escape_is_redefined_for_the_session(w: World) -> None:
 
 
 @pytest.mark.parametrize("keys", [b"\rx", b"ab", b"\x05\x01"])
-def test_what_can_be_no_escape_changes_nothing(w: World, keys: bytes) -> None:
+def test_what_can_be_no_escape_changes_nothing(w: SSHWorld, keys: bytes) -> None:
     w.vm()
     channel = fresh(w)
     channel.type(b"\x05ce" + keys)
@@ -466,7 +467,7 @@ def test_what_can_be_no_escape_changes_nothing(w: World, keys: bytes) -> None:
     assert channel.status == exit_status.OK
 
 
-def test_the_escape_can_be_said_with_the_target(w: World) -> None:
+def test_the_escape_can_be_said_with_the_target(w: SSHWorld) -> None:
     link = w.vm()
     channel = w.login("web01,escape=^]q").attach()
     assert b"[Enter `^]q?' for help]" in channel.err
@@ -475,7 +476,7 @@ def test_the_escape_can_be_said_with_the_target(w: World) -> None:
     assert channel.status == exit_status.OK
 
 
-def test_the_escape_can_be_the_servers(w: World) -> None:
+def test_the_escape_can_be_the_servers(w: SSHWorld) -> None:
     w.vm()
     w.services.settings = replace(w.services.settings, escape=b"\x01z")
     channel = w.login("web01").attach()
@@ -485,7 +486,7 @@ def test_the_escape_can_be_the_servers(w: World) -> None:
 
 
 @pytest.mark.parametrize("key", [b"z", b"|", b"c", b"x", b"g"])
-def test_conservers_keys_that_mean_nothing_here_say_so(w: World, key: bytes) -> None:
+def test_conservers_keys_that_mean_nothing_here_say_so(w: SSHWorld, key: bytes) -> None:
     link = w.vm()
     channel = fresh(w)
     channel.type(b"\x05c" + key)
@@ -493,7 +494,7 @@ def test_conservers_keys_that_mean_nothing_here_say_so(w: World, key: bytes) -> 
     assert link.written == b""
 
 
-def test_a_paste_full_of_commands_is_dealt_with_in_order_a_few_per_turn(w: World) -> None:
+def test_a_paste_full_of_commands_is_dealt_with_in_order_a_few_per_turn(w: SSHWorld) -> None:
     link = w.vm()
     w.vm("web02", VM_B)
     channel = fresh(w)
@@ -510,7 +511,7 @@ def test_a_paste_full_of_commands_is_dealt_with_in_order_a_few_per_turn(w: World
 # The console as a whole.
 
 
-def test_who_writes_can_have_the_vms_connection_closed(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_writes_can_have_the_vms_connection_closed(w: SSHWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     link = w.vm()
     closed: list[str] = []
     monkeypatch.setattr(link, "close", closed.append)
@@ -530,7 +531,7 @@ def test_who_writes_can_have_the_vms_connection_closed(w: World, monkeypatch: py
     assert lines(channel)[-1] == "[-- not reopened: down since 2023-11-14 22:13:20 (gone) --]"
 
 
-def test_an_administrator_turns_logging_off_and_on_and_everybody_is_told(w: World) -> None:
+def test_an_administrator_turns_logging_off_and_on_and_everybody_is_told(w: SSHWorld) -> None:
     w.vm()
     channel, other = fresh(w), fresh(w)
     channel.clear()
@@ -549,7 +550,7 @@ def test_an_administrator_turns_logging_off_and_on_and_everybody_is_told(w: Worl
     assert w.console().log.path.read_bytes() == b"recorded"
 
 
-def test_only_an_administrator_turns_logging_off(w: World) -> None:
+def test_only_an_administrator_turns_logging_off(w: SSHWorld) -> None:
     w.vm()
     w.rules(("*", "force", "*"))
     channel = fresh(w)

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.support.ssh import EPOCH, World
+from tests.support.fakes import EPOCH
+from tests.support.ssh import SSHWorld
 from vmproxy.console import notices
 from vmproxy.console.notices import (
     Demoted,
@@ -112,7 +113,7 @@ def test_spans(seconds: float, text: str) -> None:
     assert short_span(seconds) == text
 
 
-def test_the_state_says_since_when_and_why(w: World) -> None:
+def test_the_state_says_since_when_and_why(w: SSHWorld) -> None:
     link = w.vm()
     console = w.console()
     assert state_line(console, EPOCH + 75) == "up 1:15, from 10.1.2.3"
@@ -120,7 +121,7 @@ def test_the_state_says_since_when_and_why(w: World) -> None:
     assert state_line(console, EPOCH + 75) == "down since 2023-11-14 22:13:20 (connection lost)"
 
 
-def test_the_state_of_a_far_end_is_told_where_it_is_not_there(w: World) -> None:
+def test_the_state_of_a_far_end_is_told_where_it_is_not_there(w: SSHWorld) -> None:
     w.vm()
     console = w.console()
     far = SimpleNamespace(place="tcp://far:1", state="up", reason="", address="10.1.2.4", since=EPOCH + 60, again=0.0)
@@ -134,7 +135,7 @@ def test_the_state_of_a_far_end_is_told_where_it_is_not_there(w: World) -> None:
     )
 
 
-def test_the_banner_says_when_nothing_is_recorded(w: World) -> None:
+def test_the_banner_says_when_nothing_is_recorded(w: SSHWorld) -> None:
     w.vm()
     console = w.console()
     view = View(w.directory, lambda: w.directory.policy.grants("alice"))

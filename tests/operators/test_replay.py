@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from tests.support.properties import examples
-from tests.support.ssh import World
+from tests.support.ssh import SSHWorld
 from vmproxy.log.reader import open_segments
 from vmproxy.log.tail import last_lines as tail
 from vmproxy.operators.replay import PIECE, Backlog
@@ -74,7 +74,7 @@ def test_only_a_log_of_which_nothing_can_be_read_is_an_error(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("when", ["before it is opened", "before it is read"])
-def test_a_rotation_in_between_neither_loses_nor_doubles_a_byte(w: World, when: str) -> None:
+def test_a_rotation_in_between_neither_loses_nor_doubles_a_byte(w: SSHWorld, when: str) -> None:
     w.vm()
     w.console().feed(b"one\r\n")
     w.store.flush()
@@ -111,7 +111,7 @@ def test_a_backlog_keeps_small_pieces_together_and_their_times_apart() -> None:
     assert (backlog.take(), backlog.size) == ([], 0)
 
 
-def test_files_of_a_session_that_left_while_they_were_opened_are_closed(w: World) -> None:
+def test_files_of_a_session_that_left_while_they_were_opened_are_closed(w: SSHWorld) -> None:
     w.vm()
     w.console().feed(b"one\r\n")
     w.store.flush()

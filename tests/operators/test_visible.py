@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.consoles import VM_A, VM_B, VM_C, World
+from tests.support.consoles import World
+from tests.support.fakes import VM_A, VM_B, VM_C
 from vmproxy.access.policy import Policy, Right
 from vmproxy.access.policy_file import parse_policy
 from vmproxy.console.console import Console

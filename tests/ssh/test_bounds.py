@@ -18,7 +18,7 @@ from tests.support.ssh import (
     WINDOW_ADJUST,
     Client,
     RemoteChannel,
-    World,
+    SSHWorld,
 )
 from vmproxy.console.notices import GuestBreak, Joined
 from vmproxy.operators.catch_up import RECENT_LIMIT
@@ -40,7 +40,7 @@ def kept(client: Client) -> int:
     return queued + early + blocked + len(client.tcp.buffer) + len(server.buf)
 
 
-def stalled(w: World, how: str, pty: bool = False) -> tuple[Client, RemoteChannel]:
+def stalled(w: SSHWorld, how: str, pty: bool = False) -> tuple[Client, RemoteChannel]:
     """Somebody on the console who stopped taking what he is sent.
 
     On a terminal the first output waits for an answer of the client already; without one it gets to the socket.
@@ -72,7 +72,7 @@ hows = pytest.mark.parametrize("how", ["socket", "window", "rekey"])
 @hows
 @pytest.mark.parametrize("pty", [True, False])
 def test_a_flood_is_kept_within_bounds_and_what_was_skipped_is_told_when_the_client_reads_again(
-    w: World, how: str, pty: bool
+    w: SSHWorld, how: str, pty: bool
 ) -> None:
     client, channel = stalled(w, how, pty)
     console = w.console()
@@ -94,7 +94,7 @@ def test_a_flood_is_kept_within_bounds_and_what_was_skipped_is_told_when_the_cli
 
 
 @hows
-def test_a_stalled_viewer_slows_nobody_else(w: World, how: str) -> None:
+def test_a_stalled_viewer_slows_nobody_else(w: SSHWorld, how: str) -> None:
     stalled(w, how)
     other = w.login("web01").attach()
     other.clear()
@@ -109,7 +109,7 @@ def test_a_stalled_viewer_slows_nobody_else(w: World, how: str) -> None:
 
 
 @hows
-def test_what_was_kept_comes_in_order_before_the_gap_and_the_gap_is_one(w: World, how: str) -> None:
+def test_what_was_kept_comes_in_order_before_the_gap_and_the_gap_is_one(w: SSHWorld, how: str) -> None:
     client, channel = stalled(w, how)
     console = w.console()
     pieces = [b"%09d\n" % n for n in range(60_000)]
@@ -122,7 +122,7 @@ def test_what_was_kept_comes_in_order_before_the_gap_and_the_gap_is_one(w: World
 
 
 @hows
-def test_the_number_skipped_is_shown_to_the_others(w: World, how: str) -> None:
+def test_the_number_skipped_is_shown_to_the_others(w: SSHWorld, how: str) -> None:
     stalled(w, how)
     for _ in range(200):
         w.console().feed(CHUNK)
@@ -132,7 +132,7 @@ def test_the_number_skipped_is_shown_to_the_others(w: World, how: str) -> None:
     assert b"skipped" in other.err
 
 
-def test_a_chunk_larger_than_the_queue_is_announced_and_the_view_goes_on(w: World) -> None:
+def test_a_chunk_larger_than_the_queue_is_announced_and_the_view_goes_on(w: SSHWorld) -> None:
     w.vm()
     channel = w.login("web01").attach()
     w.console().feed(b"x" * (QUEUE_LIMIT + 1))
@@ -144,7 +144,7 @@ def test_a_chunk_larger_than_the_queue_is_announced_and_the_view_goes_on(w: Worl
 
 
 @hows
-def test_notices_without_end_are_kept_within_bounds(w: World, how: str) -> None:
+def test_notices_without_end_are_kept_within_bounds(w: SSHWorld, how: str) -> None:
     # A VM makes one of each break that it sends.
     client, _ = stalled(w, how)
     for _ in range(20_000):
@@ -155,7 +155,7 @@ def test_notices_without_end_are_kept_within_bounds(w: World, how: str) -> None:
 
 @hows
 @pytest.mark.parametrize("keys", [b"\x05c?", b"\x05cw", b"\x05ci", b"\x05cr", b"\x05cz", b"\x05ca"])
-def test_escape_commands_without_end_are_kept_within_bounds(w: World, how: str, keys: bytes) -> None:
+def test_escape_commands_without_end_are_kept_within_bounds(w: SSHWorld, how: str, keys: bytes) -> None:
     client, channel = stalled(w, how, pty=True)
     w.console().feed(CHUNK * 16)
     w.store.flush()
@@ -170,7 +170,7 @@ def test_escape_commands_without_end_are_kept_within_bounds(w: World, how: str, 
 
 @pytest.mark.parametrize("how", ["socket", "rekey"])
 @pytest.mark.parametrize("what", ["global", "open", "request", "unknown"])
-def test_replies_to_a_client_that_does_not_read_them_are_kept_within_bounds(w: World, how: str, what: str) -> None:
+def test_replies_to_a_client_that_does_not_read_them_are_kept_within_bounds(w: SSHWorld, how: str, what: str) -> None:
     client, channel = stalled(w, how)
     packet = {
         "global": (GLOBAL_REQUEST, NS(b"keepalive@openssh.com") + b"\1"),
@@ -189,7 +189,7 @@ def test_replies_to_a_client_that_does_not_read_them_are_kept_within_bounds(w: W
 
 
 @hows
-def test_opening_and_closing_without_end_leaves_nothing_behind(w: World, how: str) -> None:
+def test_opening_and_closing_without_end_leaves_nothing_behind(w: SSHWorld, how: str) -> None:
     w.vm()
     client = w.login("web01")
     for _ in range(200):
@@ -201,7 +201,7 @@ def test_opening_and_closing_without_end_leaves_nothing_behind(w: World, how: st
     assert w.console().write_access.writer is None
 
 
-def test_a_log_is_read_only_as_fast_as_the_client_takes_it(w: World) -> None:
+def test_a_log_is_read_only_as_fast_as_the_client_takes_it(w: SSHWorld) -> None:
     w.vm()
     w.console().feed(b"")
     for _ in range(1000):
@@ -217,7 +217,7 @@ def test_a_log_is_read_only_as_fast_as_the_client_takes_it(w: World) -> None:
     assert channel.status == 0
 
 
-def test_a_list_of_many_consoles_is_not_kept_once_for_every_channel(w: World) -> None:
+def test_a_list_of_many_consoles_is_not_kept_once_for_every_channel(w: SSHWorld) -> None:
     for n in range(400):
         w.vm(f"vm{n}", uuid=UUID(int=n + 1))
     client = w.login()
@@ -229,7 +229,7 @@ def test_a_list_of_many_consoles_is_not_kept_once_for_every_channel(w: World) ->
 # Closing somebody who does not read
 
 
-def test_a_connection_that_broke_the_rules_goes_away_though_its_client_does_not_read(w: World) -> None:
+def test_a_connection_that_broke_the_rules_goes_away_though_its_client_does_not_read(w: SSHWorld) -> None:
     client, _ = stalled(w, "socket")
     for _ in range(100):
         w.console().feed(CHUNK)
@@ -241,7 +241,7 @@ def test_a_connection_that_broke_the_rules_goes_away_though_its_client_does_not_
     assert w.console().viewers.all == ()
 
 
-def test_a_connection_that_broke_the_rules_is_closed_when_what_waited_is_read(w: World) -> None:
+def test_a_connection_that_broke_the_rules_is_closed_when_what_waited_is_read(w: SSHWorld) -> None:
     # The transport resumes its producer instead of closing; somebody must see to it that the end follows.
     client, _ = stalled(w, "socket")
     w.console().feed(b"x" * (SOCKET_MARK + 1))
@@ -251,7 +251,7 @@ def test_a_connection_that_broke_the_rules_is_closed_when_what_waited_is_read(w:
     assert not client.tcp.connected
 
 
-def test_nothing_is_sent_behind_a_disconnect(w: World) -> None:
+def test_nothing_is_sent_behind_a_disconnect(w: SSHWorld) -> None:
     client, _ = stalled(w, "socket")
     for _ in range(100):
         w.console().feed(CHUNK)
@@ -262,7 +262,7 @@ def test_nothing_is_sent_behind_a_disconnect(w: World) -> None:
 
 
 @hows
-def test_who_detaches_gives_up_the_pen_at_once_though_he_reads_nothing(w: World, how: str) -> None:
+def test_who_detaches_gives_up_the_pen_at_once_though_he_reads_nothing(w: SSHWorld, how: str) -> None:
     client, channel = stalled(w, how, pty=True)
     spy = w.login("web01").attach()
     for _ in range(100):
@@ -275,7 +275,7 @@ def test_who_detaches_gives_up_the_pen_at_once_though_he_reads_nothing(w: World,
     assert len(w.console().viewers.all) == 1
 
 
-def test_a_second_key_exchange_that_is_never_finished_ends(w: World) -> None:
+def test_a_second_key_exchange_that_is_never_finished_ends(w: SSHWorld) -> None:
     client, _ = stalled(w, "rekey")
     for _ in range(3600):
         w.clock.advance(1)
@@ -288,7 +288,7 @@ def test_a_second_key_exchange_that_is_never_finished_ends(w: World) -> None:
 
 @pytest.mark.parametrize("window", [0, 1, 7, 4096, (1 << 32) - 1])
 @pytest.mark.parametrize("packet", [64, 1000, (1 << 32) - 1])
-def test_any_window_and_packet_size_gives_the_same_bytes(w: World, window: int, packet: int) -> None:
+def test_any_window_and_packet_size_gives_the_same_bytes(w: SSHWorld, window: int, packet: int) -> None:
     w.vm()
     channel = w.login("web01").attach(window=window, packet=packet)
     w.console().feed(CHUNK)
@@ -298,7 +298,7 @@ def test_any_window_and_packet_size_gives_the_same_bytes(w: World, window: int, 
     assert channel.out == CHUNK
 
 
-def test_a_window_opened_beyond_all_measure_is_no_reason_to_stop(w: World) -> None:
+def test_a_window_opened_beyond_all_measure_is_no_reason_to_stop(w: SSHWorld) -> None:
     w.vm()
     channel = w.login("web01").attach(window=(1 << 32) - 1)
     for _ in range(5):
@@ -308,7 +308,7 @@ def test_a_window_opened_beyond_all_measure_is_no_reason_to_stop(w: World) -> No
     assert channel.out == b"x"
 
 
-def test_more_input_than_was_allowed_closes_the_channel_and_nothing_else(w: World) -> None:
+def test_more_input_than_was_allowed_closes_the_channel_and_nothing_else(w: SSHWorld) -> None:
     link = w.vm()
     client = w.login("web01")
     first, second = client.attach(), client.attach()
@@ -320,7 +320,7 @@ def test_more_input_than_was_allowed_closes_the_channel_and_nothing_else(w: Worl
     assert link.written == b"fine"
 
 
-def test_data_behind_the_close_of_a_channel_goes_nowhere(w: World) -> None:
+def test_data_behind_the_close_of_a_channel_goes_nowhere(w: SSHWorld) -> None:
     link = w.vm()
     client = w.login("web01")
     channel = client.attach()
@@ -337,7 +337,7 @@ def test_data_behind_the_close_of_a_channel_goes_nowhere(w: World) -> None:
     assert w.console().viewers.all == ()
 
 
-def test_input_is_held_back_while_the_vm_takes_nothing_and_all_of_it_arrives(w: World) -> None:
+def test_input_is_held_back_while_the_vm_takes_nothing_and_all_of_it_arrives(w: SSHWorld) -> None:
     link = w.vm()
     link.ready = False
     client = w.login("web01")
@@ -362,7 +362,7 @@ def test_input_is_held_back_while_the_vm_takes_nothing_and_all_of_it_arrives(w: 
 
 
 @pytest.mark.parametrize("how", ["socket", "window"])
-def test_a_raw_stream_whose_reader_is_slow_is_kept_within_bounds_and_misses_nothing(w: World, how: str) -> None:
+def test_a_raw_stream_whose_reader_is_slow_is_kept_within_bounds_and_misses_nothing(w: SSHWorld, how: str) -> None:
     w.vm()
     client = w.login()
     raw = client.raw("web01", window=100 if how == "window" else 1 << 30)

@@ -8,12 +8,13 @@ from uuid import UUID
 
 import pytest
 
-from tests.support.ssh import VM_A, VM_B, FakeViewer, Logged, RemoteChannel, World
+from tests.support.fakes import VM_A, VM_B, FakeViewer, Logged
+from tests.support.ssh import RemoteChannel, SSHWorld
 from vmproxy.operators import catch_up
 from vmproxy.ssh.direct_tcpip import QUEUE_LIMIT
 
 
-def test_every_byte_passes_both_ways_with_nothing_added(w: World) -> None:
+def test_every_byte_passes_both_ways_with_nothing_added(w: SSHWorld) -> None:
     link = w.vm()
     raw = w.login().raw("web01")
     every = bytes(range(256)) * 3
@@ -24,7 +25,7 @@ def test_every_byte_passes_both_ways_with_nothing_added(w: World) -> None:
     assert raw.screen == every
 
 
-def test_there_is_no_escape(w: World) -> None:
+def test_there_is_no_escape(w: SSHWorld) -> None:
     link = w.vm()
     raw = w.login().raw("web01")
     raw.type(b"\x05c.\x05")
@@ -33,13 +34,13 @@ def test_there_is_no_escape(w: World) -> None:
 
 
 @pytest.mark.parametrize(("host", "port"), [("web01", 0), ("web01", 1), (str(VM_A), 1), ("WEB", 1), ("web01.2", 0)])
-def test_a_console_is_named_like_a_host(w: World, host: str, port: int) -> None:
+def test_a_console_is_named_like_a_host(w: SSHWorld, host: str, port: int) -> None:
     w.vm()
     w.vm("web01", port="2")
     assert w.login().raw(host, port).id is not None
 
 
-def test_the_port_tells_serial_ports_apart(w: World) -> None:
+def test_the_port_tells_serial_ports_apart(w: SSHWorld) -> None:
     first, second = w.vm(), w.vm("web01", port="2")
     client = w.login()
     client.raw("web01", 2).type(b"two")
@@ -47,7 +48,7 @@ def test_the_port_tells_serial_ports_apart(w: World) -> None:
     assert (first.written, second.written) == (b"one", b"two")
 
 
-def test_port_1_is_also_that_of_a_vm_whose_only_port_has_another_label(w: World) -> None:
+def test_port_1_is_also_that_of_a_vm_whose_only_port_has_another_label(w: SSHWorld) -> None:
     link = w.vm("web01", port="com2")
     w.login().raw("web01", 1).type(b"x")
     assert link.written == b"x"
@@ -67,7 +68,7 @@ def test_port_1_is_also_that_of_a_vm_whose_only_port_has_another_label(w: World)
         ("b\u00fcro", 1, "b\\xfcro: no such console"),
     ],
 )
-def test_a_refusal_says_why(w: World, host: str, port: int, told: str, logged: Logged) -> None:
+def test_a_refusal_says_why(w: SSHWorld, host: str, port: int, told: str, logged: Logged) -> None:
     w.vm()
     w.vm("db01", uuid=VM_B)
     w.vm("db02", uuid=UUID(int=5))
@@ -75,17 +76,17 @@ def test_a_refusal_says_why(w: World, host: str, port: int, told: str, logged: L
     link = w.vm("down", uuid=UUID(int=6))
     w.directory.lost(w.console("down"), link, "gone")
     w.vm("busy", uuid=UUID(int=7))
-    w.console("busy").viewers.attach(FakeViewer(), write=True)
+    w.console("busy").viewers.attach(FakeViewer("bob@10.1.2.9"), write=True)
     refusal = w.login().raw(host, port).refusal
     assert refusal is not None
     assert told in refusal
     assert not logged.tracebacks
 
 
-def test_it_takes_the_pen_and_gives_it_to_the_next_in_line(w: World) -> None:
+def test_it_takes_the_pen_and_gives_it_to_the_next_in_line(w: SSHWorld) -> None:
     w.vm()
     raw = w.login().raw("web01")
-    waiting = FakeViewer()
+    waiting = FakeViewer("bob@10.1.2.9")
     w.console().viewers.attach(waiting, write=True)
     assert w.console().write_access.writer is not waiting
     raw.close()
@@ -94,7 +95,7 @@ def test_it_takes_the_pen_and_gives_it_to_the_next_in_line(w: World) -> None:
     assert len(w.console().viewers.all) == 1
 
 
-def test_where_input_is_recorded_there_is_no_raw_stream_because_it_could_not_say_so(w: World) -> None:
+def test_where_input_is_recorded_there_is_no_raw_stream_because_it_could_not_say_so(w: SSHWorld) -> None:
     w.vm()
     client = w.login()
     before = client.raw("web01")
@@ -107,7 +108,7 @@ def test_where_input_is_recorded_there_is_no_raw_stream_because_it_could_not_say
     assert client.raw("web01").refusal is None
 
 
-def test_the_end_of_its_input_frees_the_pen_and_output_goes_on(w: World) -> None:
+def test_the_end_of_its_input_frees_the_pen_and_output_goes_on(w: SSHWorld) -> None:
     w.vm()
     raw = w.login().raw("web01")
     raw.send(96)
@@ -117,7 +118,7 @@ def test_the_end_of_its_input_frees_the_pen_and_output_goes_on(w: World) -> None
     assert raw.out == b"still"
 
 
-def test_who_is_forced_off_is_closed_rather_than_left_with_a_stream_that_goes_nowhere(w: World) -> None:
+def test_who_is_forced_off_is_closed_rather_than_left_with_a_stream_that_goes_nowhere(w: SSHWorld) -> None:
     link = w.vm()
     raw = w.login().raw("web01")
     w.login("web01,force").attach()
@@ -127,7 +128,7 @@ def test_who_is_forced_off_is_closed_rather_than_left_with_a_stream_that_goes_no
     assert len(w.console().viewers.all) == 1
 
 
-def test_a_line_that_goes_down_ends_the_stream_behind_its_last_byte(w: World) -> None:
+def test_a_line_that_goes_down_ends_the_stream_behind_its_last_byte(w: SSHWorld) -> None:
     link = w.vm()
     raw = w.login().raw("web01")
     w.console().feed(b"last words")
@@ -138,7 +139,7 @@ def test_a_line_that_goes_down_ends_the_stream_behind_its_last_byte(w: World) ->
     assert w.console().viewers.all == ()
 
 
-def test_a_vm_that_connects_anew_without_having_been_down_keeps_the_stream(w: World) -> None:
+def test_a_vm_that_connects_anew_without_having_been_down_keeps_the_stream(w: SSHWorld) -> None:
     w.vm()
     raw = w.login().raw("web01")
     link = w.vm(peer="10.1.2.4")
@@ -148,7 +149,7 @@ def test_a_vm_that_connects_anew_without_having_been_down_keeps_the_stream(w: Wo
     assert raw.screen == b""
 
 
-def test_input_that_can_no_longer_be_delivered_breaks_the_stream(w: World) -> None:
+def test_input_that_can_no_longer_be_delivered_breaks_the_stream(w: SSHWorld) -> None:
     w.vm()
     raw = w.login().raw("web01")
     raw.send(96)
@@ -157,7 +158,7 @@ def test_input_that_can_no_longer_be_delivered_breaks_the_stream(w: World) -> No
     assert "raw-closed" in [e["event"] for e in w.events()]
 
 
-def test_several_streams_and_sessions_share_one_connection(w: World) -> None:
+def test_several_streams_and_sessions_share_one_connection(w: SSHWorld) -> None:
     first, second = w.vm(), w.vm("db01", uuid=VM_B)
     client = w.login()
     a, b, c = client.raw("web01"), client.raw("db01"), client.attach("web01")
@@ -173,7 +174,7 @@ def test_several_streams_and_sessions_share_one_connection(w: World) -> None:
     assert first.written == b"anow mine"
 
 
-def test_input_is_held_while_the_vm_takes_nothing(w: World) -> None:
+def test_input_is_held_while_the_vm_takes_nothing(w: SSHWorld) -> None:
     link = w.vm()
     link.ready = False
     raw = w.login().raw("web01")
@@ -190,7 +191,7 @@ def test_input_is_held_while_the_vm_takes_nothing(w: World) -> None:
 # Who may
 
 
-def test_a_console_that_may_not_be_seen_is_refused_like_one_that_is_not_there(w: World) -> None:
+def test_a_console_that_may_not_be_seen_is_refused_like_one_that_is_not_there(w: SSHWorld) -> None:
     w.vm()
     w.vm("hidden", uuid=VM_B)
     w.rules(("*", "admin", "web*"))
@@ -202,14 +203,14 @@ def test_a_console_that_may_not_be_seen_is_refused_like_one_that_is_not_there(w:
 
 
 @pytest.mark.parametrize("may", ["see", "spy", "write", "force"])
-def test_a_raw_stream_needs_a_right_of_its_own(w: World, may: str) -> None:
+def test_a_raw_stream_needs_a_right_of_its_own(w: SSHWorld, may: str) -> None:
     w.vm()
     w.rules(("*", may, "*"))
     assert w.login().raw("web01").refusal == "web01: you have no right to a raw stream"
     assert w.console().viewers.all == ()
 
 
-def test_who_loses_the_right_loses_the_stream(w: World) -> None:
+def test_who_loses_the_right_loses_the_stream(w: SSHWorld) -> None:
     w.vm()
     raw = w.login().raw("web01")
     w.rules(("*", "raw", "*"))
@@ -222,10 +223,10 @@ def test_who_loses_the_right_loses_the_stream(w: World) -> None:
     assert w.events()[-2]["reason"] == "the rules have changed"
 
 
-def test_where_several_may_write_a_stream_is_one_of_them(w: World) -> None:
+def test_where_several_may_write_a_stream_is_one_of_them(w: SSHWorld) -> None:
     link = w.vm()
     w.use_policy(None, [{"on": "*", "write": "shared"}])
-    other = FakeViewer()
+    other = FakeViewer("bob@10.1.2.9")
     w.console().viewers.attach(other, write=True)
     raw = w.login().raw("web01")
     raw.type(b"beside bob")
@@ -233,7 +234,7 @@ def test_where_several_may_write_a_stream_is_one_of_them(w: World) -> None:
     assert w.console().write_access.writer is other
 
 
-def test_who_is_sent_off_is_closed(w: World) -> None:
+def test_who_is_sent_off_is_closed(w: SSHWorld) -> None:
     w.vm()
     raw = w.login().raw("web01")
     w.console().viewers.kick(w.console().viewers.all[0], "root", "maintenance")
@@ -241,7 +242,7 @@ def test_who_is_sent_off_is_closed(w: World) -> None:
     assert raw.ended
 
 
-def test_an_open_stream_stands_in_the_audit_trail(w: World) -> None:
+def test_an_open_stream_stands_in_the_audit_trail(w: SSHWorld) -> None:
     w.vm()
     w.login().raw("web01")
     w.settle()
@@ -257,7 +258,7 @@ FLOOD = 3 * QUEUE_LIMIT
 class Flood:
     """What a VM says, in pieces, and a raw stream whose client has taken little of it."""
 
-    def __init__(self, w: World) -> None:
+    def __init__(self, w: SSHWorld) -> None:
         self.w = w
         self.random = random.Random(7)
         self.link = w.vm()
@@ -300,7 +301,7 @@ class Flood:
 
 
 @pytest.fixture
-def behind(w: World) -> Flood:
+def behind(w: SSHWorld) -> Flood:
     """A stream that has fallen behind."""
     flood = Flood(w).flood()
     assert flood.raw.server_channel._behind is not None  # type: ignore[attr-defined]
@@ -319,7 +320,7 @@ def test_what_a_slow_reader_missed_comes_from_the_log(behind: Flood) -> None:
     assert behind.link.written == b""
 
 
-def test_it_may_fall_behind_again_and_again_and_while_it_catches_up(w: World) -> None:
+def test_it_may_fall_behind_again_and_again_and_while_it_catches_up(w: SSHWorld) -> None:
     flood = Flood(w)
     for _ in range(60):
         flood.flood(flood.random.choice((0, 10, 100_000, 2 * QUEUE_LIMIT)))
@@ -336,7 +337,7 @@ def test_input_passes_while_output_is_behind(behind: Flood) -> None:
     assert behind.link.written == b"stop that"
 
 
-def test_a_disk_that_takes_its_time_loses_nothing(w: World) -> None:
+def test_a_disk_that_takes_its_time_loses_nothing(w: SSHWorld) -> None:
     flood = Flood(w)
     w.runner.held = True
     w.threads_held = True
@@ -486,7 +487,7 @@ def test_a_log_that_is_turned_off_breaks_the_stream(behind: Flood) -> None:
 
 
 @pytest.mark.parametrize("why", ["off", "gone", "a link"])
-def test_what_the_log_does_not_hold_breaks_the_stream_at_once(w: World, why: str) -> None:
+def test_what_the_log_does_not_hold_breaks_the_stream_at_once(w: SSHWorld, why: str) -> None:
     flood = Flood(w)
     path = w.console().log.path
     if why == "off":
@@ -502,7 +503,7 @@ def test_what_the_log_does_not_hold_breaks_the_stream_at_once(w: World, why: str
     assert w.console().viewers.all == ()
 
 
-def test_a_line_that_goes_down_ends_a_stream_that_is_behind_when_it_has_everything(behind: Flood, w: World) -> None:
+def test_a_line_that_goes_down_ends_a_stream_that_is_behind_when_it_has_everything(behind: Flood, w: SSHWorld) -> None:
     w.directory.lost(w.console(), behind.link, "gone")
     w.vm()
     w.console().feed(b"somebody else's")

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from twisted.conch.ssh.common import NS
 
+from tests.support.fakes import Logged
 from tests.support.properties import examples
 from tests.support.ssh import (
     CLOSE,
@@ -32,8 +33,7 @@ from tests.support.ssh import (
     USERAUTH_SUCCESS,
     WINDOW_ADJUST,
     Client,
-    Logged,
-    World,
+    SSHWorld,
     ed25519_key,
 )
 from vmproxy.ssh.connection import CHANNELS_LIMIT
@@ -50,7 +50,7 @@ def kexinit(kex: bytes = b"curve25519-sha256," + STRICT, compression: bytes = b"
 ECDH = NS(bytes([9]) + b"\0" * 31)
 
 
-def plain(w: World, *packets: tuple[int, bytes]) -> Client:
+def plain(w: SSHWorld, *packets: tuple[int, bytes]) -> Client:
     """A client that sends packets in the clear, all in one piece, and answers nothing."""
     client = Client(w)
     client.plain()
@@ -97,7 +97,7 @@ def said(client: Client) -> list[int]:
         struct.pack(">LB", 12, 4) + bytes([30]) + b"\0" * 9 + b"\n",
     ],
 )
-def test_garbage_instead_of_ssh_raises_nothing(w: World, garbage: bytes, logged: Logged) -> None:
+def test_garbage_instead_of_ssh_raises_nothing(w: SSHWorld, garbage: bytes, logged: Logged) -> None:
     client = Client(w)
     for byte in garbage:
         client.server.dataReceived(bytes([byte]))
@@ -106,7 +106,7 @@ def test_garbage_instead_of_ssh_raises_nothing(w: World, garbage: bytes, logged:
     assert not logged.tracebacks
 
 
-def test_endless_text_before_the_version_is_not_collected(w: World) -> None:
+def test_endless_text_before_the_version_is_not_collected(w: SSHWorld) -> None:
     client = Client(w)
     for _ in range(100):
         client.server.dataReceived(b"x" * 1000)
@@ -115,7 +115,7 @@ def test_endless_text_before_the_version_is_not_collected(w: World) -> None:
 
 
 @pytest.mark.parametrize("first", [IGNORE, DEBUG, UNIMPLEMENTED, SERVICE_REQUEST, EXT_INFO, 99])
-def test_strictly_nothing_may_come_before_the_first_kexinit(w: World, first: int) -> None:
+def test_strictly_nothing_may_come_before_the_first_kexinit(w: SSHWorld, first: int) -> None:
     payload = {DEBUG: b"\0" + NS(b"") + NS(b""), SERVICE_REQUEST: NS(b"ssh-userauth"), EXT_INFO: b"\0" * 4}
     client = plain(w, (first, payload.get(first, b"\0" * 4)), (KEXINIT, kexinit()))
     assert client.closed
@@ -123,7 +123,7 @@ def test_strictly_nothing_may_come_before_the_first_kexinit(w: World, first: int
 
 @pytest.mark.parametrize("between", [IGNORE, DEBUG, UNIMPLEMENTED, SERVICE_REQUEST, EXT_INFO, USERAUTH_REQUEST, 99])
 @pytest.mark.parametrize("stage", ["after KEXINIT", "after KEX_INIT"])
-def test_strictly_nothing_may_come_within_the_first_key_exchange(w: World, between: int, stage: str) -> None:
+def test_strictly_nothing_may_come_within_the_first_key_exchange(w: SSHWorld, between: int, stage: str) -> None:
     # Until NEWKEYS packets are not authenticated: anybody on the way may have put it there.
     payload = {DEBUG: b"\0" + NS(b"") + NS(b""), SERVICE_REQUEST: NS(b"ssh-userauth"), EXT_INFO: b"\0" * 4}
     odd = (between, payload.get(between, b"\0" * 4))
@@ -134,7 +134,7 @@ def test_strictly_nothing_may_come_within_the_first_key_exchange(w: World, betwe
     assert client.closed
 
 
-def test_a_client_that_is_not_strict_may_send_what_the_protocol_allows(w: World) -> None:
+def test_a_client_that_is_not_strict_may_send_what_the_protocol_allows(w: SSHWorld) -> None:
     ignored = (IGNORE, NS(b""))
     assert not plain(w, ignored, (KEXINIT, kexinit(b"curve25519-sha256")), ignored).closed
 
@@ -142,7 +142,7 @@ def test_a_client_that_is_not_strict_may_send_what_the_protocol_allows(w: World)
 @pytest.mark.parametrize("strict", [True, False])
 @pytest.mark.parametrize("number", [SERVICE_REQUEST, USERAUTH_REQUEST, OPEN, GLOBAL_REQUEST, DATA])
 def test_nothing_but_key_exchange_is_dealt_with_before_the_connection_is_encrypted(
-    w: World, number: int, strict: bool
+    w: SSHWorld, number: int, strict: bool
 ) -> None:
     payload = NS(b"ssh-userauth") if number == SERVICE_REQUEST else NS(b"x") * 5
     kex = kexinit() if strict else kexinit(b"curve25519-sha256")
@@ -188,7 +188,7 @@ def test_nothing_but_key_exchange_is_dealt_with_before_the_connection_is_encrypt
     ids=lambda packets: "-".join(str(n) for n, _ in packets),
 )
 def test_a_key_exchange_out_of_order_or_malformed_ends_the_connection_quietly(
-    w: World, packets: list[tuple[int, bytes]], logged: Logged
+    w: SSHWorld, packets: list[tuple[int, bytes]], logged: Logged
 ) -> None:
     client = plain(w, *packets)
     assert client.closed
@@ -196,19 +196,19 @@ def test_a_key_exchange_out_of_order_or_malformed_ends_the_connection_quietly(
 
 
 @pytest.mark.parametrize("number", [IGNORE, UNIMPLEMENTED, DEBUG])
-def test_a_packet_that_means_nothing_may_be_malformed(w: World, number: int, logged: Logged) -> None:
+def test_a_packet_that_means_nothing_may_be_malformed(w: SSHWorld, number: int, logged: Logged) -> None:
     plain(w, (number, b""))
     w.login().send(number)
     assert not logged.tracebacks
 
 
-def test_nothing_behind_the_packet_that_ended_a_connection_is_looked_at(w: World) -> None:
+def test_nothing_behind_the_packet_that_ended_a_connection_is_looked_at(w: SSHWorld) -> None:
     client = plain(w, (KEXINIT, kexinit()), (IGNORE, NS(b"")), (KEX_INIT, ECDH))
     assert client.closed
     assert KEX_REPLY not in said(client)
 
 
-def test_a_key_exchange_is_computed_once_however_often_it_is_asked_for(w: World) -> None:
+def test_a_key_exchange_is_computed_once_however_often_it_is_asked_for(w: SSHWorld) -> None:
     # Each costs a signature: sent by the thousand they would hold up the VMs.
     client = plain(w, (KEXINIT, kexinit()), *[(KEX_INIT, ECDH)] * 50)
     assert said(client).count(KEX_REPLY) <= 1
@@ -223,13 +223,13 @@ def test_a_key_exchange_is_computed_once_however_often_it_is_asked_for(w: World)
     ],
     ids=["EXT_INFO", "KEXINIT, empty names", "KEXINIT, many names"],
 )
-def test_a_huge_packet_before_the_login_is_not_waited_for(w: World, number: int, payload: bytes) -> None:
+def test_a_huge_packet_before_the_login_is_not_waited_for(w: SSHWorld, number: int, payload: bytes) -> None:
     client = plain(w, (number, payload))
     assert client.closed
     assert len(client.server.buf) <= 2 * PACKET_LIMIT_BEFORE_LOGIN
 
 
-def test_a_huge_packet_that_trickles_in_is_not_waited_for(w: World) -> None:
+def test_a_huge_packet_that_trickles_in_is_not_waited_for(w: SSHWorld) -> None:
     client = Client(w)
     client.plain()
     client.server.dataReceived(bytes(client.out.buffer) + struct.pack(">LB", 1_000_004, 4))
@@ -244,7 +244,7 @@ def test_a_huge_packet_that_trickles_in_is_not_waited_for(w: World) -> None:
 @examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(number=st.integers(1, 255).filter(lambda n: n != 20), payload=st.binary(max_size=80), stage=st.integers(0, 2))
 def test_no_packet_at_any_stage_raises_or_logs_a_traceback(
-    w: World, logged: Logged, number: int, payload: bytes, stage: int
+    w: SSHWorld, logged: Logged, number: int, payload: bytes, stage: int
 ) -> None:
     client = w.connect() if stage < 2 else w.login()
     if stage == 1:
@@ -293,7 +293,7 @@ def _channel_packets() -> dict[str, tuple[int, bytes]]:
 
 
 @pytest.mark.parametrize("kind", _channel_packets())
-def test_a_malformed_packet_of_a_channel_is_refused_quietly(w: World, kind: str, logged: Logged) -> None:
+def test_a_malformed_packet_of_a_channel_is_refused_quietly(w: SSHWorld, kind: str, logged: Logged) -> None:
     w.vm()
     client = w.login()
     other = w.login("web01").attach()
@@ -317,7 +317,9 @@ def test_a_malformed_packet_of_a_channel_is_refused_quietly(w: World, kind: str,
     ],
     ids=["x11", "agent", "forwarded", "tiny packets", "no such console"],
 )
-def test_a_refused_channel_is_no_error_of_ours(w: World, open_it: Callable[[Client], object], logged: Logged) -> None:
+def test_a_refused_channel_is_no_error_of_ours(
+    w: SSHWorld, open_it: Callable[[Client], object], logged: Logged
+) -> None:
     client = w.login()
     open_it(client)
     assert OPEN_FAILURE in client.numbers
@@ -326,13 +328,13 @@ def test_a_refused_channel_is_no_error_of_ours(w: World, open_it: Callable[[Clie
 
 
 @pytest.mark.parametrize("kind", [b"tcpip-forward", b"keepalive@openssh.com", b"no-more-sessions@openssh.com", b"x"])
-def test_nothing_is_forwarded_and_keepalives_are_answered(w: World, kind: bytes) -> None:
+def test_nothing_is_forwarded_and_keepalives_are_answered(w: SSHWorld, kind: bytes) -> None:
     client = w.login()
     client.send(GLOBAL_REQUEST, NS(kind) + b"\1" + NS(b"0.0.0.0") + struct.pack(">L", 22))
     assert client.taken(82) == [b""]
 
 
-def test_the_number_of_channels_is_bounded(w: World) -> None:
+def test_the_number_of_channels_is_bounded(w: SSHWorld) -> None:
     client = w.login()
     channels = [client.open() for _ in range(CHANNELS_LIMIT + 5)]
     assert [c.id is not None for c in channels] == [True] * CHANNELS_LIMIT + [False] * 5
@@ -340,7 +342,7 @@ def test_the_number_of_channels_is_bounded(w: World) -> None:
     assert client.open().id is not None
 
 
-def test_unknown_packets_fill_nobodys_log(w: World, logged: Logged) -> None:
+def test_unknown_packets_fill_nobodys_log(w: SSHWorld, logged: Logged) -> None:
     client = w.connect()
     client.ask_for_login()
     for _ in range(20):
@@ -349,20 +351,20 @@ def test_unknown_packets_fill_nobodys_log(w: World, logged: Logged) -> None:
     assert logged.size < 20_000
 
 
-def test_the_words_of_a_disconnect_fill_nobodys_log(w: World, logged: Logged) -> None:
+def test_the_words_of_a_disconnect_fill_nobodys_log(w: SSHWorld, logged: Logged) -> None:
     client = w.connect()
     client.send(DISCONNECT, struct.pack(">L", 11) + NS(b"\xff" * 900_000) + NS(b""))
     assert client.closed
     assert logged.size < 5_000
 
 
-def test_a_client_that_takes_its_leave_is_no_error(w: World, logged: Logged) -> None:
+def test_a_client_that_takes_its_leave_is_no_error(w: SSHWorld, logged: Logged) -> None:
     client = w.login()
     client.send(DISCONNECT, struct.pack(">L", 11) + NS(b"disconnected by user") + NS(b""))
     assert not [e for e in logged.events if e["log_level"].name in ("error", "critical", "warn")]
 
 
-def test_a_bad_checksum_ends_the_connection(w: World, logged: Logged) -> None:
+def test_a_bad_checksum_ends_the_connection(w: SSHWorld, logged: Logged) -> None:
     client = w.login()
     client.sendPacket(IGNORE, NS(b"x"))
     client.out.buffer[-1] ^= 1
@@ -371,7 +373,7 @@ def test_a_bad_checksum_ends_the_connection(w: World, logged: Logged) -> None:
     assert not logged.tracebacks
 
 
-def test_a_second_key_exchange_is_done_and_changes_nothing(w: World) -> None:
+def test_a_second_key_exchange_is_done_and_changes_nothing(w: SSHWorld) -> None:
     w.vm()
     client = w.login("web01")
     channel = client.attach()
@@ -388,7 +390,7 @@ def test_a_second_key_exchange_is_done_and_changes_nothing(w: World) -> None:
 
 
 @pytest.mark.parametrize("number", [NEWKEYS, KEX_INIT])
-def test_a_key_exchange_that_nobody_began_ends_the_connection_quietly(w: World, number: int, logged: Logged) -> None:
+def test_a_key_exchange_that_nobody_began_ends_the_connection_quietly(w: SSHWorld, number: int, logged: Logged) -> None:
     client = w.login()
     client._keyExchangeState = client._KEY_EXCHANGE_NONE
     client.send(number, ECDH if number == KEX_INIT else b"")
@@ -397,7 +399,7 @@ def test_a_key_exchange_that_nobody_began_ends_the_connection_quietly(w: World, 
 
 
 def test_new_keys_in_a_second_exchange_before_they_are_made_end_the_connection_quietly(
-    w: World, logged: Logged
+    w: SSHWorld, logged: Logged
 ) -> None:
     client = w.login()
     client.start_rekey()
@@ -407,7 +409,7 @@ def test_new_keys_in_a_second_exchange_before_they_are_made_end_the_connection_q
     assert not logged.tracebacks
 
 
-def test_a_signature_made_for_another_connection_is_worth_nothing(w: World) -> None:
+def test_a_signature_made_for_another_connection_is_worth_nothing(w: SSHWorld) -> None:
     first, second = w.connect(), w.connect()
     packet = first.auth_packet(b"web01", ed25519_key())
     second.ask_for_login()

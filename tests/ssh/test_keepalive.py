@@ -6,7 +6,8 @@ import pytest
 from twisted.conch.ssh.common import NS, getNS
 from twisted.internet.task import Clock
 
-from tests.support.ssh import GLOBAL_REQUEST, IGNORE, REQUEST_FAILURE, Client, FakeViewer, World
+from tests.support.fakes import FakeViewer
+from tests.support.ssh import GLOBAL_REQUEST, IGNORE, REQUEST_FAILURE, Client, SSHWorld
 from vmproxy.ssh.keepalive import TRIES, Alive
 
 SECONDS = 30.0
@@ -22,7 +23,7 @@ def wait(client: Client, seconds: float) -> None:
     client.pump()
 
 
-def test_who_is_silent_is_asked_and_who_answers_stays(w: World) -> None:
+def test_who_is_silent_is_asked_and_who_answers_stays(w: SSHWorld) -> None:
     w.vm()
     client = w.login("web01")
     client.raw("web01")
@@ -35,7 +36,7 @@ def test_who_is_silent_is_asked_and_who_answers_stays(w: World) -> None:
     assert not client.closed
 
 
-def test_who_says_anything_at_all_is_not_asked(w: World) -> None:
+def test_who_says_anything_at_all_is_not_asked(w: SSHWorld) -> None:
     client = w.login()
     for _ in range(20):
         wait(client, SECONDS - 0.1)
@@ -43,11 +44,11 @@ def test_who_says_anything_at_all_is_not_asked(w: World) -> None:
     assert asked(client) == 0
 
 
-def test_who_does_not_answer_is_cut_off_and_the_next_gets_the_pen(w: World) -> None:
+def test_who_does_not_answer_is_cut_off_and_the_next_gets_the_pen(w: SSHWorld) -> None:
     w.vm()
     client = w.login()
     client.raw("web01")
-    waiting = FakeViewer()
+    waiting = FakeViewer("bob@10.1.2.9")
     w.console().viewers.attach(waiting, write=True)
     for n in range(TRIES):
         wait(client, SECONDS)
@@ -62,7 +63,7 @@ def test_who_does_not_answer_is_cut_off_and_the_next_gets_the_pen(w: World) -> N
     assert w.front.transports == set()
 
 
-def test_a_stopped_client_with_much_under_way_is_cut_off_too(w: World) -> None:
+def test_a_stopped_client_with_much_under_way_is_cut_off_too(w: SSHWorld) -> None:
     w.vm()
     client = w.login()
     client.raw("web01", window=1 << 30)
@@ -77,7 +78,7 @@ def test_a_stopped_client_with_much_under_way_is_cut_off_too(w: World) -> None:
     assert w.console().write_access.writer is None
 
 
-def test_who_falls_silent_in_a_key_exchange_is_cut_off(w: World) -> None:
+def test_who_falls_silent_in_a_key_exchange_is_cut_off(w: SSHWorld) -> None:
     client = w.login()
     client.start_rekey()
     for _ in range(TRIES + 1):
@@ -85,7 +86,7 @@ def test_who_falls_silent_in_a_key_exchange_is_cut_off(w: World) -> None:
     assert client.closed
 
 
-def test_who_has_not_logged_in_is_not_asked(w: World) -> None:
+def test_who_has_not_logged_in_is_not_asked(w: SSHWorld) -> None:
     client = w.connect()
     wait(client, SECONDS + 1)
     assert asked(client) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.conch.ssh.common import NS, getNS
 
+from tests.support.fakes import Logged
 from tests.support.logins import answered, request
 from tests.support.ssh import (
     EXT_INFO,
@@ -16,8 +17,7 @@ from tests.support.ssh import (
     USERAUTH_REQUEST,
     USERAUTH_SUCCESS,
     Client,
-    Logged,
-    World,
+    SSHWorld,
     authorized_line,
     ed25519_key,
     rsa_key,
@@ -30,7 +30,7 @@ def _lists(kexinit: bytes) -> list[list[bytes]]:
     return [s.split(b",") for s in getNS(kexinit[16:], 10)[:-1]]
 
 
-def test_exactly_the_hardened_algorithms_are_offered(w: World) -> None:
+def test_exactly_the_hardened_algorithms_are_offered(w: SSHWorld) -> None:
     kex, keys, cipher_in, cipher_out, mac_in, mac_out, zip_in, zip_out, *_ = _lists(w.connect().server_kexinit)
     assert kex == [
         b"mlkem768x25519-sha256",
@@ -57,7 +57,7 @@ def test_exactly_the_hardened_algorithms_are_offered(w: World) -> None:
     ],
 )
 def test_a_client_that_can_only_do_what_is_not_offered_is_refused(
-    w: World, field: str, value: bytes, logged: Logged
+    w: SSHWorld, field: str, value: bytes, logged: Logged
 ) -> None:
     client = Client(w)
     setattr(client, field, [value])
@@ -70,7 +70,7 @@ def test_a_client_that_can_only_do_what_is_not_offered_is_refused(
 @pytest.mark.parametrize("kex", [b"mlkem768x25519-sha256", b"curve25519-sha256", b"curve25519-sha256@libssh.org"])
 @pytest.mark.parametrize("host_key", [b"ssh-ed25519", b"rsa-sha2-256", b"rsa-sha2-512"])
 @pytest.mark.parametrize("strict", [True, False])
-def test_every_combination_that_is_offered_works(w: World, kex: bytes, host_key: bytes, strict: bool) -> None:
+def test_every_combination_that_is_offered_works(w: SSHWorld, kex: bytes, host_key: bytes, strict: bool) -> None:
     client = Client(w, strict)
     client.supportedKeyExchanges = [kex, *client.supportedKeyExchanges[1:]]
     client.supportedPublicKeys = [host_key]
@@ -80,7 +80,7 @@ def test_every_combination_that_is_offered_works(w: World, kex: bytes, host_key:
     client.log_in()
 
 
-def test_operators_are_told_which_signatures_may_be_used_and_not_those_of_the_host_keys(w: World) -> None:
+def test_operators_are_told_which_signatures_may_be_used_and_not_those_of_the_host_keys(w: SSHWorld) -> None:
     (payload,) = w.connect().taken(EXT_INFO)
     name, value, _ = getNS(payload[4:], 2)
     assert name == b"server-sig-algs"
@@ -89,7 +89,7 @@ def test_operators_are_told_which_signatures_may_be_used_and_not_those_of_the_ho
     assert b"ssh-rsa" not in value.split(b",")
 
 
-def test_the_holder_of_an_authorized_key_gets_in(w: World) -> None:
+def test_the_holder_of_an_authorized_key_gets_in(w: SSHWorld) -> None:
     w.vm()
     client = w.login("alice:web01")
     assert isinstance(client.server.service, OperatorConnection)
@@ -98,14 +98,14 @@ def test_the_holder_of_an_authorized_key_gets_in(w: World) -> None:
     assert w.console().write_access.writer.who == "alice@10.1.2.9"
 
 
-def test_the_key_decides_who_one_is_and_not_the_user_name(w: World) -> None:
+def test_the_key_decides_who_one_is_and_not_the_user_name(w: SSHWorld) -> None:
     client = w.connect()
     client.ask_for_login()
     client.send(USERAUTH_REQUEST, client.auth_packet(b"bob:web01", ed25519_key()))
     assert not answered(client)
 
 
-def test_a_question_about_a_key_tells_only_of_accepted_ones(w: World) -> None:
+def test_a_question_about_a_key_tells_only_of_accepted_ones(w: SSHWorld) -> None:
     client = w.connect()
     client.ask_for_login()
     client.send(USERAUTH_REQUEST, client.auth_packet(b"web01", ed25519_key(1), signed=False))
@@ -115,7 +115,7 @@ def test_a_question_about_a_key_tells_only_of_accepted_ones(w: World) -> None:
     assert USERAUTH_SUCCESS not in client.numbers
 
 
-def test_only_public_keys_are_offered_as_a_method(w: World) -> None:
+def test_only_public_keys_are_offered_as_a_method(w: SSHWorld) -> None:
     client = w.connect()
     client.ask_for_login()
     client.send(USERAUTH_REQUEST, NS(b"web01") + NS(b"ssh-connection") + NS(b"none"))
@@ -129,7 +129,7 @@ def test_only_public_keys_are_offered_as_a_method(w: World) -> None:
     assert client.taken(USERAUTH_FAILURE) == [NS(b"publickey") + b"\0"] * 2
 
 
-def test_rsa_works_with_sha2_and_not_with_sha1(w: World) -> None:
+def test_rsa_works_with_sha2_and_not_with_sha1(w: SSHWorld) -> None:
     w.keys_file.write_bytes(authorized_line(rsa_key()))
     client = w.connect()
     client.ask_for_login()
@@ -142,7 +142,7 @@ def test_rsa_works_with_sha2_and_not_with_sha1(w: World) -> None:
 # The deadline
 
 
-def _late(w: World, client: Client) -> None:
+def _late(w: SSHWorld, client: Client) -> None:
     w.clock.advance(LOGIN_TIMEOUT - 0.01)
     client.pump()
     assert not client.closed
@@ -152,14 +152,14 @@ def _late(w: World, client: Client) -> None:
     assert client.server not in w.front.transports
 
 
-def test_a_client_that_says_nothing_is_cut_off(w: World) -> None:
+def test_a_client_that_says_nothing_is_cut_off(w: SSHWorld) -> None:
     client = Client(w)
     client.plain()
     client.out.buffer.clear()
     _late(w, client)
 
 
-def test_a_client_that_stops_in_the_middle_of_the_key_exchange_is_cut_off(w: World, logged: Logged) -> None:
+def test_a_client_that_stops_in_the_middle_of_the_key_exchange_is_cut_off(w: SSHWorld, logged: Logged) -> None:
     client = Client(w)
     client.begin()
     client.answer_kex = False
@@ -169,7 +169,7 @@ def test_a_client_that_stops_in_the_middle_of_the_key_exchange_is_cut_off(w: Wor
     assert not logged.tracebacks
 
 
-def test_a_client_that_stops_after_the_key_exchange_or_after_a_bad_try_is_cut_off(w: World) -> None:
+def test_a_client_that_stops_after_the_key_exchange_or_after_a_bad_try_is_cut_off(w: SSHWorld) -> None:
     idle, tried = w.connect(), w.connect()
     tried.ask_for_login()
     tried.send(USERAUTH_REQUEST, tried.auth_packet(b"web01", ed25519_key(1)))
@@ -178,7 +178,7 @@ def test_a_client_that_stops_after_the_key_exchange_or_after_a_bad_try_is_cut_of
     assert tried.closed
 
 
-def test_new_tries_do_not_prolong_the_deadline(w: World) -> None:
+def test_new_tries_do_not_prolong_the_deadline(w: SSHWorld) -> None:
     client = w.connect()
     w.clock.advance(LOGIN_TIMEOUT - 1)
     client.ask_for_login()
@@ -188,7 +188,7 @@ def test_new_tries_do_not_prolong_the_deadline(w: World) -> None:
     assert client.closed
 
 
-def test_who_has_logged_in_has_no_deadline(w: World) -> None:
+def test_who_has_logged_in_has_no_deadline(w: SSHWorld) -> None:
     client = w.login()
     w.clock.advance(10 * LOGIN_TIMEOUT)
     client.pump()
@@ -196,7 +196,7 @@ def test_who_has_logged_in_has_no_deadline(w: World) -> None:
     assert len(w.front.deadline) == 0
 
 
-def test_a_client_that_reads_nothing_cannot_outlive_the_deadline(w: World) -> None:
+def test_a_client_that_reads_nothing_cannot_outlive_the_deadline(w: SSHWorld) -> None:
     # loseConnection() waits until everything is written, which never happens here.
     client = Client(w)
     client.tcp.reads = False
@@ -217,7 +217,7 @@ def _tries(client: Client, count: int) -> None:
             answered(client)
 
 
-def test_the_number_of_tries_is_limited(w: World) -> None:
+def test_the_number_of_tries_is_limited(w: SSHWorld) -> None:
     client = w.connect()
     client.ask_for_login()
     _tries(client, TRIES - 1)
@@ -226,7 +226,7 @@ def test_the_number_of_tries_is_limited(w: World) -> None:
     assert client.closed
 
 
-def test_asking_for_the_login_service_anew_does_not_give_new_tries(w: World) -> None:
+def test_asking_for_the_login_service_anew_does_not_give_new_tries(w: SSHWorld) -> None:
     client = w.connect()
     for _ in range(TRIES):
         if not client.closed:
@@ -235,7 +235,7 @@ def test_asking_for_the_login_service_anew_does_not_give_new_tries(w: World) -> 
     assert client.closed
 
 
-def test_the_login_service_is_not_started_again_for_who_is_logged_in(w: World) -> None:
+def test_the_login_service_is_not_started_again_for_who_is_logged_in(w: SSHWorld) -> None:
     w.vm()
     client = w.login("web01")
     client.attach()
@@ -245,7 +245,7 @@ def test_the_login_service_is_not_started_again_for_who_is_logged_in(w: World) -
     assert USERAUTH_SUCCESS not in client.numbers
 
 
-def test_tries_that_come_all_at_once_are_dealt_with_one_after_the_other(w: World) -> None:
+def test_tries_that_come_all_at_once_are_dealt_with_one_after_the_other(w: SSHWorld) -> None:
     # Each reads files on a thread: a client must not fill the pool that also serves logs and replays.
     client = w.connect()
     client.ask_for_login()
@@ -259,7 +259,7 @@ def test_tries_that_come_all_at_once_are_dealt_with_one_after_the_other(w: World
     w.release_threads()
 
 
-def test_who_logged_in_is_told_by_the_request_that_was_proved(w: World, logged: Logged) -> None:
+def test_who_logged_in_is_told_by_the_request_that_was_proved(w: SSHWorld, logged: Logged) -> None:
     # While the keys are read another request may come in; its name was not checked.
     w.vm()
     client = w.connect()
@@ -272,17 +272,17 @@ def test_who_logged_in_is_told_by_the_request_that_was_proved(w: World, logged: 
     client.pump()
     if not client.closed:
         assert client.server.avatar.user == "alice:web01"  # type: ignore[attr-defined]
-    assert not any("logged in as mallory" in line for line in logged.lines)
+    assert not any("logged in as mallory" in line for line in logged)
 
 
-def test_a_connection_lost_while_the_keys_are_read_logs_nobody_in(w: World, logged: Logged) -> None:
+def test_a_connection_lost_while_the_keys_are_read_logs_nobody_in(w: SSHWorld, logged: Logged) -> None:
     client = w.connect()
     client.ask_for_login()
     w.threads_held = True
     client.send(USERAUTH_REQUEST, client.auth_packet(b"web01", ed25519_key()))
     client.tcp.closed()
     w.release_threads()
-    assert not any("logged in" in line for line in logged.lines)
+    assert not any("logged in" in line for line in logged)
     assert not logged.tracebacks
 
 
@@ -318,7 +318,7 @@ def _bad_requests() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", _bad_requests())
-def test_a_request_that_makes_no_sense_fails_quietly(w: World, kind: str, logged: Logged) -> None:
+def test_a_request_that_makes_no_sense_fails_quietly(w: SSHWorld, kind: str, logged: Logged) -> None:
     client = w.connect()
     client.ask_for_login()
     client.send(USERAUTH_REQUEST, _bad_requests()[kind])
@@ -328,7 +328,7 @@ def test_a_request_that_makes_no_sense_fails_quietly(w: World, kind: str, logged
 
 
 @pytest.mark.parametrize("service", [b"ssh-userauth", b"nonsense", b"", b"\xff"])
-def test_a_login_for_another_service_fails_quietly(w: World, service: bytes, logged: Logged) -> None:
+def test_a_login_for_another_service_fails_quietly(w: SSHWorld, service: bytes, logged: Logged) -> None:
     client = w.connect()
     client.ask_for_login()
     client.send(USERAUTH_REQUEST, client.auth_packet(b"web01", ed25519_key(), service=service))
@@ -339,7 +339,7 @@ def test_a_login_for_another_service_fails_quietly(w: World, service: bytes, log
     assert client.closed, "it is not logged in, so the deadline counts"
 
 
-def test_what_a_client_sends_is_never_taken_for_a_format_by_the_logger(w: World, logged: Logged) -> None:
+def test_what_a_client_sends_is_never_taken_for_a_format_by_the_logger(w: SSHWorld, logged: Logged) -> None:
     # twisted.logger evaluates {log_source...}, calls included, in whatever it is given as a format.
     client = w.connect()
     client.ask_for_login()
@@ -349,14 +349,14 @@ def test_what_a_client_sends_is_never_taken_for_a_format_by_the_logger(w: World,
         head = NS(b"web01") + NS(b"ssh-connection") + NS(b"publickey") + b"\0"
         client.send(USERAUTH_REQUEST, head + NS(probe) + NS(b"bad"))
         client.send(USERAUTH_REQUEST, NS(probe) + NS(probe) + NS(probe) + NS(probe))
-    lines = "\n".join(logged.lines)
+    lines = "\n".join(logged)
     assert stopped == []
     assert "Private Key" not in lines
     assert "Unable to format" not in lines
 
 
 @pytest.mark.parametrize("service", [b"ssh-connection", b"nonsense", b""])
-def test_no_service_but_the_login_is_to_be_had_before_it(w: World, service: bytes, logged: Logged) -> None:
+def test_no_service_but_the_login_is_to_be_had_before_it(w: SSHWorld, service: bytes, logged: Logged) -> None:
     client = w.connect()
     client.send(SERVICE_REQUEST, NS(service))
     assert client.closed
@@ -364,23 +364,23 @@ def test_no_service_but_the_login_is_to_be_had_before_it(w: World, service: byte
     assert not logged.tracebacks
 
 
-def test_the_whole_log_of_a_login_is_short_and_names_who_and_where(w: World, logged: Logged) -> None:
+def test_the_whole_log_of_a_login_is_short_and_names_who_and_where(w: SSHWorld, logged: Logged) -> None:
     client = w.login("alice:web01")
     client.tcp.closed()
-    assert any("alice@10.1.2.9 logged in as alice:web01" in line for line in logged.lines)
+    assert any("alice@10.1.2.9 logged in as alice:web01" in line for line in logged)
     assert logged.size < 2000
 
 
-def test_a_refused_login_is_logged_with_a_name_that_is_safe_to_show(w: World, logged: Logged) -> None:
+def test_a_refused_login_is_logged_with_a_name_that_is_safe_to_show(w: SSHWorld, logged: Logged) -> None:
     client = w.connect()
     client.ask_for_login()
     client.send(USERAUTH_REQUEST, client.auth_packet(b"a\x1b[2J\nb" + b"x" * 500, ed25519_key(1)))
-    (line,) = [line for line in logged.lines if "refused" in line]
+    (line,) = [line for line in logged if "refused" in line]
     assert line.isprintable()
     assert len(line) < 250
 
 
-def test_numbers_of_packets_start_again_behind_the_new_keys_when_strict(w: World) -> None:
+def test_numbers_of_packets_start_again_behind_the_new_keys_when_strict(w: SSHWorld) -> None:
     strict, lax = w.connect(strict=True), w.connect(strict=False)
     strict.ask_for_login()
     lax.ask_for_login()

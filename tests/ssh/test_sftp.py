@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from twisted.conch.ssh.common import NS, getNS
 
+from tests.support.fakes import VM_B, Logged
 from tests.support.properties import examples
-from tests.support.ssh import DATA, EOF, VM_B, Logged, RemoteChannel, World
+from tests.support.ssh import DATA, EOF, RemoteChannel, SSHWorld
 from vmproxy.auth.limits import FILES_EACH, FILES_IN_ALL, Shares
 from vmproxy.operators.log_listing import CONSOLES_AT_ONCE, LOOKED_AT_PER_TURN, canonical
 from vmproxy.ssh.sftp import INPUT_HIGH, OUTPUT_HIGH, PACKET_LIMIT
@@ -35,7 +36,7 @@ def packet(kind: int, body: bytes) -> bytes:
 class Session:
     """An SFTP client that says each packet."""
 
-    def __init__(self, w: World, user: str = "alice", greet: bool = True, **options: int) -> None:
+    def __init__(self, w: SSHWorld, user: str = "alice", greet: bool = True, **options: int) -> None:
         self.channel: RemoteChannel = w.login(user).open(**options)
         self.channel.request(b"subsystem", NS(b"sftp"))
         self._number = 0
@@ -133,7 +134,7 @@ class Session:
 
 
 @pytest.fixture
-def sftp(w: World) -> Session:
+def sftp(w: SSHWorld) -> Session:
     """A session, and web01 with something in its log."""
     w.vm()
     w.console().feed(b"hello\n")
@@ -141,14 +142,14 @@ def sftp(w: World) -> Session:
     return Session(w)
 
 
-def log(w: World, name: str = "web01") -> Path:
+def log(w: SSHWorld, name: str = "web01") -> Path:
     return w.console(name).log.path
 
 
 # What there is
 
 
-def test_a_log_and_its_trail_can_be_listed_looked_at_and_read(w: World, sftp: Session) -> None:
+def test_a_log_and_its_trail_can_be_listed_looked_at_and_read(w: SSHWorld, sftp: Session) -> None:
     trail = log(w).with_name(log(w).name + ".events").read_bytes()
     assert sftp.listing() == {"web01.log": 6, "web01.log.events": len(trail)}
     assert sftp.size("web01.log") == sftp.size("/web01.log") == sftp.size("./x/../web01.log") == 6
@@ -161,7 +162,7 @@ def test_a_console_is_found_by_whatever_it_is_called(sftp: Session, name: str) -
     assert sftp.fetch(name) == b"hello\n"
 
 
-def test_what_rotation_made_of_them_is_there_too(w: World, sftp: Session) -> None:
+def test_what_rotation_made_of_them_is_there_too(w: SSHWorld, sftp: Session) -> None:
     path = log(w)
     for ending in (".1", ".2.gz", ".events.1", ".events.2.gz"):
         path.with_name(path.name + ending).write_bytes(ending.encode())
@@ -181,20 +182,20 @@ def test_what_rotation_made_of_them_is_there_too(w: World, sftp: Session) -> Non
     assert sftp.fetch("web01.txt") == b"plain"
 
 
-def test_a_vm_whose_name_looks_like_a_file_is_told_apart(w: World, sftp: Session) -> None:
+def test_a_vm_whose_name_looks_like_a_file_is_told_apart(w: SSHWorld, sftp: Session) -> None:
     w.vm("web01.log", uuid=VM_B)
     w.console("web01.log").feed(b"another")
     assert sftp.fetch("web01.log") == b"hello\n"
     assert sftp.fetch("web01.log.log") == b"another"
 
 
-def test_a_name_that_is_no_alias_can_still_be_typed(w: World, sftp: Session) -> None:
+def test_a_name_that_is_no_alias_can_still_be_typed(w: SSHWorld, sftp: Session) -> None:
     w.vm("b\u00fcro \u2014 1", uuid=VM_B)
     w.console("b\u00fcro \u2014 1").feed(b"x")
     assert sftp.fetch("b\u00fcro \u2014 1.log") == b"x"
 
 
-def test_what_has_just_come_is_in_the_size_and_in_what_is_read(w: World, sftp: Session) -> None:
+def test_what_has_just_come_is_in_the_size_and_in_what_is_read(w: SSHWorld, sftp: Session) -> None:
     w.console().feed(b"more")
     assert sftp.size("web01.log") == 10
     handle = sftp.open("web01.log")
@@ -206,7 +207,7 @@ def test_what_has_just_come_is_in_the_size_and_in_what_is_read(w: World, sftp: S
     assert sftp.read(handle, 20) == END
 
 
-def test_a_file_stays_open_though_it_is_renamed_and_a_new_one_begins(w: World, sftp: Session) -> None:
+def test_a_file_stays_open_though_it_is_renamed_and_a_new_one_begins(w: SSHWorld, sftp: Session) -> None:
     handle = sftp.open("web01.log")
     log(w).rename(log(w).with_name(log(w).name + ".1"))
     w.store.reopen()
@@ -216,7 +217,7 @@ def test_a_file_stays_open_though_it_is_renamed_and_a_new_one_begins(w: World, s
     assert sftp.fetch("web01.log.1") == b"hello\n"
 
 
-def test_thousands_of_consoles_are_listed_in_pieces(w: World) -> None:
+def test_thousands_of_consoles_are_listed_in_pieces(w: SSHWorld) -> None:
     for n in range(700):
         w.vm(f"vm{n:04}", uuid=UUID(int=n + 1))
     w.settle()
@@ -232,7 +233,7 @@ def test_thousands_of_consoles_are_listed_in_pieces(w: World) -> None:
     assert len(sftp.listing()) == 700
 
 
-def test_a_console_with_very_many_old_logs_is_listed_in_pieces_too(w: World, sftp: Session) -> None:
+def test_a_console_with_very_many_old_logs_is_listed_in_pieces_too(w: SSHWorld, sftp: Session) -> None:
     for n in range(1, 1000):
         log(w).with_name(f"{log(w).name}.{n}.gz").touch()
     assert len(sftp.listing()) == 1001
@@ -241,7 +242,7 @@ def test_a_console_with_very_many_old_logs_is_listed_in_pieces_too(w: World, sft
 # What may be done
 
 
-def test_nothing_is_there_of_consoles_that_may_not_be_looked_at(w: World, sftp: Session) -> None:
+def test_nothing_is_there_of_consoles_that_may_not_be_looked_at(w: SSHWorld, sftp: Session) -> None:
     w.vm("hidden", uuid=VM_B)
     w.vm("seen", uuid=UUID(int=9))
     w.console("hidden").feed(b"secret")
@@ -255,7 +256,7 @@ def test_nothing_is_there_of_consoles_that_may_not_be_looked_at(w: World, sftp: 
     assert sftp.cannot_open("seen.log.events") == DENIED
 
 
-def test_who_loses_the_right_cannot_read_on(w: World, sftp: Session) -> None:
+def test_who_loses_the_right_cannot_read_on(w: SSHWorld, sftp: Session) -> None:
     handle = sftp.open("web01.log")
     w.rules(("*", "see", "*"))
     assert sftp.read(handle) == DENIED
@@ -277,7 +278,7 @@ def pieces(sftp: Session) -> list[int]:
         found.append(int.from_bytes(rest[4:8], "big"))
 
 
-def test_the_pieces_of_a_listing_do_not_tell_how_many_others_there_are(w: World) -> None:
+def test_the_pieces_of_a_listing_do_not_tell_how_many_others_there_are(w: SSHWorld) -> None:
     w.rules(("*", "spy", "web*"))
     sftp = Session(w)
     many = CONSOLES_AT_ONCE + 10
@@ -293,7 +294,7 @@ def test_the_pieces_of_a_listing_do_not_tell_how_many_others_there_are(w: World)
     assert pieces(sftp) == alone
 
 
-def test_a_search_for_what_may_be_listed_lets_others_have_their_turn(w: World) -> None:
+def test_a_search_for_what_may_be_listed_lets_others_have_their_turn(w: SSHWorld) -> None:
     w.rules(("*", "spy", "web*"))
     for n in range(2 * LOOKED_AT_PER_TURN):
         w.vm(f"hidden{n:04}", uuid=UUID(int=n + 2))
@@ -317,7 +318,7 @@ def test_a_search_for_what_may_be_listed_lets_others_have_their_turn(w: World) -
 
 
 @pytest.mark.parametrize("flags", [0, 2, 3, 1 | 4, 1 | 8, 1 | 16, 1 << 31])
-def test_a_file_can_be_opened_for_reading_only(w: World, sftp: Session, flags: int) -> None:
+def test_a_file_can_be_opened_for_reading_only(w: SSHWorld, sftp: Session, flags: int) -> None:
     assert sftp.cannot_open("web01.log", flags) == DENIED
     assert sftp.cannot_open("new.log", flags) == DENIED
     assert log(w).read_bytes() == b"hello\n"
@@ -336,7 +337,7 @@ def test_a_file_can_be_opened_for_reading_only(w: World, sftp: Session, flags: i
         (SYMLINK, NS(b"web01.log") + NS(b"/etc/passwd")),
     ],
 )
-def test_nothing_can_be_changed(w: World, sftp: Session, kind: int, body: bytes) -> None:
+def test_nothing_can_be_changed(w: SSHWorld, sftp: Session, kind: int, body: bytes) -> None:
     handle = sftp.open("web01.log")
     assert handle == b"1"
     assert sftp.status(kind, body) == DENIED
@@ -370,7 +371,7 @@ def test_nothing_can_be_changed(w: World, sftp: Session, kind: int, body: bytes)
         "x" * 5000 + ".log",
     ],
 )
-def test_no_path_leads_anywhere_else(w: World, sftp: Session, path: str) -> None:
+def test_no_path_leads_anywhere_else(w: SSHWorld, sftp: Session, path: str) -> None:
     if path != "web01.log/":  # a slash behind a name is taken for nothing
         assert sftp.cannot_open(path) == NO_SUCH_FILE
     (w.folder / "etc").mkdir()
@@ -395,7 +396,7 @@ def test_paths_are_told_in_full(sftp: Session) -> None:
 
 
 @pytest.mark.parametrize("what", ["link", "folder", "fifo"])
-def test_only_files_are_opened_and_no_link_is_followed(w: World, sftp: Session, what: str) -> None:
+def test_only_files_are_opened_and_no_link_is_followed(w: SSHWorld, sftp: Session, what: str) -> None:
     outside = w.folder / "outside"
     outside.write_bytes(b"secret")
     path = log(w).with_name(log(w).name + ".1")
@@ -410,7 +411,7 @@ def test_only_files_are_opened_and_no_link_is_followed(w: World, sftp: Session, 
     assert "web01.log.1" not in sftp.listing()
 
 
-def test_every_open_stands_in_the_audit_trail_once(w: World, sftp: Session) -> None:
+def test_every_open_stands_in_the_audit_trail_once(w: SSHWorld, sftp: Session) -> None:
     sftp.fetch("web01.log")
     sftp.cannot_open("nosuch.log")
     w.settle()
@@ -435,7 +436,7 @@ def test_there_is_a_bound_for_open_files_and_closing_makes_room(sftp: Session) -
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_what_an_operator_has_open_is_counted_over_all_his_sessions(w: World, sftp: Session) -> None:
+def test_what_an_operator_has_open_is_counted_over_all_his_sessions(w: SSHWorld, sftp: Session) -> None:
     before = len(os.listdir("/proc/self/fd"))
     w.services.open_files = Shares(5, 7)
     second, third = Session(w), Session(w)
@@ -463,7 +464,7 @@ def test_what_an_operator_has_open_is_counted_over_all_his_sessions(w: World, sf
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_there_is_a_bound_for_what_all_operators_have_open(w: World, sftp: Session) -> None:
+def test_there_is_a_bound_for_what_all_operators_have_open(w: SSHWorld, sftp: Session) -> None:
     w.services.open_files = Shares(5, 7)
     for n in range(7):
         w.services.open_files.take(n, f"operator{n}")
@@ -473,7 +474,7 @@ def test_there_is_a_bound_for_what_all_operators_have_open(w: World, sftp: Sessi
     assert FILES_IN_ALL > FILES_EACH
 
 
-def test_what_is_being_opened_is_counted_and_given_back_if_it_cannot_be(w: World) -> None:
+def test_what_is_being_opened_is_counted_and_given_back_if_it_cannot_be(w: SSHWorld) -> None:
     w.vm()
     w.console().feed(b"hello\n")
     w.settle()
@@ -490,7 +491,7 @@ def test_what_is_being_opened_is_counted_and_given_back_if_it_cannot_be(w: World
     assert len(w.services.open_files) == 1
 
 
-def test_a_file_that_is_being_read_when_the_client_goes_is_closed_afterwards(w: World, sftp: Session) -> None:
+def test_a_file_that_is_being_read_when_the_client_goes_is_closed_afterwards(w: SSHWorld, sftp: Session) -> None:
     before = len(os.listdir("/proc/self/fd"))
     handle = sftp.open("web01.log")
     w.threads_held = True
@@ -501,7 +502,7 @@ def test_a_file_that_is_being_read_when_the_client_goes_is_closed_afterwards(w: 
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_file_that_is_being_opened_when_the_client_goes_is_closed(w: World, sftp: Session) -> None:
+def test_a_file_that_is_being_opened_when_the_client_goes_is_closed(w: SSHWorld, sftp: Session) -> None:
     before = len(os.listdir("/proc/self/fd"))
     w.threads_held = True
     sftp.raw(sftp.request(OPEN, NS(b"web01.log") + struct.pack(">L", 1) + NO_ATTRS))
@@ -510,7 +511,7 @@ def test_a_file_that_is_being_opened_when_the_client_goes_is_closed(w: World, sf
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_read_gives_a_bounded_piece_however_much_is_asked_for(w: World, sftp: Session) -> None:
+def test_a_read_gives_a_bounded_piece_however_much_is_asked_for(w: SSHWorld, sftp: Session) -> None:
     w.console().feed(b"x" * 1_000_000)
     handle = sftp.open("web01.log")
     piece = sftp.read(handle, 0, (1 << 32) - 1)
@@ -522,7 +523,7 @@ def test_a_read_gives_a_bounded_piece_however_much_is_asked_for(w: World, sftp: 
 
 
 @pytest.mark.parametrize("how", ["window", "socket"])
-def test_answers_wait_for_the_client_to_read_them(w: World, how: str) -> None:
+def test_answers_wait_for_the_client_to_read_them(w: SSHWorld, how: str) -> None:
     w.vm()
     data = os.urandom(3_000_000)
     for at in range(0, len(data), 100_000):
@@ -571,14 +572,14 @@ def test_a_packet_of_an_impossible_length_ends_the_session(sftp: Session, length
 
 
 @pytest.mark.parametrize("greet", [True, False])
-def test_greetings_come_once_and_first(w: World, greet: bool) -> None:
+def test_greetings_come_once_and_first(w: SSHWorld, greet: bool) -> None:
     sftp = Session(w, greet=greet)
     sftp.say(INIT if greet else REALPATH, struct.pack(">L", 3) + (b"" if greet else NS(b".")))
     assert sftp.channel.ended
     assert sftp.channel.status == 2
 
 
-def test_a_client_of_a_later_version_gets_ours_and_one_that_cannot_greet_nothing(w: World) -> None:
+def test_a_client_of_a_later_version_gets_ours_and_one_that_cannot_greet_nothing(w: SSHWorld) -> None:
     sftp = Session(w, greet=False)
     sftp.say(INIT, struct.pack(">L", 6) + NS(b"vendor-id") + NS(b"x"))
     assert sftp.answers() == [(VERSION, struct.pack(">L", 3))]
@@ -616,7 +617,7 @@ def test_every_request_gets_one_answer_whatever_it_is(
 
 
 @pytest.fixture
-def fresh(w: World) -> Callable[[], Session]:
+def fresh(w: SSHWorld) -> Callable[[], Session]:
     w.vm()
     w.console().feed(b"hello\n")
     w.settle()
@@ -661,7 +662,7 @@ def test_the_end_of_its_input_ends_the_session_with_status_0_behind_all_answers(
     assert len(sftp.answers()) == 30
 
 
-def test_there_is_no_other_subsystem_and_one_per_session(w: World) -> None:
+def test_there_is_no_other_subsystem_and_one_per_session(w: SSHWorld) -> None:
     client = w.login()
     channel = client.open()
     channel.request(b"subsystem", NS(b"netconf"))
@@ -672,7 +673,7 @@ def test_there_is_no_other_subsystem_and_one_per_session(w: World) -> None:
     assert channel.replies == [100, 99, 100, 100]
 
 
-def test_the_old_protocol_of_scp_is_refused_in_words(w: World) -> None:
+def test_the_old_protocol_of_scp_is_refused_in_words(w: SSHWorld) -> None:
     channel = w.login().run("scp -f web01.log")
     assert channel.status == 2
     assert b"leave out -O" in channel.err

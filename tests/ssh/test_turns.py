@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.conch.ssh.common import NS
 
-from tests.support.ssh import IGNORE, LOGIN_TIMEOUT, Client, World
+from tests.support.ssh import IGNORE, LOGIN_TIMEOUT, Client, SSHWorld
 from vmproxy.ssh.transport import PACKETS_PER_TURN
 
 
@@ -21,7 +21,7 @@ def counting(client: Client) -> list[int]:
     return seen
 
 
-def test_many_small_packets_in_one_read_leave_turns_to_others(w: World) -> None:
+def test_many_small_packets_in_one_read_leave_turns_to_others(w: SSHWorld) -> None:
     client = w.login()
     seen = counting(client)
     for _ in range(10 * PACKETS_PER_TURN + 1):
@@ -37,7 +37,7 @@ def test_many_small_packets_in_one_read_leave_turns_to_others(w: World) -> None:
     assert channel.status == 0
 
 
-def test_what_comes_between_two_turns_keeps_its_order(w: World) -> None:
+def test_what_comes_between_two_turns_keeps_its_order(w: SSHWorld) -> None:
     w.vm()
     client = w.login("web01")
     channel = client.attach(pty=False)
@@ -53,7 +53,7 @@ def test_what_comes_between_two_turns_keeps_its_order(w: World) -> None:
     assert link.written == b"".join(b"%03d " % number for number in range(3 * PACKETS_PER_TURN))  # type: ignore[union-attr]
 
 
-def test_a_new_key_exchange_before_the_login_gives_no_new_time(w: World) -> None:
+def test_a_new_key_exchange_before_the_login_gives_no_new_time(w: SSHWorld) -> None:
     client = w.connect()
     for _ in range(3):
         w.clock.advance(LOGIN_TIMEOUT / 4)

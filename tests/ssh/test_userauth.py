@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from twisted.conch.ssh.common import NS, getNS
 from twisted.internet.defer import Deferred
 
+from tests.support.fakes import Logged
 from tests.support.logins import (
     INFO_REQUEST,
     INFO_RESPONSE,
@@ -42,8 +43,7 @@ from tests.support.ssh import (
     USERAUTH_REQUEST,
     USERAUTH_SUCCESS,
     Client,
-    Logged,
-    World,
+    SSHWorld,
     ed25519_key,
     rsa_key,
 )
@@ -145,7 +145,7 @@ def test_what_else_a_security_key_must_have_done_is_said_with_the_key() -> None:
     assert not proves(known, algorithm, security_key_signs(5) + b"\0", DATA)
 
 
-def test_a_security_key_logs_in(w: World) -> None:
+def test_a_security_key_logs_in(w: SSHWorld) -> None:
     import base64
 
     text = base64.b64encode(SECURITY_KEY).decode()
@@ -162,7 +162,7 @@ def test_a_security_key_logs_in(w: World) -> None:
 
 
 @pytest.mark.parametrize("user", ["web01", "alice", "alice:web01", "alice+web01,ro", "", "web01,ro", "bob"])
-def test_the_key_says_who_it_is(w: World, user: str) -> None:
+def test_the_key_says_who_it_is(w: SSHWorld, user: str) -> None:
     use_operators(w, TWO)
     client = begun(w)
     assert with_key(client, user)
@@ -170,7 +170,7 @@ def test_the_key_says_who_it_is(w: World, user: str) -> None:
 
 
 @pytest.mark.parametrize("user", ["bob:web01", "Alice:web01", "alice :web01", ":web01", "bob+", "carol:x"])
-def test_a_claim_to_be_somebody_else_is_refused_with_and_without_a_signature(w: World, user: str) -> None:
+def test_a_claim_to_be_somebody_else_is_refused_with_and_without_a_signature(w: SSHWorld, user: str) -> None:
     use_operators(w, TWO)
     client = begun(w)
     assert not with_key(client, user)
@@ -178,7 +178,7 @@ def test_a_claim_to_be_somebody_else_is_refused_with_and_without_a_signature(w: 
     assert client.taken(PK_OK) == []
 
 
-def test_a_user_name_that_is_another_operators_is_the_name_of_a_console_and_nothing_else(w: World) -> None:
+def test_a_user_name_that_is_another_operators_is_the_name_of_a_console_and_nothing_else(w: SSHWorld) -> None:
     w.vm("bob")
     use_operators(w, TWO)
     client = begun(w)
@@ -187,7 +187,7 @@ def test_a_user_name_that_is_another_operators_is_the_name_of_a_console_and_noth
     assert w.console("bob").write_access.writer.who == "alice@10.1.2.9"  # type: ignore[union-attr]
 
 
-def test_the_avatar_knows_the_groups_the_escape_and_quiet(w: World) -> None:
+def test_the_avatar_knows_the_groups_the_escape_and_quiet(w: SSHWorld) -> None:
     use_operators(w, TWO)
     client = begun(w)
     assert with_key(client, "web01")
@@ -195,7 +195,7 @@ def test_the_avatar_knows_the_groups_the_escape_and_quiet(w: World) -> None:
     assert (operator.groups, operator.escape, operator.quiet) == (("admins", "night"), b"\x1dq", True)  # type: ignore[attr-defined]
 
 
-def test_an_rsa_key_is_asked_about_and_used_by_its_sha2_algorithms_only(w: World) -> None:
+def test_an_rsa_key_is_asked_about_and_used_by_its_sha2_algorithms_only(w: SSHWorld) -> None:
     from tests.support.ssh import authorized_line
 
     use_operators(w, f"[operators.alice]\nkeys = ['{authorized_line(rsa_key()).decode()}']")
@@ -216,7 +216,7 @@ def test_an_rsa_key_is_asked_about_and_used_by_its_sha2_algorithms_only(w: World
     ],
 )
 def test_an_option_of_a_key_is_enforced_and_the_reason_is_told_to_us_alone(
-    w: World, options: str, reason: str, logged: Logged
+    w: SSHWorld, options: str, reason: str, logged: Logged
 ) -> None:
     use_operators(w, f"[operators.alice]\nkeys = [{line(0, options)}]")
     client = begun(w)
@@ -224,10 +224,10 @@ def test_an_option_of_a_key_is_enforced_and_the_reason_is_told_to_us_alone(
     assert not with_key(client, "web01")
     assert client.taken(PK_OK) == []
     assert reason in str(w.audited("login-failed")[0]["reason"])
-    assert any(reason in text for text in logged.lines)
+    assert any(reason in text for text in logged)
 
 
-def test_one_of_several_lines_of_a_key_is_enough(w: World) -> None:
+def test_one_of_several_lines_of_a_key_is_enough(w: SSHWorld) -> None:
     bad, good = line(0, 'from="192.0.2.0/24"'), line(0, 'from="10.1.2.*",restrict,pty')
     use_operators(w, f"[operators.alice]\nkeys = [{bad}, {good}]")
     client = begun(w)
@@ -244,7 +244,9 @@ def test_one_of_several_lines_of_a_key_is_enough(w: World) -> None:
         ("no-port-forwarding", True, False),
     ],
 )
-def test_what_a_key_is_restricted_to_goes_with_the_account(w: World, options: str, pty: bool, forwarding: bool) -> None:
+def test_what_a_key_is_restricted_to_goes_with_the_account(
+    w: SSHWorld, options: str, pty: bool, forwarding: bool
+) -> None:
     use_operators(w, f"[operators.alice]\nkeys = [{line(0, options)}]")
     offers: list[Offer] = []
     work = w.factory.accounts.offer("web01", b"ssh-ed25519", ED.public().blob(), "10.1.2.9")
@@ -252,7 +254,7 @@ def test_what_a_key_is_restricted_to_goes_with_the_account(w: World, options: st
     assert (offers[0].account.pty, offers[0].account.forwarding) == (pty, forwarding)
 
 
-def test_a_revoked_key_is_refused(w: World) -> None:
+def test_a_revoked_key_is_refused(w: SSHWorld) -> None:
     revoked = w.folder / "revoked"
     revoked.write_text(line(1).strip("'"))
     use_operators(w, f'revoked-keys = "revoked"\n{TWO}')
@@ -264,15 +266,15 @@ def test_a_revoked_key_is_refused(w: World) -> None:
     assert not with_key(begun(w), "web01", ed25519_key(1)), "what cannot be read revokes everything"
 
 
-def test_a_key_of_two_operators_lets_nobody_in(w: World, logged: Logged) -> None:
+def test_a_key_of_two_operators_lets_nobody_in(w: SSHWorld, logged: Logged) -> None:
     (w.folder / "more").write_text(line(0).strip("'"))
     use_operators(w, TWO + '\nkeys-file = "more"')
     assert not with_key(begun(w), "web01")
     assert with_key(begun(w), "web01", ed25519_key(1))
-    assert any("alice and bob have the same key" in text for text in logged.lines)
+    assert any("alice and bob have the same key" in text for text in logged)
 
 
-def test_a_connection_without_an_operators_file_logs_in_the_owner(w: World) -> None:
+def test_a_connection_without_an_operators_file_logs_in_the_owner(w: SSHWorld) -> None:
     client = begun(w)
     assert with_key(client, "web01")
     assert who(client) == "alice"
@@ -286,7 +288,7 @@ def ca(authority: Authority, extra: str = "") -> str:
 
 
 @pytest.mark.parametrize("user", ["web01", "alice", "alice:web01"])
-def test_a_certificate_logs_in_its_principal(w: World, authority: Authority, user: str) -> None:
+def test_a_certificate_logs_in_its_principal(w: SSHWorld, authority: Authority, user: str) -> None:
     use_operators(w, ca(authority))
     client = begun(w)
     certificate = authority.certify(ED, "alice")
@@ -296,7 +298,7 @@ def test_a_certificate_logs_in_its_principal(w: World, authority: Authority, use
     assert (event["method"], event["certificate"], event["serial"]) == ("certificate", "the-id", 7)
 
 
-def test_an_rsa_certificate_is_used_with_the_algorithm_that_was_announced(w: World, authority: Authority) -> None:
+def test_an_rsa_certificate_is_used_with_the_algorithm_that_was_announced(w: SSHWorld, authority: Authority) -> None:
     use_operators(w, ca(authority))
     certificate = authority.certify(rsa_key(), "alice")
     for algorithm in (b"rsa-sha2-256", b"rsa-sha2-512"):
@@ -308,7 +310,7 @@ def test_an_rsa_certificate_is_used_with_the_algorithm_that_was_announced(w: Wor
     assert not with_certificate(client, "web01", ED, certificate), "its key is no Ed25519 key"
 
 
-def test_the_question_about_a_certificate_is_answered_with_the_certificate(w: World, authority: Authority) -> None:
+def test_the_question_about_a_certificate_is_answered_with_the_certificate(w: SSHWorld, authority: Authority) -> None:
     use_operators(w, ca(authority))
     client = begun(w)
     certificate = authority.certify(ED, "alice")
@@ -320,7 +322,7 @@ def test_the_question_about_a_certificate_is_answered_with_the_certificate(w: Wo
     assert client.taken(PK_OK) == [], "its key makes no such signatures"
 
 
-def test_a_certificate_alone_proves_nothing(w: World, authority: Authority) -> None:
+def test_a_certificate_alone_proves_nothing(w: SSHWorld, authority: Authority) -> None:
     use_operators(w, ca(authority))
     client = begun(w)
     certificate = authority.certify(ED, "alice")
@@ -329,7 +331,7 @@ def test_a_certificate_alone_proves_nothing(w: World, authority: Authority) -> N
     assert not answered(client)
 
 
-def test_what_a_certificate_does_not_permit_is_not_to_be_had(w: World, authority: Authority) -> None:
+def test_what_a_certificate_does_not_permit_is_not_to_be_had(w: SSHWorld, authority: Authority) -> None:
     w.vm()
     use_operators(w, ca(authority))
     for options, pty, forwarding in (((), True, True), (("clear",), False, False), (("no-pty",), False, True)):
@@ -344,7 +346,7 @@ def test_what_a_certificate_does_not_permit_is_not_to_be_had(w: World, authority
         client.tcp.closed()
 
 
-def test_of_several_principals_the_user_name_says_which_is_meant(w: World, authority: Authority) -> None:
+def test_of_several_principals_the_user_name_says_which_is_meant(w: SSHWorld, authority: Authority) -> None:
     use_operators(w, ca(authority))
     certificate = authority.certify(ED, "root,alice,bob")
     for user in ("bob", "bob:web01"):
@@ -368,7 +370,7 @@ def test_of_several_principals_the_user_name_says_which_is_meant(w: World, autho
     ],
 )
 def test_a_certificate_that_will_not_do_is_refused(
-    w: World, authority: Authority, principals: str, user: str, options: tuple[str, ...], logged: Logged
+    w: SSHWorld, authority: Authority, principals: str, user: str, options: tuple[str, ...], logged: Logged
 ) -> None:
     use_operators(w, ca(authority))
     certificate = authority.certify(ED, principals, *options)
@@ -377,7 +379,7 @@ def test_a_certificate_that_will_not_do_is_refused(
 
 
 def test_a_certificate_is_refused_where_no_authority_is_trusted_or_it_is_revoked(
-    w: World, authority: Authority
+    w: SSHWorld, authority: Authority
 ) -> None:
     certificate = authority.certify(ED, "alice")
     use_operators(w, "[operators.alice]")
@@ -392,7 +394,7 @@ def test_a_certificate_is_refused_where_no_authority_is_trusted_or_it_is_revoked
 
 @pytest.mark.parametrize("user", ["alice", "alice:web01", "alice+web01,ro"])
 @pytest.mark.parametrize("way", [password, interactive])
-def test_a_password_logs_in_whom_the_user_name_names(w: World, user: str, way: object) -> None:
+def test_a_password_logs_in_whom_the_user_name_names(w: SSHWorld, user: str, way: object) -> None:
     use_operators(w, TWO)
     client = begun(w)
     assert way(client, user)  # type: ignore[operator]
@@ -415,12 +417,12 @@ def test_a_password_logs_in_whom_the_user_name_names(w: World, user: str, way: o
         ("", SECRET),
     ],
 )
-def test_anything_else_is_refused_and_looks_alike(w: World, user: str, secret: str, way: object) -> None:
+def test_anything_else_is_refused_and_looks_alike(w: SSHWorld, user: str, secret: str, way: object) -> None:
     use_operators(w, TWO)
     assert not way(begun(w), user, secret)  # type: ignore[operator]
 
 
-def test_passwords_are_offered_only_if_somebody_has_one(w: World) -> None:
+def test_passwords_are_offered_only_if_somebody_has_one(w: SSHWorld) -> None:
     path = use_operators(w, TWO)
     client = begun(w)
     client.send(USERAUTH_REQUEST, request("x", b"none"))
@@ -433,14 +435,14 @@ def test_passwords_are_offered_only_if_somebody_has_one(w: World) -> None:
     assert client.taken(INFO_REQUEST) == []
 
 
-def test_a_request_to_change_the_password_is_refused(w: World) -> None:
+def test_a_request_to_change_the_password_is_refused(w: SSHWorld) -> None:
     use_operators(w, TWO)
     client = begun(w)
     client.send(USERAUTH_REQUEST, request("alice", b"password", b"\1" + NS(SECRET) + NS(b"new")))
     assert not answered(client)
 
 
-def test_the_prompt_hides_what_is_typed_and_tells_nothing(w: World) -> None:
+def test_the_prompt_hides_what_is_typed_and_tells_nothing(w: SSHWorld) -> None:
     use_operators(w, TWO)
     client = begun(w)
     asked = []
@@ -453,7 +455,7 @@ def test_the_prompt_hides_what_is_typed_and_tells_nothing(w: World) -> None:
 @pytest.mark.parametrize(
     "answer", [b"", b"\0", struct.pack(">L", 0), struct.pack(">L", 2) + NS(SECRET) * 2, b"\xff" * 8]
 )
-def test_an_answer_that_does_not_fit_the_prompt_ends_the_connection(w: World, answer: bytes, logged: Logged) -> None:
+def test_an_answer_that_does_not_fit_the_prompt_ends_the_connection(w: SSHWorld, answer: bytes, logged: Logged) -> None:
     use_operators(w, TWO)
     client = begun(w)
     client.send(USERAUTH_REQUEST, request("alice", b"keyboard-interactive", NS(b"") * 2))
@@ -462,7 +464,7 @@ def test_an_answer_that_does_not_fit_the_prompt_ends_the_connection(w: World, an
     assert not logged.tracebacks
 
 
-def test_an_answer_counts_once_and_only_to_a_prompt(w: World) -> None:
+def test_an_answer_counts_once_and_only_to_a_prompt(w: SSHWorld) -> None:
     use_operators(w, TWO)
     right = struct.pack(">L", 1) + NS(SECRET)
     client = begun(w)
@@ -474,7 +476,7 @@ def test_an_answer_counts_once_and_only_to_a_prompt(w: World) -> None:
     assert client.closed
 
 
-def test_a_new_request_gives_up_the_prompt(w: World) -> None:
+def test_a_new_request_gives_up_the_prompt(w: SSHWorld) -> None:
     use_operators(w, TWO)
     client = begun(w)
     client.send(USERAUTH_REQUEST, request("alice", b"keyboard-interactive", NS(b"") * 2))
@@ -484,7 +486,7 @@ def test_a_new_request_gives_up_the_prompt(w: World) -> None:
     assert USERAUTH_SUCCESS not in client.numbers
 
 
-def test_a_login_by_password_while_a_key_was_asked_about_is_one_login(w: World) -> None:
+def test_a_login_by_password_while_a_key_was_asked_about_is_one_login(w: SSHWorld) -> None:
     use_operators(w, TWO)
     client = begun(w)
     assert not with_key(client, "alice", ed25519_key(5), signed=False)
@@ -504,14 +506,14 @@ class Elsewhere:
         return await self.answer
 
 
-def use_source(w: World, source: Checker) -> None:
+def use_source(w: SSHWorld, source: Checker) -> None:
     """Have another source of passwords asked, from now on."""
     path = w.folder / "operators.toml"
     accounts = Accounts(AccountSettings(path), "nobody", w.services.in_thread, w.clock, w.audit.record, source)
     w.factory.use_accounts(accounts)
 
 
-def test_passwords_may_come_from_elsewhere(w: World) -> None:
+def test_passwords_may_come_from_elsewhere(w: SSHWorld) -> None:
     elsewhere = Elsewhere()
     use_operators(w, "[operators.alice]")
     use_source(w, elsewhere)
@@ -524,7 +526,7 @@ def test_passwords_may_come_from_elsewhere(w: World) -> None:
     assert elsewhere.asked == [("alice", b"s3", "10.1.2.9")]
 
 
-def test_somebody_whom_another_source_knows_but_the_file_does_not_stays_outside(w: World) -> None:
+def test_somebody_whom_another_source_knows_but_the_file_does_not_stays_outside(w: SSHWorld) -> None:
     elsewhere = Elsewhere()
     elsewhere.answer.callback("mallory")
     use_operators(w, "[operators.alice]")
@@ -532,7 +534,7 @@ def test_somebody_whom_another_source_knows_but_the_file_does_not_stays_outside(
     assert not password(begun(w), "mallory")
 
 
-def test_a_source_that_fails_with_a_bug_costs_that_connection_and_is_logged(w: World, logged: Logged) -> None:
+def test_a_source_that_fails_with_a_bug_costs_that_connection_and_is_logged(w: SSHWorld, logged: Logged) -> None:
     elsewhere = Elsewhere()
     elsewhere.answer.errback(ZeroDivisionError())
     use_operators(w, "[operators.alice]")
@@ -546,7 +548,7 @@ def test_a_source_that_fails_with_a_bug_costs_that_connection_and_is_logged(w: W
 # Changes
 
 
-def test_a_change_of_the_operators_file_counts_at_the_next_login(w: World) -> None:
+def test_a_change_of_the_operators_file_counts_at_the_next_login(w: SSHWorld) -> None:
     path = use_operators(w, "[operators.alice]")
     assert not with_key(begun(w), "web01")
     path.write_text(TWO)
@@ -558,7 +560,7 @@ def test_a_change_of_the_operators_file_counts_at_the_next_login(w: World) -> No
     assert who(client) == "carol"
 
 
-def test_who_is_removed_loses_the_connections_that_are_open(w: World, logged: Logged) -> None:
+def test_who_is_removed_loses_the_connections_that_are_open(w: SSHWorld, logged: Logged) -> None:
     w.vm()
     path = use_operators(w, TWO)
     alice, idle, bob = begun(w), begun(w), begun(w)
@@ -585,7 +587,7 @@ def test_who_is_removed_loses_the_connections_that_are_open(w: World, logged: Lo
     assert not logged.tracebacks
 
 
-def test_who_is_removed_while_his_password_is_checked_stays_outside(w: World) -> None:
+def test_who_is_removed_while_his_password_is_checked_stays_outside(w: SSHWorld) -> None:
     elsewhere = Elsewhere()
     path = use_operators(w, "[operators.alice]")
     use_source(w, elsewhere)
@@ -598,20 +600,20 @@ def test_who_is_removed_while_his_password_is_checked_stays_outside(w: World) ->
     assert not answered(client)
 
 
-def test_a_file_that_becomes_wrong_changes_nothing_and_is_an_error_in_the_log(w: World, logged: Logged) -> None:
+def test_a_file_that_becomes_wrong_changes_nothing_and_is_an_error_in_the_log(w: SSHWorld, logged: Logged) -> None:
     path = use_operators(w, TWO)
     for wrong in ("nonsense", "[operators.alice]\nkyes = []", "\0"):
         path.write_text(wrong)
         assert with_key(begun(w), "web01")
     path.unlink()
     assert with_key(begun(w), "web01")
-    assert any("kyes" in text for text in logged.lines)
+    assert any("kyes" in text for text in logged)
 
 
 # Bounds
 
 
-def test_the_answer_to_a_failure_is_held_back_longer_and_longer(w: World) -> None:
+def test_the_answer_to_a_failure_is_held_back_longer_and_longer(w: SSHWorld) -> None:
     use_operators(w, TWO)
     client = begun(w)
     for before, behind in ((0, 0.5), (0.5, 0.5), (1, 1), (2, 2), (4, 4)):
@@ -632,7 +634,7 @@ def test_the_answer_to_a_failure_is_held_back_longer_and_longer(w: World) -> Non
     assert client.taken(USERAUTH_FAILURE), "after a success it begins anew"
 
 
-def test_a_password_is_not_looked_at_before_the_delay_that_there_is(w: World) -> None:
+def test_a_password_is_not_looked_at_before_the_delay_that_there_is(w: SSHWorld) -> None:
     elsewhere = Elsewhere()
     elsewhere.answer.callback(None)
     use_operators(w, "[operators.alice]")
@@ -651,7 +653,7 @@ def test_a_password_is_not_looked_at_before_the_delay_that_there_is(w: World) ->
     assert elsewhere.asked[3:] == [("alice", b"next", "10.1.2.9")], "and gets no answer"
 
 
-def test_a_try_counts_though_its_client_has_gone_before_it_was_decided(w: World, logged: Logged) -> None:
+def test_a_try_counts_though_its_client_has_gone_before_it_was_decided(w: SSHWorld, logged: Logged) -> None:
     elsewhere = Elsewhere()
     use_operators(w, "[operators.alice]")
     use_source(w, elsewhere)
@@ -667,7 +669,7 @@ def test_a_try_counts_though_its_client_has_gone_before_it_was_decided(w: World,
     assert not logged.tracebacks
 
 
-def test_a_password_of_who_has_gone_is_not_hashed_and_counts(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_of_who_has_gone_is_not_hashed_and_counts(w: SSHWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[bytes] = []
     monkeypatch.setattr("vmproxy.auth.passwords.verify", lambda _, secret: bool(hashed.append(secret)))
     use_operators(w, TWO)
@@ -682,7 +684,7 @@ def test_a_password_of_who_has_gone_is_not_hashed_and_counts(w: World, monkeypat
     assert len({str(event["reason"]) for event in w.audited("login-failed")}) == 1
 
 
-def test_too_many_passwords_at_once_are_no_failure_of_who_tries(w: World) -> None:
+def test_too_many_passwords_at_once_are_no_failure_of_who_tries(w: SSHWorld) -> None:
     use_operators(w, TWO)
     verifying: list[Deferred[object]] = []
     accounts = w.factory.accounts
@@ -708,7 +710,7 @@ def test_too_many_passwords_at_once_are_no_failure_of_who_tries(w: World) -> Non
     assert clients[0].taken(USERAUTH_SUCCESS)
 
 
-def test_who_may_log_in_cannot_clear_the_failures_of_his_guesses(w: World) -> None:
+def test_who_may_log_in_cannot_clear_the_failures_of_his_guesses(w: SSHWorld) -> None:
     use_operators(w, TWO)
     for _ in range(3):
         assert not password(begun(w), "alice", "wrong")
@@ -723,7 +725,7 @@ def good_bye(client: Client) -> str:
     return getNS(text[4:])[0].decode()
 
 
-def test_an_operator_has_so_many_connections_and_no_more(w: World) -> None:
+def test_an_operator_has_so_many_connections_and_no_more(w: SSHWorld) -> None:
     use_operators(w, TWO)
     w.front.logins = Shares(2, 3)
     first, _ = clients = [begun(w) for _ in range(2)]
@@ -750,7 +752,7 @@ def test_an_operator_has_so_many_connections_and_no_more(w: World) -> None:
     assert len(w.factory.accounts.delays) == 0
 
 
-def test_the_last_try_is_answered_with_good_bye(w: World) -> None:
+def test_the_last_try_is_answered_with_good_bye(w: SSHWorld) -> None:
     use_operators(w, TWO)
     client = begun(w)
     for _ in range(TRIES):
@@ -760,7 +762,7 @@ def test_the_last_try_is_answered_with_good_bye(w: World) -> None:
     assert DISCONNECT in client.numbers
 
 
-def test_an_agent_with_many_keys_gets_in_and_is_no_failure(w: World) -> None:
+def test_an_agent_with_many_keys_gets_in_and_is_no_failure(w: SSHWorld) -> None:
     use_operators(w, TWO)
     client = begun(w)
     for number in range(2, 32):
@@ -771,7 +773,7 @@ def test_an_agent_with_many_keys_gets_in_and_is_no_failure(w: World) -> None:
     assert len(w.factory.accounts.delays) == 0
 
 
-def test_a_connection_that_only_asks_about_keys_is_one_failure(w: World) -> None:
+def test_a_connection_that_only_asks_about_keys_is_one_failure(w: SSHWorld) -> None:
     use_operators(w, TWO)
     client = begun(w)
     for number in range(2, 12):
@@ -787,7 +789,7 @@ def test_a_connection_that_only_asks_about_keys_is_one_failure(w: World) -> None
     assert client.taken(USERAUTH_FAILURE)
 
 
-def test_questions_have_an_end(w: World) -> None:
+def test_questions_have_an_end(w: SSHWorld) -> None:
     use_operators(w, TWO)
     client = begun(w)
     for _ in range(QUESTIONS):
@@ -797,7 +799,7 @@ def test_questions_have_an_end(w: World) -> None:
     assert client.closed
 
 
-def test_a_connection_lost_while_its_answer_is_held_back_leaves_nothing(w: World, logged: Logged) -> None:
+def test_a_connection_lost_while_its_answer_is_held_back_leaves_nothing(w: SSHWorld, logged: Logged) -> None:
     use_operators(w, TWO)
     client = begun(w)
     client.send(USERAUTH_REQUEST, request("alice", b"password", b"\0" + NS(b"wrong")))
@@ -807,7 +809,7 @@ def test_a_connection_lost_while_its_answer_is_held_back_leaves_nothing(w: World
     assert not logged.tracebacks
 
 
-def test_a_connection_lost_while_its_password_is_checked_logs_nobody_in(w: World, logged: Logged) -> None:
+def test_a_connection_lost_while_its_password_is_checked_logs_nobody_in(w: SSHWorld, logged: Logged) -> None:
     use_operators(w, TWO)
     client = begun(w)
     w.threads_held = True
@@ -819,7 +821,7 @@ def test_a_connection_lost_while_its_password_is_checked_logs_nobody_in(w: World
     assert not logged.tracebacks
 
 
-def test_however_many_log_in_one_thread_reads_the_keys(w: World) -> None:
+def test_however_many_log_in_one_thread_reads_the_keys(w: SSHWorld) -> None:
     clients = [begun(w) for _ in range(10)]
     w.threads_held = True
     for client in clients:
@@ -832,7 +834,7 @@ def test_however_many_log_in_one_thread_reads_the_keys(w: World) -> None:
         assert client.taken(USERAUTH_SUCCESS)
 
 
-def test_what_waits_behind_a_slow_try_is_bounded_in_bytes(w: World) -> None:
+def test_what_waits_behind_a_slow_try_is_bounded_in_bytes(w: SSHWorld) -> None:
     use_operators(w, TWO)
     client = begun(w)
     w.threads_held = True
@@ -843,16 +845,16 @@ def test_what_waits_behind_a_slow_try_is_bounded_in_bytes(w: World) -> None:
     assert client.closed
 
 
-def test_the_log_says_each_refusal_once(w: World, logged: Logged) -> None:
+def test_the_log_says_each_refusal_once(w: SSHWorld, logged: Logged) -> None:
     use_operators(w, TWO)
     client = begun(w)
     assert not with_key(client, "web01", ed25519_key(7), signed=False)
     assert not with_key(client, "web01", ed25519_key(8))
     client.tcp.closed()
-    assert len([text for text in logged.lines if "refused" in text]) == 2
+    assert len([text for text in logged if "refused" in text]) == 2
 
 
-def test_connections_of_one_address_that_have_not_logged_in_are_bounded(w: World) -> None:
+def test_connections_of_one_address_that_have_not_logged_in_are_bounded(w: SSHWorld) -> None:
     strangers = [w.connect(key_exchange=False) for _ in range(LoginLimits().per_address)]
     refused = w.connect(key_exchange=False)
     assert refused.tcp.aborted
@@ -869,7 +871,7 @@ def test_connections_of_one_address_that_have_not_logged_in_are_bounded(w: World
 # What is told
 
 
-def test_the_audit_trail_tells_who_came_in_how_and_from_where(w: World) -> None:
+def test_the_audit_trail_tells_who_came_in_how_and_from_where(w: SSHWorld) -> None:
     use_operators(w, TWO)
     client = begun(w)
     assert with_key(client, "alice:web01")
@@ -888,18 +890,18 @@ def test_the_audit_trail_tells_who_came_in_how_and_from_where(w: World) -> None:
     assert w.audited()[-1]["method"] == "keyboard-interactive"
 
 
-def test_no_secret_is_told_to_anybody(w: World, logged: Logged) -> None:
+def test_no_secret_is_told_to_anybody(w: SSHWorld, logged: Logged) -> None:
     use_operators(w, TWO)
     for user, secret in (("alice", SECRET), ("alice", "hunter2"), ("nobody", "hunter2")):
         password(begun(w), user, secret)
         interactive(begun(w), user, secret)
-    told = json.dumps(w.audited()) + "\n".join(logged.lines) + repr(w.factory.accounts.load())
+    told = json.dumps(w.audited()) + "\n".join(logged) + repr(w.factory.accounts.load())
     for word in ("hunter2", SECRET, cheap_hash()):
         assert word not in told
     assert len(w.audited("login-failed")) == 4
 
 
-def test_what_a_stranger_calls_himself_is_made_safe_and_short(w: World) -> None:
+def test_what_a_stranger_calls_himself_is_made_safe_and_short(w: SSHWorld) -> None:
     use_operators(w, TWO)
     client = begun(w)
     assert not password(client, b"\x1b[2J\n\xff" + b"x" * 900)
@@ -928,7 +930,7 @@ def test_what_a_stranger_calls_himself_is_made_safe_and_short(w: World) -> None:
 def test_nothing_that_a_stranger_says_lets_him_in_or_raises(
     tmp_path_factory: pytest.TempPathFactory, packets: list[tuple[int, bytes]]
 ) -> None:
-    w = World(tmp_path_factory.mktemp("w"))
+    w = SSHWorld(tmp_path_factory.mktemp("w"))
     try:
         use_operators(w, TWO)
         client = begun(w)

@@ -21,7 +21,7 @@ from tests.support.ssh import (
     USERAUTH_REQUEST,
     USERAUTH_SUCCESS,
     Client,
-    World,
+    SSHWorld,
     authorized_line,
     ed25519_key,
 )
@@ -44,7 +44,7 @@ def line(number: int = 0, options: str = "") -> str:
     return f"'{options}{' ' if options else ''}{authorized_line(ed25519_key(number)).decode()}'"
 
 
-def use_operators(w: World, text: str) -> Path:
+def use_operators(w: SSHWorld, text: str) -> Path:
     """Have the operators say a file, from now on."""
     path = w.folder / "operators.toml"
     path.write_text(text)
@@ -56,7 +56,7 @@ def use_operators(w: World, text: str) -> Path:
     return path
 
 
-def begun(w: World) -> Client:
+def begun(w: SSHWorld) -> Client:
     """A client whose login can begin."""
     client = w.connect()
     client.ask_for_login()

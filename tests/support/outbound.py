@@ -14,7 +14,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tests.support.vm import CAPTURED_LIST, DO_PROXY, KNOWN_1, NAME, NEGOTIATION, SPELLED_A, VC_UUID, Host, World, sub
+from tests.support.vm import CAPTURED_LIST, DO_PROXY, KNOWN_1, NAME, NEGOTIATION, SPELLED_A, VC_UUID, Host, VMWorld, sub
 from vmproxy.console.console import Console
 from vmproxy.vm.outbound.connector import Dialler
 from vmproxy.vm.outbound.rules_file import parse_dial
@@ -133,7 +133,7 @@ class Net:
     :ivar silent: whether name servers say nothing for now.
     """
 
-    def __init__(self, world: World, *tables: dict[str, object]) -> None:
+    def __init__(self, world: VMWorld, *tables: dict[str, object]) -> None:
         self.world = world
         self.hosts: dict[str, Sequence[str]] = {}
         self.calls: list[Call] = []

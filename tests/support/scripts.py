@@ -209,9 +209,9 @@ def run(script: Script, cutter: Cutter) -> Outcome:
                 )
                 for c in consoles
             ],
-            logs=[w.log(c) for c in consoles],
+            logs=[w.logged(c) for c in consoles],
             # The sizes of the pieces do not show, so neither must the pieces: only what happened, where.
-            events=[[(e["event"], e["offset"]) for e in w.events(c) if e["event"] != "time"] for c in consoles],
+            events=[[(e["event"], e["offset"]) for e in w.trail(c) if e["event"] != "time"] for c in consoles],
         )
 
 

@@ -8,7 +8,6 @@ transport for the key exchange; everything above it a test says by hand, so that
 
 from __future__ import annotations
 
-import gc
 import json
 import struct
 from collections.abc import Callable, Iterable
@@ -28,22 +27,15 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, LogLevel, formatEvent
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
+from tests.support.consoles import World
+from tests.support.fakes import VM_A, FakeLink
 from vmproxy.access.policy_file import parse_policy
 from vmproxy.auth.authenticator import Accounts
 from vmproxy.auth.keyring import AccountSettings
 from vmproxy.console.console import Console
-from vmproxy.console.interfaces import IViewer
-from vmproxy.console.journal import Journal
-from vmproxy.console.migration import Migrations
-from vmproxy.console.notices import Notice
-from vmproxy.console.registry import Directory, Identity
 from vmproxy.log.audit import Audit
-from vmproxy.log.store import LogStore
-from vmproxy.log.writer import Scribe
 from vmproxy.operators.operator import OperatorSettings
 from vmproxy.operators.services import Services
 from vmproxy.operators.target import Target
@@ -51,10 +43,7 @@ from vmproxy.ssh.frontend import OperatorFactory, SSHFront
 from vmproxy.ssh.settings import SSHSettings
 from vmproxy.ssh.transport import OperatorTransport
 
-EPOCH = 1_700_000_000.0
 LOGIN_TIMEOUT = 60.0
-VM_A = UUID("01234567-89ab-cdef-fedc-ba9800000000")
-VM_B = UUID("5028a5bc-1111-2222-3333-444455556666")
 
 DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG, SERVICE_REQUEST, SERVICE_ACCEPT, EXT_INFO = 1, 2, 3, 4, 5, 6, 7
 KEXINIT, NEWKEYS, KEX_INIT, KEX_REPLY = 20, 21, 30, 31
@@ -81,105 +70,11 @@ def authorized_line(key: Key) -> bytes:
     return bytes(key.public().toString("openssh"))
 
 
-class InlineRunner:
-    """Does the scribe's work here and now; or, while ``held``, when told to."""
-
-    def __init__(self, scribe: Scribe) -> None:
-        self.scribe = scribe
-        self.held = False
-        self.jobs: list[Callable[[], object]] = []
-
-    def start(self) -> None:
-        pass
-
-    def submit(self, job: Callable[[], object]) -> None:
-        self.jobs.append(job)
-        if not self.held:
-            self.release()
-
-    def release(self) -> None:
-        self.held = False
-        while self.jobs:
-            self.jobs.pop(0)()
-
-    def stop(self, done: Callable[[], object]) -> None:
-        self.release()
-        self.scribe.close()
-        done()
-
-
-class FakeLink:
-    """A VM's connection that notes what is written to it."""
-
-    def __init__(self, peer: str = "10.1.2.3") -> None:
-        self.peer = peer
-        self.ready = True
-        self.encrypted = False
-        self.written = b""
-        self.breaks = 0
-        self.console: Console | None = None
-
-    def write(self, data: bytes) -> None:
-        assert self.ready
-        self.written += data
-
-    def send_break(self) -> None:
-        self.breaks += 1
-
-    def serve(self, console: Console) -> None:
-        self.console = console
-
-    def drain(self) -> None: ...
-
-    def wait(self, console: Console) -> None: ...
-
-    def retire(self, done: Callable[[], None]) -> None:
-        done()
-
-    def release(self) -> int:
-        return 0
-
-    def close(self, reason: str) -> None: ...
-
-    def hold_output(self, on: bool) -> None: ...
-
-
-@implementer(IViewer)
-class FakeViewer:
-    """Somebody else on the console."""
-
-    def __init__(self, who: str = "bob@10.1.2.9", at: float = EPOCH) -> None:
-        self.who = who
-        self.since = self.last_input = at
-        self.skipped = 0
-        self.seen = b""
-        self.notices: list[Notice] = []
-
-    def output(self, data: bytes) -> None:
-        self.seen += data
-
-    def notice(self, notice: Notice) -> None:
-        self.notices.append(notice)
-
-    def hold_input(self, on: bool) -> None: ...
-
-    def rules_changed(self) -> None: ...
-
-
-class World:
+class SSHWorld(World):
     """The front and what is behind it."""
 
     def __init__(self, folder: Path, operator: str = "alice") -> None:
-        self.folder = folder
-        self.clock = Clock()
-        self.clock.advance(EPOCH)
-        self.scribe = Scribe(16, now=self.clock.seconds)
-        self.runner = InlineRunner(self.scribe)
-        inputs = Audit(folder / "input.jsonl", self.runner.submit, self.clock)
-        self.store = LogStore(folder / "log", self.clock, self.runner, lambda call: call(), inputs)
-        migrations = Migrations(self.clock, 60.0, lambda: b"12345678")
-        journal = Journal(folder / "consoles.jsonl", self.runner.submit)
-        self.directory = Directory(self.clock, self.store, journal, migrations, "{uuid}.log")
+        super().__init__(folder, secret=lambda: b"12345678")
         self.threads_held = False
         self._thread_jobs: list[tuple[Callable[[], object], Deferred[object]]] = []
         self.audit = Audit(folder / "audit.jsonl", self.runner.submit, self.clock)
@@ -228,13 +123,13 @@ class World:
     def vm(self, name: str = "web01", uuid: UUID = VM_A, port: str = "1", peer: str = "10.1.2.3") -> FakeLink:
         """A VM connects."""
         link = FakeLink(peer)
-        self.directory.claim(Identity(uuid, port, "vmproxy", name), link)
+        self.claim(name, uuid, port, link=link)
         return link
 
-    def claim(self, name: str, uri: str) -> FakeLink:
+    def reconnect(self, name: str, uri: str) -> FakeLink:
         """The VM connects anew, with another service URI."""
         link = FakeLink()
-        self.directory.claim(Identity(VM_A, "1", uri, name), link)
+        self.claim(name, port="1", uri=uri, link=link)
         return link
 
     def console(self, name: str = "web01") -> Console:
@@ -247,14 +142,7 @@ class World:
 
     def events(self, name: str = "web01") -> list[dict[str, object]]:
         """The console's trail, without the time marks."""
-        self.store.flush()
-        console = self.console(name)
-        trail = console.log.path.with_name(console.log.path.name + ".events")
-        lines = trail.read_text().splitlines() if trail.exists() else []
-        return [e for e in map(json.loads, lines) if e["event"] not in ("time", "format")]
-
-    def stop(self) -> None:
-        self.scribe.close()
+        return [event for event in self.trail(self.console(name)) if event["event"] != "time"]
 
     # Clients.
 
@@ -393,7 +281,7 @@ class Client(SSHClientTransport):
     :ivar secure: whether the key exchange is done.
     """
 
-    def __init__(self, world: World, strict: bool = True) -> None:
+    def __init__(self, world: SSHWorld, strict: bool = True) -> None:
         self.world = world
         self.got: list[tuple[int, bytes]] = []
         self.secure = False
@@ -702,27 +590,3 @@ class RemoteChannel:
 
 def target(**options: object) -> Target:
     return Target("web01", **options)  # type: ignore[arg-type]
-
-
-class Logged:
-    """What the process's own log has been told."""
-
-    def __init__(self) -> None:
-        self.events: list[LogEvent] = []
-
-    @property
-    def lines(self) -> list[str]:
-        return [formatEvent(event) for event in self.events]
-
-    @property
-    def tracebacks(self) -> list[str]:
-        """Events that carry a failure: noise that a client must not be able to make."""
-        gc.collect()  # a Deferred's unhandled error is logged when it is collected
-        return [
-            formatEvent(e) + str(e["log_failure"].value) for e in self.events if e.get("log_failure") is not None
-        ] + [formatEvent(e) for e in self.events if e["log_level"] is LogLevel.critical and "log_failure" not in e]
-
-    @property
-    def size(self) -> int:
-        """Bytes that would have been written above the debug level."""
-        return sum(len(formatEvent(e)) for e in self.events if e["log_level"] > LogLevel.debug)

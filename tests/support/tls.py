@@ -18,7 +18,7 @@ from twisted.internet.interfaces import ISystemHandle
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from tests.support.vm import AUTHENTICATION, IAC, SB, SE, WILL, Host, HostTransport, World, verb
+from tests.support.vm import AUTHENTICATION, IAC, SB, SE, WILL, Host, HostTransport, VMWorld, verb
 from vmproxy.cli.make_cert import make
 from vmproxy.vm.certificates import TLSSettings, load
 from vmproxy.vm.connection import VMConnection
@@ -40,7 +40,7 @@ def write_pem(path: Path, *names: str, kind: str = "ecdsa", days: int = 36500) -
     return path
 
 
-def use_tls(w: World, *files: Path, encryption: str = "offer", minimum: str = "1.2", ca: Path | None = None) -> None:
+def use_tls(w: VMWorld, *files: Path, encryption: str = "offer", minimum: str = "1.2", ca: Path | None = None) -> None:
     """Have a concentrator show these certificates."""
     w.hub.tls.credentials = load(TLSSettings(tuple((file, file) for file in files), minimum, ca))
     w.hub.settings = replace(w.hub.settings, encryption=Encryption(encryption))
@@ -114,7 +114,7 @@ class TLSHost(Host):
 
     def __init__(
         self,
-        world: World,
+        world: VMWorld,
         address: str = "10.0.0.1",
         *,
         from_start: bool = True,

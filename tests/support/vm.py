@@ -8,9 +8,8 @@ cannot hide itself. The numbers of the protocol are written out here again for t
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
@@ -20,17 +19,10 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone, Connection
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
+from tests.support.consoles import World
+from tests.support.fakes import VM_A, VM_B
 from vmproxy.console.console import Console
-from vmproxy.console.interfaces import IViewer
-from vmproxy.console.journal import Journal
-from vmproxy.console.migration import Migrations
-from vmproxy.console.notices import Notice
-from vmproxy.console.registry import Directory
-from vmproxy.log.audit import Audit
-from vmproxy.log.store import LogStore
-from vmproxy.log.writer import Scribe
 from vmproxy.vm.admission import AdmissionLimits
 from vmproxy.vm.connection import VMConnection, VMFactory
 from vmproxy.vm.frontend import Hub
@@ -46,15 +38,12 @@ DO_PROXY, WILL_PROXY, WONT_PROXY = 70, 71, 73
 VC_UUID, GET_VC_UUID, NAME, GET_NAME, BIOS, GET_BIOS, LOCATION, GET_LOCATION = 80, 81, 82, 83, 84, 85, 86, 87
 CAPTURED_LIST = bytes([0, 1, 2, 3, 40, 41, 43, 44, 45, 46, 48, 70, 71, 73, 80, 81, 84, 85, 86, 87, 82, 83])
 
-VM_A = UUID("01234567-89ab-cdef-fedc-ba9800000000")
-VM_B = UUID("5028a5bc-1111-2222-3333-444455556666")
 SPELLED_A = b"01 23 45 67 89 ab cd ef-fe dc ba 98 00 00 00 00"
 SPELLED_B = b"50 28 a5 bc 11 11 22 22-33 33 44 44 55 55 66 66"
 SPELLED = {VM_A: SPELLED_A, VM_B: SPELLED_B}
 
 MIGRATION_TIMEOUT = 60.0
 IDENTIFY_TIMEOUT = 30.0
-EPOCH = 1_700_000_000.0
 
 Token = tuple[object, ...]
 
@@ -131,22 +120,6 @@ def parse(stream: bytes) -> list[Token]:
     return tokens
 
 
-class InlineRunner:
-    """The scribe's thread, without a thread."""
-
-    def __init__(self, scribe: Scribe) -> None:
-        self.scribe = scribe
-
-    def start(self) -> None: ...
-
-    def submit(self, job: Callable[[], object]) -> None:
-        job()
-
-    def stop(self, done: Callable[[], object]) -> None:
-        self.scribe.close()
-        done()
-
-
 class HostTransport(StringTransport):
     """What a TCP connection does when it is closed: connectionLost comes in the next turn of the reactor."""
 
@@ -178,7 +151,7 @@ class HostTransport(StringTransport):
 class Host:
     """The far end of one connection."""
 
-    def __init__(self, world: World, address: str) -> None:
+    def __init__(self, world: VMWorld, address: str) -> None:
         self.world = world
         self.address = address
         self.transport = HostTransport(world.clock, address)
@@ -246,34 +219,7 @@ class Host:
         self.lose(ConnectionLost())
 
 
-@implementer(IViewer)
-class Viewer:
-    """Somebody at a console."""
-
-    def __init__(self, who: str = "alice@10.1.2.9") -> None:
-        self.who = who
-        self.since = self.last_input = EPOCH
-        self.skipped = 0
-        self.seen = b""
-        self.notices: list[Notice] = []
-        self.held = False
-        self.holds: list[bool] = []
-
-    def output(self, data: bytes) -> None:
-        self.seen += data
-
-    def notice(self, notice: Notice) -> None:
-        self.notices.append(notice)
-
-    def hold_input(self, on: bool) -> None:
-        self.held = on
-        self.holds.append(on)
-
-    def told(self, kind: type[Notice]) -> list[Notice]:
-        return [notice for notice in self.notices if isinstance(notice, kind)]
-
-
-class World:
+class VMWorld(World):
     """The concentrator."""
 
     def __init__(
@@ -284,19 +230,9 @@ class World:
         needs_name: bool = False,
         secrets: Iterator[bytes] | None = None,
     ) -> None:
-        self.folder = folder
-        self.clock = Clock()
-        self.clock.advance(EPOCH)
-        self.scribe = Scribe(100, self.clock.seconds)
-        runner = InlineRunner(self.scribe)
-        inputs = Audit(folder / "input.jsonl", runner.submit, self.clock)
-        self.store = LogStore(folder / "logs", self.clock, runner, lambda call: call(), inputs)
-        self.journal = Journal(folder / "journal", runner.submit)
         # Without a source of secrets that the test knows, the real one.
-        make = new_secret if secrets is None else lambda: next(secrets)
-        self.migrations = Migrations(self.clock, MIGRATION_TIMEOUT, make)
-        template = "{name}.log" if needs_name else "{uuid}.log"
-        self.directory = Directory(self.clock, self.store, self.journal, self.migrations, template)
+        secret = new_secret if secrets is None else lambda: next(secrets)
+        super().__init__(folder, "{name}.log" if needs_name else "{uuid}.log", secret=secret)
         settings = VMSettings(
             service_uri=tuple(uris),
             com_port=com_port,
@@ -335,23 +271,10 @@ class World:
         """One turn of the reactor: what was left for it gets done, no time passes."""
         self.clock.advance(0)
 
-    def log(self, console: Console) -> bytes:
+    def logged(self, console: Console) -> bytes:
+        """What the console's log has on the disk now."""
         self.store.flush()
         return console.log.path.read_bytes() if console.log.path.exists() else b""
-
-    def events(self, console: Console, *kinds: str) -> list[dict[str, object]]:
-        """The event trail, or what of it is of these kinds."""
-        self.store.flush()
-        trail = console.log.path.with_name(console.log.path.name + ".events")
-        events = [json.loads(line) for line in trail.read_bytes().splitlines()] if trail.exists() else []
-        return [e for e in events if (e["event"] in kinds if kinds else e["event"] != "format")]
-
-    def restarted(self) -> World:
-        """What a new process finds in the same folder."""
-        self.store.flush()
-        world = World(self.folder)
-        world.directory.load()
-        return world
 
     def delayed(self) -> list[float]:
         """What is still to be called, in seconds from now, once the logs are written and the news is told."""
@@ -361,11 +284,11 @@ class World:
 
 
 @contextmanager
-def world(**options: object) -> Iterator[World]:
+def world(**options: object) -> Iterator[VMWorld]:
     """A world of its own, for tests that need many."""
     with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder), **options)  # type: ignore[arg-type]
+        world = VMWorld(Path(folder), **options)  # type: ignore[arg-type]
         try:
             yield world
         finally:
-            world.scribe.close()
+            world.stop()

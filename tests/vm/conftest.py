@@ -1,4 +1,4 @@
-"""Fixtures: a concentrator without sockets, and what it logged."""
+"""Fixture: a concentrator without sockets."""
 
 from __future__ import annotations
 
@@ -6,27 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from tests.support.vm import World
+from tests.support.vm import VMWorld
 
 
 @pytest.fixture
-def w(tmp_path: Path) -> Iterator[World]:
+def w(tmp_path: Path) -> Iterator[VMWorld]:
     """A concentrator with the default settings."""
-    world = World(tmp_path)
+    world = VMWorld(tmp_path)
     yield world
-    world.scribe.close()
-
-
-@pytest.fixture
-def logged() -> Iterator[list[str]]:
-    """What the process's own log says, line by line."""
-    lines: list[str] = []
-
-    def observe(event: LogEvent) -> None:
-        lines.append(formatEvent(event))
-
-    globalLogPublisher.addObserver(observe)
-    yield lines
-    globalLogPublisher.removeObserver(observe)
+    world.stop()

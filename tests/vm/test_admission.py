@@ -19,7 +19,7 @@ from tests.support.vm import (
     SPELLED_A,
     SPELLED_B,
     VC_UUID,
-    World,
+    VMWorld,
     session,
     sub,
 )
@@ -38,7 +38,7 @@ def admission(clock: Clock | None = None, room: int = 1_000_000, **limits: objec
     return Admission(clock, AdmissionLimits(**limits), room)  # type: ignore[arg-type]
 
 
-def knock(w: World, address: str = "10.0.0.1") -> bool:
+def knock(w: VMWorld, address: str = "10.0.0.1") -> bool:
     """Somebody connects; whether he was let in."""
     before = len(w.hub.connections)
     try:
@@ -49,7 +49,7 @@ def knock(w: World, address: str = "10.0.0.1") -> bool:
     return True
 
 
-def limited(w: World, **limits: object) -> None:
+def limited(w: VMWorld, **limits: object) -> None:
     w.hub.use(VMSettings(service_uri=("*",), identify_timeout=IDENTIFY_TIMEOUT, limits=AdmissionLimits(**limits)))  # type: ignore[arg-type]
 
 
@@ -76,7 +76,7 @@ def test_only_hosts_of_the_networks_get_in(address: str, allowed: bool) -> None:
     assert len(one) == (2 if allowed else 0)
 
 
-def test_who_is_refused_gets_no_connection_and_nobody_hears_more_of_it(w: World, logged: list[str]) -> None:
+def test_who_is_refused_gets_no_connection_and_nobody_hears_more_of_it(w: VMWorld, logged: list[str]) -> None:
     limited(w, networks=(network("10.1.0.0/16"),))
     assert not any(knock(w, "10.2.0.1") for _ in range(1000))
     assert knock(w, "10.1.0.1")
@@ -87,12 +87,12 @@ def test_who_is_refused_gets_no_connection_and_nobody_hears_more_of_it(w: World,
     assert w.hub.admission.refusals.counts == {"networks": 1001}
 
 
-def test_other_networks_hold_for_who_comes_and_drop_nobody(w: World) -> None:
+def test_other_networks_hold_for_who_comes_and_drop_nobody(w: VMWorld) -> None:
     host, console = w.vm(address="10.2.0.1")
     limited(w, networks=(network("10.1.0.0/16"),))
     assert not knock(w, "10.2.0.1")
     host.feed(b"still here")
-    assert w.log(console) == b"still here"
+    assert w.logged(console) == b"still here"
     limited(w)
     assert knock(w, "10.2.0.1")
 
@@ -100,7 +100,7 @@ def test_other_networks_hold_for_who_comes_and_drop_nobody(w: World) -> None:
 # How many.
 
 
-def test_the_connections_of_an_address_are_bounded_and_leave_room_when_they_go(w: World) -> None:
+def test_the_connections_of_an_address_are_bounded_and_leave_room_when_they_go(w: VMWorld) -> None:
     limited(w, per_address=2)
     first, _ = w.connect("2001:db8::1"), w.connect("2001:db8::2")
     assert not knock(w, "2001:db8::3"), "a /64 is one address"
@@ -124,7 +124,7 @@ def test_sixteen_thousand_vms_from_one_address_get_in_at_once_by_default() -> No
     assert all(one.enter("127.0.0.1") for _ in range(16_000))
 
 
-def test_all_that_comes_and_goes_is_counted_whichever_way_it_goes(w: World) -> None:
+def test_all_that_comes_and_goes_is_counted_whichever_way_it_goes(w: VMWorld) -> None:
     hosts = [w.connect(f"10.0.{n % 3}.1") for n in range(9)]
     hosts[0].lose()
     hosts[1].die()
@@ -143,7 +143,7 @@ def test_all_that_comes_and_goes_is_counted_whichever_way_it_goes(w: World) -> N
 # How fast.
 
 
-def test_new_connections_a_second_are_bounded_over_a_while(w: World) -> None:
+def test_new_connections_a_second_are_bounded_over_a_while(w: VMWorld) -> None:
     limited(w, per_second=2)
     assert [knock(w) for _ in range(41)] == [True] * 40 + [False]
     assert knock(w, "10.0.0.2"), "another address has its own"
@@ -167,7 +167,7 @@ def test_a_clock_that_is_set_back_keeps_nobody_out() -> None:
 # When room is scarce.
 
 
-def test_who_has_not_said_who_it_is_for_longest_makes_room(w: World) -> None:
+def test_who_has_not_said_who_it_is_for_longest_makes_room(w: VMWorld) -> None:
     limited(w, connections=16)
     host, console = w.vm(address="10.0.0.1")
     silent = [w.connect("10.6.6.6") for _ in range(14)]
@@ -180,10 +180,10 @@ def test_who_has_not_said_who_it_is_for_longest_makes_room(w: World) -> None:
         w.clock.advance(UNMISSED_SECONDS)
         assert knock(w, "10.6.6.6"), "whoever scans, the next host finds room"
     host.feed(b"not dropped")
-    assert w.log(console) == b"not dropped"
+    assert w.logged(console) == b"not dropped"
 
 
-def test_those_who_are_served_make_no_room(w: World, logged: list[str]) -> None:
+def test_those_who_are_served_make_no_room(w: VMWorld, logged: list[str]) -> None:
     limited(w, connections=2)
     for n, spelled in enumerate((SPELLED_A, SPELLED_B)):
         w.connect(f"10.0.0.{n}").feed(session(spelled))
@@ -196,12 +196,12 @@ def test_those_who_are_served_make_no_room(w: World, logged: list[str]) -> None:
 # Wrong migration pairs.
 
 
-def guess(w: World, address: str, pair: bytes = b"\x01\x02\x03\x04guessing") -> bool:
+def guess(w: VMWorld, address: str, pair: bytes = b"\x01\x02\x03\x04guessing") -> bool:
     """Show a pair; whether the connection was closed for it."""
     return w.connect(address).feed(NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST) + sub(PEER, pair)).closed
 
 
-def test_ten_wrong_pairs_in_a_minute_close_an_address_out_for_a_minute(w: World, logged: list[str]) -> None:
+def test_ten_wrong_pairs_in_a_minute_close_an_address_out_for_a_minute(w: VMWorld, logged: list[str]) -> None:
     host, console = w.vm(address="10.6.6.6")
     before = w.connect("10.6.6.6")
     assert [guess(w, "10.6.6.6") for _ in range(WRONG_PAIRS)] == [False] * (WRONG_PAIRS - 1) + [True]
@@ -213,7 +213,7 @@ def test_ten_wrong_pairs_in_a_minute_close_an_address_out_for_a_minute(w: World,
     assert before.closed, "a connection from before may not go on guessing, and its pairs are not looked at"
     assert PEER_OK not in [s[0] for s in before.subs()]
     host.feed(b"the VM that is served goes on")
-    assert w.log(console) == b"the VM that is served goes on"
+    assert w.logged(console) == b"the VM that is served goes on"
     w.clock.advance(CLOSED_SECONDS - 1)
     assert not knock(w, "10.6.6.6")
     w.clock.advance(1)
@@ -222,14 +222,14 @@ def test_ten_wrong_pairs_in_a_minute_close_an_address_out_for_a_minute(w: World,
     assert w.hub.counters["addresses closed out"] == 1
 
 
-def test_wrong_pairs_that_are_further_apart_close_nobody_out(w: World) -> None:
+def test_wrong_pairs_that_are_further_apart_close_nobody_out(w: VMWorld) -> None:
     for _ in range(50):
         assert not guess(w, "10.0.0.1")
         w.clock.advance(CLOSED_SECONDS / (WRONG_PAIRS - 1))
     assert knock(w, "10.0.0.1")
 
 
-def test_one_connection_that_guesses_again_and_again_is_closed(w: World) -> None:
+def test_one_connection_that_guesses_again_and_again_is_closed(w: VMWorld) -> None:
     host = w.connect("10.6.6.6").feed(NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST))
     for n in range(100):
         host.feed(sub(PEER, b"%d" % n))
@@ -237,7 +237,7 @@ def test_one_connection_that_guesses_again_and_again_is_closed(w: World) -> None
     assert w.hub.counters["refused peers"] == WRONG_PAIRS
 
 
-def test_an_evacuation_that_takes_too_long_closes_no_host_out(w: World) -> None:
+def test_an_evacuation_that_takes_too_long_closes_no_host_out(w: VMWorld) -> None:
     # Their pairs are spent, but nobody guessed them.
     source, _ = w.vm()
     pairs = []
@@ -251,7 +251,7 @@ def test_an_evacuation_that_takes_too_long_closes_no_host_out(w: World) -> None:
     assert w.hub.counters["refused peers"] == 3 * WRONG_PAIRS
 
 
-def test_the_right_pair_of_another_vm_is_no_guess(w: World) -> None:
+def test_the_right_pair_of_another_vm_is_no_guess(w: VMWorld) -> None:
     pair = w.vm()[0].begin()
     for _ in range(2 * WRONG_PAIRS):
         host = w.connect("10.0.0.2").feed(NEGOTIATION + sub(VC_UUID, SPELLED_B) + sub(PEER, pair))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.fakes import VM_A
 from tests.support.properties import examples
 from tests.support.scripts import HANDSHAKES, LIST, SESSIONS, Outcome, bytewise, run, whole
 from tests.support.vm import (
@@ -22,7 +23,6 @@ from tests.support.vm import (
     NAME,
     SPELLED_A,
     VC_UUID,
-    VM_A,
     WILL,
     WILL_PROXY,
     WONT_PROXY,

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.fakes import FakeViewer
 from tests.support.properties import examples
 from tests.support.vm import (
     BINARY,
@@ -26,8 +27,7 @@ from tests.support.vm import (
     WILL,
     WONT,
     Host,
-    Viewer,
-    World,
+    VMWorld,
     com,
     doubled,
     session,
@@ -50,9 +50,9 @@ serial = st.lists(st.one_of(st.sampled_from(AWKWARD), st.binary(max_size=20)), m
 
 
 @pytest.mark.parametrize("data", [ALL_BYTES, ALL_BYTES[::-1], *AWKWARD])
-def test_under_binary_the_guests_bytes_arrive_as_they_are_at_any_cut(w: World, data: bytes) -> None:
+def test_under_binary_the_guests_bytes_arrive_as_they_are_at_any_cut(w: VMWorld, data: bytes) -> None:
     host, console = w.vm()
-    seen = Viewer()
+    seen = FakeViewer()
     console.viewers.attach(seen, write=False)
     wire = doubled(data)
     sofar = b""
@@ -60,11 +60,11 @@ def test_under_binary_the_guests_bytes_arrive_as_they_are_at_any_cut(w: World, d
         host.feed(wire, (cut,))
         sofar += data
     assert seen.seen == sofar
-    assert w.log(console) == sofar
+    assert w.logged(console) == sofar
 
 
 @pytest.mark.parametrize("data", [ALL_BYTES, ALL_BYTES[::-1], *AWKWARD])
-def test_under_binary_the_operators_bytes_arrive_as_they_are_however_they_are_sent(w: World, data: bytes) -> None:
+def test_under_binary_the_operators_bytes_arrive_as_they_are_however_they_are_sent(w: VMWorld, data: bytes) -> None:
     host, console = w.vm()
     assert console.send(data)
     for byte in data:
@@ -82,7 +82,7 @@ def test_any_data_with_commands_in_between_comes_out_whole_and_clean(pieces: lis
         host.feed(verb(WILL, COM_PORT))
         wire = b"".join(doubled(p) + between[n % len(between)] for n, p in enumerate(pieces))
         host.feed(wire, cuts)
-        assert w.log(console) == b"".join(pieces)
+        assert w.logged(console) == b"".join(pieces)
 
 
 @given(data=serial, cuts=st.lists(st.integers(0, 500), max_size=30))
@@ -99,10 +99,10 @@ def test_without_binary_a_cr_nul_is_a_cr_at_any_cut(data: bytes, cuts: list[int]
     with world() as w:
         host = w.connect().feed(verb(WILL, EXT) + sub(DO_PROXY, b"Svmproxy") + sub(VC_UUID, SPELLED_A))
         host.feed(doubled(bytes(encoded)), cuts)
-        assert w.log(w.console) == data
+        assert w.logged(w.console) == data
 
 
-def test_without_binary_the_operators_lone_cr_goes_as_cr_nul(w: World) -> None:
+def test_without_binary_the_operators_lone_cr_goes_as_cr_nul(w: VMWorld) -> None:
     host = w.connect().feed(verb(WILL, EXT) + sub(DO_PROXY, b"Svmproxy") + sub(VC_UUID, SPELLED_A))
     host.sent()
     w.console.send(b"a\rb\r\nc\r")
@@ -117,18 +117,18 @@ def test_without_binary_the_operators_lone_cr_goes_as_cr_nul(w: World) -> None:
     assert host.sent() == b"\r\0"
 
 
-def test_binary_of_one_direction_says_nothing_of_the_other(w: World) -> None:
+def test_binary_of_one_direction_says_nothing_of_the_other(w: VMWorld) -> None:
     host = w.connect().feed(verb(WILL, EXT) + verb(DO, BINARY) + sub(DO_PROXY, b"Svmproxy") + sub(VC_UUID, SPELLED_A))
     host.sent()
     w.console.send(b"\r")
     assert host.sent() == b"\r"
     host.feed(b"\r\0")
-    assert w.log(w.console) == b"\r"
+    assert w.logged(w.console) == b"\r"
 
 
-def test_data_of_one_read_with_commands_reaches_the_viewer_before_what_follows_it(w: World) -> None:
+def test_data_of_one_read_with_commands_reaches_the_viewer_before_what_follows_it(w: VMWorld) -> None:
     host, console = w.vm()
-    seen = Viewer()
+    seen = FakeViewer()
     console.viewers.attach(seen, write=False)
     host.feed(b"one" + verb(DO, 99) + b"two" + sub(98) + b"three\xff\xff")
     assert seen.seen == b"onetwothree\xff"
@@ -138,48 +138,48 @@ def test_data_of_one_read_with_commands_reaches_the_viewer_before_what_follows_i
 # The stock class's pitfalls.
 
 
-def test_an_empty_subnegotiation_does_no_harm(w: World, logged: list[str]) -> None:
+def test_an_empty_subnegotiation_does_no_harm(w: VMWorld, logged: list[str]) -> None:
     host, console = w.vm()
     host.feed(b"a" + bytes((255, 250, 255, 240)) + b"b" + bytes((255, 250, 232, 255, 240)) + b"c")
-    assert w.log(console) == b"abc"
+    assert w.logged(console) == b"abc"
     assert not host.closed
 
 
 @pytest.mark.parametrize("code", [0, 1, 127, 236, 237, 238, 239, 240, 241, 242, 243, 244, 245, 246, 247, 248, 249])
-def test_a_command_without_meaning_here_loses_no_data_of_the_same_read(w: World, code: int) -> None:
+def test_a_command_without_meaning_here_loses_no_data_of_the_same_read(w: VMWorld, code: int) -> None:
     host, console = w.vm()
     host.feed(b"before" + bytes((IAC, code)) + b"after")
-    assert w.log(console) == b"beforeafter"
+    assert w.logged(console) == b"beforeafter"
     assert not host.closed
 
 
 @pytest.mark.parametrize("option", [0, 1, 3, 37, 44, 232, 24, 200, 255])
-def test_wont_and_dont_of_what_was_never_on_do_no_harm(w: World, option: int) -> None:
+def test_wont_and_dont_of_what_was_never_on_do_no_harm(w: VMWorld, option: int) -> None:
     host = w.connect().feed((verb(WONT, option) + verb(DONT, option)) * 2 + session() + b"data")
-    assert w.log(w.console) == b"data"
+    assert w.logged(w.console) == b"data"
     assert not host.closed
 
 
 @pytest.mark.parametrize("option", [0, 1, 3, 232])
-def test_do_and_will_of_one_option_at_once_are_two_things(w: World, option: int) -> None:
+def test_do_and_will_of_one_option_at_once_are_two_things(w: VMWorld, option: int) -> None:
     # The stock class raises AlreadyNegotiating when both sides of one option are under way.
     host = w.connect().feed(verb(DO, option) + verb(WILL, option) + verb(WILL, option) + verb(DO, option))
     assert not host.closed
     host.feed(session() + b"data")
-    assert w.log(w.console) == b"data"
+    assert w.logged(w.console) == b"data"
 
 
-def test_cr_lf_under_binary_is_untouched(w: World) -> None:
+def test_cr_lf_under_binary_is_untouched(w: VMWorld) -> None:
     host, console = w.vm()
     host.bytewise(b"\r\n\r\0\n\r").feed(b"\r\n\r\0\n\r")
-    assert w.log(console) == b"\r\n\r\0\n\r" * 2
+    assert w.logged(console) == b"\r\n\r\0\n\r" * 2
 
 
 # Port control.
 
 
 @pytest.fixture
-def port(w: World) -> Host:
+def port(w: VMWorld) -> Host:
     """A VM whose port control is on; what that made us send is gone."""
     host, _ = w.vm()
     host.feed(verb(WILL, COM_PORT))
@@ -187,7 +187,7 @@ def port(w: World) -> Host:
     return host
 
 
-def test_port_control_is_accepted_and_the_lines_are_up(w: World) -> None:
+def test_port_control_is_accepted_and_the_lines_are_up(w: VMWorld) -> None:
     host, _ = w.vm()
     host.feed(verb(WILL, COM_PORT))
     tokens = host.tokens()
@@ -205,7 +205,7 @@ def test_port_control_is_refused_where_it_is_configured_so() -> None:
         assert host.tokens() == [("dont", COM_PORT)]
         console.send(b"in")
         assert host.data() == b"in"
-        assert w.log(console) == b"data"
+        assert w.logged(console) == b"data"
 
 
 @pytest.mark.parametrize(
@@ -246,27 +246,27 @@ def test_suspend_resume_and_what_is_unknown_get_no_answer(port: Host, command: b
     assert port.sent() == b""
 
 
-def test_the_settings_are_kept_for_people_to_read_also_when_the_vm_is_gone(w: World, port: Host) -> None:
+def test_the_settings_are_kept_for_people_to_read_also_when_the_vm_is_gone(w: VMWorld, port: Host) -> None:
     port.feed(com(1, bytes((0, 0, 0x25, 0x80))) + com(2, b"\x07") + com(3, b"\x03") + com(4, b"\x02"))
     assert w.console.settings.startswith("9600 7E2")
     port.lose()
     assert w.console.settings.startswith("9600 7E2")
 
 
-def test_suspend_holds_what_is_for_the_vm_until_resume(w: World, port: Host) -> None:
+def test_suspend_holds_what_is_for_the_vm_until_resume(w: VMWorld, port: Host) -> None:
     port.feed(com(8))
     assert w.console.send(b"he")
     assert w.console.send(b"ld")
     assert port.data() == b""
     port.feed(b"the other way goes on")
-    assert w.log(w.console) == b"the other way goes on"
+    assert w.logged(w.console) == b"the other way goes on"
     port.feed(com(9))
     assert port.data() == b"held"
     w.console.send(b" and on")
     assert port.data() == b" and on"
 
 
-def test_suspend_again_and_resume_without_suspend_do_no_harm(w: World, port: Host) -> None:
+def test_suspend_again_and_resume_without_suspend_do_no_harm(w: VMWorld, port: Host) -> None:
     port.feed(com(9) + com(8) + com(8))
     w.console.send(b"x")
     assert port.data() == b""
@@ -274,7 +274,7 @@ def test_suspend_again_and_resume_without_suspend_do_no_harm(w: World, port: Hos
     assert port.data() == b"x"
 
 
-def test_suspend_does_not_outlive_port_control(w: World, port: Host) -> None:
+def test_suspend_does_not_outlive_port_control(w: VMWorld, port: Host) -> None:
     # A guest that turns port control off (a reboot into other firmware) will never say RESUME.
     port.feed(com(8))
     w.console.send(b"held")
@@ -295,7 +295,7 @@ def test_port_control_that_comes_back_tells_the_lines_again(port: Host) -> None:
     assert [s[0] for s in port.subs(COM_PORT)] == [107]
 
 
-def test_suspend_and_a_full_transport_have_both_to_end(w: World, port: Host) -> None:
+def test_suspend_and_a_full_transport_have_both_to_end(w: VMWorld, port: Host) -> None:
     port.feed(com(8))
     port.transport.producer.pauseProducing()
     w.console.send(b"x")
@@ -305,23 +305,23 @@ def test_suspend_and_a_full_transport_have_both_to_end(w: World, port: Host) -> 
     assert port.data() == b"x"
 
 
-def test_a_break_from_the_guest_is_an_event_at_its_place_and_told(w: World, port: Host) -> None:
-    viewer = Viewer()
+def test_a_break_from_the_guest_is_an_event_at_its_place_and_told(w: VMWorld, port: Host) -> None:
+    viewer = FakeViewer()
     w.console.viewers.attach(viewer, write=False)
     port.feed(b"12345" + com(5, b"\x05") + b"6" + com(5, b"\x06") + b"7")
-    assert [e["offset"] for e in w.events(w.console, "guest-break")] == [5]
+    assert [e["offset"] for e in w.trail(w.console, "guest-break")] == [5]
     assert viewer.told(GuestBreak) == [GuestBreak()]
     assert viewer.seen == b"1234567"
 
 
-def test_a_break_to_the_guest_is_iac_brk(w: World, port: Host) -> None:
+def test_a_break_to_the_guest_is_iac_brk(w: VMWorld, port: Host) -> None:
     assert w.console.send_break("alice@10.1.2.9")
     assert port.sent() == bytes((IAC, BRK))
-    assert [e["who"] for e in w.events(w.console, "break")] == ["alice@10.1.2.9"]
+    assert [e["who"] for e in w.trail(w.console, "break")] == ["alice@10.1.2.9"]
 
 
 @pytest.mark.parametrize("how", ["suspend", "transport"])
-def test_a_break_never_overtakes_the_input_before_it(w: World, port: Host, how: str) -> None:
+def test_a_break_never_overtakes_the_input_before_it(w: VMWorld, port: Host, how: str) -> None:
     # Break and then a letter is SysRq to a Linux guest: a letter typed before the break must not become the command.
     if how == "suspend":
         port.feed(com(8))
@@ -336,7 +336,7 @@ def test_a_break_never_overtakes_the_input_before_it(w: World, port: Host, how: 
 
 @pytest.mark.parametrize("what", ["break", "nothing"])
 def test_breaks_and_empty_input_that_are_held_are_bounded_too(
-    w: World, port: Host, monkeypatch: pytest.MonkeyPatch, what: str
+    w: VMWorld, port: Host, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     # A held-down key must not grow us while the VM takes nothing.
     monkeypatch.setattr("vmproxy.console.input_queue.INPUT_LIMIT", 100)
@@ -352,9 +352,9 @@ def test_breaks_and_empty_input_that_are_held_are_bounded_too(
 # Back-pressure.
 
 
-def test_what_a_vm_does_not_take_is_held_and_the_writer_told_to_stop_above_the_mark(w: World) -> None:
+def test_what_a_vm_does_not_take_is_held_and_the_writer_told_to_stop_above_the_mark(w: VMWorld) -> None:
     host, console = w.vm()
-    alice, bob = Viewer(), Viewer("bob@10.1.2.8")
+    alice, bob = FakeViewer(), FakeViewer("bob@10.1.2.8")
     console.viewers.attach(alice, write=True)
     console.viewers.attach(bob, write=False)
     host.transport.producer.pauseProducing()
@@ -367,7 +367,7 @@ def test_what_a_vm_does_not_take_is_held_and_the_writer_told_to_stop_above_the_m
     assert host.data() == b"x" * INPUT_HIGH + b"y"
 
 
-def test_what_is_held_for_a_vm_is_bounded_and_refused_beyond(w: World) -> None:
+def test_what_is_held_for_a_vm_is_bounded_and_refused_beyond(w: VMWorld) -> None:
     host, console = w.vm()
     host.transport.producer.pauseProducing()
     piece = b"z" * 60_000
@@ -384,7 +384,7 @@ def test_what_is_held_for_a_vm_is_bounded_and_refused_beyond(w: World) -> None:
     assert host.data() == b"z" * taken
 
 
-def test_a_transport_that_fills_up_again_at_once_gets_no_more_than_one_piece(w: World) -> None:
+def test_a_transport_that_fills_up_again_at_once_gets_no_more_than_one_piece(w: VMWorld) -> None:
     host, console = w.vm()
     producer = host.transport.producer
     producer.pauseProducing()
@@ -405,9 +405,9 @@ def test_a_transport_that_fills_up_again_at_once_gets_no_more_than_one_piece(w: 
     assert got == b"ABCDE"
 
 
-def test_the_pen_that_changes_hands_takes_the_pressure_along(w: World) -> None:
+def test_the_pen_that_changes_hands_takes_the_pressure_along(w: VMWorld) -> None:
     host, console = w.vm()
-    alice, bob = Viewer(), Viewer("bob@10.1.2.8")
+    alice, bob = FakeViewer(), FakeViewer("bob@10.1.2.8")
     console.viewers.attach(alice, write=True)
     host.transport.producer.pauseProducing()
     console.send(b"x" * (INPUT_HIGH + 1))
@@ -419,7 +419,7 @@ def test_the_pen_that_changes_hands_takes_the_pressure_along(w: World) -> None:
     assert not alice.held
 
 
-def test_a_log_that_is_behind_holds_the_vm_and_only_while_it_is(w: World) -> None:
+def test_a_log_that_is_behind_holds_the_vm_and_only_while_it_is(w: VMWorld) -> None:
     host, console = w.vm()
     console.log_congested(True)
     assert host.paused
@@ -431,14 +431,14 @@ def test_a_log_that_is_behind_holds_the_vm_and_only_while_it_is(w: World) -> Non
     assert (console.link, other.paused) == (other.protocol, True)
 
 
-def test_input_that_cannot_be_delivered_any_more_is_told_and_not_kept_for_the_next_time(w: World) -> None:
+def test_input_that_cannot_be_delivered_any_more_is_told_and_not_kept_for_the_next_time(w: VMWorld) -> None:
     host, console = w.vm()
-    alice = Viewer()
+    alice = FakeViewer()
     console.viewers.attach(alice, write=True)
     host.transport.producer.pauseProducing()
     console.send(b"x" * (INPUT_HIGH + 1))
     host.die()
-    assert [e["bytes"] for e in w.events(console, "input-lost")] == [INPUT_HIGH + 1]
+    assert [e["bytes"] for e in w.trail(console, "input-lost")] == [INPUT_HIGH + 1]
     assert not alice.held
     assert not console.send(b"more")
     again, _ = w.vm()

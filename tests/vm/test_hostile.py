@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from tests.support.fakes import VM_B, FakeViewer
 from tests.support.properties import examples
 from tests.support.scripts import SEQUENCE, SESSIONS
 from tests.support.vm import (
@@ -26,11 +27,9 @@ from tests.support.vm import (
     SPELLED_A,
     SPELLED_B,
     VC_UUID,
-    VM_B,
     WILL,
     Host,
-    Viewer,
-    World,
+    VMWorld,
     com,
     parse,
     session,
@@ -69,14 +68,14 @@ junk = st.lists(st.one_of(st.binary(max_size=30), st.sampled_from(PIECES)), max_
 REAL = [data for script in SESSIONS.values() for _, data in script if data]
 
 
-def still_well(w: World) -> None:
+def still_well(w: VMWorld) -> None:
     """Whatever a connection said, others are served, and what was sent is Telnet."""
     for host in list(w.hub.connections):
         parse(host.transport.value())  # type: ignore[attr-defined]
     good = w.connect("10.7.7.7").feed(session(VM_B.hex.encode(), b"vmproxy?port=well") + b"well")
     (console,) = [c for c in w.directory if c.port == "well"]
     assert console.link is good.protocol
-    assert w.log(console) == b"well"
+    assert w.logged(console) == b"well"
     w.clock.advance(1000)
     w.turn()
     assert w.delayed() == []
@@ -96,12 +95,12 @@ def test_random_bytes_and_pieces_of_the_protocol_never_raise(data: bytes, cuts: 
 def test_random_bytes_on_a_connection_in_service_never_raise(data: bytes, cuts: list[int]) -> None:
     with world(secrets=(b"secret-%d" % n for n in range(10_000))) as w:
         host, console = w.vm()
-        viewer = Viewer()
+        viewer = FakeViewer()
         console.viewers.attach(viewer, write=True)
         console.send(b"typed")
         host.feed(data, cuts)
         console.send(b"typed")
-        assert w.log(console).startswith(viewer.seen)
+        assert w.logged(console).startswith(viewer.seen)
         still_well(w)
 
 
@@ -191,7 +190,7 @@ def test_many_connections_that_say_anything_at_all(seed: int) -> None:
 # Viewers that fail.
 
 
-class Broken(Viewer):
+class Broken(FakeViewer):
     """A viewer of which some part raises."""
 
     def __init__(self, *parts: str) -> None:
@@ -216,11 +215,11 @@ class Broken(Viewer):
 
 @pytest.mark.parametrize("parts", [("output",), ("notice",), ("output", "notice"), ("output", "notice", "hold_input")])
 def test_a_viewer_that_fails_is_taken_off_and_the_vm_its_log_and_the_others_go_on(
-    w: World, parts: tuple[str, ...]
+    w: VMWorld, parts: tuple[str, ...]
 ) -> None:
     host, console = w.vm()
     host.feed(verb(WILL, COM_PORT))
-    broken, alice = Broken(*parts), Viewer()
+    broken, alice = Broken(*parts), FakeViewer()
     broken.seen = b"armed"
     console.viewers.all = (broken, alice)
     console.write_access.take(broken)
@@ -228,10 +227,10 @@ def test_a_viewer_that_fails_is_taken_off_and_the_vm_its_log_and_the_others_go_o
     host.feed(b"one " + com(5, b"\x05") + b"two")
     assert console.viewers.all == (alice,)
     assert console.write_access.writer is alice
-    assert alice.seen == w.log(console) == b"one two"
+    assert alice.seen == w.logged(console) == b"one two"
 
 
-def test_a_viewer_that_fails_to_go_on_does_not_stop_a_vmotion(w: World) -> None:
+def test_a_viewer_that_fails_to_go_on_does_not_stop_a_vmotion(w: VMWorld) -> None:
     # The pressure on the operator ends with the COMPLETE: what a viewer does then must not raise into the host's
     # connection, which Twisted would close for it.
     source, console = w.vm()
@@ -243,19 +242,19 @@ def test_a_viewer_that_fails_to_go_on_does_not_stop_a_vmotion(w: World) -> None:
     destination = w.destination(pair)
     destination.feed(sub(COMPLETE, b"\x01\x02\x03\x04") + b"on")
     assert console.link is destination.protocol
-    assert w.log(console) == b"on"
+    assert w.logged(console) == b"on"
 
 
-def test_a_viewer_that_fails_at_losing_the_pen_does_not_keep_it(w: World) -> None:
+def test_a_viewer_that_fails_at_losing_the_pen_does_not_keep_it(w: VMWorld) -> None:
     _, console = w.vm()
-    broken, alice = Broken("notice"), Viewer()
+    broken, alice = Broken("notice"), FakeViewer()
     console.viewers.attach(broken, write=True)
     assert console.viewers.attach(alice, write=True, force=True)
     assert console.write_access.writer is alice
     assert alice.told(Demoted) == []
 
 
-def test_no_connection_is_taken_while_the_process_is_being_stopped(w: World) -> None:
+def test_no_connection_is_taken_while_the_process_is_being_stopped(w: VMWorld) -> None:
     address = w.connect().transport.peerAddr
     w.hub.stop()
     assert w.factory.buildProtocol(address) is None

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import ISystemHandle
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from tests.support.vm import World
+from tests.support.vm import VMWorld
 from vmproxy.vm.frontend import HELD_SECONDS
 from vmproxy.vm.keepalive import (
     _TCP_RTO_MAX_MS,
@@ -89,7 +89,7 @@ def test_a_longer_time_ends_what_a_short_one_needed(connection: socket.socket) -
     assert longest(connection) == 120_000
 
 
-def test_connections_have_it_from_the_socket_that_they_came_by(w: World) -> None:
+def test_connections_have_it_from_the_socket_that_they_came_by(w: VMWorld) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def accepted(keep_idle: int) -> tuple[int, ...]:
@@ -247,7 +247,7 @@ def test_a_real_connection_with_nothing_under_way_and_one_whose_other_side_does_
         assert under_way(near) is None  # closed
 
 
-def test_a_host_that_is_gone_is_noticed_also_while_nobody_reads_what_it_says(w: World) -> None:
+def test_a_host_that_is_gone_is_noticed_also_while_nobody_reads_what_it_says(w: VMWorld) -> None:
     host, _ = w.vm()
     with socket.create_server(("127.0.0.1", 0)) as server:
         far = socket.create_connection(server.getsockname())

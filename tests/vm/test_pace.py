@@ -4,54 +4,44 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.vm import (
-    COM_PORT,
-    NAME,
-    NEGOTIATION,
-    PEER,
-    VM_B,
-    WILL,
-    World,
-    com,
-    sub,
-    verb,
-)
+from tests.support.fakes import VM_B
+from tests.support.vm import COM_PORT, NAME, NEGOTIATION, PEER, WILL, VMWorld, com, sub, verb
 
 SEQUENCE = b"\x01\x02\x03\x04"
 COMPLETE = 46
 
 
-def test_a_flood_of_commands_has_to_wait_and_is_read_in_small_portions(w: World) -> None:
+def test_a_flood_of_commands_has_to_wait_and_is_read_in_small_portions(w: VMWorld) -> None:
     flooder, console = w.vm()
     other, _ = w.vm(uuid=VM_B, name=b"other")
     flooder.feed(b"\xff\xf1" * 9000 + b"data")
     assert flooder.paused
     assert flooder.transport.bufferSize < 65536
-    assert w.log(console) == b"data"
+    assert w.logged(console) == b"data"
     assert not other.paused
     w.clock.advance(1)
     assert not flooder.paused
 
 
-def test_what_real_hosts_send_in_a_second_has_not_to_wait(w: World) -> None:
+def test_what_real_hosts_send_in_a_second_has_not_to_wait(w: VMWorld) -> None:
     host, console = w.vm()
     for _ in range(1500):
         host.feed(sub(NAME, b"web"))
     assert not host.paused
     host.feed(b"\xff\xff" * 100_000)  # data, whatever it looks like
     assert not host.paused
-    assert w.log(console) == b"\xff" * 100_000
+    assert w.logged(console) == b"\xff" * 100_000
 
 
-def test_binary_data_in_small_pieces_is_no_flood_of_commands(w: World) -> None:
+def test_binary_data_in_small_pieces_is_no_flood_of_commands(w: VMWorld) -> None:
     host, console = w.vm()
     for _ in range(5000):
         host.feed(b"x\xff\xff")
     assert not host.paused
-    assert w.log(console) == b"x\xff" * 5000
+    assert w.logged(console) == b"x\xff" * 5000
 
 
-def test_a_name_that_changes_all_the_time_makes_one_link(w: World) -> None:
+def test_a_name_that_changes_all_the_time_makes_one_link(w: VMWorld) -> None:
     host, console = w.vm(name=b"first")
     w.store.flush()
     jobs: list[object] = []
@@ -69,7 +59,7 @@ def test_a_name_that_changes_all_the_time_makes_one_link(w: World) -> None:
     assert console.name == "name-999"
 
 
-def test_what_the_guest_set_its_port_to_moves_with_the_vm(w: World) -> None:
+def test_what_the_guest_set_its_port_to_moves_with_the_vm(w: VMWorld) -> None:
     source, console = w.vm()
     source.feed(verb(WILL, COM_PORT) + com(1, (9600).to_bytes(4, "big")) + com(2, b"\x07") + com(3, b"\x03"))
     assert console.settings.startswith("9600 7E1")
@@ -82,7 +72,7 @@ def test_what_the_guest_set_its_port_to_moves_with_the_vm(w: World) -> None:
 
 
 @pytest.mark.parametrize("sets", [False, True])
-def test_port_control_before_complete_is_that_of_the_vm_unless_the_destination_sets_it(w: World, sets: bool) -> None:
+def test_port_control_before_complete_is_that_of_the_vm_unless_the_destination_sets_it(w: VMWorld, sets: bool) -> None:
     source, console = w.vm()
     source.feed(verb(WILL, COM_PORT) + com(1, (9600).to_bytes(4, "big")))
     destination = w.connect("10.0.0.2").feed(NEGOTIATION + verb(WILL, COM_PORT))
@@ -92,7 +82,7 @@ def test_port_control_before_complete_is_that_of_the_vm_unless_the_destination_s
     assert console.settings.startswith("57600" if sets else "9600")
 
 
-def test_a_vm_that_connects_anew_starts_with_the_defaults(w: World) -> None:
+def test_a_vm_that_connects_anew_starts_with_the_defaults(w: VMWorld) -> None:
     first, console = w.vm()
     first.feed(verb(WILL, COM_PORT) + com(1, (9600).to_bytes(4, "big")))
     again, _ = w.vm(address="10.0.0.2")

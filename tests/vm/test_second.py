@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.vm import BEGIN, COMPLETE, MIGRATION_TIMEOUT, NAME, Viewer, World, session, sub
+from tests.support.fakes import FakeViewer
+from tests.support.vm import BEGIN, COMPLETE, MIGRATION_TIMEOUT, NAME, VMWorld, session, sub
 from vmproxy.base.ratelimit import REPEAT_SECONDS, REPEATS_TOLD, RepeatSummary
 from vmproxy.console.duplicates import REFUSE, SAME_NETWORK, Newcomers
 from vmproxy.console.notices import LineDown, LineUp
@@ -12,21 +13,21 @@ from vmproxy.console.notices import LineDown, LineUp
 SEQUENCE = b"\x01\x02\x03\x04"
 
 
-def test_under_refuse_the_first_one_stays(w: World, logged: list[str]) -> None:
+def test_under_refuse_the_first_one_stays(w: VMWorld, logged: list[str]) -> None:
     w.directory.newcomers = Newcomers(REFUSE)
     first, console = w.vm(address="10.0.0.1")
     second = w.connect("10.0.0.2").feed(session(name=b"mine") + b"not heard")
     assert second.closed
     first.feed(b"heard")
-    assert (console.link, console.name, w.log(console)) == (first.protocol, "web", b"heard")
-    (event,) = w.events(console, "refused")
+    assert (console.link, console.name, w.logged(console)) == (first.protocol, "web", b"heard")
+    (event,) = w.trail(console, "refused")
     assert (event["host"], event["by"]) == ("10.0.0.1", "10.0.0.2")
     assert logged[-1] == "10.0.0.2: closed: web: it is connected from 10.0.0.1 already"
     assert w.hub.counters["refused second connections"] == 1
-    assert w.events(console, "replaced") == []
+    assert w.trail(console, "replaced") == []
 
 
-def test_under_refuse_a_host_that_lost_power_comes_back_when_keepalive_has_found_that_out(w: World) -> None:
+def test_under_refuse_a_host_that_lost_power_comes_back_when_keepalive_has_found_that_out(w: VMWorld) -> None:
     w.directory.newcomers = Newcomers(REFUSE)
     first, console = w.vm(address="10.0.0.1")
     assert w.connect("10.0.0.1").feed(session()).closed
@@ -36,7 +37,7 @@ def test_under_refuse_a_host_that_lost_power_comes_back_when_keepalive_has_found
     assert not again.closed
 
 
-def test_under_refuse_a_vmotion_is_no_second_connection(w: World) -> None:
+def test_under_refuse_a_vmotion_is_no_second_connection(w: VMWorld) -> None:
     w.directory.newcomers = Newcomers(REFUSE)
     source, console = w.vm(address="10.0.0.1")
     destination = w.destination(source.begin(SEQUENCE), "192.0.2.9")
@@ -44,10 +45,10 @@ def test_under_refuse_a_vmotion_is_no_second_connection(w: World) -> None:
     assert w.connect("10.0.0.3").feed(session()).closed, "the destination is live, and carries the VM soon"
     destination.feed(sub(COMPLETE, SEQUENCE))
     assert console.link is destination.protocol
-    assert w.events(console, "vmotion-complete")
+    assert w.trail(console, "vmotion-complete")
 
 
-def test_under_refuse_a_vmotion_of_which_nobody_is_left_keeps_nobody_out(w: World) -> None:
+def test_under_refuse_a_vmotion_of_which_nobody_is_left_keeps_nobody_out(w: VMWorld) -> None:
     w.directory.newcomers = Newcomers(REFUSE)
     source, console = w.vm(address="10.0.0.1")
     source.feed(sub(BEGIN, SEQUENCE))
@@ -59,7 +60,7 @@ def test_under_refuse_a_vmotion_of_which_nobody_is_left_keeps_nobody_out(w: Worl
     assert console.link is again.protocol
 
 
-def test_under_refuse_ports_of_one_vm_and_consoles_that_are_down_are_no_second_connections(w: World) -> None:
+def test_under_refuse_ports_of_one_vm_and_consoles_that_are_down_are_no_second_connections(w: VMWorld) -> None:
     w.directory.newcomers = Newcomers(REFUSE)
     w.vm()[0].lose()
     assert not w.connect("10.0.0.9").feed(session()).closed
@@ -79,14 +80,14 @@ def test_under_refuse_ports_of_one_vm_and_consoles_that_are_down_are_no_second_c
         ("10.0.0.1", "UNIXAddress(None)", False),
     ],
 )
-def test_only_a_host_of_the_same_network_may_replace(w: World, there: str, newcomer: str, replaced: bool) -> None:
+def test_only_a_host_of_the_same_network_may_replace(w: VMWorld, there: str, newcomer: str, replaced: bool) -> None:
     w.directory.newcomers = Newcomers(SAME_NETWORK, 24, 64)
     first, console = w.vm(address=there)
     second = w.connect(newcomer).feed(session())
     assert (first.closed, second.closed) == (replaced, not replaced)
     assert console.link is (second if replaced else first).protocol
-    assert len(w.events(console, "replaced")) == replaced
-    assert len(w.events(console, "refused")) == (not replaced)
+    assert len(w.trail(console, "replaced")) == replaced
+    assert len(w.trail(console, "refused")) == (not replaced)
 
 
 def test_how_much_of_the_address_is_the_network_can_be_set() -> None:
@@ -99,66 +100,66 @@ def test_how_much_of_the_address_is_the_network_can_be_set() -> None:
 # Again and again.
 
 
-def test_a_vm_that_replaces_itself_without_end_is_told_a_bounded_number_of_times(w: World, logged: list[str]) -> None:
+def test_a_vm_that_replaces_itself_without_end_is_told_a_bounded_number_of_times(w: VMWorld, logged: list[str]) -> None:
     _, console = w.vm()
-    alice = Viewer()
+    alice = FakeViewer()
     console.viewers.attach(alice, write=False)
     for _ in range(300):
         w.connect().feed(session())
-    assert len(w.events(console, "replaced")) == len(w.events(console, "up")) - 1 == REPEATS_TOLD
+    assert len(w.trail(console, "replaced")) == len(w.trail(console, "up")) - 1 == REPEATS_TOLD
     assert len(alice.told(LineUp)) == REPEATS_TOLD
     assert len(logged) <= 2 * REPEATS_TOLD + 2, "each with a line for up and one for replaced"
     w.clock.advance(REPEAT_SECONDS)
-    (event,) = w.events(console, "unsteady")
+    (event,) = w.trail(console, "unsteady")
     assert event["times"] == 300 - REPEATS_TOLD
-    assert w.events(console)[-1]["event"] == "up", "how it is now"
+    assert w.trail(console)[-1]["event"] == "up", "how it is now"
     assert logged[-2:] == ["web: connected anew 290 more times within a minute", "web: up, from 10.0.0.1"]
     w.vm()
-    assert len(w.events(console, "replaced")) == REPEATS_TOLD + 1
+    assert len(w.trail(console, "replaced")) == REPEATS_TOLD + 1
     assert w.delayed() == []
 
 
-def test_a_vm_that_comes_and_goes_without_end_is_told_a_bounded_number_of_times(w: World, logged: list[str]) -> None:
+def test_a_vm_that_comes_and_goes_without_end_is_told_a_bounded_number_of_times(w: VMWorld, logged: list[str]) -> None:
     host, console = w.vm()
-    alice = Viewer()
+    alice = FakeViewer()
     console.viewers.attach(alice, write=False)
     for _ in range(300):
         host.lose()
         host = w.connect().feed(session())
     host.lose()
-    assert len(w.events(console, "up", "down")) < 3 * REPEATS_TOLD
+    assert len(w.trail(console, "up", "down")) < 3 * REPEATS_TOLD
     assert len(logged) < 3 * REPEATS_TOLD
     assert console.state == "down", "what is asked for is told at any time"
     w.clock.advance(REPEAT_SECONDS)
-    assert w.events(console)[-1]["event"] == "down"
+    assert w.trail(console)[-1]["event"] == "down"
     assert alice.notices[-1] == LineDown(console.reason, console.since)
     assert w.restarted().console.reason == console.reason
 
 
-def test_one_that_is_refused_without_end_is_told_a_bounded_number_of_times(w: World) -> None:
+def test_one_that_is_refused_without_end_is_told_a_bounded_number_of_times(w: VMWorld) -> None:
     w.directory.newcomers = Newcomers(REFUSE)
     _, console = w.vm()
     for _ in range(100):
         assert w.connect("10.0.0.2").feed(session()).closed
-    assert len(w.events(console, "refused")) == REPEATS_TOLD
+    assert len(w.trail(console, "refused")) == REPEATS_TOLD
     w.clock.advance(REPEAT_SECONDS)
-    (event,) = w.events(console, "refused-often")
+    (event,) = w.trail(console, "refused-often")
     assert event["times"] == 100 - REPEATS_TOLD
     w.clock.advance(1000)
     assert w.delayed() == []
 
 
-def test_what_was_not_told_is_told_when_the_process_is_stopped(w: World) -> None:
+def test_what_was_not_told_is_told_when_the_process_is_stopped(w: VMWorld) -> None:
     _, console = w.vm()
     for _ in range(50):
         w.connect().feed(session())
     w.hub.stop()
     w.directory.stop()
-    assert [e["times"] for e in w.events(console, "unsteady")] == [50 - REPEATS_TOLD]
-    assert w.events(console)[-1]["event"] == "down"
+    assert [e["times"] for e in w.trail(console, "unsteady")] == [50 - REPEATS_TOLD]
+    assert w.trail(console)[-1]["event"] == "down"
 
 
-def test_consoles_that_are_steady_leave_nothing_to_remember(w: World) -> None:
+def test_consoles_that_are_steady_leave_nothing_to_remember(w: VMWorld) -> None:
     for n in range(1, 101):
         w.connect().feed(session(b"%032x" % n))
     assert len(w.directory) == 100
@@ -172,12 +173,12 @@ def test_consoles_that_are_steady_leave_nothing_to_remember(w: World) -> None:
     assert len(seen) == 1
 
 
-def test_a_vm_that_changes_its_name_all_the_time_does_not_fill_its_trail(w: World) -> None:
+def test_a_vm_that_changes_its_name_all_the_time_does_not_fill_its_trail(w: VMWorld) -> None:
     host, console = w.vm(name=b"web")
     for n in range(1000):
         host.feed(sub(NAME, b"web-%d" % n))
     w.clock.advance(REPEAT_SECONDS)
-    names = w.events(console, "name")
+    names = w.trail(console, "name")
     assert len(names) == 1 + REPEATS_TOLD + 1
     assert (names[-1]["name"], names[-1]["times"]) == ("web-999", 1000 - REPEATS_TOLD)
     assert console.name == "web-999"

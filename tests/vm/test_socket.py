@@ -21,7 +21,7 @@ from tests.support.vm import (
     WILL,
     Host,
     HostTransport,
-    World,
+    VMWorld,
     com,
     session,
     sub,
@@ -67,7 +67,7 @@ class SocketHost(Host):
 
     transport: SocketTransport
 
-    def __init__(self, world: World, address: str) -> None:
+    def __init__(self, world: VMWorld, address: str) -> None:
         self.world = world
         self.transport = SocketTransport(world.clock, address)
         protocol = world.factory.buildProtocol(self.transport.peerAddr)
@@ -80,7 +80,7 @@ class SocketHost(Host):
 
 
 @pytest.fixture
-def source(w: World) -> Iterator[SocketHost]:
+def source(w: VMWorld) -> Iterator[SocketHost]:
     host = SocketHost(w, "10.0.0.1")
     host.feed(session())
     host.sent()
@@ -88,53 +88,55 @@ def source(w: World) -> Iterator[SocketHost]:
     host.transport.close()
 
 
-def test_what_the_source_sent_before_complete_comes_before_the_destinations_bytes(w: World, source: SocketHost) -> None:
+def test_what_the_source_sent_before_complete_comes_before_the_destinations_bytes(
+    w: VMWorld, source: SocketHost
+) -> None:
     destination = w.destination(source.begin()).feed(b"destination")
     source.on_its_way(b"source " * 1000)
     source.transport.far.close()
     destination.feed(sub(COMPLETE, SEQUENCE))
-    assert w.log(w.console) == b"source " * 1000 + b"destination"
+    assert w.logged(w.console) == b"source " * 1000 + b"destination"
     assert w.console.link is destination.protocol
 
 
-def test_an_abort_that_is_on_its_way_wins_over_complete(w: World, source: SocketHost) -> None:
+def test_an_abort_that_is_on_its_way_wins_over_complete(w: VMWorld, source: SocketHost) -> None:
     destination = w.destination(source.begin())
     w.console.send(b"held")
     source.on_its_way(b"x" + sub(ABORT) + b"y")
     destination.feed(sub(COMPLETE, SEQUENCE))
     assert w.console.link is source.protocol
     assert source.data() == b"held"
-    assert w.log(w.console) == b"xy"
+    assert w.logged(w.console) == b"xy"
 
 
-def test_a_begin_that_is_on_its_way_wins_over_complete(w: World, source: SocketHost) -> None:
+def test_a_begin_that_is_on_its_way_wins_over_complete(w: VMWorld, source: SocketHost) -> None:
     destination = w.destination(source.begin())
     source.on_its_way(sub(BEGIN, b"again"))
     destination.feed(sub(COMPLETE, SEQUENCE))
     assert (w.console.state, w.console.link) == ("migrating", source.protocol)
 
 
-def test_a_replaced_connections_last_bytes_come_before_the_new_ones(w: World, source: SocketHost) -> None:
+def test_a_replaced_connections_last_bytes_come_before_the_new_ones(w: VMWorld, source: SocketHost) -> None:
     source.on_its_way(b"panic ")
     w.connect("10.0.0.2").feed(b"boot" + session())
-    assert w.log(w.console) == b"panic boot"
+    assert w.logged(w.console) == b"panic boot"
 
 
-def test_what_was_on_its_way_is_recorded_when_the_process_is_stopped(w: World, source: SocketHost) -> None:
+def test_what_was_on_its_way_is_recorded_when_the_process_is_stopped(w: VMWorld, source: SocketHost) -> None:
     source.on_its_way(b"goodbye")
     w.hub.stop()
-    assert w.log(w.console) == b"goodbye"
+    assert w.logged(w.console) == b"goodbye"
 
 
 @pytest.mark.parametrize("size", [1, 4096])
-def test_however_little_is_read_at_a_time_all_of_it_is_taken_in(w: World, source: SocketHost, size: int) -> None:
+def test_however_little_is_read_at_a_time_all_of_it_is_taken_in(w: VMWorld, source: SocketHost, size: int) -> None:
     source.transport.bufferSize = size  # as of a host that was slowed down for its commands
     source.on_its_way(b"goodbye " * 1000)
     w.hub.stop()
-    assert w.log(w.console) == b"goodbye " * 1000
+    assert w.logged(w.console) == b"goodbye " * 1000
 
 
-def test_a_source_that_never_stops_sending_does_not_hold_up_the_vmotion(w: World, source: SocketHost) -> None:
+def test_a_source_that_never_stops_sending_does_not_hold_up_the_vmotion(w: VMWorld, source: SocketHost) -> None:
     class Flood:
         def recv(self, size: int, flags: int = 0) -> bytes:
             return b"x" * size
@@ -152,7 +154,7 @@ def test_a_source_that_never_stops_sending_does_not_hold_up_the_vmotion(w: World
 
 
 def test_a_connection_that_was_replaced_before_its_turn_tells_nothing_about_the_vm_any_more(
-    w: World, source: SocketHost
+    w: VMWorld, source: SocketHost
 ) -> None:
     console = w.console
     read, source.transport.doRead = source.transport.doRead, lambda: None  # type: ignore[method-assign]
@@ -166,10 +168,10 @@ def test_a_connection_that_was_replaced_before_its_turn_tells_nothing_about_the_
     source.transport.doRead()
     for _ in range(20):
         w.clock.advance(0.25)
-    assert w.log(console) == b"one two three"
+    assert w.logged(console) == b"one two three"
     assert console.link is third.protocol
     assert (console.name, console.settings[:4]) == ("third", "9600")
-    assert [e["name"] for e in w.events(console, "name")] == ["web", "second", "third"]
+    assert [e["name"] for e in w.trail(console, "name")] == ["web", "second", "third"]
     second.feed(com(1, b"\0\0\x12\xc0") + sub(NAME, b"second"))
     assert (console.name, console.settings[:4]) == ("third", "9600")
 
@@ -205,7 +207,7 @@ class RealBuffer(FileDescriptor):
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_a_stopped_connection_is_closed_once_its_last_bytes_are_out(w: World, full: bool) -> None:
+def test_a_stopped_connection_is_closed_once_its_last_bytes_are_out(w: VMWorld, full: bool) -> None:
     # Twisted does not close a connection, whose buffer was full, while a producer is registered (and one under TLS
     # in no case): it would hang until the host gives up.
     reactor = Reactor()

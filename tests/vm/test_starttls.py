@@ -29,7 +29,7 @@ from tests.support.vm import (
     WILL,
     WONT,
     WONT_PROXY,
-    World,
+    VMWorld,
     session,
     sub,
     verb,
@@ -47,18 +47,18 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def offering(w: World, pem: Path) -> World:
+def offering(w: VMWorld, pem: Path) -> VMWorld:
     use_tls(w, pem)
     return w
 
 
 @pytest.fixture
-def requiring(w: World, pem: Path) -> World:
+def requiring(w: VMWorld, pem: Path) -> VMWorld:
     use_tls(w, pem, encryption="require")
     return w
 
 
-def connect(w: World, address: str = "10.0.0.1") -> TLSHost:
+def connect(w: VMWorld, address: str = "10.0.0.1") -> TLSHost:
     return TLSHost(w, address, from_start=False)
 
 
@@ -70,20 +70,20 @@ def ask_to_be_asked(host: TLSHost) -> bytes:
 # Whether it is offered.
 
 
-def test_without_a_certificate_it_is_not_offered(w: World) -> None:
+def test_without_a_certificate_it_is_not_offered(w: VMWorld) -> None:
     assert ask_to_be_asked(connect(w)) == verb(DONT, AUTHENTICATION)
 
 
-def test_it_can_be_turned_off(w: World, pem: Path) -> None:
+def test_it_can_be_turned_off(w: VMWorld, pem: Path) -> None:
     use_tls(w, pem, encryption="off")
     assert ask_to_be_asked(connect(w)) == verb(DONT, AUTHENTICATION)
 
 
-def test_with_a_certificate_it_is(offering: World) -> None:
+def test_with_a_certificate_it_is(offering: VMWorld) -> None:
     assert ask_to_be_asked(connect(offering)) == verb(DO, AUTHENTICATION) + ASKED
 
 
-def test_who_offers_it_again_and_again_is_asked_once(offering: World) -> None:
+def test_who_offers_it_again_and_again_is_asked_once(offering: VMWorld) -> None:
     # As one does that answers our DO, the answer to its own WILL: START twice would spoil the handshake.
     host = connect(offering)
     host.sent()
@@ -91,7 +91,7 @@ def test_who_offers_it_again_and_again_is_asked_once(offering: World) -> None:
     assert host.feed(verb(WONT, AUTHENTICATION) + OFFER).sent().endswith(verb(DO, AUTHENTICATION) + ASKED)
 
 
-def test_who_does_not_offer_it_is_served_in_clear(offering: World) -> None:
+def test_who_does_not_offer_it_is_served_in_clear(offering: VMWorld) -> None:
     host = connect(offering)
     assert verb(DO, AUTHENTICATION) not in host.sent()
     host.feed(NEGOTIATION + IDENTITY + b"in clear")
@@ -99,7 +99,7 @@ def test_who_does_not_offer_it_is_served_in_clear(offering: World) -> None:
     assert not host.protocol.encrypted
 
 
-def test_who_declines_it_is_served_in_clear(offering: World) -> None:
+def test_who_declines_it_is_served_in_clear(offering: VMWorld) -> None:
     host = connect(offering).feed(OFFER).feed(DECLINED + NEGOTIATION + IDENTITY + b"in clear")
     assert offering.log(offering.console) == b"in clear"
     assert not host.protocol.encrypted
@@ -108,7 +108,7 @@ def test_who_declines_it_is_served_in_clear(offering: World) -> None:
 # The switch.
 
 
-def test_a_vm_is_served_after_the_switch(offering: World) -> None:
+def test_a_vm_is_served_after_the_switch(offering: VMWorld) -> None:
     host = connect(offering).switch()
     assert host.protocol.encrypted
     host.feed(NEGOTIATION + IDENTITY + b"behind TLS \xff\xff")
@@ -118,7 +118,7 @@ def test_a_vm_is_served_after_the_switch(offering: World) -> None:
     assert host.data() == b"root\r"
 
 
-def test_what_was_agreed_on_before_holds(offering: World) -> None:
+def test_what_was_agreed_on_before_holds(offering: VMWorld) -> None:
     host = connect(offering).feed(NEGOTIATION + IDENTITY)
     assert offering.console.link is host.protocol
     host.switch()
@@ -129,7 +129,7 @@ def test_what_was_agreed_on_before_holds(offering: World) -> None:
     assert offering.log(offering.console) == b"\r\0"
 
 
-def test_the_switch_of_a_vm_that_is_served_loses_nothing(offering: World) -> None:
+def test_the_switch_of_a_vm_that_is_served_loses_nothing(offering: VMWorld) -> None:
     host = connect(offering).feed(NEGOTIATION + IDENTITY + b"one ").feed(OFFER)
     offering.console.send(b"before ")
     host.wire(b"two " + START)
@@ -147,7 +147,7 @@ def test_the_switch_of_a_vm_that_is_served_loses_nothing(offering: World) -> Non
 
 
 @pytest.mark.parametrize("behind", [IDENTITY, b"\r\nroot::0:0\r\n", b"\x16\x03\x01\x00\x05hello", b"\xff", b"\xff\xfa"])
-def test_what_comes_behind_start_in_the_same_read_is_discarded(offering: World, behind: bytes) -> None:
+def test_what_comes_behind_start_in_the_same_read_is_discarded(offering: VMWorld, behind: bytes) -> None:
     host = connect(offering).feed(NEGOTIATION)
     host.switch(behind)
     assert host.protocol.encrypted
@@ -156,14 +156,14 @@ def test_what_comes_behind_start_in_the_same_read_is_discarded(offering: World, 
     assert offering.log(offering.console) == b"the real one"
 
 
-def test_the_handshake_may_come_in_any_pieces(offering: World) -> None:
+def test_the_handshake_may_come_in_any_pieces(offering: VMWorld) -> None:
     host = connect(offering).switch(shake=False)
     host.shake(bytewise=True)
     host.feed(NEGOTIATION + IDENTITY + b"here")
     assert offering.log(offering.console) == b"here"
 
 
-def test_the_switch_behind_another_layer(offering: World) -> None:
+def test_the_switch_behind_another_layer(offering: VMWorld) -> None:
     # As endpoints of the kind haproxy: put between TCP and us.
     host = connect(offering)
     wrapper = WrappingFactory(offering.factory).buildProtocol(host.transport.peerAddr)
@@ -175,7 +175,7 @@ def test_the_switch_behind_another_layer(offering: World) -> None:
     assert offering.log(offering.console) == b"here"
 
 
-def test_start_itself_may_come_in_any_pieces(offering: World) -> None:
+def test_start_itself_may_come_in_any_pieces(offering: VMWorld) -> None:
     host = connect(offering).feed(OFFER)
     host.wire(START, range(len(START)))
     host.take()
@@ -185,7 +185,7 @@ def test_start_itself_may_come_in_any_pieces(offering: World) -> None:
     assert host.feed(NEGOTIATION + IDENTITY).protocol.in_service
 
 
-def test_clear_text_in_place_of_the_handshake_ends_it(offering: World, logged: list[str]) -> None:
+def test_clear_text_in_place_of_the_handshake_ends_it(offering: VMWorld, logged: list[str]) -> None:
     host = connect(offering).switch(shake=False)
     host.wire(NEGOTIATION + IDENTITY)
     assert host.closed
@@ -193,7 +193,7 @@ def test_clear_text_in_place_of_the_handshake_ends_it(offering: World, logged: l
     assert any("TLS failed" in line for line in logged)
 
 
-def test_the_handshake_has_a_deadline(offering: World, logged: list[str]) -> None:
+def test_the_handshake_has_a_deadline(offering: VMWorld, logged: list[str]) -> None:
     host = connect(offering).feed(NEGOTIATION + IDENTITY).switch(shake=False)
     offering.clock.advance(19.9)
     assert not host.closed
@@ -204,7 +204,7 @@ def test_the_handshake_has_a_deadline(offering: World, logged: list[str]) -> Non
     assert any("the TLS handshake was not completed in time" in line for line in logged)
 
 
-def test_but_not_while_it_is_we_who_do_not_read(offering: World) -> None:
+def test_but_not_while_it_is_we_who_do_not_read(offering: VMWorld) -> None:
     host = connect(offering).feed(NEGOTIATION + IDENTITY).switch(shake=False)
     host.protocol.hold_output(True)
     offering.clock.advance(35)
@@ -217,7 +217,7 @@ def test_but_not_while_it_is_we_who_do_not_read(offering: World) -> None:
 
 
 @pytest.mark.parametrize("paused", [False, True])
-def test_input_flows_after_a_switch_with_much_under_way(offering: World, paused: bool) -> None:
+def test_input_flows_after_a_switch_with_much_under_way(offering: VMWorld, paused: bool) -> None:
     host = connect(offering).feed(NEGOTIATION + IDENTITY).feed(OFFER)
     host.sent()
     if paused:
@@ -238,7 +238,7 @@ def test_input_flows_after_a_switch_with_much_under_way(offering: World, paused:
     "message",
     [START, START + START, DECLINED, ASKED, b"\xff\xfa\x25\xff\xf0", b"\xff\xfa\x25\x00\x07\x00\x01\x09\xff\xf0"],
 )
-def test_what_was_not_asked_for_changes_nothing(offering: World, message: bytes) -> None:
+def test_what_was_not_asked_for_changes_nothing(offering: VMWorld, message: bytes) -> None:
     host = connect(offering)
     host.sent()
     host.feed(message)
@@ -249,7 +249,7 @@ def test_what_was_not_asked_for_changes_nothing(offering: World, message: bytes)
     assert offering.hub.counters["unknown subnegotiations"] >= 1
 
 
-def test_tls_inside_tls_is_not_spoken(offering: World) -> None:
+def test_tls_inside_tls_is_not_spoken(offering: VMWorld) -> None:
     host = connect(offering).switch()
     host.sent()
     host.feed(START)
@@ -258,7 +258,7 @@ def test_tls_inside_tls_is_not_spoken(offering: World) -> None:
     assert offering.log(offering.console) == b"once is enough"
 
 
-def test_a_certificate_that_is_gone_meanwhile(offering: World) -> None:
+def test_a_certificate_that_is_gone_meanwhile(offering: VMWorld) -> None:
     host = connect(offering).feed(OFFER)
     offering.hub.tls.credentials = None
     host.wire(START)
@@ -268,7 +268,7 @@ def test_a_certificate_that_is_gone_meanwhile(offering: World) -> None:
 # Where it is required.
 
 
-def test_every_host_is_asked_and_nothing_else_before(requiring: World) -> None:
+def test_every_host_is_asked_and_nothing_else_before(requiring: VMWorld) -> None:
     host = connect(requiring)
     opening = host.sent()
     assert verb(DO, AUTHENTICATION) in opening
@@ -277,14 +277,14 @@ def test_every_host_is_asked_and_nothing_else_before(requiring: World) -> None:
     assert host.sent() == ASKED
 
 
-def test_the_extension_is_asked_for_behind_tls(requiring: World) -> None:
+def test_the_extension_is_asked_for_behind_tls(requiring: VMWorld) -> None:
     host = connect(requiring).feed(PLAIN_OPTIONS).switch()
     assert verb(DO, EXT) in host.sent()
     host.feed(verb(WILL, EXT) + IDENTITY + b"behind TLS")
     assert requiring.log(requiring.console) == b"behind TLS"
 
 
-def test_what_is_said_in_clear_is_forgotten(requiring: World, logged: list[str]) -> None:
+def test_what_is_said_in_clear_is_forgotten(requiring: VMWorld, logged: list[str]) -> None:
     host = connect(requiring).feed(NEGOTIATION + b"root login" + IDENTITY + b"more" + IDENTITY)
     assert len(requiring.directory) == 0
     assert [s[0] for s in host.subs()] == [WONT_PROXY]
@@ -297,7 +297,7 @@ def test_what_is_said_in_clear_is_forgotten(requiring: World, logged: list[str])
     assert requiring.log(requiring.console) == b"behind TLS"
 
 
-def test_what_the_host_can_say_is_asked_for_behind_tls(requiring: World) -> None:
+def test_what_the_host_can_say_is_asked_for_behind_tls(requiring: VMWorld) -> None:
     # It speaks first, and sends its list once.
     host = connect(requiring).feed(
         verb(WILL, EXT) + PLAIN_OPTIONS + sub(KNOWN_1, bytes([GET_VC_UUID, GET_NAME, DO_PROXY]))
@@ -307,7 +307,7 @@ def test_what_the_host_can_say_is_asked_for_behind_tls(requiring: World) -> None
     assert [s[0] for s in host.subs()] == [1, GET_VC_UUID, GET_NAME]
 
 
-def test_a_peer_in_clear_opens_no_door(requiring: World) -> None:
+def test_a_peer_in_clear_opens_no_door(requiring: VMWorld) -> None:
     source = connect(requiring).switch()
     source.feed(NEGOTIATION + IDENTITY)
     source.sent()
@@ -321,26 +321,26 @@ def test_a_peer_in_clear_opens_no_door(requiring: World) -> None:
 
 
 @pytest.mark.parametrize("no", [verb(WONT, AUTHENTICATION), OFFER + DECLINED, OFFER + ASKED])
-def test_who_wants_none_is_turned_away(requiring: World, logged: list[str], no: bytes) -> None:
+def test_who_wants_none_is_turned_away(requiring: VMWorld, logged: list[str], no: bytes) -> None:
     host = connect(requiring).feed(no)
     assert host.closed
     assert any("TLS, which is required" in line for line in logged)
 
 
-def test_who_does_not_switch_is_closed_in_time(requiring: World, logged: list[str]) -> None:
+def test_who_does_not_switch_is_closed_in_time(requiring: VMWorld, logged: list[str]) -> None:
     host = connect(requiring).feed(NEGOTIATION + IDENTITY)
     requiring.clock.advance(IDENTIFY_TIMEOUT)
     assert host.closed
     assert any("it did not switch to TLS, which is required, in time" in line for line in logged)
 
 
-def test_what_is_tls_from_the_start_need_not_switch(requiring: World) -> None:
+def test_what_is_tls_from_the_start_need_not_switch(requiring: VMWorld) -> None:
     host = TLSHost(requiring).feed(session() + b"fine")
     assert requiring.log(requiring.console) == b"fine"
     assert not host.protocol.guarded
 
 
-def test_who_is_there_already_may_stay(offering: World, pem: Path) -> None:
+def test_who_is_there_already_may_stay(offering: VMWorld, pem: Path) -> None:
     host = connect(offering).feed(session() + b"in clear ")
     use_tls(offering, pem, encryption="require")
     host.feed(b"as before")

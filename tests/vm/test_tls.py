@@ -23,7 +23,7 @@ from tests.support.vm import (
     PEER,
     PEER_OK,
     WILL,
-    World,
+    VMWorld,
     session,
     sub,
     verb,
@@ -49,7 +49,7 @@ def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tls(w: World, pems: Path) -> World:
+def tls(w: VMWorld, pems: Path) -> VMWorld:
     """A concentrator with a certificate."""
     use_tls(w, pems / "one.pem")
     return w
@@ -61,14 +61,14 @@ def layer_of(host: TLSHost) -> Layer:
     return layer
 
 
-def destination(w: World, pair: bytes) -> TLSHost:
+def destination(w: VMWorld, pair: bytes) -> TLSHost:
     host = TLSHost(w, "10.0.0.2")
     host.feed(NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST) + sub(PEER, pair))
     assert PEER_OK in [s[0] for s in host.subs()]
     return host
 
 
-def test_a_vm_is_served(tls: World) -> None:
+def test_a_vm_is_served(tls: VMWorld) -> None:
     host = TLSHost(tls).feed(session()).feed(b"login: \xff\xff")
     console = tls.console
     assert (console.state, console.link, tls.log(console)) == ("up", host.protocol, b"login: \xff")
@@ -79,7 +79,7 @@ def test_a_vm_is_served(tls: World) -> None:
     assert tls.hub.counters["connections by TLSv1.3"] == 1
 
 
-def test_however_the_bytes_are_cut(tls: World) -> None:
+def test_however_the_bytes_are_cut(tls: VMWorld) -> None:
     host = TLSHost(tls, shake=False)
     host.shake(bytewise=True)
     data = session() + b"one\r\ntwo\r\n"
@@ -87,7 +87,7 @@ def test_however_the_bytes_are_cut(tls: World) -> None:
     assert tls.log(tls.console) == b"one\r\ntwo\r\n"
 
 
-def test_what_does_not_begin_with_tls_is_not_believed(tls: World, logged: list[str]) -> None:
+def test_what_does_not_begin_with_tls_is_not_believed(tls: VMWorld, logged: list[str]) -> None:
     host = TLSHost(tls, shake=False)
     host.wire(session())
     assert host.closed
@@ -96,7 +96,7 @@ def test_what_does_not_begin_with_tls_is_not_believed(tls: World, logged: list[s
     assert any("TLS failed: " in line for line in logged)
 
 
-def test_no_switch_is_offered_where_it_is_tls_already(tls: World) -> None:
+def test_no_switch_is_offered_where_it_is_tls_already(tls: VMWorld) -> None:
     host = TLSHost(tls)
     host.sent()
     host.feed(verb(WILL, AUTHENTICATION))
@@ -104,7 +104,7 @@ def test_no_switch_is_offered_where_it_is_tls_already(tls: World) -> None:
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_a_handshake_has_a_deadline(tls: World, logged: list[str], half: bool) -> None:
+def test_a_handshake_has_a_deadline(tls: VMWorld, logged: list[str], half: bool) -> None:
     host = TLSHost(tls, shake=False)
     if half:
         with pytest.raises(SSL.WantReadError):
@@ -121,7 +121,7 @@ def test_a_handshake_has_a_deadline(tls: World, logged: list[str], half: bool) -
 
 
 @pytest.mark.parametrize("waits", [False, True])
-def test_what_we_have_not_come_to_is_not_counted_against_the_host(tls: World, waits: bool) -> None:
+def test_what_we_have_not_come_to_is_not_counted_against_the_host(tls: VMWorld, waits: bool) -> None:
     transport = WaitingTransport(tls.clock, "10.0.0.1")
     try:
         host = TLSHost(tls, shake=False, transport=transport)
@@ -139,7 +139,7 @@ def test_what_we_have_not_come_to_is_not_counted_against_the_host(tls: World, wa
         transport.close()
 
 
-def test_but_not_for_ever(tls: World) -> None:
+def test_but_not_for_ever(tls: VMWorld) -> None:
     transport = WaitingTransport(tls.clock, "10.0.0.1")
     try:
         host = TLSHost(tls, shake=False, transport=transport)
@@ -150,7 +150,7 @@ def test_but_not_for_ever(tls: World) -> None:
         transport.close()
 
 
-def test_a_handshake_that_is_completed_has_none(tls: World) -> None:
+def test_a_handshake_that_is_completed_has_none(tls: VMWorld) -> None:
     host = TLSHost(tls).feed(session())
     tls.clock.advance(1000)
     assert not host.closed
@@ -169,7 +169,7 @@ def test_whatever_comes_in_place_of_tls_harms_nobody(pems: Path, garbage: bytes,
         for stranger in strangers:
             stranger.wire(beginning + garbage, range(0, 200, 7))
         TLSHost(w).feed(session() + b"fine")
-        assert w.log(w.console) == b"fine"
+        assert w.logged(w.console) == b"fine"
         w.clock.pump([5.0] * 8)
         assert [stranger.closed for stranger in strangers] == [True, True]
         assert len(w.hub.connections) == 1
@@ -197,7 +197,7 @@ def test_what_is_kept_of_a_record_is_counted(bodies: list[int], rest: bytes, cut
         assert layer.partial == at - max(end for end in ends if end <= at)
 
 
-def test_half_a_record_counts_as_unread(tls: World) -> None:
+def test_half_a_record_counts_as_unread(tls: VMWorld) -> None:
     host = TLSHost(tls).feed(session())
     record = host.encrypted(b"half a word")
     host.wire(record[:-3])
@@ -216,7 +216,7 @@ def begin(host: TLSHost) -> bytes:
     return answer[1:]
 
 
-def test_in_a_vmotion_the_rest_of_a_record_is_waited_for(tls: World) -> None:
+def test_in_a_vmotion_the_rest_of_a_record_is_waited_for(tls: VMWorld) -> None:
     source = TLSHost(tls).feed(session())
     arriving = destination(tls, begin(source))
     record = source.encrypted(b"the last words of the source, ")
@@ -230,7 +230,7 @@ def test_in_a_vmotion_the_rest_of_a_record_is_waited_for(tls: World) -> None:
     assert tls.console.link is arriving.protocol
 
 
-def test_a_source_that_dies_with_half_a_record_holds_nobody_up(tls: World) -> None:
+def test_a_source_that_dies_with_half_a_record_holds_nobody_up(tls: VMWorld) -> None:
     source = TLSHost(tls).feed(session())
     arriving = destination(tls, begin(source))
     source.wire(source.encrypted(b"never to be read")[:-1])
@@ -239,7 +239,7 @@ def test_a_source_that_dies_with_half_a_record_holds_nobody_up(tls: World) -> No
     assert tls.log(tls.console) == b"then the destination"
 
 
-def test_a_source_that_stays_with_half_a_record_is_closed(tls: World) -> None:
+def test_a_source_that_stays_with_half_a_record_is_closed(tls: VMWorld) -> None:
     source = TLSHost(tls).feed(session())
     arriving = destination(tls, begin(source))
     source.wire(source.encrypted(b"never to be read")[:-1])
@@ -253,7 +253,7 @@ def test_a_source_that_stays_with_half_a_record_is_closed(tls: World) -> None:
 
 
 @pytest.mark.parametrize("source_has_tls", [True, False])
-def test_a_vm_may_move_between_tls_and_none_where_that_is_allowed(tls: World, source_has_tls: bool) -> None:
+def test_a_vm_may_move_between_tls_and_none_where_that_is_allowed(tls: VMWorld, source_has_tls: bool) -> None:
     source = TLSHost(tls, from_start=source_has_tls).feed(session())
     pair = begin(source)
     arriving = tls.destination(pair) if source_has_tls else destination(tls, pair)
@@ -262,7 +262,7 @@ def test_a_vm_may_move_between_tls_and_none_where_that_is_allowed(tls: World, so
 
 
 @pytest.mark.parametrize("source_has_tls", [True, False])
-def test_and_not_where_it_is_not(tls: World, logged: list[str], source_has_tls: bool) -> None:
+def test_and_not_where_it_is_not(tls: VMWorld, logged: list[str], source_has_tls: bool) -> None:
     tls.migrations.may_differ = False
     source = TLSHost(tls, from_start=source_has_tls).feed(session())
     pair = begin(source)
@@ -278,14 +278,14 @@ def test_and_not_where_it_is_not(tls: World, logged: list[str], source_has_tls: 
 # The transport below.
 
 
-def test_small_reads_reach_tcp(tls: World) -> None:
+def test_small_reads_reach_tcp(tls: VMWorld) -> None:
     host = TLSHost(tls).feed(session())
     host.protocol._tcp.bufferSize = 4096
     assert host.transport.__dict__["bufferSize"] == 4096
     assert "bufferSize" not in layer_of(host).__dict__
 
 
-def test_reading_is_held_below_tls(tls: World) -> None:
+def test_reading_is_held_below_tls(tls: VMWorld) -> None:
     host = TLSHost(tls).feed(session())
     host.protocol.hold_output(True)
     assert host.paused
@@ -293,7 +293,7 @@ def test_reading_is_held_below_tls(tls: World) -> None:
     assert not host.paused
 
 
-def test_a_host_that_does_not_read_holds_the_input_back(tls: World) -> None:
+def test_a_host_that_does_not_read_holds_the_input_back(tls: VMWorld) -> None:
     host = TLSHost(tls).feed(session())
     host.sent()
     producer = host.transport.producer
@@ -305,7 +305,7 @@ def test_a_host_that_does_not_read_holds_the_input_back(tls: World) -> None:
     assert host.data() == b"later"
 
 
-def test_closing_what_is_gone_already_does_no_harm(tls: World) -> None:
+def test_closing_what_is_gone_already_does_no_harm(tls: VMWorld) -> None:
     host = TLSHost(tls).feed(session())
     host.die()
     host.protocol.close("once more")
@@ -313,7 +313,7 @@ def test_closing_what_is_gone_already_does_no_harm(tls: World) -> None:
     assert layer_of(host).version == ""
 
 
-def test_a_hosts_goodbye_ends_the_connection(tls: World) -> None:
+def test_a_hosts_goodbye_ends_the_connection(tls: VMWorld) -> None:
     host = TLSHost(tls).feed(session() + b"bye")
     host.tls.shutdown()
     host.wire(host.outgoing())
@@ -322,7 +322,7 @@ def test_a_hosts_goodbye_ends_the_connection(tls: World) -> None:
     assert tls.log(tls.console) == b"bye"
 
 
-def test_the_end_of_tcp_without_a_goodbye_is_told(tls: World) -> None:
+def test_the_end_of_tcp_without_a_goodbye_is_told(tls: VMWorld) -> None:
     host = TLSHost(tls).feed(session() + b"bye")
     host.lose()
     assert tls.console.reason.startswith("connection lost to 10.0.0.1")
@@ -331,7 +331,7 @@ def test_the_end_of_tcp_without_a_goodbye_is_told(tls: World) -> None:
     assert tls.delayed() == []
 
 
-def test_what_makes_no_sense_ends_the_connection_and_is_told(tls: World) -> None:
+def test_what_makes_no_sense_ends_the_connection_and_is_told(tls: VMWorld) -> None:
     host = TLSHost(tls).feed(session())
     record = bytearray(host.encrypted(b"tampered with"))
     record[-1] ^= 1
@@ -341,7 +341,7 @@ def test_what_makes_no_sense_ends_the_connection_and_is_told(tls: World) -> None
     assert tls.log(tls.console) == b""
 
 
-def test_a_host_that_says_goodbye_and_reads_nothing_does_not_stay(tls: World) -> None:
+def test_a_host_that_says_goodbye_and_reads_nothing_does_not_stay(tls: VMWorld) -> None:
     class Stuck(type(TLSHost(tls).transport)):  # type: ignore[misc]
         def loseConnection(self) -> None: ...  # bytes wait that the host does not take
 
@@ -356,7 +356,7 @@ def test_a_host_that_says_goodbye_and_reads_nothing_does_not_stay(tls: World) ->
     assert tls.console.state == "down"
 
 
-def test_the_end_of_the_process_waits_for_no_hosts_goodbye(tls: World) -> None:
+def test_the_end_of_the_process_waits_for_no_hosts_goodbye(tls: VMWorld) -> None:
     served = TLSHost(tls).feed(session())
     shaking = TLSHost(tls, "10.0.0.9", shake=False)
     tls.console.send(b"last")
@@ -371,7 +371,7 @@ def test_the_end_of_the_process_waits_for_no_hosts_goodbye(tls: World) -> None:
 # What is shown, what is spoken.
 
 
-def shown(w: World, name: str = "") -> str:
+def shown(w: VMWorld, name: str = "") -> str:
     certificate = TLSHost(w, name=name).tls.get_peer_certificate(as_cryptography=True)
     assert certificate is not None
     return names(certificate)[0]
@@ -390,12 +390,12 @@ def shown(w: World, name: str = "") -> str:
         ("unheard.of", "one.example.com"),
     ],
 )
-def test_the_certificate_by_name(w: World, pems: Path, name: str, common: str) -> None:
+def test_the_certificate_by_name(w: VMWorld, pems: Path, name: str, common: str) -> None:
     use_tls(w, pems / "one.pem", pems / "two.pem")
     assert shown(w, name) == common
 
 
-def test_other_certificates_are_for_who_comes_from_then_on(tls: World, pems: Path) -> None:
+def test_other_certificates_are_for_who_comes_from_then_on(tls: VMWorld, pems: Path) -> None:
     host = TLSHost(tls).feed(session())
     use_tls(tls, pems / "two.pem")
     assert shown(tls) == "two.example.com"
@@ -403,23 +403,23 @@ def test_other_certificates_are_for_who_comes_from_then_on(tls: World, pems: Pat
     assert tls.log(tls.console) == b"still here"
 
 
-def test_without_a_certificate_nobody_is_let_in(w: World) -> None:
+def test_without_a_certificate_nobody_is_let_in(w: VMWorld) -> None:
     assert w.hub.tls.over(w.factory).buildProtocol(w.connect().transport.peerAddr) is None
 
 
 @pytest.mark.parametrize("newest", [SSL.TLS1_VERSION, SSL.TLS1_1_VERSION])
-def test_old_versions_are_refused_unless_they_are_allowed(w: World, pems: Path, newest: int) -> None:
+def test_old_versions_are_refused_unless_they_are_allowed(w: VMWorld, pems: Path, newest: int) -> None:
     use_tls(w, pems / "one.pem")
     refused = TLSHost(w, context=client_context(newest=newest))
     assert refused.closed
     assert refused.ended
     use_tls(w, pems / "one.pem", minimum="1.0")
     TLSHost(w, "10.0.0.2", context=client_context(newest=newest)).feed(session() + b"old but here")
-    assert w.log(w.console) == b"old but here"
+    assert w.logged(w.console) == b"old but here"
 
 
 @pytest.mark.parametrize(("minimum", "closed"), [("1.2", False), ("1.3", True)])
-def test_tls_1_2(w: World, pems: Path, minimum: str, closed: bool) -> None:
+def test_tls_1_2(w: VMWorld, pems: Path, minimum: str, closed: bool) -> None:
     use_tls(w, pems / "one.pem", minimum=minimum)
     host = TLSHost(w, context=client_context(newest=SSL.TLS1_2_VERSION))
     assert host.closed is closed
@@ -427,7 +427,7 @@ def test_tls_1_2(w: World, pems: Path, minimum: str, closed: bool) -> None:
 
 
 @pytest.mark.parametrize("newest", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
-def test_a_handshake_may_be_long(w: World, pems: Path, tmp_path: Path, newest: int) -> None:
+def test_a_handshake_may_be_long(w: VMWorld, pems: Path, tmp_path: Path, newest: int) -> None:
     # The names of all authorities are part of it. Twisted hands on 32 KiB at a time, and waits for an answer then.
     authorities = (pems / "ca.crt").read_bytes()
     for n in range(500):
@@ -437,10 +437,10 @@ def test_a_handshake_may_be_long(w: World, pems: Path, tmp_path: Path, newest: i
     use_tls(w, pems / "one.pem", ca=bundle)
     host = TLSHost(w, context=client_context(newest=newest, certificate=pems / "esx.pem"))
     host.feed(session() + b"welcome")
-    assert w.log(w.console) == b"welcome"
+    assert w.logged(w.console) == b"welcome"
 
 
-def test_nobody_can_make_us_do_handshakes_without_end(tls: World) -> None:
+def test_nobody_can_make_us_do_handshakes_without_end(tls: VMWorld) -> None:
     host = TLSHost(tls, context=client_context(newest=SSL.TLS1_2_VERSION)).feed(session())
     host.tls.renegotiate()
     with pytest.raises(SSL.WantReadError):
@@ -452,7 +452,7 @@ def test_nobody_can_make_us_do_handshakes_without_end(tls: World) -> None:
 
 
 @pytest.mark.parametrize("newest", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
-def test_hosts_may_have_to_show_a_certificate(w: World, pems: Path, logged: list[str], newest: int) -> None:
+def test_hosts_may_have_to_show_a_certificate(w: VMWorld, pems: Path, logged: list[str], newest: int) -> None:
     use_tls(w, pems / "one.pem", ca=pems / "ca.crt")
     assert TLSHost(w, "10.0.0.2", context=client_context(newest=newest)).closed
     assert any("10.0.0.2: TLS failed: peer did not return a certificate" in line for line in logged)
@@ -460,4 +460,4 @@ def test_hosts_may_have_to_show_a_certificate(w: World, pems: Path, logged: list
     assert TLSHost(w, "10.0.0.3", context=context).closed
     assert any("10.0.0.3: TLS failed: certificate verify failed" in line for line in logged)
     TLSHost(w, context=client_context(newest=newest, certificate=pems / "esx.pem")).feed(session() + b"welcome")
-    assert w.log(w.console) == b"welcome"
+    assert w.logged(w.console) == b"welcome"

@@ -24,6 +24,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ISystemHandle
 from zope.interface import implementer
 
+from tests.support.fakes import FakeViewer
 from tests.support.properties import examples
 from tests.support.vm import (
     ABORT,
@@ -44,8 +45,7 @@ from tests.support.vm import (
     Host,
     HostTransport,
     Token,
-    Viewer,
-    World,
+    VMWorld,
     com,
     doubled,
     parse,
@@ -64,7 +64,7 @@ class SocketTransport(HostTransport):
 
     bufferSize = 65536
 
-    def __init__(self, world: World, address: str) -> None:
+    def __init__(self, world: VMWorld, address: str) -> None:
         super().__init__(world.clock, address)
         self.near, self.far = socket.socketpair()
         self.near.setblocking(False)
@@ -95,7 +95,7 @@ class SocketTransport(HostTransport):
 class Line(Host):
     """One host's end: what it writes waits until it is read."""
 
-    def __init__(self, world: World, address: str) -> None:
+    def __init__(self, world: VMWorld, address: str) -> None:
         self.world = world
         self.address = address
         self.transport: SocketTransport = SocketTransport(world, address)  # type: ignore[assignment]
@@ -140,13 +140,13 @@ class TwoHosts(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        self.w = World(self.folder)
+        self.w = VMWorld(self.folder)
         self.lines: list[Line] = []
         self.count = 0
         self.printed = b""
         self.typed = b""
         self.received = b""
-        self.viewer = Viewer()
+        self.viewer = FakeViewer()
         # What the hosts are at: idle, begun, granted, peered, ok, lost, aborting, completed, coming.
         self.phase = "idle"
         self.offset = 0  # where the message stands whose reading ends the phase
@@ -163,13 +163,13 @@ class TwoHosts(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             self.settle()
-            assert self.w.log(self.console) == self.viewer.seen == self.printed
+            assert self.w.logged(self.console) == self.viewer.seen == self.printed
             assert self.w.delayed() == []
             assert self.received == self.typed
         finally:
             for line in self.lines:
                 line.transport.close()
-            self.w.scribe.close()
+            self.w.stop()
             shutil.rmtree(self.folder)
 
     def settle(self) -> None:
@@ -449,7 +449,7 @@ class TwoHosts(RuleBasedStateMachine):
         self.line.ended = True
         self.line.die()
         self.look()
-        seen = self.w.log(self.console)
+        seen = self.w.logged(self.console)
         assert self.printed.startswith(seen), "output lost in the middle, doubled or out of order"
         self.printed, self.typed, self.suspended = seen, self.received, False
         self.line = self.open()
@@ -461,7 +461,7 @@ class TwoHosts(RuleBasedStateMachine):
 
     @invariant()
     def check(self) -> None:
-        log = self.w.log(self.console)
+        log = self.w.logged(self.console)
         assert self.printed.startswith(log), "output lost, doubled or out of order"
         assert self.viewer.seen == log
         quiet = not any(line.unread for line in self.lines)

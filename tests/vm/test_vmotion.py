@@ -6,6 +6,7 @@ from itertools import permutations
 
 import pytest
 
+from tests.support.fakes import VM_A, VM_B, FakeViewer
 from tests.support.vm import (
     ABORT,
     BEGIN,
@@ -26,13 +27,10 @@ from tests.support.vm import (
     SPELLED_A,
     SPELLED_B,
     VC_UUID,
-    VM_A,
-    VM_B,
     WILL,
     WONT_PROXY,
     Host,
-    Viewer,
-    World,
+    VMWorld,
     com,
     session,
     sub,
@@ -66,9 +64,9 @@ def complete(host: Host, data: bytes = b"", sequence: bytes = SEQUENCE) -> Host:
 # The way it goes.
 
 
-def test_a_vmotion_moves_the_console_and_holds_the_input_in_between(w: World) -> None:
+def test_a_vmotion_moves_the_console_and_holds_the_input_in_between(w: VMWorld) -> None:
     source, console = w.vm()
-    alice = Viewer()
+    alice = FakeViewer()
     console.viewers.attach(alice, write=True)
     console.send(b"before ")
     pair = source.begin()
@@ -85,10 +83,10 @@ def test_a_vmotion_moves_the_console_and_holds_the_input_in_between(w: World) ->
     console.send(b"after")
     assert (source.data(), destination.data()) == (b"", b"after")
     destination.feed(b"more")
-    assert alice.seen == w.log(console) == b"source destination more"
+    assert alice.seen == w.logged(console) == b"source destination more"
     assert [n.vmotion for n in alice.told(LineUp)] == [True]  # type: ignore[attr-defined]
     assert alice.told(LineDown) == []
-    assert [e["event"] for e in w.events(console, "vmotion-begin", "vmotion-peer", "vmotion-complete")] == [
+    assert [e["event"] for e in w.trail(console, "vmotion-begin", "vmotion-peer", "vmotion-complete")] == [
         "vmotion-begin",
         "vmotion-peer",
         "vmotion-complete",
@@ -99,7 +97,7 @@ def test_a_vmotion_moves_the_console_and_holds_the_input_in_between(w: World) ->
     assert w.delayed() == []
 
 
-def test_goahead_comes_after_all_that_was_typed_before_begin(w: World) -> None:
+def test_goahead_comes_after_all_that_was_typed_before_begin(w: VMWorld) -> None:
     source, console = w.vm()
     console.send(b"typed before")
     source.feed(sub(BEGIN, SEQUENCE))
@@ -108,7 +106,7 @@ def test_goahead_comes_after_all_that_was_typed_before_begin(w: World) -> None:
     assert tokens[1][2][0] == GOAHEAD  # type: ignore[index]
 
 
-def test_the_secret_is_8_bytes_never_255_and_never_the_same(w: World) -> None:
+def test_the_secret_is_8_bytes_never_255_and_never_the_same(w: VMWorld) -> None:
     source, _ = w.vm()
     secrets = set()
     for n in range(200):
@@ -122,7 +120,7 @@ def test_the_secret_is_8_bytes_never_255_and_never_the_same(w: World) -> None:
 
 
 @pytest.mark.parametrize("sequence", SEQUENCES)
-def test_goahead_peer_ok_and_notnow_carry_the_sequence_whatever_it_is(w: World, sequence: bytes) -> None:
+def test_goahead_peer_ok_and_notnow_carry_the_sequence_whatever_it_is(w: VMWorld, sequence: bytes) -> None:
     source, console = w.vm()
     pair = source.begin(sequence)
     assert len(pair) == len(sequence) + 8
@@ -134,7 +132,7 @@ def test_goahead_peer_ok_and_notnow_carry_the_sequence_whatever_it_is(w: World, 
     assert console.link is destination.protocol
 
 
-def test_identity_on_the_destination_may_come_before_or_after_peer_or_complete_or_never(w: World) -> None:
+def test_identity_on_the_destination_may_come_before_or_after_peer_or_complete_or_never(w: VMWorld) -> None:
     host, console = w.vm()
     for n, order in enumerate({*permutations("UPC"), *permutations("PC")}):
         if order.index("C") < order.index("P"):
@@ -148,11 +146,11 @@ def test_identity_on_the_destination_may_come_before_or_after_peer_or_complete_o
         host.lose()
         host = following
     host.feed(b"still here")
-    assert w.log(console) == b"still here"
+    assert w.logged(console) == b"still here"
     assert w.delayed() == []
 
 
-def test_the_destination_is_asked_nothing_twice_and_may_tell_a_new_name(w: World) -> None:
+def test_the_destination_is_asked_nothing_twice_and_may_tell_a_new_name(w: VMWorld) -> None:
     source, console = w.vm(name=b"web")
     destination = w.destination(source.begin())
     destination.feed(sub(NAME, b"web-renamed"))
@@ -166,9 +164,9 @@ def test_the_destination_is_asked_nothing_twice_and_may_tell_a_new_name(w: World
 # The source and what still comes from it.
 
 
-def test_the_source_may_close_just_before_complete(w: World) -> None:
+def test_the_source_may_close_just_before_complete(w: VMWorld) -> None:
     source, console = w.vm()
-    alice = Viewer()
+    alice = FakeViewer()
     console.viewers.attach(alice, write=True)
     pair = source.begin()
     console.send(b"held")
@@ -179,11 +177,11 @@ def test_the_source_may_close_just_before_complete(w: World) -> None:
     assert alice.told(LineDown) == []
     complete(destination, b"the destination's first")
     assert destination.data() == b"held"
-    assert w.log(console) == b"the source's last the destination's first"
+    assert w.logged(console) == b"the source's last the destination's first"
     assert w.delayed() == []
 
 
-def test_the_source_may_die_between_begin_and_peer(w: World) -> None:
+def test_the_source_may_die_between_begin_and_peer(w: VMWorld) -> None:
     source, console = w.vm()
     pair = source.begin()
     console.send(b"held")
@@ -197,7 +195,7 @@ def test_the_source_may_die_between_begin_and_peer(w: World) -> None:
     assert destination.data() == b"held on"
 
 
-def test_input_typed_while_there_is_no_connection_at_all_is_delivered_to_the_destination(w: World) -> None:
+def test_input_typed_while_there_is_no_connection_at_all_is_delivered_to_the_destination(w: VMWorld) -> None:
     source, console = w.vm()
     pair = source.begin()
     source.die()
@@ -207,23 +205,23 @@ def test_input_typed_while_there_is_no_connection_at_all_is_delivered_to_the_des
     assert destination.data() == b"typed into the gap"
 
 
-def test_bytes_of_the_source_after_complete_are_recorded_and_it_is_closed_in_time(w: World) -> None:
+def test_bytes_of_the_source_after_complete_are_recorded_and_it_is_closed_in_time(w: VMWorld) -> None:
     source, console = w.vm()
     destination = w.destination(source.begin())
     complete(destination)
     source.feed(b"late")
-    assert w.log(console) == b"late"
+    assert w.logged(console) == b"late"
     w.clock.advance(RETIRED_SECONDS - 0.1)
     assert not source.closed
     w.clock.advance(0.2)
     assert source.closed
     w.turn()
     assert console.link is destination.protocol
-    assert (console.state, w.events(console, "down")) == ("up", [])
+    assert (console.state, w.trail(console, "down")) == ("up", [])
     assert w.delayed() == []
 
 
-def test_a_source_that_was_held_back_by_a_slow_log_is_read_again_when_it_retires(w: World) -> None:
+def test_a_source_that_was_held_back_by_a_slow_log_is_read_again_when_it_retires(w: VMWorld) -> None:
     source, console = w.vm()
     destination = w.destination(source.begin())
     console.log_congested(True)
@@ -235,7 +233,7 @@ def test_a_source_that_was_held_back_by_a_slow_log_is_read_again_when_it_retires
     assert not destination.paused
 
 
-def test_a_retired_source_has_no_say_any_more(w: World) -> None:
+def test_a_retired_source_has_no_say_any_more(w: VMWorld) -> None:
     source, console = w.vm()
     destination = w.destination(source.begin())
     complete(destination)
@@ -247,7 +245,7 @@ def test_a_retired_source_has_no_say_any_more(w: World) -> None:
     assert (source.data(), destination.data()) == (b"", b"x")
 
 
-def test_a_retired_source_cannot_abort_the_next_vmotion(w: World) -> None:
+def test_a_retired_source_cannot_abort_the_next_vmotion(w: VMWorld) -> None:
     first, console = w.vm()
     second = w.destination(first.begin())
     complete(second)
@@ -259,7 +257,7 @@ def test_a_retired_source_cannot_abort_the_next_vmotion(w: World) -> None:
     assert console.link is third.protocol
 
 
-def test_a_vm_may_go_on_and_on_from_host_to_host(w: World) -> None:
+def test_a_vm_may_go_on_and_on_from_host_to_host(w: VMWorld) -> None:
     host, console = w.vm()
     typed = b""
     for n in range(20):
@@ -272,16 +270,16 @@ def test_a_vm_may_go_on_and_on_from_host_to_host(w: World) -> None:
         assert following.data() == b"%d " % n
         host.lose()
         host = following
-    assert w.log(console) == b"".join(b"%d." % n for n in range(20))
+    assert w.logged(console) == b"".join(b"%d." % n for n in range(20))
     assert w.delayed() == []
 
 
 # The order of what was printed.
 
 
-def test_bytes_of_the_destination_before_complete_come_after_all_of_the_source(w: World) -> None:
+def test_bytes_of_the_destination_before_complete_come_after_all_of_the_source(w: VMWorld) -> None:
     source, console = w.vm()
-    alice = Viewer()
+    alice = FakeViewer()
     console.viewers.attach(alice, write=False)
     pair = source.begin()
     destination = w.connect("10.0.0.2").feed(b"[d1]" + NEGOTIATION + sub(PEER, pair) + b"[d2]")
@@ -290,15 +288,15 @@ def test_bytes_of_the_destination_before_complete_come_after_all_of_the_source(w
     source.feed(b"[s2]")
     assert alice.seen == b"[s1][s2]"
     destination.feed(b"[d4]" + sub(COMPLETE, SEQUENCE) + b"[d5]")
-    assert alice.seen == w.log(console) == b"[s1][s2][d1][d2][d3][d4][d5]"
+    assert alice.seen == w.logged(console) == b"[s1][s2][d1][d2][d3][d4][d5]"
 
 
 # What is typed meanwhile.
 
 
-def test_held_input_is_bounded_with_pressure_on_the_operator_and_delivered_whole(w: World) -> None:
+def test_held_input_is_bounded_with_pressure_on_the_operator_and_delivered_whole(w: VMWorld) -> None:
     source, console = w.vm()
-    alice = Viewer()
+    alice = FakeViewer()
     console.viewers.attach(alice, write=True)
     pair = source.begin()
     typed = b""
@@ -319,7 +317,7 @@ def test_held_input_is_bounded_with_pressure_on_the_operator_and_delivered_whole
     assert destination.data() == b"!"
 
 
-def test_held_input_waits_on_for_a_destination_that_takes_nothing_yet(w: World) -> None:
+def test_held_input_waits_on_for_a_destination_that_takes_nothing_yet(w: VMWorld) -> None:
     source, console = w.vm()
     pair = source.begin()
     console.send(b"held")
@@ -335,7 +333,7 @@ def test_held_input_waits_on_for_a_destination_that_takes_nothing_yet(w: World) 
     assert destination.data() == b"held and more"
 
 
-def test_input_that_the_source_did_not_take_before_begin_goes_to_the_destination(w: World) -> None:
+def test_input_that_the_source_did_not_take_before_begin_goes_to_the_destination(w: VMWorld) -> None:
     source, console = w.vm()
     source.transport.producer.pauseProducing()
     console.send(b"first ")
@@ -349,8 +347,8 @@ def test_input_that_the_source_did_not_take_before_begin_goes_to_the_destination
     assert (source.data(), destination.data()) == (b"", b"first second")
 
 
-def test_what_a_viewer_sends_at_the_news_comes_after_what_was_held(w: World) -> None:
-    class Eager(Viewer):
+def test_what_a_viewer_sends_at_the_news_comes_after_what_was_held(w: VMWorld) -> None:
+    class Eager(FakeViewer):
         def notice(self, notice: Notice) -> None:
             if isinstance(notice, LineUp):
                 console.send(b"second")
@@ -364,7 +362,7 @@ def test_what_a_viewer_sends_at_the_news_comes_after_what_was_held(w: World) -> 
     assert destination.data() == b"first second"
 
 
-def test_a_break_while_the_vm_is_under_way_is_held_in_its_place_in_the_input(w: World) -> None:
+def test_a_break_while_the_vm_is_under_way_is_held_in_its_place_in_the_input(w: VMWorld) -> None:
     source, console = w.vm()
     destination = w.destination(source.begin())
     source.sent()
@@ -382,7 +380,7 @@ def test_a_break_while_the_vm_is_under_way_is_held_in_its_place_in_the_input(w: 
 @pytest.mark.parametrize(
     "wrong", ["empty", "cut", "longer", "secret", "sequence", "swapped", "no secret", "255 not doubled"]
 )
-def test_a_peer_with_a_wrong_pair_opens_nothing_and_spoils_nothing(w: World, logged: list[str], wrong: str) -> None:
+def test_a_peer_with_a_wrong_pair_opens_nothing_and_spoils_nothing(w: VMWorld, logged: list[str], wrong: str) -> None:
     source, console = w.vm()
     pair = source.begin()
     bad = {
@@ -408,7 +406,7 @@ def test_a_peer_with_a_wrong_pair_opens_nothing_and_spoils_nothing(w: World, log
     assert console.link is destination.protocol
 
 
-def test_no_secret_reaches_the_log_of_the_process(w: World, logged: list[str]) -> None:
+def test_no_secret_reaches_the_log_of_the_process(w: VMWorld, logged: list[str]) -> None:
     source, _ = w.vm()
     pair = source.begin(b"ABCD")
     w.connect("10.6.6.6").feed(sub(PEER, pair[:-1]))
@@ -420,7 +418,7 @@ def test_no_secret_reaches_the_log_of_the_process(w: World, logged: list[str]) -
 
 
 @pytest.mark.parametrize("when", ["pending", "completed", "aborted", "replaced", "destination lost"])
-def test_a_pair_is_good_once_and_only_while_its_vmotion_is_pending(w: World, when: str) -> None:
+def test_a_pair_is_good_once_and_only_while_its_vmotion_is_pending(w: VMWorld, when: str) -> None:
     source, console = w.vm()
     pair = source.begin()
     destination = w.destination(pair)
@@ -440,7 +438,7 @@ def test_a_pair_is_good_once_and_only_while_its_vmotion_is_pending(w: World, whe
     assert console.link is link
 
 
-def test_a_pair_is_not_good_after_its_time(w: World) -> None:
+def test_a_pair_is_not_good_after_its_time(w: VMWorld) -> None:
     source, console = w.vm()
     pair = source.begin()
     w.clock.advance(MIGRATION_TIMEOUT + 0.1)
@@ -451,7 +449,7 @@ def test_a_pair_is_not_good_after_its_time(w: World) -> None:
     assert console.link is source.protocol
 
 
-def test_a_pair_that_was_not_used_before_the_abort_is_worth_nothing(w: World) -> None:
+def test_a_pair_that_was_not_used_before_the_abort_is_worth_nothing(w: VMWorld) -> None:
     source, _ = w.vm()
     pair = source.begin()
     source.feed(sub(ABORT))
@@ -459,7 +457,7 @@ def test_a_pair_that_was_not_used_before_the_abort_is_worth_nothing(w: World) ->
     assert PEER_OK not in codes(late)
 
 
-def test_a_pair_does_not_open_for_a_connection_that_serves_a_console(w: World) -> None:
+def test_a_pair_does_not_open_for_a_connection_that_serves_a_console(w: VMWorld) -> None:
     a, console_a = w.vm(VM_A)
     b, console_b = w.vm(VM_B, "10.0.0.9", name=b"db")
     pair = a.begin()
@@ -473,7 +471,7 @@ def test_a_pair_does_not_open_for_a_connection_that_serves_a_console(w: World) -
     assert console_a.link is destination.protocol
 
 
-def test_a_connection_is_the_destination_of_one_vmotion_at_a_time(w: World) -> None:
+def test_a_connection_is_the_destination_of_one_vmotion_at_a_time(w: VMWorld) -> None:
     a, console_a = w.vm(VM_A)
     b, console_b = w.vm(VM_B, "10.0.0.9", name=b"db")
     pair_a, pair_b = a.begin(b"aaaa"), b.begin(b"bbbb")
@@ -489,7 +487,7 @@ def test_a_connection_is_the_destination_of_one_vmotion_at_a_time(w: World) -> N
     assert console_b.link is other.protocol
 
 
-def test_an_identity_that_contradicts_the_pair_before_peer_is_refused_and_leaves_the_pair_good(w: World) -> None:
+def test_an_identity_that_contradicts_the_pair_before_peer_is_refused_and_leaves_the_pair_good(w: VMWorld) -> None:
     source, console = w.vm()
     pair = source.begin()
     wrong = w.connect("10.6.6.6").feed(
@@ -502,7 +500,7 @@ def test_an_identity_that_contradicts_the_pair_before_peer_is_refused_and_leaves
     assert console.link is destination.protocol
 
 
-def test_an_identity_that_contradicts_the_pair_after_peer_closes_the_destination(w: World) -> None:
+def test_an_identity_that_contradicts_the_pair_after_peer_closes_the_destination(w: VMWorld) -> None:
     source, console = w.vm()
     pair = source.begin()
     console.send(b"held")
@@ -512,10 +510,10 @@ def test_an_identity_that_contradicts_the_pair_after_peer_closes_the_destination
     assert console.link is source.protocol
     source.feed(sub(ABORT))
     assert source.data() == b"held"
-    assert w.log(console) == b""
+    assert w.logged(console) == b""
 
 
-def test_an_identity_that_contradicts_after_complete_closes_the_connection(w: World) -> None:
+def test_an_identity_that_contradicts_after_complete_closes_the_connection(w: VMWorld) -> None:
     source, console = w.vm()
     destination = w.destination(source.begin())
     complete(destination)
@@ -524,7 +522,7 @@ def test_an_identity_that_contradicts_after_complete_closes_the_connection(w: Wo
     assert console.state == "down"
 
 
-def test_a_uuid_that_is_none_on_the_destination_changes_nothing(w: World) -> None:
+def test_a_uuid_that_is_none_on_the_destination_changes_nothing(w: VMWorld) -> None:
     source, console = w.vm()
     destination = w.destination(source.begin())
     destination.feed(sub(VC_UUID, b"rubbish"))
@@ -532,7 +530,7 @@ def test_a_uuid_that_is_none_on_the_destination_changes_nothing(w: World) -> Non
     assert console.link is destination.protocol
 
 
-def test_do_proxy_on_a_pending_destination_does_not_disturb_the_vmotion(w: World) -> None:
+def test_do_proxy_on_a_pending_destination_does_not_disturb_the_vmotion(w: VMWorld) -> None:
     source, console = w.vm()
     destination = w.destination(source.begin()).feed(b"early ")
     destination.feed(sub(DO_PROXY, b"Svmproxy") + sub(VC_UUID, SPELLED_A) + sub(DO_PROXY, b"Sother"))
@@ -541,13 +539,13 @@ def test_do_proxy_on_a_pending_destination_does_not_disturb_the_vmotion(w: World
     assert console.link is source.protocol
     complete(destination)
     assert console.link is destination.protocol
-    assert w.log(console) == b"last early "
+    assert w.logged(console) == b"last early "
 
 
 # COMPLETE and ABORT in the wrong place.
 
 
-def test_complete_on_the_source_is_ignored(w: World) -> None:
+def test_complete_on_the_source_is_ignored(w: VMWorld) -> None:
     source, console = w.vm()
     destination = w.destination(source.begin())
     source.feed(sub(COMPLETE, SEQUENCE) + sub(COMPLETE))
@@ -556,7 +554,7 @@ def test_complete_on_the_source_is_ignored(w: World) -> None:
     assert console.link is destination.protocol
 
 
-def test_abort_on_the_destination_is_ignored(w: World) -> None:
+def test_abort_on_the_destination_is_ignored(w: VMWorld) -> None:
     source, console = w.vm()
     destination = w.destination(source.begin())
     destination.feed(sub(ABORT) + sub(ABORT, SEQUENCE))
@@ -566,7 +564,7 @@ def test_abort_on_the_destination_is_ignored(w: World) -> None:
 
 
 @pytest.mark.parametrize("sequence", [b"", b"other", SEQUENCE[:-1], SEQUENCE + b"\0"])
-def test_complete_with_another_sequence_is_ignored(w: World, sequence: bytes) -> None:
+def test_complete_with_another_sequence_is_ignored(w: VMWorld, sequence: bytes) -> None:
     source, console = w.vm()
     destination = w.destination(source.begin())
     complete(destination, sequence=sequence)
@@ -575,7 +573,7 @@ def test_complete_with_another_sequence_is_ignored(w: World, sequence: bytes) ->
     assert console.link is destination.protocol
 
 
-def test_complete_twice_is_once(w: World) -> None:
+def test_complete_twice_is_once(w: VMWorld) -> None:
     source, console = w.vm()
     pair = source.begin()
     console.send(b"once")
@@ -584,14 +582,14 @@ def test_complete_twice_is_once(w: World) -> None:
     complete(destination)
     assert destination.data() == b"once"
     assert w.migrations.completed == 1
-    assert len(w.events(console, "up")) == 2
+    assert len(w.trail(console, "up")) == 2
 
 
-def test_complete_and_abort_without_any_vmotion_do_nothing(w: World) -> None:
+def test_complete_and_abort_without_any_vmotion_do_nothing(w: VMWorld) -> None:
     host, console = w.vm()
     host.feed(sub(COMPLETE, SEQUENCE) + sub(ABORT) + sub(ABORT, SEQUENCE) + b"on")
     assert host.sent() == b""
-    assert (console.state, w.log(console)) == ("up", b"on")
+    assert (console.state, w.logged(console)) == ("up", b"on")
 
 
 # ABORT.
@@ -600,7 +598,7 @@ def test_complete_and_abort_without_any_vmotion_do_nothing(w: World) -> None:
 @pytest.mark.parametrize("sequence", [b"", SEQUENCE])
 @pytest.mark.parametrize("arrived", [False, True])
 def test_abort_keeps_the_source_in_service_and_a_later_complete_moves_nothing(
-    w: World, sequence: bytes, arrived: bool
+    w: VMWorld, sequence: bytes, arrived: bool
 ) -> None:
     source, console = w.vm()
     pair = source.begin()
@@ -617,12 +615,12 @@ def test_abort_keeps_the_source_in_service_and_a_later_complete_moves_nothing(
         # It has no part in this any more, and does not stay for ever.
         w.clock.advance(IDENTIFY_TIMEOUT + 1)
         assert destination.closed
-    assert w.log(console) == b"before after"
+    assert w.logged(console) == b"before after"
     w.turn()
     assert w.delayed() == []
 
 
-def test_after_abort_and_data_the_same_connection_may_begin_again(w: World) -> None:
+def test_after_abort_and_data_the_same_connection_may_begin_again(w: VMWorld) -> None:
     source, console = w.vm()
     source.begin(b"one!")
     console.send(b"1")
@@ -636,10 +634,10 @@ def test_after_abort_and_data_the_same_connection_may_begin_again(w: World) -> N
     complete(destination, sequence=b"two!")
     assert console.link is destination.protocol
     assert (source.data(), destination.data()) == (b"", b"2")
-    assert w.log(console) == b"data there"
+    assert w.logged(console) == b"data there"
 
 
-def test_after_abort_the_same_destination_may_come_again_with_the_new_pair(w: World) -> None:
+def test_after_abort_the_same_destination_may_come_again_with_the_new_pair(w: VMWorld) -> None:
     source, console = w.vm()
     destination = w.destination(source.begin(b"one!"))
     destination.feed(b"never ran")
@@ -649,7 +647,7 @@ def test_after_abort_the_same_destination_may_come_again_with_the_new_pair(w: Wo
     w.clock.advance(IDENTIFY_TIMEOUT + 1)
     assert not destination.closed
     complete(destination, b"ran", b"two!")
-    assert w.log(console) == b"ran"
+    assert w.logged(console) == b"ran"
 
 
 # BEGIN twice.
@@ -657,7 +655,7 @@ def test_after_abort_the_same_destination_may_come_again_with_the_new_pair(w: Wo
 
 @pytest.mark.parametrize("same", [False, True])
 @pytest.mark.parametrize("arrived", [False, True])
-def test_a_begin_while_one_is_pending_replaces_it(w: World, same: bool, arrived: bool) -> None:
+def test_a_begin_while_one_is_pending_replaces_it(w: VMWorld, same: bool, arrived: bool) -> None:
     source, console = w.vm()
     second = SEQUENCE if same else b"second"
     old_pair = source.begin()
@@ -674,10 +672,10 @@ def test_a_begin_while_one_is_pending_replaces_it(w: World, same: bool, arrived:
     complete(new, b"here", second)
     assert console.link is new.protocol
     assert (source.data(), old.data(), new.data()) == (b"", b"", b"held")
-    assert w.log(console) == b"here"
+    assert w.logged(console) == b"here"
 
 
-def test_the_new_begin_has_its_full_time(w: World) -> None:
+def test_the_new_begin_has_its_full_time(w: VMWorld) -> None:
     source, console = w.vm()
     source.begin(b"one!")
     w.clock.advance(MIGRATION_TIMEOUT - 1)
@@ -693,7 +691,7 @@ def test_the_new_begin_has_its_full_time(w: World) -> None:
 # The destination.
 
 
-def test_a_destination_that_dies_leaves_the_source_in_service(w: World) -> None:
+def test_a_destination_that_dies_leaves_the_source_in_service(w: VMWorld) -> None:
     source, console = w.vm()
     pair = source.begin()
     console.send(b"held")
@@ -702,10 +700,10 @@ def test_a_destination_that_dies_leaves_the_source_in_service(w: World) -> None:
     assert (console.state, console.link) == ("migrating", source.protocol)
     source.feed(b"goes on" + sub(ABORT))
     assert source.data() == b"held"
-    assert w.log(console) == b"goes on"
+    assert w.logged(console) == b"goes on"
 
 
-def test_a_destination_that_dies_and_a_source_that_says_nothing_end_at_the_deadline(w: World) -> None:
+def test_a_destination_that_dies_and_a_source_that_says_nothing_end_at_the_deadline(w: VMWorld) -> None:
     source, console = w.vm()
     pair = source.begin()
     console.send(b"held")
@@ -716,9 +714,9 @@ def test_a_destination_that_dies_and_a_source_that_says_nothing_end_at_the_deadl
     assert w.delayed() == []
 
 
-def test_a_destination_that_dies_after_the_source_takes_the_console_down(w: World) -> None:
+def test_a_destination_that_dies_after_the_source_takes_the_console_down(w: VMWorld) -> None:
     source, console = w.vm()
-    alice = Viewer()
+    alice = FakeViewer()
     console.viewers.attach(alice, write=True)
     pair = source.begin()
     console.send(b"held")
@@ -733,7 +731,7 @@ def test_a_destination_that_dies_after_the_source_takes_the_console_down(w: Worl
     assert w.delayed() == []
 
 
-def test_a_source_that_dies_after_its_destination_takes_the_console_down(w: World) -> None:
+def test_a_source_that_dies_after_its_destination_takes_the_console_down(w: VMWorld) -> None:
     source, console = w.vm()
     destination = w.destination(source.begin())
     destination.die()
@@ -744,7 +742,7 @@ def test_a_source_that_dies_after_its_destination_takes_the_console_down(w: Worl
     assert w.delayed() == []
 
 
-def test_a_slow_destination_has_until_the_deadline(w: World) -> None:
+def test_a_slow_destination_has_until_the_deadline(w: VMWorld) -> None:
     source, console = w.vm()
     destination = w.destination(source.begin())
     source.lose()
@@ -753,14 +751,14 @@ def test_a_slow_destination_has_until_the_deadline(w: World) -> None:
     assert (console.state, console.link) == ("up", destination.protocol)
 
 
-def test_a_destination_that_never_tells_its_identity_serves_all_the_same(w: World) -> None:
+def test_a_destination_that_never_tells_its_identity_serves_all_the_same(w: VMWorld) -> None:
     source, console = w.vm()
     destination = w.connect("10.0.0.2").feed(verb(WILL, EXT) + sub(PEER, source.begin()) + sub(COMPLETE, SEQUENCE))
     w.clock.advance(10 * IDENTIFY_TIMEOUT)
     assert not destination.closed
     assert console.link is destination.protocol
     destination.feed(b"x")
-    assert w.log(console) == b"x"
+    assert w.logged(console) == b"x"
 
 
 # The deadline.
@@ -769,10 +767,10 @@ def test_a_destination_that_never_tells_its_identity_serves_all_the_same(w: Worl
 @pytest.mark.parametrize("source_alive", [True, False])
 @pytest.mark.parametrize("destination_there", [True, False])
 def test_abandoned_at_the_deadline_with_nothing_held_for_ever(
-    w: World, source_alive: bool, destination_there: bool
+    w: VMWorld, source_alive: bool, destination_there: bool
 ) -> None:
     source, console = w.vm()
-    alice = Viewer()
+    alice = FakeViewer()
     console.viewers.attach(alice, write=True)
     pair = source.begin()
     console.send(b"h" * 70_000)
@@ -789,16 +787,16 @@ def test_abandoned_at_the_deadline_with_nothing_held_for_ever(
     if source_alive:
         assert console.link is source.protocol
         assert source.data() == b"h" * 70_000
-        assert w.log(console) == b"source "
+        assert w.logged(console) == b"source "
     elif destination is not None:
         assert console.link is destination.protocol
         assert destination.data() == b"h" * 70_000
-        assert w.log(console) == b"source early"
+        assert w.logged(console) == b"source early"
     else:
         assert console.state == "down"
         assert alice.told(InputLost) == [InputLost(70_000)]
     assert (w.migrations.abandoned, len(w.migrations)) == (1, 0)
-    assert len(w.events(console, "vmotion-abandoned")) == 1
+    assert len(w.trail(console, "vmotion-abandoned")) == 1
     if destination is not None:
         complete(destination)
         assert console.link is (source if source_alive else destination).protocol
@@ -807,7 +805,7 @@ def test_abandoned_at_the_deadline_with_nothing_held_for_ever(
     assert w.delayed() == []
 
 
-def test_after_an_abandoned_one_the_source_may_begin_again(w: World) -> None:
+def test_after_an_abandoned_one_the_source_may_begin_again(w: VMWorld) -> None:
     source, console = w.vm()
     source.begin(b"one!")
     w.clock.advance(MIGRATION_TIMEOUT + 1)
@@ -819,7 +817,7 @@ def test_after_an_abandoned_one_the_source_may_begin_again(w: World) -> None:
 # NOTNOW.
 
 
-def test_notnow_only_before_the_vm_is_known(w: World) -> None:
+def test_notnow_only_before_the_vm_is_known(w: VMWorld) -> None:
     host = w.connect().feed(NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST) + sub(DO_PROXY, b"Svmproxy"))
     host.sent()
     host.feed(sub(BEGIN, SEQUENCE))
@@ -828,14 +826,14 @@ def test_notnow_only_before_the_vm_is_known(w: World) -> None:
     host.begin()
 
 
-def test_notnow_while_shutting_down(w: World) -> None:
+def test_notnow_while_shutting_down(w: VMWorld) -> None:
     host, _ = w.vm()
     w.hub.stopping = True
     host.feed(sub(BEGIN, SEQUENCE))
     assert host.subs() == [bytes((NOTNOW,)) + SEQUENCE]
 
 
-def test_no_notnow_however_busy_the_vm_is(w: World) -> None:
+def test_no_notnow_however_busy_the_vm_is(w: VMWorld) -> None:
     host, console = w.vm()
     console.log_congested(True)
     host.feed(verb(WILL, COM_PORT) + com(8))
@@ -850,7 +848,7 @@ def test_no_notnow_however_busy_the_vm_is(w: World) -> None:
 # Several at once.
 
 
-def test_several_ports_of_one_vm_migrate_at_once(w: World) -> None:
+def test_several_ports_of_one_vm_migrate_at_once(w: VMWorld) -> None:
     ports = [w.connect().feed(session(uri=b"vmproxy?port=%d" % n)) for n in range(1, 5)]
     consoles = {c.port: c for c in w.directory}
     # The same sequence on all of them: only the secrets differ.
@@ -866,12 +864,12 @@ def test_several_ports_of_one_vm_migrate_at_once(w: World) -> None:
         console = consoles[str(n + 1)]
         assert console.link is arrived[n].protocol
         assert arrived[n].data() == b"in-%d" % (n + 1)
-        assert w.log(console) == b"s%d d%d" % (n + 1, n + 1)
+        assert w.logged(console) == b"s%d d%d" % (n + 1, n + 1)
         ports[n].lose()
     assert w.delayed() == []
 
 
-def test_two_vms_interleaved_do_not_touch_each_other(w: World) -> None:
+def test_two_vms_interleaved_do_not_touch_each_other(w: VMWorld) -> None:
     a, console_a = w.vm(VM_A)
     b, console_b = w.vm(VM_B, "10.0.0.9", name=b"db")
     pair_a = a.begin()
@@ -887,10 +885,10 @@ def test_two_vms_interleaved_do_not_touch_each_other(w: World) -> None:
     complete(b2)
     assert (console_a.link, console_b.link) == (a2.protocol, b.protocol)
     assert (a.data(), a2.data(), b.data(), b2.data()) == (b"", b"for a", b"for b", b"")
-    assert (w.log(console_a), w.log(console_b)) == (b"a2 ", b"b ")
+    assert (w.logged(console_a), w.logged(console_b)) == (b"a2 ", b"b ")
 
 
-def test_many_begun_at_one_moment_are_all_abandoned_at_their_deadline(w: World) -> None:
+def test_many_begun_at_one_moment_are_all_abandoned_at_their_deadline(w: VMWorld) -> None:
     hosts = [w.connect().feed(session(uri=b"vmproxy?port=%d" % n)) for n in range(1, 9)]
     for host in hosts:
         host.begin()
@@ -902,7 +900,7 @@ def test_many_begun_at_one_moment_are_all_abandoned_at_their_deadline(w: World) 
 # A new connection of the same VM meanwhile.
 
 
-def test_a_new_connection_of_the_vm_ends_the_vmotion_and_gets_the_held_input(w: World) -> None:
+def test_a_new_connection_of_the_vm_ends_the_vmotion_and_gets_the_held_input(w: VMWorld) -> None:
     source, console = w.vm()
     pair = source.begin()
     console.send(b"held")
@@ -917,10 +915,10 @@ def test_a_new_connection_of_the_vm_ends_the_vmotion_and_gets_the_held_input(w: 
     assert destination.closed
     w.turn()
     assert w.delayed() == []
-    assert w.log(console) == b""
+    assert w.logged(console) == b""
 
 
-def test_stopping_the_process_in_mid_vmotion_leaves_nothing_behind(w: World) -> None:
+def test_stopping_the_process_in_mid_vmotion_leaves_nothing_behind(w: VMWorld) -> None:
     source, console = w.vm()
     destination = w.destination(source.begin()).feed(b"early")
     source.feed(b"last ")
@@ -928,5 +926,5 @@ def test_stopping_the_process_in_mid_vmotion_leaves_nothing_behind(w: World) -> 
     w.turn()
     assert (source.closed, destination.closed) == (True, True)
     assert len(w.hub.connections) == 0
-    assert w.log(console).startswith(b"last ")
+    assert w.logged(console).startswith(b"last ")
     assert w.delayed() == []

@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.support.fakes import VM_A, VM_B, FakeViewer
 from tests.support.properties import examples
 from tests.support.vm import (
     ABORT,
@@ -40,11 +41,8 @@ from tests.support.vm import (
     PEER_OK,
     SPELLED,
     VC_UUID,
-    VM_A,
-    VM_B,
     Host,
-    Viewer,
-    World,
+    VMWorld,
     doubled,
     session,
     sub,
@@ -87,7 +85,7 @@ class Vm:
     log: bytes = b""
     held: bytes = b""
     known: bool = False
-    viewer: Viewer = field(default_factory=Viewer)
+    viewer: FakeViewer = field(default_factory=FakeViewer)
 
     @property
     def uri(self) -> bytes:
@@ -103,7 +101,7 @@ class VMotion(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.secrets = self._secrets()
-        self.w = World(self.folder, secrets=self.secrets)
+        self.w = VMWorld(self.folder, secrets=self.secrets)
         self.vms = [Vm(0), Vm(1)]
         self.uuids = [VM_A, VM_B]
         self.all: list[Line] = []
@@ -124,7 +122,7 @@ class VMotion(RuleBasedStateMachine):
         assert len(self.w.migrations) == 0
         assert all(vm.held == b"" for vm in self.vms)
         VMotion.completed += self.w.migrations.completed
-        self.w.scribe.close()
+        self.w.stop()
         shutil.rmtree(self.folder)
 
     # The model's steps.
@@ -469,7 +467,7 @@ class VMotion(RuleBasedStateMachine):
             if not vm.known:
                 continue
             console = consoles[self.uuids[vm.index]]
-            assert self.w.log(console) == vm.log
+            assert self.w.logged(console) == vm.log
             assert vm.viewer.seen == vm.log
             assert console.link is (vm.serving.host.protocol if vm.serving is not None else None)
             expected = "migrating" if vm.pending is not None else "up" if vm.serving is not None else "down"

@@ -7,21 +7,12 @@ from uuid import UUID
 
 import pytest
 
-from tests.support.ssh import (
-    USERAUTH_REQUEST,
-    USERAUTH_SUCCESS,
-    VM_A,
-    VM_B,
-    FakeViewer,
-    Logged,
-    RemoteChannel,
-    World,
-    ed25519_key,
-)
+from tests.support.fakes import VM_A, VM_B, FakeViewer, Logged
+from tests.support.ssh import USERAUTH_REQUEST, USERAUTH_SUCCESS, RemoteChannel, SSHWorld, ed25519_key
 from vmproxy.ssh.session import COMMAND_LIMIT
 
 
-def run(w: World, command: str, user: str = "alice") -> RemoteChannel:
+def run(w: SSHWorld, command: str, user: str = "alice") -> RemoteChannel:
     return w.login(user).run(command)
 
 
@@ -29,7 +20,7 @@ def result(channel: RemoteChannel) -> tuple[str, str, int | None]:
     return channel.out.decode(), channel.err.decode(), channel.status
 
 
-def test_every_command_ends_with_end_of_output_a_status_and_the_close_in_this_order(w: World) -> None:
+def test_every_command_ends_with_end_of_output_a_status_and_the_close_in_this_order(w: SSHWorld) -> None:
     w.vm()
     client = w.login()
     client.got.clear()
@@ -37,7 +28,7 @@ def test_every_command_ends_with_end_of_output_a_status_and_the_close_in_this_or
     assert [n for n in client.numbers if n != 91] == [94, 98, 96, 97]
 
 
-def test_list_shows_every_console_with_its_ssh_name_state_writer_and_viewers(w: World) -> None:
+def test_list_shows_every_console_with_its_ssh_name_state_writer_and_viewers(w: SSHWorld) -> None:
     w.vm("web01")
     link = w.vm("VM (old)", uuid=VM_B)
     w.directory.lost(w.console("VM (old)"), link, "gone")
@@ -52,14 +43,14 @@ def test_list_shows_every_console_with_its_ssh_name_state_writer_and_viewers(w: 
     assert (err, status) == ("", 0)
 
 
-def test_an_empty_list_says_so(w: World) -> None:
+def test_an_empty_list_says_so(w: SSHWorld) -> None:
     out, _, status = result(run(w, "list"))
     assert out.startswith("no consoles are known yet")
     assert status == 0
     assert json.loads(run(w, "list --json").out) == []
 
 
-def test_list_as_json_holds_everything_about_every_console(w: World) -> None:
+def test_list_as_json_holds_everything_about_every_console(w: SSHWorld) -> None:
     w.vm("web01")
     w.vm("w\udcff\u202e", uuid=VM_B)
     viewer = FakeViewer("bob@10.1.2.8")
@@ -79,7 +70,7 @@ def test_list_as_json_holds_everything_about_every_console(w: World) -> None:
     assert run(w, "list --json").out.isascii()
 
 
-def test_status_of_one_console_for_people_and_for_scripts(w: World) -> None:
+def test_status_of_one_console_for_people_and_for_scripts(w: SSHWorld) -> None:
     w.vm()
     w.console().feed(b"12345")
     out, err, status = result(run(w, "status web01"))
@@ -93,7 +84,7 @@ def test_status_of_one_console_for_people_and_for_scripts(w: World) -> None:
 
 
 @pytest.mark.parametrize("command", ["status", "log -n 5", "console -s"])
-def test_a_command_without_a_name_means_the_console_of_the_user_name(w: World, command: str) -> None:
+def test_a_command_without_a_name_means_the_console_of_the_user_name(w: SSHWorld, command: str) -> None:
     w.vm()
     w.console().feed(b"x")
     channel = run(w, command, "alice:web01")
@@ -107,28 +98,28 @@ def test_a_command_without_a_name_means_the_console_of_the_user_name(w: World, c
     "asked",
     ["web01", "WEB", "we", str(VM_A), VM_A.hex, str(VM_A).upper(), "{" + str(VM_A) + "}", "web01.1", "web01,port=1"],
 )
-def test_a_console_is_found_by_whatever_people_know_of_it(w: World, asked: str) -> None:
+def test_a_console_is_found_by_whatever_people_know_of_it(w: SSHWorld, asked: str) -> None:
     w.vm()
     w.vm("db01", uuid=VM_B)
     assert json.loads(run(w, f"status --json {asked}").out)["name"] == "web01"
 
 
 @pytest.mark.parametrize("command", ["status x", "log x", "x", "console x", "log -f x", "status web01,port=9"])
-def test_what_there_is_not_is_said_with_status_3(w: World, command: str) -> None:
+def test_what_there_is_not_is_said_with_status_3(w: SSHWorld, command: str) -> None:
     w.vm()
     out, err, status = result(run(w, command))
     assert (out, status) == ("", 3)
     assert "no such console" in err
 
 
-def test_an_unknown_name_is_shown_without_its_control_characters(w: World) -> None:
+def test_an_unknown_name_is_shown_without_its_control_characters(w: SSHWorld) -> None:
     _, err, status = result(run(w, "\x1b[2J\x07"))
     assert status == 3
     assert all(line.isprintable() for line in err.split("\n"))
 
 
 @pytest.mark.parametrize("command", ["status web", "web", "log web"])
-def test_what_could_be_several_is_listed_with_uuids_and_status_4(w: World, command: str) -> None:
+def test_what_could_be_several_is_listed_with_uuids_and_status_4(w: SSHWorld, command: str) -> None:
     w.vm("web01")
     w.vm("web02", uuid=VM_B)
     out, err, status = result(run(w, command))
@@ -137,7 +128,7 @@ def test_what_could_be_several_is_listed_with_uuids_and_status_4(w: World, comma
     assert str(VM_B) in err
 
 
-def test_a_very_ambiguous_name_does_not_list_thousands(w: World) -> None:
+def test_a_very_ambiguous_name_does_not_list_thousands(w: SSHWorld) -> None:
     for n in range(100):
         w.vm(f"web{n}", uuid=UUID(int=n + 1))
     _, err, _ = result(run(w, "web"))
@@ -145,7 +136,7 @@ def test_a_very_ambiguous_name_does_not_list_thousands(w: World) -> None:
     assert err.splitlines()[-1].strip() == "and 80 more"
 
 
-def test_a_prefix_never_selects_for_force(w: World) -> None:
+def test_a_prefix_never_selects_for_force(w: SSHWorld) -> None:
     w.vm()
     for command in ("console -f we", "we,force"):
         out, err, status = result(run(w, command))
@@ -201,7 +192,7 @@ def test_a_prefix_never_selects_for_force(w: World) -> None:
         "log -n \u0663 web01",
     ],
 )
-def test_wrong_usage_is_said_with_status_2_on_stderr(w: World, command: str) -> None:
+def test_wrong_usage_is_said_with_status_2_on_stderr(w: SSHWorld, command: str) -> None:
     w.vm()
     out, err, status = result(run(w, command))
     assert (out, status) == ("", 2)
@@ -211,7 +202,7 @@ def test_wrong_usage_is_said_with_status_2_on_stderr(w: World, command: str) -> 
 @pytest.mark.parametrize(
     ("command", "mode"), [("console web01", "write"), ("console -s web01", "spy"), ("web01", "write")]
 )
-def test_a_console_by_command_is_attached_to(w: World, command: str, mode: str) -> None:
+def test_a_console_by_command_is_attached_to(w: SSHWorld, command: str, mode: str) -> None:
     link = w.vm()
     channel = run(w, command)
     channel.type(b"x")
@@ -219,7 +210,7 @@ def test_a_console_by_command_is_attached_to(w: World, command: str, mode: str) 
     assert channel.status is None
 
 
-def test_a_name_with_spaces_quotes_and_parentheses_can_be_asked_for(w: World) -> None:
+def test_a_name_with_spaces_quotes_and_parentheses_can_be_asked_for(w: SSHWorld) -> None:
     for n, name in enumerate(["VM (old)", "Bob's VM", 'a "b" c', "-dash", "list of things"]):
         w.vm(name, uuid=UUID(int=n + 1))
     for name in ["VM (old)", "Bob's VM", 'a "b" c', "-dash"]:
@@ -228,7 +219,7 @@ def test_a_name_with_spaces_quotes_and_parentheses_can_be_asked_for(w: World) ->
     assert "[list of things -- up" in run(w, "console list of things").err.decode()
 
 
-def test_without_a_command_and_a_console_one_is_told_what_there_is(w: World) -> None:
+def test_without_a_command_and_a_console_one_is_told_what_there_is(w: SSHWorld) -> None:
     w.vm()
     channel = w.login().attach(pty=False)
     out, err, status = result(channel)
@@ -238,7 +229,7 @@ def test_without_a_command_and_a_console_one_is_told_what_there_is(w: World) -> 
     assert (err, status) == ("", 0)
 
 
-def test_the_help_gives_only_examples_that_openssh_accepts(w: World) -> None:
+def test_the_help_gives_only_examples_that_openssh_accepts(w: SSHWorld) -> None:
     # `ssh -W NAME:0` ends with "Bad stdio forwarding specification".
     out, _, status = result(run(w, "help"))
     assert status == 0
@@ -246,14 +237,14 @@ def test_the_help_gives_only_examples_that_openssh_accepts(w: World) -> None:
     assert ":0" not in out
 
 
-def test_a_command_line_too_long_is_refused(w: World) -> None:
+def test_a_command_line_too_long_is_refused(w: SSHWorld) -> None:
     client = w.login()
     channel = client.open()
     channel.request(b"exec", len(b"x" * (COMMAND_LIMIT + 1)).to_bytes(4, "big") + b"x" * (COMMAND_LIMIT + 1))
     assert channel.replies == [100]
 
 
-def test_a_user_name_of_any_length_makes_no_internal_error(w: World, logged: Logged) -> None:
+def test_a_user_name_of_any_length_makes_no_internal_error(w: SSHWorld, logged: Logged) -> None:
     for user in ("web01,replay=" + "9" * 5000, "x" * 100_000, "," * 10_000, "web01" + ",ro" * 3000):
         client = w.connect()
         client.ask_for_login()
@@ -265,7 +256,7 @@ def test_a_user_name_of_any_length_makes_no_internal_error(w: World, logged: Log
     assert not logged.tracebacks
 
 
-def test_a_target_in_the_user_name_that_means_nothing_is_told_with_status_2(w: World) -> None:
+def test_a_target_in_the_user_name_that_means_nothing_is_told_with_status_2(w: SSHWorld) -> None:
     channel = w.login("web01,frob").attach()
     assert channel.status == 2
     assert b"no such option" in channel.err
@@ -274,7 +265,7 @@ def test_a_target_in_the_user_name_that_means_nothing_is_told_with_status_2(w: W
 # log
 
 
-def fill(w: World, count: int, width: int = 10) -> bytes:
+def fill(w: SSHWorld, count: int, width: int = 10) -> bytes:
     w.vm()
     data = b"".join(b"%d".rjust(1) % n + b"." * width + b"\r\n" for n in range(count))
     for at in range(0, len(data), 60_000):
@@ -283,7 +274,7 @@ def fill(w: World, count: int, width: int = 10) -> bytes:
     return data
 
 
-def test_a_log_is_printed_byte_for_byte(w: World) -> None:
+def test_a_log_is_printed_byte_for_byte(w: SSHWorld) -> None:
     w.vm()
     data = bytes(range(256)) * 1000
     w.console().feed(data)
@@ -293,7 +284,7 @@ def test_a_log_is_printed_byte_for_byte(w: World) -> None:
 
 
 @pytest.mark.parametrize("options", ["-n 3", "-n3"])
-def test_the_last_lines_of_a_log(w: World, options: str) -> None:
+def test_the_last_lines_of_a_log(w: SSHWorld, options: str) -> None:
     data = fill(w, 100)
     channel = run(w, f"log {options} web01")
     assert channel.out == b"".join(data.splitlines(keepends=True)[-3:])
@@ -302,19 +293,19 @@ def test_the_last_lines_of_a_log(w: World, options: str) -> None:
     assert run(w, "log web01 -n 99999").out == data
 
 
-def test_as_many_lines_as_are_asked_for_are_printed_however_long(w: World) -> None:
+def test_as_many_lines_as_are_asked_for_are_printed_however_long(w: SSHWorld) -> None:
     data = fill(w, 8000, width=100)
     assert run(w, "log -n 7000 web01").out == b"".join(data.splitlines(keepends=True)[-7000:])
 
 
-def test_a_log_that_is_not_there_yet_is_empty_and_no_error(w: World) -> None:
+def test_a_log_that_is_not_there_yet_is_empty_and_no_error(w: SSHWorld) -> None:
     w.vm()
     w.store.flush()
     w.console().log.path.unlink(missing_ok=True)
     assert result(run(w, "log web01")) == ("", "", 0)
 
 
-def test_a_log_that_cannot_be_read_is_told_with_status_1(w: World, logged: Logged) -> None:
+def test_a_log_that_cannot_be_read_is_told_with_status_1(w: SSHWorld, logged: Logged) -> None:
     fill(w, 1)
     path = w.console().log.path
     path.unlink()
@@ -325,7 +316,7 @@ def test_a_log_that_cannot_be_read_is_told_with_status_1(w: World, logged: Logge
     assert not [line for line in logged.tracebacks if "command" in line]
 
 
-def test_a_log_is_followed_from_its_last_lines_on_without_banner_or_notices(w: World) -> None:
+def test_a_log_is_followed_from_its_last_lines_on_without_banner_or_notices(w: SSHWorld) -> None:
     data = fill(w, 100)
     channel = run(w, "log -f -n 2 web01")
     w.login("web01").attach()
@@ -338,7 +329,7 @@ def test_a_log_is_followed_from_its_last_lines_on_without_banner_or_notices(w: W
     assert channel.err == b""
 
 
-def test_following_a_log_never_takes_the_pen(w: World) -> None:
+def test_following_a_log_never_takes_the_pen(w: SSHWorld) -> None:
     w.vm()
     run(w, "log -f web01,force")
     run(w, "log -f web01")
@@ -346,7 +337,7 @@ def test_following_a_log_never_takes_the_pen(w: World) -> None:
     assert len(w.console().viewers.all) == 2
 
 
-def test_a_reader_who_leaves_in_the_middle_of_a_log_leaves_nothing_behind(w: World, logged: Logged) -> None:
+def test_a_reader_who_leaves_in_the_middle_of_a_log_leaves_nothing_behind(w: SSHWorld, logged: Logged) -> None:
     fill(w, 20_000, width=100)
     client = w.login()
     channel = client.run("log web01", window=1000)

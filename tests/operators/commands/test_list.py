@@ -7,14 +7,15 @@ from uuid import UUID
 
 import pytest
 
-from tests.support.ssh import VM_A, VM_B, FakeViewer, RemoteChannel, World
+from tests.support.fakes import VM_A, VM_B, FakeViewer
+from tests.support.ssh import RemoteChannel, SSHWorld
 from vmproxy.console.journal import Journal
 from vmproxy.console.migration import Migrations
 from vmproxy.console.registry import Directory
 from vmproxy.operators.commands.registry import TABLE
 
 
-def run(w: World, command: str, user: str = "alice") -> RemoteChannel:
+def run(w: SSHWorld, command: str, user: str = "alice") -> RemoteChannel:
     return w.login(user).run(command)
 
 
@@ -22,13 +23,13 @@ def result(channel: RemoteChannel) -> tuple[str, str, int | None]:
     return channel.out.decode(), channel.err.decode(), channel.status
 
 
-def unused(w: World) -> tuple[Journal, Migrations]:
+def unused(w: SSHWorld) -> tuple[Journal, Migrations]:
     """What a directory needs besides."""
     journal = Journal(w.folder / "other.jsonl", w.runner.submit)
     return journal, Migrations(w.clock, 60.0, lambda: b"12345678")
 
 
-def three(w: World) -> None:
+def three(w: SSHWorld) -> None:
     w.vm("web01")
     w.vm("web02", uuid=VM_B)
     w.vm("db01", uuid=UUID(int=7), peer="10.1.2.4")
@@ -49,7 +50,7 @@ def three(w: World) -> None:
         ("query:x", None),
     ],
 )
-def test_list_takes_globs_and_whatever_names_a_console(w: World, globs: str, names: list[str] | None) -> None:
+def test_list_takes_globs_and_whatever_names_a_console(w: SSHWorld, globs: str, names: list[str] | None) -> None:
     three(w)
     channel = run(w, f"list --json {globs}")
     if names is None:
@@ -58,7 +59,7 @@ def test_list_takes_globs_and_whatever_names_a_console(w: World, globs: str, nam
         assert ([c["name"] for c in json.loads(channel.out)], channel.status) == (names, 0)
 
 
-def test_list_shows_the_columns_that_are_asked_for_in_their_order(w: World) -> None:
+def test_list_shows_the_columns_that_are_asked_for_in_their_order(w: SSHWorld) -> None:
     three(w)
     out, err, status = result(run(w, "list -c uuid,host,name db01"))
     assert [line.split() for line in out.splitlines()] == [
@@ -68,7 +69,7 @@ def test_list_shows_the_columns_that_are_asked_for_in_their_order(w: World) -> N
     assert (err, status) == ("", 0)
 
 
-def test_every_column_can_be_shown(w: World) -> None:
+def test_every_column_can_be_shown(w: SSHWorld) -> None:
     from vmproxy.operators.commands.list import COLUMNS
 
     three(w)
@@ -77,7 +78,7 @@ def test_every_column_can_be_shown(w: World) -> None:
         assert (len(out.splitlines()), err, status) == (4, "", 0)
 
 
-def test_conservers_forms_of_the_list(w: World) -> None:
+def test_conservers_forms_of_the_list(w: SSHWorld) -> None:
     three(w)
     w.console().viewers.attach(FakeViewer("bob@10.1.2.8"), write=True)
     w.console().viewers.attach(FakeViewer("eve@10.1.2.8"), write=False)
@@ -91,13 +92,13 @@ def test_conservers_forms_of_the_list(w: World) -> None:
         assert run(w, f"console -{form}").out == run(w, f"list -{form}").out
 
 
-def test_a_colon_or_a_line_end_in_a_name_does_not_break_the_lines_for_machines(w: World) -> None:
+def test_a_colon_or_a_line_end_in_a_name_does_not_break_the_lines_for_machines(w: SSHWorld) -> None:
     w.vm("a:b%\nc")
     (line,) = run(w, "list -i").out.decode().splitlines()
     assert line.startswith("a%3Ab%25\\x0ac:")
 
 
-def test_list_tells_what_one_may_do(w: World) -> None:
+def test_list_tells_what_one_may_do(w: SSHWorld) -> None:
     three(w)
     w.rules(("alice", "spy", "web*"), ("alice", "see", "db*"))
     rights = {c["name"]: c["rights"] for c in json.loads(run(w, "list --json").out)}
@@ -105,7 +106,7 @@ def test_list_tells_what_one_may_do(w: World) -> None:
 
 
 def test_thousands_of_consoles_are_listed_while_others_have_their_turn(
-    w: World, monkeypatch: pytest.MonkeyPatch
+    w: SSHWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for n in range(1700):
         w.vm(f"vm{n}", uuid=UUID(int=n + 1))
@@ -143,7 +144,7 @@ NAMED = [
 
 
 @pytest.mark.parametrize("command", NAMED)
-def test_a_console_that_may_not_be_seen_does_not_exist(w: World, command: str) -> None:
+def test_a_console_that_may_not_be_seen_does_not_exist(w: SSHWorld, command: str) -> None:
     three(w)
     w.rules(("alice", "admin", "web01"))
     hidden = result(run(w, command.replace("NAME", "db01")))
@@ -155,7 +156,7 @@ def test_a_console_that_may_not_be_seen_does_not_exist(w: World, command: str) -
 @pytest.mark.parametrize(
     "command", ["list", "list --json", "who", "search .", "events", "ssh-config", "whoami", "list -i"]
 )
-def test_of_what_may_not_be_seen_nothing_is_told(w: World, command: str) -> None:
+def test_of_what_may_not_be_seen_nothing_is_told(w: SSHWorld, command: str) -> None:
     w.vm("web01")
     w.rules(("alice", "admin", "web01"))
     before = result(run(w, command))
@@ -183,7 +184,7 @@ def test_of_what_may_not_be_seen_nothing_is_told(w: World, command: str) -> None
         ("broadcast hello", "write force raw"),
     ],
 )
-def test_what_one_may_see_but_not_do_is_refused_with_status_10(w: World, command: str, may: str) -> None:
+def test_what_one_may_see_but_not_do_is_refused_with_status_10(w: SSHWorld, command: str, may: str) -> None:
     w.vm()
     w.rules(("alice", may, "*"))
     out, err, status = result(run(w, command))
@@ -195,7 +196,7 @@ def test_what_one_may_see_but_not_do_is_refused_with_status_10(w: World, command
 # who
 
 
-def test_who_shows_who_is_where_and_who_is_nowhere(w: World) -> None:
+def test_who_shows_who_is_where_and_who_is_nowhere(w: SSHWorld) -> None:
     w.vm()
     bob = FakeViewer("bob@10.1.2.8")
     bob.skipped = 5
@@ -217,7 +218,7 @@ def test_who_shows_who_is_where_and_who_is_nowhere(w: World) -> None:
     assert [r["who"] for r in json.loads(run(w, "who --json web01").out)] == ["bob@10.1.2.8"]
 
 
-def test_an_operator_on_a_hidden_console_looks_like_one_on_none(w: World) -> None:
+def test_an_operator_on_a_hidden_console_looks_like_one_on_none(w: SSHWorld) -> None:
     w.vm("web01")
     w.vm("secret", uuid=VM_B)
     other = w.login()
@@ -226,7 +227,7 @@ def test_an_operator_on_a_hidden_console_looks_like_one_on_none(w: World) -> Non
     assert json.loads(run(w, "who --json").out)[0]["console"] is None
 
 
-def test_nobody_is_said(w: World) -> None:
+def test_nobody_is_said(w: SSHWorld) -> None:
     w.vm()
     assert result(run(w, "who web01")) == ("nobody is there\n", "", 0)
     assert json.loads(run(w, "who --json web01").out) == []
@@ -235,7 +236,7 @@ def test_nobody_is_said(w: World) -> None:
 # The rest
 
 
-def test_whoami_tells_who_one_is_and_what_one_may(w: World) -> None:
+def test_whoami_tells_who_one_is_and_what_one_may(w: SSHWorld) -> None:
     three(w)
     w.rules(("alice", "write", "web*"), ("alice", "see", "*"))
     out, err, status = result(run(w, "whoami"))
@@ -246,7 +247,7 @@ def test_whoami_tells_who_one_is_and_what_one_may(w: World) -> None:
     assert json.loads(run(w, "whoami --json").out)["consoles"]["write"] == 2
 
 
-def test_help_knows_every_command_and_its_usage(w: World) -> None:
+def test_help_knows_every_command_and_its_usage(w: SSHWorld) -> None:
     out = run(w, "help").out.decode()
     for command in TABLE:
         assert f"  {command.name} {command.usage}".rstrip() in out
@@ -256,13 +257,13 @@ def test_help_knows_every_command_and_its_usage(w: World) -> None:
     assert max(map(len, out.splitlines())) < 120
 
 
-def test_version(w: World) -> None:
+def test_version(w: SSHWorld) -> None:
     from vmproxy import __version__
 
     assert result(run(w, "version")) == (f"vmproxy {__version__}\n", "", 0)
 
 
-def test_ssh_config_has_a_block_for_each_console(w: World) -> None:
+def test_ssh_config_has_a_block_for_each_console(w: SSHWorld) -> None:
     three(w)
     w.vm("VM (old)", uuid=UUID(int=99))
     out, err, status = result(run(w, "ssh-config"))
@@ -284,7 +285,7 @@ def test_ssh_config_has_a_block_for_each_console(w: World) -> None:
 # What must not cost much, and what must not be learned
 
 
-def test_a_long_glob_is_refused(w: World) -> None:
+def test_a_long_glob_is_refused(w: SSHWorld) -> None:
     three(w)
     assert run(w, f"list '{'w' * 255}*'").status == 3
     for command in ("list", "who", "search x", "events", "ssh-config"):
@@ -296,7 +297,7 @@ def test_a_long_glob_is_refused(w: World) -> None:
 
 
 @pytest.mark.parametrize(("may", "shown"), [("admin", None), ("force raw", "web01.log")])
-def test_only_an_administrator_is_told_the_path_of_a_log(w: World, may: str, shown: str | None) -> None:
+def test_only_an_administrator_is_told_the_path_of_a_log(w: SSHWorld, may: str, shown: str | None) -> None:
     w.directory = w.services.registry = Directory(w.clock, w.store, *unused(w), "{name}.log")
     w.vm("web01", uuid=VM_B)
     w.vm("web01")  # the other one has the name already: this one's log is called something with a ~
@@ -312,7 +313,7 @@ def test_only_an_administrator_is_told_the_path_of_a_log(w: World, may: str, sho
     assert f"{shown} (NOT being recorded" in run(w, "list -c log").out.decode()
 
 
-def test_what_cannot_be_read_of_a_log_is_told_by_the_name_that_one_knows(w: World) -> None:
+def test_what_cannot_be_read_of_a_log_is_told_by_the_name_that_one_knows(w: SSHWorld) -> None:
     w.directory = w.services.registry = Directory(w.clock, w.store, *unused(w), "{name}.log")
     w.vm("web01", uuid=VM_B)
     w.vm("web01")

@@ -9,12 +9,13 @@ from uuid import UUID
 
 import pytest
 
-from tests.support.ssh import VM_B, Client, FakeViewer, Logged, RemoteChannel, World
+from tests.support.fakes import VM_B, FakeViewer, Logged
+from tests.support.ssh import Client, RemoteChannel, SSHWorld
 from vmproxy.operators.commands.log_reading import READINGS_PER_OPERATOR, UNREAD_SECONDS
 from vmproxy.operators.commands.watcher import QUEUE_LIMIT
 
 
-def run(w: World, command: str, user: str = "alice", **options: int) -> RemoteChannel:
+def run(w: SSHWorld, command: str, user: str = "alice", **options: int) -> RemoteChannel:
     return w.login(user).run(command, **options)
 
 
@@ -22,14 +23,14 @@ def result(channel: RemoteChannel) -> tuple[str, str, int | None]:
     return channel.out.decode(), channel.err.decode(), channel.status
 
 
-def say(w: World, data: bytes, name: str = "web01", wait: float = 10) -> None:
+def say(w: SSHWorld, data: bytes, name: str = "web01", wait: float = 10) -> None:
     """A VM says something, and time goes by."""
     w.console(name).feed(data)
     w.store.flush()
     w.clock.advance(wait)
 
 
-def rotate(w: World, name: str = "web01", compress: bool = False) -> None:
+def rotate(w: SSHWorld, name: str = "web01", compress: bool = False) -> None:
     """What rotation does to a log and its trail."""
     w.store.flush()
     path = w.console(name).log.path
@@ -57,7 +58,7 @@ def fds() -> int:
 # log
 
 
-def test_a_log_is_read_across_its_rotated_files(w: World) -> None:
+def test_a_log_is_read_across_its_rotated_files(w: SSHWorld) -> None:
     w.vm()
     say(w, b"one\r\n")
     rotate(w, compress=True)
@@ -69,7 +70,7 @@ def test_a_log_is_read_across_its_rotated_files(w: World) -> None:
     assert run(w, "log web01 -n 1").out == b"three\r\n"
 
 
-def test_a_part_of_a_log_by_time(w: World) -> None:
+def test_a_part_of_a_log_by_time(w: SSHWorld) -> None:
     w.vm()
     for n in range(10):
         say(w, b"%d\r\n" % n)
@@ -81,7 +82,7 @@ def test_a_part_of_a_log_by_time(w: World) -> None:
     assert result(run(w, "log web01 --since now")) == ("", "", 0)
 
 
-def test_timestamps_stand_in_front_of_each_line(w: World) -> None:
+def test_timestamps_stand_in_front_of_each_line(w: SSHWorld) -> None:
     w.vm()
     say(w, b"one\r\ntw")
     say(w, b"o\r\nthree")
@@ -92,7 +93,7 @@ def test_timestamps_stand_in_front_of_each_line(w: World) -> None:
     assert run(w, "log web01 -t -n 0").out == b""
 
 
-def test_a_follower_joins_the_log_without_a_byte_missing_or_doubled(w: World) -> None:
+def test_a_follower_joins_the_log_without_a_byte_missing_or_doubled(w: SSHWorld) -> None:
     w.vm()
     say(w, b"one\r\ntw")
     w.runner.held = True
@@ -106,7 +107,7 @@ def test_a_follower_joins_the_log_without_a_byte_missing_or_doubled(w: World) ->
     assert channel.out == b"one\r\ntwo\r\nthree\r\nfour\r\n"
 
 
-def test_a_followers_timestamps_go_on_from_the_log(w: World) -> None:
+def test_a_followers_timestamps_go_on_from_the_log(w: SSHWorld) -> None:
     w.vm()
     say(w, b"one\r\ntw")
     channel = run(w, "log -f -t web01")
@@ -115,7 +116,7 @@ def test_a_followers_timestamps_go_on_from_the_log(w: World) -> None:
     assert [line[24:] for line in channel.out.decode().splitlines()] == ["one", "two", "three"]
 
 
-def test_a_follower_who_does_not_read_is_bounded_and_told_what_he_missed(w: World) -> None:
+def test_a_follower_who_does_not_read_is_bounded_and_told_what_he_missed(w: SSHWorld) -> None:
     w.vm()
     channel = run(w, "log -f web01", window=1000)
     for _ in range(50):
@@ -129,7 +130,7 @@ def test_a_follower_who_does_not_read_is_bounded_and_told_what_he_missed(w: Worl
     assert len(channel.out) == 5_000_000 - viewer.skipped
 
 
-def test_a_follower_is_told_what_a_reader_must_know_and_can_be_sent_off(w: World) -> None:
+def test_a_follower_is_told_what_a_reader_must_know_and_can_be_sent_off(w: SSHWorld) -> None:
     w.vm()
     channel = run(w, "log -f web01")
     w.console().log_failed("No space left on device")
@@ -142,7 +143,7 @@ def test_a_follower_is_told_what_a_reader_must_know_and_can_be_sent_off(w: World
     assert w.console().viewers.all == ()
 
 
-def test_a_reading_that_nobody_needs_the_place_of_may_take_its_time(w: World) -> None:
+def test_a_reading_that_nobody_needs_the_place_of_may_take_its_time(w: SSHWorld) -> None:
     w.vm()
     for _ in range(40):
         say(w, b"x" * 50_000, wait=0)
@@ -154,7 +155,7 @@ def test_a_reading_that_nobody_needs_the_place_of_may_take_its_time(w: World) ->
 
 
 @pytest.mark.parametrize(("may", "status"), [("see", 10), ("", 3)])
-def test_a_follower_leaves_when_the_rules_say_so(w: World, may: str, status: int) -> None:
+def test_a_follower_leaves_when_the_rules_say_so(w: SSHWorld, may: str, status: int) -> None:
     w.vm()
     channel = run(w, "log -f web01")
     w.rules(("alice", may, "*"))
@@ -166,7 +167,7 @@ def test_a_follower_leaves_when_the_rules_say_so(w: World, may: str, status: int
     assert channel.out == b""
 
 
-def test_reading_a_log_is_audited_once(w: World) -> None:
+def test_reading_a_log_is_audited_once(w: SSHWorld) -> None:
     w.vm()
     say(w, b"one\r\n")
     run(w, "log -f web01")
@@ -176,7 +177,7 @@ def test_reading_a_log_is_audited_once(w: World) -> None:
     assert [(e["event"], e["who"], e["console"]) for e in w.audited("log-read")] == [("log-read", "alice", "web01")] * 3
 
 
-def test_only_so_many_logs_are_open_at_once(w: World) -> None:
+def test_only_so_many_logs_are_open_at_once(w: SSHWorld) -> None:
     w.vm()
     for _ in range(40):
         say(w, b"x" * 50_000, wait=0)
@@ -193,7 +194,7 @@ def test_only_so_many_logs_are_open_at_once(w: World) -> None:
     assert fds() == before
 
 
-def test_who_leaves_while_the_disk_is_slow_leaves_nothing_open(w: World, logged: Logged) -> None:
+def test_who_leaves_while_the_disk_is_slow_leaves_nothing_open(w: SSHWorld, logged: Logged) -> None:
     w.vm()
     say(w, b"x" * 200_000)
     before = fds()
@@ -220,7 +221,7 @@ def test_who_leaves_while_the_disk_is_slow_leaves_nothing_open(w: World, logged:
 
 
 @pytest.mark.parametrize("command", ["log -f web01", "replay web01", "events -f web01", "expect web01 nothing"])
-def test_control_c_at_a_terminal_ends_a_command_at_once(w: World, command: str) -> None:
+def test_control_c_at_a_terminal_ends_a_command_at_once(w: SSHWorld, command: str) -> None:
     w.vm()
     say(w, b"one\r\n")
     say(w, b"two\r\n")
@@ -239,7 +240,7 @@ def lines(channel: RemoteChannel) -> list[str]:
     return [line[21:] for line in channel.out.decode().splitlines()]
 
 
-def test_search_finds_lines_in_all_logs_the_newest_first(w: World) -> None:
+def test_search_finds_lines_in_all_logs_the_newest_first(w: SSHWorld) -> None:
     w.vm("web01")
     w.vm("db01", uuid=VM_B)
     say(w, b"panic: one\r\nfine\r\n")
@@ -270,12 +271,12 @@ def test_search_finds_lines_in_all_logs_the_newest_first(w: World) -> None:
     assert found[0]["line"].rstrip() == "Panic: three"
 
 
-def test_search_without_a_hit_is_status_1(w: World) -> None:
+def test_search_without_a_hit_is_status_1(w: SSHWorld) -> None:
     w.vm()
     assert result(run(w, "search nothing")) == ("", "nothing found\n", 1)
 
 
-def test_search_since_a_time_leaves_out_what_is_older_and_that_does_not_count(w: World) -> None:
+def test_search_since_a_time_leaves_out_what_is_older_and_that_does_not_count(w: SSHWorld) -> None:
     w.vm()
     for n in range(10):
         say(w, b"x%d\r\n" % n)
@@ -285,7 +286,7 @@ def test_search_since_a_time_leaves_out_what_is_older_and_that_does_not_count(w:
     assert b"only the newest 3 are shown" in channel.err
 
 
-def test_hostile_bytes_in_a_hit_do_not_reach_the_terminal(w: World) -> None:
+def test_hostile_bytes_in_a_hit_do_not_reach_the_terminal(w: SSHWorld) -> None:
     w.vm()
     say(w, b"x\x1b[2J\xff\x07y\r\n")
     channel = run(w, "search x")
@@ -293,7 +294,7 @@ def test_hostile_bytes_in_a_hit_do_not_reach_the_terminal(w: World) -> None:
     assert json.loads(run(w, "search --json x").out)["line"].startswith("x\x1b[2J\\xff\x07y")
 
 
-def operators(w: World, count: int) -> list[Client]:
+def operators(w: SSHWorld, count: int) -> list[Client]:
     """So many operators, logged in."""
     clients = []
     for n in range(count):
@@ -303,7 +304,7 @@ def operators(w: World, count: int) -> list[Client]:
     return clients
 
 
-def finish(w: World, channels: list[RemoteChannel]) -> list[int | None]:
+def finish(w: SSHWorld, channels: list[RemoteChannel]) -> list[int | None]:
     """Let the disk answer until all is done; :returns: their statuses."""
     w.threads_held = False
     for _ in range(10):
@@ -313,7 +314,7 @@ def finish(w: World, channels: list[RemoteChannel]) -> list[int | None]:
     return [channel.status for channel in channels]
 
 
-def test_a_few_search_at_once_and_the_others_wait(w: World) -> None:
+def test_a_few_search_at_once_and_the_others_wait(w: SSHWorld) -> None:
     w.vm()
     say(w, b"x\r\n")
     clients = operators(w, 5)
@@ -326,7 +327,7 @@ def test_a_few_search_at_once_and_the_others_wait(w: World) -> None:
     assert finish(w, waiting[1:4]) == [0, 0, 0]
 
 
-def test_an_operator_searches_once_at_a_time(w: World) -> None:
+def test_an_operator_searches_once_at_a_time(w: SSHWorld) -> None:
     w.vm()
     say(w, b"x\r\n")
     many, one = operators(w, 2)
@@ -338,7 +339,7 @@ def test_an_operator_searches_once_at_a_time(w: World) -> None:
     assert finish(w, waiting) == [0] * 5
 
 
-def test_who_does_not_read_what_he_finds_keeps_nobody_from_searching(w: World) -> None:
+def test_who_does_not_read_what_he_finds_keeps_nobody_from_searching(w: SSHWorld) -> None:
     w.vm()
     for _ in range(100):
         say(w, b"hello world\r\n" * 1000, wait=0)
@@ -350,7 +351,7 @@ def test_who_does_not_read_what_he_finds_keeps_nobody_from_searching(w: World) -
 
 
 @pytest.mark.parametrize("command", ["log web01", "log -t web01", "replay --speed 1000000 web01", "record web01"])
-def test_a_reading_that_is_not_read_for_a_minute_is_given_up_where_places_are_scarce(w: World, command: str) -> None:
+def test_a_reading_that_is_not_read_for_a_minute_is_given_up_where_places_are_scarce(w: SSHWorld, command: str) -> None:
     w.vm()
     for _ in range(40):
         say(w, b"x" * 50_000, wait=0)
@@ -392,7 +393,7 @@ def test_a_reading_that_is_not_read_for_a_minute_is_given_up_where_places_are_sc
         "expect web01 end --since 1h",
     ],
 )
-def test_a_reading_ends_when_the_rules_forbid_it(w: World, command: str, may: str, status: int) -> None:
+def test_a_reading_ends_when_the_rules_forbid_it(w: SSHWorld, command: str, may: str, status: int) -> None:
     w.vm()
     for n in range(100):
         say(w, b"x" * 50_000 + b"%d\r\n" % n, wait=1)
@@ -420,7 +421,7 @@ def test_a_reading_ends_when_the_rules_forbid_it(w: World, command: str, may: st
     assert fds() == before
 
 
-def test_a_search_goes_on_where_one_may_look_still(w: World) -> None:
+def test_a_search_goes_on_where_one_may_look_still(w: SSHWorld) -> None:
     w.vm()
     w.vm("db01", uuid=VM_B)
     for name in ("web01", "db01"):
@@ -441,7 +442,7 @@ def kinds(channel: RemoteChannel) -> list[str]:
     return [line.split("  ")[2] for line in channel.out.decode().splitlines()]
 
 
-def test_events_of_one_console_and_of_all(w: World) -> None:
+def test_events_of_one_console_and_of_all(w: SSHWorld) -> None:
     link = w.vm()
     w.clock.advance(5)
     w.vm("db01", uuid=VM_B)
@@ -463,7 +464,7 @@ def test_events_of_one_console_and_of_all(w: World) -> None:
     assert kinds(run(w, "events -n 1", "alice:db01")) == ["name"]
 
 
-def test_the_last_events_are_found_behind_many_time_marks_and_in_rotated_trails(w: World) -> None:
+def test_the_last_events_are_found_behind_many_time_marks_and_in_rotated_trails(w: SSHWorld) -> None:
     w.vm()
     w.console().log.event("note", text="first")
     rotate(w, compress=True)
@@ -475,7 +476,7 @@ def test_the_last_events_are_found_behind_many_time_marks_and_in_rotated_trails(
     assert [line.rpartition("=")[2] for line in out.splitlines()] == ["first", "second", "third"]
 
 
-def test_events_are_followed_across_a_rotation(w: World) -> None:
+def test_events_are_followed_across_a_rotation(w: SSHWorld) -> None:
     w.vm()
     w.vm("db01", uuid=VM_B)
     client = w.login()
@@ -494,7 +495,7 @@ def test_events_are_followed_across_a_rotation(w: World) -> None:
     assert all(e["console"] in ("web01", "db01") for e in told)
 
 
-def test_a_console_that_appears_while_events_are_followed_is_followed_too(w: World) -> None:
+def test_a_console_that_appears_while_events_are_followed_is_followed_too(w: SSHWorld) -> None:
     w.vm()
     client = w.login()
     channel = client.run("events -f")
@@ -512,7 +513,7 @@ def test_a_console_that_appears_while_events_are_followed_is_followed_too(w: Wor
     assert b"secret" not in channel.out
 
 
-def test_a_hostile_trail_costs_only_its_own_lines(w: World) -> None:
+def test_a_hostile_trail_costs_only_its_own_lines(w: SSHWorld) -> None:
     w.vm()
     w.store.flush()
     path = w.console().log.path
@@ -527,7 +528,7 @@ def test_a_hostile_trail_costs_only_its_own_lines(w: World) -> None:
     assert (err, status) == ("", 0)
 
 
-def test_events_of_hundreds_of_consoles(w: World) -> None:
+def test_events_of_hundreds_of_consoles(w: SSHWorld) -> None:
     for n in range(300):
         w.vm(f"vm{n}", uuid=UUID(int=n + 1))
     channel = run(w, "events -n 1000 --json")
@@ -538,7 +539,7 @@ def test_events_of_hundreds_of_consoles(w: World) -> None:
 # replay and record
 
 
-def test_a_replay_comes_at_the_pace_at_which_it_was_said(w: World) -> None:
+def test_a_replay_comes_at_the_pace_at_which_it_was_said(w: SSHWorld) -> None:
     w.vm()
     for n in range(4):
         say(w, b"%d\r\n" % n, wait=1.5)
@@ -559,7 +560,7 @@ def test_a_replay_comes_at_the_pace_at_which_it_was_said(w: World) -> None:
     assert (channel.err, channel.status) == (b"", 0)
 
 
-def test_a_fast_replay_of_a_part(w: World) -> None:
+def test_a_fast_replay_of_a_part(w: SSHWorld) -> None:
     w.vm()
     for n in range(10):
         say(w, b"%d\r\n" % n)
@@ -571,7 +572,7 @@ def test_a_fast_replay_of_a_part(w: World) -> None:
     assert b"[-- end of the replay --]" in screen.screen
 
 
-def test_a_recording_is_an_asciicast_of_what_was_said(w: World) -> None:
+def test_a_recording_is_an_asciicast_of_what_was_said(w: SSHWorld) -> None:
     w.vm()
     say(w, "grün".encode()[:3])
     say(w, "grün".encode()[3:] + b"\x1b[2J\r\n")
@@ -582,7 +583,7 @@ def test_a_recording_is_an_asciicast_of_what_was_said(w: World) -> None:
     assert channel.status == 0
 
 
-def test_a_reader_who_takes_little_makes_little(w: World) -> None:
+def test_a_reader_who_takes_little_makes_little(w: SSHWorld) -> None:
     w.vm()
     for _ in range(100):
         say(w, b"x" * 60_000 + b"\r\n", wait=0)
@@ -593,7 +594,7 @@ def test_a_reader_who_takes_little_makes_little(w: World) -> None:
         channel.close()
 
 
-def test_what_cannot_be_read_is_told_and_the_rest_is_printed(w: World) -> None:
+def test_what_cannot_be_read_is_told_and_the_rest_is_printed(w: SSHWorld) -> None:
     w.vm()
     say(w, b"one\r\n" * 1000)
     rotate(w, compress=True)
@@ -607,9 +608,9 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_printed(w: World) -> None:
     assert status == 1
 
 
-def test_viewers_see_a_follower(w: World) -> None:
+def test_viewers_see_a_follower(w: SSHWorld) -> None:
     w.vm()
-    bob = FakeViewer()
+    bob = FakeViewer("bob@10.1.2.9")
     w.console().viewers.attach(bob, write=True)
     client: Client = w.login()
     client.run("log -f web01")

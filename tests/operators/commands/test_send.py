@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.ssh import EOF, VM_B, FakeViewer, Logged, RemoteChannel, World
+from tests.support.fakes import VM_B, FakeViewer, Logged
+from tests.support.ssh import EOF, RemoteChannel, SSHWorld
 from vmproxy.console.notices import Demoted, Joined, Kicked, Left, Message, Promoted
 
 
-def run(w: World, command: str, user: str = "alice", **options: int) -> RemoteChannel:
+def run(w: SSHWorld, command: str, user: str = "alice", **options: int) -> RemoteChannel:
     return w.login(user).run(command, **options)
 
 
@@ -18,12 +19,12 @@ def result(channel: RemoteChannel) -> tuple[str, str, int | None]:
     return channel.out.decode(), channel.err.decode(), channel.status
 
 
-def options(w: World, **values: object) -> None:
+def options(w: SSHWorld, **values: object) -> None:
     """What is particular about all consoles."""
     w.use_policy(None, [{"on": "*", **values}])
 
 
-def go_on(w: World, channel: RemoteChannel, seconds: float = 0.1) -> None:
+def go_on(w: SSHWorld, channel: RemoteChannel, seconds: float = 0.1) -> None:
     w.clock.advance(seconds)
     channel.client.pump()
 
@@ -33,7 +34,7 @@ ALL_BYTES = bytes(range(256))
 # send
 
 
-def test_send_types_its_input_and_ends_with_it(w: World) -> None:
+def test_send_types_its_input_and_ends_with_it(w: SSHWorld) -> None:
     link = w.vm()
     channel = run(w, "send web01")
     channel.type(ALL_BYTES)
@@ -50,7 +51,7 @@ def test_send_types_its_input_and_ends_with_it(w: World) -> None:
     assert "more" not in w.audit.path.read_text()
 
 
-def test_input_and_its_end_may_come_before_the_command_runs(w: World) -> None:
+def test_input_and_its_end_may_come_before_the_command_runs(w: SSHWorld) -> None:
     link = w.vm()
     client = w.login()
     channel = client.open()
@@ -60,7 +61,7 @@ def test_input_and_its_end_may_come_before_the_command_runs(w: World) -> None:
     assert (link.written, channel.status) == (b"abc", 0)
 
 
-def test_send_waits_until_everything_is_delivered(w: World) -> None:
+def test_send_waits_until_everything_is_delivered(w: SSHWorld) -> None:
     link = w.vm()
     link.ready = False
     channel = run(w, "send web01")
@@ -74,7 +75,7 @@ def test_send_waits_until_everything_is_delivered(w: World) -> None:
     assert (link.written, channel.status) == (b"x" * 1000, 0)
 
 
-def test_a_vm_that_takes_nothing_slows_the_sender_down(w: World) -> None:
+def test_a_vm_that_takes_nothing_slows_the_sender_down(w: SSHWorld) -> None:
     link = w.vm()
     link.ready = False
     channel = run(w, "send web01")
@@ -88,9 +89,9 @@ def test_a_vm_that_takes_nothing_slows_the_sender_down(w: World) -> None:
     assert (len(link.written), channel.status) == (96_000, 0)
 
 
-def test_a_console_in_use_is_left_alone_unless_by_force(w: World) -> None:
+def test_a_console_in_use_is_left_alone_unless_by_force(w: SSHWorld) -> None:
     link = w.vm()
-    bob = FakeViewer()
+    bob = FakeViewer("bob@10.1.2.9")
     w.console().viewers.attach(bob, write=True)
     for command in ("send web01", "break web01", "expect web01 x --send y"):
         out, err, status = result(run(w, command))
@@ -108,9 +109,9 @@ def test_a_console_in_use_is_left_alone_unless_by_force(w: World) -> None:
     assert (audited["was"], audited["reason"]) == ("bob@10.1.2.9", "it hangs")
 
 
-def test_force_needs_the_right_a_whole_name_and_where_so_set_a_reason(w: World) -> None:
+def test_force_needs_the_right_a_whole_name_and_where_so_set_a_reason(w: SSHWorld) -> None:
     w.vm()
-    w.console().viewers.attach(FakeViewer(), write=True)
+    w.console().viewers.attach(FakeViewer("bob@10.1.2.9"), write=True)
     assert run(w, "send --force we").status == 2
     options(w, **{"force-reason": True})
     assert run(w, "send --force web01").status == 2
@@ -119,9 +120,9 @@ def test_force_needs_the_right_a_whole_name_and_where_so_set_a_reason(w: World) 
     assert w.audited("force") == []
 
 
-def test_join_writes_beside_others_where_that_is_allowed(w: World) -> None:
+def test_join_writes_beside_others_where_that_is_allowed(w: SSHWorld) -> None:
     link = w.vm()
-    bob = FakeViewer()
+    bob = FakeViewer("bob@10.1.2.9")
     w.console().viewers.attach(bob, write=True)
     assert run(w, "send --join web01").status == 9
     options(w, write="shared")
@@ -132,7 +133,7 @@ def test_join_writes_beside_others_where_that_is_allowed(w: World) -> None:
     assert (link.written, channel.status) == (b"x", 0)
 
 
-def lost(w: World) -> None:
+def lost(w: SSHWorld) -> None:
     w.directory.lost(w.console(), w.console().link, "gone")  # type: ignore[arg-type]
 
 
@@ -154,7 +155,7 @@ def lost(w: World) -> None:
         (lambda w: w.rules(("bob", "spy", "*")), 3, "web01: no such console\n"),
     ],
 )
-def test_what_ends_sending_early(w: World, happens: Callable[[World], object], status: int, said: str) -> None:
+def test_what_ends_sending_early(w: SSHWorld, happens: Callable[[SSHWorld], object], status: int, said: str) -> None:
     w.vm()
     channel = run(w, "send web01")
     channel.type(b"abc")
@@ -164,13 +165,13 @@ def test_what_ends_sending_early(w: World, happens: Callable[[World], object], s
     assert [v.who for v in w.console().viewers.all] in ([], ["bob@10.1.2.9"])
 
 
-def other(w: World) -> FakeViewer:
-    viewer = FakeViewer()
+def other(w: SSHWorld) -> FakeViewer:
+    viewer = FakeViewer("bob@10.1.2.9")
     w.console().viewers.attach(viewer, write=False)
     return viewer
 
 
-def test_what_was_not_delivered_is_told(w: World) -> None:
+def test_what_was_not_delivered_is_told(w: SSHWorld) -> None:
     link = w.vm()
     channel = run(w, "send web01")
     channel.type(b"abc")
@@ -182,16 +183,16 @@ def test_what_was_not_delivered_is_told(w: World) -> None:
     assert result(channel) == ("", "web01: line down (gone); 5 bytes sent, 2 bytes of them not delivered\n", 5)
 
 
-def test_a_console_that_is_down_takes_nothing(w: World) -> None:
+def test_a_console_that_is_down_takes_nothing(w: SSHWorld) -> None:
     w.vm()
     lost(w)
     for command in ("send web01", "break web01", "expect web01 x --send y"):
         assert result(run(w, command)) == ("", "web01: down (gone)\n", 5)
 
 
-def test_a_sender_who_leaves_lets_go_of_the_pen(w: World) -> None:
+def test_a_sender_who_leaves_lets_go_of_the_pen(w: SSHWorld) -> None:
     w.vm()
-    bob = FakeViewer()
+    bob = FakeViewer("bob@10.1.2.9")
     channel = run(w, "send web01")
     w.console().viewers.attach(bob, write=True)
     channel.close()
@@ -199,7 +200,7 @@ def test_a_sender_who_leaves_lets_go_of_the_pen(w: World) -> None:
     assert w.console().viewers.all == (bob,)
 
 
-def test_at_a_terminal_control_d_ends_the_input_and_control_c_breaks_off(w: World) -> None:
+def test_at_a_terminal_control_d_ends_the_input_and_control_c_breaks_off(w: SSHWorld) -> None:
     link = w.vm()
     channel = w.login().attach("send web01")
     channel.type(b"abc\x04def")
@@ -213,7 +214,7 @@ def test_at_a_terminal_control_d_ends_the_input_and_control_c_breaks_off(w: Worl
 # break
 
 
-def test_break_sends_a_break(w: World) -> None:
+def test_break_sends_a_break(w: SSHWorld) -> None:
     link = w.vm()
     assert result(run(w, "break web01")) == ("", "", 0)
     assert link.breaks == 1
@@ -226,7 +227,7 @@ def test_break_sends_a_break(w: World) -> None:
     assert [e["console"] for e in w.audited("break")] == ["web01"]
 
 
-def test_named_sequences_are_sent_with_their_waits(w: World) -> None:
+def test_named_sequences_are_sent_with_their_waits(w: SSHWorld) -> None:
     link = w.vm()
     options(w, sequences={"sysrq-b": "<break>b", "slow": "a<wait 2>b"})
     assert run(w, "break web01 --list").out == b"0  break\n1  sysrq-b\n2  slow\n"
@@ -245,7 +246,7 @@ def test_named_sequences_are_sent_with_their_waits(w: World) -> None:
     assert "sysrq-b, slow" in err
 
 
-def test_a_sequence_can_be_broken_off(w: World, logged: Logged) -> None:
+def test_a_sequence_can_be_broken_off(w: SSHWorld, logged: Logged) -> None:
     link = w.vm()
     options(w, sequences={"slow": "a<wait 2>b"})
     channel = w.login().attach("break web01 slow")
@@ -259,7 +260,7 @@ def test_a_sequence_can_be_broken_off(w: World, logged: Logged) -> None:
 # expect
 
 
-def test_expect_waits_for_a_line_and_prints_it(w: World) -> None:
+def test_expect_waits_for_a_line_and_prints_it(w: SSHWorld) -> None:
     w.vm()
     channel = run(w, "expect web01 'log.n:'")
     w.console().feed(b"booting\r\nweb01 log")
@@ -271,7 +272,7 @@ def test_expect_waits_for_a_line_and_prints_it(w: World) -> None:
     assert w.console().viewers.all == ()
 
 
-def test_expect_ends_with_status_8_when_nothing_comes_in_time(w: World) -> None:
+def test_expect_ends_with_status_8_when_nothing_comes_in_time(w: SSHWorld) -> None:
     w.vm()
     channel = run(w, "expect web01 login: --timeout 5")
     w.console().feed(b"booting\r\n")
@@ -283,7 +284,7 @@ def test_expect_ends_with_status_8_when_nothing_comes_in_time(w: World) -> None:
 
 
 @pytest.mark.parametrize(("flags", "found"), [("", False), ("-i", True), ("-F", False), ("-iF", True)])
-def test_expect_with_capitals_and_plain_text(w: World, flags: str, found: bool) -> None:
+def test_expect_with_capitals_and_plain_text(w: SSHWorld, flags: str, found: bool) -> None:
     w.vm()
     channel = run(w, f"expect web01 login {flags}")
     w.console().feed(b"LOGIN\r\n")
@@ -291,7 +292,7 @@ def test_expect_with_capitals_and_plain_text(w: World, flags: str, found: bool) 
     assert (channel.status == 0) == found
 
 
-def test_expect_looks_at_the_log_first_where_it_is_told_to(w: World) -> None:
+def test_expect_looks_at_the_log_first_where_it_is_told_to(w: SSHWorld) -> None:
     w.vm()
     w.console().feed(b"old login:\r\n")
     w.store.flush()
@@ -306,7 +307,7 @@ def test_expect_looks_at_the_log_first_where_it_is_told_to(w: World) -> None:
     assert result(late) == ("new login:\n", "", 0)
 
 
-def test_a_match_may_lie_across_the_log_and_what_comes(w: World) -> None:
+def test_a_match_may_lie_across_the_log_and_what_comes(w: SSHWorld) -> None:
     w.vm()
     w.console().feed(b"web01 lo")
     channel = run(w, "expect web01 'web01 login' --since 1h")
@@ -315,7 +316,7 @@ def test_a_match_may_lie_across_the_log_and_what_comes(w: World) -> None:
     assert result(channel)[::2] == ("web01 login: \n", 0)
 
 
-def test_expect_can_type_something_once_it_watches(w: World) -> None:
+def test_expect_can_type_something_once_it_watches(w: SSHWorld) -> None:
     link = w.vm()
     channel = run(w, r"expect web01 uid= --send 'id\r\x03\\'")
     assert link.written == b"id\r\x03\\"
@@ -326,7 +327,7 @@ def test_expect_can_type_something_once_it_watches(w: World) -> None:
     assert [e["bytes"] for e in w.audited("send")] == [5]
 
 
-def test_expect_goes_on_while_the_line_is_down(w: World) -> None:
+def test_expect_goes_on_while_the_line_is_down(w: SSHWorld) -> None:
     w.vm()
     channel = run(w, "expect web01 login:")
     lost(w)
@@ -339,7 +340,7 @@ def test_expect_goes_on_while_the_line_is_down(w: World) -> None:
 # kick and broadcast
 
 
-def test_kick_sends_people_off(w: World) -> None:
+def test_kick_sends_people_off(w: SSHWorld) -> None:
     w.vm()
     bob, eve = FakeViewer("bob@10.1.2.8"), FakeViewer("eve@10.1.2.8")
     for viewer in (bob, eve):
@@ -361,7 +362,7 @@ def test_kick_sends_people_off(w: World) -> None:
     assert [e["whom"] for e in w.audited("kick")] == ["bob@10.1.2.8", "eve@10.1.2.8", "alice@10.1.2.9"]
 
 
-def test_broadcast_reaches_those_whose_administrator_one_is(w: World) -> None:
+def test_broadcast_reaches_those_whose_administrator_one_is(w: SSHWorld) -> None:
     w.vm()
     w.vm("db01", uuid=VM_B)
     bob, eve = FakeViewer("bob@10.1.2.8"), FakeViewer("eve@10.1.2.8")
@@ -376,7 +377,7 @@ def test_broadcast_reaches_those_whose_administrator_one_is(w: World) -> None:
     assert "going" not in w.audit.path.read_text()
 
 
-def test_the_administrator_of_everything_reaches_the_menus_too(w: World) -> None:
+def test_the_administrator_of_everything_reaches_the_menus_too(w: SSHWorld) -> None:
     w.vm()
     screen = w.login().attach()
     assert run(w, "broadcast hello there").out == b"reached: 1\n"
@@ -391,7 +392,7 @@ RECORDED = b"[what is typed here is recorded]\n"
 
 @pytest.mark.parametrize("command", ["send web01", "break web01", "expect web01 x --send y --timeout 1"])
 @pytest.mark.parametrize("recorded", [True, False])
-def test_who_types_is_told_once_where_that_is_recorded(w: World, command: str, recorded: bool) -> None:
+def test_who_types_is_told_once_where_that_is_recorded(w: SSHWorld, command: str, recorded: bool) -> None:
     w.vm()
     options(w, **{"record-input": recorded})
     channel = run(w, command)
@@ -405,17 +406,17 @@ def test_who_types_is_told_once_where_that_is_recorded(w: World, command: str, r
     assert RECORDED not in channel.out
 
 
-def test_who_only_looks_on_or_is_refused_is_not_told(w: World) -> None:
+def test_who_only_looks_on_or_is_refused_is_not_told(w: SSHWorld) -> None:
     w.vm()
     options(w, **{"record-input": True})
-    w.console().viewers.attach(FakeViewer(), write=True)
+    w.console().viewers.attach(FakeViewer("bob@10.1.2.9"), write=True)
     for command in ("send web01", "expect web01 x --timeout 0", "break --list web01"):
         channel = run(w, command)
         go_on(w, channel)
         assert RECORDED not in channel.err
 
 
-def test_a_sender_is_told_when_recording_begins_meanwhile(w: World) -> None:
+def test_a_sender_is_told_when_recording_begins_meanwhile(w: SSHWorld) -> None:
     w.vm()
     channel = run(w, "send web01")
     options(w, **{"record-input": True})

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.ssh import RemoteChannel, World
+from tests.support.ssh import RemoteChannel, SSHWorld
 from vmproxy.operators import exit_status
 
 
-def menu(w: World) -> RemoteChannel:
+def menu(w: SSHWorld) -> RemoteChannel:
     w.vm()
     return w.login().attach()
 
@@ -19,7 +19,7 @@ def typed(channel: RemoteChannel, data: bytes) -> bytes:
     return channel.screen
 
 
-def test_a_command_at_the_prompt_ends_without_ending_the_session(w: World) -> None:
+def test_a_command_at_the_prompt_ends_without_ending_the_session(w: SSHWorld) -> None:
     channel = menu(w)
     assert b"vmproxy " in typed(channel, b":version\r")
     channel.type(b" ")
@@ -28,7 +28,7 @@ def test_a_command_at_the_prompt_ends_without_ending_the_session(w: World) -> No
 
 
 @pytest.mark.parametrize("line", [b":console web01\r", b":console -s web01\r"])
-def test_a_console_at_the_prompt_is_left_for_the_menu(w: World, line: bytes) -> None:
+def test_a_console_at_the_prompt_is_left_for_the_menu(w: SSHWorld, line: bytes) -> None:
     channel = menu(w)
     before = channel.server_channel.activity  # type: ignore[attr-defined]
     typed(channel, line)
@@ -39,13 +39,13 @@ def test_a_console_at_the_prompt_is_left_for_the_menu(w: World, line: bytes) -> 
     assert channel.server_channel.activity is before  # type: ignore[attr-defined]
 
 
-def test_what_needs_standard_input_is_refused_at_the_prompt(w: World) -> None:
+def test_what_needs_standard_input_is_refused_at_the_prompt(w: SSHWorld) -> None:
     channel = menu(w)
     assert b"run it with ssh" in typed(channel, b":send web01\r")
     assert w.console().viewers.all == ()
 
 
-def test_control_c_at_the_prompt_ends_the_command_only(w: World) -> None:
+def test_control_c_at_the_prompt_ends_the_command_only(w: SSHWorld) -> None:
     channel = menu(w)
     typed(channel, b":log -f web01\r")
     assert len(w.console().viewers.all) == 1
@@ -54,7 +54,7 @@ def test_control_c_at_the_prompt_ends_the_command_only(w: World) -> None:
     assert channel.status is None
 
 
-def test_a_session_that_is_closed_on_a_console_from_the_prompt_leaves_nothing_behind(w: World) -> None:
+def test_a_session_that_is_closed_on_a_console_from_the_prompt_leaves_nothing_behind(w: SSHWorld) -> None:
     channel = menu(w)
     typed(channel, b":console web01\r")
     channel.close()

@@ -9,7 +9,8 @@ import pytest
 from twisted.conch.ssh.common import NS
 from twisted.internet.defer import Deferred
 
-from tests.support.ssh import EPOCH, VM_A, VM_B, FakeLink, FakeViewer, RemoteChannel, World
+from tests.support.fakes import EPOCH, VM_A, VM_B, FakeLink, FakeViewer
+from tests.support.ssh import RemoteChannel, SSHWorld
 from tests.support.terminal import Terminal
 from vmproxy.console.notices import Message, ShuttingDown
 from vmproxy.operators.terminal.menu import Menu
@@ -24,7 +25,7 @@ UP, DOWN, PAGE_DOWN, END = b"\x1b[A", b"\x1b[B", b"\x1b[6~", b"\x1b[F"
 class Person:
     """Somebody at a terminal, who has just come."""
 
-    def __init__(self, w: World, size: tuple[int, int] = (80, 24), term: bytes = b"xterm", **options: int) -> None:
+    def __init__(self, w: SSHWorld, size: tuple[int, int] = (80, 24), term: bytes = b"xterm", **options: int) -> None:
         self.w = w
         self.terminal = Terminal(*size)
         self.channel: RemoteChannel = w.login().open(**options)
@@ -73,16 +74,16 @@ class Person:
         return len(self.channel.screen) - self._seen
 
 
-def vms(w: World, *names: str) -> list[FakeLink]:
+def vms(w: SSHWorld, *names: str) -> list[FakeLink]:
     return [w.vm(name, UUID(int=(n + 1) << 64)) for n, name in enumerate(names)]
 
 
 # The list.
 
 
-def test_the_list_shows_name_state_writer_and_last_line_in_order(w: World) -> None:
+def test_the_list_shows_name_state_writer_and_last_line_in_order(w: SSHWorld) -> None:
     vms(w, "web02", "DB", "web01")
-    w.console("web01").viewers.attach(FakeViewer(), write=True)
+    w.console("web01").viewers.attach(FakeViewer("bob@10.1.2.9"), write=True)
     w.console("web01").viewers.attach(FakeViewer("carol@10.1.2.8"), write=True)
     w.console("web01").feed(b"booting\r\n\x1b[1mlogin:\x1b[0m ")
     w.clock.advance(130)
@@ -98,7 +99,7 @@ def test_the_list_shows_name_state_writer_and_last_line_in_order(w: World) -> No
     assert person.terminal.cursor == (0, 23)
 
 
-def test_typing_filters_and_the_cursor_follows(w: World) -> None:
+def test_typing_filters_and_the_cursor_follows(w: SSHWorld) -> None:
     vms(w, "web01", "web02", "db01")
     person = Person(w)
     person.type(b"W")
@@ -114,7 +115,7 @@ def test_typing_filters_and_the_cursor_follows(w: World) -> None:
     assert person.terminal.lines[0].startswith(" 3 consoles ")
 
 
-def test_the_filter_takes_globs(w: World) -> None:
+def test_the_filter_takes_globs(w: SSHWorld) -> None:
     vms(w, "web01", "web02", "db01", "db[1]")
     person = Person(w)
     person.type(b"b?1")
@@ -125,7 +126,7 @@ def test_the_filter_takes_globs(w: World) -> None:
     assert person.names == ["db[1]"]
 
 
-def test_nothing_that_fits_is_said(w: World) -> None:
+def test_nothing_that_fits_is_said(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     assert " nothing fits; Esc clears" in person.type(b"xyz")
@@ -137,7 +138,7 @@ def test_nothing_that_fits_is_said(w: World) -> None:
     assert person.names == ["web01"]
 
 
-def test_no_consoles_yet_and_then_one(w: World) -> None:
+def test_no_consoles_yet_and_then_one(w: SSHWorld) -> None:
     person = Person(w)
     assert " no consoles yet" in person.look()
     vms(w, "web01")
@@ -146,7 +147,7 @@ def test_no_consoles_yet_and_then_one(w: World) -> None:
     assert person.chosen == "web01"
 
 
-def test_arrows_move_and_the_list_scrolls(w: World) -> None:
+def test_arrows_move_and_the_list_scrolls(w: SSHWorld) -> None:
     vms(w, *(f"vm{n:03d}" for n in range(100)))
     person = Person(w)
     assert person.chosen == "vm000"
@@ -169,7 +170,7 @@ def test_arrows_move_and_the_list_scrolls(w: World) -> None:
     assert person.chosen == "vm000"
 
 
-def test_the_chosen_line_is_in_reverse_and_marked(w: World) -> None:
+def test_the_chosen_line_is_in_reverse_and_marked(w: SSHWorld) -> None:
     vms(w, "a", "b")
     person = Person(w)
     person.type(DOWN)
@@ -177,7 +178,7 @@ def test_the_chosen_line_is_in_reverse_and_marked(w: World) -> None:
     assert person.terminal.lines[3].startswith(">b")
 
 
-def test_what_is_chosen_stays_so_when_others_come(w: World) -> None:
+def test_what_is_chosen_stays_so_when_others_come(w: SSHWorld) -> None:
     vms(w, "m1", "m2")
     person = Person(w)
     person.type(DOWN)
@@ -187,7 +188,7 @@ def test_what_is_chosen_stays_so_when_others_come(w: World) -> None:
     assert person.chosen == "m2"
 
 
-def test_states_and_names_change_by_themselves(w: World) -> None:
+def test_states_and_names_change_by_themselves(w: SSHWorld) -> None:
     (link,) = vms(w, "web01")
     person = Person(w)
     assert "up <1m" in person.terminal.line("web01")
@@ -199,7 +200,7 @@ def test_states_and_names_change_by_themselves(w: World) -> None:
     assert person.names == ["mail01"]
 
 
-def test_a_second_in_which_nothing_happens_sends_nothing(w: World) -> None:
+def test_a_second_in_which_nothing_happens_sends_nothing(w: SSHWorld) -> None:
     vms(w, "web01", "web02")
     person = Person(w)
     person.wait()
@@ -207,18 +208,18 @@ def test_a_second_in_which_nothing_happens_sends_nothing(w: World) -> None:
     assert person.bytes_since == 0
 
 
-def test_a_change_sends_one_line(w: World) -> None:
+def test_a_change_sends_one_line(w: SSHWorld) -> None:
     vms(w, *(f"vm{n:03d}" for n in range(20)))
     person = Person(w)
     person.wait()
-    w.console("vm004").viewers.attach(FakeViewer(), write=True)
+    w.console("vm004").viewers.attach(FakeViewer("bob@10.1.2.9"), write=True)
     w.clock.advance(1)
     assert 0 < person.bytes_since < 100
     person.look()
     assert "bob" in person.terminal.line("vm004")
 
 
-def test_a_closed_menu_leaves_no_timer(w: World) -> None:
+def test_a_closed_menu_leaves_no_timer(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     person.type(b"\x1b")
@@ -227,7 +228,7 @@ def test_a_closed_menu_leaves_no_timer(w: World) -> None:
     assert not [call for call in w.clock.getDelayedCalls() if "menu" in repr(call.func)]
 
 
-def test_names_and_output_from_vms_cannot_reach_the_terminal(w: World) -> None:
+def test_names_and_output_from_vms_cannot_reach_the_terminal(w: SSHWorld) -> None:
     vms(w, "a\x1b[2Jb\u202e", "日本語日本語")
     w.console("a\x1b[2Jb\u202e").feed(b"\x1b]0;title\x07evil \xe2\x80\xae\x9b2J text\tend\r\n")
     w.settle()
@@ -240,7 +241,7 @@ def test_names_and_output_from_vms_cannot_reach_the_terminal(w: World) -> None:
     assert "日" in japanese
 
 
-def test_vms_of_one_name_and_other_ports_are_all_there(w: World) -> None:
+def test_vms_of_one_name_and_other_ports_are_all_there(w: SSHWorld) -> None:
     w.vm("web01", VM_A)
     w.vm("web01", VM_B)
     w.vm("web01", VM_A, port="2")
@@ -255,7 +256,7 @@ def test_vms_of_one_name_and_other_ports_are_all_there(w: World) -> None:
 # The last lines.
 
 
-def test_the_last_line_follows_the_output(w: World) -> None:
+def test_the_last_line_follows_the_output(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     w.console().feed(b"one\r\n")
@@ -268,7 +269,7 @@ def test_the_last_line_follows_the_output(w: World) -> None:
     assert person.terminal.line("web01").endswith(" two")
 
 
-def test_what_reaches_the_log_later_is_shown_later(w: World) -> None:
+def test_what_reaches_the_log_later_is_shown_later(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     w.runner.held = True
@@ -282,7 +283,7 @@ def test_what_reaches_the_log_later_is_shown_later(w: World) -> None:
     assert person.terminal.line("web01").endswith("late")
 
 
-def test_logs_are_read_once_until_there_is_more(w: World) -> None:
+def test_logs_are_read_once_until_there_is_more(w: SSHWorld) -> None:
     vms(w, "web01", "web02")
     w.console("web01").feed(b"one\r\n")
     w.settle()
@@ -298,7 +299,7 @@ def test_logs_are_read_once_until_there_is_more(w: World) -> None:
     w.release_threads()
 
 
-def test_only_logs_of_consoles_on_the_screen_are_read(w: World) -> None:
+def test_only_logs_of_consoles_on_the_screen_are_read(w: SSHWorld) -> None:
     vms(w, *(f"vm{n:03d}" for n in range(100)))
     for console in w.directory:
         console.feed(b"said\r\n")
@@ -313,7 +314,7 @@ def test_only_logs_of_consoles_on_the_screen_are_read(w: World) -> None:
     assert len(menu._view._last._known) == 42
 
 
-def test_who_may_see_but_not_spy_sees_no_output(w: World) -> None:
+def test_who_may_see_but_not_spy_sees_no_output(w: SSHWorld) -> None:
     vms(w, "web01", "web02")
     for console in w.directory:
         console.feed(b"secret\r\n")
@@ -333,7 +334,7 @@ def test_who_may_see_but_not_spy_sees_no_output(w: World) -> None:
 # What may not be seen.
 
 
-def test_what_may_not_be_seen_is_not_there(w: World) -> None:
+def test_what_may_not_be_seen_is_not_there(w: SSHWorld) -> None:
     vms(w, "web01", "secret01")
     w.rules(("alice", "write", "web*"))
     person = Person(w)
@@ -344,7 +345,7 @@ def test_what_may_not_be_seen_is_not_there(w: World) -> None:
     assert "secret01" not in "".join(person.terminal.lines)
 
 
-def test_new_rules_hold_at_once(w: World) -> None:
+def test_new_rules_hold_at_once(w: SSHWorld) -> None:
     vms(w, "web01", "web02")
     person = Person(w)
     w.rules(("alice", "write", "web02"))
@@ -356,7 +357,7 @@ def test_new_rules_hold_at_once(w: World) -> None:
     assert " no consoles yet" in person.terminal.lines
 
 
-def test_a_console_that_is_hidden_by_its_new_name_is_gone_at_once(w: World) -> None:
+def test_a_console_that_is_hidden_by_its_new_name_is_gone_at_once(w: SSHWorld) -> None:
     vms(w, "web01", "web02")
     w.rules(("alice", "write", "web*"))
     person = Person(w)
@@ -365,7 +366,7 @@ def test_a_console_that_is_hidden_by_its_new_name_is_gone_at_once(w: World) -> N
     assert person.names == ["web02"]
 
 
-def test_enter_on_a_console_that_has_just_been_hidden(w: World) -> None:
+def test_enter_on_a_console_that_has_just_been_hidden(w: SSHWorld) -> None:
     vms(w, "web01", "web02")
     person = Person(w)
     w.rules(("alice", "write", "web02"))
@@ -378,7 +379,7 @@ def test_enter_on_a_console_that_has_just_been_hidden(w: World) -> None:
 # Consoles.
 
 
-def test_enter_attaches_and_the_escape_comes_back_to_the_same_place(w: World) -> None:
+def test_enter_attaches_and_the_escape_comes_back_to_the_same_place(w: SSHWorld) -> None:
     links = vms(w, *(f"vm{n:03d}" for n in range(100)))
     person = Person(w)
     person.type(b"vm0" + PAGE_DOWN + DOWN)
@@ -403,7 +404,7 @@ def test_enter_attaches_and_the_escape_comes_back_to_the_same_place(w: World) ->
     assert person.chosen == "vm023"
 
 
-def test_tab_attaches_to_look_on(w: World) -> None:
+def test_tab_attaches_to_look_on(w: SSHWorld) -> None:
     (link,) = vms(w, "web01")
     person = Person(w)
     person.type(b"\t")
@@ -414,7 +415,7 @@ def test_tab_attaches_to_look_on(w: World) -> None:
     assert person.terminal.alternate
 
 
-def test_what_is_typed_ahead_reaches_the_console_and_the_menu(w: World) -> None:
+def test_what_is_typed_ahead_reaches_the_console_and_the_menu(w: SSHWorld) -> None:
     (link,) = vms(w, "web01")
     person = Person(w)
     person.type(b"web\rls\r\x05c.")
@@ -423,14 +424,14 @@ def test_what_is_typed_ahead_reaches_the_console_and_the_menu(w: World) -> None:
     assert person.terminal.lines[0] == " 0 of 1 console    filter: webx"
 
 
-def test_a_filter_and_enter_in_one_packet_take_what_fits(w: World) -> None:
+def test_a_filter_and_enter_in_one_packet_take_what_fits(w: SSHWorld) -> None:
     vms(w, "db01", "web01")
     person = Person(w)
     person.type(b"web\r")
     assert [len(w.console(name).viewers.all) for name in ("db01", "web01")] == [0, 1]
 
 
-def test_who_is_sent_off_is_back_in_the_menu_and_reads_why(w: World) -> None:
+def test_who_is_sent_off_is_back_in_the_menu_and_reads_why(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     person.type(b"\r")
@@ -441,7 +442,7 @@ def test_who_is_sent_off_is_back_in_the_menu_and_reads_why(w: World) -> None:
     assert person.terminal.lines[-1] == " web01: you were sent off"
 
 
-def test_who_may_not_look_any_more_is_back_in_the_menu(w: World) -> None:
+def test_who_may_not_look_any_more_is_back_in_the_menu(w: SSHWorld) -> None:
     vms(w, "web01", "web02")
     person = Person(w)
     person.type(b"\r")
@@ -452,7 +453,7 @@ def test_who_may_not_look_any_more_is_back_in_the_menu(w: World) -> None:
     assert person.terminal.lines[-1] == " web01: no such console"
 
 
-def test_a_terminal_that_was_resized_on_a_console_is_known(w: World) -> None:
+def test_a_terminal_that_was_resized_on_a_console_is_known(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     person.type(b"\r")
@@ -461,7 +462,7 @@ def test_a_terminal_that_was_resized_on_a_console_is_known(w: World) -> None:
     assert person.terminal.lines[9] == " web01: detached"
 
 
-def test_what_a_guest_does_to_the_terminal_does_not_spoil_the_menu(w: World) -> None:
+def test_what_a_guest_does_to_the_terminal_does_not_spoil_the_menu(w: SSHWorld) -> None:
     vms(w, "web01", "web02")
     person = Person(w)
     before = person.terminal.lines
@@ -478,7 +479,7 @@ def test_what_a_guest_does_to_the_terminal_does_not_spoil_the_menu(w: World) -> 
 
 
 @pytest.mark.parametrize("size", [(20, 5), (21, 6), (30, 8), (40, 10), (55, 12), (80, 24), (132, 50), (300, 100)])
-def test_it_is_usable_in_any_size(w: World, size: tuple[int, int]) -> None:
+def test_it_is_usable_in_any_size(w: SSHWorld, size: tuple[int, int]) -> None:
     links = vms(w, *(f"a-long-name-{n:03d}" for n in range(200)))
     person = Person(w, size)
     first = f"a-long-name-{0:03d}"[: size[0] - 12]
@@ -495,7 +496,7 @@ def test_it_is_usable_in_any_size(w: World, size: tuple[int, int]) -> None:
     assert links[199].written == b"x"
 
 
-def test_it_survives_window_changes(w: World) -> None:
+def test_it_survives_window_changes(w: SSHWorld) -> None:
     vms(w, *(f"vm{n:03d}" for n in range(100)))
     person = Person(w)
     person.type(END)
@@ -508,7 +509,7 @@ def test_it_survives_window_changes(w: World) -> None:
     assert person.terminal.lines[0].startswith(" 100 consoles    filter:")
 
 
-def test_a_terminal_without_a_size_gets_80_by_24(w: World) -> None:
+def test_a_terminal_without_a_size_gets_80_by_24(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     channel = w.login().open()
@@ -519,7 +520,7 @@ def test_a_terminal_without_a_size_gets_80_by_24(w: World) -> None:
     assert terminal.lines[1:] == person.terminal.lines[1:]
 
 
-def test_a_terminal_that_cannot_gets_a_list(w: World) -> None:
+def test_a_terminal_that_cannot_gets_a_list(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w, term=b"dumb")
     assert b"\x1b" not in person.channel.screen
@@ -531,7 +532,7 @@ def test_a_terminal_that_cannot_gets_a_list(w: World) -> None:
 
 
 @pytest.mark.parametrize("key", [b"\x04", b"\x03", b":exit\r", b":q\r"])
-def test_leaving_ends_the_session_and_puts_the_terminal_right(w: World, key: bytes) -> None:
+def test_leaving_ends_the_session_and_puts_the_terminal_right(w: SSHWorld, key: bytes) -> None:
     vms(w, "web01")
     person = Person(w)
     person.type(key)
@@ -541,7 +542,7 @@ def test_leaving_ends_the_session_and_puts_the_terminal_right(w: World, key: byt
     assert person.channel.screen.count(ENTER) == person.channel.screen.count(LEAVE) == 1
 
 
-def test_help_is_shown_page_by_page(w: World) -> None:
+def test_help_is_shown_page_by_page(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     lines = person.type(b"?")
@@ -561,14 +562,14 @@ def test_help_is_shown_page_by_page(w: World) -> None:
     assert person.chosen == "web01"
 
 
-def test_a_question_mark_behind_something_is_part_of_the_filter(w: World) -> None:
+def test_a_question_mark_behind_something_is_part_of_the_filter(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     person.type(b"w?b:")
     assert person.terminal.lines[0].endswith("filter: w?b:")
 
 
-def test_control_l_draws_everything(w: World) -> None:
+def test_control_l_draws_everything(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     person.terminal.feed(b"\x1b[2J\x1b[Hsome other program's text")
@@ -578,7 +579,7 @@ def test_control_l_draws_everything(w: World) -> None:
 
 
 @pytest.mark.parametrize("junk", [b"\x1b[200~\x1b[99;99;99R\x1b[?1;2c\x1bx\x00\x1c\xff\xfe\xc3", b"\x1b[" + b"1" * 500])
-def test_unknown_keys_do_nothing(w: World, junk: bytes) -> None:
+def test_unknown_keys_do_nothing(w: SSHWorld, junk: bytes) -> None:
     vms(w, "web01")
     person = Person(w)
     person.type(junk)
@@ -586,7 +587,7 @@ def test_unknown_keys_do_nothing(w: World, junk: bytes) -> None:
     assert person.names == ["web01"]
 
 
-def test_a_long_paste_is_bounded(w: World) -> None:
+def test_a_long_paste_is_bounded(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     person.type(b"w" * 30_000)
@@ -599,7 +600,7 @@ def test_a_long_paste_is_bounded(w: World) -> None:
 # The prompt.
 
 
-def test_a_command_runs_on_the_screen_that_was_there_before(w: World) -> None:
+def test_a_command_runs_on_the_screen_that_was_there_before(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     person.type(b":")
@@ -618,7 +619,7 @@ def test_a_command_runs_on_the_screen_that_was_there_before(w: World) -> None:
     assert person.terminal.lines[0].endswith("filter: type a part of a name")
 
 
-def test_a_command_that_fails_says_so(w: World) -> None:
+def test_a_command_that_fails_says_so(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     person.type(b":status nothing\r")
@@ -632,7 +633,7 @@ def test_a_command_that_fails_says_so(w: World) -> None:
     assert person.names == ["web01"]
 
 
-def test_a_name_at_the_prompt_attaches_and_detaching_is_back_in_the_menu(w: World) -> None:
+def test_a_name_at_the_prompt_attaches_and_detaching_is_back_in_the_menu(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     person.type(b":web01,ro\r")
@@ -646,7 +647,7 @@ def test_a_name_at_the_prompt_attaches_and_detaching_is_back_in_the_menu(w: Worl
     assert person.terminal.line("bogus: no such option")
 
 
-def test_the_console_command_comes_back_too(w: World) -> None:
+def test_the_console_command_comes_back_too(w: SSHWorld) -> None:
     (link,) = vms(w, "web01")
     person = Person(w)
     person.type(b":console web01\r")
@@ -658,7 +659,7 @@ def test_the_console_command_comes_back_too(w: World) -> None:
     assert person.names == ["web01"]
 
 
-def test_control_c_ends_a_command_and_not_the_session(w: World) -> None:
+def test_control_c_ends_a_command_and_not_the_session(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     person.type(b":expect web01 never\r")
@@ -670,7 +671,7 @@ def test_control_c_ends_a_command_and_not_the_session(w: World) -> None:
     assert person.terminal.alternate
 
 
-def test_a_session_that_ends_cancels_its_command(w: World) -> None:
+def test_a_session_that_ends_cancels_its_command(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     person.type(b":expect web01 never\r")
@@ -679,7 +680,7 @@ def test_a_session_that_ends_cancels_its_command(w: World) -> None:
 
 
 @pytest.mark.parametrize("key", [b"\x03", b"\x04", b"\x1b", b"\x7f", b"\r"])
-def test_the_prompt_can_be_left(w: World, key: bytes) -> None:
+def test_the_prompt_can_be_left(w: SSHWorld, key: bytes) -> None:
     vms(w, "web01")
     person = Person(w)
     person.type(b":")
@@ -689,7 +690,7 @@ def test_the_prompt_can_be_left(w: World, key: bytes) -> None:
     assert person.terminal.lines[0].endswith("filter: w")
 
 
-def test_what_was_entered_comes_back(w: World) -> None:
+def test_what_was_entered_comes_back(w: SSHWorld) -> None:
     person = Person(w)
     person.type(b":version\r")
     person.type(b" ")
@@ -698,7 +699,7 @@ def test_what_was_entered_comes_back(w: World) -> None:
     assert person.terminal.lines[-1] == ":version"
 
 
-def test_the_list_goes_on_above_the_prompt(w: World) -> None:
+def test_the_list_goes_on_above_the_prompt(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     person.type(b":stat")
@@ -709,7 +710,7 @@ def test_the_list_goes_on_above_the_prompt(w: World) -> None:
     assert person.terminal.cursor == (23, 5)
 
 
-def test_tab_completes_commands_and_consoles(w: World) -> None:
+def test_tab_completes_commands_and_consoles(w: SSHWorld) -> None:
     vms(w, "web01", "web02", "a b", "a c", "it's")
     person = Person(w)
     assert person.type(b":stat\t")[-1] == ":status"
@@ -726,7 +727,7 @@ def test_tab_completes_commands_and_consoles(w: World) -> None:
     assert person.terminal.line("console: it's")
 
 
-def test_tab_on_an_empty_line_lists_the_commands(w: World) -> None:
+def test_tab_on_an_empty_line_lists_the_commands(w: SSHWorld) -> None:
     person = Person(w)
     lines = person.type(b":\t")
     assert any("search" in line for line in lines)
@@ -734,14 +735,14 @@ def test_tab_on_an_empty_line_lists_the_commands(w: World) -> None:
     assert person.type(b"help ver\t")[-1] == ":help version"
 
 
-def test_of_many_names_tab_gives_what_they_have_in_common(w: World) -> None:
+def test_of_many_names_tab_gives_what_they_have_in_common(w: SSHWorld) -> None:
     vms(w, *(f"vm-{n:04d}" for n in range(500)))
     person = Person(w)
     person.wait()
     assert person.type(b":status v\t")[-1] == ":status vm-0"
 
 
-def test_names_that_are_not_unique_are_completed_to_what_is(w: World) -> None:
+def test_names_that_are_not_unique_are_completed_to_what_is(w: SSHWorld) -> None:
     w.vm("web01", VM_A)
     w.vm("web01", VM_B)
     person = Person(w)
@@ -751,7 +752,7 @@ def test_names_that_are_not_unique_are_completed_to_what_is(w: World) -> None:
     assert all(alias in "".join(lines) for alias in aliases), (aliases, lines)
 
 
-def test_a_client_that_sends_no_more_gets_what_it_asked_for_and_the_end(w: World) -> None:
+def test_a_client_that_sends_no_more_gets_what_it_asked_for_and_the_end(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     person.channel.send(96)
@@ -771,7 +772,7 @@ def test_a_client_that_sends_no_more_gets_what_it_asked_for_and_the_end(w: World
 # Others.
 
 
-def test_a_message_to_all_is_shown_until_a_key_is_pressed(w: World) -> None:
+def test_a_message_to_all_is_shown_until_a_key_is_pressed(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     menu = person.channel.server_channel.activity  # type: ignore[attr-defined]
@@ -786,7 +787,7 @@ def test_a_message_to_all_is_shown_until_a_key_is_pressed(w: World) -> None:
     assert person.terminal.line("[-- message from bob@10.1.2.9 to all: now --]")
 
 
-def test_a_server_that_stops_puts_the_terminal_right(w: World) -> None:
+def test_a_server_that_stops_puts_the_terminal_right(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     menu = person.channel.server_channel.activity  # type: ignore[attr-defined]
@@ -797,7 +798,7 @@ def test_a_server_that_stops_puts_the_terminal_right(w: World) -> None:
     assert person.terminal.line("[-- console server shutting down --]")
 
 
-def test_a_front_that_stops_tells_menus(w: World) -> None:
+def test_a_front_that_stops_tells_menus(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     Deferred.fromCoroutine(w.front.stop())
@@ -807,7 +808,7 @@ def test_a_front_that_stops_tells_menus(w: World) -> None:
 
 
 @pytest.mark.parametrize("typed", [b"web", b":status", b"?"])
-def test_a_signal_that_ends_the_session_puts_the_terminal_right(w: World, typed: bytes) -> None:
+def test_a_signal_that_ends_the_session_puts_the_terminal_right(w: SSHWorld, typed: bytes) -> None:
     vms(w, "web01")
     person = Person(w)
     person.type(typed)
@@ -818,7 +819,7 @@ def test_a_signal_that_ends_the_session_puts_the_terminal_right(w: World, typed:
     assert person.terminal.wraps
 
 
-def test_whoever_ends_the_session_can_put_the_terminal_right(w: World) -> None:
+def test_whoever_ends_the_session_can_put_the_terminal_right(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     session = person.channel.server_channel
@@ -831,7 +832,7 @@ def test_whoever_ends_the_session_can_put_the_terminal_right(w: World) -> None:
     assert menu.farewell() == b""
 
 
-def test_a_client_that_does_not_read_is_sent_nothing_more(w: World) -> None:
+def test_a_client_that_does_not_read_is_sent_nothing_more(w: SSHWorld) -> None:
     vms(w, *(f"vm{n:03d}" for n in range(100)))
     person = Person(w, window=100)
     session = person.channel.server_channel
@@ -847,7 +848,7 @@ def test_a_client_that_does_not_read_is_sent_nothing_more(w: World) -> None:
     assert person.names == [f"vm{n:03d}" for n in range(79, 100)]
 
 
-def test_thousands_of_consoles_are_looked_through_in_slices(w: World) -> None:
+def test_thousands_of_consoles_are_looked_through_in_slices(w: SSHWorld) -> None:
     for n in range(2000):
         w.directory._add(UUID(int=n << 64 | 1), "1", f"vm{n:05d}", None)
     listed = ConsoleList(View(w.directory, lambda: w.directory.policy.grants("alice", ())), w.directory)
@@ -862,7 +863,7 @@ def test_thousands_of_consoles_are_looked_through_in_slices(w: World) -> None:
     assert person.terminal.lines[0].startswith(" 2,000 consoles ")
 
 
-def test_two_menus_on_one_connection_do_not_meddle(w: World) -> None:
+def test_two_menus_on_one_connection_do_not_meddle(w: SSHWorld) -> None:
     vms(w, "web01", "db01")
     client = w.login()
     channels = [client.attach() for _ in range(2)]

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.ssh import EPOCH, World
+from tests.support.fakes import EPOCH
+from tests.support.ssh import SSHWorld
 from vmproxy.operators.commands.parser import split
 from vmproxy.operators.terminal.keys import DOWN, UP
 from vmproxy.operators.terminal.menu_command_line import complete, last_word
@@ -23,7 +24,7 @@ from vmproxy.operators.terminal.width import cells
 from vmproxy.operators.visible import View
 
 
-def list_of(w: World, *names: str) -> ConsoleList:
+def list_of(w: SSHWorld, *names: str) -> ConsoleList:
     for n, name in enumerate(names):
         w.vm(name, UUID(int=(n + 1) << 64))
     listed = ConsoleList(view_of(w), w.directory)
@@ -33,7 +34,7 @@ def list_of(w: World, *names: str) -> ConsoleList:
     return listed
 
 
-def view_of(w: World) -> View:
+def view_of(w: SSHWorld) -> View:
     return View(w.directory, lambda: w.directory.policy.grants("alice", ()))
 
 
@@ -46,7 +47,7 @@ NAMES = st.lists(st.text("abAB01-日", min_size=1, max_size=6), min_size=1, max_
 @given(NAMES, st.lists(st.text("abAB01-*?日", max_size=4), max_size=5))
 def test_filters_one_after_the_other_find_what_each_alone_finds(names: list[str], patterns: list[str]) -> None:
     with TemporaryDirectory() as folder:
-        w = World(Path(folder))
+        w = SSHWorld(Path(folder))
         listed = list_of(w, *names)
         for pattern in patterns:
             found = [entry.title for entry in listed.matching(pattern)]
@@ -55,7 +56,7 @@ def test_filters_one_after_the_other_find_what_each_alone_finds(names: list[str]
         w.stop()
 
 
-def test_a_list_in_which_nothing_changed_stays_the_same(w: World) -> None:
+def test_a_list_in_which_nothing_changed_stays_the_same(w: SSHWorld) -> None:
     listed = list_of(w, "web01", "db01")
     before = listed.entries
     found = listed.matching("web")
@@ -68,7 +69,7 @@ def test_a_list_in_which_nothing_changed_stays_the_same(w: World) -> None:
     assert listed.due(EPOCH - 1)  # a clock that was set back
 
 
-def test_rules_that_change_between_two_steps_start_it_over(w: World) -> None:
+def test_rules_that_change_between_two_steps_start_it_over(w: SSHWorld) -> None:
     listed = list_of(w, *(f"vm{n}" for n in range(10)))
     listed.begin(EPOCH)
     assert listed.step(5)
@@ -79,7 +80,7 @@ def test_rules_that_change_between_two_steps_start_it_over(w: World) -> None:
     assert [entry.title for entry in listed.entries] == ["vm1"]
 
 
-def test_names_that_begin_so(w: World) -> None:
+def test_names_that_begin_so(w: SSHWorld) -> None:
     listed = list_of(w, "web2", "Web1", "db", "web3", "wec", "日")
     titles = [entry.title for entry in listed.starting("WEB", 10)]
     assert titles == ["Web1", "web2", "web3"]
@@ -91,7 +92,7 @@ def test_names_that_begin_so(w: World) -> None:
 @given(st.lists(st.sampled_from([UP, DOWN, "page up", "page down", "home", "end", "1", "vm", "", "hide", "add"])))
 def test_what_is_chosen_is_always_on_the_screen(steps: list[str]) -> None:
     with TemporaryDirectory() as folder:
-        w = World(Path(folder))
+        w = SSHWorld(Path(folder))
         listed = list_of(w, *(f"vm{n:02d}" for n in range(15)))
         selection = Selection(listed, view_of(w))
         selection.arrange(4)
@@ -187,7 +188,7 @@ def test_there_is_always_room_for_a_console() -> None:
     assert rows_for(24) == 21
 
 
-def test_states_are_coarse(w: World) -> None:
+def test_states_are_coarse(w: SSHWorld) -> None:
     link = w.vm("web01")
     console = w.console()
     assert short_state(console, EPOCH + 59) == "up <1m"
@@ -219,7 +220,7 @@ def test_the_last_word_is_that_of_the_shell(line: str) -> None:
 @given(st.lists(st.text("ab '\"\\日-", min_size=1, max_size=6).map(str.strip).filter(bool), min_size=1, unique=True))
 def test_every_name_that_is_offered_finds_its_console(names: list[str]) -> None:
     with TemporaryDirectory() as folder:
-        w = World(Path(folder))
+        w = SSHWorld(Path(folder))
         listed, view = list_of(w, *names), view_of(w)
         offered = complete("status ", listed, view).choices
         found = {view.find(split(choice)[0]) for choice in offered}
@@ -245,6 +246,6 @@ def test_every_name_that_is_offered_finds_its_console(names: list[str]) -> None:
         ("info we", ["web01"]),
     ],
 )
-def test_lines_go_on_as_the_table_of_commands_has_it(w: World, left: str, choices: list[str]) -> None:
+def test_lines_go_on_as_the_table_of_commands_has_it(w: SSHWorld, left: str, choices: list[str]) -> None:
     listed, view = list_of(w, "web01", "db01"), view_of(w)
     assert [*complete(left, listed, view).choices] == choices

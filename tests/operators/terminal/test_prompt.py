@@ -6,14 +6,15 @@ from uuid import UUID
 
 import pytest
 
-from tests.support.ssh import DATA, NS, VM_B, RemoteChannel, World
+from tests.support.fakes import VM_B
+from tests.support.ssh import DATA, NS, RemoteChannel, SSHWorld
 from vmproxy.auth.accounts_file import Account
 from vmproxy.operators.terminal.line_editor import Completion
 from vmproxy.operators.terminal.prompt import DRAW_LIMIT, consoles_by_name
 from vmproxy.operators.visible import View
 
 
-def question(w: World, window: int = 1 << 21) -> RemoteChannel:
+def question(w: SSHWorld, window: int = 1 << 21) -> RemoteChannel:
     """An operator on web01 who is asked for the name of another console."""
     w.vm()
     channel = w.login("alice:web01").attach(window=window)
@@ -35,7 +36,7 @@ def queued(channel: RemoteChannel) -> int:
 
 
 @pytest.mark.parametrize("typed", [b"\t", b"x", b"x\x7f"])
-def test_who_types_and_reads_nothing_makes_no_queue(w: World, typed: bytes) -> None:
+def test_who_types_and_reads_nothing_makes_no_queue(w: SSHWorld, typed: bytes) -> None:
     for n in range(100):
         w.vm(f"web1{n:03}", UUID(int=n + 1))
     channel = question(w, window=1000)
@@ -44,14 +45,14 @@ def test_who_types_and_reads_nothing_makes_no_queue(w: World, typed: bytes) -> N
     assert queued(channel) < DRAW_LIMIT + 8 * 1024
 
 
-def test_a_window_that_is_resized_all_the_time_makes_no_queue(w: World) -> None:
+def test_a_window_that_is_resized_all_the_time_makes_no_queue(w: SSHWorld) -> None:
     channel = question(w, window=1000)
     for n in range(5000):
         channel.server_channel.activity.resized(80 + n % 2, 24)  # type: ignore[attr-defined]
     assert queued(channel) < DRAW_LIMIT + 1024
 
 
-def test_what_could_not_be_drawn_is_drawn_when_it_can_be_read(w: World) -> None:
+def test_what_could_not_be_drawn_is_drawn_when_it_can_be_read(w: SSHWorld) -> None:
     channel = question(w, window=1000)
     type_often(channel, b"ab\x7f\x7f", 3000)
     channel.type(b"gate")
@@ -66,7 +67,9 @@ def test_what_could_not_be_drawn_is_drawn_when_it_can_be_read(w: World) -> None:
     assert channel.screen == b"\rconsole: gates\x1b[K"  # once was enough
 
 
-def test_the_consoles_are_looked_through_once_in_a_turn_whoever_asks(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_consoles_are_looked_through_once_in_a_turn_whoever_asks(
+    w: SSHWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     w.vm()
     w.vm("web02", VM_B)
     looks = 0
@@ -89,7 +92,7 @@ def test_the_consoles_are_looked_through_once_in_a_turn_whoever_asks(w: World, m
     assert first("web02").choices == ["web02"]
 
 
-def test_tabs_in_the_menus_prompt_look_once_in_a_turn(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tabs_in_the_menus_prompt_look_once_in_a_turn(w: SSHWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     w.vm()
     looks: list[str] = []
 
@@ -108,7 +111,7 @@ def test_tabs_in_the_menus_prompt_look_once_in_a_turn(w: World, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("typed", [b":help\r", b":help\r" * 10, b":nosuch\r ", b"\r\x05c."])
-def test_who_types_in_the_menu_and_reads_nothing_makes_no_queue(w: World, typed: bytes) -> None:
+def test_who_types_in_the_menu_and_reads_nothing_makes_no_queue(w: SSHWorld, typed: bytes) -> None:
     w.vm()
     channel = w.login().attach(window=1000)
     for _ in range(10):
@@ -119,7 +122,7 @@ def test_who_types_in_the_menu_and_reads_nothing_makes_no_queue(w: World, typed:
     assert channel.status is None
 
 
-def test_keys_count_again_in_the_menu_for_who_reads_again(w: World) -> None:
+def test_keys_count_again_in_the_menu_for_who_reads_again(w: SSHWorld) -> None:
     w.vm()
     channel = w.login().attach(window=1000)
     type_often(channel, b":help\r", 200)

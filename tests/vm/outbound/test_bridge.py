@@ -9,20 +9,9 @@ from pathlib import Path
 import pytest
 from twisted.internet.error import ConnectionLost
 
+from tests.support.fakes import VM_A, FakeViewer
 from tests.support.outbound import Net, bridged, client, wish
-from tests.support.vm import (
-    ABORT,
-    COMPLETE,
-    DO_PROXY,
-    VM_A,
-    WILL_PROXY,
-    WONT_PROXY,
-    Viewer,
-    World,
-    doubled,
-    session,
-    sub,
-)
+from tests.support.vm import ABORT, COMPLETE, DO_PROXY, WILL_PROXY, WONT_PROXY, VMWorld, doubled, session, sub
 from vmproxy.access.policy import ConsoleOptions
 from vmproxy.base.ratelimit import REPEAT_SECONDS, REPEATS_TOLD
 from vmproxy.console.notices import Demoted, FarEndDown, FarEndUp, Promoted
@@ -34,22 +23,22 @@ SEQUENCE = b"\x4c\x19\xff\xe9"
 
 
 @pytest.fixture
-def net(w: World) -> Net:
+def net(w: VMWorld) -> Net:
     return Net(w)
 
 
-def test_bytes_pass_both_ways_and_into_the_log(w: World, net: Net) -> None:
+def test_bytes_pass_both_ways_and_into_the_log(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net)
     assert far.to == ("10.1.2.3", 4000)
     host.feed(doubled(ALL_BYTES))
     far.say(ALL_BYTES[::-1])
     assert far.heard() == ALL_BYTES
     assert host.data() == ALL_BYTES[::-1]
-    assert w.log(console) == ALL_BYTES
+    assert w.logged(console) == ALL_BYTES
     assert (console.bytes_out, console.bytes_in) == (256, 256)
 
 
-def test_the_proxy_says_that_it_will(w: World, net: Net) -> None:
+def test_the_proxy_says_that_it_will(w: VMWorld, net: Net) -> None:
     host = w.connect().feed(wish(b"10.1.2.3:4000?port=com2"))
     assert bytes((WILL_PROXY,)) in host.subs()
     assert (w.console.port, w.console.uri) == ("com2", "tcp://10.1.2.3:4000?port=com2")
@@ -57,9 +46,9 @@ def test_the_proxy_says_that_it_will(w: World, net: Net) -> None:
     assert w.console.remote.place == "tcp://10.1.2.3:4000"
 
 
-def test_the_trails_say_what_was_dialled(w: World, net: Net) -> None:
+def test_the_trails_say_what_was_dialled(w: VMWorld, net: Net) -> None:
     _, console, _ = bridged(net)
-    (event,) = w.events(console, "dialled")
+    (event,) = w.trail(console, "dialled")
     assert (event["to"], event["address"]) == ("tcp://10.1.2.3:4000", "10.1.2.3")
     (entry,) = net.audit
     assert entry == {
@@ -71,22 +60,22 @@ def test_the_trails_say_what_was_dialled(w: World, net: Net) -> None:
     }
 
 
-def test_what_the_vm_says_before_the_far_end_is_there_waits_for_it(w: World, net: Net) -> None:
+def test_what_the_vm_says_before_the_far_end_is_there_waits_for_it(w: VMWorld, net: Net) -> None:
     host, console = client(net)
     host.feed(b"one ")
     host.feed(b"two ")
     far = net.call.answer()
     host.feed(b"three")
     assert far.heard() == b"one two three"
-    assert w.log(console) == b"one two three"
+    assert w.logged(console) == b"one two three"
 
 
-def test_what_came_in_the_same_read_as_the_wish_waits_too(w: World, net: Net) -> None:
+def test_what_came_in_the_same_read_as_the_wish_waits_too(w: VMWorld, net: Net) -> None:
     w.connect().feed(wish(b"tcp://10.1.2.3:4000") + b"BIOS")
     assert net.call.answer().heard() == b"BIOS"
 
 
-def test_a_guest_does_not_hang_because_its_peer_is_away(w: World, net: Net) -> None:
+def test_a_guest_does_not_hang_because_its_peer_is_away(w: VMWorld, net: Net) -> None:
     host, console = client(net)
     for _ in range(2 * WAITING_LIMIT // 1000):
         host.feed(b"x" * 1000)
@@ -94,14 +83,14 @@ def test_a_guest_does_not_hang_because_its_peer_is_away(w: World, net: Net) -> N
     far = net.call.answer()
     sent = len(far.heard())
     assert WAITING_LIMIT - 1000 < sent <= WAITING_LIMIT
-    (gap,) = w.events(console, "far-end-gap")
+    (gap,) = w.trail(console, "far-end-gap")
     assert gap["bytes"] == console.bytes_out - sent  # nothing is lost without a word, and the log has all of it
-    assert len(w.log(console)) == console.bytes_out
+    assert len(w.logged(console)) == console.bytes_out
     host.feed(b"and on")
     assert far.heard() == b"and on"
 
 
-def test_a_far_end_that_reads_slowly_has_the_vm_wait(w: World, net: Net) -> None:
+def test_a_far_end_that_reads_slowly_has_the_vm_wait(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net)
     far.full(True)
     assert host.paused
@@ -110,20 +99,20 @@ def test_a_far_end_that_reads_slowly_has_the_vm_wait(w: World, net: Net) -> None
     far.full(False)
     assert far.heard() == b"what was under way"
     assert not host.paused
-    assert w.log(console) == b"what was under way"
+    assert w.logged(console) == b"what was under way"
 
 
-def test_what_waits_for_a_slow_far_end_is_bounded(w: World, net: Net) -> None:
+def test_what_waits_for_a_slow_far_end_is_bounded(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net)
     far.full(True)
     for _ in range(QUEUE_LIMIT // 65536 + 3):  # what was in the systems' buffers: the VM is not read from any more
         host.protocol.dataReceived(b"x" * 65536)
     far.full(False)
     assert len(far.heard()) == QUEUE_LIMIT
-    assert [e["bytes"] for e in w.events(console, "far-end-gap")] == [3 * 65536]
+    assert [e["bytes"] for e in w.trail(console, "far-end-gap")] == [3 * 65536]
 
 
-def test_small_pieces_that_wait_take_no_more_room_than_large_ones(w: World, net: Net) -> None:
+def test_small_pieces_that_wait_take_no_more_room_than_large_ones(w: VMWorld, net: Net) -> None:
     _, console = client(net)
     assert console.remote is not None
     sent = b"".join(b"%05d" % n for n in range(WAITING_LIMIT // 5))
@@ -136,7 +125,7 @@ def test_small_pieces_that_wait_take_no_more_room_than_large_ones(w: World, net:
     assert net.call.answer().heard() == sent
 
 
-def test_a_log_that_is_behind_and_a_far_end_that_is_are_two_reasons(w: World, net: Net) -> None:
+def test_a_log_that_is_behind_and_a_far_end_that_is_are_two_reasons(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net)
     far.full(True)
     console.log_congested(True)
@@ -152,7 +141,7 @@ def test_a_log_that_is_behind_and_a_far_end_that_is_are_two_reasons(w: World, ne
     assert not host.paused
 
 
-def test_a_vm_that_reads_slowly_has_the_far_end_wait(w: World, net: Net) -> None:
+def test_a_vm_that_reads_slowly_has_the_far_end_wait(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net)
     host.protocol.pauseProducing()
     sent = b"".join(b"%07d " % n for n in range(20_000))
@@ -173,9 +162,9 @@ def test_a_vm_that_reads_slowly_has_the_far_end_wait(w: World, net: Net) -> None
 # Whose word it is.
 
 
-def test_operators_look_on(w: World, net: Net) -> None:
+def test_operators_look_on(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net)
-    viewer = Viewer()
+    viewer = FakeViewer()
     assert not console.viewers.attach(viewer, write=True)
     host.feed(b"output")
     assert viewer.seen == b"output"
@@ -186,9 +175,9 @@ def test_operators_look_on(w: World, net: Net) -> None:
     assert host.data() == b"input"
 
 
-def test_who_takes_over_speaks_in_its_place_and_it_waits(w: World, net: Net) -> None:
+def test_who_takes_over_speaks_in_its_place_and_it_waits(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net)
-    viewer = Viewer()
+    viewer = FakeViewer()
     console.viewers.attach(viewer, write=True, force=True)
     assert not far.read
     far.say(b"later")  # what had been read by then
@@ -202,19 +191,19 @@ def test_who_takes_over_speaks_in_its_place_and_it_waits(w: World, net: Net) -> 
     assert viewer.told(Demoted) == []
 
 
-def test_where_several_may_write_operators_write_beside_it(w: World, net: Net) -> None:
+def test_where_several_may_write_operators_write_beside_it(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net)
     console.set_options(ConsoleOptions(shared=True))
-    viewer = Viewer()
+    viewer = FakeViewer()
     assert console.viewers.attach(viewer, write=True, join=True)
     console.send(b"operator ")
     far.say(b"far end")
     assert host.data() == b"operator far end"
 
 
-def test_an_operator_who_had_the_pen_of_a_console_that_was_down_looks_on_from_then(w: World, net: Net) -> None:
+def test_an_operator_who_had_the_pen_of_a_console_that_was_down_looks_on_from_then(w: VMWorld, net: Net) -> None:
     host, console, _ = bridged(net)
-    viewer = Viewer()
+    viewer = FakeViewer()
     console.viewers.attach(viewer, write=True)
     host.die()
     assert viewer.told(Promoted)
@@ -224,7 +213,7 @@ def test_an_operator_who_had_the_pen_of_a_console_that_was_down_looks_on_from_th
     assert not console.write_access.writes(viewer)
 
 
-def test_one_that_is_sent_off_stays_away_until_the_vm_comes_anew(w: World, net: Net) -> None:
+def test_one_that_is_sent_off_stays_away_until_the_vm_comes_anew(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net)
     dial = console.viewers.all[0]
     console.viewers.kick(dial, "alice", "enough")
@@ -242,7 +231,7 @@ def test_one_that_is_sent_off_stays_away_until_the_vm_comes_anew(w: World, net: 
 # One of the two goes.
 
 
-def test_when_the_vm_goes_the_far_end_gets_the_last_word_and_is_closed(w: World, net: Net) -> None:
+def test_when_the_vm_goes_the_far_end_gets_the_last_word_and_is_closed(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net)
     far.full(True)
     host.protocol.dataReceived(b"last words")
@@ -252,12 +241,12 @@ def test_when_the_vm_goes_the_far_end_gets_the_last_word_and_is_closed(w: World,
     assert console.state == "down"
     assert console.remote is None
     assert not console.viewers.all
-    assert [e["event"] for e in w.events(console, "hung-up", "down")] == ["down", "hung-up"]
+    assert [e["event"] for e in w.trail(console, "hung-up", "down")] == ["down", "hung-up"]
     w.clock.advance(300)
     assert len(net.calls) == 1
 
 
-def test_one_that_does_not_take_the_last_words_is_aborted_after_a_while(w: World, net: Net) -> None:
+def test_one_that_does_not_take_the_last_words_is_aborted_after_a_while(w: VMWorld, net: Net) -> None:
     host, _, far = bridged(net)
     far.transport.loseConnection = lambda: None  # it never ends by itself
     host.die()
@@ -266,25 +255,25 @@ def test_one_that_does_not_take_the_last_words_is_aborted_after_a_while(w: World
     assert far.transport.lost
 
 
-def test_when_the_vm_goes_while_nobody_answered_nothing_is_left(w: World, net: Net) -> None:
+def test_when_the_vm_goes_while_nobody_answered_nothing_is_left(w: VMWorld, net: Net) -> None:
     host, console = client(net)
     host.feed(b"lost")
     host.die()
     assert net.call.state == "disconnected"
-    assert [e["bytes"] for e in w.events(console, "far-end-gap")] == [4]
+    assert [e["bytes"] for e in w.trail(console, "far-end-gap")] == [4]
     assert w.delayed() == []
 
 
-def test_when_the_far_end_goes_it_is_dialled_again_and_the_vm_stays(w: World, net: Net) -> None:
+def test_when_the_far_end_goes_it_is_dialled_again_and_the_vm_stays(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net)
-    viewer = Viewer()
+    viewer = FakeViewer()
     console.viewers.attach(viewer, write=False)
     far.lose()
     assert console.state == "up"
     assert console.remote is not None
     assert (console.remote.state, console.remote.reason) == ("down", "closed by the far end")
     assert console.remote.again > w.clock.seconds()
-    (event,) = w.events(console, "far-end-lost")
+    (event,) = w.trail(console, "far-end-lost")
     assert event["reason"] == "closed by the far end"
     host.feed(b"meanwhile ")
     w.clock.advance(2)
@@ -301,7 +290,7 @@ def test_when_the_far_end_goes_it_is_dialled_again_and_the_vm_stays(w: World, ne
     assert up.address == "10.1.2.3"
 
 
-def test_what_people_are_told_of_it_is_by_the_clock_on_the_wall(w: World) -> None:
+def test_what_people_are_told_of_it_is_by_the_clock_on_the_wall(w: VMWorld) -> None:
     ahead = 0.0
     w.clock.wall = lambda: w.clock.seconds() + ahead  # type: ignore[attr-defined]
     net = Net(w)
@@ -324,7 +313,7 @@ def test_what_people_are_told_of_it_is_by_the_clock_on_the_wall(w: World) -> Non
 
 
 def test_one_that_vanishes_with_bytes_on_their_way_is_noticed_as_hosts_are(
-    w: World, net: Net, monkeypatch: pytest.MonkeyPatch
+    w: VMWorld, net: Net, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net.dialler.probe_after(300)
     asked: list[object] = []
@@ -354,14 +343,14 @@ def test_one_that_vanishes_with_bytes_on_their_way_is_noticed_as_hosts_are(
     assert console.remote.reason == "connection lost to 10.1.2.3: it does not answer"
 
 
-def test_a_broken_connection_is_told_from_a_closed_one(w: World, net: Net) -> None:
+def test_a_broken_connection_is_told_from_a_closed_one(w: VMWorld, net: Net) -> None:
     _, console, far = bridged(net)
     far.lose(ConnectionLost())
     assert console.remote is not None
     assert console.remote.reason == "connection lost"
 
 
-def test_the_pauses_grow_and_the_trail_does_not(w: World, net: Net) -> None:
+def test_the_pauses_grow_and_the_trail_does_not(w: VMWorld, net: Net) -> None:
     _, console = client(net)
     pauses = []
     for _ in range(12):
@@ -374,16 +363,16 @@ def test_the_pauses_grow_and_the_trail_does_not(w: World, net: Net) -> None:
     assert pauses[0] < 2
     assert 0.7 * LONGEST_PAUSE < pauses[-1] < 1.3 * LONGEST_PAUSE
     assert sum(pauses[:3]) < sum(pauses[3:6]) < sum(pauses[6:9])
-    assert len(w.events(console, "dial-failed")) == 1
+    assert len(w.trail(console, "dial-failed")) == 1
     net.call.fail(ConnectionLost())
-    assert len(w.events(console, "dial-failed")) == 2  # another reason is news
+    assert len(w.trail(console, "dial-failed")) == 2  # another reason is news
     w.clock.advance(LONGEST_PAUSE * 1.3)
     net.call.answer()
-    (event,) = w.events(console, "dialled")
+    (event,) = w.trail(console, "dialled")
     assert event["tries"] == 14
 
 
-def test_one_that_answers_and_closes_at_once_has_growing_pauses_too(w: World, net: Net) -> None:
+def test_one_that_answers_and_closes_at_once_has_growing_pauses_too(w: VMWorld, net: Net) -> None:
     client(net)
     for seconds in (2, 3, 6, 12):
         calls = len(net.calls)
@@ -400,7 +389,7 @@ def test_one_that_answers_and_closes_at_once_has_growing_pauses_too(w: World, ne
     assert len(net.calls) == calls + 1
 
 
-def test_nobody_answers_in_time(w: World, net: Net) -> None:
+def test_nobody_answers_in_time(w: VMWorld, net: Net) -> None:
     _, console = client(net)
     w.clock.advance(10)
     assert net.call.state == "disconnected"
@@ -411,7 +400,7 @@ def test_nobody_answers_in_time(w: World, net: Net) -> None:
 # The VM comes another way.
 
 
-def test_a_vm_that_connects_anew_keeps_its_far_end(w: World, net: Net) -> None:
+def test_a_vm_that_connects_anew_keeps_its_far_end(w: VMWorld, net: Net) -> None:
     host, _console, far = bridged(net)
     host.feed(b"old ")
     second = w.connect("10.0.0.9").feed(wish(b"tcp://10.1.2.3:4000"))
@@ -425,7 +414,7 @@ def test_a_vm_that_connects_anew_keeps_its_far_end(w: World, net: Net) -> None:
     assert len(net.calls) == 1
 
 
-def test_another_destination_is_another_far_end(w: World, net: Net) -> None:
+def test_another_destination_is_another_far_end(w: VMWorld, net: Net) -> None:
     _, console, far = bridged(net)
     second = w.connect("10.0.0.9").feed(wish(b"tcp://10.1.2.4:4000?port=1"))
     w.turn()
@@ -434,7 +423,7 @@ def test_another_destination_is_another_far_end(w: World, net: Net) -> None:
     assert net.call.to == ("10.1.2.4", 4000)
 
 
-def test_another_direction_has_no_far_end(w: World, net: Net) -> None:
+def test_another_direction_has_no_far_end(w: VMWorld, net: Net) -> None:
     _, console, far = bridged(net, b"tcp://10.1.2.3:4000?port=1")
     host = w.connect("10.0.0.9").feed(session(uri=b"vmproxy?port=1"))
     w.turn()
@@ -444,7 +433,7 @@ def test_another_direction_has_no_far_end(w: World, net: Net) -> None:
     assert not console.viewers.all
 
 
-def test_a_vm_may_have_a_port_of_each_kind(w: World, net: Net) -> None:
+def test_a_vm_may_have_a_port_of_each_kind(w: VMWorld, net: Net) -> None:
     server = w.connect().feed(session())
     dialled, _, far = bridged(net)
     assert {(c.port, c.uri) for c in w.directory} == {("1", "vmproxy"), ("2", "tcp://10.1.2.3:4000")}
@@ -462,14 +451,14 @@ def test_a_vm_may_have_a_port_of_each_kind(w: World, net: Net) -> None:
     }
 
 
-def test_a_new_kind_of_port_does_not_take_the_place_of_one_that_is_down(w: World, net: Net) -> None:
+def test_a_new_kind_of_port_does_not_take_the_place_of_one_that_is_down(w: VMWorld, net: Net) -> None:
     server = w.connect().feed(session())
     server.die()
     client(net)
     assert {(c.port, c.uri) for c in w.directory} == {("1", "vmproxy"), ("2", "tcp://10.1.2.3:4000")}
 
 
-def test_asking_again_is_answered_and_changes_nothing(w: World, net: Net) -> None:
+def test_asking_again_is_answered_and_changes_nothing(w: VMWorld, net: Net) -> None:
     host, _console, far = bridged(net)
     host.feed(sub(DO_PROXY, b"C10.1.2.3:4000"))
     assert host.subs() == [bytes((WILL_PROXY,))]
@@ -483,7 +472,7 @@ def test_asking_again_is_answered_and_changes_nothing(w: World, net: Net) -> Non
 # vMotion.
 
 
-def test_the_far_end_survives_a_vmotion(w: World, net: Net) -> None:
+def test_the_far_end_survives_a_vmotion(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net)
     host.feed(b"source ")
     far.say(b"before ")
@@ -501,12 +490,12 @@ def test_the_far_end_survives_a_vmotion(w: World, net: Net) -> None:
     far.say(b"after")
     assert destination.data() == b"during it after"
     assert far.heard() == b"source last early destination"
-    assert w.log(console) == b"source last early destination"
+    assert w.logged(console) == b"source last early destination"
     assert len(net.calls) == 1
     assert not far.closed
 
 
-def test_an_aborted_vmotion_changes_nothing_for_it(w: World, net: Net) -> None:
+def test_an_aborted_vmotion_changes_nothing_for_it(w: VMWorld, net: Net) -> None:
     host, _, far = bridged(net)
     host.begin(SEQUENCE)
     far.say(b"held ")
@@ -515,7 +504,7 @@ def test_an_aborted_vmotion_changes_nothing_for_it(w: World, net: Net) -> None:
     assert host.data() == b"held and on"
 
 
-def test_a_far_end_that_talks_through_a_long_vmotion_is_held_back(w: World, net: Net) -> None:
+def test_a_far_end_that_talks_through_a_long_vmotion_is_held_back(w: VMWorld, net: Net) -> None:
     host, _, far = bridged(net)
     pair = host.begin(SEQUENCE)
     sent = b""
@@ -531,7 +520,7 @@ def test_a_far_end_that_talks_through_a_long_vmotion_is_held_back(w: World, net:
 
 
 def test_a_far_end_that_reads_nothing_has_the_destination_wait_and_the_source_come_to_an_end(
-    w: World, net: Net
+    w: VMWorld, net: Net
 ) -> None:
     host, _console, far = bridged(net)
     pair = host.begin(SEQUENCE)
@@ -549,7 +538,7 @@ def test_a_far_end_that_reads_nothing_has_the_destination_wait_and_the_source_co
     assert not destination.paused
 
 
-def test_the_far_end_goes_in_a_vmotion_and_comes_back_after_it(w: World, net: Net) -> None:
+def test_the_far_end_goes_in_a_vmotion_and_comes_back_after_it(w: VMWorld, net: Net) -> None:
     host, _console, far = bridged(net)
     pair = host.begin(SEQUENCE)
     far.lose()
@@ -564,7 +553,7 @@ def test_the_far_end_goes_in_a_vmotion_and_comes_back_after_it(w: World, net: Ne
     assert destination.data() == b"input"
 
 
-def test_a_vmotion_that_comes_to_nothing_closes_it(w: World, net: Net) -> None:
+def test_a_vmotion_that_comes_to_nothing_closes_it(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net)
     host.begin(SEQUENCE)
     far.say(b"held")
@@ -572,13 +561,13 @@ def test_a_vmotion_that_comes_to_nothing_closes_it(w: World, net: Net) -> None:
     w.clock.advance(61)
     assert console.state == "down"
     assert far.closed
-    assert [e["bytes"] for e in w.events(console, "input-lost")] == [4]
+    assert [e["bytes"] for e in w.trail(console, "input-lost")] == [4]
 
 
 # Stopping.
 
 
-def test_stopping_sends_the_last_words(w: World, net: Net, tmp_path: Path) -> None:
+def test_stopping_sends_the_last_words(w: VMWorld, net: Net, tmp_path: Path) -> None:
     host, console, far = bridged(net)
     far.full(True)
     host.protocol.dataReceived(b"last words")
@@ -588,7 +577,7 @@ def test_stopping_sends_the_last_words(w: World, net: Net, tmp_path: Path) -> No
     assert console.remote is None
 
 
-def test_a_far_end_that_spoke_while_a_vm_came_and_went_too_often_to_be_told_is_heard(w: World, net: Net) -> None:
+def test_a_far_end_that_spoke_while_a_vm_came_and_went_too_often_to_be_told_is_heard(w: VMWorld, net: Net) -> None:
     for _ in range(REPEATS_TOLD + 1):
         bridged(net)[0].lose()
     host, _, far = bridged(net)

@@ -7,17 +7,7 @@ import ipaddress
 import pytest
 
 from tests.support.outbound import Net, bridged, client, wish
-from tests.support.vm import (
-    DO_PROXY,
-    SPELLED_A,
-    VC_UUID,
-    WILL_PROXY,
-    WONT_PROXY,
-    World,
-    com,
-    sub,
-    verb,
-)
+from tests.support.vm import DO_PROXY, SPELLED_A, VC_UUID, WILL_PROXY, WONT_PROXY, VMWorld, com, sub, verb
 from vmproxy.vm.admission import Admission, AdmissionLimits
 from vmproxy.vm.outbound.bridge import LONGEST_PAUSE
 from vmproxy.vm.outbound.connection import COMMANDS_PER_SECOND, CONTROL_LIMIT
@@ -32,7 +22,7 @@ WILL_IT, WONT_IT = bytes((WILL_PROXY,)), bytes((WONT_PROXY,))
 
 
 @pytest.fixture
-def net(w: World) -> Net:
+def net(w: VMWorld) -> Net:
     return Net(w)
 
 
@@ -54,7 +44,7 @@ def net(w: World) -> Net:
     ],
 )
 def test_what_is_refused_gets_wont_proxy_and_a_reason(
-    w: World, net: Net, logged: list[str], uri: bytes, why: str
+    w: VMWorld, net: Net, logged: list[str], uri: bytes, why: str
 ) -> None:
     net.hosts = {"far.evil.org": ["192.0.2.66"], "rebound.example.com": ["127.0.0.1"]}
     host = w.connect().feed(wish(uri))
@@ -70,7 +60,7 @@ def test_what_is_refused_gets_wont_proxy_and_a_reason(
     assert host.closed
 
 
-def test_a_refusal_by_the_rules_is_in_the_audit_trail(w: World, net: Net) -> None:
+def test_a_refusal_by_the_rules_is_in_the_audit_trail(w: VMWorld, net: Net) -> None:
     w.connect().feed(sub(VC_UUID, SPELLED_A) + wish(b"tcp://11.1.2.3:4000"))
     (entry,) = net.audit
     assert entry["event"] == "dial-refused"
@@ -78,7 +68,7 @@ def test_a_refusal_by_the_rules_is_in_the_audit_trail(w: World, net: Net) -> Non
     assert entry["uuid"] == "01234567-89ab-cdef-fedc-ba9800000000"
 
 
-def test_the_audit_trail_has_a_bound(w: World, net: Net) -> None:
+def test_the_audit_trail_has_a_bound(w: VMWorld, net: Net) -> None:
     host = w.connect().feed(wish(b"tcp://11.1.2.3:4000"))
     for _ in range(700):
         host.feed(sub(DO_PROXY, b"Ctcp://11.1.2.3:4000"))
@@ -88,7 +78,7 @@ def test_the_audit_trail_has_a_bound(w: World, net: Net) -> None:
     assert [e for e in net.audit[600:] if e["event"] == "lost"] == [{"event": "lost", "events": 101}]
 
 
-def test_without_rules_direction_c_is_not_offered(w: World, net: Net, logged: list[str]) -> None:
+def test_without_rules_direction_c_is_not_offered(w: VMWorld, net: Net, logged: list[str]) -> None:
     net.use()
     host = w.connect().feed(wish(b"tcp://10.1.2.3:4000"))
     assert WONT_IT in host.subs()
@@ -98,7 +88,7 @@ def test_without_rules_direction_c_is_not_offered(w: World, net: Net, logged: li
 # Names.
 
 
-def test_a_name_is_looked_up_before_the_proxy_says_that_it_will(w: World, net: Net) -> None:
+def test_a_name_is_looked_up_before_the_proxy_says_that_it_will(w: VMWorld, net: Net) -> None:
     net.hosts["far.example.com"] = ["192.0.2.1"]
     net.silent = True
     host = w.connect().feed(wish(b"tcp://far.example.com:4000"))
@@ -111,7 +101,7 @@ def test_a_name_is_looked_up_before_the_proxy_says_that_it_will(w: World, net: N
     assert w.console.uri == "tcp://far.example.com:4000"
 
 
-def test_a_host_that_goes_while_its_wish_is_looked_up_is_forgotten(w: World, net: Net) -> None:
+def test_a_host_that_goes_while_its_wish_is_looked_up_is_forgotten(w: VMWorld, net: Net) -> None:
     net.silent = True
     host = w.connect().feed(wish(b"tcp://far.example.com:4000"))
     host.die()
@@ -121,7 +111,7 @@ def test_a_host_that_goes_while_its_wish_is_looked_up_is_forgotten(w: World, net
     assert net.calls == []
 
 
-def test_the_last_wish_counts(w: World, net: Net) -> None:
+def test_the_last_wish_counts(w: VMWorld, net: Net) -> None:
     net.silent = True
     net.hosts["far.example.com"] = ["192.0.2.1"]
     host = w.connect().feed(wish(b"tcp://far.example.com:4000") + sub(DO_PROXY, b"Svmproxy"))
@@ -132,7 +122,7 @@ def test_the_last_wish_counts(w: World, net: Net) -> None:
     assert net.calls == []
 
 
-def test_a_host_that_wishes_all_the_time_keeps_one_name_server_busy_and_not_all_of_them(w: World, net: Net) -> None:
+def test_a_host_that_wishes_all_the_time_keeps_one_name_server_busy_and_not_all_of_them(w: VMWorld, net: Net) -> None:
     net.silent = True
     host = w.connect().feed(b"".join(sub(DO_PROXY, b"Ctcp://a%d.example.com:1" % n) for n in range(100)))
     assert net.asked == ["a0.example.com"]
@@ -146,14 +136,14 @@ def test_a_host_that_wishes_all_the_time_keeps_one_name_server_busy_and_not_all_
 
 
 @pytest.mark.parametrize("last", [b"Snone-of-ours", b"Cftp://10.1.2.3:21", b"Ctcp://11.1.1.1:1", b"X"])
-def test_a_wish_that_is_refused_changes_nothing_of_what_was_agreed(w: World, net: Net, last: bytes) -> None:
+def test_a_wish_that_is_refused_changes_nothing_of_what_was_agreed(w: VMWorld, net: Net, last: bytes) -> None:
     host = w.connect().feed(sub(DO_PROXY, b"Ctcp://10.1.2.3:1") + sub(DO_PROXY, last) + sub(VC_UUID, SPELLED_A))
     assert [s[:1] for s in host.subs() if s[0] in (WILL_PROXY, WONT_PROXY)] == [WILL_IT, WONT_IT]
     assert w.console.remote is not None
     assert w.console.remote.place == w.console.uri == "tcp://10.1.2.3:1"
 
 
-def test_what_is_still_looked_up_when_a_vm_is_served_comes_too_late(w: World, net: Net) -> None:
+def test_what_is_still_looked_up_when_a_vm_is_served_comes_too_late(w: VMWorld, net: Net) -> None:
     net.silent = True
     net.hosts = {"a.example.com": ["10.1.1.1"]}
     host = w.connect().feed(sub(DO_PROXY, b"Svmproxy") + sub(DO_PROXY, b"Ctcp://a.example.com:1"))
@@ -165,7 +155,7 @@ def test_what_is_still_looked_up_when_a_vm_is_served_comes_too_late(w: World, ne
     assert net.calls == []
 
 
-def test_a_name_that_nobody_knows_is_no_refusal(w: World, net: Net) -> None:
+def test_a_name_that_nobody_knows_is_no_refusal(w: VMWorld, net: Net) -> None:
     _, console = client_after_lookup(net, b"tcp://gone.example.com:4000")
     w.turn()
     assert console.remote is not None
@@ -182,7 +172,7 @@ def client_after_lookup(net: Net, uri: bytes):  # type: ignore[no-untyped-def]
     return host, net.world.console
 
 
-def test_name_servers_have_a_deadline(w: World, net: Net) -> None:
+def test_name_servers_have_a_deadline(w: VMWorld, net: Net) -> None:
     net.silent = True
     w.connect().feed(wish(b"tcp://far.example.com:4000"))
     w.clock.advance(LOOKUP_SECONDS)  # of the question whether it may
@@ -195,7 +185,7 @@ def test_name_servers_have_a_deadline(w: World, net: Net) -> None:
     assert net.call.to == ("192.0.2.1", 4000)
 
 
-def test_look_ups_are_bounded(w: World, net: Net) -> None:
+def test_look_ups_are_bounded(w: VMWorld, net: Net) -> None:
     net.silent = True
     asked = []
     for _ in range(LOOKUPS_LIMIT + 10):
@@ -208,7 +198,7 @@ def test_look_ups_are_bounded(w: World, net: Net) -> None:
     assert net.asked
 
 
-def test_a_name_with_very_many_addresses_is_not_judged_at_length(w: World, net: Net) -> None:
+def test_a_name_with_very_many_addresses_is_not_judged_at_length(w: VMWorld, net: Net) -> None:
     judged: list[object] = []
     net.dialler._is_own = lambda address: bool(judged.append(address))
     net.hosts["far.example.com"] = [f"10.{n >> 8}.{n & 255}.1" for n in range(4000)]
@@ -218,7 +208,7 @@ def test_a_name_with_very_many_addresses_is_not_judged_at_length(w: World, net: 
     assert len(judged) <= 2 * ADDRESSES_LIMIT  # once for the VM's wish, once when it was dialled
 
 
-def test_several_addresses_are_tried_one_after_the_other(w: World, net: Net) -> None:
+def test_several_addresses_are_tried_one_after_the_other(w: VMWorld, net: Net) -> None:
     net.hosts["far.example.com"] = ["127.0.0.1", "2001:db8::1", "192.0.2.1", "192.0.2.2"]
     _, console = client_after_lookup(net, b"tcp://far.example.com:4000")
     w.turn()
@@ -233,7 +223,7 @@ def test_several_addresses_are_tried_one_after_the_other(w: World, net: Net) -> 
     assert [call.to[0] for call in net.calls] == ["2001:db8::1", "192.0.2.1", "192.0.2.2"]  # 127.0.0.1 never
 
 
-def test_far_ends_take_room_of_hosts_and_leave_them_the_last_of_it(w: World, net: Net) -> None:
+def test_far_ends_take_room_of_hosts_and_leave_them_the_last_of_it(w: VMWorld, net: Net) -> None:
     hub = w.hub
     hub.admission = Admission(w.clock, AdmissionLimits(), 32, others=hub._far_ends)
     hosts = [bridged(net, b"tcp://10.1.2.3:%d" % port)[0] for port in range(1, 16)]  # each with a UUID of its own port
@@ -256,7 +246,7 @@ def test_far_ends_take_room_of_hosts_and_leave_them_the_last_of_it(w: World, net
     assert len(net.calls) == dialled + 1
 
 
-def test_every_connection_is_counted_until_its_socket_is_gone(w: World, net: Net) -> None:
+def test_every_connection_is_counted_until_its_socket_is_gone(w: VMWorld, net: Net) -> None:
     def sockets() -> int:
         return net.dialler.sockets
 
@@ -284,7 +274,7 @@ def test_every_connection_is_counted_until_its_socket_is_gone(w: World, net: Net
     assert sockets() == 0
 
 
-def test_one_that_answers_when_nobody_waits_any_more_is_counted_out(w: World, net: Net) -> None:
+def test_one_that_answers_when_nobody_waits_any_more_is_counted_out(w: VMWorld, net: Net) -> None:
     host, _ = client(net)
     net.call.state = "answering"  # it cannot be stopped
     host.lose()
@@ -293,7 +283,7 @@ def test_one_that_answers_when_nobody_waits_any_more_is_counted_out(w: World, ne
     assert net.dialler.sockets == 0
 
 
-def test_dns_cannot_change_under_us(w: World, net: Net, logged: list[str]) -> None:
+def test_dns_cannot_change_under_us(w: VMWorld, net: Net, logged: list[str]) -> None:
     net.hosts["far.example.com"] = ["192.0.2.1"]
     host, console = client_after_lookup(net, b"tcp://far.example.com:4000")
     w.turn()
@@ -309,10 +299,10 @@ def test_dns_cannot_change_under_us(w: World, net: Net, logged: list[str]) -> No
     assert "no [[dial]] rule allows 127.0.0.1" in console.reason
     assert host.closed
     assert [e["event"] for e in net.audit] == ["dialled", "far-end-lost", "dial-refused"]
-    assert len(w.events(console, "dial-refused")) == 1
+    assert len(w.trail(console, "dial-refused")) == 1
 
 
-def test_this_machine_under_another_of_its_addresses_is_not_spoken_to(w: World, net: Net) -> None:
+def test_this_machine_under_another_of_its_addresses_is_not_spoken_to(w: VMWorld, net: Net) -> None:
     host, console = client(net, b"tcp://10.1.2.3:13370")
     far = net.call.answer(ours="10.1.2.3")
     assert far.heard() == b""
@@ -324,7 +314,7 @@ def test_this_machine_under_another_of_its_addresses_is_not_spoken_to(w: World, 
 
 
 @pytest.mark.parametrize("uri", [b"tcp://10.1.2.3:13370", b"tcp://us.example.com:13370"])
-def test_this_machine_is_mostly_known_before(w: World, net: Net, logged: list[str], uri: bytes) -> None:
+def test_this_machine_is_mostly_known_before(w: VMWorld, net: Net, logged: list[str], uri: bytes) -> None:
     net.ours.add(ipaddress.ip_address("10.1.2.3"))
     net.hosts["us.example.com"] = ["10.1.2.3"]
     host = w.connect().feed(wish(uri))
@@ -342,7 +332,7 @@ def test_how_this_machine_is_known() -> None:
     assert not is_own(ipaddress.ip_address("192.0.2.1"))
 
 
-def test_it_can_be_named(w: World) -> None:
+def test_it_can_be_named(w: VMWorld) -> None:
     net = Net(w, {"to": ["10.1.2.3"], "ports": [4000]})
     host, console = client(net, b"tcp://10.1.2.3:4000")
     assert not net.call.answer(ours="10.1.2.3").closed
@@ -354,7 +344,7 @@ def test_it_can_be_named(w: World) -> None:
 # Other rules while it runs.
 
 
-def test_other_rules_cut_what_is_not_allowed_any_more(w: World, net: Net) -> None:
+def test_other_rules_cut_what_is_not_allowed_any_more(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net)
     net.use({"to": ["10.0.0.0/8"], "ports": [5000]})
     assert far.closed
@@ -366,7 +356,7 @@ def test_other_rules_cut_what_is_not_allowed_any_more(w: World, net: Net) -> Non
     assert WONT_IT in host.subs()
 
 
-def test_other_rules_leave_alone_what_is_allowed(w: World, net: Net) -> None:
+def test_other_rules_leave_alone_what_is_allowed(w: VMWorld, net: Net) -> None:
     host, _console, far = bridged(net)
     net.use({"to": ["10.1.2.3"], "ports": [4000]})
     assert not far.closed
@@ -374,7 +364,7 @@ def test_other_rules_leave_alone_what_is_allowed(w: World, net: Net) -> None:
     assert host.data() == b"on"
 
 
-def test_other_rules_end_waiting_for_what_they_do_not_allow(w: World, net: Net) -> None:
+def test_other_rules_end_waiting_for_what_they_do_not_allow(w: VMWorld, net: Net) -> None:
     host, _console = client(net)
     net.call.fail()
     net.use()
@@ -384,7 +374,7 @@ def test_other_rules_end_waiting_for_what_they_do_not_allow(w: World, net: Net) 
     assert len(net.calls) == 1
 
 
-def test_other_rules_have_what_is_waited_for_tried_at_once(w: World, net: Net) -> None:
+def test_other_rules_have_what_is_waited_for_tried_at_once(w: VMWorld, net: Net) -> None:
     client(net)
     for _ in range(4):
         net.call.fail()
@@ -398,7 +388,7 @@ def test_other_rules_have_what_is_waited_for_tried_at_once(w: World, net: Net) -
     assert len(net.calls) == calls + 2
 
 
-def test_other_rules_have_what_is_being_dialled_tried_under_them(w: World, net: Net) -> None:
+def test_other_rules_have_what_is_being_dialled_tried_under_them(w: VMWorld, net: Net) -> None:
     client(net)
     for _ in range(5):
         net.call.fail()
@@ -414,7 +404,7 @@ def test_other_rules_have_what_is_being_dialled_tried_under_them(w: World, net: 
     assert len(net.calls) == calls + 1
 
 
-def test_other_rules_while_it_is_being_dialled(w: World, net: Net) -> None:
+def test_other_rules_while_it_is_being_dialled(w: VMWorld, net: Net) -> None:
     host, _ = client(net, b"tcp://10.1.2.3:4000")
     net.use({"to": ["*"], "ports": [4000]})
     assert not host.closed
@@ -424,7 +414,7 @@ def test_other_rules_while_it_is_being_dialled(w: World, net: Net) -> None:
     assert host.closed
 
 
-def test_a_cut_in_a_vmotion_has_the_destination_cut_too(w: World, net: Net) -> None:
+def test_a_cut_in_a_vmotion_has_the_destination_cut_too(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net)
     pair = host.begin(b"\x01\x02\x03\x04")
     destination = w.destination(pair)
@@ -437,7 +427,7 @@ def test_a_cut_in_a_vmotion_has_the_destination_cut_too(w: World, net: Net) -> N
     assert console.state == "down"
 
 
-def test_another_way_to_verify_means_nothing_where_there_is_no_tls(w: World, net: Net) -> None:
+def test_another_way_to_verify_means_nothing_where_there_is_no_tls(w: VMWorld, net: Net) -> None:
     _host, _console, far = bridged(net)
     net.use({"to": ["10.0.0.0/8"], "ports": "*", "verify": False})
     assert not far.closed
@@ -446,7 +436,7 @@ def test_another_way_to_verify_means_nothing_where_there_is_no_tls(w: World, net
 # Telnet.
 
 
-def test_telnet_is_spoken_where_the_uri_says_so(w: World, net: Net) -> None:
+def test_telnet_is_spoken_where_the_uri_says_so(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net, b"telnet://10.1.2.3:4000")
     opening = far.heard()
     assert sorted(opening[n : n + 3] for n in (0, 3, 6, 9)) == sorted(
@@ -458,17 +448,17 @@ def test_telnet_is_spoken_where_the_uri_says_so(w: World, net: Net) -> None:
     host.feed(b"b\r\xff\xff")
     assert far.heard() == b"b\r\xff\xff"
     assert host.data() == b"x\r\xff"
-    assert w.log(console) == b"a\r\xffb\r\xff"
+    assert w.logged(console) == b"a\r\xffb\r\xff"
 
 
-def test_plain_tcp_has_no_telnet(w: World, net: Net) -> None:
+def test_plain_tcp_has_no_telnet(w: VMWorld, net: Net) -> None:
     host, _, far = bridged(net)
     assert far.heard() == b""
     far.say(verb(DO, BINARY))
     assert host.data() == verb(DO, BINARY)
 
 
-def test_breaks_pass_both_ways(w: World, net: Net) -> None:
+def test_breaks_pass_both_ways(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net, b"telnet://10.1.2.3:4000")
     host.feed(verb(WILL, 44))
     far.heard()
@@ -477,25 +467,25 @@ def test_breaks_pass_both_ways(w: World, net: Net) -> None:
     assert host.tokens() == [("data", b"before"), ("command", 243), ("data", b"behind")]
     host.feed(com(5, b"\x05") + com(5, b"\x06"))
     assert far.heard() == BREAK_TO_FAR
-    assert [e["who"] for e in w.events(console, "break")] == ["telnet://10.1.2.3:4000"]
+    assert [e["who"] for e in w.trail(console, "break")] == ["telnet://10.1.2.3:4000"]
 
 
-def test_breaks_without_end_do_not_fill_the_trail(w: World, net: Net) -> None:
+def test_breaks_without_end_do_not_fill_the_trail(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net, b"telnet://10.1.2.3:4000")
     host.sent()
     for _ in range(3):
         far.say(BREAK_TO_FAR * 300)
         w.clock.advance(1)
     assert host.tokens() == [("command", 243)] * 900
-    assert len(w.events(console, "break")) == 3
+    assert len(w.trail(console, "break")) == 3
 
 
-def test_every_break_of_the_guest_reaches_the_far_end_in_its_place(w: World, net: Net) -> None:
+def test_every_break_of_the_guest_reaches_the_far_end_in_its_place(w: VMWorld, net: Net) -> None:
     host, console, far = bridged(net, b"telnet://10.1.2.3:4000")
     broken = com(5, b"\x05") + com(5, b"\x06")
     host.feed(verb(WILL, 44) + broken + b"one" + broken)
     assert far.heard().endswith(BREAK_TO_FAR + b"one" + BREAK_TO_FAR)
-    assert len(w.events(console, "guest-break")) == 1
+    assert len(w.trail(console, "guest-break")) == 1
     far.full(True)
     host.protocol.dataReceived(b"two" + broken + b"three")
     assert far.heard() == b""
@@ -512,7 +502,7 @@ def test_every_break_of_the_guest_reaches_the_far_end_in_its_place(w: World, net
     assert again.heard() == BREAK_TO_FAR + b"last"
 
 
-def test_a_far_end_that_floods_with_commands_is_hung_up_on(w: World, net: Net) -> None:
+def test_a_far_end_that_floods_with_commands_is_hung_up_on(w: VMWorld, net: Net) -> None:
     _, console, far = bridged(net, b"telnet://10.1.2.3:4000")
     w.clock.advance(5)
     for _ in range(3):
@@ -523,7 +513,7 @@ def test_a_far_end_that_floods_with_commands_is_hung_up_on(w: World, net: Net) -
     assert console.remote.reason == "it sends too many Telnet commands"
 
 
-def test_a_far_end_that_asks_and_does_not_read_is_hung_up_on(w: World, net: Net) -> None:
+def test_a_far_end_that_asks_and_does_not_read_is_hung_up_on(w: VMWorld, net: Net) -> None:
     _, console, far = bridged(net, b"telnet://10.1.2.3:4000")
     far.say(verb(DO, BINARY))
     far.full(True)
