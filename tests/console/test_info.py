@@ -6,18 +6,19 @@ from dataclasses import fields
 from pathlib import Path
 from uuid import UUID
 
-from tests.support.consoles import EPOCH, VM_A, VM_B, Link, Viewer, World
+from tests.support.consoles import World
+from tests.support.fakes import EPOCH, VM_A, VM_B, FakeLink, FakeViewer
 from vmproxy.access.policy import ConsoleOptions, NamedSequence
 from vmproxy.console.info import ConsoleInfo, ViewerInfo
 
 
 def test_it_has_all_that_is_known(tmp_path: Path) -> None:
     w = World(tmp_path)
-    link = Link("10.0.0.7", ready=False)
+    link = FakeLink("10.0.0.7", ready=False)
     console = w.claim("web\n01", VM_A, port="2", uri="vmproxy?port=2", link=link)
     console.set_options(ConsoleOptions(shared=True, record_input=True, sequences=(NamedSequence("reboot", (b"x",)),)))
     console.set_uuids(VM_B, None)
-    alice, bob, eve = Viewer("alice"), Viewer("bob"), Viewer("eve")
+    alice, bob, eve = FakeViewer("alice"), FakeViewer("bob"), FakeViewer("eve")
     console.viewers.attach(alice, write=True)
     console.viewers.attach(eve, write=True)
     console.viewers.attach(bob, write=True, join=True)
@@ -43,7 +44,7 @@ def test_it_has_all_that_is_known(tmp_path: Path) -> None:
 def test_it_stays_as_it_was_when_the_console_changes(tmp_path: Path) -> None:
     w = World(tmp_path)
     console = w.claim("web01")
-    alice = Viewer("alice")
+    alice = FakeViewer("alice")
     console.viewers.attach(alice, write=True)
     before, again = console.info(), console.info()
     assert before == again
