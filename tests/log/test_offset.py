@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.consoles import Disk, World, trail
+from tests.support.consoles import World, trail
+from tests.support.fakes import Disk
 from vmproxy.log.retry import BACKLOG_PER_LOG
 from vmproxy.log.rotation import RotationPolicy
 from vmproxy.log.store import ConsoleLog
