@@ -9,7 +9,7 @@ import pytest
 from tests.support.fakes import VM_B, FakeViewer, Logged
 from tests.support.ssh import RemoteChannel, SSHWorld
 from vmproxy.console.notices import Demoted, Kicked
-from vmproxy.operators import exit_status
+from vmproxy.operators import attachment, exit_status
 from vmproxy.operators.target import Target
 
 BOB = "bob@10.1.2.9"
@@ -329,19 +329,22 @@ def test_who_is_called_back_when_the_console_is_left_keeps_the_session(w: SSHWor
     channel.pty()
     session = channel.server_channel
     left: list[int] = []
-    attach_to = session.attach  # type: ignore[attr-defined]
-    assert attach_to(Target("web01"), on_leave=left.append)
+
+    def attach_to(target: Target) -> bool:
+        return attachment.attach(session, target, lambda status, _: left.append(status))  # type: ignore[arg-type]
+
+    assert attach_to(Target("web01"))
     channel.type(b"\x05c;web02\r\x05c.")
     assert left == [exit_status.OK]
     assert not channel.ended
-    assert session.activity is None  # type: ignore[attr-defined]
-    assert not attach_to(Target("nothing"), on_leave=left.append)
+    assert session.router.activity is None  # type: ignore[attr-defined]
+    assert not attach_to(Target("nothing"))
     assert left == [exit_status.OK, exit_status.NO_SUCH_CONSOLE]
     client.pump()
     assert b"nothing: no such console\r\n" in channel.err
     assert not channel.ended
-    assert attach_to(Target("web01"), on_leave=left.append)
-    assert w.console("web01").write_access.writer is session.activity  # type: ignore[attr-defined]
+    assert attach_to(Target("web01"))
+    assert w.console("web01").write_access.writer is session.router.activity  # type: ignore[attr-defined]
     assert not logged.tracebacks
 
 
@@ -350,9 +353,10 @@ def test_what_is_typed_behind_the_detach_is_for_whoever_comes_next(w: SSHWorld) 
     channel = w.login().open()
     channel.pty()
     session = channel.server_channel
-    session.attach(  # type: ignore[attr-defined]
+    attachment.attach(
+        session,  # type: ignore[arg-type]
         Target("web01"),
-        on_leave=lambda _: session.attach(Target("web02")),  # type: ignore[attr-defined]
+        lambda *_: attachment.attach(session, Target("web02")),  # type: ignore[arg-type]
     )
     channel.type(b"a\x05c.b")
     assert (link.written, other.written) == (b"a", b"b")

@@ -14,7 +14,8 @@ from tests.support.fakes import VM_A, FakeViewer, Logged
 from tests.support.properties import examples
 from tests.support.ssh import DATA, RemoteChannel, SSHWorld
 from vmproxy.console.notices import LogFailed, LogRecovered
-from vmproxy.operators.console_session import LONE_ESCAPE_SECONDS, REMINDER_SECONDS, REPLAY_LINES
+from vmproxy.operators.attachment import REPLAY_LINES
+from vmproxy.operators.console_session import LONE_ESCAPE_SECONDS, REMINDER_SECONDS
 from vmproxy.ssh.frontend import PARTING_SECONDS
 from vmproxy.ssh.session import BARRIER_SECONDS
 

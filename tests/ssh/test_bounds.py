@@ -35,7 +35,7 @@ def kept(client: Client) -> int:
     server = client.server
     channels = server.service.channels.values() if server.service is not None else ()
     queued = sum(c.queued + len(c.buf) for c in channels)  # type: ignore[attr-defined]
-    early = sum(getattr(getattr(c, "_activity", None), "_early_size", 0) for c in channels)
+    early = sum(len(data) for c in channels if hasattr(c, "router") for data in c.router._waiting)
     blocked = sum(len(p) + 100 for _, p in server._blockedByKeyExchange or ())
     return queued + early + blocked + len(client.tcp.buffer) + len(server.buf)
 

@@ -541,7 +541,7 @@ def test_answers_wait_for_the_client_to_read_them(w: SSHWorld, how: str) -> None
     server = channel.server_channel
     assert server.queued <= OUTPUT_HIGH + READ_LIMIT + 100  # type: ignore[attr-defined]
     assert server.holding  # type: ignore[attr-defined]
-    assert len(server._activity._input) <= INPUT_HIGH + 3 * 64 * 1024  # type: ignore[attr-defined]
+    assert len(server.router.activity._input) <= INPUT_HIGH + 3 * 64 * 1024  # type: ignore[attr-defined]
     channel.client.tcp.reads = True
     channel.adjust(1 << 30)
     answers = sftp.answers()
@@ -555,7 +555,7 @@ def test_many_small_requests_do_not_keep_the_reactor(sftp: Session) -> None:
     sftp.channel.queue(DATA, NS(b"".join(sftp.request(REALPATH, NS(b".")) for _ in range(1000))))
     client.server.dataReceived(bytes(client.out.buffer))
     client.out.buffer.clear()
-    assert sftp.channel.server_channel._activity._input, "all of them were handled in one turn"  # type: ignore[attr-defined]
+    assert sftp.channel.server_channel.router.activity._input, "all of them were handled in one turn"  # type: ignore[attr-defined]
     assert len(sftp.answers()) == 1000
 
 

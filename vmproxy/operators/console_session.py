@@ -8,7 +8,6 @@ once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import implementer
@@ -20,30 +19,25 @@ from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Kicked, Notice, Promoted, ShuttingDown
 from vmproxy.operators import exit_status
-from vmproxy.operators.escape_commands import obey
 from vmproxy.operators.escape_keys import EscapeScanner, Key
-from vmproxy.operators.greeting import greet, say_how
 from vmproxy.operators.messages import notice_text, state_line
 from vmproxy.operators.output_view import Display
 from vmproxy.operators.replay import opened
 from vmproxy.operators.sequences import Player
+from vmproxy.operators.session import Session
 from vmproxy.operators.target import Target
 from vmproxy.operators.terminal.line_editor import Completion
 
-if TYPE_CHECKING:
-    from vmproxy.operators.session import Session
-
 LONE_ESCAPE_SECONDS = 1.0
 REMINDER_SECONDS = 5.0
-REPLAY_LINES = 20
 COMMANDS_PER_TURN = 20  # a paste that is full of them must not keep everybody else waiting
 
 
 @implementer(IViewer)
-class Attached:
+class ConsoleSession:
     """One operator on one console.
 
-    :ivar plain: no banner and no notices but the essential ones: a log being followed.
+    :ivar read_only: whether this session only looks on, whatever its operator may do.
     :ivar gone: whether the console has been left.
     :ivar quiet: fewer notices.
     :ivar escape: the two bytes that precede a command.
@@ -51,73 +45,53 @@ class Attached:
 
     def __init__(
         self,
-        channel: Session,
+        session: Session,
         console: Console,
         target: Target,
-        plain: bool = False,
-        on_leave: Callable[[int], None] | None = None,
+        run_escape: Callable[[ConsoleSession, Key], None],
+        left: Callable[[int], None],
+        move: Callable[[Console, Target], None],
     ) -> None:
-        """:param on_leave: called with the exit status instead of ending the session: see ``Session.attach``."""
-        self.channel = channel
-        self.operator = channel.operator
+        """
+        :param run_escape: runs an escape command.
+        :param left: called with the exit status when the console has been left.
+        :param move: called when it has been left for another console.
+        """
+        self.session = session
+        self.operator = session.operator
         self.console: Console = console
-        self.clock = channel.services.clock
-        self.wall = channel.services.wall
-        self.plain = plain
+        self.clock = session.services.clock
+        self.wall = session.services.wall
         self.gone = False
-        self.who = channel.operator.who
+        self.who = session.operator.who
         self.since = self.last_input = self.wall()
-        self.quiet = target.quiet or channel.operator.quiet
-        self.escape = target.escape or channel.operator.escape
+        self.quiet = target.quiet or session.operator.quiet
+        self.escape = target.escape or session.operator.escape
         self.playing: Player | None = None
         self.asking_size = False  # for the information about the console
         self.overview_at = 0.0  # when all consoles were shown last
         self.names: Callable[[str], Completion] | None = None  # completes names of consoles
-        self._target = target
-        self._on_leave = on_leave
-        self.display = Display(channel, plain)
+        self.read_only = target.read_only
+        self.display = Display(session, False)
+        self._run_escape = run_escape
+        self._left = left
+        self._move = move
         self._reminded = 0.0
         self._could_write = False
-        self._force_later = False
         self._drop_rest = False
         self._prefix_answered = False
-        self._scanner = EscapeScanner(self.escape) if channel.has_pty else None
+        self._scanner = EscapeScanner(self.escape) if session.has_pty else None
         self._lone_escape: IDelayedCall | None = None
 
-    def start(self) -> None:
-        """Attach, and say so."""
-        console, target, now = self.console, self._target, self.wall()
+    def enter(self, force: bool, join: bool, reason: str) -> bool:
+        """Become a viewer of the console.
+
+        :returns: whether this session may write.
+        """
         self._could_write = self.may_write
-        before = console.write_access.writers
-        if target.force and before and console.options.force_reason and not target.reason:
-            self._force_later = True  # it has to be asked for first
-        force = target.force and not self._force_later
-        if not self.plain:
-            greet(self, now)
-        lines = self._replay_lines
-        files = opened(console.log) if lines else None
-        writing = console.viewers.attach(self, self.may_write and not self.plain, force, target.join, target.reason)
-        if not self.plain:
-            self.audit("attach", mode="write" if writing else "spy")
-            if force and before:
-                self.forced(before, target.reason)
-            say_how(self, target, writing, before, force, now)
-        if files is not None:
-            self.display.replay(files, lines, self._ask_reason)
-        else:
-            self._ask_reason()
-
-    def _ask_reason(self) -> None:
-        if self._force_later:
-            self._force_later = False
-            obey(self, Key(b"f"))
-
-    @property
-    def _replay_lines(self) -> int:
-        for lines in (self._target.replay, self.console.options.replay):
-            if lines is not None:
-                return lines
-        return REPLAY_LINES
+        writing = self.console.viewers.attach(self, self.may_write, force, join, reason)
+        self.audit("attach", mode="write" if writing else "spy")
+        return writing
 
     def stop(self) -> None:
         """The session is over, or goes elsewhere: leave the console."""
@@ -132,18 +106,17 @@ class Attached:
             self.playing.stop()
             self.playing = None
         self.console.viewers.detach(self)
-        if not self.plain:
-            self.audit("detach")
+        self.audit("detach")
 
     def leave(self, status: int = exit_status.OK) -> None:
         """Leave the console at once, however long the operator takes to read what is still queued."""
         self.stop()
-        self.channel.left(self, self.console.title, status, self._on_leave)
+        self._left(status)
 
     def move(self, console: Console, target: Target) -> None:
         """Go to another console instead."""
         self.stop()
-        self.channel.go_to(console, target, on_leave=self._on_leave, stamps=self.display.stamps)
+        self._move(console, target)
 
     # What the operator may do.
 
@@ -152,14 +125,9 @@ class Attached:
         return self.operator.view.may(self.console, right)
 
     @property
-    def read_only(self) -> bool:
-        """Whether this session is only to look on, whatever its operator may do."""
-        return self._target.read_only
-
-    @property
     def may_write(self) -> bool:
         """Whether it can have the pen, if nobody else has it."""
-        return not self._target.read_only and self.may(Right.WRITE)
+        return not self.read_only and self.may(Right.WRITE)
 
     @property
     def has_keys(self) -> bool:
@@ -272,7 +240,7 @@ class Attached:
 
     def notice(self, notice: Notice) -> None:
         """Something happened."""
-        if notice.essential or not (self.quiet or self.plain):
+        if notice.essential or not self.quiet:
             self.display.say(notice_text(notice, self.console.title), notice.essential)
         if isinstance(notice, Promoted):
             self.audit("promote")
@@ -283,7 +251,7 @@ class Attached:
 
     def hold_input(self, on: bool) -> None:
         """The console has enough to deliver."""
-        self.channel.hold(on)
+        self.session.router.hold(on)
 
     def rules_changed(self) -> None:
         """Other rules hold from now on."""
@@ -292,7 +260,7 @@ class Attached:
             self.leave(exit_status.FORBIDDEN if self.may(Right.SEE) else exit_status.NO_SUCH_CONSOLE)
             return
         could, self._could_write = self._could_write, self.may_write
-        if self.plain or could == self._could_write:
+        if could == self._could_write:
             return
         if could:
             self.console.viewers.drop_write(self)
@@ -305,10 +273,6 @@ class Attached:
     def typed(self, data: bytes) -> None:
         """What was typed."""
         self.last_input = self.wall()
-        if self.plain:
-            if self._scanner is not None and b"\x03" in data:
-                self.leave(exit_status.FAILED)  # ^C
-            return
         if self._scanner is None:
             self.write(data)
             return
@@ -325,10 +289,10 @@ class Attached:
             plain, key, data = self._scanner.feed(data)
             self.write(plain)
             if key is not None:
-                obey(self, key)
+                self._run_escape(self, key)
                 commands += 1
         if data:
-            self.channel.put_off(data)  # it may be for whoever comes next
+            self.session.router.put_off(data)  # it may be for whoever comes next
         elif self._scanner.waiting and not self.gone:
             self._lone_escape = self.clock.callLater(LONE_ESCAPE_SECONDS, self._escape_was_meant)
 

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 from vmproxy.access.policy import Right
 from vmproxy.base.escape import BadEscape, check_escape, show_escape
 from vmproxy.base.sanitize import visible
 from vmproxy.console.notices import Message
 from vmproxy.operators import exit_status, lookkeys, penkeys
+from vmproxy.operators.console_session import ConsoleSession
 from vmproxy.operators.escape_keys import Key
 from vmproxy.operators.messages import state_line
 from vmproxy.operators.resolve import Refused, check, locate
 from vmproxy.operators.target import BadTarget, Target, parse
 from vmproxy.operators.terminal.prompt import consoles_by_name
-
-if TYPE_CHECKING:
-    from vmproxy.operators.console_session import Attached
 
 _OCTAL = re.compile(rb"\\[0-3][0-7]{2}")
 
@@ -31,21 +28,17 @@ RECALL_LINES = 20
 PLAYBACK_LINES = 60
 
 
+@dataclass(frozen=True, slots=True)
 class _Command:
     """An escape command."""
 
-    __slots__ = ("possible", "run", "text")
-
-    def __init__(
-        self, text: str, run: Callable[[Attached], None], possible: Callable[[Attached], bool] = lambda _: True
-    ) -> None:
-        self.text = text
-        self.run = run
-        self.possible = possible
+    text: str
+    run: Callable[[ConsoleSession], None]
+    possible: Callable[[ConsoleSession], bool] = lambda _: True
 
 
-def obey(session: Attached, key: Key) -> None:
-    """Do what a key means."""
+def run_escape(session: ConsoleSession, key: Key) -> None:
+    """Run the command of a key."""
     keys = key.keys
     command = _COMMANDS.get(keys)
     if command is not None:
@@ -62,7 +55,7 @@ def obey(session: Attached, key: Key) -> None:
         session.say(f"[unknown -- use `{show_escape(session.escape)}?']")
 
 
-def _help(session: Attached) -> None:
+def _help(session: ConsoleSession) -> None:
     escape = show_escape(session.escape)
     session.say(f"[help -- each of these behind {escape}]")
     for keys, command in _COMMANDS.items():
@@ -81,18 +74,18 @@ def _help(session: Attached) -> None:
 # Coming and going.
 
 
-def _detach(session: Attached) -> None:
+def _detach(session: ConsoleSession) -> None:
     session.say("[detached]")
     session.leave()
 
 
-def _move(session: Attached) -> None:
+def _move(session: ConsoleSession) -> None:
     if session.names is None:
-        session.names = consoles_by_name(session.operator.view, session.channel.services)
+        session.names = consoles_by_name(session.operator.view, session.session.services)
     session.ask("console: ", lambda answer: _move_to(session, answer), session.names)
 
 
-def _move_to(session: Attached, answer: str | None) -> None:
+def _move_to(session: ConsoleSession, answer: str | None) -> None:
     if answer is None:
         session.say(f"[you stay at {session.console.title}]")
         return
@@ -124,11 +117,11 @@ def _move_to(session: Attached, answer: str | None) -> None:
 # What is sent.
 
 
-def _octal(session: Attached, digits: bytes) -> None:
+def _octal(session: ConsoleSession, digits: bytes) -> None:
     session.write(bytes((int(digits, 8),)))
 
 
-def _sequences(session: Attached) -> None:
+def _sequences(session: ConsoleSession) -> None:
     session.say("[sequences]")
     session.say(" l0   break")
     for number, sequence in enumerate(session.console.options.sequences, 1):
@@ -136,7 +129,7 @@ def _sequences(session: Attached) -> None:
         session.say(f" {behind:<5}{visible(sequence.name)}")
 
 
-def _sequence(session: Attached, number: int) -> None:
+def _sequence(session: ConsoleSession, number: int) -> None:
     sequences = session.console.options.sequences
     if number > len(sequences):
         session.say(f"[there is no sequence l{number}; `{show_escape(session.escape)}l?' lists them]")
@@ -148,14 +141,14 @@ def _sequence(session: Attached, number: int) -> None:
         session.play(sequences[number - 1])
 
 
-def _message(session: Attached) -> None:
+def _message(session: ConsoleSession) -> None:
     if len(session.console.viewers.all) < 2:
         session.say("[nobody else is here]")
     else:
         session.ask("message: ", lambda answer: _send_message(session, answer), pasted=True)
 
 
-def _send_message(session: Attached, text: str | None) -> None:
+def _send_message(session: ConsoleSession, text: str | None) -> None:
     if text is None:
         session.say("[nothing sent]")
         return
@@ -164,11 +157,11 @@ def _send_message(session: Attached, text: str | None) -> None:
     session.say(f"[sent to {others} other{'s' if others != 1 else ''}]")
 
 
-def _note(session: Attached) -> None:
+def _note(session: ConsoleSession) -> None:
     session.ask("note: ", lambda answer: _write_note(session, answer), pasted=True)
 
 
-def _write_note(session: Attached, text: str | None) -> None:
+def _write_note(session: ConsoleSession, text: str | None) -> None:
     if text is None:
         session.say("[nothing noted]")
         return
@@ -180,11 +173,11 @@ def _write_note(session: Attached, text: str | None) -> None:
 # The console as a whole.
 
 
-def _may_reopen(session: Attached) -> bool:
+def _may_reopen(session: ConsoleSession) -> bool:
     return session.writing or session.may(Right.ADMIN)
 
 
-def _reopen(session: Attached) -> None:
+def _reopen(session: ConsoleSession) -> None:
     if not _may_reopen(session):
         session.say("[only who writes may have the connection closed]")
     elif session.console.reopen(session.who):
@@ -194,7 +187,7 @@ def _reopen(session: Attached) -> None:
         session.say(f"[-- not reopened: {state_line(session.console, session.wall())} --]")
 
 
-def _logging(session: Attached) -> None:
+def _logging(session: ConsoleSession) -> None:
     if not session.may(Right.ADMIN):
         session.say("[only an administrator may turn logging off or on]")
         return
@@ -206,17 +199,17 @@ def _logging(session: Attached) -> None:
 # This session.
 
 
-def _quiet(session: Attached) -> None:
+def _quiet(session: ConsoleSession) -> None:
     session.quiet = not session.quiet
     session.say("[quiet]" if session.quiet else "[all notices]")
 
 
-def _stamps(session: Attached) -> None:
+def _stamps(session: ConsoleSession) -> None:
     session.display.stamps = not session.display.stamps
     session.say(f"[times in front of lines: {'on, in your view only' if session.display.stamps else 'off'}]")
 
 
-def _redefine(session: Attached, keys: bytes) -> None:
+def _redefine(session: ConsoleSession, keys: bytes) -> None:
     try:
         session.redefine(check_escape(keys))
     except BadEscape as error:
@@ -225,7 +218,7 @@ def _redefine(session: Attached, keys: bytes) -> None:
         session.say(f"[the escape is {show_escape(keys)} now]")
 
 
-def _may_have_pen(session: Attached) -> bool:
+def _may_have_pen(session: ConsoleSession) -> bool:
     return session.may_write and not session.writing
 
 

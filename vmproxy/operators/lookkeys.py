@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING
+
+from twisted.python.failure import Failure
 
 from vmproxy.base.sanitize import human_bytes
+from vmproxy.operators.console_session import ConsoleSession
 from vmproxy.operators.messages import idle, local_time, mode, state_line
 from vmproxy.operators.presentation import describe
-
-if TYPE_CHECKING:
-    from twisted.python.failure import Failure
-
-    from vmproxy.operators.console_session import Attached
 
 VIEWERS_SHOWN = 50
 OVERVIEW_SECONDS = 1.0
 
 
-def who(session: Attached) -> None:
+def who(session: ConsoleSession) -> None:
     """Who is at the console."""
     now = session.wall()
     session.say("[who]")
@@ -34,7 +31,7 @@ def who(session: Attached) -> None:
         session.say(f"  ... and {len(viewers) - VIEWERS_SHOWN} more")
 
 
-def info(session: Attached) -> None:
+def info(session: ConsoleSession) -> None:
     """All that is known about the console, the size of its log included."""
     if session.asking_size:
         return
@@ -59,14 +56,14 @@ def info(session: Attached) -> None:
     session.console.log.settled().addCallback(told).addErrback(failed)
 
 
-def others(session: Attached) -> None:
+def others(session: ConsoleSession) -> None:
     """All consoles that may be seen, as many as the screen holds."""
     now = session.clock.seconds()
     if now - session.overview_at < OVERVIEW_SECONDS:
         return  # it looks at every console: held keys must not
     session.overview_at = now
     wall = session.wall()
-    room = max(5, session.channel.size[1] - 3)
+    room = max(5, session.session.size[1] - 3)
     consoles = list(session.operator.view)
     shown = heapq.nsmallest(room, consoles, key=lambda c: (c.title.casefold(), c.uuid, c.port))
     session.say(f"[{len(consoles)} console{'s' if len(consoles) != 1 else ''}]")

@@ -140,6 +140,13 @@ def far_line(far: IRemoteEnd) -> str:
     return f"{far.place}, {far_state(far)}{at} since {local_time(far.since)}{again}"
 
 
+def taken_from(losers: list[str]) -> str:
+    """What is said of those who lost the pen, behind that one is attached."""
+    if not losers:
+        return ""
+    return f" -- {', '.join(losers)} {'is a spy' if len(losers) == 1 else 'are spies'} now"
+
+
 def idle(viewer: IViewer | ViewerInfo, now: float) -> str:
     """How long a viewer has typed nothing."""
     return human_span(now - viewer.last_input)

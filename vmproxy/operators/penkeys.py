@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vmproxy.access.policy import Right
+from vmproxy.operators.console_session import ConsoleSession
+from vmproxy.operators.messages import taken_from
 
-if TYPE_CHECKING:
-    from vmproxy.operators.console_session import Attached
 
-
-def _may_write(session: Attached) -> bool:
+def _may_write(session: ConsoleSession) -> bool:
     if session.read_only:
         session.say("[this session is read-only]")
     elif not session.may(Right.WRITE):
@@ -20,7 +17,7 @@ def _may_write(session: Attached) -> bool:
     return False
 
 
-def attach(session: Attached) -> None:
+def attach(session: ConsoleSession) -> None:
     """Take the pen if it is free, or stand in the line."""
     if not _may_write(session):
         return
@@ -35,7 +32,7 @@ def attach(session: Attached) -> None:
     session.say(f"[no, {who} is attached -- you are next but for others waiting]")
 
 
-def force(session: Attached) -> None:
+def force(session: ConsoleSession) -> None:
     """Take it from whoever has it, with a reason where one is needed."""
     if not _may_write(session):
         return
@@ -47,7 +44,7 @@ def force(session: Attached) -> None:
         take_over(session, "")
 
 
-def _force_because(session: Attached, reason: str | None) -> None:
+def _force_because(session: ConsoleSession, reason: str | None) -> None:
     if reason is None:
         session.say("[not taken over: a reason is needed here]")
     elif not (session.may_write and session.may(Right.FORCE)):
@@ -56,21 +53,14 @@ def _force_because(session: Attached, reason: str | None) -> None:
         take_over(session, reason)
 
 
-def take_over(session: Attached, reason: str) -> None:
+def take_over(session: ConsoleSession, reason: str) -> None:
     """Take the pen from whoever has it, and say who lost it."""
     losers = session.console.viewers.force_write(session, reason)
     session.forced(losers, reason)
     session.say(f"[attached{taken_from([loser.who for loser in losers])}]")
 
 
-def taken_from(losers: list[str]) -> str:
-    """What is said of those who lost the pen, behind that one is attached."""
-    if not losers:
-        return ""
-    return f" -- {', '.join(losers)} {'is a spy' if len(losers) == 1 else 'are spies'} now"
-
-
-def join(session: Attached) -> None:
+def join(session: ConsoleSession) -> None:
     """Write beside whoever has it."""
     if not _may_write(session):
         return
@@ -83,7 +73,7 @@ def join(session: Attached) -> None:
         session.say("[no joining: one at a time writes to this console]")
 
 
-def spy(session: Attached) -> None:
+def spy(session: ConsoleSession) -> None:
     """Put it down."""
     if session.writing:
         session.audit("drop")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from vmproxy.operators.activity import Activity
+from vmproxy.operators.input_router import InputRouter
 from vmproxy.operators.operator import Operator
 
 
@@ -17,8 +17,8 @@ class PresentSession(Protocol):
         """The operator whose session it is."""
 
     @property
-    def activity(self) -> Activity | None:
-        """The current activity."""
+    def router(self) -> InputRouter:
+        """Its activities."""
 
 
 class Presence:

@@ -5,16 +5,13 @@ An SSH session channel is one; other fronts have others. Nothing in this package
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from vmproxy.console.console import Console
-from vmproxy.operators.activity import Activity
+from vmproxy.operators.input_router import InputRouter
 from vmproxy.operators.operator import Operator
 from vmproxy.operators.services import Services
-from vmproxy.operators.target import Target
 
 
 class OutputStream(Protocol):
@@ -42,6 +39,10 @@ class Session(OutputStream, Protocol):
     @property
     def services(self) -> Services:
         """What all sessions share."""
+
+    @property
+    def router(self) -> InputRouter:
+        """The activities of the session, and what is typed for them."""
 
     @property
     def has_pty(self) -> bool:
@@ -75,49 +76,8 @@ class Session(OutputStream, Protocol):
     def finish(self, status: int | None = None) -> None:
         """End the session with an exit status when everything queued is sent, with the terminal as it was found."""
 
-    def hold(self, on: bool) -> None:
-        """Keep the client from sending more input, or let it go on."""
 
-    # Input and activities.
-
-    activity: Activity | None
-    """The current activity. One that is set gets what was typed before there was any.
-
-    An activity that makes room for another with :meth:`attach` must not put itself back before it is told that that
-    is left.
-    """
-
-    @property
-    def title_left(self) -> str:
-        """The title of the console that was left last."""
-
-    def dataReceived(self, data: bytes) -> None:
-        """Input."""
-
-    def put_off(self, data: bytes) -> None:
-        """Handle input in the next turn of the reactor, with all that comes behind it: there was much to do in this."""
-
-    def attach(self, target: Target, plain: bool = False, on_leave: Callable[[int], None] | None = None) -> bool:
-        """Go to a console and stay there.
-
-        :param plain: only follow what it says: without a banner, notices, escape, or anything that is typed.
-        :param on_leave: called with the exit status when the console is left, or when there is none to go to, instead
-            of ending the session; only with a server that stops the session ends all the same.
-        :returns: whether it is attached. If not, the operator has been told why.
-        """
-
-    def go_to(
-        self,
-        console: Console,
-        target: Target,
-        plain: bool = False,
-        on_leave: Callable[[int], None] | None = None,
-        stamps: bool = False,
-    ) -> None:
-        """Attach to a console that has been found, and that the operator may look at; see :meth:`attach`.
-
-        :param stamps: whether there are times in front of lines.
-        """
-
-    def left(self, activity: Activity, title: str, status: int, on_leave: Callable[[int], None] | None) -> None:
-        """An activity has left its console; see :meth:`attach`."""
+def tell(session: Session, text: str) -> None:
+    """Print text to the client's stderr, with a line's end."""
+    text = text if text.endswith("\n") else text + "\n"
+    session.send_err((text.replace("\n", "\r\n") if session.has_pty else text).encode("utf-8", "backslashreplace"))

@@ -6,14 +6,17 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vmproxy.console.notices import ShuttingDown
 from vmproxy.errors import VMProxyError
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import chosen, print_all, tell
-from vmproxy.operators.commands.job import HandedOver, Job
+from vmproxy.operators.attachment import attach
+from vmproxy.operators.commands.context import chosen, print_all
+from vmproxy.operators.commands.job import Job
 from vmproxy.operators.commands.list import print_table
 from vmproxy.operators.commands.parser import split
 from vmproxy.operators.commands.registry import COMMANDS, execute, help_text
-from vmproxy.operators.session import Session
+from vmproxy.operators.messages import notice_text
+from vmproxy.operators.session import Session, tell
 from vmproxy.operators.target import BadTarget, parse
 from vmproxy.operators.terminal.menu import Menu
 
@@ -26,6 +29,18 @@ def start(session: Session, line: str) -> None:
     Without a line: the console in the user name, the menu at a terminal, or an overview.
     """
     Deferred.fromCoroutine(_run(session, line)).addErrback(_failed, session)
+
+
+def shut_down(session: Session) -> None:
+    """Tell a session that the server stops. Operators on a console were told there, and are leaving already."""
+    if session.over:
+        return
+    notice = getattr(session.router.activity, "notice", None)
+    if notice is not None:
+        notice(ShuttingDown())
+    else:
+        tell(session, notice_text(ShuttingDown(), ""))
+        session.finish(exit_status.SHUTTING_DOWN)
 
 
 def _failed(failure: Failure, session: Session) -> None:
@@ -43,20 +58,18 @@ async def _run(session: Session, line: str) -> None:
     if not words:
         target = session.operator.target
         if target is not None:
-            session.attach(target)
+            attach(session, target)
             return
         if session.has_pty:
             Menu(session).start()
             return
     elif words[0] not in COMMANDS:
-        session.attach(parse(line.strip()))
+        attach(session, parse(line.strip()))
         return
     job = Job(session)
-    session.activity = job
+    session.router.push(job)
     try:
         status = await job.start(execute(session, words) if words else _overview(session))
-    except HandedOver:
-        return
     except CancelledError:
         status = exit_status.INTERRUPTED
     session.finish(status)

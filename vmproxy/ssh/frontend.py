@@ -16,6 +16,7 @@ from vmproxy.auth.authenticator import Accounts
 from vmproxy.auth.keyring import Keyring
 from vmproxy.auth.limits import LOGINS_IN_ALL, Shares
 from vmproxy.base.deadlines import Deadlines
+from vmproxy.operators import shell
 from vmproxy.operators.services import Services
 from vmproxy.ssh.connection import OperatorConnection
 from vmproxy.ssh.keepalive import Alive
@@ -83,7 +84,7 @@ class SSHFront:
         for transport in list(self.transports):
             for channel in list(getattr(transport.service, "channels", {}).values()):
                 if isinstance(channel, SessionChannel):
-                    channel.shut_down()
+                    shell.shut_down(channel)
             transport.leave()
         if self.transports:
             self._all_gone = Deferred()

@@ -8,24 +8,18 @@ another, as the menu does for a console, and take over again when that is left.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from dataclasses import replace
 
 from twisted.conch.ssh.common import getNS
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IDelayedCall
 
 from vmproxy.base.sanitize import visible
-from vmproxy.console.console import Console
-from vmproxy.console.notices import ShuttingDown
 from vmproxy.operators import exit_status, shell
-from vmproxy.operators.activity import Activity, TakesEnd, TakesScreen
-from vmproxy.operators.console_session import Attached
-from vmproxy.operators.messages import notice_text
+from vmproxy.operators.activity import TakesEnd, TakesScreen
+from vmproxy.operators.input_router import InputRouter
 from vmproxy.operators.operator import Operator
-from vmproxy.operators.resolve import Refused, check, locate
 from vmproxy.operators.services import Services
-from vmproxy.operators.target import Target
+from vmproxy.operators.session import tell
 from vmproxy.ssh.channel import FlowChannel
 from vmproxy.ssh.sftp import SFTP
 
@@ -42,7 +36,6 @@ class SessionChannel(FlowChannel):
     :ivar has_pty: whether the client has a terminal here.
     :ivar size: its columns and rows, within bounds that a program can live with.
     :ivar term: its kind, ``xterm`` say; empty where there is none.
-    :ivar title_left: the console that was left last.
     :ivar input_ended: whether the client has said that it sends no more.
     """
 
@@ -53,14 +46,11 @@ class SessionChannel(FlowChannel):
         self.operator = operator
         self.services = services
         self.has_pty = False
-        self.title_left = ""
         self.size = USUAL_SIZE
         self.term = ""
         self.input_ended = False
         self._started = False
-        self._activity: Activity | None = None
-        self._waiting_input: list[bytes] = []
-        self._hold_wanted = False
+        self.router = InputRouter(self, services.clock)
         self._stream: int | None = None
         self._barrier: IDelayedCall | None = None
 
@@ -69,20 +59,6 @@ class SessionChannel(FlowChannel):
         """Host and port at which the client has reached us, if that is over TCP."""
         address = self.transport.getHost().address
         return (address.host, address.port) if isinstance(address, IPv4Address | IPv6Address) else None
-
-    @property
-    def activity(self) -> Activity | None:
-        """What the session is busy with now. Whoever is set gets what was typed before there was anybody.
-
-        Who makes room for another with :meth:`attach` must not put itself back before it is told that that is left.
-        """
-        return self._activity
-
-    @activity.setter
-    def activity(self, activity: Activity | None) -> None:
-        self._activity = activity
-        self.hold(False)
-        self._deliver()
 
     # What the client asks for.
 
@@ -99,8 +75,8 @@ class SessionChannel(FlowChannel):
     def request_window_change(self, data: bytes) -> int:
         """The terminal's size. A serial line has no way to tell it to the guest; who draws here has to know it."""
         self.size = _size(data)
-        if self._activity is not None:
-            self._activity.resized(*self.size)
+        if self.router.activity is not None:
+            self.router.activity.resized(*self.size)
         return 1
 
     def request_env(self, data: bytes) -> int:
@@ -123,14 +99,14 @@ class SessionChannel(FlowChannel):
         if getNS(data)[0] != b"sftp" or self._started:
             return 0
         self._started = True
-        self._activity = SFTP(self)
+        self.router.push(SFTP(self))
         return 1
 
     def request_break(self, data: bytes) -> int:
         """RFC 4335: ``~B`` in OpenSSH's client."""
-        if self._activity is None:
+        if self.router.activity is None:
             return 0
-        self._activity.send_break()
+        self.router.activity.send_break()
         return 1
 
     def _begin(self, command: str) -> int:
@@ -173,62 +149,12 @@ class SessionChannel(FlowChannel):
             self._barrier = None
             self.pump()
 
-    # What is done about it.
-
-    def attach(self, target: Target, plain: bool = False, on_leave: Callable[[int], None] | None = None) -> bool:
-        """Go to a console and stay there.
-
-        :param plain: only follow what it says: without a banner, notices, escape, or anything that is typed.
-        :param on_leave: called with the exit status when the console is left, or when there is none to go to, instead
-            of ending the session; only with a server that stops the session ends all the same.
-        :returns: whether it is attached. If not, the operator has been told why.
-        """
-        try:
-            console = locate(self.operator.view, target)
-            check(self.operator.view, console, replace(target, force=target.force and not plain), self.has_pty)
-        except Refused as refused:
-            self.send_err(self._encoded(f"{refused}\n"))
-            self._end(refused.status, on_leave)
-            return False
-        self.go_to(console, target, plain, on_leave)
-        return True
-
-    def go_to(
-        self,
-        console: Console,
-        target: Target,
-        plain: bool = False,
-        on_leave: Callable[[int], None] | None = None,
-        stamps: bool = False,
-    ) -> None:
-        """Attach to a console that has been found, and that the operator may look at; see :meth:`attach`.
-
-        :param stamps: whether there are times in front of lines.
-        """
-        attached = Attached(self, console, target, plain, on_leave)
-        attached.display.stamps = stamps
-        self._activity = attached
-        self.hold(False)
-        attached.start()
-        self._deliver()
-
-    def left(self, activity: Activity, title: str, status: int, on_leave: Callable[[int], None] | None) -> None:
-        """A console has been left; see :meth:`attach`."""
-        self.title_left = title
-        if self._activity is activity:
-            self._activity = None
-        self._end(status, on_leave)
-
-    def _end(self, status: int, on_leave: Callable[[int], None] | None) -> None:
-        if on_leave is None or self.services.stopping:
-            self.finish(status)
-        elif not self.over:
-            on_leave(status)
+    # Output.
 
     def finish(self, status: int | None = None) -> None:
         """End the session when everything queued is sent, with the terminal as it was found."""
-        if not self.over and isinstance(self._activity, TakesScreen):
-            self.send(self._activity.farewell())
+        if not self.over and isinstance(self.router.activity, TakesScreen):
+            self.send(self.router.activity.farewell())
         super().finish(status)
 
     def print(self, text: str) -> None:
@@ -237,7 +163,7 @@ class SessionChannel(FlowChannel):
 
     def complain(self, text: str, status: int) -> None:
         """Send text to the client's stderr, and end the session."""
-        self.send_err(self._encoded(text if text.endswith("\n") else text + "\n"))
+        tell(self, text)
         self.finish(status)
 
     def _encoded(self, text: str) -> bytes:
@@ -253,46 +179,21 @@ class SessionChannel(FlowChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """Input."""
-        if self.over:
-            return
-        if self._activity is not None and not self._waiting_input:
-            self._activity.typed(data)
-        elif self._activity is None and self.has_pty and b"\x03" in data:
+        if self.router.activity is None and self.has_pty and b"\x03" in data:
             self.finish(exit_status.INTERRUPTED)  # ^C
         else:
-            # It may be for a console that is not attached yet; the window that is kept shut bounds it.
-            self._waiting_input.append(data)
-            self.hold(self._hold_wanted)
-
-    def put_off(self, data: bytes) -> None:
-        """Handle input in the next turn of the reactor, with all that comes behind it: there was much to do in this."""
-        self._waiting_input.append(data)
-        self.hold(self._hold_wanted)
-        self.services.clock.callLater(0, self._deliver)
-
-    def _deliver(self) -> None:
-        if self._activity is None or self.over:
-            return
-        waiting, self._waiting_input = self._waiting_input, []
-        for data in waiting:
-            self.dataReceived(data)
-        self.hold(self._hold_wanted)
-
-    def hold(self, on: bool) -> None:
-        """Keep the client from sending more, or let it go on as soon as what it has sent is dealt with."""
-        self._hold_wanted = on
-        super().hold(on or bool(self._waiting_input))
+            self.router.feed(data)
 
     def eofReceived(self) -> None:
         """The client will send no more: an attached session goes on, and who lives of input is told."""
         self.input_ended = True
-        if isinstance(self._activity, TakesEnd):
-            self._activity.eof()
+        if isinstance(self.router.activity, TakesEnd):
+            self.router.activity.eof()
 
     def drained(self) -> None:
         """All output is sent."""
-        if self._activity is not None:
-            self._activity.drained()
+        if self.router.activity is not None:
+            self.router.activity.drained()
 
     def closed(self) -> None:
         """The channel is gone."""
@@ -301,26 +202,14 @@ class SessionChannel(FlowChannel):
         if self._barrier is not None and self._barrier.active():
             self._barrier.cancel()
         self._barrier = None
-        activity, self._activity = self._activity, None
-        if activity is not None:
-            activity.stop()
-
-    def shut_down(self) -> None:
-        """The server stops. Who is on a console has been told there, and is leaving already."""
-        if self.over:
-            return
-        notice = getattr(self._activity, "notice", None)
-        if notice is not None:
-            notice(ShuttingDown())
-        else:
-            self.complain(notice_text(ShuttingDown(), ""), exit_status.SHUTTING_DOWN)
+        self.router.close()
 
     def request_signal(self, data: bytes) -> int:
         """A signal for what runs here: INT, TERM and HUP end it."""
         if getNS(data)[0] in (b"INT", b"TERM", b"HUP"):
             self.finish(exit_status.FAILED)
-            if self._activity is not None:
-                self._activity.stop()
+            if self.router.activity is not None:
+                self.router.activity.stop()
         return 1
 
 

@@ -113,7 +113,7 @@ class SFTP(FileTransferServer):
         finally:
             self._in_turn = False
         busy = self._answering or self._later or self._channel.queued > 0
-        self._channel.hold(busy and len(self._input) > INPUT_HIGH)
+        self._channel.router.hold(busy and len(self._input) > INPUT_HIGH)
         if self._no_more and not busy:
             self._channel.finish(exit_status.OK)
 

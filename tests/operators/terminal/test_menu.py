@@ -310,7 +310,7 @@ def test_only_logs_of_consoles_on_the_screen_are_read(w: SSHWorld) -> None:
     person.type(END)
     person.wait()
     assert all(line.endswith("said") for line in person.terminal.lines[2:23])
-    menu = person.channel.server_channel.activity  # type: ignore[attr-defined]
+    menu = person.channel.server_channel.router.activity  # type: ignore[attr-defined]
     assert len(menu._view._last._known) == 42
 
 
@@ -491,7 +491,7 @@ def test_it_is_usable_in_any_size(w: SSHWorld, size: tuple[int, int]) -> None:
     assert "10 of 200" in person.terminal.lines[0]
     assert person.terminal.lines[0].endswith("-19")
     person.type(END + b"\r")
-    assert person.channel.server_channel.activity is not None  # type: ignore[attr-defined]
+    assert person.channel.server_channel.router.activity is not None  # type: ignore[attr-defined]
     person.type(b"x")
     assert links[199].written == b"x"
 
@@ -775,7 +775,7 @@ def test_a_client_that_sends_no_more_gets_what_it_asked_for_and_the_end(w: SSHWo
 def test_a_message_to_all_is_shown_until_a_key_is_pressed(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
-    menu = person.channel.server_channel.activity  # type: ignore[attr-defined]
+    menu = person.channel.server_channel.router.activity  # type: ignore[attr-defined]
     menu.notice(Message("bob@10.1.2.9", "the server goes down in 5 minutes; " * 4, True))
     lines = person.look()
     assert lines[20].startswith("[-- message from bob@10.1.2.9 to all: the server")
@@ -790,7 +790,7 @@ def test_a_message_to_all_is_shown_until_a_key_is_pressed(w: SSHWorld) -> None:
 def test_a_server_that_stops_puts_the_terminal_right(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
-    menu = person.channel.server_channel.activity  # type: ignore[attr-defined]
+    menu = person.channel.server_channel.router.activity  # type: ignore[attr-defined]
     menu.notice(ShuttingDown())
     person.look()
     assert person.channel.status == 6
@@ -823,7 +823,7 @@ def test_whoever_ends_the_session_can_put_the_terminal_right(w: SSHWorld) -> Non
     vms(w, "web01")
     person = Person(w)
     session = person.channel.server_channel
-    menu: Menu = session.activity  # type: ignore[attr-defined]
+    menu: Menu = session.router.activity  # type: ignore[attr-defined]
     session.send(menu.farewell())  # type: ignore[attr-defined]
     session.finish(1)  # type: ignore[attr-defined]
     w.clock.advance(10)

@@ -48,7 +48,7 @@ def test_who_types_and_reads_nothing_makes_no_queue(w: SSHWorld, typed: bytes) -
 def test_a_window_that_is_resized_all_the_time_makes_no_queue(w: SSHWorld) -> None:
     channel = question(w, window=1000)
     for n in range(5000):
-        channel.server_channel.activity.resized(80 + n % 2, 24)  # type: ignore[attr-defined]
+        channel.server_channel.router.activity.resized(80 + n % 2, 24)  # type: ignore[attr-defined]
     assert queued(channel) < DRAW_LIMIT + 1024
 
 

@@ -8,10 +8,10 @@ from twisted.internet.defer import Deferred
 
 from vmproxy.access.policy import Right
 from vmproxy.operators import exit_status
+from vmproxy.operators.attachment import attach
 from vmproxy.operators.commands.context import find, now
 from vmproxy.operators.commands.declaration import NAME, Arguments, Command, Flag
 from vmproxy.operators.commands.errors import CommandError, UsageError
-from vmproxy.operators.commands.job import HandedOver, Job
 from vmproxy.operators.commands.list import EXTENDED, MACHINE, USERS, WHO
 from vmproxy.operators.messages import state_line
 from vmproxy.operators.session import Session
@@ -47,19 +47,11 @@ async def _console(session: Session, args: Arguments) -> int:
 async def go(session: Session, target: Target) -> int:
     """Attach, and stay until the console is left.
 
-    :raises HandedOver: if the session ends with that.
+    :returns: the exit status.
     """
-    before = session.activity
-    if isinstance(before, Job):
-        session.attach(target)
-        for data in before.take_early():
-            session.dataReceived(data)
-        raise HandedOver
     left: Deferred[int] = Deferred()
-    session.attach(target, on_leave=left.callback)
-    status = await left
-    session.activity = before
-    return status
+    attach(session, target, lambda status, _: left.callback(status))
+    return await left
 
 
 COMMANDS = (

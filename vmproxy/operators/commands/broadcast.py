@@ -53,8 +53,8 @@ def _tell_idle(session: Session, notice: Notice) -> int:
     viewing = {id(viewer) for console in session.services.registry for viewer in console.viewers.all}
     for _, sessions in session.services.presence:
         for other in sessions:
-            told_by = cast("Callable[[Notice], None] | None", getattr(other.activity, "notice", None))
-            if other is not session and told_by is not None and id(other.activity) not in viewing:
+            told_by = cast("Callable[[Notice], None] | None", getattr(other.router.activity, "notice", None))
+            if other is not session and told_by is not None and id(other.router.activity) not in viewing:
                 told_by(notice)
                 told += 1
     return told

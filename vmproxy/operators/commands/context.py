@@ -175,14 +175,6 @@ def table_row(texts: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([*padded, texts[-1]]).rstrip() + "\n"
 
 
-def tell(session: Session, text: str) -> None:
-    """Print text to the operator's stderr, and go on."""
-    text = text if text.endswith("\n") else text + "\n"
-    session.send_err(
-        (text.replace("\n", "\r\n") if session.has_pty else text).encode("utf-8", "backslashreplace"),
-    )
-
-
 def sleep(session: Session, seconds: float) -> Deferred[None]:
     """Fires after so many seconds; may be cancelled."""
     done: Deferred[None] = Deferred(lambda _: call.cancel())

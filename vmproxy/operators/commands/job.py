@@ -1,4 +1,4 @@
-"""Job: a command under way, as the activity of its session. It waits for ^C, and keeps what is typed meanwhile."""
+"""Job: a command under way, as the activity of its session. It waits for ^C and wants no other input."""
 
 from __future__ import annotations
 
@@ -9,21 +9,12 @@ from twisted.internet.defer import Deferred
 from vmproxy.operators.session import Session
 
 
-class HandedOver(Exception):
-    """The session is on a console now and ends with that, not with the command."""
-
-
 class Job:
-    """A command under way.
-
-    :ivar ended: whether the client will send no more.
-    """
+    """A command under way."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._early: list[bytes] = []
         self._task: Deferred[int] | None = None
-        self.ended = False
 
     def start(self, command: Coroutine[Deferred[object], object, int]) -> Deferred[int]:
         """Run a command; it is cancelled on ^C and at the session's end."""
@@ -35,13 +26,7 @@ class Job:
         if self._session.has_pty and b"\x03" in data:
             self.stop()
             return
-        self._session.hold(True)  # what the client's window still lets in is all that there will be
-        self._early.append(data)
-
-    def take_early(self) -> list[bytes]:
-        """The input so far."""
-        early, self._early = self._early, []
-        return early
+        self._session.router.keep(data)
 
     def drained(self) -> None:
         """All output is sent: the session tells whoever waits for it."""
@@ -51,10 +36,6 @@ class Job:
 
     def resized(self, width: int, height: int) -> None:
         """The terminal's size means nothing to a command."""
-
-    def eof(self) -> None:
-        """The client will send no more."""
-        self.ended = True
 
     def stop(self) -> None:
         """End the command."""

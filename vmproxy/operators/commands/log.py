@@ -14,12 +14,12 @@ from vmproxy.console.console import Console
 from vmproxy.log.tail import from_last_lines
 from vmproxy.log.timeline import Timeline
 from vmproxy.log.timing import Stamper
-from vmproxy.operators.commands.context import find, tell
+from vmproxy.operators.commands.context import find
 from vmproxy.operators.commands.declaration import NAME, SINCE, UNTIL, Arguments, Command, Flag, Option, Whole
 from vmproxy.operators.commands.errors import CommandError, UsageError
 from vmproxy.operators.commands.log_reading import OpenLog, open_log, print_pieces
 from vmproxy.operators.commands.watcher import Watcher
-from vmproxy.operators.session import Session
+from vmproxy.operators.session import Session, tell
 
 FOLLOW_LINES = 20
 LAST_LIMIT = 4 * 1024 * 1024

@@ -24,10 +24,10 @@ from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
 from vmproxy.log.reader import Segments, open_segments
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import CHUNK, require_right, tell
+from vmproxy.operators.commands.context import CHUNK, require_right
 from vmproxy.operators.commands.errors import CommandError
 from vmproxy.operators.presentation import log_file
-from vmproxy.operators.session import Session
+from vmproxy.operators.session import Session, tell
 
 READINGS_PER_OPERATOR = 8
 READINGS_IN_ALL = 32

@@ -27,14 +27,14 @@ from vmproxy.operators.commands import (
     users,
 )
 from vmproxy.operators.commands import list as list_
-from vmproxy.operators.commands.context import now, tell
+from vmproxy.operators.commands.context import now
 from vmproxy.operators.commands.declaration import Argument, Arguments, Command, Takes
 from vmproxy.operators.commands.errors import CommandError, UsageError
 from vmproxy.operators.commands.help import details, overview
 from vmproxy.operators.commands.job import Job
 from vmproxy.operators.commands.parser import meant_instead, read_arguments
 from vmproxy.operators.resolve import Refused
-from vmproxy.operators.session import Session
+from vmproxy.operators.session import Session, tell
 from vmproxy.operators.target import BadTarget, parse
 
 _COMMAND: Argument[str] = Argument("COMMAND", Takes.OPTIONAL, completes="command")
@@ -113,6 +113,6 @@ async def _execute(session: Session, command: Command, words: list[str]) -> int:
     if instead := meant_instead(command, words):
         command = COMMANDS[instead]
     args = read_arguments(command, words, now(session), lambda: session.operator.target)
-    if command.reads_input and not isinstance(session.activity, Job):
+    if command.reads_input and not isinstance(session.router.activity, Job):
         raise UsageError("it reads its standard input: run it with ssh, not here")
     return await command.run(session, args)

@@ -8,10 +8,10 @@ from vmproxy.log.asciicast import cast
 from vmproxy.log.timeline import Timeline
 from vmproxy.log.timing import paced
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import find, require_right, sleep, tell
+from vmproxy.operators.commands.context import find, require_right, sleep
 from vmproxy.operators.commands.declaration import NAME, SINCE, UNTIL, Arguments, Command, Option, Real, Whole
 from vmproxy.operators.commands.log_reading import open_log, print_pieces, taken
-from vmproxy.operators.session import Session
+from vmproxy.operators.session import Session, tell
 
 SPEED_LIMIT = 1_000_000.0
 LARGEST_TERMINAL = 1000

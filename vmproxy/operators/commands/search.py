@@ -17,7 +17,7 @@ from vmproxy.log.pattern import Pattern
 from vmproxy.log.search import Hit, Limits, Search
 from vmproxy.log.timing import local_time
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import chosen_or_own, require_any_right, tell
+from vmproxy.operators.commands.context import chosen_or_own, require_any_right
 from vmproxy.operators.commands.declaration import (
     GLOBS,
     JSON,
@@ -33,7 +33,7 @@ from vmproxy.operators.commands.declaration import (
 from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.log_reading import Reading, Turns, taken, tell_problems
 from vmproxy.operators.presentation import identity_fields
-from vmproxy.operators.session import Session
+from vmproxy.operators.session import Session, tell
 
 PATTERN_LIMIT = 1000
 HITS = 100

@@ -73,22 +73,19 @@ class _Input:
 
 async def _send(session: Session, args: Arguments) -> int:
     console = find(session, args[NAME], args.right)
-    job = session.activity
+    job = session.router.activity
     assert isinstance(job, Job)  # see Command.reads_input
     with Watcher(session, console, wish(args[NAME], args)) as watcher:
         source = _Input(session, watcher, job)
         try:
-            session.activity = source
-            session.hold(console.congested)
-            for data in job.take_early():
-                source.typed(data)
-            if job.ended or session.input_ended:
+            session.router.push(source, lambda: session.router.hold(console.congested))
+            if session.input_ended:
                 source.eof()
             while not source.ended:
                 await watcher.changed()
             await _delivered(session, watcher)
         finally:
-            session.activity = job
+            session.router.pop(source)
             session.operator.audit("send", console=console.title, uuid=str(console.uuid), bytes=watcher.sent)
     return exit_status.OK
 

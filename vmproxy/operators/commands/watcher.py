@@ -18,11 +18,11 @@ from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Demoted, InputRecorded, Kicked, LineDown, Notice, ShuttingDown
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import must_be_exact, now, refusal, tell
+from vmproxy.operators.commands.context import must_be_exact, now, refusal
 from vmproxy.operators.commands.errors import CommandError
 from vmproxy.operators.messages import idle, notice_text
 from vmproxy.operators.replay import Backlog
-from vmproxy.operators.session import Session
+from vmproxy.operators.session import Session, tell
 from vmproxy.operators.target import Target
 
 QUEUE_LIMIT = 1024 * 1024
@@ -74,14 +74,14 @@ class Watcher:
         self._writes = True
         force = self._check(self._wish)
         self.console.viewers.attach(self, True, force, self._wish.join, self._wish.reason)
-        self._session.hold(self.console.congested)
+        self._session.router.hold(self.console.congested)
         self._tell_recorded()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.console.viewers.detach(self)
         if self._writes:
-            self._session.hold(False)
+            self._session.router.hold(False)
 
     # Waiting.
 
@@ -166,7 +166,7 @@ class Watcher:
     def hold_input(self, on: bool) -> None:
         """The console has enough to deliver, or takes more."""
         if self._writes:
-            self._session.hold(on)
+            self._session.router.hold(on)
 
     def rules_changed(self) -> None:
         """Other rules hold: leave if they forbid what the command does."""
@@ -189,7 +189,7 @@ class Watcher:
         elif not (wish.join and self.console.viewers.join_write(self)):
             self.console.viewers.take_write(self)
         self._writes = True
-        self._session.hold(self.console.congested)
+        self._session.router.hold(self.console.congested)
         self._tell_recorded()
 
     def _tell_recorded(self) -> None:
@@ -249,7 +249,7 @@ class Watcher:
         if self._writes and self.delivered:
             self._writes = False
             self.console.viewers.drop_write(self)
-            self._session.hold(False)
+            self._session.router.hold(False)
 
     @property
     def delivered(self) -> bool:

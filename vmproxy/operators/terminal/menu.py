@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from vmproxy.console.console import Console
 from vmproxy.console.notices import Notice, ShuttingDown
 from vmproxy.operators import exit_status
+from vmproxy.operators.attachment import go_to
 from vmproxy.operators.commands.parser import split
 from vmproxy.operators.commands.registry import COMMANDS, execute
 from vmproxy.operators.messages import notice_text
@@ -76,11 +77,13 @@ class Menu:
 
     def start(self) -> None:
         """Show the menu; on a terminal that cannot, list the consoles and end the session."""
+        self._session.router.push(self, self._begin)
+
+    def _begin(self) -> None:
         if usable(self._session.term):
             self._come_back()
-            return
-        self._session.activity = self
-        self._run(["list"], then_end=True)
+        else:
+            self._run(["list"], then_end=True)
 
     # The session's life.
 
@@ -146,7 +149,6 @@ class Menu:
         self._mode = _Mode.LIST
         self._keys = Keys()
         self._view.show(note)
-        self._session.activity = self  # the last thing: what was typed early comes at once
 
     def _go_away(self, to: _Mode) -> None:
         """Give the terminal to something else."""
@@ -181,8 +183,8 @@ class Menu:
                     return
                 case _Mode.AWAY:
                     # Another activity has taken over while this was being looked at.
-                    if self._session.activity is not self and not self._session.over:
-                        self._session.dataReceived(data)
+                    if self._session.router.activity is not self:
+                        self._session.router.feed(data)
                     return
         self._view.draw_soon()
 
@@ -248,9 +250,7 @@ class Menu:
 
     def _go_to(self, console: Console, target: Target) -> None:
         self._mode = _Mode.AWAY
-        self._session.go_to(
-            console, target, False, lambda status: self._come_back(_why_left(self._session.title_left, status))
-        )
+        go_to(self._session, console, target, lambda status, title: self._come_back(_why_left(title, status)))
 
     # Commands.
 
@@ -307,8 +307,6 @@ class Menu:
             self._leave(status)
             return
         self._mode = _Mode.ENDED
-        if self._session.activity is not self:
-            self._session.activity = self
         result = f"status {status}; " if status else ""
         self._session.print(f"\n[{result}any key: back to the menu]")
 

@@ -1,0 +1,113 @@
+"""Input router: gives a session's input to its current activity, and keeps what is typed ahead of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorTime
+
+from vmproxy.operators.activity import Activity
+
+
+class InputSource(Protocol):
+    """The client, as far as its input goes."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the session is closed, or about to be."""
+
+    def hold(self, on: bool) -> None:
+        """Keep the client from sending more input, or let it go on."""
+
+
+class InputRouter:
+    """A stack of activities. Input is for the one on top; it makes room for another, and is current again behind it.
+
+    Invariant: input reaches the activities in the order in which it was typed.
+    Bound: the client is held while input waits here, so no more can wait than its window lets in.
+    """
+
+    def __init__(self, source: InputSource, clock: IReactorTime) -> None:
+        self._source = source
+        self._clock = clock
+        self._stack: list[Activity] = []
+        self._waiting: list[bytes] = []
+        self._kept = False  # what waits is for the next activity; the current one goes on hearing what is typed
+        self._hold_wanted = False
+
+    @property
+    def activity(self) -> Activity | None:
+        """The current activity."""
+        return self._stack[-1] if self._stack else None
+
+    def push(
+        self, activity: Activity, start: Callable[[], None] = lambda: None, instead_of: Activity | None = None
+    ) -> None:
+        """Have an activity take the input from now on, with what was typed ahead.
+
+        :param start: called in between, when the activity is current and has no input yet.
+        :param instead_of: an activity that leaves the stack for it.
+        """
+        if instead_of in self._stack:
+            self._stack.remove(instead_of)
+        self._stack.append(activity)
+        self._change(start)
+
+    def pop(self, activity: Activity, then: Callable[[], None] = lambda: None) -> None:
+        """Take an activity from the stack, wherever it is in it.
+
+        :param then: called before the activity below gets any input.
+        """
+        if activity in self._stack:
+            self._stack.remove(activity)
+        self._change(then)
+
+    def _change(self, then: Callable[[], None]) -> None:
+        self._hold_wanted = False
+        self._source.hold(bool(self._waiting))
+        then()
+        self._deliver()
+
+    def hold(self, on: bool) -> None:
+        """Keep the client from sending more, or let it go on as soon as what it has sent is dealt with."""
+        self._hold_wanted = on
+        self._source.hold(on or bool(self._waiting))
+
+    def feed(self, data: bytes) -> None:
+        """Take input from the client."""
+        if self._source.over:
+            return
+        if not self._stack or (self._waiting and not self._kept):
+            self._wait(data)
+        else:
+            self._stack[-1].typed(data)
+
+    def keep(self, data: bytes) -> None:
+        """Keep input that the current activity does not want for the next one."""
+        self._kept = True
+        self._wait(data)
+
+    def put_off(self, data: bytes) -> None:
+        """Handle input in the next turn of the reactor, with all that comes behind it: there was much to do in this."""
+        self._wait(data)
+        self._clock.callLater(0, self._deliver)
+
+    def _wait(self, data: bytes) -> None:
+        self._waiting.append(data)
+        self._source.hold(True)
+
+    def _deliver(self) -> None:
+        if not self._stack or self._source.over:
+            return
+        waiting, self._waiting = self._waiting, []
+        self._kept = False
+        for data in waiting:
+            self.feed(data)
+        self.hold(self._hold_wanted)
+
+    def close(self) -> None:
+        """Stop all activities: the session is over."""
+        self._waiting.clear()
+        while self._stack:
+            self._stack.pop().stop()
