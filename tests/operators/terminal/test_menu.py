@@ -95,7 +95,7 @@ def test_the_list_shows_name_state_writer_and_last_line_in_order(w: SSHWorld) ->
     assert lines[1].split() == ["NAME", "STATE", "WRITER", "LAST", "OUTPUT"]
     assert person.names == ["DB", "web01", "web02"]
     assert lines[3].split() == ["web01", "up", "2m", "bob", "+1", "login:"]
-    assert lines[-1] == " Enter attach   Tab only look   : command   ? help   ^D leave"
+    assert lines[-1] == " Enter attach   Tab read-only   : command   ? help   ^D leave"
     assert person.terminal.cursor == (0, 23)
 
 
@@ -129,7 +129,7 @@ def test_the_filter_takes_globs(w: SSHWorld) -> None:
 def test_nothing_that_fits_is_said(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
-    assert " nothing fits; Esc clears" in person.type(b"xyz")
+    assert " no match (Esc clears the filter)" in person.type(b"xyz")
     person.type(b"\r")
     assert person.terminal.alternate
     person.type(b"\x1b")
@@ -327,7 +327,7 @@ def test_who_may_see_but_not_spy_sees_no_output(w: SSHWorld) -> None:
     assert "secret" in person.terminal.line("web02")
     person.type(b"\r")
     assert person.terminal.alternate
-    assert "you may see that it is there" in person.terminal.lines[-1]
+    assert "you may list it, but not read it" in person.terminal.lines[-1]
     assert w.console("web01").viewers.all == ()
 
 
@@ -439,7 +439,7 @@ def test_who_is_sent_off_is_back_in_the_menu_and_reads_why(w: SSHWorld) -> None:
     console.viewers.kick(console.viewers.all[0], "bob@10.1.2.9", "lunch")
     person.wait()
     assert person.terminal.alternate
-    assert person.terminal.lines[-1] == " web01: you were sent off"
+    assert person.terminal.lines[-1] == " web01: disconnected by an administrator"
 
 
 def test_who_may_not_look_any_more_is_back_in_the_menu(w: SSHWorld) -> None:
@@ -546,15 +546,15 @@ def test_help_is_shown_page_by_page(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
     lines = person.type(b"?")
-    assert person.terminal.line("attach, but only look on")
+    assert person.terminal.line("attach read-only")
     assert person.terminal.line("(^Ec.)")
-    assert lines[-1] == " any key: go on"
+    assert lines[-1] == " any key: continue"
     person.type(DOWN)
     assert person.names == ["web01"]
     person.resize(20, 5)
     person.type(b"?")
     seen = []
-    while person.terminal.lines[-1] == " any key: go on":
+    while person.terminal.lines[-1] == " any key: continue":
         seen += person.terminal.lines[:-1]
         assert len(seen) < 300
         person.type(b" ")

@@ -317,7 +317,7 @@ def _why_left(title: str, status: int) -> str:
         case exit_status.OK:
             return f"{title}: detached"
         case exit_status.KICKED:
-            return f"{title}: you were sent off"
+            return f"{title}: disconnected by an administrator"
         case exit_status.NO_SUCH_CONSOLE:
             return f"{title}: no such console"
         case exit_status.FORBIDDEN:

@@ -28,9 +28,9 @@ SMALLEST = (20, 5)
 HEADINGS_FROM = 8  # lines
 STATE_WIDTH = 9
 _HINTS = (
-    "Enter attach   Tab only look   : command   ? help   ^D leave",
-    "Enter attach  Tab look  : command  ? help  ^D leave",
-    "Enter, Tab look, : command, ? help, ^D",
+    "Enter attach   Tab read-only   : command   ? help   ^D leave",
+    "Enter attach  Tab spy  : command  ? help  ^D leave",
+    "Enter, Tab spy, : command, ? help, ^D",
     "Enter : ? help, ^D",
     "? help",
 )
@@ -38,24 +38,24 @@ _HINTS = (
 _HELP = (
     (
         "",
-        "These are the consoles that you may see. Type a part of a name, and only those stay that hold it; * stands"
-        " for anything, ? for any one character.",
+        "The consoles that you may see. Type a part of a name to filter them; * stands for any text, ? for any one"
+        " character.",
     ),
     ("", ""),
-    ("Enter", "attach; to read along, where somebody else writes"),
-    ("Tab", "attach, but only look on"),
+    ("Enter", "attach; read-only if another operator writes"),
+    ("Tab", "attach read-only"),
     ("Up Down", "the console before, or after; also ^P ^N"),
     ("PgUp PgDn", "a page back, or on; Home and End: the first, the last"),
-    ("Esc", "show all again; also ^U"),
+    ("Esc", "clear the filter; also ^U"),
     (":", "a command, as after ssh; Tab completes it"),
-    ("?", "this help. : and ? are that only while the filter is empty"),
+    ("?", "this help; : and ? work only while the filter is empty"),
     ("^L", "draw everything again"),
     ("^D ^C", "leave"),
     ("", ""),
     (
         "",
-        "On a console, the escape and a dot ({escape}.) bring you back here. STATE says since when a console is up or"
-        " down. WRITER is who writes there; +2: two others are there.",
+        "On a console, the escape and a dot ({escape}.) bring you back here. STATE shows how long a console has been up"
+        " or down. WRITER is the operator who writes; +2: two others are attached.",
     ),
 )
 _KEY_WIDTH = 11
@@ -185,7 +185,11 @@ class MenuView:
             return [Row(line) for line in wrap("too small for the menu", width, height)], below, b""
         if self._text:
             rows = [Row(line) for line in self._text[: height - 1]]
-            return [*rows, *[Row()] * (height - 1 - len(rows)), bottom_row("any key: go on", width)], below, b""
+            return (
+                [*rows, *[Row()] * (height - 1 - len(rows)), bottom_row("any key: continue", width)],
+                below,
+                b"",
+            )
         if self._listed.void:
             self._refresher.look_through()
         self.selection.arrange(rows_for(height))
@@ -308,7 +312,7 @@ def empty_row(known: int, complete: bool) -> Row:
     """What stands where there is nothing to choose from."""
     if not complete:
         return Row(" looking ...")
-    return Row(" nothing fits; Esc clears" if known else " no consoles yet")
+    return Row(" no match (Esc clears the filter)" if known else " no consoles yet")
 
 
 def picture(
