@@ -160,19 +160,31 @@ class FilePool:
             elif self._followed - file.followed > IDLE:
                 self.drop(path)
                 continue
-            try:
-                stat = os.stat(path)
-            except OSError:
-                stat = None
-            if stat is not None and (stat.st_dev, stat.st_ino) == (file.device, file.inode):
-                file.cut = file.cut or stat.st_size < file.size
-                file.size = stat.st_size
+            if self.follow_one(path):
                 continue
-            self.drop(path)
             try:
                 self.get(path)
             except OSError:
                 continue  # the next write meets the same error and tells it
+
+    def follow_one(self, path: StrPath) -> bool:
+        """See to one file: close it if it was renamed or removed under us, take its size if it became shorter.
+
+        :returns: whether it is open, and where it was.
+        """
+        file = self._files.get(os.fspath(path))
+        if file is None:
+            return False
+        try:
+            stat = os.stat(path)
+        except OSError:
+            stat = None
+        if stat is None or (stat.st_dev, stat.st_ino) != (file.device, file.inode):
+            self.drop(path)
+            return False
+        file.cut = file.cut or stat.st_size < file.size
+        file.size = stat.st_size
+        return True
 
 
 def _open(path: StrPath) -> int:

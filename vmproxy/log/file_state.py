@@ -48,6 +48,7 @@ class LogFile:
     :ivar offset: that of the next byte that is written; -1 until the writer has looked at the files.
     :ivar base: the offset at which this process began. Invariant: it never changes once it is known.
     :ivar shift: by how much the offset of the next byte is more than its place in the file.
+    :ivar since: from which place in the file on that is so.
     :ivar stated: how long the trail was when it said so last.
     :ivar cuts: how often somebody else was seen to have changed the file.
     """
@@ -66,6 +67,7 @@ class LogFile:
         "problem",
         "reporter",
         "shift",
+        "since",
         "stated",
         "whole",
     )
@@ -81,7 +83,7 @@ class LogFile:
         self.plain: PlainFile | None = None
         self.whole = False
         self.offset = self.base = -1
-        self.shift = self.stated = self.cuts = 0
+        self.shift = self.since = self.stated = self.cuts = 0
         self._backlog: Backlog | None = None
 
     @property

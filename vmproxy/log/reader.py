@@ -65,6 +65,10 @@ class Source:
         """How many bytes its content has at least, if it is not damaged."""
         return max(0, self.size - _GZIP_OVERHEAD) if self.compressed else self.size
 
+    def fileno(self) -> int:
+        """Its descriptor."""
+        return self._fd
+
     def close(self) -> None:
         """Close the file; once is enough, twice does no harm."""
         fd, self._fd = self._fd, -1

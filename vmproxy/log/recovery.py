@@ -31,12 +31,14 @@ class End:
 
     :ivar offset: that of the next byte.
     :ivar shift: by how much that is more than the size of the file.
+    :ivar since: from which place in the file on that is known.
     :ivar stated: how long the trail was when it said so; less than 0 where it does not.
     :ivar cut: whether the file holds less than its trail tells of.
     """
 
     offset: int
     shift: int
+    since: int
     stated: int
     cut: bool = False
 
@@ -60,20 +62,20 @@ def find_end(path: str) -> End:
             return _from_older(path, size)
         if (last := _last_format(fd, trail)) is None:
             begin = _legacy_size(path)
-            return End(begin + size, begin, NEVER)
-        shift, stated, told = last
+            return End(begin + size, begin, 0, NEVER)
+        shift, since, stated, told = last
     finally:
         os.close(fd)
     offset = shift + size
     if offset < told:  # the offset never goes back
-        return End(told, told - size, stated, cut=True)
-    return End(offset, shift, stated)
+        return End(told, told - size, size, stated, cut=True)
+    return End(offset, shift, since, stated)
 
 
-def _last_format(fd: int, size: int) -> tuple[int, int, int] | None:
+def _last_format(fd: int, size: int) -> tuple[int, int, int, int] | None:
     """What the last format line of a trail says.
 
-    :returns: the shift, where the line is, and the highest offset behind it; None where there is no such line.
+    :returns: the shift, the byte, where the line is, and the highest offset behind it; None where there is none.
     """
     told = -1
     start = size
@@ -86,7 +88,8 @@ def _last_format(fd: int, size: int) -> tuple[int, int, int] | None:
         at = block.rfind(FORMAT_MARK)
         if at >= 0 and (match := FORMAT.match(block, block.rfind(b"\n", 0, at) + 1)) is not None:
             offset = int(match[1])
-            return offset - int(match[2]), start + match.start(), max(offset, told)
+            byte = int(match[2])
+            return offset - byte, byte, start + match.start(), max(offset, told)
         if start and size - end >= _CHUNK and FORMAT.match(os.pread(fd, _LINE, 0)) is None:
             return None  # one would be in the last 32 KiB: it is of format 1
     return None
@@ -99,7 +102,7 @@ def _from_older(path: str, size: int) -> End:
         if os.path.lexists(place):
             begin = _end_of_old(path, place)
             break
-    return End(begin + size, begin, 0)
+    return End(begin + size, begin, 0, 0)
 
 
 def _end_of_old(path: str, trail: str) -> int:

@@ -229,6 +229,10 @@ class ConsoleLog:
         """
         return self._store.on_scribe(lambda: call(self.path))
 
+    def settle(self) -> None:
+        """Have the offset agree with the file as it is now; on the writer's thread."""
+        self._store.runner.scribe.settle(self.file)
+
     def mend(self) -> None:
         """Have the trail in order, if the process before this one ended in the middle of a line."""
         self._store.runner.submit(lambda: self._store.runner.scribe.mend(self.file))

@@ -124,12 +124,13 @@ class Scribe:
             return
         file.offset = file.base = end.offset
         file.shift = end.shift
+        file.since = end.since
         file.stated = end.stated
         file.whole = True
         if end.cut:
             size = end.offset - end.shift
             self.tell_event(file, event(self._now(), "truncated", {"size": size}))
-            self.tell(file, format_line(self._now(), end.offset, size, "truncated"))
+            self.tell(file, format_line(self._now(), end.offset, size))
 
     def _append_data(self, file: LogFile, data: bytes, at: float) -> None:
         path = file.path
@@ -171,6 +172,8 @@ class Scribe:
         size = self.size(file) if log is None else os.fstat(log.fd).st_size
         expected = file.offset - file.shift
         file.shift = file.offset - size
+        if size != expected:
+            file.since = size if size > expected else 0
         if log is not None:
             log.size = size
             # A file that was renamed, or made anew, is not the one that was cut.
@@ -178,14 +181,25 @@ class Scribe:
             log.cut = False
         return "truncated" if size < expected else "foreign" if size > expected else ""
 
+    def settle(self, file: LogFile) -> None:
+        """Have the offset of a log agree with its file as it is now, whatever somebody else did to it."""
+        if file.base < 0:
+            self.recover(file)
+        self._pool.follow_one(file.path)
+        self._pool.follow_one(file.trail_path)
+        self._changed(file)
+
     def tell_event(self, file: LogFile, item: Event) -> None:
         """Append an event to a log's trail, and count what it says is missing."""
-        line = item.line(file.offset)
-        if item.missing:
-            file.offset += item.missing
-            file.shift += item.missing
-            line += format_line(item.at, file.offset, file.offset - file.shift)
-        self.tell(file, line)
+        if not item.missing:
+            self.tell(file, item.line(file.offset))
+            return
+        self._changed(file)  # what was there before is not to be taken for a part of the gap
+        self.tell(file, item.line(file.offset))
+        file.since = file.offset - file.shift
+        file.offset += item.missing
+        file.shift += item.missing
+        self.tell(file, format_line(item.at, file.offset, file.since))
 
     def tell(self, file: LogFile, *lines: bytes) -> None:
         """Append lines to a log's trail; those that cannot be written are kept."""
@@ -222,7 +236,7 @@ class Scribe:
             file.stated = end.stated
             if end.offset > file.offset:  # it could not be read at the start
                 file.base += end.offset - file.offset
-                file.offset, file.shift = end.offset, end.shift
+                file.offset, file.shift, file.since = end.offset, end.shift, end.since
         file.whole = True
 
     def _put_plain(self, file: LogFile, data: bytes, at: float) -> None:

@@ -1,0 +1,286 @@
+"""The output of a console from an offset on, out of the files of its log: past and present without a seam.
+
+A :class:`LogStream` reads forwards. :meth:`LogStream.look`, on the thread of the log writer and behind everything
+appended before, opens the files that hold what comes next: no rotation comes in between there, and what is open can
+be read whatever becomes of its name. :meth:`LogStream.read`, on any thread, takes the next block. A reader that looks
+again from time to time follows the log over any number of rotations; one that has reached what its console said since
+it began to listen is live.
+
+Invariant: each byte that is read is the one that the VM sent at that offset. A file that somebody else changes is
+noticed by its size, which the writer knows; bytes that were not recorded are a hole of known size.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vmproxy.errors import VMProxyError
+from vmproxy.log.reader import Segment, Source, open_segments
+from vmproxy.log.recovery import packed_size
+from vmproxy.log.store import ConsoleLog
+from vmproxy.log.time_index import Trail
+
+BLOCK = 64 * 1024
+FILES_LIMIT = 8
+"""How many files one reader holds open."""
+
+
+class NotInLog(VMProxyError):
+    """The log cannot give what comes next; the text says why.
+
+    :ivar missing: the size of the hole, where that is known and something follows it; else 0.
+    """
+
+    def __init__(self, text: str, missing: int = 0) -> None:
+        super().__init__(text)
+        self.missing = missing
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Bytes of the output that are in one file in a row.
+
+    :ivar offset: of the first; ``end``: behind the last.
+    :ivar byte: where in the file the first one is.
+    """
+
+    offset: int
+    end: int
+    byte: int
+
+
+def extents(segment: Segment, size: int) -> list[Extent]:
+    """What a file of a log holds of the output, as its trail tells; nothing where that is of format 1.
+
+    :param size: of the file, unpacked.
+    """
+    formats = Trail(segment.trail, not segment.number).formats if segment.trail is not None else []
+    found: list[Extent] = []
+    shift: int | None = None
+    begin = 0  # in the file: of what has this shift
+    for line in formats:
+        if line.byte > size:
+            continue  # the file was cut since
+        if line.cut:
+            found.clear()
+            begin, shift = (line.byte if line.cut == "foreign" else 0), line.shift
+        elif line.shift != shift:
+            if shift is not None and line.byte > begin:
+                found.append(Extent(begin + shift, line.byte + shift, begin))
+            begin, shift = (line.byte if shift is not None else 0), line.shift
+    if shift is not None and size > begin:
+        found.append(Extent(begin + shift, size + shift, begin))
+    return found
+
+
+class _File:
+    """A file of the log that is open.
+
+    :ivar extents: what it holds, in order.
+    """
+
+    __slots__ = ("_block", "_blocks", "_place", "extents", "source")
+
+    def __init__(self, source: Source, held: list[Extent]) -> None:
+        self.source = source
+        self.extents = held
+        self._blocks: Iterator[bytes] = iter(())
+        self._block = b""
+        self._place = -1  # in the file: behind the block
+
+    def read(self, byte: int, size: int) -> bytes:
+        """Bytes of it; fewer where they are not there."""
+        if not self.source.compressed:
+            return os.pread(self.source.fileno(), size, byte)
+        if self._place - len(self._block) > byte or self._place < 0:
+            self._blocks, self._block, self._place = self.source.blocks(), b"", 0
+        while self._place <= byte:
+            self._block = next(self._blocks, b"")
+            self._place += len(self._block)
+            if not self._block:
+                return b""
+        at = len(self._block) - (self._place - byte)
+        return self._block[at : at + size]
+
+
+class LogStream:
+    """A reader of one console's output.
+
+    :ivar position: the offset of the byte that is read next; -1 before the first look, where it was given as a count.
+    :ivar end: up to which offset the files are known.
+    """
+
+    def __init__(self, log: ConsoleLog, offset: int | None = None, received: int = 0) -> None:
+        """
+        :param offset: where to begin; None: at ``received``, a count of the bytes that this process has had of it.
+        """
+        self._log = log
+        self._received = received
+        self.position = -1 if offset is None else offset
+        self.end = 0
+        self._files: deque[_File] = deque()
+        self._new: list[Segment] = []
+        self._cuts = -1
+        self._live: tuple[int, int] | None = None
+        self._shift = 0  # of the live file
+
+    async def refresh(self) -> None:
+        """Look again; see :meth:`look`.
+
+        :raises NotInLog: also where what was appended up to now is not recorded.
+        """
+        received = self._log.received
+        await self._log.on_scribe(lambda _path: self.look())
+        if self.end < self._log.file.base + received:
+            raise NotInLog("the log is not complete")
+
+    def look(self) -> None:
+        """Open the files that hold what has come since the last look; on the thread of the log writer.
+
+        :raises NotInLog: if somebody else changed a file that is being read.
+        """
+        self._log.settle()
+        file = self._log.file
+        if self._cuts < 0:
+            self._cuts = file.cuts
+            if self.position < 0:
+                self.position = file.base + self._received
+            self.end = self.position
+        if file.cuts != self._cuts:
+            raise NotInLog("the log was cut")
+        held = {one.source.identity for one in self._files} | {one.identity for one in self._logs()}
+        if self._live is not None and self._shift != file.shift:
+            held.discard(self._live)  # its trail says what is new in it
+        self._shift = file.shift
+        if self._live is not None and self._live in held and _stands(file.path, self._live):
+            self._extend(file.offset)
+        elif not held and self.end - file.shift >= file.since:
+            self._open_live()
+        else:
+            self._open_all(held)
+        self.end = file.offset
+
+    def _extend(self, end: int) -> None:
+        """The live file has become longer."""
+        for log in self._logs():
+            if log.identity == self._live:
+                log.size = end - self._shift
+                return
+        last = self._files[-1].extents
+        last[-1] = Extent(last[-1].offset, end, last[-1].byte)
+
+    def _logs(self) -> list[Source]:
+        return [segment.log for segment in self._new if segment.log is not None]
+
+    def _open_live(self) -> None:
+        """Everything that is wanted is in the live file, behind the last gap."""
+        file = self._log.file
+        try:
+            source = Source(self._log.path, False)
+        except FileNotFoundError:
+            if file.offset > self.end:
+                raise NotInLog("the log is not complete") from None
+            return
+        self._live = source.identity
+        self._files.append(_File(source, [Extent(file.since + file.shift, file.offset, file.since)]))
+
+    def _open_all(self, held: set[tuple[int, int]]) -> None:
+        file = self._log.file
+        files = open_segments(self._log.path, limit=FILES_LIMIT + 1)
+        found: list[Segment] = []
+        known = False
+        for segment in reversed(files):
+            if not known and segment.log is not None and segment.log.identity not in held:
+                if not segment.number:
+                    segment.log.size = min(segment.log.size, file.offset - file.shift)
+                    self._live = segment.log.identity
+                found.insert(0, segment)
+            else:
+                known = known or (segment.log is not None and segment.log.identity in held)
+                segment.close()
+        self._new += found
+        if len(self._files) + len(self._new) > FILES_LIMIT + 1:
+            raise NotInLog("the log has been rotated too often")
+
+    def read(self) -> bytes:
+        """The next bytes, at most 64 KiB; none where the files end. It waits for the disk.
+
+        :raises NotInLog: if they are not there.
+        """
+        self._survey()
+        while len(self._files) > 1 and self._files[0].extents[-1].end <= self.position:
+            self._files.popleft().source.close()
+        if self.position >= self.end:
+            return b""
+        for one in self._files:
+            for extent in one.extents:
+                if extent.end > self.position:
+                    return self._read(one, extent)
+        raise NotInLog("the log is not complete", self.end - self.position)
+
+    def _read(self, one: _File, extent: Extent) -> bytes:
+        if extent.offset > self.position:
+            raise NotInLog("the log is not complete", extent.offset - self.position)
+        size = min(BLOCK, extent.end - self.position)
+        data = one.read(extent.byte + self.position - extent.offset, size)
+        if not data or not self._intact(one):
+            raise NotInLog("the log has become shorter")
+        self.position += len(data)
+        return data
+
+    def _intact(self, one: _File) -> bool:
+        """Whether nobody has cut a file before it was read."""
+        if one.source.compressed:
+            return True
+        file = self._log.file
+        offset = file.offset  # before the shift: by a rotation in between too little is expected, never too much
+        shift = file.shift
+        last = one.extents[-1]
+        least = last.byte + last.end - last.offset
+        if one.source.identity == self._live and shift == self._shift:
+            least = offset - shift
+        return file.cuts == self._cuts and os.fstat(one.source.fileno()).st_size >= least
+
+    def _survey(self) -> None:
+        """See what is in the files that are open since the last look."""
+        new, self._new = self._new, []
+        for segment in new:
+            log = segment.log
+            assert log is not None
+            size = packed_size(log.fileno()) if log.compressed else log.size
+            after = max(self.position, self._files[-1].extents[-1].end if self._files else 0)
+            held = [_behind(extent, after) for extent in extents(segment, size) if extent.end > after]
+            if segment.trail is not None:
+                segment.trail.close()
+            if held:
+                self._files.append(_File(log, held))
+            else:
+                log.close()
+
+    def skip(self, size: int) -> None:
+        """Go on behind what is missing."""
+        self.position += size
+
+    def close(self) -> None:
+        """Close the files."""
+        while self._files:
+            self._files.popleft().source.close()
+        while self._new:
+            self._new.pop().close()
+
+
+def _behind(extent: Extent, offset: int) -> Extent:
+    """The part of an extent that is not before an offset."""
+    cut = max(0, offset - extent.offset)
+    return Extent(extent.offset + cut, extent.end, extent.byte + cut)
+
+
+def _stands(path: str, identity: tuple[int, int]) -> bool:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == identity
