@@ -10,6 +10,7 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.python import usage
 
 import vmproxy
+from vmproxy.app.privileges import import_everything
 from vmproxy.app.service import VMProxyService
 from vmproxy.base.clock import make_steady
 from vmproxy.config.settings import load
@@ -72,6 +73,7 @@ def makeService(options: Options) -> VMProxyService:
     """
     from twisted.internet import reactor
 
+    import_everything()
     path = Path(options["config"]).absolute() if options["config"] is not None else None
     overrides = options.overrides()
     try:

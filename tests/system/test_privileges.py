@@ -23,17 +23,17 @@ PrepareDaemon = Callable[..., Daemon]
 MakeVM = Callable[..., FakeVM]
 NOBODY = 65534
 
-# Lets everybody read what Python and vmproxy are made of, where a folder above them is closed: in a mount namespace of
-# its own, the closed folder is covered by an empty one that holds nothing else.
+# Lets everybody read what Python and vmproxy are made of, where folders above them are closed: in a mount namespace of
+# its own, each closed folder is covered by an empty one that holds nothing else.
 OPEN_UP = """
 set -e
-closed=$1; shift
 kept=$(mktemp -d)
+chmod 755 "$kept"
 n=0
-for folder in $closed_holds; do n=$((n+1)); mkdir "$kept/$n"; mount --bind "$folder" "$kept/$n"; done
-mount -t tmpfs -o mode=755 tmpfs "$closed"
+for folder in $needed; do n=$((n+1)); mkdir "$kept/$n"; mount --bind "$folder" "$kept/$n"; done
+for closed in $closed; do mount -t tmpfs -o mode=755 tmpfs "$closed"; done
 n=0
-for folder in $closed_holds; do n=$((n+1)); mkdir -p "$folder"; mount --bind "$kept/$n" "$folder"; done
+for folder in $needed; do n=$((n+1)); mkdir -p "$folder"; mount --bind "$kept/$n" "$folder"; done
 """
 READ_ONLY = """
 set -e
@@ -63,14 +63,16 @@ def in_namespace(script: str, daemon: Daemon, *arguments: str, **variables: str)
     daemon.environment |= variables
 
 
-def closed_folder() -> tuple[str, str]:
-    """The topmost folder that keeps others from Python, and what of it has to be there all the same."""
-    needed = {Path(sys.base_prefix), Path(sys.prefix).resolve(), ROOT}
-    for path in sorted(needed):
+def closed_folders() -> tuple[list[Path], list[Path]]:
+    """The topmost folders that keep others from Python and from vmproxy, and what of them has to be there."""
+    closed, needed = set(), set()
+    for path in {Path(sys.base_prefix), Path(sys.prefix).resolve(), ROOT}:
         for parent in reversed(path.parents):
             if not parent.stat().st_mode & stat.S_IXOTH:
-                return str(parent), " ".join(str(p) for p in sorted(needed) if parent in p.parents)
-    return "", ""
+                closed.add(parent)
+                needed.add(path)
+                break
+    return sorted(closed), sorted(needed)
 
 
 @pytest.fixture
@@ -105,12 +107,29 @@ def dropping(prepare_daemon: PrepareDaemon, place: Path, extra: str = "", umask:
     daemon = prepare_daemon(extra, place / "var" / "log", folder=place / "var", keys=place / "keys")
     for path in (daemon.state, *daemon.state.iterdir()):
         os.chown(path, NOBODY, NOBODY)
-    closed, holds = closed_folder()
-    prepare = f"umask 022;{OPEN_UP if closed else 'shift;'} umask {umask};"
-    in_namespace(prepare, daemon, closed or "none", closed_holds=holds)
+    closed, needed = closed_folders()
+    words = {"closed": " ".join(map(str, closed)), "needed": " ".join(map(str, needed))}
+    in_namespace(f"umask 022;{OPEN_UP} umask {umask};", daemon, **words)
     daemon.environment |= {"HOME": "/nonexistent"}
     daemon.options += [f"--uid={NOBODY}", f"--gid={NOBODY}"]
     return daemon
+
+
+def refused(daemon: Daemon) -> str:
+    """What a daemon says that does not start."""
+    done = subprocess.run(
+        [*daemon.prefix, *daemon.command()],
+        env=daemon.environment,
+        cwd=daemon.folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 1, said
+    assert "Traceback" not in said
+    return said
 
 
 def status_of(pid: int) -> dict[str, list[str]]:
@@ -211,21 +230,24 @@ def test_what_the_account_cannot_read_is_said_at_the_start(
     daemon.write_config()
     config = daemon.config.read_text()
     daemon.config.write_text(re.sub(r"authorized-keys = .*\n", "", config))
-    done = subprocess.run(
-        [*daemon.prefix, *daemon.command()],
-        env=daemon.environment,
-        cwd=daemon.folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode == 1
+    said = refused(daemon)
     assert re.search(
         rf"vmproxy cannot start: .*{re.escape(str(path))}.*ermission denied|.*ermission denied.*{closed}", said
     ), said
-    assert "Traceback" not in said
+
+
+def test_an_account_that_cannot_read_its_own_code_is_told_so_at_the_start(
+    place: Path, prepare_daemon: PrepareDaemon
+) -> None:
+    daemon = dropping(prepare_daemon, place)
+    code = place / "code"
+    code.mkdir(mode=0o700)
+    for name in ("vmproxy", "twisted"):
+        shutil.copytree(ROOT / name, code / name)
+    daemon.environment["PYTHONPATH"] = str(code)
+    daemon.write_config()
+    said = refused(daemon)
+    assert f"vmproxy cannot start: the account {NOBODY} cannot read its own code, such as {code}/" in said
 
 
 def test_it_says_that_it_need_not_be_root(place: Path, prepare_daemon: PrepareDaemon) -> None:

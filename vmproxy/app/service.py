@@ -22,7 +22,7 @@ from vmproxy.app.descriptors import Spare, raise_limit, share_out
 from vmproxy.app.listeners import CannotListen, Listeners
 from vmproxy.app.log_service import LogService
 from vmproxy.app.part import Part
-from vmproxy.app.privileges import readable_again, running_as
+from vmproxy.app.privileges import readable_again, running_as, unreadable_code
 from vmproxy.app.ssh_service import SSHService
 from vmproxy.app.startup import TLSShown, welcome
 from vmproxy.app.systemd import Notifier, activated, initial_environment
@@ -125,6 +125,8 @@ class VMProxyService(MultiService):
 
         :raises SystemExit, StartError: with one line, if that cannot be.
         """
+        if problem := unreadable_code():
+            raise self._cannot(f"vmproxy cannot start: {problem}")
         try:
             for part in self.parts:
                 part.load()
