@@ -204,7 +204,7 @@ def _is_well(world: FuzzWorld) -> None:
     assert console.bytes_out == 4
     line.lose(ConnectionLost())
     world.clock.advance(100)
-    assert not world.hub.connections
+    assert not world.front.connections
     assert all(console.link is None and not console.migrating for console in world.consoles())
 
 

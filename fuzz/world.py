@@ -19,9 +19,9 @@ from vmproxy.log.audit import Audit
 from vmproxy.log.store import LogStore
 from vmproxy.log.writer import Scribe
 from vmproxy.vm.admission import AdmissionLimits
-from vmproxy.vm.connection import VMConnection, VMFactory
-from vmproxy.vm.frontend import Hub
+from vmproxy.vm.frontend import VMFrontend
 from vmproxy.vm.settings import VMSettings
+from vmproxy.vm.telnet import HostTelnet, VMFactory
 
 NOWHERE = Path("/nonexistent")
 SECRET = b"secretly"
@@ -47,7 +47,7 @@ class _NoDisk:
 class FuzzTransport(StringTransport):
     """A connection that is closed in the next turn of the reactor, as TCP connections are."""
 
-    protocol: VMConnection
+    protocol: HostTelnet
 
     def __init__(self, clock: Clock, host: str) -> None:
         super().__init__(peerAddress=IPv4Address("TCP", host, 40000), lenient=True)
@@ -89,8 +89,8 @@ class FuzzWorld:
         journal = Journal(NOWHERE / "journal", runner.submit)
         self.directory = Directory(self.clock, store, journal, self.migrations, "{uuid}.log")
         settings = VMSettings(service_uri=("vmproxy",), keep_idle=0, limits=AdmissionLimits(per_second=0))
-        self.hub = Hub(self.clock, settings, self.directory, self.migrations, b"vmproxy", needs_name=False)
-        self._factory = VMFactory(self.hub)
+        self.front = VMFrontend(self.clock, settings, self.directory, self.migrations, b"vmproxy", needs_name=False)
+        self._factory = VMFactory(self.front)
         self._connected = 0
 
     def connect(self) -> FuzzTransport:

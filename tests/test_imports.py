@@ -62,14 +62,6 @@ CIRCLES: set[str] = {
     "vmproxy.ssh.sftp",
     "vmproxy.ssh.transport",
     "vmproxy.ssh.userauth",
-    "vmproxy.vm.comport",
-    "vmproxy.vm.connection",
-    "vmproxy.vm.extension",
-    "vmproxy.vm.frontend",
-    "vmproxy.vm.outbound.bridge",
-    "vmproxy.vm.outbound.connector",
-    "vmproxy.vm.starttls",
-    "vmproxy.vm.telnet",
 }
 WITH_FRONT_LIBRARIES: set[str] = {
     "vmproxy.auth.signatures: imports twisted.conch.ssh.common",
@@ -352,7 +344,7 @@ def test_the_command_and_what_is_below_it_load_without_a_reactor_or_a_thread() -
         ("vmproxy.auth.keyring", "from vmproxy.console.console import Console"),
         ("vmproxy.operators.visible", "from vmproxy.ssh import session"),
         ("vmproxy.vm.frontend", "from vmproxy.ssh import session"),
-        ("vmproxy.ssh.session", "from vmproxy.vm.frontend import Hub"),
+        ("vmproxy.ssh.session", "from vmproxy.vm.frontend import VMFrontend"),
         ("vmproxy.config.settings", "from vmproxy.app.service import VMProxyService"),
         ("vmproxy.app.service", "from vmproxy.sim.fleet import Fleet"),
     ],

@@ -35,9 +35,13 @@ def test_who_comes_by_a_new_listener_meets_the_new_rules(tmp_path: Path, reactor
     let_in: list[tuple[bool, Encryption, str]] = []
 
     async def listen_anew(new: Config) -> tuple[Config, list[str]]:
-        hub = service.vms.hub
+        front = service.vms.front
         let_in.append(
-            (hub.admission.enter("203.0.113.9"), hub.settings.encryption, service.consoles.registry.newcomers.policy)
+            (
+                front.admission.enter("203.0.113.9"),
+                front.settings.encryption,
+                service.consoles.registry.newcomers.policy,
+            )
         )
         return new, []
 

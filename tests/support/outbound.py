@@ -144,7 +144,7 @@ class Net:
         self.audit: list[dict[str, object]] = []
         rules, problems = parse_dial(list(tables or (TABLE,)))
         assert not problems
-        self.dialler = world.hub.dialler = Dialler(
+        self.dialler = world.front.broker.outbound = Dialler(
             self,  # type: ignore[arg-type]
             world.clock,
             self,
@@ -153,7 +153,7 @@ class Net:
             self._record,
             Random(1),
             self.ours.__contains__,
-            lambda: world.hub.admission.scarce,
+            lambda: world.front.admission.scarce,
         )
 
     def _record(self, event: str, **fields: object) -> None:

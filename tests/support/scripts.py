@@ -28,6 +28,7 @@ from tests.support.vm import (
     WONT,
     Host,
     Token,
+    World,
     com,
     doubled,
     parse,
@@ -176,9 +177,24 @@ class Outcome:
         return b"".join(t[1] for t in self.tokens(connection) if t[0] == "data")  # type: ignore[misc]
 
 
-def run(script: Script, cutter: Cutter) -> Outcome:
+class Observer:
+    """What a test does besides while a script is played."""
+
+    def begin(self, world: World) -> None:
+        """The concentrator is there, nobody has connected."""
+
+    def piece(self, host: Host) -> None:
+        """A piece of a step has arrived."""
+
+    def step(self) -> None:
+        """A step is over."""
+
+
+def run(script: Script, cutter: Cutter, observer: Observer | None = None) -> Outcome:
     """Play a script, the bytes of each step cut as the cutter says."""
+    observer = observer or Observer()
     with world(secrets=iter(SECRETS)) as w:
+        observer.begin(w)
         hosts: dict[str, Host] = {}
         ended: set[str] = set()
         for who, data in script:
@@ -195,7 +211,8 @@ def run(script: Script, cutter: Cutter) -> Outcome:
                     ended.add(who)
                     hosts[who].lose()
                 else:
-                    hosts[who].feed(data, cutter(data))
+                    hosts[who].feed(data, cutter(data), observer.piece)
+            observer.step()
         named = {host.protocol: name for name, host in hosts.items()}
         consoles = list(w.directory)
         return Outcome(

@@ -21,8 +21,8 @@ from zope.interface import implementer
 from tests.support.vm import AUTHENTICATION, IAC, SB, SE, WILL, Host, HostTransport, VMWorld, verb
 from vmproxy.cli.make_cert import make
 from vmproxy.vm.certificates import TLSSettings, load
-from vmproxy.vm.connection import VMConnection
 from vmproxy.vm.settings import Encryption
+from vmproxy.vm.telnet import HostTelnet
 
 ASKED = bytes((IAC, SB, AUTHENTICATION, 1, 7, 0, IAC, SE))
 START = bytes((IAC, SB, AUTHENTICATION, 0, 7, 0, 1, IAC, SE))
@@ -42,8 +42,8 @@ def write_pem(path: Path, *names: str, kind: str = "ecdsa", days: int = 36500) -
 
 def use_tls(w: VMWorld, *files: Path, encryption: str = "offer", minimum: str = "1.2", ca: Path | None = None) -> None:
     """Have a concentrator show these certificates."""
-    w.hub.tls.credentials = load(TLSSettings(tuple((file, file) for file in files), minimum, ca))
-    w.hub.settings = replace(w.hub.settings, encryption=Encryption(encryption))
+    w.front.tls.credentials = load(TLSSettings(tuple((file, file) for file in files), minimum, ca))
+    w.front.settings = replace(w.front.settings, encryption=Encryption(encryption))
 
 
 def client_context(
@@ -134,11 +134,11 @@ class TLSHost(Host):
             self.tls.set_tlsext_host_name(name.encode())
         self.secure = from_start
         if from_start:
-            layer = world.hub.tls.over(world.factory).buildProtocol(self.transport.peerAddr)
+            layer = world.front.tls.over(world.factory).buildProtocol(self.transport.peerAddr)
             assert layer is not None
             self.transport.protocol = layer  # type: ignore[assignment]
             layer.makeConnection(self.transport)
-            assert isinstance(layer.wrappedProtocol, VMConnection)
+            assert isinstance(layer.wrappedProtocol, HostTelnet)
             self.protocol = layer.wrappedProtocol
             if shake:
                 self.shake()

@@ -1,6 +1,6 @@
 """A concentrator without sockets, and hosts that speak to it byte for byte.
 
-:class:`World` holds the real parts (hub, directory, migrations, consoles, logs on the disk) on a clock that stands
+:class:`World` holds the real parts (front, directory, migrations, consoles, logs on the disk) on a clock that stands
 still until a test moves it. :class:`Host` is the far end of one connection: what it feeds arrives cut as the test wants
 it, and what the concentrator says is taken apart by a parser of its own, so that a fault of the scanner that is tested
 cannot hide itself. The numbers of the protocol are written out here again for the same reason.
@@ -9,7 +9,7 @@ cannot hide itself. The numbers of the protocol are written out here again for t
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
@@ -24,9 +24,9 @@ from tests.support.consoles import World
 from tests.support.fakes import VM_A, VM_B
 from vmproxy.console.console import Console
 from vmproxy.vm.admission import AdmissionLimits
-from vmproxy.vm.connection import VMConnection, VMFactory
-from vmproxy.vm.frontend import Hub
+from vmproxy.vm.frontend import VMFrontend
 from vmproxy.vm.settings import VMSettings
+from vmproxy.vm.telnet import HostTelnet, VMFactory
 from vmproxy.wire.vmware import new_secret
 
 IAC, DONT, DO, WONT, WILL, SB, BRK, SE = 255, 254, 253, 252, 251, 250, 243, 240
@@ -123,7 +123,7 @@ def parse(stream: bytes) -> list[Token]:
 class HostTransport(StringTransport):
     """What a TCP connection does when it is closed: connectionLost comes in the next turn of the reactor."""
 
-    protocol: VMConnection
+    protocol: HostTelnet
     bufferSize = 65536  # how much is read at a time
 
     def __init__(self, clock: Clock, host: str) -> None:
@@ -160,7 +160,7 @@ class Host:
         self.protocol = self.transport.protocol = protocol
         self.protocol.makeConnection(self.transport)
 
-    def feed(self, data: bytes, cuts: Iterable[int] | None = None) -> Host:
+    def feed(self, data: bytes, cuts: Iterable[int] | None = None, after: Callable[[Host], None] | None = None) -> Host:
         """Have bytes arrive, in one read or cut at the given places; nothing arrives on a closed connection."""
         at = 0
         for cut in sorted({len(data), *(c for c in cuts or () if 0 < c < len(data))}):
@@ -168,6 +168,8 @@ class Host:
                 break
             self.protocol.dataReceived(data[at:cut])
             self.world.turn()
+            if after is not None:
+                after(self)
             at = cut
         return self
 
@@ -240,8 +242,8 @@ class VMWorld(World):
             identify_timeout=IDENTIFY_TIMEOUT,
             limits=AdmissionLimits(per_second=0),
         )
-        self.hub = Hub(self.clock, settings, self.directory, self.migrations, b"vmproxy", needs_name)
-        self.factory = VMFactory(self.hub)
+        self.front = VMFrontend(self.clock, settings, self.directory, self.migrations, b"vmproxy", needs_name)
+        self.factory = VMFactory(self.front)
 
     def connect(self, address: str = "10.0.0.1") -> Host:
         return Host(self, address)

@@ -40,17 +40,17 @@ def admission(clock: Clock | None = None, room: int = 1_000_000, **limits: objec
 
 def knock(w: VMWorld, address: str = "10.0.0.1") -> bool:
     """Somebody connects; whether he was let in."""
-    before = len(w.hub.connections)
+    before = len(w.front.connections)
     try:
         w.connect(address)
     except AssertionError:
         return False
-    assert len(w.hub.connections) == before + 1
+    assert len(w.front.connections) == before + 1
     return True
 
 
 def limited(w: VMWorld, **limits: object) -> None:
-    w.hub.use(VMSettings(service_uri=("*",), identify_timeout=IDENTIFY_TIMEOUT, limits=AdmissionLimits(**limits)))  # type: ignore[arg-type]
+    w.front.use(VMSettings(service_uri=("*",), identify_timeout=IDENTIFY_TIMEOUT, limits=AdmissionLimits(**limits)))  # type: ignore[arg-type]
 
 
 # Networks.
@@ -84,7 +84,7 @@ def test_who_is_refused_gets_no_connection_and_nobody_hears_more_of_it(w: VMWorl
     w.clock.advance(REFUSALS_EVERY)
     assert not knock(w, "10.2.0.1")
     assert logged[1:] == ["10.2.0.1: connection refused: its address is in none of vm.networks (1000 refused)"]
-    assert w.hub.admission.refusals.counts == {"networks": 1001}
+    assert w.front.admission.refusals.counts == {"networks": 1001}
 
 
 def test_other_networks_hold_for_who_comes_and_drop_nobody(w: VMWorld) -> None:
@@ -107,7 +107,7 @@ def test_the_connections_of_an_address_are_bounded_and_leave_room_when_they_go(w
     assert knock(w, "2001:db8:0:1::1")
     first.lose()
     assert knock(w, "2001:db8::3")
-    assert w.hub.admission.refusals.counts == {"per address": 1}
+    assert w.front.admission.refusals.counts == {"per address": 1}
 
 
 def test_the_connections_in_all_are_bounded_by_the_setting_and_by_the_room_there_is() -> None:
@@ -130,14 +130,14 @@ def test_all_that_comes_and_goes_is_counted_whichever_way_it_goes(w: VMWorld) ->
     hosts[1].die()
     hosts[2].protocol.close("for a test")
     w.turn()
-    assert len(w.hub.admission) == len(w.hub.connections) == 6
+    assert len(w.front.admission) == len(w.front.connections) == 6
     w.clock.advance(IDENTIFY_TIMEOUT)
     w.turn()
-    assert len(w.hub.admission) == len(w.hub.connections) == 0
+    assert len(w.front.admission) == len(w.front.connections) == 0
     source, _ = w.vm()
     w.destination(source.begin())
-    w.hub.stop()
-    assert len(w.hub.admission) == 0
+    w.front.stop()
+    assert len(w.front.admission) == 0
 
 
 # How fast.
@@ -151,7 +151,7 @@ def test_new_connections_a_second_are_bounded_over_a_while(w: VMWorld) -> None:
     assert [knock(w) for _ in range(3)] == [True, True, False]
     w.clock.advance(RATE_SECONDS)
     assert sum(knock(w) for _ in range(50)) == 40
-    assert set(w.hub.admission.refusals.counts) == {"per second"}
+    assert set(w.front.admission.refusals.counts) == {"per second"}
 
 
 def test_a_clock_that_is_set_back_keeps_nobody_out() -> None:
@@ -219,7 +219,7 @@ def test_ten_wrong_pairs_in_a_minute_close_an_address_out_for_a_minute(w: VMWorl
     w.clock.advance(1)
     assert knock(w, "10.6.6.6")
     assert not guess(w, "10.6.6.6"), "it begins anew"
-    assert w.hub.counters["addresses closed out"] == 1
+    assert w.front.counters["addresses closed out"] == 1
 
 
 def test_wrong_pairs_that_are_further_apart_close_nobody_out(w: VMWorld) -> None:
@@ -234,7 +234,7 @@ def test_one_connection_that_guesses_again_and_again_is_closed(w: VMWorld) -> No
     for n in range(100):
         host.feed(sub(PEER, b"%d" % n))
     assert host.closed
-    assert w.hub.counters["refused peers"] == WRONG_PAIRS
+    assert w.front.counters["refused peers"] == WRONG_PAIRS
 
 
 def test_an_evacuation_that_takes_too_long_closes_no_host_out(w: VMWorld) -> None:
@@ -248,7 +248,7 @@ def test_an_evacuation_that_takes_too_long_closes_no_host_out(w: VMWorld) -> Non
     assert len(pairs) == 3 * WRONG_PAIRS
     assert not any(guess(w, "10.0.0.2", pair) for pair in pairs)
     assert knock(w, "10.0.0.2")
-    assert w.hub.counters["refused peers"] == 3 * WRONG_PAIRS
+    assert w.front.counters["refused peers"] == 3 * WRONG_PAIRS
 
 
 def test_the_right_pair_of_another_vm_is_no_guess(w: VMWorld) -> None:

@@ -70,7 +70,7 @@ REAL = [data for script in SESSIONS.values() for _, data in script if data]
 
 def still_well(w: VMWorld) -> None:
     """Whatever a connection said, others are served, and what was sent is Telnet."""
-    for host in list(w.hub.connections):
+    for host in list(w.front.connections):
         parse(host.transport.value())  # type: ignore[attr-defined]
     good = w.connect("10.7.7.7").feed(session(VM_B.hex.encode(), b"vmproxy?port=well") + b"well")
     (console,) = [c for c in w.directory if c.port == "well"]
@@ -79,7 +79,7 @@ def still_well(w: VMWorld) -> None:
     w.clock.advance(1000)
     w.turn()
     assert w.delayed() == []
-    assert all(link is None or link in w.hub.connections for link in (c.link for c in w.directory))
+    assert all(link is None or link in w.front.connections for link in (c.link for c in w.directory))
 
 
 @given(data=junk, cuts=st.lists(st.integers(0, 3000), max_size=20))
@@ -139,7 +139,7 @@ def test_a_real_session_that_ends_anywhere_leaves_nothing_behind(name: str) -> N
                 host.die()
                 w.clock.advance(1000)
                 assert w.delayed() == []
-                assert len(w.hub.connections) == 0
+                assert len(w.front.connections) == 0
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -256,5 +256,5 @@ def test_a_viewer_that_fails_at_losing_the_pen_does_not_keep_it(w: VMWorld) -> N
 
 def test_no_connection_is_taken_while_the_process_is_being_stopped(w: VMWorld) -> None:
     address = w.connect().transport.peerAddr
-    w.hub.stop()
+    w.front.stop()
     assert w.factory.buildProtocol(address) is None

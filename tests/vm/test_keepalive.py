@@ -93,8 +93,8 @@ def test_connections_have_it_from_the_socket_that_they_came_by(w: VMWorld) -> No
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def accepted(keep_idle: int) -> tuple[int, ...]:
-            w.hub.settings = replace(w.hub.settings, keep_idle=keep_idle)
-            w.hub.prepare(server)
+            w.front.settings = replace(w.front.settings, keep_idle=keep_idle)
+            w.front.prepare(server)
             with socket.create_connection(server.getsockname()):
                 connection, _ = server.accept()
                 with connection:
@@ -265,7 +265,7 @@ def test_a_host_that_is_gone_is_noticed_also_while_nobody_reads_what_it_says(w: 
             time.sleep(0.01)
             w.clock.advance(HELD_SECONDS)
         assert not host.protocol.transport.paused  # type: ignore[attr-defined]
-        assert len(w.hub.held) == 0
+        assert len(w.front.held) == 0
     assert not is_dead(near)  # it is closed: that was noticed
 
 

@@ -74,7 +74,7 @@ def test_two_hosts_that_keep_replacing_each_other_leave_no_connection_behind(w: 
     hosts = [w.connect(f"10.0.0.{n}").feed(session()) for n in range(1, 30)]
     w.turn()
     assert [h.closed for h in hosts] == [True] * 28 + [False]
-    assert {h.protocol for h in hosts if not h.closed} == w.hub.connections
+    assert {h.protocol for h in hosts if not h.closed} == w.front.connections
     w.clock.advance(60)  # how often that was is told at the end of the minute
     assert w.delayed() == []
 
@@ -163,7 +163,7 @@ def test_a_console_stays_known_with_since_when_and_why_also_to_the_next_process(
     elif how == "broken":
         host.die()
     else:
-        w.hub.stop()
+        w.front.stop()
     assert console.state == "down"
     assert console.since == EPOCH + 100
     assert {"closed": "closed by 10.0.0.1", "broken": "connection lost to 10.0.0.1", "stopped": "stopped"}[

@@ -23,7 +23,7 @@ def test_under_refuse_the_first_one_stays(w: VMWorld, logged: list[str]) -> None
     (event,) = w.trail(console, "refused")
     assert (event["host"], event["by"]) == ("10.0.0.1", "10.0.0.2")
     assert logged[-1] == "10.0.0.2: closed: web: it is connected from 10.0.0.1 already"
-    assert w.hub.counters["refused second connections"] == 1
+    assert w.front.counters["refused second connections"] == 1
     assert w.trail(console, "replaced") == []
 
 
@@ -153,7 +153,7 @@ def test_what_was_not_told_is_told_when_the_process_is_stopped(w: VMWorld) -> No
     _, console = w.vm()
     for _ in range(50):
         w.connect().feed(session())
-    w.hub.stop()
+    w.front.stop()
     w.directory.stop()
     assert [e["times"] for e in w.trail(console, "unsteady")] == [50 - REPEATS_TOLD]
     assert w.trail(console)[-1]["event"] == "down"

@@ -340,7 +340,7 @@ def test_a_connection_that_says_nothing_is_closed_after_30_seconds(w: VMWorld, l
     assert any("10.6.6.6" in line and "which VM" in line for line in logged)
     w.turn()
     assert w.delayed() == []
-    assert len(w.hub.connections) == 0
+    assert len(w.front.connections) == 0
 
 
 @pytest.mark.parametrize(
@@ -447,7 +447,7 @@ def test_complaints_are_logged_at_a_bounded_rate_and_counted_all(w: VMWorld, log
     for _ in range(1000):
         host.feed(sub(DO_PROXY, b"X"))
     assert len(logged) <= 61
-    assert w.hub.counters["refused proxy requests"] == 1000
+    assert w.front.counters["refused proxy requests"] == 1000
     w.clock.advance(0)
 
 
@@ -472,23 +472,23 @@ def test_another_identity_while_the_name_is_awaited_claims_no_console() -> None:
 def test_what_is_kept_of_connections_that_are_nobodys_is_bounded_in_all(
     w: VMWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vmproxy.vm.connection.EARLY_IN_ALL", 4 * EARLY_LIMIT)
+    monkeypatch.setattr("vmproxy.vm.early.EARLY_IN_ALL", 4 * EARLY_LIMIT)
     strangers = [w.connect(f"10.0.1.{n}").feed(b"x" * 300_000) for n in range(20)]
-    assert w.hub.early == 4 * EARLY_LIMIT + 16 * EARLY_LEAST
-    assert sum(len(stranger.protocol._early) for stranger in strangers) == w.hub.early
+    assert w.front.terms.early == 4 * EARLY_LIMIT + 16 * EARLY_LEAST
+    assert sum(len(stranger.protocol.session._early) for stranger in strangers) == w.front.terms.early
     host = w.connect().feed(b"a boot screen of a few lines" + b"y" * EARLY_LIMIT).feed(session() + b"after")
     assert w.logged(w.console) == (b"a boot screen of a few lines" + b"y" * EARLY_LIMIT)[:EARLY_LEAST] + b"after"
     assert len(w.trail(w.console, "gap")) == 1
     pair = host.begin()
     w.destination(pair).feed(b"z" * 10_000)  # this one is somebody's
-    assert w.hub.early == 4 * EARLY_LIMIT + 16 * EARLY_LEAST + 10_000
+    assert w.front.terms.early == 4 * EARLY_LIMIT + 16 * EARLY_LEAST + 10_000
     host.feed(sub(ABORT))
     host.feed(sub(BEGIN, b"again"))
     w.clock.advance(IDENTIFY_TIMEOUT)
     assert all(stranger.closed for stranger in strangers)
     w.turn()
     host.die()
-    assert w.hub.early == 0
+    assert w.front.terms.early == 0
     other, _ = w.vm(VM_B, "10.0.0.9")
     other.die()
-    assert w.hub.early == 0
+    assert w.front.terms.early == 0

@@ -124,7 +124,7 @@ def test_a_replaced_connections_last_bytes_come_before_the_new_ones(w: VMWorld, 
 
 def test_what_was_on_its_way_is_recorded_when_the_process_is_stopped(w: VMWorld, source: SocketHost) -> None:
     source.on_its_way(b"goodbye")
-    w.hub.stop()
+    w.front.stop()
     assert w.logged(w.console) == b"goodbye"
 
 
@@ -132,7 +132,7 @@ def test_what_was_on_its_way_is_recorded_when_the_process_is_stopped(w: VMWorld,
 def test_however_little_is_read_at_a_time_all_of_it_is_taken_in(w: VMWorld, source: SocketHost, size: int) -> None:
     source.transport.bufferSize = size  # as of a host that was slowed down for its commands
     source.on_its_way(b"goodbye " * 1000)
-    w.hub.stop()
+    w.front.stop()
     assert w.logged(w.console) == b"goodbye " * 1000
 
 
@@ -220,7 +220,7 @@ def test_a_stopped_connection_is_closed_once_its_last_bytes_are_out(w: VMWorld, 
     if full:
         console.send(b"x" * 200_000)
         assert not protocol.ready
-    w.hub.stop()
+    w.front.stop()
     ended = None
     for _ in range(10):
         if transport not in reactor.writing:

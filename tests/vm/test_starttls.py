@@ -246,7 +246,7 @@ def test_what_was_not_asked_for_changes_nothing(offering: VMWorld, message: byte
     host.feed(NEGOTIATION + IDENTITY + b"in clear")
     assert offering.log(offering.console) == b"in clear"
     assert not host.protocol.encrypted
-    assert offering.hub.counters["unknown subnegotiations"] >= 1
+    assert offering.front.counters["unknown subnegotiations"] >= 1
 
 
 def test_tls_inside_tls_is_not_spoken(offering: VMWorld) -> None:
@@ -260,7 +260,7 @@ def test_tls_inside_tls_is_not_spoken(offering: VMWorld) -> None:
 
 def test_a_certificate_that_is_gone_meanwhile(offering: VMWorld) -> None:
     host = connect(offering).feed(OFFER)
-    offering.hub.tls.credentials = None
+    offering.front.tls.credentials = None
     host.wire(START)
     assert host.closed
 
@@ -337,7 +337,7 @@ def test_who_does_not_switch_is_closed_in_time(requiring: VMWorld, logged: list[
 def test_what_is_tls_from_the_start_need_not_switch(requiring: VMWorld) -> None:
     host = TLSHost(requiring).feed(session() + b"fine")
     assert requiring.log(requiring.console) == b"fine"
-    assert not host.protocol.guarded
+    assert not host.protocol.session.guarded
 
 
 def test_who_is_there_already_may_stay(offering: VMWorld, pem: Path) -> None:

@@ -76,7 +76,7 @@ def test_a_vm_is_served(tls: VMWorld) -> None:
     console.send(b"root\r")
     assert host.data() == b"root\r"
     assert host.protocol.encrypted
-    assert tls.hub.counters["connections by TLSv1.3"] == 1
+    assert tls.front.counters["connections by TLSv1.3"] == 1
 
 
 def test_however_the_bytes_are_cut(tls: VMWorld) -> None:
@@ -92,7 +92,7 @@ def test_what_does_not_begin_with_tls_is_not_believed(tls: VMWorld, logged: list
     host.wire(session())
     assert host.closed
     assert len(tls.directory) == 0
-    assert not tls.hub.connections
+    assert not tls.front.connections
     assert any("TLS failed: " in line for line in logged)
 
 
@@ -115,9 +115,9 @@ def test_a_handshake_has_a_deadline(tls: VMWorld, logged: list[str], half: bool)
     tls.clock.advance(0.2)
     assert host.closed
     tls.turn()
-    assert not tls.hub.connections
+    assert not tls.front.connections
     assert any("the TLS handshake was not completed in time" in line for line in logged)
-    assert not tls.hub.handshakes
+    assert not tls.front.handshakes
 
 
 @pytest.mark.parametrize("waits", [False, True])
@@ -154,7 +154,7 @@ def test_a_handshake_that_is_completed_has_none(tls: VMWorld) -> None:
     host = TLSHost(tls).feed(session())
     tls.clock.advance(1000)
     assert not host.closed
-    assert not tls.hub.handshakes
+    assert not tls.front.handshakes
 
 
 @examples(50)
@@ -172,7 +172,7 @@ def test_whatever_comes_in_place_of_tls_harms_nobody(pems: Path, garbage: bytes,
         assert w.logged(w.console) == b"fine"
         w.clock.pump([5.0] * 8)
         assert [stranger.closed for stranger in strangers] == [True, True]
-        assert len(w.hub.connections) == 1
+        assert len(w.front.connections) == 1
 
 
 # What has arrived and was not read.
@@ -360,7 +360,7 @@ def test_the_end_of_the_process_waits_for_no_hosts_goodbye(tls: VMWorld) -> None
     served = TLSHost(tls).feed(session())
     shaking = TLSHost(tls, "10.0.0.9", shake=False)
     tls.console.send(b"last")
-    tls.hub.stop()
+    tls.front.stop()
     assert served.transport.disconnecting
     assert shaking.transport.disconnecting
     assert served.data() == b"last"
@@ -404,7 +404,7 @@ def test_other_certificates_are_for_who_comes_from_then_on(tls: VMWorld, pems: P
 
 
 def test_without_a_certificate_nobody_is_let_in(w: VMWorld) -> None:
-    assert w.hub.tls.over(w.factory).buildProtocol(w.connect().transport.peerAddr) is None
+    assert w.front.tls.over(w.factory).buildProtocol(w.connect().transport.peerAddr) is None
 
 
 @pytest.mark.parametrize("newest", [SSL.TLS1_VERSION, SSL.TLS1_1_VERSION])
@@ -423,7 +423,7 @@ def test_tls_1_2(w: VMWorld, pems: Path, minimum: str, closed: bool) -> None:
     use_tls(w, pems / "one.pem", minimum=minimum)
     host = TLSHost(w, context=client_context(newest=SSL.TLS1_2_VERSION))
     assert host.closed is closed
-    assert w.hub.counters["connections by TLSv1.2"] == (not closed)
+    assert w.front.counters["connections by TLSv1.2"] == (not closed)
 
 
 @pytest.mark.parametrize("newest", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])

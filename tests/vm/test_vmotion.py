@@ -828,7 +828,7 @@ def test_notnow_only_before_the_vm_is_known(w: VMWorld) -> None:
 
 def test_notnow_while_shutting_down(w: VMWorld) -> None:
     host, _ = w.vm()
-    w.hub.stopping = True
+    w.front.broker.stopping = True
     host.feed(sub(BEGIN, SEQUENCE))
     assert host.subs() == [bytes((NOTNOW,)) + SEQUENCE]
 
@@ -922,9 +922,9 @@ def test_stopping_the_process_in_mid_vmotion_leaves_nothing_behind(w: VMWorld) -
     source, console = w.vm()
     destination = w.destination(source.begin()).feed(b"early")
     source.feed(b"last ")
-    w.hub.stop()
+    w.front.stop()
     w.turn()
     assert (source.closed, destination.closed) == (True, True)
-    assert len(w.hub.connections) == 0
+    assert len(w.front.connections) == 0
     assert w.logged(console).startswith(b"last ")
     assert w.delayed() == []

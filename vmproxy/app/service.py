@@ -147,7 +147,7 @@ class VMProxyService(MultiService):
         for line in welcome(
             self._config,
             addresses["vm.listen"],
-            TLSShown(self.vms.hub.tls.credentials, addresses["vm.tls-listen"]),
+            TLSShown(self.vms.front.tls.credentials, addresses["vm.tls-listen"]),
             addresses["ssh.listen"],
             self.ssh.host_keys,
             self.ssh.keyring,
@@ -160,7 +160,7 @@ class VMProxyService(MultiService):
 
     def _status(self) -> str:
         return (
-            f"{len(self.vms.hub.connections)} connections of VMs, {len(self.consoles.registry)} consoles known,"
+            f"{len(self.vms.front.connections)} connections of VMs, {len(self.consoles.registry)} consoles known,"
             f" {len(self.ssh)} operators"
         )
 

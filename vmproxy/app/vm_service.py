@@ -19,11 +19,11 @@ from vmproxy.log.audit import Audit
 from vmproxy.log.paths import template_fields
 from vmproxy.vm import certificates
 from vmproxy.vm.certificates import Credentials
-from vmproxy.vm.connection import VMFactory
-from vmproxy.vm.frontend import Hub
+from vmproxy.vm.frontend import VMFrontend
 from vmproxy.vm.outbound.connector import Dialler
 from vmproxy.vm.outbound.resolver import system_resolver
 from vmproxy.vm.settings import Encryption
+from vmproxy.vm.telnet import VMFactory
 
 _log = Logger()
 
@@ -31,7 +31,7 @@ _log = Logger()
 class VMService(Part):
     """The VMs.
 
-    :ivar hub: the connections from hosts.
+    :ivar front: the connections from hosts.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class VMService(Part):
         self._wall = wall_of(reactor)
         self._budget = budget
         self._migrations = consoles.migrations
-        self.hub = hub = Hub(
+        self.front = front = VMFrontend(
             reactor,
             config.vm,
             consoles.registry,
@@ -56,36 +56,36 @@ class VMService(Part):
             needs_name="name" in template_fields(config.log.file),
             room=budget.vms,
         )
-        self._dialler = hub.dialler = Dialler(
+        self._dialler = front.broker.outbound = Dialler(
             reactor,
             reactor,
             system_resolver(reactor),
             config.dial,
             config.vm.keep_idle,
             audit.record,
-            scarce=lambda: hub.admission.scarce,
+            scarce=lambda: front.admission.scarce,
         )
-        factory = VMFactory(hub)
+        factory = VMFactory(front)
         self.listeners = {
-            "vm.listen": Listeners(reactor, factory, spare, hub.prepare),
-            "vm.tls-listen": Listeners(reactor, hub.tls.over(VMFactory(hub)), spare, hub.prepare),
+            "vm.listen": Listeners(reactor, factory, spare, front.prepare),
+            "vm.tls-listen": Listeners(reactor, front.tls.over(VMFactory(front)), spare, front.prepare),
         }
-        counters.gauge("connections", lambda: len(hub.connections))
+        counters.gauge("connections", lambda: len(front.connections))
         counters.gauge("far ends", lambda: len(self._dialler.dials))
-        counters.count(lambda: hub.counters)
-        refused = hub.admission.refusals.counts
+        counters.count(lambda: front.counters)
+        refused = front.admission.refusals.counts
         counters.count(lambda: {f"VM connections refused ({kind})": n for kind, n in refused.items()})
 
     @property
     def sockets(self) -> int:
         """How many connections there are."""
-        return len(self.hub.connections) + self._dialler.sockets
+        return len(self.front.connections) + self._dialler.sockets
 
     def check(self, config: Config) -> Credentials | None:
         return certificates.load(config.vm.tls)
 
     def reconfigure(self, config: Config, checked: Credentials | None) -> list[str]:
-        before, self.hub.tls.credentials = self.hub.tls.credentials, checked
+        before, self.front.tls.credentials = self.front.tls.credentials, checked
         self._migrations.may_differ = config.vm.encryption is not Encryption.OFF
         for warning in tls_warnings(config, checked, self._wall()):
             _log.warn("{warning}", warning=warning)
@@ -96,7 +96,7 @@ class VMService(Part):
                 limit=self._budget.limit,
                 vms=self._budget.vms,
             )
-        self.hub.use(config.vm)
+        self.front.use(config.vm)
         for listeners in self.listeners.values():
             listeners.prepare()
         self._dialler.probe_after(config.vm.keep_idle)
@@ -111,5 +111,5 @@ class VMService(Part):
     def stopService(self) -> Deferred[None]:
         """Fires when what far ends are to get has been sent, or late."""
         super().stopService()
-        self.hub.stop()
+        self.front.stop()
         return Deferred.fromCoroutine(self._dialler.stop())

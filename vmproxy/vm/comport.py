@@ -1,84 +1,117 @@
-"""COM-PORT (RFC 2217) on one connection: the state is the VM's and moves with it, what hangs on it is done here."""
+"""COM-PORT (RFC 2217) on one connection: the state is the VM's and moves with it from connection to connection."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-from vmproxy.console.console import Console
-from vmproxy.wire.comport import AccessServer, Break, Suspend
+from vmproxy.vm.actions import GuestBreak, Outbox, PortSettings, Readiness
+from vmproxy.wire.comport import AccessServer, Break, PortState, Suspend
 from vmproxy.wire.telnet import COM_PORT, subnegotiation
 
-if TYPE_CHECKING:
-    from vmproxy.vm.connection import VMConnection
-
-
-# What the port of a VM is like that has not said anything about it.
+# The port of a VM that has not said anything about it.
 _PRESENT = subnegotiation(COM_PORT, AccessServer(b"").modem_state())
 _USUAL = str(AccessServer(b"").settings)
+
+
+def settings_text(server: AccessServer | None) -> str:
+    """The serial parameters for people to read."""
+    return _USUAL if server is None else str(server.settings)
+
+
+@dataclass(frozen=True, slots=True)
+class PortControlState:
+    """Port control of one connection; ``server`` and ``inherited`` as in :class:`PortControl`."""
+
+    on: bool
+    suspended: bool
+    server: PortState | None
+    inherited: PortState | None
 
 
 class PortControl:
     """Port control of one connection.
 
+    :ivar on: whether the VM has turned it on.
     :ivar suspended: whether the VM wants data held back.
     """
 
-    __slots__ = ("_link", "_on", "_server", "_signature", "suspended")
+    __slots__ = ("_inherited", "_out", "_server", "_signature", "on", "suspended")
 
-    def __init__(self, link: VMConnection, signature: bytes) -> None:
-        """:param signature: what to answer when the VM asks who we are."""
-        self._link = link
+    def __init__(self, signature: bytes, out: Outbox) -> None:
+        """:param signature: what to answer when the VM asks who serves its port."""
         self._signature = signature
-        self._on = False
-        self._server: AccessServer | None = None  # made when the VM sets or asks something: most never do
+        self._out = out
+        self.on = False
         self.suspended = False
+        self._server: AccessServer | None = None  # made when the VM sets or asks something: most never do
+        self._inherited: AccessServer | None = None  # of the console, from the connection before
 
-    def switch(self, on: bool) -> None:
-        """The VM has turned port control on, or off."""
-        if on == self._on:
+    def switch(self, on: bool, carries: bool) -> None:
+        """The VM turns port control on, or off.
+
+        :param carries: whether there is a console to tell.
+        """
+        if on == self.on:
             return
-        self._on = on
+        self.on = on
         if not on:
-            # Whoever turned it off will not say RESUME either.
+            # A VM that turned it off will not say RESUME either.
             self._server = None
-            self.suspended = False
-            self._link.readiness_changed()
+            self._suspend(False)
             return
-        console = self._link.console if self._link.in_service else None
-        if console is None or console.port_control is None:
-            self._link.control(_PRESENT)
-        else:
-            self._server = console.port_control
-            self._link.control(subnegotiation(COM_PORT, self._server.modem_state()))
-        if console is not None:
-            self._show(console)
+        self._server = self._inherited
+        present = _PRESENT if self._server is None else subnegotiation(COM_PORT, self._server.modem_state())
+        self._out.control(present)
+        if carries:
+            self._out.actions.append(PortSettings(self._server))
 
-    def carry(self, console: Console) -> None:
+    def carry(self, inherited: AccessServer | None) -> None:
         """The connection carries a console: what the VM had set before holds, unless it has set something here."""
-        if self._on:
-            if console.port_control is not None and (self._server is None or not self._server.touched):
-                self._server = console.port_control
-            self._show(console)
+        self._inherited = inherited
+        if self.on:
+            if inherited is not None and (self._server is None or not self._server.touched):
+                self._server = inherited
+            self._out.actions.append(PortSettings(self._server))
 
-    def received(self, payload: bytes) -> bool:
-        """Take in a command; :returns: whether port control is on at all."""
-        if not self._on:
-            return False
+    def received(self, payload: bytes, carries: bool) -> None:
+        """Take in a command.
+
+        :param carries: whether there is a console to tell.
+        """
         if self._server is None:
             self._server = AccessServer(self._signature)
         answer, meaning = self._server.received(payload)
         if answer:
-            self._link.control(subnegotiation(COM_PORT, answer))
-        console = self._link.console
+            self._out.control(subnegotiation(COM_PORT, answer))
         if isinstance(meaning, Suspend):
-            self.suspended = meaning.on
-            self._link.readiness_changed()
+            self._suspend(meaning.on)
         elif isinstance(meaning, Break):
-            if meaning.on and console is not None:
-                console.guest_break()
-        elif console is not None and self._link.in_service:  # what a connection says that was replaced is out of date
-            self._show(console)
-        return True
+            if meaning.on and carries:
+                self._out.actions.append(GuestBreak())
+        elif carries:
+            self._out.actions.append(PortSettings(self._server))
 
-    def _show(self, console: Console) -> None:
-        console.set_port_control(self._server, _USUAL if self._server is None else str(self._server.settings))
+    def forget(self) -> None:
+        """The connection carries no console any more."""
+        self._inherited = None
+
+    def _suspend(self, on: bool) -> None:
+        self.suspended = on
+        self._out.actions.append(Readiness(not on and not self._out.blocked))
+
+    def snapshot(self) -> PortControlState:
+        """The state of port control on this connection."""
+        server, inherited = self._server, self._inherited
+        return PortControlState(
+            self.on,
+            self.suspended,
+            None if server is None else server.snapshot(),
+            None if inherited is None or inherited is server else inherited.snapshot(),
+        )
+
+    def restore(self, state: PortControlState) -> None:
+        """Go on where another connection's port control was."""
+        self.on = state.on
+        self.suspended = state.suspended
+        self._server = None if state.server is None else AccessServer.restore(state.server)
+        self._inherited = None if state.inherited is None else AccessServer.restore(state.inherited)

@@ -1,32 +1,27 @@
-"""What all connections from hosts share: the consoles, the settings, deadlines, counters, bounded complaints."""
+"""The VM front: settings and services that all connections from hosts share."""
 
 from __future__ import annotations
 
 import socket
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vmproxy.base.deadlines import Deadlines
-from vmproxy.base.ratelimit import RateLimit
 from vmproxy.console.migration import Migrations
 from vmproxy.console.registry import Directory
 from vmproxy.vm.admission import Admission
+from vmproxy.vm.broker import Asker, Complaints, ConsoleBroker
+from vmproxy.vm.extension import Terms
 from vmproxy.vm.keepalive import Liveness, change_options, set_options
 from vmproxy.vm.settings import VMSettings
 from vmproxy.vm.sockets import socket_of
 from vmproxy.vm.tls import HostTLS
 
-if TYPE_CHECKING:
-    from vmproxy.vm.connection import VMConnection
-    from vmproxy.vm.outbound.connector import Dialler
-    from vmproxy.vm.telnet import HostLine
-
 RETIRED_SECONDS = 10.0
-COMPLAINTS_PER_MINUTE = 60
 UNMISSED_SECONDS = 2.0  # who has not said by then who it is has other things in mind, or a very slow network
 SOCKETS_PER_TURN = 256
 HELD_SECONDS = 1.0
@@ -34,15 +29,46 @@ HELD_SECONDS = 1.0
 _log = Logger()
 
 
-class Hub:
-    """The shared part of all connections.
+class HostConnection(Asker, Protocol):
+    """A connection from a host."""
 
-    :ivar counters: how often what happened since the start.
+    @property
+    def transport(self) -> object:
+        """Where its socket is."""
+
+    def __hash__(self) -> int:
+        """It is the key of its deadlines."""
+
+    def identify(self) -> bool:
+        """Claim the console, if it is known which, with or without its name.
+
+        :returns: whether there is nothing more that the host has to say for it.
+        """
+
+    def give_up(self, reason: str) -> None:
+        """Close, and complain about it."""
+
+    def drain(self, reads: int | None = None) -> None:
+        """Read what the operating system has received already."""
+
+    def handshake_overdue(self) -> None:
+        """See what to do about a TLS handshake that has had its time."""
+
+    def look_while_held(self) -> None:
+        """See whether the host is still there while it is not read from."""
+
+    def stop(self) -> None:
+        """Take in what has arrived, and close in order."""
+
+
+class VMFrontend:
+    """The settings and services that all connections from hosts share.
+
     :ivar tls: TLS towards hosts, as the configuration has it now.
     :ivar admission: who may connect.
-    :ivar early: bytes of output that wait because nobody knows yet whose they are.
+    :ivar broker: answers what sessions ask.
+    :ivar terms: what sessions share.
     :ivar inherited: whether connections have their socket options from the socket that they came by.
-    :ivar stopping: whether the process is being stopped: no vMotion can be served any more.
     """
 
     def __init__(
@@ -62,28 +88,29 @@ class Hub:
         """
         self.clock = clock
         self.settings = settings
-        self.directory = directory
-        self.migrations = migrations
-        self.signature = signature
-        self.needs_name = needs_name
-        self.dialler: Dialler | None = None  # where VMs with direction "client" are served
-        self.counters: Counter[str] = Counter()
+        self.complaints = Complaints(clock)
         self.tls = HostTLS(clock)
-        self.admission = Admission(clock, settings.limits, room, self._make_room, self._far_ends)
+        self.admission = Admission(clock, settings.limits, room, self._make_room, self._outbound_sockets)
+        self.broker = ConsoleBroker(directory, migrations, self.admission, self.complaints)
+        self.terms = Terms(settings.service_uri, signature, needs_name, self._dials)
         self.inherited = False
-        self.early = 0
-        self.stopping = False
-        self.connections: set[VMConnection] = set()
-        self.unidentified: Deadlines[VMConnection] = Deadlines(clock, settings.identify_timeout, _unidentified)
-        self.handshakes: Deadlines[HostLine] = Deadlines(clock, settings.handshake_timeout, _no_handshake)
-        self.retired: Deadlines[VMConnection] = Deadlines(clock, RETIRED_SECONDS, _still_there)
-        self.held: Deadlines[VMConnection] = Deadlines(clock, HELD_SECONDS, _held)
+        self.connections: set[HostConnection] = set()
+        self.unidentified: Deadlines[HostConnection] = Deadlines(clock, settings.identify_timeout, self._overdue)
+        self.handshakes: Deadlines[HostConnection] = Deadlines(clock, settings.handshake_timeout, self._no_handshake)
+        self.retired: Deadlines[HostConnection] = Deadlines(clock, RETIRED_SECONDS, self._still_there)
+        self.held: Deadlines[HostConnection] = Deadlines(clock, HELD_SECONDS, self._still_held)
         self.liveness = Liveness(clock, settings.keep_idle)
-        self._complaints = RateLimit(clock, COMPLAINTS_PER_MINUTE, 60.0, _more_complaints)
+        self._migrations = migrations
+
+    @property
+    def counters(self) -> Counter[str]:
+        """How often what happened since the start."""
+        return self.complaints.counters
 
     def use(self, settings: VMSettings) -> None:
         """Take other settings. What was agreed on with who is connected already stays agreed, and nobody has to go."""
         before, self.settings = self.settings, settings
+        self.terms.service_uris = settings.service_uri
         self.admission.use(settings.limits)
         self.unidentified.use(settings.identify_timeout)
         self.liveness.use(settings.keep_idle)
@@ -101,7 +128,7 @@ class Hub:
             set_options(listening, self.settings.keep_idle)
             change_options(listening, self.settings.keep_idle)  # another time may have held for it until now
 
-    def _probe(self, connections: list[VMConnection], keep_idle: int) -> None:
+    def _probe(self, connections: list[HostConnection], keep_idle: int) -> None:
         # A few at a time: with thousands of connections the others would have to wait.
         if keep_idle != self.settings.keep_idle:
             return  # the settings have changed again
@@ -115,8 +142,13 @@ class Hub:
         if rest := connections[SOCKETS_PER_TURN:]:
             self.clock.callLater(0, self._probe, rest, keep_idle)
 
-    def _far_ends(self) -> int:
-        return 0 if self.dialler is None else self.dialler.sockets
+    def _outbound_sockets(self) -> int:
+        outbound = self.broker.outbound
+        return 0 if outbound is None else outbound.sockets
+
+    def _dials(self) -> bool:
+        outbound = self.broker.outbound
+        return outbound is not None and outbound.offered
 
     def _make_room(self) -> None:
         oldest = self.unidentified.oldest()
@@ -124,47 +156,45 @@ class Hub:
             return
         connection = oldest[0]
         self.unidentified.discard(connection)
-        if not connection.identify(late=True):
+        if not connection.identify():
             connection.give_up("its place is needed, it has not said which VM it is")
 
-    def complain(self, kind: str, peer: str, what: str) -> None:
-        """Count something that a peer did wrong and log it, at a bounded rate: a scan must not fill the disk."""
-        self.counters[kind] += 1
-        if self._complaints.allow():
-            _log.warn("{peer}: {what}", peer=peer, what=what, kind=kind)
+    def forget(self, connection: HostConnection) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        self.admission.leave(connection.peer)
+        self.unidentified.discard(connection)
+        self.handshakes.discard(connection)
+        self.retired.discard(connection)
+        self.held.discard(connection)
+        self.liveness.discard(connection)
 
     def stop(self) -> None:
-        """Take in what has reached us of every VM's output, and close all connections."""
-        self.stopping = True
+        """Take in what has arrived of every VM's output, and close all connections."""
+        self.broker.stopping = True
         # Destinations last: what they have kept is heard when their sources are gone.
-        for connection in sorted(self.connections, key=lambda c: self.migrations.pending_at(c) is not None):
+        for connection in sorted(self.connections, key=lambda c: self._migrations.pending_at(c) is not None):
             connection.stop()
-        self.migrations.stop()
+        self._migrations.stop()
         self.unidentified.stop()
         self.handshakes.stop()
         self.retired.stop()
         self.held.stop()
         self.liveness.stop()
 
+    # Deadlines.
 
-def _more_complaints(skipped: int) -> None:
-    _log.warn("{n} more complaints about VMs were not logged", n=skipped)
+    def _overdue(self, connection: HostConnection) -> None:
+        if not connection.identify():
+            what = "switch to TLS, which is required," if connection.session.guarded else "say which VM it is"
+            connection.give_up(f"it did not {what} in time")
 
+    def _no_handshake(self, connection: HostConnection) -> None:
+        connection.handshake_overdue()
 
-def _unidentified(connection: VMConnection) -> None:
-    if not connection.identify(late=True):
-        what = "switch to TLS, which is required," if connection.guarded else "say which VM it is"
-        connection.give_up(f"it did not {what} in time")
+    def _still_there(self, connection: HostConnection) -> None:
+        connection.drain(None)
+        connection.close("its VM has moved to another connection")
 
-
-def _no_handshake(line: HostLine) -> None:
-    line.handshake_overdue()
-
-
-def _still_there(connection: VMConnection) -> None:
-    connection.drain(None)
-    connection.close("its VM has moved to another connection")
-
-
-def _held(connection: VMConnection) -> None:
-    connection.look_while_held()
+    def _still_held(self, connection: HostConnection) -> None:
+        connection.look_while_held()

@@ -137,7 +137,9 @@ def is_dead(handle: socket.socket) -> bool:
 class Connection(Protocol):
     """What is looked after."""
 
-    peer: str
+    @property
+    def peer(self) -> str:
+        """The address of the other end."""
 
     @property
     def transport(self) -> object:

@@ -1,10 +1,9 @@
-"""TLS in-band on ``telnet://``: what is believed of a host that has not switched and must.
+"""TLS in-band on ``telnet://``, as STARTTLS elsewhere: what is believed of a host that has not switched and must.
 
 With ``offer`` a host that says WILL AUTHENTICATION is asked to switch to TLS; one that does not is served in clear.
-With ``require`` every host is asked, and a :class:`Guard` stands before its connection until it has switched. VMware's
-extension is not asked for before, and who the host says it is, what it wants and what its guest says in clear is
-forgotten. Only its list of suboptions is kept for later, because a host that speaks first sends it once; nothing hangs
-on it but what we ask.
+With ``require`` every host is asked, and a :class:`StartTLSGate` stands before its session until it has switched.
+VMware's extension is not asked for before, and identity, request and output in clear are forgotten. Only the list of
+suboptions is kept for later, because a host that speaks first sends it once; nothing hangs on it but what we ask.
 
 At the switch the scanner stops in the middle of what was read: what somebody on the way has put behind the host's
 START is not looked at (the host itself waits for ACCEPTED). The options that were agreed on before hold.
@@ -12,28 +11,36 @@ START is not looked at (the host itself waits for ACCEPTED). The options that we
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
+from vmproxy.vm.actions import Outbox
+from vmproxy.vm.extension import WONT_PROXY
 from vmproxy.wire.telnet import VMWARE_EXT
 from vmproxy.wire.vmware import Sub
 
-if TYPE_CHECKING:
-    from vmproxy.vm.telnet import HostLine
+
+@dataclass(frozen=True, slots=True)
+class GateState:
+    """What a gate has seen: the list of suboptions, and whether a request was refused."""
+
+    known: bytes
+    refused: bool
 
 
-class Guard:
-    """Stands before a connection that must switch to TLS and has not.
+class StartTLSGate:
+    """The gate before a session that must switch to TLS and has not.
 
     :ivar known: the host's list of suboptions, as it came; empty if it has not come.
     """
 
-    __slots__ = ("_refused", "known")
+    __slots__ = ("_out", "_refused", "known")
 
-    def __init__(self) -> None:
-        self.known = b""
+    def __init__(self, out: Outbox) -> None:
+        self._out = out
         self._refused = False
+        self.known = b""
 
-    def received(self, connection: HostLine, option: int, payload: bytes) -> None:
+    def received(self, option: int, payload: bytes) -> None:
         """A subnegotiation came in clear, about something else than TLS."""
         if option != VMWARE_EXT or not payload:
             return
@@ -42,5 +49,14 @@ class Guard:
         elif payload[0] == Sub.DO_PROXY and not self._refused:
             # Once: it goes on, and may switch yet.
             self._refused = True
-            connection.suboption(Sub.WONT_PROXY)
-            connection.complain("refused proxy requests", "WONT-PROXY: it has not switched to TLS, which is required")
+            self._out.control(WONT_PROXY)
+            self._out.complain("refused proxy requests", "WONT-PROXY: it has not switched to TLS, which is required")
+
+    def snapshot(self) -> GateState:
+        """What has been seen so far."""
+        return GateState(self.known, self._refused)
+
+    def restore(self, state: GateState) -> None:
+        """Go on where another connection's gate was."""
+        self.known = state.known
+        self._refused = state.refused

@@ -1,102 +1,69 @@
-"""A connection from a host as a line: framing, options, TLS, pace, and what is sent; not yet whose console it carries.
+"""A connection from a host: its transport, TLS and pace, around a :class:`vmproxy.vm.session.VMSession`.
 
 A :class:`twisted.conch.telnet.Telnet` with its own eyes and memory: the stock class looks at every byte in Python,
 rewrites CR LF even under BINARY, keeps an object per option, and raises (and so drops the connection) on input that a
-real host may send. Here a bulk scanner finds the commands and :class:`Options` keeps the state, so that of Telnet's own
-machinery only ``applicationDataReceived``, ``commandReceived``, ``requestNegotiation`` and ``do``, ``dont``, ``will``
-and ``wont`` are left, the last four without their Deferreds. Nothing that arrives makes
-:meth:`HostLine.dataReceived` raise.
+real host may send. Here the session scans and answers; of Telnet's own machinery only ``applicationDataReceived`` and
+``do``, ``dont``, ``will`` and ``wont`` are left, the last four without their Deferreds. Nothing that arrives makes
+:meth:`HostTelnet.dataReceived` raise.
 
-What the host says means something to :class:`vmproxy.vm.connection.VMConnection`, which is built on this and fills in
-the methods at the end.
+In the life of a connection it is first unidentified, with a deadline. Then it serves a console, at once or at the end
+of a vMotion. A connection whose console has moved on is retired: what still comes from it is recorded, and it is closed
+if the host does not do so.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from typing import cast
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 from twisted.conch.telnet import Telnet
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IHandshakeListener
+from twisted.internet.protocol import Factory
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vmproxy.vm.frontend import Hub
-from vmproxy.vm.keepalive import set_options
+from vmproxy.console.console import Console
+from vmproxy.vm.actions import (
+    Abort,
+    Action,
+    Begin,
+    Claim,
+    Close,
+    Complain,
+    Complete,
+    Count,
+    Details,
+    DialRefused,
+    GuestBreak,
+    Judge,
+    Peer,
+    PortSettings,
+    Readiness,
+    Reading,
+    StartTLS,
+)
+from vmproxy.vm.comport import settings_text
+from vmproxy.vm.extension import Carried
+from vmproxy.vm.frontend import VMFrontend
+from vmproxy.vm.keepalive import is_dead, set_options
+from vmproxy.vm.session import LOG, PACE, VMSession
+from vmproxy.vm.session_table import ASKING, CLOSED, OPEN
 from vmproxy.vm.settings import Encryption
 from vmproxy.vm.sockets import send, socket_of, unread
-from vmproxy.vm.starttls import Guard
-from vmproxy.vm.tls import Layer
-from vmproxy.wire.authentication import ACCEPT, ASK, Answer, read_answer
-from vmproxy.wire.options import Acceptable, Options, Side
-from vmproxy.wire.telnet import (
-    AUTHENTICATION,
-    BINARY,
-    BRK,
-    COM_PORT,
-    ECHO,
-    IAC,
-    IAC_BYTE,
-    SGA,
-    VMWARE_EXT,
-    WILL,
-    WONT,
-    Command,
-    Negotiation,
-    NvtDecoder,
-    Oddity,
-    Scanner,
-    Subnegotiation,
-    escape,
-    nvt_encode,
-    subnegotiation,
-)
-from vmproxy.wire.vmware import message
+from vmproxy.vm.tls import Layer, failure_of
+from vmproxy.wire.options import Side
+from vmproxy.wire.telnet import IAC_BYTE
 
-CONTROL_LIMIT = 256 * 1024
 SMALL_READ = 4096
 COMMANDS_PER_SECOND = 2000
-LOG, EARLY, PACE = 1, 2, 4
-"""Why a line is not read: its log or far end is behind, too much waits for its console, it sends too many commands."""
-
-_BREAK = bytes((IAC, BRK))
-_ASKED = (
-    (BINARY, Side.US),
-    (SGA, Side.US),
-    (ECHO, Side.US),
-    (BINARY, Side.PEER),
-    (SGA, Side.PEER),
-)
-_OURS = (BINARY, SGA, ECHO, VMWARE_EXT)
+DRAIN_READS = 16
+QUIET_SECONDS = 0.25  # longer than TCP waits before it sends a lost segment again (200 ms on Linux, RFC 6298)
 
 _log = Logger()
-
-
-@cache
-def _bare(code: int) -> bytes:
-    return subnegotiation(VMWARE_EXT, message(code))
-
-
-@cache
-def _opening(com_port: bool, tls: bool, guarded: bool) -> tuple[Options, bytes]:
-    theirs = (BINARY, SGA, VMWARE_EXT, *((COM_PORT,) if com_port else ()), *((AUTHENTICATION,) if tls else ()))
-    options = Options(Acceptable(_OURS, theirs))
-    # Where nothing is believed before TLS, VMware's extension waits for it.
-    asked = (*_ASKED, (AUTHENTICATION if guarded else VMWARE_EXT, Side.PEER))
-    return options, b"".join(options.ask(option, side, True) for option, side in asked)
-
-
-def opening(com_port: bool, tls: bool = False, guarded: bool = False) -> tuple[Options, bytes]:
-    """How a connection begins.
-
-    :param com_port: whether port control is agreed to; ``tls``: whether TLS is, in-band.
-    :param guarded: whether TLS is asked for, and VMware's extension is not yet.
-    :returns: the state of its options, and the bytes that ask for them.
-    """
-    options, asked = _opening(com_port, tls, guarded)
-    return options.copy(), asked
 
 
 def host_of(address: IAddress) -> str:
@@ -105,52 +72,91 @@ def host_of(address: IAddress) -> str:
 
 
 @implementer(IHandshakeListener)
-class HostLine(Telnet):
-    """A connection from a host.
+class HostTelnet(Telnet):
+    """A connection from a host; the link of a console.
 
     :ivar peer: the host's address.
-    :ivar ripe: whether something was said that may be all that was missing to claim a console. What follows it at once
-        is awaited: it is mostly the name, and the console is better found and announced with it.
+    :ivar session: what the host says, and what it means.
+    :ivar console: the console that is served, or was until another connection took over.
+    :ivar ready: whether the VM takes data now.
     """
 
-    _options: Options
-    _guard: Guard | None = None  # until it has switched to TLS, where it must
+    session: VMSession
 
-    def __init__(self, hub: Hub, address: IAddress) -> None:
-        # Telnet.__init__ is left out on purpose: its tables per connection are replaced by Options and by methods.
-        self._hub = hub
+    def __init__(self, frontend: VMFrontend, address: IAddress) -> None:
+        # Telnet.__init__ is left out on purpose: its tables per connection are replaced by the session.
+        self.frontend = frontend
         self.peer = host_of(address)
-        self._scanner = Scanner()
-        self._nvt: NvtDecoder | None = NvtDecoder()  # while the VM's direction is not BINARY
-        self._holds = 0  # why we do not read; one bit for each reason
-        self._commands = 0
+        self.console: Console | None = None
+        self.ready = True
+        self._receiving = False
         self._second = 0.0
-        self._blocked = False  # the transport has enough
-        self._control_while_blocked = 0
         self._close_reason = ""
-        self.ripe = False
-        self._answers: list[bytes] | None = None  # while a read is being taken in: what is to be sent behind it
+        self._retired = False
+        self._done: Callable[[], None] | None = None  # to be called when a retired connection has been read out
+        self._seen = -1
 
     # The transport.
 
     def connectionMade(self) -> None:
         """Offer what we offer, at once: captured hosts wait for it."""
-        hub = self._hub
-        handle = None if hub.inherited else socket_of(self.transport)
+        front = self.frontend
+        front.connections.add(self)
+        front.counters["connections"] += 1
+        front.unidentified.start(self)
+        settings = front.settings
+        handle = None if front.inherited else socket_of(self.transport)
         if handle is not None:
             try:
-                set_options(handle, hub.settings.keep_idle)
+                set_options(handle, settings.keep_idle)
             except OSError as error:
                 _log.debug("{peer}: {error}", peer=self.peer, error=error)  # it is gone again: a port scan
         self._tcp.registerProducer(self, True)
-        self._options, asked = opening(hub.settings.com_port)
         if self.encrypted:
-            hub.handshakes.start(self)
-        elif hub.tls.credentials is not None and hub.settings.encryption is not Encryption.OFF:
-            if guarded := hub.settings.encryption is Encryption.REQUIRE:
-                self._guard = Guard()
-            self._options, asked = opening(hub.settings.com_port, tls=True, guarded=guarded)
-        self.control(asked)
+            front.handshakes.start(self)
+            self.session = VMSession(front.terms, settings.com_port, encrypted=True)
+        elif front.tls.credentials is None or settings.encryption is Encryption.OFF:
+            self.session = VMSession(front.terms, settings.com_port)
+        else:
+            required = settings.encryption is Encryption.REQUIRE
+            self.session = VMSession(front.terms, settings.com_port, tls=True, guarded=required)
+        self._flush()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Telnet's has a default
+        if self._close_reason:
+            self._leave(self._close_reason)
+        elif reason.check(ConnectionDone):
+            self._leave(f"closed by {self.peer}")
+        elif why := failure_of(reason):
+            self._complain("failures of TLS", f"TLS failed: {why}")
+            self._leave(f"TLS failed: {why}")
+        else:
+            self._leave(f"connection lost to {self.peer}: {reason.getErrorMessage().rstrip('.')}")
+
+    def _leave(self, reason: str) -> None:
+        # The console must not wait for a socket to be closed; and once is enough.
+        front = self.frontend
+        if self not in front.connections:
+            return
+        self.session.close()
+        if self.console is None:
+            self.session.identify(late=True)  # it may have waited for nothing but a name
+            self._perform(self.session.take_actions())
+        front.forget(self)
+        self.ready = False
+        console, self.console = self.console, None
+        if not front.broker.lost(self, console, self._retired, reason):
+            front.counters["left unidentified"] += 1
+        self._read_out()
+        self.session.left()
+
+    def stop(self) -> None:
+        """Take in what has arrived, and close in order: the process is being stopped."""
+        self.drain(None)
+        self._leave("the concentrator was stopped")
+        # With a producer registered, Twisted would wait for it as long as the host does not read.
+        self._tcp.unregisterProducer()
+        self._tcp.loseConnection()
 
     @property
     def _tcp(self) -> Connection:
@@ -158,198 +164,119 @@ class HostLine(Telnet):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the host, cut anywhere."""
-        if self._close_reason:
+        session = self.session
+        if session.plain and IAC_BYTE not in data:
+            self.console.feed(data)  # type: ignore[union-attr]  # a plain session carries a console
             return
-        if IAC_BYTE not in data and not self._scanner.busy:
-            self.applicationDataReceived(data)
-            return
-        before = self._commands
-        self._answers = []
+        before = session.commands
+        self._receiving = True
         try:
-            self._take_apart(data)
+            self._perform(session.receive(data))
         finally:
-            self._send_answers()
-        thousands = self._commands // COMMANDS_PER_SECOND - before // COMMANDS_PER_SECOND
-        if thousands and not self._close_reason:
+            self._receiving = False
+            self._flush()
+        thousands = session.commands // COMMANDS_PER_SECOND - before // COMMANDS_PER_SECOND
+        if thousands and session.state != CLOSED:
             self._check_pace(thousands)
 
-    def _take_apart(self, data: bytes) -> None:
-        scanner = self._scanner
-        for token in scanner.feed(data):
-            if isinstance(token, Subnegotiation):
-                self._commands += 1
-                self._subnegotiated(token.option, token.payload)
-                if self._close_reason or self._scanner is not scanner:
-                    return  # what follows in this read is none of ours any more: it is closed, or TLS from here on
-                continue
-            if self.ripe:
-                self._settle()
-            if isinstance(token, bytes):
-                self.applicationDataReceived(token)
-                continue
-            self._commands += 1
-            if isinstance(token, Negotiation):
-                self._negotiated(token.verb, token.option)
-            elif isinstance(token, Command):
-                self.commandReceived(bytes((token.code,)), None)
-            else:
-                self._odd(token)
-            if self._close_reason:
-                return
-        self._settle()
+    def applicationDataReceived(self, data: bytes) -> None:
+        """Serial data from the guest."""
+        if self.console is not None:
+            self.console.feed(data)
+
+    def _perform(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            _PERFORM[type(action)](self, action)
+
+    def _act(self) -> None:
+        # An event has led to something: in a read, it goes out behind that.
+        self._perform(self.session.take_actions())
+        if not self._receiving:
+            self._flush()
+
+    def answered(self) -> None:
+        """An answer came late: what came behind the question is looked at now."""
+        if not self._receiving:
+            self._act()
+            self._perform(self.session.go_on())
+            self._flush()
+
+    def _flush(self) -> None:
+        if data := self.session.take_data():
+            send(self._tcp, data)
+            self.frontend.liveness.written(self)
 
     def _check_pace(self, thousands: int) -> None:
         # Each command costs far more than a byte of data. Who sends thousands of them in a second, which no host does,
         # waits for the next one, and is read in small portions from then on, so that the others do not wait.
-        now = self._hub.clock.seconds()
+        now = self.frontend.clock.seconds()
         if thousands > 1 or now - self._second < 1:
-            self._hub.complain("floods of commands", self.peer, "it sends too many Telnet commands, and has to wait")
+            self._complain("floods of commands", "it sends too many Telnet commands, and has to wait")
             self._tcp.bufferSize = SMALL_READ
             self._hold(PACE, True)
-            self._hub.clock.callLater(1, self._hold, PACE, False)
+            self.frontend.clock.callLater(1, self._hold, PACE, False)
         self._second = now
 
-    def commandReceived(self, command: bytes, argument: bytes | None) -> None:
-        """A Telnet command other than of options: none of them means anything on a serial line."""
-        self._hub.counters["telnet commands"] += 1
+    def _hold(self, reason: int, on: bool) -> None:
+        self.session.hold(reason, on)
+        self._act()
 
-    def _decoded(self, data: bytes) -> bytes:
-        return data if self._nvt is None else self._nvt.feed(data)
-
-    def _odd(self, oddity: Oddity) -> None:
-        self._hub.complain("telnet oddities", self.peer, oddity.what)
-        if oddity.fatal:
-            self.close(oddity.what)
-
-    def control(self, data: bytes) -> None:
-        """Send what is no serial data: Telnet commands and subnegotiations."""
-        # Answers to a host that does not read them pile up: a bound on those, then the connection has to go.
-        if not data:
+    def _read(self, on: bool) -> None:
+        if self not in self.frontend.connections:
             return
-        if self._blocked:
-            self._control_while_blocked += len(data)
-            if self._control_while_blocked > CONTROL_LIMIT:
-                self.close("it asks and asks but does not read the answers")
-                return
-        self._send(data)
-
-    def _send_answers(self) -> None:
-        answers, self._answers = self._answers, None
-        if answers:
-            self._send(b"".join(answers))
-
-    def _send(self, data: bytes) -> None:
-        if self._answers is not None:
-            self._answers.append(data)
+        if on:
+            self._tcp.resumeProducing()
         else:
-            send(self._tcp, data)
-            self._hub.liveness.written(self)
+            self._tcp.pauseProducing()
 
-    def suboption(self, code: int, parameters: bytes = b"") -> None:
-        """Send a suboption of option 232."""
-        self.control(subnegotiation(VMWARE_EXT, message(code, parameters)) if parameters else _bare(code))
-
-    def complain(self, kind: str, what: str) -> None:
-        """Count something that the host did wrong, and log it at a bounded rate."""
-        self._hub.complain(kind, self.peer, what)
-
-    def write(self, data: bytes) -> None:
-        """Serial data for the guest."""
-        if not self._options.enabled(BINARY, Side.US):
-            data = nvt_encode(data)
-        self._send(escape(data))
-
-    def send_break(self) -> None:
-        """A break to the guest."""
-        self.control(_BREAK)
+    def _complain(self, kind: str, text: str) -> None:
+        self.frontend.complaints.add(kind, self.peer, text)
 
     def close(self, reason: str) -> None:
         """Close at once; what the host has not read yet is lost to it."""
         self._close_reason = reason
-        self._send_answers()
+        self.session.close()
+        self._flush()
         self._tcp.abortConnection()
 
     def give_up(self, reason: str) -> None:
         """Close, and complain about it, once."""
-        if self._close_reason:
-            return
-        self._hub.complain("given up", self.peer, f"closed: {reason}")
-        self.close(reason)
-
-    def _hold(self, reason: int, on: bool) -> None:
-        before = self._holds
-        self._holds = before | reason if on else before & ~reason
-        if self not in self._hub.connections or bool(self._holds) == bool(before):
-            return
-        if self._holds:
-            self._tcp.pauseProducing()
-        else:
-            self._tcp.resumeProducing()
+        if not self._close_reason:
+            self._complain("given up", f"closed: {reason}")
+            self.close(reason)
 
     # IPushProducer: what the transport wants.
 
     def pauseProducing(self) -> None:
         """The host reads slower than we write."""
-        self._blocked = True
-        self.readiness_changed()
+        self.session.block(True)
+        self._act()
 
     def resumeProducing(self) -> None:
         """The host has caught up."""
-        self._blocked = False
-        self._control_while_blocked = 0
-        self.readiness_changed()
+        self.session.block(False)
+        self._act()
 
     def stopProducing(self) -> None:
         """The connection is gone; connectionLost follows."""
 
-    # Options.
+    # Options, as Telnet has them.
 
     def do(self, option: bytes) -> None:
-        """Ask the host to turn an option on."""
-        self.control(self._options.ask(option[0], Side.PEER, True))
+        self._ask(option, Side.PEER, True)
 
     def dont(self, option: bytes) -> None:
-        """Ask the host to turn an option off."""
-        self.control(self._options.ask(option[0], Side.PEER, False))
+        self._ask(option, Side.PEER, False)
 
     def will(self, option: bytes) -> None:
-        """Offer to turn an option on."""
-        self.control(self._options.ask(option[0], Side.US, True))
+        self._ask(option, Side.US, True)
 
     def wont(self, option: bytes) -> None:
-        """Turn an option off."""
-        self.control(self._options.ask(option[0], Side.US, False))
+        self._ask(option, Side.US, False)
 
-    def _negotiated(self, verb: int, option: int) -> None:
-        before = self._options.enabled(AUTHENTICATION, Side.PEER)
-        self.control(self._options.received(verb, option))
-        if option == VMWARE_EXT:
-            if self._guard is None and self._options.enabled(VMWARE_EXT, Side.PEER):
-                self._extension_on()
-        elif option == BINARY:
-            if self._options.enabled(BINARY, Side.PEER):
-                self._nvt = None
-            elif self._nvt is None:
-                self._nvt = NvtDecoder()
-        elif option == COM_PORT:
-            self._port_control_on(self._options.enabled(COM_PORT, Side.PEER))
-        elif option == AUTHENTICATION and not self.encrypted:
-            if verb == WILL and not before and self._options.enabled(AUTHENTICATION, Side.PEER):
-                self.control(ASK)  # once: a second START would stand where the handshake begins
-            elif verb == WONT and self._guard is not None:
-                self.give_up("it does not offer TLS, which is required")
-
-    def _subnegotiated(self, option: int, payload: bytes) -> None:
-        if option == VMWARE_EXT and payload and self._guard is None:
-            self._extension_received(payload)
-            return
-        self._settle()
-        if option == AUTHENTICATION and self._options.enabled(AUTHENTICATION, Side.PEER) and not self.encrypted:
-            self._authenticated(read_answer(payload))
-        elif self._guard is not None:
-            self._guard.received(self, option, payload)
-        elif option != COM_PORT or not self._port_control_received(payload):
-            self._hub.counters["unknown subnegotiations"] += 1
+    def _ask(self, option: bytes, side: Side, on: bool) -> None:
+        self.session.ask(option[0], side, on)
+        self._act()
 
     # TLS.
 
@@ -358,83 +285,238 @@ class HostLine(Telnet):
         """Whether the connection is TLS, the handshake under way included."""
         return isinstance(self.transport, Layer)
 
-    @property
-    def guarded(self) -> bool:
-        """Whether it must switch to TLS, and has not."""
-        return self._guard is not None
-
-    def _authenticated(self, answer: Answer) -> None:
-        if answer is Answer.START:
-            self._start_tls()
-        elif self._guard is not None:
-            self.give_up("it declines TLS, which is required")
-        elif answer is Answer.NONSENSE:
-            self._hub.counters["unknown subnegotiations"] += 1
-
     def _start_tls(self) -> None:
-        hub, tcp = self._hub, self._tcp
-        if hub.tls.credentials is None:
+        front, tcp, session = self.frontend, self._tcp, self.session
+        if front.tls.credentials is None:
             self.give_up("it was offered TLS, and there is no certificate any more")
             return
-        self.control(ACCEPT)
-        self._send_answers()  # in clear, all of them
+        session.accept_tls()
+        self._flush()  # in clear, all of it
         tcp.unregisterProducer()
-        self._scanner = Scanner()
-        hub.tls.wrap(self, tcp)
-        if self._blocked:
-            self.resumeProducing()  # nobody would tell us: it is the layer that we hear of from now on
+        front.tls.wrap(self, tcp)
+        session.block(False)  # nobody would tell us: it is the layer that we hear of from now on
         self._tcp.registerProducer(self, True)
-        hub.handshakes.start(self)
-        guard, self._guard = self._guard, None
-        if guard is not None:
-            # It waits for the end of the handshake, as everything that is written.
-            self.do(bytes((VMWARE_EXT,)))
-            if self._options.enabled(VMWARE_EXT, Side.PEER):
-                self._extension_on()
-            if guard.known:
-                self._extension_received(guard.known)
+        front.handshakes.start(self)
+        session.tls_started()
 
     def handshakeCompleted(self) -> None:
         """IHandshakeListener: TLS is on."""
-        self._hub.handshakes.discard(self)
+        self.frontend.handshakes.discard(self)
         self._identify_anew()
         if isinstance(self.transport, Layer):
-            self._hub.counters[f"connections by {self.transport.version}"] += 1
+            self.frontend.counters[f"connections by {self.transport.version}"] += 1
 
     def handshake_overdue(self) -> None:
         """The handshake has had its time."""
         layer = self.transport
-        if self._holds or (isinstance(layer, Layer) and unread(layer.tcp) and layer.may_be_late()):
+        if self.session.holds or (isinstance(layer, Layer) and unread(layer.tcp) and layer.may_be_late()):
             # It is we who do not read, or have not come to it yet: thousands of hosts may be back at once.
-            self._hub.handshakes.start(self)
+            self.frontend.handshakes.start(self)
             self._identify_anew()
         else:
             self.give_up("the TLS handshake was not completed in time")
 
-    # What it all means.
-
-    def applicationDataReceived(self, data: bytes) -> None:
-        """Serial data from the guest, as it stands in the stream: see :meth:`_decoded`."""
-        raise NotImplementedError
-
-    def _settle(self) -> None:
-        raise NotImplementedError  # What was said so far is followed by something else, or by nothing for now.
-
-    def _extension_on(self) -> None:
-        raise NotImplementedError  # The host speaks option 232.
-
-    def _extension_received(self, payload: bytes) -> None:
-        raise NotImplementedError  # A suboption of it: code and parameters.
-
-    def _port_control_on(self, on: bool) -> None:
-        raise NotImplementedError  # The VM has turned port control on, or off.
-
-    def _port_control_received(self, payload: bytes) -> bool:
-        raise NotImplementedError  # A command of it; False where it is off.
-
-    def readiness_changed(self) -> None:
-        """The transport, or the VM, takes data again, or does not."""
-        raise NotImplementedError
-
     def _identify_anew(self) -> None:
-        raise NotImplementedError  # Its time to say which VM it is begins again, if it is running.
+        # Handshakes are work for us: their time is not counted as the host's.
+        if self in self.frontend.unidentified:
+            self.frontend.unidentified.start(self)
+
+    # The console.
+
+    @property
+    def in_service(self) -> bool:
+        """Whether this is the connection that serves its console now."""
+        return self.console is not None and self.console.link is self
+
+    def identify(self) -> bool:
+        """Claim the console, if it is known which, with or without its name.
+
+        :returns: whether the host has said enough for it.
+        """
+        session = self.session
+        session.identify(late=True)
+        self._act()
+        if session.state in ASKING:
+            self.frontend.unidentified.start(self)  # the answer is late, not the host
+            return True
+        return self.console is not None
+
+    def write(self, data: bytes) -> None:
+        """Serial data for the guest."""
+        data = self.session.encode(data)
+        if self._receiving:
+            self.session.send(data)  # behind the answers
+        else:
+            send(self._tcp, data)
+            self.frontend.liveness.written(self)
+
+    def send_break(self) -> None:
+        """A break to the guest."""
+        self.session.send_break()
+        self._act()
+
+    def serve(self, console: Console) -> None:
+        """It is our turn: hand on what came early, then everything as it comes."""
+        self._carry(console)
+        early, lost = self.session.serve()
+        self._act()
+        if early:
+            console.feed(early)
+        if lost:
+            console.log.gap(lost, "too much before this connection was in service")
+
+    def wait(self, console: Console) -> None:
+        """Carry a console, but keep its output: the connection before is still being heard."""
+        self._carry(console)
+        self.session.wait()
+        self._act()
+
+    def _carry(self, console: Console) -> None:
+        if self not in self.frontend.connections:
+            return
+        self.console = console
+        self.frontend.unidentified.discard(self)
+        # If others have come since, what was told there holds.
+        carried = Carried(console.uuid, console.port, console.uri)
+        self.session.carry(carried, console.port_control, self.in_service)
+
+    def drain(self, reads: int | None = DRAIN_READS) -> None:
+        """Read what the operating system has for us, now. What is wrong with the connection shows in its own time.
+
+        :param reads: how often to read, at most; None for as long as there is something that was there at first.
+        """
+        log = self.console.log if self.console is not None else None
+        if log is not None:
+            log.must_take = True  # no more than the system's buffer holds
+        try:
+            left = self._unread()
+            for _ in range(left if reads is None else reads):
+                if left <= 0:
+                    break
+                left -= self._tcp.bufferSize  # small where the host has been slowed down
+                self._tcp.doRead()
+        finally:
+            if log is not None:
+                log.must_take = False
+
+    def _unread(self) -> int:
+        return unread(self.transport) if self in self.frontend.connections else 0
+
+    def retire(self, done: Callable[[], None]) -> None:
+        """The console has moved on: read out what is still on its way, and be there no longer than necessary."""
+        self._retired = True
+        self.session.retire()
+        self._done = done
+        if self not in self.frontend.connections:
+            self._read_out()
+            return
+        self.frontend.retired.start(self)
+        self.drain()
+        if self._unread():
+            self.frontend.clock.callLater(QUIET_SECONDS, self._check_quiet)
+        else:
+            self._read_out()
+
+    def _check_quiet(self) -> None:
+        if self._done is None or self.console is None:
+            return
+        # Only we feed the console now: if it has got nothing since, and nothing waits, that was all.
+        if self.console.bytes_out == self._seen and not self._unread():
+            self._read_out()
+        else:
+            self._seen = self.console.bytes_out
+            self.frontend.clock.callLater(QUIET_SECONDS, self._check_quiet)
+
+    def _read_out(self) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done()
+
+    def release(self) -> int:
+        """The console that this was to carry is no longer its business; :returns: the bytes that are forgotten."""
+        kept = self.session.release()
+        self._act()
+        self.console = None
+        if self in self.frontend.connections and not self.frontend.broker.stopping:
+            self.frontend.unidentified.start(self)
+        return kept
+
+    def hold_output(self, on: bool) -> None:
+        """Stop reading from the host, or go on: its log or its far end is behind, or has caught up."""
+        self._hold(LOG, on)
+        if not on:
+            self.frontend.held.discard(self)
+        elif self in self.frontend.connections:
+            self.frontend.held.start(self)
+
+    def look_while_held(self) -> None:
+        """It is not read from: see whether it is still there. A far end may stand still for ever."""
+        handle = socket_of(self.transport)
+        if handle is not None and is_dead(handle):
+            self._hold(LOG, False)  # the reactor finds it, and ends it in order
+        else:
+            self.frontend.held.start(self)
+
+    # Actions of the session.
+
+    def _set_ready(self, action: Readiness) -> None:
+        self.ready = action.ready
+        if self.ready and self.in_service and self.console is not None:
+            self.console.link_ready()
+
+    def _set_port(self, action: PortSettings) -> None:
+        if self.in_service and self.console is not None:  # what a connection says that was replaced is out of date
+            self.console.set_port_control(action.server, settings_text(action.server))
+
+    def _guest_break(self, _: GuestBreak) -> None:
+        if self.console is not None:
+            self.console.guest_break()
+
+    def _peer_asked(self, action: Peer) -> None:
+        self.frontend.broker.peer(self, action)
+        if self.session.state not in (OPEN, CLOSED, *ASKING):
+            self.frontend.unidentified.discard(self)
+
+    def _close_for(self, action: Close) -> None:
+        if action.complain:
+            self.give_up(action.reason)
+        else:
+            self.close(action.reason)
+
+
+_PERFORM: dict[type, Callable[[HostTelnet, Any], None]] = {
+    bytes: HostTelnet.applicationDataReceived,
+    Claim: lambda link, action: link.frontend.broker.claim(link, action),
+    Judge: lambda link, action: link.frontend.broker.judge(link, action),
+    DialRefused: lambda link, action: link.frontend.broker.dial_refused(link, action),
+    Begin: lambda link, action: link.frontend.broker.begin(link, action),
+    Peer: HostTelnet._peer_asked,
+    Complete: lambda link, action: link.frontend.broker.complete(link, action),
+    Abort: lambda link, action: link.frontend.broker.abort(link, action),
+    Details: lambda link, action: link.frontend.broker.describe(link, action),
+    PortSettings: HostTelnet._set_port,
+    GuestBreak: HostTelnet._guest_break,
+    Readiness: HostTelnet._set_ready,
+    Reading: lambda link, action: link._read(action.on),
+    StartTLS: lambda link, _: link._start_tls(),
+    Complain: lambda link, action: link._complain(action.kind, action.text),
+    Count: lambda link, action: link.frontend.counters.update({action.kind: action.times}),
+    Close: HostTelnet._close_for,
+}
+"""What a connection does for each action of its session."""
+
+
+class VMFactory(Factory[HostTelnet]):
+    """Makes a connection for every host that connects."""
+
+    noisy = False
+
+    def __init__(self, frontend: VMFrontend) -> None:
+        self._frontend = frontend
+
+    def buildProtocol(self, address: IAddress | None) -> HostTelnet | None:
+        """A connection, unless the process is being stopped, or the host may not connect."""
+        front = self._frontend
+        if address is None or front.broker.stopping or not front.admission.enter(host_of(address)):
+            return None
+        return HostTelnet(front, address)

@@ -8,7 +8,7 @@ DSR and CD are up.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 
 
@@ -69,6 +69,26 @@ class Settings:
         return f"{self.baud} {self.data_bits}{self.parity}{self.stop_bits} {lines}".rstrip()
 
 
+@dataclass(frozen=True, slots=True)
+class PortState:
+    """The state of one VM's port; the numbers are those of RFC 2217."""
+
+    signature: bytes
+    baud: int
+    data: int
+    parity: int
+    stop: int
+    break_: bool
+    dtr: bool
+    rts: bool
+    outbound_flow: int
+    inbound_flow: int
+    line_mask: int
+    modem_mask: int
+    ignored: int
+    touched: bool
+
+
 class AccessServer:
     """The state of one VM's port.
 
@@ -109,6 +129,18 @@ class AccessServer:
         self._modem_mask = 255
         self.ignored = 0
         self.touched = False
+
+    def snapshot(self) -> PortState:
+        """All that the VM has set."""
+        return PortState(*(getattr(self, name) for name in _FIELDS))
+
+    @classmethod
+    def restore(cls, state: PortState) -> AccessServer:
+        """A port that is set as another one was."""
+        server = cls(state.signature)
+        for name, field in zip(_FIELDS, fields(state), strict=True):
+            setattr(server, name, getattr(state, field.name))
+        return server
 
     @property
     def settings(self) -> Settings:
@@ -217,3 +249,8 @@ class AccessServer:
             self.ignored += 1
             return b"", None
         return bytes((SERVER + Com.SET_CONTROL, now)), meaning
+
+
+_UNDERSCORED = {"ignored": "ignored", "touched": "touched", "break_": "_break"}
+_FIELDS = tuple(_UNDERSCORED.get(field.name, f"_{field.name}") for field in fields(PortState))
+"""The attributes of an :class:`AccessServer`, in the order of the fields of its state."""

@@ -11,6 +11,7 @@ which insists cannot make us talk for ever.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import IntEnum
 
 from vmproxy.wire.telnet import (
@@ -65,6 +66,14 @@ class Acceptable:
         return option_and_side in self._sides
 
 
+@dataclass(frozen=True, slots=True)
+class OptionsState:
+    """The state of every option of one connection, three bits each, and which were refused, one bit each."""
+
+    states: int
+    refused: int
+
+
 class Options:
     """The state of every option of one connection."""
 
@@ -81,6 +90,19 @@ class Options:
         other._states = self._states
         other._refused = self._refused
         return other
+
+    def accepts(self, option: int, side: Side) -> bool:
+        """Whether an offer of the option would be agreed to."""
+        return (option, side) in self._acceptable
+
+    def snapshot(self) -> OptionsState:
+        """The state of all options."""
+        return OptionsState(self._states, self._refused)
+
+    def restore(self, state: OptionsState) -> None:
+        """Go on where another connection's options were; what is acceptable is not part of it."""
+        self._states = state.states
+        self._refused = state.refused
 
     def enabled(self, option: int, side: Side) -> bool:
         """Whether the side performs the option now. A request that is not answered yet is not enabled."""

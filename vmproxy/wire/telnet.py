@@ -83,6 +83,20 @@ class Oddity:
 Token = bytes | Command | Negotiation | Subnegotiation | Oddity
 
 
+@dataclass(frozen=True, slots=True)
+class ScannerState:
+    """A scanner between two reads.
+
+    :ivar pending: the IAC, or IAC and verb, that the last read ended in.
+    :ivar sub: option and payload of a subnegotiation that has begun; None where there is none.
+    :ivar dead: whether a fatal oddity has come.
+    """
+
+    pending: bytes
+    sub: bytes | None
+    dead: bool
+
+
 class Scanner:
     """Takes a Telnet stream apart, however it is cut.
 
@@ -98,6 +112,20 @@ class Scanner:
         self._sub: bytearray | None = None  # option and payload of a subnegotiation under way
         self.busy = False
         self._dead = False
+
+    def snapshot(self) -> ScannerState:
+        """The state between two reads."""
+        return ScannerState(self._pending, None if self._sub is None else bytes(self._sub), self._dead)
+
+    @classmethod
+    def restore(cls, state: ScannerState) -> Scanner:
+        """A scanner that goes on where another one was."""
+        scanner = cls()
+        scanner._pending = state.pending
+        scanner._sub = None if state.sub is None else bytearray(state.sub)
+        scanner._dead = state.dead
+        scanner.busy = bool(state.pending) or state.sub is not None or state.dead
+        return scanner
 
     def feed(self, data: bytes) -> Iterable[Token]:
         """Scan the next bytes of the stream.
@@ -240,17 +268,18 @@ class NvtDecoder:
     The CR is handed on at once and the NUL taken out when it comes, so that nothing waits for a next byte.
     """
 
-    __slots__ = ("_after_cr",)
+    __slots__ = ("after_cr",)
 
-    def __init__(self) -> None:
-        self._after_cr = False
+    def __init__(self, after_cr: bool = False) -> None:
+        """:param after_cr: whether the last byte was a CR."""
+        self.after_cr = after_cr
 
     def feed(self, data: bytes) -> bytes:
         """:returns: ``data`` without the NUL bytes that follow a CR; may be empty."""
-        if self._after_cr and data.startswith(b"\0"):
-            self._after_cr = False
+        if self.after_cr and data.startswith(b"\0"):
+            self.after_cr = False
             data = data[1:]
         if data:
-            self._after_cr = data.endswith(b"\r")
+            self.after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\0", b"\r")
         return data

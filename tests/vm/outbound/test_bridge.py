@@ -571,7 +571,7 @@ def test_stopping_sends_the_last_words(w: VMWorld, net: Net, tmp_path: Path) -> 
     host, console, far = bridged(net)
     far.full(True)
     host.protocol.dataReceived(b"last words")
-    w.hub.stop()
+    w.front.stop()
     assert far.heard() == b"last words"
     assert far.closed
     assert console.remote is None

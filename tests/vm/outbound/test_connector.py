@@ -224,11 +224,11 @@ def test_several_addresses_are_tried_one_after_the_other(w: VMWorld, net: Net) -
 
 
 def test_far_ends_take_room_of_hosts_and_leave_them_the_last_of_it(w: VMWorld, net: Net) -> None:
-    hub = w.hub
-    hub.admission = Admission(w.clock, AdmissionLimits(), 32, others=hub._far_ends)
+    front = w.front
+    front.admission = Admission(w.clock, AdmissionLimits(), 32, others=front._outbound_sockets)
     hosts = [bridged(net, b"tcp://10.1.2.3:%d" % port)[0] for port in range(1, 16)]  # each with a UUID of its own port
-    assert (len(hub.admission), net.dialler.sockets) == (15, 15)
-    assert hub.admission.scarce  # 30 of 32, and two are the last sixteenth
+    assert (len(front.admission), net.dialler.sockets) == (15, 15)
+    assert front.admission.scarce  # 30 of 32, and two are the last sixteenth
     late = w.connect().feed(wish(b"tcp://10.1.2.3:99"))
     dialled = len(net.calls)
     w.clock.advance(5)
@@ -237,7 +237,7 @@ def test_far_ends_take_room_of_hosts_and_leave_them_the_last_of_it(w: VMWorld, n
     assert console.remote is not None
     assert (console.remote.state, console.remote.reason) == ("down", NO_ROOM)
     w.connect()
-    assert not hub.admission.enter("10.9.9.9")
+    assert not front.admission.enter("10.9.9.9")
     for host in hosts:
         host.lose()
     w.turn()

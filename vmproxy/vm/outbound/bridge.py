@@ -16,10 +16,12 @@ all of it. Far end to VM: the console tells us to hold when much waits for the V
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from random import Random
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -40,9 +42,6 @@ from vmproxy.console.notices import (
 from vmproxy.vm.outbound.connection import DialFailed, DialRefused, FarLine
 from vmproxy.wire.dialuri import DialURI
 
-if TYPE_CHECKING:
-    from vmproxy.vm.outbound.connector import Dialler
-
 WAITING_LIMIT = 256 * 1024
 QUEUE_LIMIT = 4 * 1024 * 1024
 TOGETHER = 4096  # what waits in small pieces is kept in pieces of this size, or they would take many times the room
@@ -52,6 +51,28 @@ GOOD_SECONDS = 60.0  # a connection that has lasted so long was a good one
 JITTER = 0.25
 
 _log = Logger()
+
+
+class Connector(Protocol):
+    """What makes connections for bridges."""
+
+    clock: IReactorTime
+    random: Random
+
+    def wall(self) -> float:
+        """The time of day, seconds since the epoch."""
+
+    def connect(self, uri: DialURI) -> Coroutine[Deferred[Any], Any, FarLine]:
+        """Connect to a destination."""
+
+    def record(self, event: str, **fields: object) -> None:
+        """Record in the audit trail."""
+
+    def part(self, line: FarLine) -> None:
+        """Close a connection when it has sent everything."""
+
+    def forget(self, bridge: Dial) -> None:
+        """A bridge is over."""
 
 
 @implementer(IRemoteEnd)
@@ -93,7 +114,7 @@ class Dial:
         "who",
     )
 
-    def __init__(self, dialler: Dialler, console: Console, uri: DialURI) -> None:
+    def __init__(self, dialler: Connector, console: Console, uri: DialURI) -> None:
         self._dialler = dialler
         self._console = console
         self.uri = uri
@@ -251,7 +272,7 @@ class Dial:
         if console.remote is self:
             console.set_remote(None)
         console.viewers.detach(self)
-        self._dialler.dials.discard(self)
+        self._dialler.forget(self)
         self._hold_vm(False)
         lost = sum(len(item) for item in self._unsaid if item is not None)
         self._unsaid.clear()

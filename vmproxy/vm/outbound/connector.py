@@ -93,6 +93,11 @@ class Dialler:
 
     # What a VM wants.
 
+    @property
+    def offered(self) -> bool:
+        """Whether any destination is allowed at all."""
+        return bool(self.rules.rules)
+
     def judge(self, uri: DialURI, done: Callable[[DialURI, str], None]) -> None:
         """Say whether a VM may be connected to a destination, perhaps only after it has been looked up.
 
@@ -128,6 +133,10 @@ class Dialler:
         dial = Dial(self, console, uri)
         self.dials.add(dial)
         dial.begin()
+
+    def forget(self, dial: Dial) -> None:
+        """A far end is hung up."""
+        self.dials.discard(dial)
 
     def record(self, event: str, **fields: object) -> None:
         """Record in the audit trail, at a bounded rate: a far end that comes and goes must not fill the disk."""

@@ -1,0 +1,244 @@
+"""The answers to what sessions ask: consoles, vMotion, destinations.
+
+An answer may come at once or, as a Deferred, later: what the host says meanwhile waits in its session. Within one node
+all answers come at once, and no Deferred is made for them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+from uuid import UUID
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from vmproxy.base.ratelimit import RateLimit
+from vmproxy.base.sanitize import visible
+from vmproxy.console.console import Console
+from vmproxy.console.duplicates import ClaimRefused
+from vmproxy.console.interfaces import ILink
+from vmproxy.console.migration import Migration, Migrations, PeerRefused
+from vmproxy.console.registry import Directory, Identity
+from vmproxy.vm.actions import Abort, Begin, Claim, Complete, Details, DialRefused, Judge, Peer
+from vmproxy.vm.admission import Admission
+from vmproxy.vm.extension import Carried
+from vmproxy.vm.session import VMSession
+from vmproxy.wire.dialuri import DialURI
+
+COMPLAINTS_PER_MINUTE = 60
+
+_log = Logger()
+
+
+class Complaints:
+    """Faults of hosts: counted, and logged at a bounded rate, for a scan must not fill the disk.
+
+    Bound: :data:`COMPLAINTS_PER_MINUTE` lines.
+
+    :ivar counters: how often what happened since the start.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.counters: Counter[str] = Counter()
+        self._limit = RateLimit(clock, COMPLAINTS_PER_MINUTE, 60.0, _more)
+
+    def add(self, kind: str, peer: str, text: str) -> None:
+        """Count a fault, and log it if there is room."""
+        self.counters[kind] += 1
+        if self._limit.allow():
+            _log.warn("{peer}: {what}", peer=peer, what=text, kind=kind)
+
+
+def _more(skipped: int) -> None:
+    _log.warn("{n} more complaints about VMs were not logged", n=skipped)
+
+
+class Outbound(Protocol):
+    """The service for VMs with direction "client"."""
+
+    @property
+    def sockets(self) -> int:
+        """How many connections there are."""
+
+    @property
+    def offered(self) -> bool:
+        """Whether any destination is allowed at all."""
+
+    def judge(self, uri: DialURI, done: Callable[[DialURI, str], None]) -> None:
+        """Say whether a VM may be connected to a destination, and why not."""
+
+    def dial(self, console: Console, uri: DialURI) -> None:
+        """Connect a console to its destination."""
+
+    def record(self, event: str, **fields: object) -> None:
+        """Record in the audit trail."""
+
+
+class Asker(ILink[Console], Protocol):
+    """The connection of a session that asks.
+
+    :ivar console: the console that it carries.
+    """
+
+    session: VMSession
+    console: Console | None
+
+    @property
+    def in_service(self) -> bool:
+        """Whether it serves its console now."""
+
+    def answered(self) -> None:
+        """Go on: an answer came late."""
+
+
+class ConsoleBroker:
+    """Gives sessions what they ask for.
+
+    :ivar claim_console: finds the console of an identity and lets a link serve it; raises, or fails with,
+        :class:`ClaimRefused`.
+    :ivar find_peer: finds the vMotion of a pair; raises, or fails with, :class:`PeerRefused`.
+    :ivar outbound: where VMs with direction "client" are served.
+    :ivar stopping: whether the process is being stopped: no vMotion can be served any more.
+    """
+
+    def __init__(
+        self, directory: Directory, migrations: Migrations, admission: Admission, complaints: Complaints
+    ) -> None:
+        self.claim_console: Callable[[Identity, Asker], Console | Deferred[Console]] = directory.claim
+        self.find_peer: Callable[[Asker, bytes, UUID | None], Migration | Deferred[Migration]] = migrations.peer
+        self.outbound: Outbound | None = None
+        self.stopping = False
+        self._directory = directory
+        self._migrations = migrations
+        self._admission = admission
+        self._complaints = complaints
+
+    # Consoles.
+
+    def claim(self, link: Asker, wanted: Claim) -> None:
+        """Let a connection serve the console that it claims."""
+        target, outbound = wanted.target, self.outbound
+        dial = partial(outbound.dial, uri=target) if target is not None and outbound is not None else None
+        identity = Identity(wanted.uuid, wanted.port, wanted.uri, wanted.name, dial)
+        try:
+            answer = self.claim_console(identity, link)
+        except ClaimRefused as error:
+            link.session.refused(str(error))
+            return
+        if isinstance(answer, Deferred):
+            answer.addCallbacks(lambda _: link.answered(), self._claim_failed, (), {}, (link,))
+
+    def _claim_failed(self, failure: Failure, link: Asker) -> None:
+        link.session.refused(_reason(failure, ClaimRefused))
+        link.answered()
+
+    def describe(self, link: Asker, details: Details) -> None:
+        """Tell a console what its VM has said of itself; a connection that was replaced renames nothing."""
+        console = link.console
+        if console is not None:
+            console.set_uuids(details.bios_uuid, details.location_uuid)
+            if details.name and console.name != details.name and link.in_service:
+                self._directory.rename(console, details.name)
+
+    def lost(self, link: Asker, console: Console | None, retired: bool, reason: str) -> bool:
+        """A connection is gone.
+
+        :returns: whether it had, or was to have, a console.
+        """
+        pending = self._migrations.pending_at(link)
+        if pending is not None:
+            self._directory.lost(pending.console, link, reason)
+        elif console is None:
+            return False
+        elif not retired:
+            self._directory.lost(console, link, reason)
+        return True
+
+    # Destinations.
+
+    def judge(self, link: Asker, wanted: Judge) -> None:
+        """Say whether a VM may be connected to a destination, perhaps only after it has been looked up."""
+
+        def judged(uri: DialURI, refusal: str) -> None:
+            link.session.judged(uri, refusal)
+            link.answered()
+
+        if self.outbound is not None:
+            self.outbound.judge(wanted.uri, judged)
+
+    def dial_refused(self, link: Asker, refused: DialRefused) -> None:
+        """Record that a VM may not be connected to its destination."""
+        if self.outbound is not None:
+            told = {"host": link.peer, "name": visible(refused.name)}
+            if refused.uuid is not None:
+                told["uuid"] = str(refused.uuid)
+            self.outbound.record("dial-refused", to=refused.uri.place, reason=refused.reason, **told)
+
+    # vMotion.
+
+    def begin(self, link: Asker, wanted: Begin) -> None:
+        """Begin a vMotion, if the console is served there."""
+        console = link.console
+        if console is None or not link.in_service or self.stopping:
+            link.session.not_now(wanted.sequence)
+            return
+        migration = self._migrations.begin(console, link, wanted.sequence)
+        link.session.go_ahead(wanted.sequence, migration.secret)
+
+    def peer(self, link: Asker, wanted: Peer) -> None:
+        """Look up the vMotion of a pair."""
+        if self._admission.closed_out(link.peer):
+            # Not even looked at, or connections that were opened before could go on guessing.
+            link.session.give_up("closed out for its wrong migration pairs")
+            return
+        try:
+            answer = self.find_peer(link, wanted.pair, wanted.uuid)
+        except PeerRefused as error:
+            self._refuse_peer(link, error)
+            return
+        if isinstance(answer, Deferred):
+            answer.addCallbacks(self._late_peer, self._peer_failed, (link,), {}, (link,))
+        else:
+            self._accept_peer(link, answer)
+
+    def _accept_peer(self, link: Asker, migration: Migration) -> None:
+        console = migration.console
+        link.session.peer_accepted(Carried(console.uuid, console.port, console.uri), migration.sequence)
+
+    def _refuse_peer(self, link: Asker, error: PeerRefused) -> None:
+        link.session.peer_refused(f"PEER refused: {error}")
+        if error.guess and self._admission.wrong_pair(link.peer):
+            self._complaints.counters["addresses closed out"] += 1
+            link.session.give_up("too many wrong migration pairs; its address is closed out for a minute")
+
+    def _late_peer(self, migration: Migration, link: Asker) -> None:
+        self._accept_peer(link, migration)
+        link.answered()
+
+    def _peer_failed(self, failure: Failure, link: Asker) -> None:
+        error = failure.value
+        self._refuse_peer(link, error if isinstance(error, PeerRefused) else PeerRefused(_reason(failure, PeerRefused)))
+        link.answered()
+
+    def complete(self, link: Asker, wanted: Complete) -> None:
+        """Let the destination of a vMotion serve its console."""
+        if not self._migrations.complete(link, wanted.sequence):
+            link.session.not_completed()
+
+    def abort(self, link: Asker, wanted: Abort) -> None:
+        """End the vMotion of a source."""
+        console = link.console
+        if console is None or not self._migrations.abort(link, console, wanted.sequence):
+            link.session.not_aborted()
+
+
+def _reason(failure: Failure, expected: type[Exception]) -> str:
+    if failure.check(expected) is None:
+        _log.failure("a question of a VM could not be answered", failure=failure)
+        return "an error in the concentrator, see its log"
+    return failure.getErrorMessage()

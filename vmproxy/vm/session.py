@@ -1,0 +1,607 @@
+"""The session of a VM: a state machine without I/O. Bytes and events in, bytes and actions out.
+
+The machine is in :mod:`vmproxy.vm.session_table`: for each state and input the next state and what is done. Its driver
+hands in what the host sends (:meth:`VMSession.receive`), performs the actions that come out, one by one, and hands in
+the answers, at once or later. Three actions are questions, and no byte behind them is looked at before the answer: what
+arrives meanwhile is kept, and above a bound the host is not read from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Any, cast
+
+from vmproxy.vm.actions import (
+    Abort,
+    Action,
+    Begin,
+    Claim,
+    Close,
+    Complete,
+    Count,
+    Details,
+    Outbox,
+    Peer,
+    Readiness,
+    Reading,
+)
+from vmproxy.vm.comport import PortControl
+from vmproxy.vm.early import EARLY_LIMIT, EarlyOutput
+from vmproxy.vm.extension import DETAILS, Carried, Contradiction, Extension, Terms
+from vmproxy.vm.negotiation import LineNegotiation
+from vmproxy.vm.session_state import TokenState, VMSessionState, token_of, token_state
+from vmproxy.vm.session_table import (
+    ABORT,
+    ACCEPTED,
+    ARRIVING,
+    ASKING,
+    BEGIN,
+    CARRYING,
+    CLAIMING,
+    CLOSE,
+    CLOSED,
+    COMPLETE,
+    COMPLETING,
+    DATA,
+    FAILED,
+    GUARDED,
+    HEARD,
+    KNOWN,
+    OPEN,
+    PEER,
+    PEERING,
+    REFUSED,
+    RELEASE,
+    RETIRE,
+    SERVE,
+    TABLE,
+    TLS,
+    UNKNOWN,
+    WAIT,
+)
+from vmproxy.wire.authentication import ACCEPT
+from vmproxy.wire.comport import AccessServer
+from vmproxy.wire.dialuri import DialURI
+from vmproxy.wire.options import Side
+from vmproxy.wire.telnet import (
+    BRK,
+    COM_PORT,
+    IAC,
+    VMWARE_EXT,
+    Command,
+    Negotiation,
+    Scanner,
+    Subnegotiation,
+    Token,
+    subnegotiation,
+)
+from vmproxy.wire.vmware import Sub, message
+
+LOG, EARLY, PACE = 1, 2, 4
+"""Why a host is not read from: log or far end are behind, too much waits for the console, too many commands come."""
+
+_VMOTION: dict[int, str] = {
+    Sub.VMOTION_BEGIN: BEGIN,
+    Sub.VMOTION_PEER: PEER,
+    Sub.VMOTION_COMPLETE: COMPLETE,
+    Sub.VMOTION_ABORT: ABORT,
+}
+_SETTLING = (int(Sub.VMOTION_BEGIN), int(Sub.VMOTION_PEER))
+_END: tuple[None] = (None,)  # behind the tokens of a read: nothing more for now
+_BREAK = bytes((IAC, BRK))
+
+
+def _adds(token: Subnegotiation) -> bool:
+    """Whether a subnegotiation may add to what is known of the VM."""
+    return token.option == VMWARE_EXT and bool(token.payload) and token.payload[0] not in _SETTLING
+
+
+class VMSession:
+    """One connection from a host, as far as bytes and meanings go.
+
+    :ivar state: one of the table's.
+    :ivar plain: whether a read without an IAC byte is serial data for the console as it stands: the driver may hand it
+        on without asking here.
+    :ivar commands: how many Telnet commands have come.
+    :ivar holds: why the host is not read from, one bit for each reason.
+    """
+
+    __slots__ = (
+        "_carried",
+        "_early",
+        "_extension",
+        "_kept",
+        "_line",
+        "_out",
+        "_port",
+        "_question",
+        "_receiving",
+        "_rest",
+        "_scanner",
+        "_terms",
+        "commands",
+        "holds",
+        "plain",
+        "state",
+    )
+
+    def __init__(
+        self, terms: Terms, com_port: bool, tls: bool = False, guarded: bool = False, encrypted: bool = False
+    ) -> None:
+        """
+        :param com_port: whether port control is agreed to; ``tls``: whether TLS is, in-band.
+        :param guarded: whether the host must switch to TLS.
+        """
+        self._terms = terms
+        self._out = Outbox()
+        self._scanner = Scanner()
+        self._line = LineNegotiation(self._out, com_port, tls, guarded, encrypted)
+        self._extension = Extension(terms, self._out)
+        self._port: PortControl | None = None  # made when it is needed, as what is early
+        self._early: EarlyOutput | None = None
+        self._carried: Carried | None = None
+        self._question = b""  # the pair or sequence that the driver was asked about
+        self._receiving = False
+        self._rest: Iterator[Token | None] | None = None  # what stood behind a question in the same read
+        self._kept: bytes | bytearray = b""  # what came behind that
+        self.commands = 0
+        self.holds = 0
+        self.plain = False
+        self.state = GUARDED if guarded else OPEN
+
+    # In: bytes from the host.
+
+    def receive(self, data: bytes) -> Iterable[Action]:
+        """Take in bytes from the host, cut anywhere.
+
+        Each action is to be performed before the next is asked for: what follows in the bytes depends on it.
+        """
+        if self._rest is not None or self.state in ASKING:
+            self._kept = self._kept or bytearray()
+            self._kept += data
+            if len(self._kept) > EARLY_LIMIT:
+                self.hold(EARLY, True)
+            return self.take_actions()
+        tokens = self._scanner.feed(data)
+        if self.plain and type(tokens) is tuple and len(tokens) == 1 and type(tokens[0]) is bytes:
+            return cast(tuple[bytes], tokens)  # data with doubled IACs, nothing else
+        return self._scan(tokens)
+
+    def go_on(self) -> Iterator[Action]:
+        """Take in what was kept while an answer was awaited: to be called when a late answer has been handed in."""
+        while self.state not in ASKING:
+            if self._rest is not None:
+                rest, self._rest = self._rest, None
+                yield from self._scan(rest)
+            elif self._kept:
+                data, self._kept = bytes(self._kept), b""
+                self.hold(EARLY, False)
+                yield from self.take_actions()
+                yield from self._scan(self._scanner.feed(data))
+            else:
+                return
+
+    def _scan(self, tokens: Iterable[Token | None]) -> Iterator[Action]:
+        scanner, extension, out = self._scanner, self._extension, self._out
+        self._receiving = True
+        try:
+            rest = chain(tokens, _END)
+            for token in rest:
+                if self.state == CLOSED:
+                    return
+                if extension.ripe and not (type(token) is Subnegotiation and _adds(token)):
+                    # What was said so far is followed by something else, or by nothing for now.
+                    self.identify()
+                    while out.actions:
+                        yield from self.take_actions()
+                    if self.state in ASKING:
+                        self._rest = chain((token,), rest)
+                        return
+                if token is None:
+                    return
+                if type(token) is bytes and self.state in HEARD and self._line.decoder is None:
+                    yield token
+                    continue
+                self._take_in(token)
+                while out.actions:
+                    yield from self.take_actions()
+                if self.state in ASKING:
+                    self._rest = rest
+                    return
+                if self._scanner is not scanner:
+                    return  # TLS begins: what follows in this read is not the host's
+        finally:
+            self._receiving = False
+            self._see_plain()
+
+    def _take_in(self, token: Token) -> None:
+        if isinstance(token, bytes):
+            decoder = self._line.decoder
+            if data := token if decoder is None else decoder.feed(token):
+                self._input(DATA, data)
+            return
+        self.commands += 1
+        if isinstance(token, Subnegotiation):
+            self._subnegotiated(token.option, token.payload)
+        elif isinstance(token, Negotiation):
+            self._negotiated(token.verb, token.option)
+        elif isinstance(token, Command):
+            self._out.actions.append(Count("telnet commands"))  # none of them means anything on a serial line
+        else:
+            self._out.complain("telnet oddities", token.what)
+            if token.fatal:
+                self._out.actions.append(Close(token.what, complain=False))
+
+    def _negotiated(self, verb: int, option: int) -> None:
+        line = self._line
+        line.received(verb, option)
+        if option == VMWARE_EXT:
+            if line.gate is None and line.extended:
+                self._extension.tell_list()
+        elif option == COM_PORT:
+            if self._port is None and line.com_port:
+                self._port = PortControl(self._terms.signature, self._out)
+            if self._port is not None:
+                self._port.switch(line.com_port, self.state in CARRYING)
+
+    def _subnegotiated(self, option: int, payload: bytes) -> None:
+        line = self._line
+        if option == VMWARE_EXT and payload and line.gate is None:
+            self._extended(payload)
+        elif line.authenticates(option, payload):
+            return
+        elif line.gate is not None:
+            line.gate.received(option, payload)
+        elif option == COM_PORT and self._port is not None and self._port.on:
+            self._port.received(payload, self.state in CARRYING)
+        else:
+            self._out.actions.append(Count("unknown subnegotiations"))
+
+    def _extended(self, payload: bytes) -> None:
+        extension, code = self._extension, payload[0]
+        if code in _VMOTION:
+            extension.tell_list()
+            self._input(_VMOTION[code], payload[1:])
+            return
+        try:
+            extension.received(payload, self._carried)
+        except Contradiction as error:
+            self.give_up(str(error))
+        else:
+            if code in DETAILS and self.state in CARRYING:
+                self._tell_details()
+
+    # In: answers.
+
+    def refused(self, reason: str) -> None:
+        """The console may not be had."""
+        self._extension.uri = None  # it asked, and was answered
+        self._input(REFUSED)
+        self._out.actions.append(Count("refused second connections"))
+        self.give_up(reason)
+
+    def judged(self, uri: DialURI, refusal: str) -> None:
+        """The VM may be connected to a destination; or not, for a reason."""
+        if self.state != CLOSED:
+            self._extension.judged(uri, refusal, self._carried)
+            if self._extension.ripe and not self._receiving:
+                self.identify()  # this is no read, and nothing follows at once
+
+    def go_ahead(self, sequence: bytes, secret: bytes) -> None:
+        """A vMotion has begun."""
+        # Everything for the VM has been written before, or waits in the console.
+        self._send(Sub.VMOTION_GOAHEAD, sequence + secret)
+
+    def not_now(self, sequence: bytes) -> None:
+        """A vMotion cannot begin here."""
+        self._out.complain("refused vMotions", "NOTNOW: no console is served here, or not any more")
+        self._send(Sub.VMOTION_NOTNOW, sequence)
+
+    def peer_accepted(self, carried: Carried, sequence: bytes) -> None:
+        """The pair is that of a pending vMotion."""
+        if self.state == PEERING:
+            self._carried = carried
+            self._input(ACCEPTED)
+            self._send(Sub.VMOTION_PEER_OK, sequence)
+
+    def peer_refused(self, reason: str) -> None:
+        """The pair opens no door."""
+        self._input(UNKNOWN)
+        self._out.complain("refused peers", reason)
+
+    def not_completed(self) -> None:
+        """COMPLETE was said of another vMotion, or of one that has ended."""
+        self._input(FAILED)
+        self._stray("COMPLETE")
+
+    def not_aborted(self) -> None:
+        """ABORT was said of another vMotion, or of one that has ended."""
+        self._stray("ABORT")
+
+    def tls_started(self) -> None:
+        """TLS has begun: what was agreed on before holds, what was said is forgotten where TLS is required."""
+        self._scanner = Scanner()
+        self._input(TLS)
+        known = self._line.tls_started()
+        if self.state == OPEN and self._line.extended:
+            self._extension.tell_list()
+        if known:
+            self._extension.received(known, None)
+
+    # In: events.
+
+    def identify(self, late: bool = False) -> None:
+        """Claim the console, if it is known which.
+
+        :param late: do not wait for a name that log files are named after.
+        """
+        self._extension.ripe = False
+        # A pair says already which console it is; a connection that is gone may have waited for nothing but a name.
+        if self._carried is None and self.state in (OPEN, CLOSED):
+            claim = self._extension.claim(late)
+            if claim is not None:
+                self._input(KNOWN, claim)
+
+    def carry(self, carried: Carried, inherited: AccessServer | None, in_service: bool) -> None:
+        """The connection carries a console.
+
+        :param inherited: the state of the console's port.
+        :param in_service: whether no other connection serves it by now.
+        """
+        self._carried = carried
+        if in_service:
+            if self._port is None and inherited is not None:
+                self._port = PortControl(self._terms.signature, self._out)
+            if self._port is not None:
+                self._port.carry(inherited)
+            self._tell_details()
+
+    def wait(self) -> None:
+        """The connection before is still being heard."""
+        self._input(WAIT)
+
+    def serve(self) -> tuple[bytes, int]:
+        """It is this connection's turn to be heard.
+
+        :returns: what came early, and how many bytes more there were.
+        """
+        self._input(SERVE)
+        return self._take_early()
+
+    def retire(self) -> None:
+        """Another connection serves the console."""
+        self._input(RETIRE)
+
+    def release(self) -> int:
+        """The console that this was to carry is another's; :returns: the bytes that are forgotten."""
+        self._input(RELEASE)
+        self._carried = None
+        self._extension.forget()
+        if self._port is not None:
+            self._port.forget()
+        early, lost = self._take_early()
+        return len(early) + lost
+
+    def hold(self, reason: int, on: bool) -> None:
+        """Stop reading from the host for a reason, or go on if there is no other."""
+        before = self.holds
+        self.holds = before | reason if on else before & ~reason
+        if bool(self.holds) != bool(before):
+            self._out.actions.append(Reading(not self.holds))
+
+    def block(self, on: bool) -> None:
+        """The host reads slower than is written, or has caught up."""
+        self._out.blocked = on
+        self._out.control_while_blocked = 0
+        suspended = self._port is not None and self._port.suspended
+        self._out.actions.append(Readiness(not (on or suspended)))
+
+    def give_up(self, reason: str) -> None:
+        """Have the connection closed for a fault of the host's."""
+        self._out.actions.append(Close(reason))
+
+    def close(self) -> None:
+        """The connection is closed, or lost; what was kept may still be served."""
+        self._input(CLOSE)
+        self.plain = False
+
+    def left(self) -> None:
+        """The connection is gone, and what it has kept is its console's."""
+        if self._early is not None:
+            self._early.discount()
+
+    # Out.
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the host must switch to TLS, and has not."""
+        return self._line.gate is not None
+
+    def ask(self, option: int, side: Side, on: bool) -> None:
+        """Ask for a side of an option to be turned on or off."""
+        self._line.ask(option, side, on)
+
+    def accept_tls(self) -> None:
+        """Tell the host that TLS begins behind this."""
+        self._out.control(ACCEPT)
+
+    def encode(self, data: bytes) -> bytes:
+        """Serial data for the guest, as it travels."""
+        return self._line.encode(data)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are, in the order of everything else."""
+        self._out.data.append(data)
+
+    def send_break(self) -> None:
+        """Send a break to the guest."""
+        self._out.control(_BREAK)
+
+    def take_data(self) -> bytes:
+        """The bytes that are to be sent to the host now."""
+        out = self._out
+        if not out.data:
+            return b""
+        data, out.data = out.data, []
+        return b"".join(data)
+
+    def take_actions(self) -> list[Action]:
+        """The actions that events have led to."""
+        out = self._out
+        actions, out.actions = out.actions, []
+        return actions
+
+    # Handing over.
+
+    def snapshot(self) -> VMSessionState:
+        """The session between two events, as a value; :meth:`restore` goes on from it, in this process or another."""
+        rest: tuple[TokenState, ...] | None = None
+        if self._rest is not None:
+            tokens = list(self._rest)
+            self._rest = iter(tokens)
+            rest = tuple(token_state(token) for token in tokens)
+        out = self._out
+        return VMSessionState(
+            state=self.state,
+            line=self._line.snapshot(),
+            scanner=self._scanner.snapshot(),
+            extension=self._extension.snapshot(),
+            port=None if self._port is None else self._port.snapshot(),
+            carried=None if self._carried is None else self._carried.snapshot(),
+            early=None if self._early is None else self._early.snapshot(),
+            question=self._question,
+            rest=rest,
+            kept=bytes(self._kept),
+            commands=self.commands,
+            holds=self.holds,
+            unsent=b"".join(out.data),
+            blocked=out.blocked,
+            control_while_blocked=out.control_while_blocked,
+        )
+
+    @classmethod
+    def restore(cls, state: VMSessionState, terms: Terms) -> VMSession:
+        """A session that goes on where another one was.
+
+        What it had asked and what it had held are among its actions again.
+        """
+        line = state.line
+        session = cls(terms, line.com_port, line.tls, line.gate is not None, line.encrypted)
+        out = session._out
+        out.data = [state.unsent] if state.unsent else []
+        out.blocked = state.blocked
+        out.control_while_blocked = state.control_while_blocked
+        session._line.restore(line)
+        session._scanner = Scanner.restore(state.scanner)
+        session._extension.restore(state.extension)
+        if state.port is not None:
+            session._port = PortControl(terms.signature, out)
+            session._port.restore(state.port)
+        session._carried = None if state.carried is None else Carried.restore(state.carried)
+        session._early = None if state.early is None else EarlyOutput.restore(state.early, terms)
+        session._question = state.question
+        session._rest = None if state.rest is None else iter([token_of(token) for token in state.rest])
+        session._kept = state.kept
+        session.commands = state.commands
+        session.holds = state.holds
+        session.state = state.state
+        session._see_plain()
+        session._ask_again()
+        return session
+
+    def _ask_again(self) -> None:
+        actions = self._out.actions
+        if self.holds:
+            actions.append(Reading(False))
+        claim = self._extension.claim(late=True) if self.state == CLAIMING else None
+        if claim is not None:
+            actions.append(claim)
+        elif self.state == PEERING:
+            self._ask_peer(self._question)
+        elif self.state == COMPLETING:
+            self._ask_complete(self._question)
+        self._extension.judge()
+
+    # What the table does.
+
+    def _input(self, what: str, *given: Any) -> None:
+        found = _TABLE.get((self.state, what))
+        if found is not None:
+            self.state, does = found
+            if does is not None:
+                does(self, *given)
+
+    def _output(self, data: bytes) -> None:
+        self._out.actions.append(data)
+
+    def _forget(self, data: bytes) -> None:
+        self._out.actions.append(Count("bytes in clear forgotten", len(data)))
+
+    def _keep(self, data: bytes) -> None:
+        self._early = self._early or EarlyOutput(self._terms)
+        self._early.keep(data, known=self.state == ARRIVING)
+
+    def _keep_all(self, data: bytes) -> None:
+        self._early = self._early or EarlyOutput(self._terms)
+        if self._early.keep_all(data):
+            self.hold(EARLY, True)
+
+    def _not_now(self, sequence: bytes) -> None:
+        self.not_now(sequence)
+
+    def _ask_claim(self, claim: Claim) -> None:
+        self._out.actions.append(claim)
+
+    def _ask_begin(self, sequence: bytes) -> None:
+        self._out.actions.append(Begin(sequence))
+
+    def _ask_peer(self, pair: bytes) -> None:
+        self._question = pair
+        self._out.actions.append(Peer(pair, self._extension.uuid))
+
+    def _refuse_peer(self, _: bytes) -> None:
+        what = "has a part in a vMotion already" if self.state == ARRIVING else "has its console already"
+        self._out.complain("refused peers", f"PEER on a connection that {what}")
+
+    def _ask_complete(self, sequence: bytes) -> None:
+        self._question = sequence
+        self._out.actions.append(Complete(sequence))
+
+    def _ask_abort(self, sequence: bytes) -> None:
+        self._out.actions.append(Abort(sequence))
+
+    def _stray_complete(self, _: bytes) -> None:
+        self._stray("COMPLETE")
+
+    def _stray_abort(self, _: bytes) -> None:
+        self._stray("ABORT")
+
+    def _stray(self, what: str) -> None:
+        self._out.complain(f"stray {what}s", f"{what}, but no vMotion is pending here")
+
+    def _send(self, code: int, parameters: bytes) -> None:
+        self._out.control(subnegotiation(VMWARE_EXT, message(code, parameters)))
+
+    def _tell_details(self) -> None:
+        extension = self._extension
+        if extension.bios_uuid is not None or extension.location_uuid is not None or extension.name:
+            self._out.actions.append(Details(extension.bios_uuid, extension.location_uuid, extension.name))
+
+    def _take_early(self) -> tuple[bytes, int]:
+        early, self._early = self._early, None
+        self._see_plain()
+        if early is None:
+            return b"", 0
+        self.hold(EARLY, False)
+        return early.take()
+
+    def _see_plain(self) -> None:
+        self.plain = (
+            self.state in HEARD and not self._scanner.busy and not self._receiving and self._line.decoder is None
+        )
+
+
+_TABLE: dict[tuple[str, str], tuple[str, Callable[..., None] | None]] = {
+    given: (after, getattr(VMSession, f"_{does}") if does else None) for given, (after, does) in TABLE.items()
+}
