@@ -151,6 +151,8 @@ class TestJoining:
             writing = [v.who for v in access.writers]
             waiting = [v.who for v in people if access.waits(v)]
             assert sorted(writing + waiting) == sorted(inside)
+            places = sorted(access.place(v) for v in people if access.waits(v))
+            assert places == list(range(1, len(waiting) + 1))
             assert (access.writer is None) == (not inside)
             assert all(access.writes(v) == (v.who in writing) for v in people)
 

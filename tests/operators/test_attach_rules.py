@@ -61,10 +61,10 @@ def test_who_may_only_spy_is_told_so_and_is_never_promoted(w: SSHWorld) -> None:
     w.rules(("*", "spy", "*"))
     bob = bob_writes(w)
     channel = attach(w)
-    assert lines(channel)[2:] == ["[spy -- you may only look at this console]", f"[-- 1 other: {BOB} (write) --]"]
+    assert lines(channel)[2:] == ["[spy -- you may not write to this console]", f"[-- 1 other: {BOB} (write) --]"]
     channel.clear()
     channel.type(b"x\x05ca\x05cf\x05cj")
-    assert lines(channel) == ["[read-only]"] + ["[you may only look at this console]"] * 3
+    assert lines(channel) == ["[read-only]"] + ["[read-only: you may not write to this console]"] * 3
     w.console().viewers.detach(bob)
     channel.type(b"y")
     assert link.written == b""
@@ -127,7 +127,7 @@ def test_without_a_reason_nothing_is_taken(w: SSHWorld, answer: bytes) -> None:
     bob = bob_writes(w)
     channel = attach(w)
     channel.type(b"\x05cf" + answer)
-    assert lines(channel)[-1] == "[not taken over: a reason is needed here]"
+    assert lines(channel)[-1] == "[not taken over: a reason is required here]"
     assert w.console().write_access.writer is bob
 
 
@@ -195,6 +195,18 @@ def test_the_right_is_asked_again_when_the_reason_is_given(w: SSHWorld) -> None:
     assert w.console().write_access.writer is bob
 
 
+# The queue.
+
+
+def test_who_waits_is_told_the_position(w: SSHWorld) -> None:
+    w.vm()
+    bob_writes(w)
+    first, second = attach(w), attach(w)
+    for channel, place in ((first, 1), (second, 2)):
+        channel.type(b"\x05ca")
+        assert lines(channel)[-1] == f"[no, {BOB} is attached -- waiting for write access: position {place}]"
+
+
 # Joining.
 
 
@@ -220,10 +232,10 @@ def test_where_it_is_not_shared_joining_says_so_and_waits(w: SSHWorld) -> None:
     channel = attach(w, "web01,join")
     assert lines(channel)[2:4] == [
         f"[no, {BOB} is attached, idle 0:00 -- ^Ecf takes over]",
-        "[no joining: one at a time writes to this console]",
+        "[no joining: this console has one writer at a time]",
     ]
     channel.type(b"\x05cj")
-    assert lines(channel)[-1] == "[no joining: one at a time writes to this console]"
+    assert lines(channel)[-1] == "[no joining: this console has one writer at a time]"
     assert b"^Ecj" not in channel.err
 
 
@@ -267,12 +279,12 @@ def test_who_may_not_write_any_more_becomes_a_spy_and_the_next_one_writes(w: SSH
     bob = bob_writes(w)
     channel.clear()
     w.rules(("alice", "spy", "*"), ("*", "write", "*"))
-    assert lines(channel)[-1] == "[spy -- the rules have changed: you may only look at this console]"
+    assert lines(channel)[-1] == "[spy -- the rules have changed: you may no longer write to this console]"
     assert w.console().write_access.writer is bob
     channel.type(b"x")
     assert link.written == b""
     w.rules(("*", "write", "*"))
-    assert lines(channel)[-1] == "[the rules have changed: you may write to this console]"
+    assert lines(channel)[-1] == "[the rules have changed: you may now write to this console]"
 
 
 def test_who_waits_for_the_pen_leaves_the_line(w: SSHWorld) -> None:
@@ -290,7 +302,7 @@ def test_who_may_not_look_any_more_is_sent_off(w: SSHWorld, may: str, status: in
     w.vm()
     channel = attach(w)
     w.rules(("alice", may, "*"))
-    assert lines(channel)[-1] == "[-- the rules have changed: you may not look at this console any more --]"
+    assert lines(channel)[-1] == "[-- the rules have changed: you may no longer read this console --]"
     assert channel.status == status
     assert not w.console().viewers.all
     w.console().feed(b"secret")
@@ -312,7 +324,7 @@ def test_who_is_sent_off_by_an_administrator_leaves_with_a_status_of_its_own(w: 
     channel = attach(w)
     (viewer,) = w.console().viewers.all
     w.console().viewers.kick(viewer, BOB, "maintenance")
-    assert lines(channel)[-1] == f"[-- {BOB} sends you off: maintenance --]"
+    assert lines(channel)[-1] == f"[-- disconnected by {BOB}: maintenance --]"
     assert channel.status == exit_status.KICKED
     assert not w.console().viewers.all
     assert Kicked(BOB, "x").essential

@@ -107,7 +107,7 @@ def test_a_uuid_is_completed_as_well(w: SSHWorld) -> None:
         (b"hidden\r", "[hidden: no such console]"),
         (b"web0\r", "web0: "),
         (b"web02,rw\r", "[rw: no such option"),
-        (b"web01\r", "[you are there already]"),
+        (b"web01\r", "[you are already there]"),
         (b"\r", "[you stay at web01]"),
         (b"web02\x03", "[you stay at web01]"),
         (b"looked\r", "[looked: you may list it, but not read it]"),
@@ -518,12 +518,12 @@ def test_who_writes_can_have_the_vms_connection_closed(w: SSHWorld, monkeypatch:
     w.rules(("*", "write", "*"))
     channel, spy = fresh(w), fresh(w)
     spy.type(b"\x05co")
-    assert lines(spy) == ["[only who writes may have the connection closed]"]
+    assert lines(spy) == ["[only the writer may close the connection]"]
     assert not closed
     channel.clear()
     channel.type(b"\x05co")
     assert len(closed) == 1
-    assert lines(channel)[-1] == "[connection closed; the VM's host dials again]"
+    assert lines(channel)[-1] == "[connection closed; the VM's host connects again]"
     assert [e["console"] for e in w.audited("reopen")] == ["web01"]
     w.directory.lost(w.console(), link, "gone")
     channel.clear()

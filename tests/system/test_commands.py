@@ -159,7 +159,7 @@ def test_kick_and_broadcast(daemon: Daemon, make_vm: MakeVM, client: MakeClient)
     person.expect(b"down at five")
     name = json.loads(run(daemon, "who", "--json", "web01")[0])[0]["who"]
     assert run(daemon, "kick", "web01", name, "--reason", "'go home'")[2] == 0
-    person.expect(b"sends you off: go home")
+    person.expect(b"disconnected by " + name.encode() + b": go home --]")
     assert person.end() == 7
 
 

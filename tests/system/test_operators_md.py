@@ -219,10 +219,10 @@ def test_what_one_may_only_see_cannot_be_attached_to_and_what_one_may_only_look_
     refused = site.attach("see1", who="bob", terminal=False)
     assert refused.end() == 10
     spy = site.attach("look1", who="bob")
-    spy.expect(b"[spy -- you may only look at this console]")
+    spy.expect(b"[spy -- you may not write to this console]")
     spy.type(b"x\x1dqa")
     spy.expect(b"[read-only]")
-    spy.expect(b"[you may only look at this console]")
+    spy.expect(b"[read-only: you may not write to this console]")
     vm.connected.say(b"hello\r\n")
     spy.expect(b"hello\r\n")
     assert bytes(vm.connected.data) == b""
@@ -413,7 +413,7 @@ def test_every_key_behind_the_escape(site: Site, make_vm: MakeVM) -> None:
     key(b"L", b"[only an administrator may turn logging off or on]", bob, b"\x1dq")
     for nothing in (b"z", b"|", b"c", b"x", b"g"):
         key(nothing, b"means nothing over SSH]")
-    key(b"o", b"[connection closed; the VM's host dials again]")
+    key(b"o", b"[connection closed; the VM's host connects again]")
     vm.connected.wait_closed()
     vm.close()
     vm.connect()
@@ -535,7 +535,7 @@ def test_a_reload_drops_no_console_and_who_may_not_any_more_is_told(site: Site, 
     kept, dropped = site.at("web01"), site.attach("web01", who="bob")
     dropped.expect(b"is attached")
     site.daemon.reload(site.daemon._extra.replace('on = ["web*", ', "on = ["))
-    dropped.expect(b"[-- the rules have changed: you may not look at this console any more --]")
+    dropped.expect(b"[-- the rules have changed: you may no longer read this console --]")
     assert dropped.end() == 3
     vm.connected.say(b"still here\r\n")
     kept.expect(b"still here\r\n")

@@ -36,6 +36,10 @@ class WriteAccess:
         """Whether a viewer is in the line."""
         return viewer in self._waiting
 
+    def place(self, viewer: IViewer) -> int:
+        """The position of a viewer that waits: 1 for the one that is next."""
+        return self._waiting.index(viewer) + 1
+
     def take(self, viewer: IViewer) -> bool:
         """Take the pen if it is free, else stand in line.
 

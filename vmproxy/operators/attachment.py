@@ -124,12 +124,12 @@ def _say_how(
     elif session.read_only:
         session.say("[spy]")
     elif not session.may_write:
-        session.say("[spy -- you may only look at this console]")
+        session.say("[spy -- you may not write to this console]")
     elif before:
         named = before[0]
         session.say(f"[no, {named.who} is attached, idle {idle(named, now)}{session.hints}]")
     if target.join and before and not writing and session.may_write:
-        session.say("[no joining: one at a time writes to this console]")
+        session.say("[no joining: this console has one writer at a time]")
     others = [viewer for viewer in console.viewers.all if viewer is not named and viewer is not session]
     if others:
         session.say(f"[-- {others_line(console, others)} --]")

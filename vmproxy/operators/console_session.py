@@ -215,7 +215,7 @@ class ConsoleSession:
     def recall(self, lines: int) -> None:
         """Show the last lines once more."""
         if self.display.busy:
-            self.say("[not now: there is still output on its way to you]")
+            self.say("[not now: output is still on its way to you]")
         else:
             self.display.replay(opened(self.console.log), lines)
 
@@ -256,7 +256,7 @@ class ConsoleSession:
     def rules_changed(self) -> None:
         """Other rules hold from now on."""
         if not self.may(Right.SPY):
-            self.say("[-- the rules have changed: you may not look at this console any more --]")
+            self.say("[-- the rules have changed: you may no longer read this console --]")
             self.leave(exit_status.FORBIDDEN if self.may(Right.SEE) else exit_status.NO_SUCH_CONSOLE)
             return
         could, self._could_write = self._could_write, self.may_write
@@ -264,9 +264,9 @@ class ConsoleSession:
             return
         if could:
             self.console.viewers.drop_write(self)
-            self.say("[spy -- the rules have changed: you may only look at this console]")
+            self.say("[spy -- the rules have changed: you may no longer write to this console]")
         else:
-            self.say(f"[the rules have changed: you may write to this console{self.hints}]")
+            self.say(f"[the rules have changed: you may now write to this console{self.hints}]")
 
     # From the operator.
 

@@ -57,12 +57,12 @@ def run_escape(session: ConsoleSession, key: Key) -> None:
 
 def _help(session: ConsoleSession) -> None:
     escape = show_escape(session.escape)
-    session.say(f"[help -- each of these behind {escape}]")
+    session.say(f"[help -- press one of these after {escape}]")
     for keys, command in _COMMANDS.items():
         if command.possible(session):
             shown = "".join(f"^{chr(k + 64)}" if k < 32 else chr(k) for k in keys)
             session.say(f" {shown:<5}{command.text}")
-    session.say(" eXY  make XY the escape of this session: a control character and another one")
+    session.say(" eXY  make XY (a control character and another) the escape of this session")
     if session.writing:
         if session.console.options.sequences:
             session.say(" l1   send the first of the named sequences; up to l9")
@@ -101,7 +101,7 @@ def _move_to(session: ConsoleSession, answer: str | None) -> None:
             session.say(f"[{line}]")
         return
     if console is session.console and target == Target(target.console, port=target.port):
-        session.say("[you are there already]")
+        session.say("[you are already there]")
         return
     # What the operator has chosen for this session goes along.
     target = replace(
@@ -179,10 +179,10 @@ def _may_reopen(session: ConsoleSession) -> bool:
 
 def _reopen(session: ConsoleSession) -> None:
     if not _may_reopen(session):
-        session.say("[only who writes may have the connection closed]")
+        session.say("[only the writer may close the connection]")
     elif session.console.reopen(session.who):
         session.audit("reopen")
-        session.say("[connection closed; the VM's host dials again]")
+        session.say("[connection closed; the VM's host connects again]")
     else:
         session.say(f"[-- not reopened: {state_line(session.console, session.wall())} --]")
 
@@ -227,28 +227,28 @@ _COMMANDS: dict[bytes, _Command] = {
     b";": _Command("move to another console", _move),
     b"?": _Command("this help", _help),
     b"a": _Command(
-        "attach read-write if nobody else writes, else wait for it",
+        "attach read-write if nobody else writes, else queue",
         penkeys.attach,
         _may_have_pen,
     ),
     b"b": _Command("send a message to the others here", _message, lambda s: len(s.console.viewers.all) > 1),
     b"f": _Command(
-        "force: take over from whoever writes", penkeys.force, lambda s: _may_have_pen(s) and s.may(Right.FORCE)
+        "force: take write access from the writer", penkeys.force, lambda s: _may_have_pen(s) and s.may(Right.FORCE)
     ),
     b"i": _Command("information about this console", lookkeys.info),
     b"j": _Command(
-        "join: write beside whoever writes", penkeys.join, lambda s: _may_have_pen(s) and s.console.options.shared
+        "join: write beside the writer", penkeys.join, lambda s: _may_have_pen(s) and s.console.options.shared
     ),
     b"l0": _Command("send a break", lambda s: s.send_break(), lambda s: s.writing),
-    b"l?": _Command("list what else can be sent", _sequences, lambda s: bool(s.console.options.sequences)),
+    b"l?": _Command("list the named sequences", _sequences, lambda s: bool(s.console.options.sequences)),
     b"L": _Command("turn logging off, or on again", _logging, lambda s: s.may(Right.ADMIN)),
     b"n": _Command("write a note into the event trail", _note),
-    b"o": _Command("reopen: drop the VM's connection, so that its host dials again", _reopen, _may_reopen),
+    b"o": _Command("reopen: close the VM's connection, so that its host connects again", _reopen, _may_reopen),
     b"p": _Command(f"play back the last {PLAYBACK_LINES} lines", lambda s: s.recall(PLAYBACK_LINES)),
     b"q": _Command("quiet: fewer notices, or all again", _quiet),
     b"r": _Command(f"replay the last {RECALL_LINES} lines", lambda s: s.recall(RECALL_LINES)),
     b"\x12": _Command("replay the last line", lambda s: s.recall(1)),
-    b"s": _Command("spy: put the pen down and look on", penkeys.spy, lambda s: s.writing),
+    b"s": _Command("spy: release write access, become read-only", penkeys.spy, lambda s: s.writing),
     b"t": _Command("times in front of lines, in your view only", _stamps),
     b"u": _Command("all consoles that you may see", lookkeys.others),
     b"w": _Command("who is here", lookkeys.who),

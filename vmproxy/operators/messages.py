@@ -62,7 +62,7 @@ def notice_text(notice: Notice, title: str) -> str:
             return f"[forced to `spy' mode by {notice.by}{why}]"
         case Kicked():
             why = f": {visible(notice.reason)}" if notice.reason else ""
-            return f"[-- {notice.by} sends you off{why} --]"
+            return f"[-- disconnected by {notice.by}{why} --]"
         case Message():
             return (
                 f"[-- message from {notice.who}{' to all' if notice.to_all else ''}: {visible(notice.text, 1000)} --]"

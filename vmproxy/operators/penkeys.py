@@ -11,7 +11,7 @@ def _may_write(session: ConsoleSession) -> bool:
     if session.read_only:
         session.say("[this session is read-only]")
     elif not session.may(Right.WRITE):
-        session.say("[you may only look at this console]")
+        session.say("[read-only: you may not write to this console]")
     else:
         return True
     return False
@@ -29,7 +29,8 @@ def attach(session: ConsoleSession) -> None:
         return
     writer = session.console.write_access.writer
     who = writer.who if writer is not None else "somebody"
-    session.say(f"[no, {who} is attached -- you are next but for others waiting]")
+    place = session.console.write_access.place(session)
+    session.say(f"[no, {who} is attached -- waiting for write access: position {place}]")
 
 
 def force(session: ConsoleSession) -> None:
@@ -46,7 +47,7 @@ def force(session: ConsoleSession) -> None:
 
 def _force_because(session: ConsoleSession, reason: str | None) -> None:
     if reason is None:
-        session.say("[not taken over: a reason is needed here]")
+        session.say("[not taken over: a reason is required here]")
     elif not (session.may_write and session.may(Right.FORCE)):
         session.say("[you may not take over from others]")
     else:
@@ -70,7 +71,7 @@ def join(session: ConsoleSession) -> None:
             session.audit("join")
         session.say("[attached]")
     else:
-        session.say("[no joining: one at a time writes to this console]")
+        session.say("[no joining: this console has one writer at a time]")
 
 
 def spy(session: ConsoleSession) -> None:

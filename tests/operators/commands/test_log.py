@@ -139,7 +139,7 @@ def test_a_follower_is_told_what_a_reader_must_know_and_can_be_sent_off(w: SSHWo
     w.console().viewers.kick(w.console().viewers.all[0], "root@10.0.0.1", "enough")
     channel.client.pump()
     assert channel.status == 7
-    assert b"root@10.0.0.1 sends you off: enough" in channel.err
+    assert b"disconnected by root@10.0.0.1: enough" in channel.err
     assert w.console().viewers.all == ()
 
 

@@ -149,7 +149,7 @@ def lost(w: SSHWorld) -> None:
         (
             lambda w: w.console().viewers.kick(w.console().viewers.all[0], "bob", "why"),
             7,
-            "[-- bob sends you off: why --]\n",
+            "[-- disconnected by bob: why --]\n",
         ),
         (lambda w: w.rules(("alice", "spy", "*")), 10, "web01: the rules have changed, you may no longer do that\n"),
         (lambda w: w.rules(("bob", "spy", "*")), 3, "web01: no such console\n"),

@@ -123,7 +123,7 @@ class TestMoving:
         assert w.console("web01").write_access.writer is None
         assert "[spy]" in said(channel)
         channel.type(b"\x05c;web01\r")
-        assert "[you are there already]" in said(channel)
+        assert "[you are already there]" in said(channel)
 
 
 class TestQuestions:
