@@ -23,6 +23,7 @@ from tests.support.properties import examples
 from vmproxy.log.compression import Work, compress
 from vmproxy.log.files import LogFiles, plain_of, trail_of
 from vmproxy.log.rotation import PER_TURN, Rotation, RotationPolicy, compress_here
+from vmproxy.log.settings import LogSettings
 from vmproxy.log.writer import Scribe
 
 DAY = 86400.0
@@ -375,7 +376,7 @@ class TestHowMuchIsKept:
         world.scribe.policy = RotationPolicy(size=1)
         log = world.log()
         say(world, log, b"a", b"b", b"c", b"d")
-        world.store.use(RotationPolicy(size=1, keep=1), plain=False)
+        world.store.reconfigure(LogSettings(rotation=RotationPolicy(size=1, keep=1), plain=False))
         world.tick(1)
         assert [file.read_bytes() for file in segments(log.path)] == [b"d", b""]
         assert len(segments(Path(log.file.trail_path))) == 2
@@ -859,9 +860,9 @@ class TestPlainText:
     def test_it_can_be_turned_on_and_off(self, plain):
         log = plain.log()
         write(plain, log, b"one\n")
-        plain.store.use(RotationPolicy(), plain=False)
+        plain.store.reconfigure(LogSettings(rotation=RotationPolicy(), plain=False))
         write(plain, log, b"two\n")
-        plain.store.use(RotationPolicy(), plain=True)
+        plain.store.reconfigure(LogSettings(rotation=RotationPolicy(), plain=True))
         write(plain, log, b"three\n")
         assert [line.split()[1] for line in self.lines(log)] == ["one", "three"]
 

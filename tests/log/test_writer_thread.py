@@ -17,6 +17,7 @@ from vmproxy.log.audit import Audit
 from vmproxy.log.compression import CompressorThread, Work
 from vmproxy.log.file_pool import FilePool
 from vmproxy.log.rotation import RotationPolicy
+from vmproxy.log.settings import LogSettings
 from vmproxy.log.store import LogStore
 from vmproxy.log.writer import Scribe
 from vmproxy.log.writer_thread import ScribeThread
@@ -148,7 +149,7 @@ def test_one_log_that_fails_for_a_reason_nobody_thought_of_does_not_take_the_oth
 
 
 def test_logs_are_rotated_and_compressed_while_they_are_written(threaded):
-    threaded.store.use(RotationPolicy(size=10_000, compress=True), plain=True)
+    threaded.store.reconfigure(LogSettings(rotation=RotationPolicy(size=10_000, compress=True), plain=True))
     logs = [threaded.store.open(f"{n}.log") for n in range(2)]
     said = [b"".join(b"%d says line %d\r\n" % (which, n) for n in range(3000)) for which in range(2)]
     for at in range(0, len(said[0]), 1000):
@@ -173,7 +174,7 @@ def test_a_policy_that_comes_later_wakes_the_thread(threaded):
     log.append(b"x" * 100)
     threaded.settle(log)
     rotation = threaded.runner.scribe.rotation
-    threaded.store.use(RotationPolicy(size=10), plain=False)
+    threaded.store.reconfigure(LogSettings(rotation=RotationPolicy(size=10), plain=False))
     while not rotation.rotated:
         threaded.settle(log)
     assert log.path.with_name("vm.log.1").read_bytes() == b"x" * 100

@@ -50,7 +50,8 @@ def knock(w: VMWorld, address: str = "10.0.0.1") -> bool:
 
 
 def limited(w: VMWorld, **limits: object) -> None:
-    w.front.use(VMSettings(service_uri=("*",), identify_timeout=IDENTIFY_TIMEOUT, limits=AdmissionLimits(**limits)))  # type: ignore[arg-type]
+    settings = VMSettings(service_uri=("*",), identify_timeout=IDENTIFY_TIMEOUT, limits=AdmissionLimits(**limits))  # type: ignore[arg-type]
+    w.front.reconfigure(settings)
 
 
 # Networks.

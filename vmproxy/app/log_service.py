@@ -51,7 +51,7 @@ class LogService(Part):
         )
 
     def reconfigure(self, config: Config, checked: Any) -> list[str]:
-        self.store.use(config.log.rotation, config.log.plain)
+        self.store.reconfigure(config.log)
         return []
 
     def load(self) -> None:

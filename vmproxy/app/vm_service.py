@@ -96,7 +96,7 @@ class VMService(Part):
                 limit=self._budget.limit,
                 vms=self._budget.vms,
             )
-        self.front.use(config.vm)
+        self.front.reconfigure(config.vm)
         for listeners in self.listeners.values():
             listeners.prepare()
         self._dialler.probe_after(config.vm.keep_idle)

@@ -26,7 +26,7 @@ from vmproxy.log.audit import Audit
 from vmproxy.log.events import event
 from vmproxy.log.file_state import Item, LogFile
 from vmproxy.log.paths import folded
-from vmproxy.log.rotation import RotationPolicy
+from vmproxy.log.settings import LogSettings
 from vmproxy.log.writer import Scribe
 
 FLUSH_SECONDS = 0.02
@@ -481,12 +481,12 @@ class LogStore:
         self.runner.submit(job)
         return done
 
-    def use(self, policy: RotationPolicy, plain: bool) -> None:
-        """Rotate by another policy from now on, and write plain text, or do not."""
+    def reconfigure(self, settings: LogSettings) -> None:
+        """Rotate by another policy from now on, and write plain text or stop writing it."""
 
         def job() -> None:
-            self.runner.scribe.policy = policy
-            self.runner.scribe.plain = plain
+            self.runner.scribe.policy = settings.rotation
+            self.runner.scribe.plain = settings.plain
 
         self.runner.submit(job)
 

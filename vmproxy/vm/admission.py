@@ -84,7 +84,7 @@ class Admission:
         self._allowed: dict[str, bool] = {}
         self._live = 0
         self.refusals = RefusalLog(clock, _tell)
-        self.use(limits)
+        self.reconfigure(limits)
 
     def __len__(self) -> int:
         """How many connections there are."""
@@ -100,7 +100,7 @@ class Admission:
         """How many addresses are remembered."""
         return len(self._places)
 
-    def use(self, limits: AdmissionLimits) -> None:
+    def reconfigure(self, limits: AdmissionLimits) -> None:
         """Take other limits, for who comes from now on; nobody who is there has to go."""
         self._limits = limits
         self._allowed.clear()

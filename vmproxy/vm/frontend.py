@@ -107,11 +107,11 @@ class VMFrontend:
         """How often what happened since the start."""
         return self.complaints.counters
 
-    def use(self, settings: VMSettings) -> None:
+    def reconfigure(self, settings: VMSettings) -> None:
         """Take other settings. What was agreed on with who is connected already stays agreed, and nobody has to go."""
         before, self.settings = self.settings, settings
         self.terms.service_uris = settings.service_uri
-        self.admission.use(settings.limits)
+        self.admission.reconfigure(settings.limits)
         self.unidentified.use(settings.identify_timeout)
         self.liveness.use(settings.keep_idle)
         self.handshakes.use(settings.handshake_timeout)
