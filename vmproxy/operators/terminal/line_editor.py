@@ -1,9 +1,9 @@
-"""A line that a person types and edits at a terminal: for questions in a session, and for the menu's prompt.
+"""The line editor of prompts and of the menu's command line.
 
-Keys in, events out; it sends nothing itself. The line stays on one row of the screen and scrolls sideways where it is
-longer, so that it can be drawn again at any time with :meth:`LineEditor.redraw`, whatever was on the screen before. It
-takes printable characters only, so what is entered is safe to show. Keys are those of bash and of everything else:
-arrows, Home, End, Delete, ``^A ^E ^B ^F ^D ^H ^K ^U ^W ^L``, ``^P`` and ``^N`` for what was entered before, Tab.
+Bytes in, events out; the editor sends nothing itself. The line stays on one row of the screen and scrolls sideways if
+it is longer, so :meth:`LineEditor.redraw` can draw it at any time, whatever was on the screen before. Keys are those of
+bash: arrows, Home, End, Delete, ``^A ^E ^B ^F ^D ^H ^K ^U ^W ^L``, ``^P`` and ``^N`` for the history, Tab.
+Invariant: the line holds printable characters only, so it is safe to show.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """The line is finished. What was typed behind it is in :attr:`LineEditor.rest`."""
+    """The line is finished. Input behind it is in :attr:`LineEditor.rest`."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """``^C``, or ``^D`` on an empty line, which ``end`` tells apart. What was typed behind it is in ``rest``."""
+    """``^C``, or ``^D`` on an empty line (``end``). Input behind it is in :attr:`LineEditor.rest`."""
 
     end: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Tab was pressed and there are several ways to go on: show them, if there is room, and then redraw the line."""
+    """Tab was pressed, and there are several choices: show them if there is room, then redraw the line."""
 
     choices: tuple[str, ...]
 
@@ -55,11 +55,11 @@ Event = Draw | Entered | Cancelled | Choices
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """How what stands left of the cursor could go on.
+    """The choices for the text left of the cursor.
 
-    :ivar start: where the part begins that is completed, in characters.
-    :ivar choices: what could stand there instead; of too many only the first :data:`CHOICES_LIMIT` are shown.
-    :ivar end: what follows if there is but one choice: a blank, say.
+    :ivar start: the beginning of the part that a choice replaces, in characters.
+    :ivar choices: the choices. Bound: the first :data:`CHOICES_LIMIT` are shown.
+    :ivar end: the text behind a single choice: a blank, for example.
     """
 
     start: int
@@ -68,10 +68,11 @@ class Completion:
 
 
 def columns(choices: Sequence[str], width: int, rows: int) -> list[str]:
-    """Set choices out in columns, as a shell does.
+    """Choices in columns, as a shell shows them.
 
-    :param width: of the terminal; ``rows``: how many lines there is room for.
-    :returns: the lines; the last one says how many are not shown, if any.
+    :param width: columns of the terminal.
+    :param rows: lines that there is room for.
+    :returns: the lines; the last one tells how many choices are not shown, if any.
     """
     if not choices:
         return []
@@ -90,12 +91,12 @@ def columns(choices: Sequence[str], width: int, rows: int) -> list[str]:
 
 
 class LineEditor:
-    """One line, from its prompt to Enter or ``^C``; it can be used again for the next.
+    """Editor of one line, from its prompt to Enter or ``^C``; then of the next line.
 
-    :ivar prompt: what stands before it.
-    :ivar text: what is in it; ``cursor``: where, in characters.
-    :ivar history: what was entered before, the newest last; it may be shared between editors.
-    :ivar rest: what was typed behind the end of a line.
+    :ivar prompt: the text before the line.
+    :ivar text: the line; ``cursor``: the offset of the cursor in it, in characters.
+    :ivar history: the lines entered before, the newest last; editors may share it.
+    :ivar rest: input behind the end of the line.
     """
 
     def __init__(
@@ -108,8 +109,8 @@ class LineEditor:
     ) -> None:
         """
         :param width: columns of the terminal.
-        :param complete: told what stands left of the cursor, says how it could go on.
-        :param limit: characters at most; what is typed beyond that is not taken.
+        :param complete: finds the choices for the text left of the cursor.
+        :param limit: characters of the line at most; more are ignored.
         """
         self.prompt = prompt
         self.text = ""
@@ -126,7 +127,7 @@ class LineEditor:
     # On the screen.
 
     def redraw(self) -> bytes:
-        """The line as it is, drawn over whatever is on the terminal's current row; the cursor is where it belongs."""
+        """Bytes that draw the line over the terminal's current row, with the cursor at its place."""
         room = max(2, self._width - 1)  # the last column makes terminals wrap
         prompt = tail(self.prompt, room // 2)
         room -= cells(prompt)
@@ -146,20 +147,20 @@ class LineEditor:
 
     @staticmethod
     def erase() -> bytes:
-        """Takes the line off the screen, so that something else can be written there."""
+        """Bytes that clear the row of the line."""
         return b"\r\x1b[K"
 
     def resized(self, width: int) -> None:
-        """The terminal is so many columns wide from now on."""
+        """Take another width of the terminal, in columns."""
         self._width = width
 
     # Keys.
 
     def feed(self, data: bytes) -> list[Event]:
-        """What was typed, or pasted, or cut anywhere in between.
+        """Take input, cut anywhere.
 
-        :returns: what is to be done about it, in order. :class:`Entered` or :class:`Cancelled` is the last one: what
-            follows in ``data`` is for whoever comes next, and in :attr:`rest`.
+        :returns: the events, in order. :class:`Entered` or :class:`Cancelled` is the last one; input behind it is in
+            :attr:`rest`, for the session's next reader.
         """
         events: list[Event] = []
         changed = completed = False
@@ -173,7 +174,7 @@ class LineEditor:
                 events.append(Entered(text) if key == keys.ENTER else Cancelled(key == "^D"))
                 return events
             if key == keys.TAB:
-                # Looking for choices may be work: a paste that is full of tabs gets one look.
+                # Finding choices may be expensive: a paste full of tabs gets one completion.
                 choices = () if completed else self._tab()
                 completed = True
                 if choices:
@@ -222,11 +223,11 @@ class LineEditor:
         return ()
 
     def _before(self) -> int:
-        """Where the character left of the cursor begins."""
+        """The offset of the character left of the cursor."""
         return grapheme_boundary_before(self.text, self.cursor)
 
     def _behind(self) -> int:
-        """Where the character at the cursor ends."""
+        """The offset behind the character at the cursor."""
         return self.cursor + len(next(iter_graphemes(self.text[self.cursor :]), ""))
 
     def _left(self) -> None:
@@ -280,7 +281,7 @@ class LineEditor:
 
 
 def _common(choices: Sequence[str]) -> str:
-    """What all choices begin with, whatever the capitals; spelled as in the first in order."""
+    """The longest common beginning of all choices, without regard to case; spelled as in the first one."""
     first, last = min(choices, key=str.casefold), max(choices, key=str.casefold)
     for at in range(len(first)):
         if last[at : at + 1].casefold() != first[at].casefold():

@@ -1,4 +1,4 @@
-"""The menu's command line: what is typed there, and how it goes on when Tab is pressed.
+"""The command line of the menu, and its completion.
 
 The first word may be a command or a console; only consoles that the operator may see are ever offered. Names that a
 shell would take apart come in quotes, as the prompt takes them apart in the same way.
@@ -25,8 +25,8 @@ _NAMES = (*(command.name for command in TABLE), LEAVING[0])
 class CommandLine:
     """The command line.
 
-    :ivar choices: the ways to go on that are to be shown above it, as lines.
-    :ivar rest: what was typed behind the end of a line.
+    :ivar choices: the choices of a completion, as lines to be shown above it.
+    :ivar rest: input behind the end of the line.
     """
 
     def __init__(self, consoles: ConsoleList, view: View, services: Services) -> None:
@@ -48,13 +48,13 @@ class CommandLine:
         self._editor.resized(width)
 
     def redraw(self) -> bytes:
-        """The line, for the row on which the cursor is."""
+        """Bytes that draw the line on the row of the cursor."""
         return self._editor.redraw()
 
     def feed(self, data: bytes) -> str | None:
-        """What was typed.
+        """Take input.
 
-        :returns: the line, when it is complete; empty if there is none after all. None: go on.
+        :returns: the line when it is complete, empty if it was cancelled; None until then.
         """
         self.choices = []
         self.rest = b""
@@ -78,9 +78,9 @@ class CommandLine:
 
 
 def complete(left: str, consoles: ConsoleList, view: View) -> Completion:
-    """How a line could go on: with a command, an option or a console, as the table of commands has it.
+    """The completion of a line by a command, an option or a console, as the table of commands has it.
 
-    :param left: what stands left of the cursor.
+    :param left: the text left of the cursor.
     """
     start, quote, word = last_word(left)
     before = split(left[:start])
@@ -105,7 +105,7 @@ def complete(left: str, consoles: ConsoleList, view: View) -> Completion:
     if prefix != word:
         names = [name for name in names if name.casefold().startswith(word.casefold())]
     if quote or any(_needs_quotes(name) for name in names):
-        # All in the same quotes, so that what they have in common can stand there already.
+        # All in the same quotes, so that their common beginning can be filled in.
         mark = quote or "'"
         quoted = [_quoted(name, mark) for name in names]
         return Completion(start, [*found, *quoted], " ")
@@ -115,7 +115,7 @@ def complete(left: str, consoles: ConsoleList, view: View) -> Completion:
 def last_word(left: str) -> tuple[int, str, str]:
     """The word that is being typed.
 
-    :returns: where it begins, the quote that is open in it (empty if none), and what it says without quotes.
+    :returns: its offset, the quote that is open in it (empty if none), and the word without quotes.
     """
     start, quote, word = 0, "", ""
     escaped = False
@@ -140,7 +140,7 @@ def last_word(left: str) -> tuple[int, str, str]:
 
 
 def _name(entry: ConsoleEntry, entries: Sequence[ConsoleEntry], number: int, view: View) -> str:
-    """What finds a console: its title, or the alias where others have the same title or it is not the whole name."""
+    """A name that finds a console: its title, or its alias if the title is shared or not the whole name."""
     around = (*entries[max(0, number - 1) : number], *entries[number + 1 : number + 2])
     shared = any(other.folded == entry.folded for other in around)
     whole = entry.name and visible(entry.name) == entry.name

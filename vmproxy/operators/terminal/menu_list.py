@@ -1,10 +1,9 @@
-"""The consoles of the menu: the ones that the operator may see, in order; the filter; which one is chosen.
+"""The console list of the menu, its filter, and the selected console.
 
-There may be 16,000, and dozens of open menus. So the directory is looked through in slices, a slice at a turn, and only
-when something is known to have changed or a while has passed; what is needed of each console to sort and to filter is
-kept; and what a filter found is kept until either changes. What is typed changes the filter only: the list is filtered
-again when it is drawn, or when a key needs it. So a paste, or a key that repeats, costs no more than the screen can
-show of it.
+There may be 16,000 consoles and dozens of open menus. So the registry is scanned in slices, one in a turn of the
+reactor, and only if something has changed or some seconds have passed. The keys for sorting and filtering are kept, and
+so is the result of a filter. Input changes the filter only; the list is filtered when it is drawn, or when a key needs
+it, so a paste or a repeating key costs no more than the screen can show of it.
 """
 
 from __future__ import annotations
@@ -43,10 +42,10 @@ IN_LIST = frozenset(
 class ConsoleEntry:
     """A console in the list.
 
-    :ivar name: its name when this was made.
-    :ivar title: what it is shown as; ``width`` columns wide.
-    :ivar folded: the title without regard to capitals.
-    :ivar key: what it is sorted by.
+    :ivar name: its name at the time of the scan.
+    :ivar title: its title; ``width``: the columns of that.
+    :ivar folded: the title without regard to case.
+    :ivar key: the key for sorting.
     """
 
     __slots__ = ("console", "folded", "key", "name", "title", "width")
@@ -63,14 +62,13 @@ class ConsoleEntry:
 class ConsoleList:
     """The consoles that an operator may see.
 
-    :ivar entries: in the order in which people look for them; replaced, never changed.
-    :ivar longest: columns that the longest title takes.
-    :ivar reading: whether the directory is being looked through.
-    :ivar complete: whether all have been looked at since the rules last changed.
+    :ivar entries: sorted by title; replaced, never changed.
+    :ivar longest: columns of the longest title.
+    :ivar reading: whether a scan of the registry is under way.
+    :ivar complete: whether all consoles were scanned since the rules last changed.
     """
 
     def __init__(self, view: View, directory: Directory) -> None:
-        """:param view: says which of the directory's consoles there are for the operator."""
         self._view = view
         self._directory = directory
         self._policy = directory.policy
@@ -89,18 +87,18 @@ class ConsoleList:
 
     @property
     def void(self) -> bool:
-        """Whether other rules hold than when the directory was looked through: what is here may not be shown."""
+        """Whether the rules have changed since the scan: the entries may not be shown."""
         return self._policy is not self._directory.policy
 
     def due(self, now: float) -> bool:
-        """Whether to look the directory through: consoles have come, or it is a while ago and some may be renamed."""
+        """Whether to scan: consoles have come, or the last scan is some seconds ago and some may be renamed."""
         return len(self._directory) != self._size or not 0 <= now - self._begun < SWEEP_SECONDS
 
     def begin(self, now: float) -> None:
-        """Look the directory through from the start, with :meth:`step`."""
+        """Begin a scan of the registry; :meth:`step` goes on with it."""
         self._begun = now
         if self.void:
-            # What was seen by the old rules is not shown by the new ones before it has been looked at again.
+            # Entries found under the old rules are not shown before they are checked again.
             self._policy = self._directory.policy
             self._replace(())
             self._known = {}
@@ -113,9 +111,9 @@ class ConsoleList:
         self._new = False
 
     def step(self, count: int = SLICE) -> bool:
-        """Look at the next consoles.
+        """Scan the next consoles.
 
-        :param count: how many at most.
+        :param count: consoles at most.
         :returns: whether there are more.
         """
         if self.void:
@@ -146,15 +144,15 @@ class ConsoleList:
         self.longest = max((entry.width for entry in entries), default=0)
 
     def drop(self, gone: set[ConsoleEntry]) -> None:
-        """Leave out consoles that may not be seen any more."""
+        """Remove consoles that may not be seen any more."""
         for entry in gone:
             self._known.pop(entry.console, None)
         self._replace([entry for entry in self.entries if entry not in gone])
 
     def matching(self, pattern: str) -> Sequence[ConsoleEntry]:
-        """The consoles whose title holds a pattern; the same list again as long as nothing changes.
+        """The consoles with a pattern in their title; the same list again as long as nothing changes.
 
-        :param pattern: text, in which ``*`` and ``?`` stand for anything and any character.
+        :param pattern: a part of a title; ``*`` matches anything, ``?`` any character.
         """
         before, among, found = self._filtered
         if among is self.entries and before == pattern:
@@ -162,17 +160,17 @@ class ConsoleList:
         if not pattern:
             found = self.entries
         else:
-            # Whatever holds more of the same text is among what held less of it.
+            # Titles with a longer text in them are among those with the shorter one.
             narrower = among is self.entries and pattern.startswith(before) and not _is_glob(pattern)
             found = _fitting(pattern, found if narrower else self.entries)
         self._filtered = (pattern, self.entries, found)
         return found
 
     def starting(self, prefix: str, limit: int) -> Sequence[ConsoleEntry]:
-        """The consoles whose title begins so, without regard to capitals.
+        """The consoles whose title begins so, without regard to case.
 
-        :param limit: of more than so many, only so many: the last of all and the first ones. What these have in common
-            at their beginning all have.
+        :param limit: consoles at most: the first ones and the last of all, so that their common beginning is that of
+            all.
         """
         folded = prefix.casefold()
         start = bisect_left(self.entries, folded, key=lambda entry: entry.folded)
@@ -186,7 +184,7 @@ def _fitting(pattern: str, entries: Sequence[ConsoleEntry]) -> list[ConsoleEntry
     folded = pattern.casefold()
     if not _is_glob(folded):
         return [entry for entry in entries if folded in entry.folded]
-    # Python makes of each * a group that is never tried again, so that no pattern takes long.
+    # translate() makes an atomic group of each *, so no pattern backtracks for long.
     fits = re.compile(translate(f"*{folded.replace('[', '[[]')}*")).match
     return [entry for entry in entries if fits(entry.folded)]
 
@@ -196,12 +194,12 @@ def _is_glob(pattern: str) -> bool:
 
 
 class Selection:
-    """A place in the list.
+    """The filter, the selected console, and the part of the list on the screen.
 
-    :ivar filter: what was typed.
-    :ivar room: how many consoles are on the screen.
-    :ivar found: the consoles that fit the filter.
-    :ivar chosen: the place among them of the one that is chosen; ``top``: of the first one on the screen.
+    :ivar filter: the pattern that was typed.
+    :ivar room: consoles that the screen has room for.
+    :ivar found: the consoles that match the filter.
+    :ivar chosen: the index of the selected console in them; ``top``: of the first one on the screen.
     """
 
     def __init__(self, consoles: ConsoleList, view: View) -> None:
@@ -217,7 +215,7 @@ class Selection:
 
     @property
     def console(self) -> Console | None:
-        """The console that is chosen."""
+        """The selected console."""
         return self.found[self.chosen].console if self.chosen < len(self.found) else None
 
     @property
@@ -226,9 +224,9 @@ class Selection:
         return self.found[self.top : self.top + self.room]
 
     def arrange(self, room: int) -> None:
-        """Find out which consoles are where; those that may not be seen any more are gone at once.
+        """Filter the list and place it on the screen; remove consoles that may not be seen any more.
 
-        :param room: how many there is room for.
+        :param room: consoles that there is room for.
         """
         self.room = room
         self._refilters = REFILTERS
@@ -246,10 +244,10 @@ class Selection:
             self._consoles.drop(gone)
 
     def _follow(self, found: Sequence[ConsoleEntry]) -> None:
-        """Keep the same console chosen, and where it is on the screen; a new filter shows its list from the top."""
+        """Keep the selected console, and its place on the screen; a new filter shows its list from the top."""
         if found is not self.found:
             console = self.console
-            # Where a new filter leaves out what was chosen, the first is the likeliest.
+            # If a new filter leaves out the selected console, the first one is the likeliest.
             instead = 0 if self._typed else self.chosen
             place = next((n for n, entry in enumerate(found) if entry.console is console), instead)
             self.top = 0 if self._typed else self.top + place - self.chosen
@@ -257,15 +255,15 @@ class Selection:
         self._typed = False
 
     def type(self, pattern: str) -> None:
-        """Filter by something else."""
+        """Take another filter. Bound: :data:`FILTER_LIMIT` characters."""
         if pattern != self.filter and len(pattern) <= FILTER_LIMIT:
             self.filter = pattern
             self._typed = True
 
     def ready(self) -> bool:
-        """Bring the list up to date with the filter, before a key that needs it.
+        """Filter the list before a key that needs it.
 
-        :returns: False if keys come faster than anybody types, and this one is best forgotten.
+        :returns: False if keys come faster than people type, and this one is to be dropped.
         """
         if self._typed:
             if not self._refilters:
@@ -275,7 +273,7 @@ class Selection:
         return True
 
     def move(self, key: str) -> None:
-        """Go up or down."""
+        """Move the selection by a key."""
         match key:
             case keys.UP:
                 self._go(self.chosen - 1)

@@ -1,8 +1,8 @@
-"""What keeps the menu up to date while it is shown: a look every second, at the directory and at the logs.
+"""Refresh of the menu while it is shown: every second, from the registry and from the logs.
 
-The last line that each console on the screen has said is read from the end of its log, on a thread, one batch at a time
-for each menu, and only for consoles that have said something since. What is in the log may lag a moment behind what has
-been counted, so a console that has fallen silent is looked at once more.
+The last line of output of each console on the screen is read from the end of its log: on a thread, one batch at a time
+for each menu, and only for consoles with new output. The log may lag a moment behind the count of bytes, so a console
+that has fallen silent is read once more.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from vmproxy.operators.terminal.menu_list import ConsoleEntry, ConsoleList
 from vmproxy.operators.visible import View
 
 REFRESH_SECONDS = 1.0
-LAST_LINES_SECONDS = 0.2  # between two looks at logs, if there are consoles that were not looked at yet
-TAIL = 2048  # bytes of a log that are looked at
+LAST_LINES_SECONDS = 0.2  # between two readings of logs, if there are consoles whose logs were not read yet
+TAIL = 2048  # bytes of a log that are read
 SHOWN = 256  # characters of a line that are kept
 KEPT = 400  # consoles that are remembered
 
@@ -33,7 +33,7 @@ _log = Logger()
 
 
 class Refresher:
-    """Looks, and tells when there may be something new to be seen."""
+    """Refreshes a menu, and tells it when to draw."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Refresher:
         changed: Callable[[], None],
     ) -> None:
         """
-        :param on_screen: the consoles whose last lines are shown.
+        :param on_screen: finds the consoles whose last lines are shown.
         :param changed: called when it is time to draw.
         """
         self._services = services
@@ -59,21 +59,21 @@ class Refresher:
         self._read_at = 0.0
 
     def start(self) -> None:
-        """Look now, and every second."""
+        """Refresh now, and every second."""
         self._tick = self._clock.callLater(REFRESH_SECONDS, self.start)
         self.look_through()
         self._changed()
         self.read(everything=True)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Refresh no more."""
         for call in (self._tick, self._sweep):
             if call is not None and call.active():
                 call.cancel()
         self._tick = self._sweep = None
 
     def look_through(self) -> None:
-        """Begin to look through the directory if that is due, and go on if it is not finished."""
+        """Begin a scan of the registry if one is due, or go on with it."""
         listed, now = self._listed, self._clock.seconds()
         if listed.void or (not listed.reading and listed.due(now)):
             listed.begin(now)
@@ -88,10 +88,10 @@ class Refresher:
             self._changed()
 
     def read(self, everything: bool = False) -> None:
-        """Read last lines, if that is not under way.
+        """Read last lines, unless a reading is under way.
 
-        :param everything: of all consoles on the screen that have said something; if not, only if there are some that
-            were not looked at yet, and the last time is a little while ago.
+        :param everything: of all consoles on the screen with new output; otherwise only if the logs of some were not
+            read yet, and the last reading is :data:`LAST_LINES_SECONDS` ago.
         """
         now = self._clock.seconds()
         if self._reading:
@@ -118,11 +118,11 @@ class Refresher:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What is known of a console.
+class _LastLine:
+    """The last line of one console.
 
-    :ivar at: how many bytes it had sent when its log was read.
-    :ivar settled: whether it had sent as many the time before, too.
+    :ivar at: the bytes that the console had sent when its log was read.
+    :ivar settled: whether it had sent as many at the reading before.
     """
 
     text: str
@@ -134,21 +134,20 @@ class LastLines:
     """The last lines of consoles."""
 
     def __init__(self, view: View) -> None:
-        """:param view: says of which consoles the operator may read what they say."""
         self._view = view
-        self._known: dict[Console, _Known] = {}
+        self._known: dict[Console, _LastLine] = {}
 
     def of(self, console: Console) -> str:
-        """The last line of a console, fit to be shown; empty if it is not known, or not for this operator to know."""
+        """The last line of a console, safe to show; empty if it is unknown, or if the operator may not see it."""
         known = self._known.get(console)
         return known.text if known is not None and self._view.may(console, Right.SPY) else ""
 
     def missing(self, consoles: Iterable[Console]) -> bool:
-        """Whether there are consoles that were never looked at."""
+        """Whether the logs of some consoles were never read."""
         return any(console not in self._known for console in consoles)
 
     def wanted(self, consoles: Iterable[Console]) -> list[Console]:
-        """Those of some consoles that are to be looked at now."""
+        """The consoles whose logs are to be read now."""
         found = []
         for console in consoles:
             known = self._known.get(console)
@@ -157,21 +156,21 @@ class LastLines:
         return found
 
     def reader(self, consoles: Sequence[Console]) -> Callable[[], list[str | None]]:
-        """What is to be called on a thread; :meth:`learn` takes what it returns."""
+        """A function for a thread that reads the last lines; :meth:`learn` takes its result."""
         may = [self._view.may(console, Right.SPY) for console in consoles]
         paths = [console.log.path if allowed else None for console, allowed in zip(consoles, may, strict=True)]
         return lambda: [None if path is None else last_line(path) for path in paths]
 
     def learn(self, consoles: Sequence[Console], sizes: Sequence[int], lines: Sequence[str | None]) -> None:
-        """Take what was read.
+        """Take the result of a reading.
 
-        :param sizes: how many bytes each console had sent when reading began.
-        :param lines: None where nothing was found: what is known stays.
+        :param sizes: the bytes that each console had sent when the reading began.
+        :param lines: the lines; None keeps the line of before.
         """
         for console, size, line in zip(consoles, sizes, lines, strict=True):
             before = self._known.pop(console, None)
             text = line if line is not None else before.text if before is not None else ""
-            self._known[console] = _Known(text, size, before is not None and before.at == size)
+            self._known[console] = _LastLine(text, size, before is not None and before.at == size)
         while len(self._known) > KEPT:
             del self._known[next(iter(self._known))]
 
@@ -179,8 +178,7 @@ class LastLines:
 def last_line(path: Path) -> str | None:
     """The last line of a log that is not empty, finished or not, without escape sequences.
 
-    :returns: it, fit to be shown; None if there is none at the log's end, or the log cannot be read: a log that was
-        just rotated says nothing yet.
+    :returns: the line, safe to show; None if there is none in the last :data:`TAIL` bytes, or the log cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -193,7 +191,7 @@ def last_line(path: Path) -> str | None:
     lines = plain.feed(data, 0.0)
     unfinished = plain.flush()
     for line in reversed([*lines, *([unfinished] if unfinished else [])]):
-        # Each comes with a time in front of it, which means nothing here.
+        # A line begins with a time, which means nothing here.
         text = " ".join(line.decode("utf-8", "replace").partition(" ")[2].split())
         if text:
             return visible(text, SHOWN)

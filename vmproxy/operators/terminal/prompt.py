@@ -1,7 +1,7 @@
-"""A question at the terminal, answered with one line: which console, what message, what reason.
+"""Prompt: a question at the terminal, answered with one line: a console, a message, a reason.
 
-Whoever asks holds back everything else meanwhile, so a question that nobody answers ends by itself. What is typed may
-come from a client that reads nothing: then nothing is drawn, and the question as it is once everything has been read.
+Output of the console waits behind a prompt, so a prompt without an answer ends by itself. A client may type and read
+nothing: then nothing is drawn until all output is read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAMES_SECONDS = 2.0  # what may be seen of thousands of consoles takes a while t
 
 
 class Prompt:
-    """A question that is on the screen. The cursor stands behind what has been typed of the answer."""
+    """A prompt on the screen."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Prompt:
         limit: int = 500,
     ) -> None:
         """
-        :param answered: called once, with the answer; with None for ``^C``, nothing at all, or silence for too long.
+        :param answered: called once, with the answer; with None after ``^C``, an empty line or a timeout.
         :param limit: characters of an answer at most.
         """
         self._channel = channel
@@ -47,9 +47,9 @@ class Prompt:
         self._draw(self._editor.redraw())
 
     def typed(self, data: bytes) -> bytes:
-        """What was typed.
+        """Take input.
 
-        :returns: what of it was typed behind the answer.
+        :returns: the input behind the answer.
         """
         if self._deadline is not None:
             self._deadline.reset(ANSWER_SECONDS)
@@ -66,12 +66,12 @@ class Prompt:
         return self._editor.rest
 
     def drained(self) -> None:
-        """Everything is sent: what could not be drawn before can be now."""
+        """All output is sent: draw what could not be drawn before."""
         if self._due:
             self._draw(self._editor.redraw())
 
     def _draw(self, data: bytes) -> None:
-        """Draw the line, or do it later if what was drawn before has not been read yet."""
+        """Draw, or do it later if output waits for the client."""
         self._due = self._channel.queued > DRAW_LIMIT
         if not self._due:
             self._channel.send_err(data)
@@ -84,19 +84,19 @@ class Prompt:
         self._channel.send_err(b"\r\n" + b"".join(line.encode() + b"\r\n" for line in lines))
 
     def over(self, line: bytes) -> bytes:
-        """Bytes that put a line where the question stands, and the question below it."""
+        """Bytes that put a line in place of the prompt, and the prompt below it."""
         return self.lift() + line + self.put_back()
 
     def lift(self) -> bytes:
-        """Bytes that take the question from the screen."""
+        """Bytes that take the prompt from the screen."""
         return self._editor.erase()
 
     def put_back(self) -> bytes:
-        """Bytes that put it on the screen again, where the cursor is."""
+        """Bytes that put the prompt on the screen again, at the cursor."""
         return self._editor.redraw()
 
     def resized(self, width: int) -> None:
-        """The terminal is so many columns wide."""
+        """Take another width of the terminal, in columns."""
         self._editor.resized(width)
         self._draw(self._editor.redraw())
 
@@ -105,7 +105,7 @@ class Prompt:
         self._done(None)
 
     def stop(self) -> None:
-        """Nobody wants to know any more."""
+        """Forget the prompt: its session is over."""
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
         self._deadline = None
@@ -117,7 +117,7 @@ class Prompt:
 
 
 def consoles_by_name(view: View, services: Services) -> Callable[[str], Completion]:
-    """Completes names of the consoles that an operator may see; where none fits, their UUIDs."""
+    """Completion by the names of an operator's consoles, or by UUIDs if no name fits."""
     seen: list[Console] = []
     seen_at: float | None = None
 

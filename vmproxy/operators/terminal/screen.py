@@ -1,9 +1,9 @@
-"""A terminal's screen, drawn line by line: what the menu is shown on.
+"""The screen of a terminal, drawn line by line.
 
-Whoever has something to show makes all lines of it; :class:`Screen` remembers what it sent the last time, and sends
-only the lines that are different. It says nothing that a VT100 does not understand, but for the alternate screen, which
-keeps what the operator had on their terminal before; a terminal without one is left empty, and in order. Lines never
-wrap: a character that turns out wider than we believe spoils its own line and no other.
+The owner makes all lines; :class:`Screen` remembers the lines that it sent last, and sends only those that differ. It
+sends nothing that a VT100 does not understand, except for the alternate screen, which keeps the operator's own screen;
+a terminal without one is left empty, and in order. Lines never wrap: a character that is wider than expected spoils
+its own line and no other.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ BOLD = "1"
 USUAL_SIZE = (80, 24)
 LARGEST = (500, 200)
 
-# The alternate screen, and whatever a guest may have left behind undone: attributes, character sets, origin mode,
+# The alternate screen, and a reset of all that a guest may have left behind: attributes, character sets, origin mode,
 # margins, insert mode, a hidden cursor, application keys, reports of the mouse and of pastes. Last, lines do not wrap.
 ENTER = (
     b"\x1b[?1049h\x1b[0m\x1b(B\x0f\x1b[?6l\x1b[r\x1b[4l\x1b[?25h\x1b[?1l\x1b>"
     b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?2004l\x1b[?7l"
 )
-# What ENTER did on purpose taken back, with the screen left empty where there is but one.
+# Undoes ENTER; the screen is left empty on a terminal without an alternate one.
 LEAVE = b"\x1b[0m\x1b[?7h\x1b[H\x1b[2J\x1b[?1049l"
 
 _FAMILIES = re.compile(
@@ -38,15 +38,15 @@ _FAMILIES = re.compile(
 
 
 def usable(term: str) -> bool:
-    """Whether a terminal understands what :class:`Screen` sends.
+    """Whether a terminal understands the output of :class:`Screen`.
 
-    :param term: what kind it is, as in the client's ``TERM``.
+    :param term: its kind, as in the client's ``TERM``.
     """
     return len(term) <= 64 and _FAMILIES.fullmatch(term) is not None
 
 
 def bounded(size: tuple[int, int]) -> tuple[int, int]:
-    """A size to draw for: columns and lines, as they were told; 0 where the client did not know."""
+    """A size to draw for, from the columns and lines of a client; 0 if the client did not know them."""
     width, height = (told or usual for told, usual in zip(size, USUAL_SIZE, strict=True))
     return min(max(width, 1), LARGEST[0]), min(max(height, 1), LARGEST[1])
 
@@ -72,7 +72,7 @@ def lay_over(rows: list[Row], lines: list[str]) -> list[Row]:
 
 
 class Screen:
-    """What is on a terminal, as far as we know.
+    """The screen of one terminal, as it was drawn last.
 
     :ivar width: columns; ``height``: lines.
     """
@@ -84,7 +84,7 @@ class Screen:
         self._cursor = (-1, -1)
 
     def resize(self, size: tuple[int, int]) -> None:
-        """The terminal has another size; nobody knows what is on it now."""
+        """Take another size. What is on the terminal now is unknown."""
         self.width, self.height = bounded(size)
         self.forget()
 
@@ -93,11 +93,11 @@ class Screen:
         self._drawn = None
 
     def draw(self, rows: Sequence[Row], cursor: tuple[int, int], behind: bytes = b"") -> bytes:
-        """What to send to have these lines on the screen.
+        """Bytes that put lines on the screen.
 
-        :param rows: from the top; missing ones are empty, those too many are left out.
-        :param cursor: where it goes: line and column, from 0.
-        :param behind: drawn by somebody else where the cursor is; sent if anything is, or if it is not as before.
+        :param rows: the lines from the top; missing ones are empty, excess ones are left out.
+        :param cursor: line and column of the cursor, from 0.
+        :param behind: bytes that draw at the cursor.
         """
         wanted = [*rows[: self.height], *[EMPTY] * (self.height - len(rows))]
         parts: list[bytes] = []
@@ -117,9 +117,9 @@ class Screen:
         return b"".join(parts)
 
     def _line(self, number: int, row: Row) -> bytes:
-        # What comes here is fit to be shown already; this is for the day when it is not.
+        # Rows are safe to show already; this is a second line of defence.
         text = cut(row.text if row.text.isprintable() else visible(row.text, 4 * self.width), self.width)
         shown = f"\x1b[{row.style}m{text}\x1b[0m" if row.style else text
-        # A full line is not erased behind: on some terminals the cursor still stands on its last character.
+        # A full line is not erased behind: on some terminals the cursor is still on its last character.
         erase = "" if cells(text) >= self.width else "\x1b[K"
         return f"\x1b[{number + 1};1H{shown}{erase}".encode("utf-8", "backslashreplace")
