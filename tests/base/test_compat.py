@@ -6,13 +6,15 @@ import socket
 from pathlib import Path
 
 from OpenSSL import SSL
+from twisted.conch.ssh.factory import SSHFactory
+from twisted.conch.ssh.transport import SSHServerTransport
 from twisted.internet.tcp import Connection
-from twisted.internet.testing import MemoryReactor
+from twisted.internet.testing import MemoryReactor, StringTransport
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 from tests.support.tls import TLSHost, use_tls, write_pem
 from tests.support.vm import VMWorld
-from vmproxy.base.compat import handshake_done, has_unsent, tls_connection
+from vmproxy.base.compat import exchanging_keys, handshake_done, has_unsent, tls_connection
 from vmproxy.vm.tls import Layer
 
 
@@ -58,3 +60,12 @@ def test_twisted_calls_what_the_layer_overrides() -> None:
 
 def names(method: object) -> tuple[str, ...]:
     return method.__code__.co_names if hasattr(method, "__code__") else ()
+
+
+def test_an_ssh_transport_knows_that_a_key_exchange_is_under_way() -> None:
+    transport = SSHServerTransport()
+    transport.factory = SSHFactory()
+    assert not exchanging_keys(transport)
+    transport.makeConnection(StringTransport())
+    assert exchanging_keys(transport)
+    assert "_keyExchangeState" in names(SSHServerTransport._newKeys)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
-from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+from cryptography.hazmat.primitives.serialization import SSHPublicKeyTypes, load_ssh_public_key
 
 PUBLIC_KEY_LIMIT = 16 * 1024
 """Bytes of a public key that are looked at."""
@@ -96,10 +96,15 @@ def key_problem(blob: bytes) -> str:
     if len(blob) > PUBLIC_KEY_LIMIT:
         return f"is longer than {PUBLIC_KEY_LIMIT} bytes"
     try:
-        load_ssh_public_key(kind + b" " + base64.b64encode(blob))
+        load_key(blob)
     except Exception as error:  # the library's parsers raise whatever comes their way
         return f"is malformed ({error.__class__.__name__})"
     return ""
+
+
+def load_key(blob: bytes) -> SSHPublicKeyTypes:
+    """The key of a blob; of one in a security key, what it signs with. Raises whatever the library raises."""
+    return load_ssh_public_key(key_type(blob) + b" " + base64.b64encode(blob))
 
 
 def certified_type(certificate_type: bytes) -> bytes:

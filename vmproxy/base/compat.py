@@ -23,3 +23,8 @@ def tls_connection(layer: Any) -> Any:
 def handshake_done(layer: Any) -> bool:
     """Whether the handshake of a TLS transport is complete."""
     return bool(layer._handshakeDone)
+
+
+def exchanging_keys(transport: Any) -> bool:
+    """Whether an SSH transport (``SSHTransportBase``) is amid a key exchange: it queues what is sent, without bound."""
+    return bool(transport._keyExchangeState != transport._KEY_EXCHANGE_NONE)

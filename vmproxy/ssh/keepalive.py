@@ -10,7 +10,8 @@ All connections share one timer; see :mod:`vmproxy.base.deadlines`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Hashable
+from typing import Any, Protocol
 
 from twisted.conch.ssh.connection import SSHConnection
 from twisted.internet.interfaces import IReactorTime
@@ -18,13 +19,23 @@ from twisted.logger import Logger
 
 from vmproxy.base.deadlines import Deadlines
 
-if TYPE_CHECKING:
-    from vmproxy.ssh.transport import OperatorTransport
-
 TRIES = 3
 REQUEST = b"keepalive@openssh.com"
 
 _log = Logger()
+
+
+class Client(Hashable, Protocol):
+    """A connection, as far as it is asked whether it is still there."""
+
+    service: Any
+
+    @property
+    def peer(self) -> str:
+        """The client's address, for people to read."""
+
+    def abort(self) -> None:
+        """Cut the connection."""
 
 
 class Alive:
@@ -33,9 +44,9 @@ class Alive:
     def __init__(self, clock: IReactorTime, seconds: float) -> None:
         """:param seconds: of silence, after which a client is asked, and asked again; 0: never."""
         self._clock = clock
-        self._unanswered: dict[OperatorTransport, int] = {}
+        self._unanswered: dict[Client, int] = {}
         self._seconds = seconds
-        self._silences: Deadlines[OperatorTransport] = Deadlines(clock, seconds, self._silent)
+        self._silences: Deadlines[Client] = Deadlines(clock, seconds, self._silent)
 
     @property
     def seconds(self) -> float:
@@ -52,19 +63,19 @@ class Alive:
         for transport in self._unanswered:
             self.heard(transport)
 
-    def watch(self, transport: OperatorTransport) -> None:
+    def watch(self, transport: Client) -> None:
         """Somebody has logged in."""
         self._unanswered[transport] = 0
         self.heard(transport)
 
-    def heard(self, transport: OperatorTransport) -> None:
+    def heard(self, transport: Client) -> None:
         """Something came from a client; nothing happens if it is not watched."""
         if transport in self._unanswered:
             self._unanswered[transport] = 0
             if self._seconds:
                 self._silences.start(transport)
 
-    def discard(self, transport: OperatorTransport) -> None:
+    def discard(self, transport: Client) -> None:
         """A connection is gone; nothing happens if it is not watched."""
         if self._unanswered.pop(transport, None) is not None:
             self._silences.discard(transport)
@@ -74,7 +85,7 @@ class Alive:
         self._unanswered.clear()
         self._silences.stop()
 
-    def _silent(self, transport: OperatorTransport) -> None:
+    def _silent(self, transport: Client) -> None:
         asked = self._unanswered[transport]
         if asked >= TRIES:
             del self._unanswered[transport]

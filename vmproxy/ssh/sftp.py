@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import TYPE_CHECKING
 
 from twisted.conch.ssh.common import NS
 from twisted.conch.ssh.filetransfer import (
@@ -24,6 +23,7 @@ from twisted.conch.ssh.filetransfer import (
     FX_PERMISSION_DENIED,
     FXP_HANDLE,
     FXP_INIT,
+    FXP_STATUS,
     FileTransferServer,
 )
 from twisted.internet.defer import Deferred
@@ -31,11 +31,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vmproxy.operators import exit_status, log_listing
+from vmproxy.operators.session import Session, tell
 from vmproxy.ssh.conch_log import QuietLogger
 from vmproxy.ssh.sftp_folder import LogFolder, OpenLog, as_bytes, denied
-
-if TYPE_CHECKING:
-    from vmproxy.ssh.session import SessionChannel
 
 PACKET_LIMIT = 34_000
 INPUT_HIGH = 64 * 1024
@@ -53,7 +51,7 @@ class SFTP(FileTransferServer):
 
     _log = QuietLogger()
 
-    def __init__(self, channel: SessionChannel) -> None:
+    def __init__(self, channel: Session) -> None:
         super().__init__(avatar=LogFolder(channel.operator, channel.services))
         self._channel = channel
         self._input = bytearray()
@@ -158,7 +156,7 @@ class SFTP(FileTransferServer):
             name = self.packetTypes.get(kind, "")
             handler = getattr(self, f"packet_{name}", None)
             if handler is None:
-                self._sendStatus(data[:4], FX_OP_UNSUPPORTED, b"there is no such request")
+                self._send_status(data[:4], FX_OP_UNSUPPORTED, b"there is no such request")
             elif name.encode() in _CHANGES:
                 self._ebStatus(Failure(denied()), data[:4])
             else:
@@ -167,11 +165,12 @@ class SFTP(FileTransferServer):
             if kind == FXP_INIT:
                 self._break_off("a greeting that makes no sense")
             elif self._answering:
-                self._sendStatus(data[:4], FX_BAD_MESSAGE, b"that request makes no sense")
+                self._send_status(data[:4], FX_BAD_MESSAGE, b"that request makes no sense")
 
     def _break_off(self, why: str) -> None:
         self._input.clear()
-        self._channel.complain(f"sftp: {why}", exit_status.USAGE)
+        tell(self._channel, f"sftp: {why}")
+        self._channel.finish(exit_status.USAGE)
 
     # What conch's server does with the answers.
 
@@ -180,6 +179,9 @@ class SFTP(FileTransferServer):
         self._answering = False
         self._channel.send(struct.pack("!LB", len(data) + 1, kind) + data)
         self._go_on()
+
+    def _send_status(self, request: bytes, code: int, text: bytes) -> None:
+        self.sendPacket(FXP_STATUS, request + struct.pack("!L", code) + NS(text) + NS(b""))
 
     def _cbOpenFile(self, fileObj: OpenLog, requestId: bytes) -> None:
         if self._channel.over:
@@ -225,4 +227,4 @@ class SFTP(FileTransferServer):
         else:
             _log.failure("an SFTP request of {who} failed", failure=reason, who=self._channel.operator.who)
             code, text = FX_FAILURE, "internal error; the daemon's log says more"
-        self._sendStatus(requestId, code, text.encode("utf-8", "backslashreplace"))
+        self._send_status(requestId, code, text.encode("utf-8", "backslashreplace"))

@@ -11,7 +11,7 @@ and are told to go on when the client has caught up; what must be answered meanw
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 from twisted.conch.ssh import _kex
 from twisted.conch.ssh.transport import (
@@ -26,13 +26,15 @@ from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vmproxy.auth.accounts_file import Account
+from vmproxy.auth.authenticator import Accounts
 from vmproxy.auth.limits import Gate
 from vmproxy.auth.signatures import SIGNATURES
+from vmproxy.base.compat import exchanging_keys
+from vmproxy.base.deadlines import Deadlines
+from vmproxy.operators.services import Services
 from vmproxy.ssh.conch_log import QuietLogger
-
-if TYPE_CHECKING:
-    from vmproxy.ssh.connection import OperatorConnection
-    from vmproxy.ssh.frontend import OperatorFactory, SSHFront
+from vmproxy.ssh.keepalive import Alive
 
 STRICT_SERVER = b"kex-strict-s-v00@openssh.com"
 STRICT_CLIENT = b"kex-strict-c-v00@openssh.com"
@@ -53,6 +55,49 @@ _DISCONNECT_ONLY = frozenset((1,))
 _log = Logger()
 
 
+class Frontend(Protocol):
+    """What a connection needs of the front.
+
+    :ivar services: what all operators' sessions share.
+    :ivar deadline: the connections that have yet to log in, or to finish a key exchange.
+    :ivar parting: those to whom we have said goodbye.
+    :ivar alive: watches whether those who have logged in are still there.
+    """
+
+    services: Services
+    deadline: Deadlines[OperatorTransport]
+    parting: Deadlines[OperatorTransport]
+    alive: Alive
+
+    def arrived(self, transport: OperatorTransport) -> None:
+        """Add a connection."""
+
+    def gone(self, transport: OperatorTransport) -> None:
+        """Remove a connection."""
+
+
+class LoginFactory(Protocol):
+    """What a login needs of the factory.
+
+    :ivar accounts: who may log in.
+    """
+
+    accounts: Accounts
+
+    def admit(self, transport: OperatorTransport, account: Account) -> str:
+        """Count a connection as an operator's own, until it is gone.
+
+        :returns: why it may not stay, for the operator to read; ``""`` if it may.
+        """
+
+
+class Resumable(Protocol):
+    """A service whose channels wait for the client to read."""
+
+    def go_on(self) -> None:
+        """Send what waits."""
+
+
 class OperatorTransport(SSHServerTransport):
     """One operator's SSH connection."""
 
@@ -65,7 +110,7 @@ class OperatorTransport(SSHServerTransport):
     supportedPublicKeys = [b"ssh-ed25519", b"rsa-sha2-512", b"rsa-sha2-256"]
     _log = QuietLogger()
 
-    def __init__(self, front: SSHFront) -> None:
+    def __init__(self, front: Frontend) -> None:
         self._front = front
         self.services = front.services
         self._paused = False
@@ -139,7 +184,7 @@ class OperatorTransport(SSHServerTransport):
 
     @property
     def _gate(self) -> Gate:
-        return cast("OperatorFactory", self.factory).accounts.gate
+        return cast(LoginFactory, self.factory).accounts.gate
 
     @property
     def _tcp(self) -> Connection:
@@ -280,7 +325,7 @@ class OperatorTransport(SSHServerTransport):
     @property
     def flowing(self) -> bool:
         """Whether channels may send: the client reads, and no key exchange (in which conch queues) is under way."""
-        return not (self._paused or self._over) and self._keyExchangeState == self._KEY_EXCHANGE_NONE
+        return not (self._paused or self._over) and not exchanging_keys(self)
 
     def pauseProducing(self) -> None:
         """The client reads slower than we write."""
@@ -298,4 +343,4 @@ class OperatorTransport(SSHServerTransport):
 
     def _go_on(self) -> None:
         if self.service is not None and self.service.name == b"ssh-connection":
-            cast("OperatorConnection", self.service).go_on()
+            cast(Resumable, self.service).go_on()

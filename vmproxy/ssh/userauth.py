@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from twisted.conch.ssh.common import NS, getNS
 from twisted.conch.ssh.service import SSHService
@@ -31,10 +31,7 @@ from vmproxy.auth.authenticator import Accounts, Busy, Refused
 from vmproxy.auth.limits import FIRST_DELAY
 from vmproxy.auth.signatures import proves
 from vmproxy.ssh.conch_log import QuietLogger
-from vmproxy.ssh.transport import OperatorTransport
-
-if TYPE_CHECKING:
-    from vmproxy.ssh.frontend import OperatorFactory
+from vmproxy.ssh.transport import LoginFactory, OperatorTransport
 
 TRIES = 6
 QUESTIONS = 40
@@ -285,7 +282,7 @@ class UserAuth(SSHService):
         transport.avatar = operator
         transport.logoutFunction = lambda: services.presence.logged_out(operator)
         transport.sendPacket(MSG_USERAUTH_SUCCESS, b"")
-        transport.setService(self._factory.services[b"ssh-connection"]())
+        transport.setService(transport.factory.getService(transport, b"ssh-connection")())
 
     # What it belongs to.
 
@@ -295,8 +292,8 @@ class UserAuth(SSHService):
         return self.transport
 
     @property
-    def _factory(self) -> OperatorFactory:
-        return cast("OperatorFactory", self._transport.factory)
+    def _factory(self) -> LoginFactory:
+        return cast(LoginFactory, self._transport.factory)
 
     @property
     def _accounts(self) -> Accounts:
