@@ -8,7 +8,7 @@ WORKERS ?= auto
 PYTEST = $(BIN)/python -m pytest
 PARALLEL = -n $(WORKERS) --dist loadgroup
 
-.PHONY: run demo test test-rest test-all soak bench fuzz lint types format clean
+.PHONY: again run demo test test-rest test-all soak bench fuzz lint types format clean
 
 run: $(VENV)/installed
 	$(BIN)/twistd -n --pidfile= vmproxy $(ARGS)
@@ -57,7 +57,8 @@ clean:
 
 # What vmproxy needs is installed; vmproxy itself runs from the checkout, by bin/vmproxy and bin/twistd too.
 # An environment without a working pip, or whose installation was interrupted, is made anew.
-$(VENV)/installed: setup.cfg $(wildcard $(VENV)/unfinished)
+# The mark is looked for, not compared: two files made within one tick of the clock have the same time.
+$(VENV)/installed: setup.cfg $(if $(wildcard $(VENV)/unfinished),again)
 	@[ ! -e $(VENV)/unfinished ] && $(BIN)/python -c '$(USABLE)' 2>/dev/null || { \
 		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vmproxy needs Python 3.11 or newer, this is " + sys.version.split()[0])' && \
 		rm -rf $(VENV) && \
