@@ -109,7 +109,7 @@ def test_an_empty_file_lets_nobody_in() -> None:
         ("[operators.alice]\n[operators.Alice]", "operators.Alice: differs from alice in capitals only"),
         (
             f"[operators.a]\nkeys=[{line()}]\n[operators.b]\nkeys=[{line()}]",
-            "operators.b.keys: holds a key of a as well",
+            "operators.b.keys: has a key of a as well",
         ),
         ("certificate-authorities = ['x']", "certificate-authorities: 'x' is not an authority's key"),
         (f"certificate-authorities = [{line(0, 'restrict')}]", "is not an authority's key"),

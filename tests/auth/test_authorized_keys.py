@@ -294,7 +294,7 @@ def test_what_a_security_key_must_have_done(options: str, touch: bool, verify: b
 def test_options_that_are_not_honoured_are_warned_of_and_the_key_counts(option: str, logged: Logged) -> None:
     assert one(b"no-pty,%b" % option.encode()) == AuthorizedKey(BLOB, pty=False)
     name = option.partition("=")[0]
-    assert logged == [f"f, line 1: not honoured here, the key counts without: {name}"]
+    assert logged == [f"f, line 1: not honoured, the key is valid without: {name}"]
 
 
 def test_no_option_that_is_honoured_gets_lost_beside_one_that_is_not() -> None:

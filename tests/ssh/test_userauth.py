@@ -576,7 +576,7 @@ def test_who_is_removed_loses_the_connections_that_are_open(w: SSHWorld, logged:
     Deferred.fromCoroutine(w.factory.accounts.refresh())
     for client in (alice, idle):
         client.pump()
-        assert good_bye(client) == "you are not one of the operators any more"
+        assert good_bye(client) == "you are no longer an operator"
         assert client.closed
     bob.pump()
     assert not bob.closed

@@ -50,8 +50,8 @@ def test_who_guesses_migration_pairs_is_closed_out_and_the_vms_that_are_there_go
     patient.wait_closed()
     assert all(sub[0] != 45 for one in (guesser, patient) for sub in one.subs)
     said = daemon.said()
-    assert "too many wrong migration pairs; its address is closed out for a minute" in said
-    assert "127.0.0.1: connection refused: closed out for its wrong migration pairs (1 refused)" in said
+    assert "too many wrong migration pairs; its address is blocked for a minute" in said
+    assert "127.0.0.1: connection refused: blocked for its wrong migration pairs (1 refused)" in said
     vm.connected.say(b"here")
     eventually(lambda: daemon.logged("web01") == b"here", "the VM goes on")
     assert daemon.status("web01")["state"] == "up"

@@ -86,7 +86,7 @@ def test_a_wrong_service_uri_is_refused_with_a_logged_reason(daemon: Daemon) -> 
     line.sub(70, b"Ssomething-else")
     line.wait_sub(73)
     line.close()
-    assert "WONT-PROXY: the service URI 'something-else' is none of ours" in daemon.said()
+    assert "WONT-PROXY: the service URI 'something-else' is not served" in daemon.said()
 
 
 def test_sigusr2_reports_and_ends_nothing(daemon: Daemon, make_vm: MakeVM) -> None:

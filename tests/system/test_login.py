@@ -178,7 +178,7 @@ def test_who_is_removed_is_told_so_and_his_session_ends(
     operators = tmp_path / "operators.toml"
     operators.write_text(operators.read_text().replace("[operators.alice]", "[operators.carol]"))
     assert served.run("list").returncode == 0, "whose login makes the file be read"
-    session.expect(b"you are not one of the operators any more")
+    session.expect(b"you are no longer an operator")
     assert session.end() == 255
     eventually(lambda: audited(served, "login-ended"), "it is in the audit trail")
     assert audited(served, "login-ended")[0]["who"] == "alice"

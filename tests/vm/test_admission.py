@@ -206,7 +206,7 @@ def test_ten_wrong_pairs_in_a_minute_close_an_address_out_for_a_minute(w: VMWorl
     host, console = w.vm(address="10.6.6.6")
     before = w.connect("10.6.6.6")
     assert [guess(w, "10.6.6.6") for _ in range(WRONG_PAIRS)] == [False] * (WRONG_PAIRS - 1) + [True]
-    assert logged[-1].endswith("closed: too many wrong migration pairs; its address is closed out for a minute")
+    assert logged[-1].endswith("closed: too many wrong migration pairs; its address is blocked for a minute")
     assert not knock(w, "10.6.6.6")
     assert knock(w, "10.0.0.2"), "others are not concerned"
     pair = w.vm(address="10.0.0.3", uri=b"vmproxy?port=2")[0].begin()

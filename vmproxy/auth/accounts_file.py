@@ -77,7 +77,7 @@ def _group(value: Any) -> str:
 
 _groups = values.list_of(_group, f'names such as ["admins"], of {_NAME_IS}', may_be_empty=True)
 _files = values.list_of(_file, "the name of a file, or a list of names", may_be_empty=True)
-_keys = values.list_of(_key, f"{_KEY_IS}, as they stand in id_ed25519.pub", may_be_empty=True)
+_keys = values.list_of(_key, f"{_KEY_IS}, as in id_ed25519.pub", may_be_empty=True)
 _authorities = values.list_of(_authority, f"{_KEY_IS}, without options", may_be_empty=True)
 
 
@@ -203,9 +203,6 @@ def _shared(entries: Mapping[str, Entry]) -> list[Problem]:
         for blob in {key.blob for key in entry.keys}:
             owner = owners.setdefault(blob, name)
             if owner != name:
-                text = (
-                    f"holds a key of {visible(owner)} as well; a key says who one is, so it may stand with one"
-                    " operator only"
-                )
+                text = f"has a key of {visible(owner)} as well; a key may belong to one operator only"
                 problems.append(Problem((*place, "keys"), text))
     return problems

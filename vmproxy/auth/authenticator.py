@@ -170,7 +170,7 @@ class Accounts:
             raise Refused(f"{shown} is not one of the authorized keys")
         name, keys = keyring.owners[blob]
         if claimed not in (None, name):
-            raise Refused(f"the key {shown} is {name}'s, and not that of who it claims to be")
+            raise Refused(f"the key {shown} is {name}'s, not that of the claimed operator")
         problems = [keyring.revoked.key_problem(blob)] if keyring.revoked.key_problem(blob) else []
         now = self._wall()
         good = [key for key in keys if not problems and not key.problem(address, now)]
@@ -190,10 +190,10 @@ class Accounts:
         known = [name for name in dict.fromkeys(found.principals) if keyring.account(name) is not None]
         what = f"certificate {visible(found.key_id, 80)!r} (serial {found.serial})"
         if claimed is not None and claimed not in known:
-            raise Refused(f"{what} is not that of who it claims to be")
+            raise Refused(f"{what} is not that of the claimed operator")
         name = claimed or (user if user in known else None)
         if not known:
-            raise Refused(f"{what} names no operator that there is")
+            raise Refused(f"{what} names no known operator")
         if name is None and len(known) > 1:
             hint = f"the user name must say which, as in {known[0]}:CONSOLE"
             raise Refused(f"{what} names several operators ({', '.join(known)}); {hint}")

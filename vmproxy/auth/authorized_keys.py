@@ -108,7 +108,7 @@ def parse_authorized_keys(text: bytes, where: str) -> list[AuthorizedKey]:
             continue
         if ignored:
             _log.warn(
-                "{where}, line {number}: not honoured here, the key counts without: {options}",
+                "{where}, line {number}: not honoured, the key is valid without: {options}",
                 where=where,
                 number=number,
                 options=visible(", ".join(ignored), 200),

@@ -219,7 +219,7 @@ def _principals(certificate: SSHCertificate) -> tuple[str, ...]:
     """The names it is for; those that cannot be the name of anybody are left out."""
     written = certificate.valid_principals
     if not written:
-        raise BadCertificate("it names no principals, which would make it good for everybody")
+        raise BadCertificate("it names no principals, which would make it valid for everybody")
     if len(written) > PRINCIPALS_LIMIT:
         raise BadCertificate(f"it has more than {PRINCIPALS_LIMIT} principals")
     names = []

@@ -153,7 +153,7 @@ def _read_operators(path: str) -> Operators | list[str]:
         mode = os.stat(path).st_mode
     except ConfigError as error:
         _log.error(
-            "the operators file cannot be used, what was in force before stays so: {problems}",
+            "the operators file cannot be used, the accounts in force stay: {problems}",
             problems="; ".join(error.problems),
         )
         return error.problems
@@ -182,7 +182,7 @@ def _whole_lines(path: str) -> bytes:
         _log.warn("{path}: {error}; its keys let nobody in", path=path, error=error.strerror)
         return b""
     if len(text) > FILE_LIMIT:
-        _log.warn("{path}: larger than {limit} bytes; the rest does not count", path=path, limit=FILE_LIMIT)
+        _log.warn("{path}: larger than {limit} bytes; the rest is ignored", path=path, limit=FILE_LIMIT)
         text = text[: text.rfind(b"\n", 0, FILE_LIMIT) + 1]
     return text
 

@@ -207,6 +207,6 @@ class Viewers:
                 self._failed(viewer)
 
     def _failed(self, viewer: IViewer) -> None:
-        text = "viewer {who} of {console} failed and is taken off"
+        text = "viewer {who} of {console} failed and is removed"
         _log.failure(text, who=viewer.who, console=self._console.title)
         self.detach(viewer)

@@ -27,7 +27,7 @@ from vmproxy.ssh.userauth import UserAuth
 
 PARTING_SECONDS = 1.0
 PARTING_LIMIT = 10.0
-REMOVED = "you are not one of the operators any more"
+REMOVED = "you are no longer an operator"
 
 _log = Logger()
 
@@ -119,7 +119,7 @@ class OperatorFactory(SSHFactory):
     def _close_removed(self, keyring: Keyring) -> None:
         for transport, name in self._front.logins:
             if keyring.account(name) is None and not transport.over:
-                _log.info("{peer}: closed, {who} is an operator no more", peer=transport.peer, who=name)
+                _log.info("{peer}: closed, {who} is no longer an operator", peer=transport.peer, who=name)
                 self._front.services.audit.record("login-ended", who=name, reason=REMOVED, **{"from": transport.peer})
                 transport.sendDisconnect(DISCONNECT_BY_APPLICATION, REMOVED.encode())
 

@@ -90,7 +90,7 @@ class Alive:
         if asked >= TRIES:
             del self._unanswered[transport]
             _log.info(
-                "{peer}: cut off, nothing came from it for {seconds:.0f} s",
+                "{peer}: disconnected, nothing came from it for {seconds:.0f} s",
                 peer=transport.peer,
                 seconds=self._seconds * (TRIES + 1),
             )

@@ -307,7 +307,7 @@ class OperatorTransport(SSHServerTransport):
         if not self.flowing and self.sessionID is not None:
             self._unread += len(payload) + PACKET_OVERHEAD
             if self._unread > UNREAD_LIMIT:
-                _log.info("{peer}: cut off, it asks but does not read the answers", peer=self.peer)
+                _log.info("{peer}: disconnected, it asks but does not read the answers", peer=self.peer)
                 self.abort()
                 return
         super().sendPacket(messageType, payload)

@@ -123,7 +123,7 @@ class Admission:
             place = self._place(where, now)
         if place.closed_until:
             if now < place.closed_until:
-                return self._refuse("closed out", address, "closed out for its wrong migration pairs")
+                return self._refuse("closed out", address, "blocked for its wrong migration pairs")
             place.closed_until = 0.0
         if limits.per_address and place.live >= limits.per_address:
             why = f"{place.live} connections from {where} (vm.connections-per-address)"

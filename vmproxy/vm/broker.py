@@ -194,7 +194,7 @@ class ConsoleBroker:
         """Look up the vMotion of a pair."""
         if self._admission.closed_out(link.peer):
             # Not even looked at, or connections that were opened before could go on guessing.
-            link.session.give_up("closed out for its wrong migration pairs")
+            link.session.give_up("blocked for its wrong migration pairs")
             return
         try:
             answer = self.find_peer(link, wanted.pair, wanted.uuid)
@@ -214,7 +214,7 @@ class ConsoleBroker:
         link.session.peer_refused(f"PEER refused: {error}")
         if error.guess and self._admission.wrong_pair(link.peer):
             self._complaints.counters["addresses closed out"] += 1
-            link.session.give_up("too many wrong migration pairs; its address is closed out for a minute")
+            link.session.give_up("too many wrong migration pairs; its address is blocked for a minute")
 
     def _late_peer(self, migration: Migration, link: Asker) -> None:
         self._accept_peer(link, migration)

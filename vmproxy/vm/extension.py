@@ -211,7 +211,7 @@ class Extension:
         if wanted.direction == "C":
             self._do_dial(wanted.uri, carried)
         elif not serviceuri.matches(serviceuri.parse(wanted.uri), self._terms.service_uris):
-            self._wont_proxy(f"the service URI {visible(wanted.uri)!r} is none of ours")
+            self._wont_proxy(f"the service URI {visible(wanted.uri)!r} is not served")
         else:
             self._agree(wanted.uri, None, carried)
 

@@ -390,7 +390,7 @@ class Dial:
         elif isinstance(notice, LineDown):
             self.hang_up(notice.reason)
         elif isinstance(notice, Kicked):
-            self.hang_up(f"sent off by {notice.by}")
+            self.hang_up(f"disconnected by {notice.by}")
         elif isinstance(notice, LineUp):
             if self.state == "refused":
                 self._hang_up_vm()
