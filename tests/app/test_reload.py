@@ -40,7 +40,7 @@ def test_who_comes_by_a_new_listener_meets_the_new_rules(tmp_path: Path, reactor
             (
                 front.admission.enter("203.0.113.9"),
                 front.settings.encryption,
-                service.consoles.registry.newcomers.policy,
+                service.consoles.registry.duplicates.policy,
             )
         )
         return new, []

@@ -24,7 +24,7 @@ from vmproxy.auth.limits import LoginLimits
 from vmproxy.base.addresses import network
 from vmproxy.base.schema import settings_of
 from vmproxy.config import settings
-from vmproxy.console.duplicates import Newcomers
+from vmproxy.console.duplicates import DuplicatePolicy
 from vmproxy.errors import ConfigError, VMProxyError
 from vmproxy.log.rotation import RotationPolicy
 from vmproxy.log.settings import LogSettings
@@ -96,7 +96,7 @@ class TestDefaults:
                 identify_timeout=30.0,
                 vmotion_timeout=60.0,
                 limits=AdmissionLimits(networks=None, connections=0, per_address=0, per_second=1000),
-                duplicates=Newcomers(policy="replace", bits4=24, bits6=64),
+                duplicates=DuplicatePolicy(policy="replace", bits4=24, bits6=64),
             ),
             ssh=SSHSettings(
                 listen=("tcp:2222",),
@@ -198,7 +198,7 @@ class TestValues:
                 1.0,
                 3600.0,
                 AdmissionLimits((network("10.0.0.0/8"),), 9, 8, 7),
-                Newcomers("replace", 16, 48),
+                DuplicatePolicy("replace", 16, 48),
             ),
             SSHSettings(
                 ("unix:/run/vmproxy.sock",),

@@ -45,7 +45,7 @@ def say(world: World, log: ConsoleLog, data: bytes) -> None:
 def restarted(folder: Path, **policy: int) -> tuple[World, ConsoleLog]:
     """What a new process finds, however the one before it ended."""
     world = World(folder)
-    world.scribe.policy = RotationPolicy(**policy)
+    world.scribe.rotation.use(RotationPolicy(**policy))
     log = world.log("vm.log")
     log.mend()
     return world, log

@@ -69,7 +69,7 @@ def set_time(path: Path, at: float) -> None:
 
 class TestBySize:
     def test_a_log_that_is_large_enough_is_put_aside_with_its_trail(self, world):
-        world.scribe.policy = RotationPolicy(size=10)
+        world.scribe.rotation.use(RotationPolicy(size=10))
         log = world.log()
         say(world, log, b"123456789")
         assert names(log.path.parent) == ["vm.log", "vm.log.events"]
@@ -86,7 +86,7 @@ class TestBySize:
         assert names(log.path.parent) == ["vm.log", "vm.log.events"]
 
     def test_the_new_trail_begins_with_the_rotation_and_the_first_byte_has_its_time(self, world):
-        world.scribe.policy = RotationPolicy(size=5)
+        world.scribe.rotation.use(RotationPolicy(size=5))
         log = world.log()
         write(world, log, b"12345")
         world.scribe.tick()
@@ -100,7 +100,7 @@ class TestBySize:
         assert rotated["at"] <= mark["at"] <= note["at"]
 
     def test_the_newest_is_1(self, world):
-        world.scribe.policy = RotationPolicy(size=1)
+        world.scribe.rotation.use(RotationPolicy(size=1))
         log = world.log()
         say(world, log, b"a", b"b", b"c")
         assert [file.read_bytes() for file in segments(log.path)] == [b"a", b"b", b"c", b""]
@@ -112,8 +112,7 @@ class TestBySize:
         assert [[e["offset"] for e in lines if e["event"] == "time"] for lines in marks] == [[0], [1], [2], []]
 
     def test_a_log_without_a_suffix_as_nova_reads_it(self, world):
-        world.scribe.policy = RotationPolicy(size=1, compress=True)
-        world.scribe.plain = True
+        world.scribe.use(RotationPolicy(size=1, compress=True), plain=True)
         log = world.log(VM_A.hex)
         say(world, log, b"a\n", b"b\n")
         for _ in range(6):
@@ -125,7 +124,7 @@ class TestBySize:
         assert whole(log.path) == b"a\nb\n"
 
     def test_a_trail_that_grows_though_the_vm_says_nothing_is_rotated_too(self, world):
-        world.scribe.policy = RotationPolicy(size=1000)
+        world.scribe.rotation.use(RotationPolicy(size=1000))
         log = world.log()
         for n in range(100):
             log.event("note", text="n" * 700, n=n)
@@ -137,7 +136,7 @@ class TestBySize:
 
     def test_a_turn_on_a_slow_disk_ends_earlier(self, world, monkeypatch):
         monkeypatch.setattr("vmproxy.log.rotation.TURN_SECONDS", 0.0)
-        world.scribe.policy = RotationPolicy(size=1)
+        world.scribe.rotation.use(RotationPolicy(size=1))
         for n in range(3):
             world.log(f"{n}.log").append(b"x")
         world.store.flush()
@@ -147,7 +146,7 @@ class TestBySize:
 
     def test_a_few_are_rotated_in_a_turn(self, world, monkeypatch):
         monkeypatch.setattr("vmproxy.log.rotation.TURN_SECONDS", math.inf)
-        world.scribe.policy = RotationPolicy(size=1)
+        world.scribe.rotation.use(RotationPolicy(size=1))
         logs = [world.log(f"{n}.log") for n in range(3 * PER_TURN + 1)]
         for log in logs:
             log.append(b"x")
@@ -161,7 +160,7 @@ class TestBySize:
         assert world.scribe.next_tick() > 0
 
     def test_the_files_put_aside_hold_no_descriptor(self, world):
-        world.scribe.policy = RotationPolicy(size=1)
+        world.scribe.rotation.use(RotationPolicy(size=1))
         log = world.log()
         say(world, log, b"x")
         before = len(os.listdir("/proc/self/fd"))
@@ -169,7 +168,7 @@ class TestBySize:
         assert len(os.listdir("/proc/self/fd")) == before
 
     def test_one_that_cannot_be_rotated_goes_on_growing_is_told_once_and_tried_again_later(self, world, monkeypatch):
-        world.scribe.policy = RotationPolicy(size=4)
+        world.scribe.rotation.use(RotationPolicy(size=4))
         log = world.log()
         rename = os.rename
 
@@ -189,8 +188,7 @@ class TestBySize:
 
     @pytest.mark.parametrize("which", ["vm.log", "vm.log.1", "vm.log.events", "vm.log.events.1", "vm.txt.1"])
     def test_one_that_fails_half_way_leaves_each_log_with_its_trail(self, world, monkeypatch, which):
-        world.scribe.policy = RotationPolicy(size=4)
-        world.scribe.plain = True
+        world.scribe.use(RotationPolicy(size=4), plain=True)
         log = world.log()
         say(world, log, b"123\n")
         rename = os.rename
@@ -210,7 +208,7 @@ class TestBySize:
         assert whole(log.path) == b"123\n456\n7"
 
     def test_a_trail_without_a_log_is_not_written_over(self, world):
-        world.scribe.policy = RotationPolicy(size=4)
+        world.scribe.rotation.use(RotationPolicy(size=4))
         log = world.log()
         log.path.parent.mkdir()
         beside = log.path.with_name("vm.log.events.1")
@@ -220,7 +218,7 @@ class TestBySize:
 
     def test_the_log_of_another_console_is_not_taken_for_an_old_one(self, world):
         # Names made by an earlier version may stand in each other's way.
-        world.scribe.policy = RotationPolicy(size=4)
+        world.scribe.rotation.use(RotationPolicy(size=4))
         log, other = world.log("web"), world.log("web.1")
         write(world, other, b"o")
         with Logged() as lines:
@@ -229,7 +227,7 @@ class TestBySize:
         assert (log.path.read_bytes(), other.path.read_bytes()) == (b"12345", b"o")
 
     def test_a_log_that_fails_is_rotated_and_goes_on_where_it_was(self, world, monkeypatch):
-        world.scribe.policy = RotationPolicy(size=4)
+        world.scribe.rotation.use(RotationPolicy(size=4))
         log = world.log()
         write(world, log, b"1234")
         log.append(b"56")
@@ -246,7 +244,7 @@ def _raise(number: int) -> int:
 
 class TestByAge:
     def test_counted_from_the_first_byte_and_not_from_the_last(self, world):
-        world.scribe.policy = RotationPolicy(age=100)
+        world.scribe.rotation.use(RotationPolicy(age=100))
         log = world.log()
         world.clock.advance(5000)
         for n in range(99):
@@ -257,7 +255,7 @@ class TestByAge:
         assert [len(file.read_bytes()) for file in segments(log.path)] == [297, 0]
 
     def test_an_empty_log_stays(self, world):
-        world.scribe.policy = RotationPolicy(age=100)
+        world.scribe.rotation.use(RotationPolicy(age=100))
         log = world.log()
         log.event("up")
         world.store.flush()
@@ -267,7 +265,7 @@ class TestByAge:
         assert [content(file) for file in segments(log.path)] == [b"x", b""]
 
     def test_the_event_is_as_old_as_the_rotation(self, world):
-        world.scribe.policy = RotationPolicy(age=100)
+        world.scribe.rotation.use(RotationPolicy(age=100))
         log = world.log()
         say(world, log, b"x")
         world.tick(500)
@@ -280,7 +278,7 @@ class TestByAge:
         log = world.log("deep/er/vm.log")
         say(world, log, b"x")
         again = world.restarted()
-        again.scribe.policy = RotationPolicy(age=100)
+        again.scribe.rotation.use(RotationPolicy(age=100))
         again.clock.advance(101)
         for _ in range(3):
             again.tick(1)
@@ -289,7 +287,7 @@ class TestByAge:
 
     def test_at_most_a_few_in_a_turn_though_all_come_due_at_once(self, world, monkeypatch):
         monkeypatch.setattr("vmproxy.log.rotation.TURN_SECONDS", math.inf)
-        world.scribe.policy = RotationPolicy(age=DAY)
+        world.scribe.rotation.use(RotationPolicy(age=DAY))
         logs = [world.log(f"{n}.log") for n in range(200)]
         for log in logs:
             log.append(b"x")
@@ -315,7 +313,7 @@ class TestByAge:
         )
         set_time(log.path, EPOCH)
         again = world.restarted()
-        again.scribe.policy = RotationPolicy(age=100)
+        again.scribe.rotation.use(RotationPolicy(age=100))
         again.tick(50)
         assert len(segments(log.path)) == 1
         again.tick(60)
@@ -324,7 +322,7 @@ class TestByAge:
         again.stop()
 
     def test_files_that_are_no_logs_are_left_alone(self, world):
-        world.scribe.policy = RotationPolicy(size=1, age=1, keep=1, compress=True, console_total=1, folder_total=1)
+        world.scribe.rotation.use(RotationPolicy(size=1, age=1, keep=1, compress=True, console_total=1, folder_total=1))
         folder = world.store.folder
         (folder / "by-name").mkdir(parents=True)
         (folder / "by-name" / "x.log.events").write_bytes(b"x")
@@ -352,7 +350,7 @@ class TestByAge:
             return scandir(path)
 
         monkeypatch.setattr(os, "scandir", refuse)
-        world.scribe.policy = RotationPolicy(age=10)
+        world.scribe.rotation.use(RotationPolicy(age=10))
         with Logged() as lines:
             world.tick(20)
             world.tick(1)
@@ -362,7 +360,7 @@ class TestByAge:
 
 class TestHowMuchIsKept:
     def test_a_number_of_segments(self, world):
-        world.scribe.policy = RotationPolicy(size=1, keep=2)
+        world.scribe.rotation.use(RotationPolicy(size=1, keep=2))
         log = world.log()
         with Logged() as lines:
             say(world, log, b"a", b"b", b"c", b"d")
@@ -373,7 +371,7 @@ class TestHowMuchIsKept:
         assert world.scribe.rotation.removed_bytes > 2
 
     def test_a_lower_number_counts_for_what_is_there_already(self, world):
-        world.scribe.policy = RotationPolicy(size=1)
+        world.scribe.rotation.use(RotationPolicy(size=1))
         log = world.log()
         say(world, log, b"a", b"b", b"c", b"d")
         world.store.reconfigure(LogSettings(rotation=RotationPolicy(size=1, keep=1), plain=False))
@@ -382,7 +380,7 @@ class TestHowMuchIsKept:
         assert len(segments(Path(log.file.trail_path))) == 2
 
     def test_bytes_of_a_log_trails_included(self, world):
-        world.scribe.policy = RotationPolicy(size=1000, console_total=4000)
+        world.scribe.rotation.use(RotationPolicy(size=1000, console_total=4000))
         log = world.log()
         other = world.log("other.log")
         say(world, other, b"x" * 3500)
@@ -396,7 +394,7 @@ class TestHowMuchIsKept:
         assert len(whole(other.path)) == 3500
 
     def test_the_live_file_is_never_removed(self, world):
-        world.scribe.policy = RotationPolicy(age=100, keep=1, console_total=1, folder_total=1)
+        world.scribe.rotation.use(RotationPolicy(age=100, keep=1, console_total=1, folder_total=1))
         log = world.log()
         say(world, log, b"x" * 100, b"y" * 100)
         for _ in range(5):
@@ -405,7 +403,7 @@ class TestHowMuchIsKept:
 
     @pytest.mark.parametrize("compressed", [False, True])
     def test_bytes_of_the_folder_the_oldest_of_all_logs_goes_first(self, world, compressed):
-        world.scribe.policy = RotationPolicy(size=2000, compress=compressed)
+        world.scribe.rotation.use(RotationPolicy(size=2000, compress=compressed))
         logs = [world.log(name) for name in ("a.log", "b/b.log", "c.log")]
         for n in range(4):
             for which, log in enumerate(logs):
@@ -418,7 +416,9 @@ class TestHowMuchIsKept:
         sizes = [file.stat().st_size for file in world.store.folder.rglob("*") if file.is_file()]
         one = sum(sizes) // 12
         with Logged() as lines:
-            world.scribe.policy = RotationPolicy(size=2000, compress=compressed, folder_total=sum(sizes) - 7 * one // 2)
+            world.scribe.rotation.use(
+                RotationPolicy(size=2000, compress=compressed, folder_total=sum(sizes) - 7 * one // 2)
+            )
             for _ in range(20):
                 world.tick(1)
         assert [len(segments(log.path)) - 1 for log in logs] == [2, 3, 3]
@@ -428,7 +428,7 @@ class TestHowMuchIsKept:
 
     def test_a_file_that_was_renamed_a_moment_ago_and_is_removed_takes_nothing_with_it(self, world):
         # logrotate has renamed it, its signal is on the way: we still write to it.
-        world.scribe.policy = RotationPolicy(folder_total=10)
+        world.scribe.rotation.use(RotationPolicy(folder_total=10))
         log = world.log()
         write(world, log, b"x" * 1000)
         os.rename(log.path, log.path.with_name("vm.log.1"))
@@ -438,7 +438,7 @@ class TestHowMuchIsKept:
         assert log.path.read_bytes() == b"new"
 
     def test_one_that_cannot_be_removed_is_told_and_costs_nothing_else(self, world, monkeypatch):
-        world.scribe.policy = RotationPolicy(size=1, keep=1)
+        world.scribe.rotation.use(RotationPolicy(size=1, keep=1))
         log = world.log()
         monkeypatch.setattr(os, "unlink", lambda path: _raise(errno.EROFS))
         with Logged() as lines:
@@ -447,7 +447,7 @@ class TestHowMuchIsKept:
         assert any("cannot remove old log" in line and "Read-only" in line for line in lines)
 
     def test_what_logrotate_has_made_is_left_to_it_where_nothing_is_rotated_here(self, world):
-        world.scribe.policy = RotationPolicy(keep=1, compress=True)
+        world.scribe.rotation.use(RotationPolicy(keep=1, compress=True))
         log = world.log()
         say(world, log, b"live")
         for n in range(1, 5):
@@ -459,7 +459,7 @@ class TestHowMuchIsKept:
             world.tick(400)
         assert names(log.path.parent) == before
         # Unless the log, or the folder, may have so many bytes only.
-        world.scribe.policy = RotationPolicy(keep=1, compress=True, console_total=75)
+        world.scribe.rotation.use(RotationPolicy(keep=1, compress=True, console_total=75))
         world.tick(1)
         world.tick(1)
         assert len(names(log.path.parent)) < 10
@@ -479,7 +479,7 @@ class Later:
 
 class TestCompression:
     def test_old_ones_are_compressed_one_at_a_time(self, world):
-        world.scribe.policy = RotationPolicy(size=4, compress=True)
+        world.scribe.rotation.use(RotationPolicy(size=4, compress=True))
         log = world.log()
         say(world, log, b"1234")
         say(world, log, b"5678", b"9")
@@ -493,7 +493,7 @@ class TestCompression:
 
     def test_time_and_mode_are_kept(self, world):
         later = Later(world.scribe.rotation)
-        world.scribe.policy = RotationPolicy(size=4, compress=True)
+        world.scribe.rotation.use(RotationPolicy(size=4, compress=True))
         log = world.log()
         say(world, log, b"123")
         os.chmod(log.path, 0o604)
@@ -509,14 +509,14 @@ class TestCompression:
 
     def test_numbers_may_grow_meanwhile(self, world):
         later = Later(world.scribe.rotation)
-        world.scribe.policy = RotationPolicy(size=1, compress=True)
+        world.scribe.rotation.use(RotationPolicy(size=1, compress=True))
         log = world.log()
         say(world, log, b"a", b"b", b"c")
         while later.work:
             say(world, log, b"x")
             assert len(later.work) == 1
             if len(segments(log.path)) > 8:
-                world.scribe.policy = RotationPolicy(age=1000 * DAY, compress=True)
+                world.scribe.rotation.use(RotationPolicy(age=1000 * DAY, compress=True))
             later.go_on()
             world.tick(1)
             assert whole(log.path).startswith(b"abcx")
@@ -526,7 +526,7 @@ class TestCompression:
 
     def test_one_that_is_removed_meanwhile_stays_removed(self, world):
         later = Later(world.scribe.rotation)
-        world.scribe.policy = RotationPolicy(size=1, compress=True, keep=1)
+        world.scribe.rotation.use(RotationPolicy(size=1, compress=True, keep=1))
         log = world.log()
         say(world, log, b"a")
         say(world, log, b"b")
@@ -536,7 +536,7 @@ class TestCompression:
 
     def test_one_that_somebody_appended_to_meanwhile_is_not_replaced(self, world):
         later = Later(world.scribe.rotation)
-        world.scribe.policy = RotationPolicy(size=1, compress=True)
+        world.scribe.rotation.use(RotationPolicy(size=1, compress=True))
         log = world.log()
         say(world, log, b"a")
         with log.path.with_name("vm.log.1").open("ab") as file:
@@ -548,7 +548,7 @@ class TestCompression:
         assert content(log.path.with_name("vm.log.1.gz")) == b"abc"
 
     def test_a_failure_is_told_leaves_it_as_it_is_and_is_made_good_later(self, world, monkeypatch):
-        world.scribe.policy = RotationPolicy(size=4, compress=True)
+        world.scribe.rotation.use(RotationPolicy(size=4, compress=True))
         log = world.log()
         with monkeypatch.context() as patch, Logged() as lines:
             patch.setattr(os, "fsync", lambda fd: _raise(errno.ENOSPC))
@@ -563,7 +563,7 @@ class TestCompression:
         assert whole(log.path) == b"1234"
 
     def test_what_a_crash_left_is_removed_and_what_was_not_compressed_is(self, world):
-        world.scribe.policy = RotationPolicy(size=4)
+        world.scribe.rotation.use(RotationPolicy(size=4))
         log = world.log()
         say(world, log, b"1234", b"5678")
         folder = log.path.parent
@@ -571,7 +571,7 @@ class TestCompression:
         (folder / "vm.log.events.gz.tmp").write_bytes(b"")
         (folder / "vm.log.2.gz").write_bytes(gzip.compress(b"1234")[:-5])  # in place, but it never reached the disk
         again = world.restarted()
-        again.scribe.policy = RotationPolicy(age=1000 * DAY, compress=True)
+        again.scribe.rotation.use(RotationPolicy(age=1000 * DAY, compress=True))
         for _ in range(10):
             again.tick(1)
         assert names(folder) == sorted(
@@ -586,7 +586,7 @@ class TestCompression:
         write(world, log, b"before ")
         os.rename(log.path, log.path.with_name("vm.log.1"))
         os.rename(Path(log.file.trail_path), log.path.with_name("vm.log.events.1"))
-        world.scribe.rotation.policy = RotationPolicy(age=1000 * DAY, compress=True)
+        world.scribe.rotation.use(RotationPolicy(age=1000 * DAY, compress=True))
         world.scribe.rotation.to_compress(log.path)
         world.scribe.rotation.step()
         write(world, log, b"meanwhile")
@@ -612,7 +612,7 @@ class TestCompression:
         assert all(seconds >= 0 for seconds in asked)
 
     def test_descriptors_are_given_back(self, world):
-        world.scribe.policy = RotationPolicy(size=1, compress=True)
+        world.scribe.rotation.use(RotationPolicy(size=1, compress=True))
         log = world.log()
         say(world, log, b"x")
         before = len(os.listdir("/proc/self/fd"))
@@ -683,7 +683,7 @@ class TestWhateverFails:
     def test_no_byte_is_lost_or_doubled(self, steps, packed, plain):
         with tempfile.TemporaryDirectory() as folder:
             world = World(Path(folder))
-            world.scribe.policy = RotationPolicy(size=8, age=50, compress=packed)
+            world.scribe.rotation.use(RotationPolicy(size=8, age=50, compress=packed))
             world.scribe.plain = plain
             log = world.log()
             fed = b""
@@ -733,7 +733,7 @@ class TestWhateverFails:
             for pieces, fate, packed in lives:
                 world = World(Path(folder))
                 world.clock.rightNow = at
-                world.scribe.policy = RotationPolicy(size=8, compress=packed)
+                world.scribe.rotation.use(RotationPolicy(size=8, compress=packed))
                 log = world.log()
                 with pytest.MonkeyPatch.context() as patch:
                     faults = Faults(patch)
@@ -749,7 +749,7 @@ class TestWhateverFails:
                 assert whole(log.path) == fed
             world = World(Path(folder))
             world.clock.rightNow = at
-            world.scribe.policy = RotationPolicy(size=8, compress=True)
+            world.scribe.rotation.use(RotationPolicy(size=8, compress=True))
             for _ in range(30):
                 world.tick(1)
             log = world.log()
@@ -761,7 +761,7 @@ class TestWhateverFails:
 
 class TestSomebodyElseRotates:
     def test_renames_and_our_own_rotation_together_lose_nothing(self, world):
-        world.scribe.policy = RotationPolicy(size=50)
+        world.scribe.rotation.use(RotationPolicy(size=50))
         log = world.log()
         fed = b""
         for n in range(40):
@@ -777,7 +777,7 @@ class TestSomebodyElseRotates:
         assert whole(log.path) == fed
 
     def test_copytruncate_is_no_reason_to_rotate(self, world):
-        world.scribe.policy = RotationPolicy(size=100)
+        world.scribe.rotation.use(RotationPolicy(size=100))
         log = world.log()
         write(world, log, b"x" * 99)
         os.truncate(log.path, 0)
@@ -851,7 +851,7 @@ class TestPlainText:
         assert self.lines(log) == ["2023-11-14T22:13:20.000Z login: "]
 
     def test_it_is_rotated_with_the_log(self, plain):
-        plain.scribe.policy = RotationPolicy(size=4, keep=1)
+        plain.scribe.rotation.use(RotationPolicy(size=4, keep=1))
         log = plain.log()
         say(plain, log, b"one\n", b"two\n", b"x")
         assert plain_of(log.path).with_name("vm.txt.1").read_text().endswith(" two\n")
@@ -922,7 +922,7 @@ class TestOnTheScribesSide:
         assert failed == [FileNotFoundError]
 
     def test_what_was_opened_is_read_whatever_becomes_of_it(self, world):
-        world.scribe.policy = RotationPolicy(size=6, keep=1)
+        world.scribe.rotation.use(RotationPolicy(size=6, keep=1))
         log = world.log()
         log.append(b"before")
         files = []
@@ -934,7 +934,7 @@ class TestOnTheScribesSide:
 
     def test_the_default_is_what_was_before(self):
         scribe = Scribe(4)
-        assert scribe.policy == RotationPolicy()
+        assert scribe.rotation.policy == RotationPolicy()
         assert scribe.next_tick() is None
         assert InlineRunner(scribe).scribe.plain is False
 

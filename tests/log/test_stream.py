@@ -33,7 +33,7 @@ class Vm:
 
     def start(self) -> None:
         self.world = World(self.folder)
-        self.world.scribe.policy = self.policy
+        self.world.scribe.rotation.use(self.policy)
         self.log: ConsoleLog = self.world.log()
         self.log.mend()
 

@@ -7,14 +7,14 @@ import pytest
 from tests.support.fakes import FakeViewer
 from tests.support.vm import BEGIN, COMPLETE, MIGRATION_TIMEOUT, NAME, VMWorld, session, sub
 from vmproxy.base.ratelimit import REPEAT_SECONDS, REPEATS_TOLD, RepeatSummary
-from vmproxy.console.duplicates import REFUSE, SAME_NETWORK, Newcomers
+from vmproxy.console.duplicates import REFUSE, SAME_NETWORK, DuplicatePolicy
 from vmproxy.console.notices import LineDown, LineUp
 
 SEQUENCE = b"\x01\x02\x03\x04"
 
 
 def test_under_refuse_the_first_one_stays(w: VMWorld, logged: list[str]) -> None:
-    w.directory.newcomers = Newcomers(REFUSE)
+    w.directory.use_duplicates(DuplicatePolicy(REFUSE))
     first, console = w.vm(address="10.0.0.1")
     second = w.connect("10.0.0.2").feed(session(name=b"mine") + b"not heard")
     assert second.closed
@@ -28,7 +28,7 @@ def test_under_refuse_the_first_one_stays(w: VMWorld, logged: list[str]) -> None
 
 
 def test_under_refuse_a_host_that_lost_power_comes_back_when_keepalive_has_found_that_out(w: VMWorld) -> None:
-    w.directory.newcomers = Newcomers(REFUSE)
+    w.directory.use_duplicates(DuplicatePolicy(REFUSE))
     first, console = w.vm(address="10.0.0.1")
     assert w.connect("10.0.0.1").feed(session()).closed
     first.die()  # what keepalive makes of it
@@ -38,7 +38,7 @@ def test_under_refuse_a_host_that_lost_power_comes_back_when_keepalive_has_found
 
 
 def test_under_refuse_a_vmotion_is_no_second_connection(w: VMWorld) -> None:
-    w.directory.newcomers = Newcomers(REFUSE)
+    w.directory.use_duplicates(DuplicatePolicy(REFUSE))
     source, console = w.vm(address="10.0.0.1")
     destination = w.destination(source.begin(SEQUENCE), "192.0.2.9")
     source.lose()
@@ -49,7 +49,7 @@ def test_under_refuse_a_vmotion_is_no_second_connection(w: VMWorld) -> None:
 
 
 def test_under_refuse_a_vmotion_of_which_nobody_is_left_keeps_nobody_out(w: VMWorld) -> None:
-    w.directory.newcomers = Newcomers(REFUSE)
+    w.directory.use_duplicates(DuplicatePolicy(REFUSE))
     source, console = w.vm(address="10.0.0.1")
     source.feed(sub(BEGIN, SEQUENCE))
     source.lose()
@@ -61,7 +61,7 @@ def test_under_refuse_a_vmotion_of_which_nobody_is_left_keeps_nobody_out(w: VMWo
 
 
 def test_under_refuse_ports_of_one_vm_and_consoles_that_are_down_are_no_second_connections(w: VMWorld) -> None:
-    w.directory.newcomers = Newcomers(REFUSE)
+    w.directory.use_duplicates(DuplicatePolicy(REFUSE))
     w.vm()[0].lose()
     assert not w.connect("10.0.0.9").feed(session()).closed
     assert not w.connect("10.0.0.9").feed(session(uri=b"vmproxy?port=2")).closed
@@ -81,7 +81,7 @@ def test_under_refuse_ports_of_one_vm_and_consoles_that_are_down_are_no_second_c
     ],
 )
 def test_only_a_host_of_the_same_network_may_replace(w: VMWorld, there: str, newcomer: str, replaced: bool) -> None:
-    w.directory.newcomers = Newcomers(SAME_NETWORK, 24, 64)
+    w.directory.use_duplicates(DuplicatePolicy(SAME_NETWORK, 24, 64))
     first, console = w.vm(address=there)
     second = w.connect(newcomer).feed(session())
     assert (first.closed, second.closed) == (replaced, not replaced)
@@ -91,10 +91,10 @@ def test_only_a_host_of_the_same_network_may_replace(w: VMWorld, there: str, new
 
 
 def test_how_much_of_the_address_is_the_network_can_be_set() -> None:
-    assert Newcomers(SAME_NETWORK, 16, 48).problem("10.0.0.1", "10.0.9.9") == ""
-    assert Newcomers(SAME_NETWORK, 32, 128).problem("10.0.0.1", "10.0.0.2") != ""
-    assert Newcomers(SAME_NETWORK, 32, 128).problem("2001:db8::1", "2001:db8::2") != ""
-    assert Newcomers(SAME_NETWORK, 24, 48).problem("2001:db8::1", "2001:db8:0:9::2") == ""
+    assert DuplicatePolicy(SAME_NETWORK, 16, 48).problem("10.0.0.1", "10.0.9.9") == ""
+    assert DuplicatePolicy(SAME_NETWORK, 32, 128).problem("10.0.0.1", "10.0.0.2") != ""
+    assert DuplicatePolicy(SAME_NETWORK, 32, 128).problem("2001:db8::1", "2001:db8::2") != ""
+    assert DuplicatePolicy(SAME_NETWORK, 24, 48).problem("2001:db8::1", "2001:db8:0:9::2") == ""
 
 
 # Again and again.
@@ -137,7 +137,7 @@ def test_a_vm_that_comes_and_goes_without_end_is_told_a_bounded_number_of_times(
 
 
 def test_one_that_is_refused_without_end_is_told_a_bounded_number_of_times(w: VMWorld) -> None:
-    w.directory.newcomers = Newcomers(REFUSE)
+    w.directory.use_duplicates(DuplicatePolicy(REFUSE))
     _, console = w.vm()
     for _ in range(100):
         assert w.connect("10.0.0.2").feed(session()).closed

@@ -38,7 +38,7 @@ class ConsoleService(Part):
         )
 
     def reconfigure(self, config: Config, checked: Any) -> list[str]:
-        self.registry.newcomers = config.vm.duplicates
+        self.registry.use_duplicates(config.vm.duplicates)
         self.migrations.use(config.vm.vmotion_timeout)
         if config.policy == self.registry.policy:
             return []

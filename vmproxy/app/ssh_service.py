@@ -62,7 +62,7 @@ class SSHService(Part):
         settings = replace(config.ssh, limits=self._budget.of_logins(config.ssh.limits))
         self.accounts.gate.reconfigure(settings.limits)
         self._front.reconfigure(settings)
-        self._services.settings = config.ssh.operators
+        self._services.reconfigure(config.ssh.operators)
         return []
 
     def load(self) -> None:

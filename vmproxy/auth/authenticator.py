@@ -99,6 +99,10 @@ class Accounts:
         self._reading = False
         self._waiting: list[Deferred[Keyring]] = []
 
+    def call_on_change(self, on_change: Callable[[Keyring], None]) -> None:
+        """Have something called whenever another keyring is in force."""
+        self.on_change = on_change
+
     def load(self) -> Keyring:
         """Read everything now; waits for the disk. Called at the start, before anybody can connect.
 

@@ -134,6 +134,10 @@ class Shares(Generic[H]):
         self._holders: dict[H, str] = {}
         self._counts: dict[str, int] = {}
 
+    def use(self, each: int) -> None:
+        """Have another share hold from now on; nothing is taken away."""
+        self.each = each
+
     def __len__(self) -> int:
         """How many are held."""
         return len(self._holders)

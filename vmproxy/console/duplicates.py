@@ -23,7 +23,7 @@ class ClaimRefused(VMProxyError):
 
 
 @dataclass(frozen=True, slots=True)
-class Newcomers:
+class DuplicatePolicy:
     """What holds for a second connection.
 
     :ivar policy: one of :data:`POLICIES`.

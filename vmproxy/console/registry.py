@@ -17,7 +17,7 @@ from vmproxy.base.clock import wall_of
 from vmproxy.base.ratelimit import REPEAT_SECONDS, RateLimitedLog, RepeatSummary
 from vmproxy.base.sanitize import visible as shown
 from vmproxy.console.console import Console
-from vmproxy.console.duplicates import ClaimRefused, Newcomers
+from vmproxy.console.duplicates import ClaimRefused, DuplicatePolicy
 from vmproxy.console.interfaces import ILink
 from vmproxy.console.journal import TEXT_LIMIT, ConsoleRecord, Journal
 from vmproxy.console.migration import Migrations
@@ -47,7 +47,7 @@ class Directory:
     """The consoles, by identity, and by what people call them.
 
     :ivar names: finds consoles by what people call them.
-    :ivar newcomers: what holds for a second connection of a console.
+    :ivar duplicates: the policy for a second connection of a console.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Directory:
         self._changes: RepeatSummary[Console] = RepeatSummary(clock, self._unsteady)
         self._refusals: RepeatSummary[Console] = RepeatSummary(clock, self._refused)
         self._renames: RepeatSummary[Console] = RepeatSummary(clock, self._renamed)
-        self.newcomers = Newcomers()
+        self.duplicates = DuplicatePolicy()
 
     def __iter__(self) -> Iterator[Console]:
         return iter(self.names)
@@ -86,6 +86,10 @@ class Directory:
         for console in self:
             console.set_options(policy.options(console))
             console.viewers.rules_changed()
+
+    def use_duplicates(self, policy: DuplicatePolicy) -> None:
+        """Take another policy for second connections, from now on."""
+        self.duplicates = policy
 
     # Connections.
 
@@ -151,7 +155,7 @@ class Directory:
     def _check(self, console: Console, link: ILink[Console]) -> None:
         migration = self._migrations.pending_of(console)
         for there in (console.link, migration.destination if migration is not None else None):
-            if there is not None and (problem := self.newcomers.problem(there.peer, link.peer)):
+            if there is not None and (problem := self.duplicates.problem(there.peer, link.peer)):
                 if self._refusals.again(console):
                     console.log.event("refused", host=there.peer, by=link.peer)
                 raise ClaimRefused(f"{console.title}: {problem}")

@@ -129,13 +129,17 @@ class Rotation:
         self.size_limit = self.trail_limit = math.inf
         self._policy = RotationPolicy()
 
+    def compress_with(self, compressor: Compressor) -> None:
+        """Have files compressed by another compressor: on a thread of its own."""
+        self.compressor = compressor
+
     @property
     def policy(self) -> RotationPolicy:
-        """When logs are rotated, and how much of them is kept; may be replaced at any time."""
+        """When logs are rotated, and how much of them is kept."""
         return self._policy
 
-    @policy.setter
-    def policy(self, policy: RotationPolicy) -> None:
+    def use(self, policy: RotationPolicy) -> None:
+        """Rotate by another policy from now on."""
         self._policy = policy
         self.size_limit = policy.size or math.inf
         self.trail_limit = max(TRAIL_LEAST, self.size_limit)

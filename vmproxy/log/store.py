@@ -357,9 +357,8 @@ class LogStore:
         self.progress = 0.0
         self._congested: dict[ConsoleLog, None] = {}
         self._patience_call: IDelayedCall | None = None
-        runner.scribe.find = self._find
+        runner.scribe.serve(self._find, self._see_links)
         runner.scribe.sweep(folder)
-        runner.scribe.follow.on_follow = self._see_links
 
     def __contains__(self, name: object) -> bool:
         return name in self._logs or name in self._folded
@@ -484,11 +483,7 @@ class LogStore:
     def reconfigure(self, settings: LogSettings) -> None:
         """Rotate by another policy from now on, and write plain text or stop writing it."""
 
-        def job() -> None:
-            self.runner.scribe.policy = settings.rotation
-            self.runner.scribe.plain = settings.plain
-
-        self.runner.submit(job)
+        self.runner.submit(lambda: self.runner.scribe.use(settings.rotation, settings.plain))
 
     def reopen(self) -> None:
         """Have every file closed and opened anew at its path: after a rename by logrotate, say."""

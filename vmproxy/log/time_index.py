@@ -95,6 +95,10 @@ class Trail:
         self.torn = 0
         self.skipped = False
 
+    def count_torn(self) -> None:
+        """Count a line that cannot be read, as its reader has found."""
+        self.torn += 1
+
     def entries(self, since: float | None = None) -> Iterator[Entry]:
         """The entries that belong to this log.
 

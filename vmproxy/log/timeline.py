@@ -95,7 +95,7 @@ class Timeline:
             if entry.line and events and (self._since is None or at >= self._since):
                 fields = _fields(entry)
                 if fields is None:
-                    trail.torn += 1
+                    trail.count_torn()
                 else:
                     yield at, fields
         else:

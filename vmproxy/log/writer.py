@@ -65,7 +65,7 @@ class Scribe:
         self._now = now
         self.plain = plain
         self.rotation = Rotation(self._pool, now, self._rotated)
-        self.rotation.policy = policy or RotationPolicy()
+        self.rotation.use(policy or RotationPolicy())
         self._plain_writer = PlainWriter(self._pool, now)
         self.find: Callable[[str], LogFile | None] = lambda _path: None
         self._at = 0.0
@@ -286,14 +286,15 @@ class Scribe:
 
     # Rotation.
 
-    @property
-    def policy(self) -> RotationPolicy:
-        """When logs are rotated; may be replaced at any time, which counts from the next thing that is done here."""
-        return self.rotation.policy
+    def use(self, policy: RotationPolicy, plain: bool) -> None:
+        """Rotate by another policy from the next job on, and write plain text, or do not."""
+        self.rotation.use(policy)
+        self.plain = plain
 
-    @policy.setter
-    def policy(self, policy: RotationPolicy) -> None:
-        self.rotation.policy = policy
+    def serve(self, find: Callable[[str], LogFile | None], on_follow: Callable[[], object]) -> None:
+        """Have a store find the logs by their paths, and called when links have been looked at."""
+        self.find = find
+        self.follow.use(on_follow)
 
     def sweep(self, folder: Path) -> None:
         """Have a log folder looked through for what is to be rotated, compressed and removed."""
@@ -374,6 +375,10 @@ class _Follow:
         self._pool = pool
         self._timer = Timer(FOLLOW_SECONDS, now)
         self.on_follow: Callable[[], object] = int
+
+    def use(self, on_follow: Callable[[], object]) -> None:
+        """Have something called when it has looked."""
+        self.on_follow = on_follow
 
     def wait(self) -> float | None:
         """Seconds until it looks again; None while no file is open."""

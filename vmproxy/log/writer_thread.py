@@ -24,7 +24,7 @@ class ScribeThread:
         self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="vmproxy-scribe", daemon=True)
         self._compressor = CompressorThread(self.submit)
-        scribe.rotation.compressor = self._compressor.submit
+        scribe.rotation.compress_with(self._compressor.submit)
 
     def start(self) -> None:
         """Start working."""

@@ -30,7 +30,7 @@ class Services:
     :ivar wall: the time of day, in seconds since the epoch.
     :ivar registry: the consoles.
     :ivar audit: the audit trail.
-    :ivar settings: may be replaced; sessions that exist keep what they have.
+    :ivar settings: for the sessions that begin from now on.
     :ivar presence: the operators who are logged in, and their sessions.
     :ivar stopping: whether the server is being stopped.
     :ivar readings: the logs that commands read, and their share of threads.
@@ -59,6 +59,10 @@ class Services:
         self._looked_through: set[View] = set()
         self._policy = registry.policy
         self._grants: dict[Account, Grants] = {}
+
+    def reconfigure(self, settings: OperatorSettings) -> None:
+        """Take other settings; sessions that exist keep what they have."""
+        self.settings = settings
 
     def shut_down(self) -> None:
         """Tell everybody who is on a console that the server is being stopped; once."""

@@ -59,7 +59,7 @@ class SSHFront:
         """Take other settings; nobody who is connected has to go."""
         self.deadline.use(settings.login_timeout)
         self.alive.seconds = settings.keepalive
-        self.logins.each = settings.limits.per_operator
+        self.logins.use(settings.limits.per_operator)
 
     def arrived(self, transport: OperatorTransport) -> None:
         """There is a connection."""
@@ -114,7 +114,7 @@ class OperatorFactory(SSHFactory):
     def use_accounts(self, accounts: Accounts) -> None:
         """Have these decide who may log in, and for how long."""
         self.accounts = accounts
-        accounts.on_change = self._close_removed
+        accounts.call_on_change(self._close_removed)
 
     def _close_removed(self, keyring: Keyring) -> None:
         for transport, name in self._front.logins:

@@ -9,7 +9,7 @@ from typing import Any
 
 from vmproxy.base import values
 from vmproxy.base.schema import Wrong, group, setting
-from vmproxy.console.duplicates import REPLACE, Newcomers
+from vmproxy.console.duplicates import REPLACE, DuplicatePolicy
 from vmproxy.vm.admission import AdmissionLimits
 from vmproxy.vm.certificates import TLSSettings
 
@@ -66,7 +66,7 @@ class VMSettings:
     identify_timeout: float = setting(values.seconds(1, 3600), 30.0)
     vmotion_timeout: float = setting(values.seconds(1, 3600), 60.0)
     limits: AdmissionLimits = group(AdmissionLimits)
-    duplicates: Newcomers = group(Newcomers)
+    duplicates: DuplicatePolicy = group(DuplicatePolicy)
 
     def contradictions(self, wrong: Collection[str]) -> Iterator[tuple[str, str]]:
         """The values that do not go with others."""
