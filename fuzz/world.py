@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from vmproxy.console.console import Console
 from vmproxy.console.journal import Journal
-from vmproxy.console.migration import Migrations
+from vmproxy.console.migrations import Migrations
 from vmproxy.console.registry import Directory
 from vmproxy.log.audit import Audit
 from vmproxy.log.store import LogStore

@@ -1,173 +1,168 @@
-"""A vMotion at the console: a pair opens one door once, and whatever is left over goes on."""
+"""The table of a vMotion, walked through: with the machine alone, at a console, and after it was handed over."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import fields
+from pathlib import Path
+from uuid import UUID
+
 import pytest
 
-from tests.support.consoles import trail
-from tests.support.fakes import VM_B, FakeLink, FakeViewer
-from vmproxy.console.migration import PeerRefused
-from vmproxy.console.notices import LineDown, LineUp
+from tests.support.consoles import World, trail
+from tests.support.fakes import FakeLink
+from vmproxy.base.state import pack, unpack
+from vmproxy.console.console import Console
+from vmproxy.console.interfaces import ILink
+from vmproxy.console.migration import (
+    ABORT,
+    ALONE,
+    ARRIVED,
+    AWAITED,
+    COMPLETE,
+    DESTINATION_LOST,
+    EXPIRED,
+    INPUTS,
+    LEFT,
+    MOVING,
+    OVER,
+    PEER,
+    REPLACED,
+    SOURCE_LOST,
+    STATES,
+    TABLE,
+    Migration,
+    MigrationState,
+    table_text,
+)
+from vmproxy.console.migrations import Migrations, MigrationsState
 
-SEQUENCE = b"\x01\x02\x03\x04"
-
-
-@pytest.fixture
-def source():
-    return FakeLink("10.0.0.1")
-
-
-@pytest.fixture
-def console(world, source):
-    return world.claim(link=source)
-
-
-@pytest.fixture
-def migration(world, console, source):
-    return world.migrations.begin(console, source, SEQUENCE)
-
-
-@pytest.fixture
-def pair(migration):
-    return migration.sequence + migration.secret
-
-
-def test_it_goes_through_and_the_trail_tells(world, console, source, pair):
-    destination = FakeLink("10.0.0.2")
-    world.migrations.peer(destination, pair, console.uuid)
-    assert world.migrations.pending_at(destination) is not None
-    assert world.migrations.complete(destination, SEQUENCE)
-    assert console.link is destination
-    assert (source.calls[-1], destination.calls) == ("retire", ["wait", "serve"])
-    assert (world.migrations.completed, len(world.migrations)) == (1, 0)
-    world.store.flush()
-    assert [e["event"] for e in trail(console.log) if str(e["event"]).startswith("vmotion")] == [
-        "vmotion-begin",
-        "vmotion-peer",
-        "vmotion-complete",
-    ]
+SEQUENCE = b"\x01\x02\xff\x04"
+WAY = {
+    AWAITED: [],
+    ALONE: [SOURCE_LOST],
+    ARRIVED: [PEER],
+    MOVING: [PEER, SOURCE_LOST],
+    LEFT: [PEER, DESTINATION_LOST],
+}
 
 
-def test_what_the_source_still_brought_comes_before_what_the_destination_brings(world, console, source, pair):
-    destination = FakeLink("10.0.0.2")
-    source.under_way = lambda: console.feed(b"source ")
-    destination.serve = lambda console: console.feed(b"destination")  # type: ignore[method-assign]
-    world.migrations.peer(destination, pair, None)
-    world.migrations.complete(destination, SEQUENCE)
-    world.store.flush()
-    assert console.log.path.read_bytes() == b"source destination"
+class Motion:
+    """A console in a vMotion."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = World(folder)
+        self.source = FakeLink("10.0.0.1")
+        self.destination = FakeLink("10.0.0.2")
+        self.console = self.world.claim(link=self.source)
+        self.migrations = self.world.migrations
+        self.migration = self.migrations.begin(self.console, self.source, SEQUENCE)
+
+    def input(self, what: str) -> None:
+        migrations, console = self.migrations, self.console
+        match what:
+            case "PEER":
+                migrations.peer(self.destination, self.migration.pair, console.uuid)
+            case "COMPLETE":
+                assert migrations.complete(self.destination, SEQUENCE)
+            case "ABORT":
+                assert migrations.abort(self.source, console, b"")
+            case "source lost":
+                console.link_lost(self.source)
+                assert migrations.source_lost(console, "gone")
+            case "destination lost":
+                assert migrations.destination_lost(self.destination, "gone")
+            case "expired":
+                self.world.clock.advance(60)
+            case "replaced":
+                migrations.cancel(console)
+
+    def hand_over(self) -> None:
+        """Have another process go on."""
+        links: list[ILink[Console]] = [self.source, self.destination]
+        state = self.migrations.snapshot(links.index)
+        self.migrations.stop()
+        read = unpack(MigrationsState, json.loads(json.dumps(pack(state))))
+        assert read == state
+        self.migrations = Migrations(self.world.clock, 60, lambda: b"other")
+        self.migrations.restore(read, self.find, links.__getitem__)
+        self.migration = self.migrations.pending_of(self.console) or self.migration
+
+    def find(self, uuid: UUID, port: str) -> Console:
+        assert (uuid, port) == (self.console.uuid, self.console.port)
+        return self.console
+
+    def outcome(self) -> tuple[object, ...]:
+        self.world.store.flush()
+        counts = self.migrations.completed, self.migrations.aborted, self.migrations.abandoned
+        return (
+            *(self.migration.state, self.console.state, self.console.reason, len(self.migrations), counts),
+            *(self.source.calls, self.destination.calls),
+            [event["event"] for event in trail(self.console.log)],
+        )
 
 
-def test_the_pair_opens_the_door_once(world, console, pair):
-    world.migrations.peer(FakeLink("10.0.0.2"), pair, None)
-    with pytest.raises(PeerRefused):
-        world.migrations.peer(FakeLink("10.0.0.3"), pair, None)
+@pytest.mark.parametrize(("state", "what"), TABLE)
+def test_at_a_console_each_input_leads_where_the_table_says_handed_over_or_not(
+    tmp_path: Path, state: str, what: str
+) -> None:
+    outcomes = []
+    for handed_over in (False, True):
+        motion = Motion(tmp_path / str(handed_over))
+        for step in WAY[state]:
+            motion.input(step)
+        assert motion.migration.state == state
+        if handed_over:
+            motion.hand_over()
+        motion.input(what)
+        after, _ = TABLE[state, what]
+        assert motion.migration.state == after
+        assert (motion.console.state == "migrating") == (after != OVER)
+        assert len(motion.migrations) == (after != OVER)
+        outcomes.append(motion.outcome())
+        motion.world.scribe.close()
+    assert outcomes[0] == outcomes[1]
 
 
-@pytest.mark.parametrize("change", [lambda p: p[:-1], lambda p: p + b"\0", lambda p: b"", lambda p: b"\xff" + p[1:]])
-def test_another_pair_does_not_open_it(world, console, pair, change):
-    with pytest.raises(PeerRefused):
-        world.migrations.peer(FakeLink("10.0.0.2"), change(pair), None)
+def test_what_is_left_of_the_time_is_handed_over(tmp_path: Path) -> None:
+    motion = Motion(tmp_path)
+    motion.world.clock.advance(50)
+    motion.hand_over()
+    motion.world.clock.advance(9)
+    assert motion.console.state == "migrating"
+    motion.world.clock.advance(1)
+    assert (motion.console.state, motion.migrations.abandoned) == ("up", 1)
+    motion.world.scribe.close()
 
 
-def test_another_vms_connection_is_refused_and_the_door_stays_open(world, console, pair):
-    with pytest.raises(PeerRefused):
-        world.migrations.peer(FakeLink("10.0.0.2"), pair, VM_B)
-    assert world.migrations.peer(FakeLink("10.0.0.2"), pair, console.uuid)
+def test_a_pair_that_is_used_up_is_no_guess_after_a_hand_over_either(tmp_path: Path) -> None:
+    motion = Motion(tmp_path)
+    motion.input(PEER)
+    motion.hand_over()
+    with pytest.raises(Exception, match="no pending vMotion") as refused:
+        motion.migrations.peer(FakeLink("10.0.0.3"), motion.migration.pair, None)
+    assert not refused.value.guess  # type: ignore[attr-defined]
+    motion.world.scribe.close()
 
 
-def test_the_source_cannot_be_its_own_destination(world, source, pair):
-    with pytest.raises(PeerRefused):
-        world.migrations.peer(source, pair, None)
+def test_the_table_leads_to_every_state_and_to_an_end() -> None:
+    assert {after for after, _ in TABLE.values()} | {AWAITED} == set(STATES)
+    assert {state for state, _ in TABLE} == set(STATES) - {OVER}
+    assert {what for _, what in TABLE} == set(INPUTS)
+    for state in set(STATES) - {OVER}:
+        for what in (EXPIRED, REPLACED):
+            assert TABLE[state, what][0] == OVER
+    assert {state for state, what in TABLE if what == COMPLETE} == {ARRIVED, MOVING}
+    assert {state for state, what in TABLE if what == ABORT} == {AWAITED, ARRIVED, LEFT}
 
 
-def test_the_pair_expires_and_the_source_goes_on(world, console, source, pair):
-    world.clock.advance(60)
-    assert (console.state, console.link) == ("up", source)
-    assert world.migrations.abandoned == 1
-    with pytest.raises(PeerRefused):
-        world.migrations.peer(FakeLink("10.0.0.2"), pair, None)
-    assert [call for call in world.clock.getDelayedCalls() if call.getTime() > world.clock.seconds() + 1] == []
+def test_every_slot_is_handed_over() -> None:
+    renamed = {"console": "uuid", "started": "age"}
+    kept = {renamed.get(slot, slot) for slot in Migration.__slots__}
+    assert kept | {"port"} == {field.name for field in fields(MigrationState)}
 
 
-@pytest.mark.parametrize("sequence", [b"", b"\x01\x02\x03", b"\x01\x02\x03\x05"])
-def test_complete_of_another_sequence_moves_nothing(world, console, source, pair, sequence):
-    destination = FakeLink("10.0.0.2")
-    world.migrations.peer(destination, pair, None)
-    assert not world.migrations.complete(destination, sequence)
-    assert console.link is source
-    assert world.migrations.complete(destination, SEQUENCE)
-
-
-def test_complete_without_peer_moves_nothing(world, console, source, migration):
-    assert not world.migrations.complete(FakeLink("10.0.0.2"), SEQUENCE)
-    assert console.link is source
-
-
-def test_abort_releases_the_destination(world, console, source, pair):
-    destination = FakeLink("10.0.0.2")
-    world.migrations.peer(destination, pair, None)
-    assert not world.migrations.abort(destination, console, SEQUENCE)
-    assert world.migrations.abort(source, console, SEQUENCE)
-    assert destination.calls == ["release"]
-    assert not world.migrations.complete(destination, SEQUENCE)
-    assert (console.state, console.link) == ("up", source)
-
-
-def test_the_source_may_be_gone_before_complete_and_viewers_see_one_line(world, console, source, pair):
-    viewer = FakeViewer()
-    console.viewers.attach(viewer, write=True)
-    destination = FakeLink("10.0.0.2")
-    world.migrations.peer(destination, pair, None)
-    world.directory.lost(console, source, "connection closed")
-    assert console.state == "migrating"
-    world.migrations.complete(destination, SEQUENCE)
-    assert viewer.told(LineDown) == []
-    assert len(viewer.told(LineUp)) == 1
-
-
-def test_a_destination_whose_source_is_gone_carries_on_when_complete_never_comes(world, console, source, pair):
-    destination = FakeLink("10.0.0.2")
-    world.migrations.peer(destination, pair, None)
-    world.directory.lost(console, source, "connection closed")
-    world.clock.advance(60)
-    assert (console.state, console.link) == ("up", destination)
-    assert destination.calls == ["serve"]
-
-
-def test_with_both_gone_the_console_is_down_at_once(world, console, source, pair):
-    destination = FakeLink("10.0.0.2")
-    world.migrations.peer(destination, pair, None)
-    world.directory.lost(console, source, "connection closed")
-    world.directory.lost(console, destination, "connection closed")
-    assert console.state == "down"
-    assert console.reason == "connection closed, in a vMotion"
-    assert len(world.migrations) == 0
-
-
-def test_begin_again_replaces_the_pending_one(world, console, source, pair):
-    destination = FakeLink("10.0.0.2")
-    world.migrations.peer(destination, pair, None)
-    second = world.migrations.begin(console, source, SEQUENCE)
-    assert destination.calls == ["release"]
-    assert not world.migrations.complete(destination, SEQUENCE)
-    assert world.migrations.peer(FakeLink("10.0.0.3"), SEQUENCE + second.secret, None) is second
-    assert len(world.migrations) == 1
-
-
-def test_a_new_connection_of_the_vm_ends_it(world, console, source, pair):
-    new = FakeLink("10.0.0.9")
-    world.claim(link=new)
-    assert (console.state, console.link) == ("up", new)
-    with pytest.raises(PeerRefused):
-        world.migrations.peer(FakeLink("10.0.0.2"), pair, None)
-
-
-def test_many_that_expire_at_once_all_end(world):
-    sources = [FakeLink(f"10.0.0.{n}") for n in range(20)]
-    consoles = [world.claim(f"vm{n}", uri=f"u{n}", link=link) for n, link in enumerate(sources)]
-    for console, source in zip(consoles, sources, strict=True):
-        world.migrations.begin(console, source, SEQUENCE)
-    world.clock.advance(60)
-    assert {console.state for console in consoles} == {"up"}
-    assert world.migrations.abandoned == 20
+def test_the_table_can_be_printed() -> None:
+    lines = table_text().splitlines()
+    assert len(lines) == len(TABLE)
+    assert "arrived  ABORT             -> over     release, resume" in lines

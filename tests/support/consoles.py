@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 from tests.support.fakes import EPOCH, VM_A, FakeLink, InlineRunner
 from vmproxy.console.console import Console
 from vmproxy.console.journal import Journal
-from vmproxy.console.migration import Migrations
+from vmproxy.console.migrations import Migrations
 from vmproxy.console.registry import Directory, Identity
 from vmproxy.log.audit import Audit
 from vmproxy.log.store import ConsoleLog, LogStore

@@ -12,7 +12,7 @@ from vmproxy.app.part import Part
 from vmproxy.base.counters import Counters
 from vmproxy.config.settings import Config
 from vmproxy.console.journal import Journal
-from vmproxy.console.migration import Migrations
+from vmproxy.console.migrations import Migrations
 from vmproxy.console.registry import Directory
 from vmproxy.wire.vmware import new_secret
 

@@ -37,12 +37,15 @@ class Deadlines(Generic[T]):
     def __contains__(self, item: T) -> bool:
         return item in self._due
 
-    def start(self, item: T) -> None:
-        """Give an item its full time from now on, also if it is running already."""
+    def start(self, item: T, age: float = 0.0) -> None:
+        """Give an item its full time from now on, also if it is running already.
+
+        :param age: seconds of its time that are over; no item that was started before may be younger.
+        """
         self._due.pop(item, None)
-        self._due[item] = self._clock.seconds() + self._seconds
+        self._due[item] = self._clock.seconds() + self._seconds - age
         if self._call is None:
-            self._call = self._clock.callLater(self._seconds, self._ring)
+            self._call = self._clock.callLater(max(0.0, self._seconds - age), self._ring)
 
     def discard(self, item: T) -> None:
         """Forget an item; nothing happens if it is not there."""

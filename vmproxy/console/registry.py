@@ -20,7 +20,7 @@ from vmproxy.console.console import Console
 from vmproxy.console.duplicates import ClaimRefused, DuplicatePolicy
 from vmproxy.console.interfaces import ILink
 from vmproxy.console.journal import TEXT_LIMIT, ConsoleRecord, Journal
-from vmproxy.console.migration import Migrations
+from vmproxy.console.migrations import Migrations
 from vmproxy.console.naming import NameIndex
 from vmproxy.log.paths import is_reserved, log_path
 from vmproxy.log.store import LogStore
@@ -205,19 +205,10 @@ class Directory:
 
     def lost(self, console: Console, link: ILink[Console], reason: str) -> None:
         """A connection that served, or was to serve, a console is gone."""
-        migration = self._migrations.lost(link)
-        if migration is not None and migration.source is None:
-            console.last_words(link)
-            self._migrations.abandon(migration, f"{reason}, in a vMotion")
-        elif migration is not None:
-            self._migrations.discarded(migration, link)
-        elif console.link is link:
+        if not self._migrations.destination_lost(link, reason) and console.link is link:
             console.link_lost(link)
-            pending = self._migrations.pending_of(console)
-            if pending is None:
+            if not self._migrations.source_lost(console, reason):
                 console.down(reason, told=not self._changes.untold(console))
-            elif not self._migrations.source_lost(pending):
-                self._migrations.abandon(pending, reason)
 
     def rename(self, console: Console, name: str) -> None:
         """A VM told its name, perhaps a new one."""

@@ -22,7 +22,8 @@ from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
 from vmproxy.console.duplicates import ClaimRefused
 from vmproxy.console.interfaces import ILink
-from vmproxy.console.migration import Migration, Migrations, PeerRefused
+from vmproxy.console.migration import Migration
+from vmproxy.console.migrations import Migrations, PeerRefused
 from vmproxy.console.registry import Directory, Identity
 from vmproxy.vm.actions import Abort, Begin, Claim, Complete, Details, DialRefused, Judge, Peer
 from vmproxy.vm.admission import Admission

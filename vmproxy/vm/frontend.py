@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vmproxy.base.deadlines import Deadlines
-from vmproxy.console.migration import Migrations
+from vmproxy.console.migrations import Migrations
 from vmproxy.console.registry import Directory
 from vmproxy.vm.admission import Admission
 from vmproxy.vm.broker import Asker, Complaints, ConsoleBroker

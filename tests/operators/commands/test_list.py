@@ -10,7 +10,7 @@ import pytest
 from tests.support.fakes import VM_A, VM_B, FakeViewer
 from tests.support.ssh import RemoteChannel, SSHWorld
 from vmproxy.console.journal import Journal
-from vmproxy.console.migration import Migrations
+from vmproxy.console.migrations import Migrations
 from vmproxy.console.registry import Directory
 from vmproxy.operators.commands.registry import TABLE
 

@@ -1,0 +1,311 @@
+"""vMotion: a console moves from one connection to another, and no byte is lost in either direction.
+
+A migration is pending from BEGIN until COMPLETE or ABORT. In that time nothing is sent to the VM: what operators type
+waits in the console, which pushes back on them when it is full. What can end it (:mod:`vmproxy.console.migration` has
+the table):
+
+* COMPLETE on the destination: what the source's connection has brought already is taken first, then the destination
+  serves the console, starting with what it sent early; then the held input goes to it.
+* ABORT on the source: the source goes on, the held input goes to it.
+* BEGIN again on the source: the new migration replaces the old one.
+* A new connection that claims the console: it replaces whatever there was.
+* The deadline, or nothing left to wait for: the console goes on with the connection that is still there, the source
+  first; with none, it is down.
+
+The pair of sequence and secret opens the door once. A destination that is lost after PEER has used the pair up: the
+source host will ABORT or BEGIN again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from twisted.internet.interfaces import IReactorTime
+
+from vmproxy.base.deadlines import Deadlines
+from vmproxy.console.console import Console
+from vmproxy.console.interfaces import ILink
+from vmproxy.console.migration import (
+    ABORT,
+    COMPLETE,
+    DESTINATION_LOST,
+    DOWN,
+    EXPIRED,
+    HEAR,
+    MOVE,
+    OVER,
+    PEER,
+    RELEASE,
+    REPLACED,
+    RESUME,
+    SOURCE_LOST,
+    Migration,
+    MigrationState,
+)
+from vmproxy.errors import VMProxyError
+
+SPENT_REMEMBERED = 4096
+
+
+class PeerRefused(VMProxyError):
+    """A PEER that opens no door; the text says why.
+
+    :ivar guess: whether there never was such a pair, as far as anybody remembers. Hosts that come too late, after an
+        evacuation for instance, show pairs that are only spent.
+    """
+
+    def __init__(self, why: str, guess: bool = False) -> None:
+        super().__init__(why)
+        self.guess = guess
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationsState:
+    """All pending vMotions, oldest first, and the pairs that are used up."""
+
+    pending: tuple[MigrationState, ...]
+    spent: tuple[bytes, ...]
+
+
+class Migrations:
+    """All pending migrations.
+
+    :ivar may_differ: whether a VM may move from a connection with TLS to one without, or the other way round.
+    :ivar completed: how many went through since the start; likewise ``aborted`` and ``abandoned``.
+    """
+
+    def __init__(self, clock: IReactorTime, timeout: float, new_secret: Callable[[], bytes]) -> None:
+        """
+        :param timeout: seconds after which a migration without COMPLETE or ABORT is abandoned.
+        :param new_secret: makes the secret of a pair; never the same twice.
+        """
+        self._clock = clock
+        self._new_secret = new_secret
+        self._by_console: dict[Console, Migration] = {}
+        self._by_pair: dict[bytes, Migration] = {}
+        self._spent: dict[bytes, None] = {}  # in order, oldest first
+        self._by_destination: dict[ILink[Console], Migration] = {}
+        self._deadlines: Deadlines[Migration] = Deadlines(clock, timeout, self._expired)
+        self.may_differ = True
+        self.completed = self.aborted = self.abandoned = 0
+
+    def __len__(self) -> int:
+        return len(self._deadlines)
+
+    def begin(self, console: Console, source: ILink[Console], sequence: bytes) -> Migration:
+        """BEGIN: from now on the console's input is held.
+
+        :param source: the connection that serves the console now.
+        """
+        self.cancel(console)
+        migration = Migration(console, source, sequence, self._new_secret(), self._clock.seconds())
+        self._add(migration)
+        self._by_pair[migration.pair] = migration
+        console.log.event("vmotion-begin", host=source.peer)
+        return migration
+
+    def _add(self, migration: Migration, age: float = 0.0) -> None:
+        self._deadlines.start(migration, age)
+        self._by_console[migration.console] = migration
+        migration.console.hold_for_migration(True)
+
+    def peer(self, destination: ILink[Console], pair: bytes, uuid: UUID | None) -> Migration:
+        """PEER: a connection says that it will carry the VM.
+
+        :param pair: sequence and secret in one piece.
+        :param uuid: the VC UUID that the connection has told, if it has.
+        :raises PeerRefused: if the pair is unknown, used or expired, or the identity is another VM's.
+        """
+        migration = self._by_pair.get(pair)
+        if migration is None:
+            raise PeerRefused("no pending vMotion has this sequence and secret", guess=pair not in self._spent)
+        if uuid is not None and uuid != migration.console.uuid:
+            raise PeerRefused(f"it says that it is {uuid}, the vMotion is of {migration.console.uuid}")
+        if destination.encrypted != migration.encrypted and not self.may_differ:
+            has, had = ("TLS", "none") if destination.encrypted else ("no TLS", "it")
+            raise PeerRefused(f"it has {has}, and the connection that the VM comes from had {had}")
+        if destination in self._by_destination or destination is migration.source:
+            raise PeerRefused("this connection has a part in a vMotion already")
+        self._spend(pair)
+        migration.input(PEER)
+        migration.destination = destination
+        self._by_destination[destination] = migration
+        migration.console.log.event("vmotion-peer", host=destination.peer)
+        return migration
+
+    def pending_of(self, console: Console) -> Migration | None:
+        """The migration of a console."""
+        return self._by_console.get(console)
+
+    def pending_at(self, destination: ILink[Console]) -> Migration | None:
+        """The migration that a connection is the destination of."""
+        return self._by_destination.get(destination)
+
+    def complete(self, destination: ILink[Console], sequence: bytes) -> bool:
+        """COMPLETE: the destination carries the VM.
+
+        :returns: whether anything moved; not so where the connection is no pending destination or the sequence is
+            another.
+        """
+        migration = self._by_destination.get(destination)
+        if migration is None or migration.sequence != sequence:
+            return False
+        if migration.source is not None:
+            migration.source.drain()
+            # What was still under way on the source may have been an ABORT, or a new BEGIN.
+            if migration.state == OVER or migration.destination is not destination:
+                return False
+        self._take(migration, COMPLETE)
+        return True
+
+    def abort(self, source: ILink[Console], console: Console, sequence: bytes) -> bool:
+        """ABORT: the source stays in service.
+
+        :param sequence: empty, or the one that BEGIN gave.
+        :returns: whether there was a migration to abort.
+        """
+        migration = self._by_console.get(console)
+        if migration is None or migration.source is not source or sequence not in (b"", migration.sequence):
+            return False
+        self._take(migration, ABORT)
+        return True
+
+    def destination_lost(self, link: ILink[Console], reason: str) -> bool:
+        """A connection is gone; :returns: whether it was the destination of a vMotion."""
+        migration = self._by_destination.get(link)
+        if migration is None:
+            return False
+        migration.console.log.event("vmotion-destination-lost", host=link.peer)
+        self._take(migration, DESTINATION_LOST, f"{reason}, in a vMotion")
+        return True
+
+    def source_lost(self, console: Console, reason: str) -> bool:
+        """The connection of a console is gone, as the source of a vMotion should be just before COMPLETE.
+
+        :returns: whether there was a vMotion; what becomes of the console is settled then.
+        """
+        migration = self._by_console.get(console)
+        if migration is None:
+            return False
+        migration.source = None
+        self._take(migration, SOURCE_LOST, reason)
+        return True
+
+    def cancel(self, console: Console) -> None:
+        """A new connection claims the console: nobody waits for the old migration any more."""
+        migration = self._by_console.get(console)
+        if migration is not None:
+            self._take(migration, REPLACED)
+
+    def _expired(self, migration: Migration) -> None:
+        self._take(migration, EXPIRED, "the vMotion was neither completed nor aborted in time")
+
+    def _take(self, migration: Migration, what: str, why: str = "") -> None:
+        """Take an input of the machine, and perform its actions."""
+        console, source, destination = migration.console, migration.source, migration.destination
+        actions = migration.input(what)
+        if HEAR in actions and destination is not None:
+            console.last_words(destination)
+        if migration.state == OVER:
+            self._end(migration)
+        if RELEASE in actions and destination is not None:
+            self._release(migration, destination)
+        if migration.state != OVER or what == REPLACED:
+            return
+        took = self._clock.seconds() - migration.started
+        if what == COMPLETE and destination is not None:
+            self.completed += 1
+            console.log.event("vmotion-complete", host=destination.peer, seconds=round(took, 3))
+        elif what == ABORT and source is not None:
+            self.aborted += 1
+            console.log.event("vmotion-abort", host=source.peer)
+        else:
+            self.abandoned += 1
+            console.log.event("vmotion-abandoned", reason=why)
+        if RESUME in actions:
+            console.input_may_flow()
+        elif MOVE in actions and destination is not None:
+            console.move_to(destination, took, source)
+        elif DOWN in actions:
+            console.down(why)
+
+    def _end(self, migration: Migration) -> None:
+        self._deadlines.discard(migration)
+        self._spend(migration.pair)
+        del self._by_console[migration.console]
+        migration.console.hold_for_migration(False)
+        if migration.destination is not None:
+            del self._by_destination[migration.destination]
+            migration.destination = None
+
+    def _release(self, migration: Migration, destination: ILink[Console]) -> None:
+        self._by_destination.pop(destination, None)
+        migration.destination = None
+        kept = destination.release()
+        if kept:
+            # The guest never ran there, so this should not be; but nothing goes without a word.
+            migration.console.log.event("discarded", bytes=kept, host=destination.peer)
+
+    def _spend(self, pair: bytes) -> None:
+        if self._by_pair.pop(pair, None) is not None:
+            self._spent[pair] = None
+            if len(self._spent) > SPENT_REMEMBERED:
+                del self._spent[next(iter(self._spent))]
+
+    def use(self, timeout: float) -> None:
+        """Have another time hold, also for what is pending."""
+        self._deadlines.use(timeout)
+
+    def stop(self) -> None:
+        """Forget everything, at the end of the process."""
+        self._deadlines.stop()
+
+    # Handing over.
+
+    def snapshot(self, number: Callable[[ILink[Console]], int]) -> MigrationsState:
+        """All that is pending, as a value.
+
+        :param number: what a connection is called where it is handed over.
+        """
+        now = self._clock.seconds()
+        pending = [
+            MigrationState(
+                uuid=str(one.console.uuid),
+                port=one.console.port,
+                state=one.state,
+                sequence=one.sequence,
+                secret=one.secret,
+                age=now - one.started,
+                encrypted=one.encrypted,
+                source=None if one.source is None else number(one.source),
+                destination=None if one.destination is None else number(one.destination),
+            )
+            for one in self._by_console.values()
+        ]
+        return MigrationsState(tuple(sorted(pending, key=lambda one: -one.age)), tuple(self._spent))
+
+    def restore(
+        self,
+        state: MigrationsState,
+        console: Callable[[UUID, str], Console],
+        link: Callable[[int], ILink[Console]],
+    ) -> None:
+        """Go on where another process was; nothing is pending here yet.
+
+        :param console: finds a console; ``link`` a connection by its number.
+        """
+        self._spent = dict.fromkeys(state.spent)
+        for one in state.pending:
+            source = None if one.source is None else link(one.source)
+            started = self._clock.seconds() - one.age
+            migration = Migration(console(UUID(one.uuid), one.port), source, one.sequence, one.secret, started)
+            migration.state = one.state
+            migration.encrypted = one.encrypted
+            self._add(migration, one.age)
+            if one.destination is not None:
+                migration.destination = link(one.destination)
+                self._by_destination[migration.destination] = migration
+            if migration.expects(PEER):
+                self._by_pair[migration.pair] = migration
