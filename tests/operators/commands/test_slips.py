@@ -231,7 +231,7 @@ class TestRenaming:
         w.vm()
         console = w.console()
         channel = fresh(w)
-        w.claim(uri="vmproxy?team=red")
+        w.claim(port="1", uri="vmproxy?team=red")
         channel.client.pump()
         assert channel.ended
         assert Right.SEE not in w.directory.policy.grants("alice").rights(console)

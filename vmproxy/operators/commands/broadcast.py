@@ -1,4 +1,4 @@
-"""``broadcast``: a message to everybody on the consoles that an operator administers."""
+"""``broadcast``: a message to all operators on the consoles that the sender administers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def _broadcast(session: Session, args: Arguments) -> int:
 
 
 def _tell_idle(session: Session, notice: Notice) -> int:
-    # Those who are on a console have been told there.
+    # Operators on a console were told there.
     told = 0
     viewing = {id(viewer) for console in session.services.registry for viewer in console.viewers.all}
     for _, sessions in session.services.presence:

@@ -1,8 +1,8 @@
-"""What commands share: the consoles that are meant, the rights on them, output, time.
+"""Helpers of commands: consoles, rights, output, time.
 
-A command is a coroutine that is given the session and its arguments, prints to the session, and returns an exit status.
-What it cannot do it says by raising :class:`CommandError`. It never ends the session: at the menu's prompt the session
-goes on. It is cancelled when the operator presses ^C or leaves, so whatever it holds it lets go of in a ``finally``.
+A command is a coroutine: it takes the session and the arguments, prints to the session, and returns an exit status, or
+raises :class:`CommandError`. It never ends the session, which goes on in the menu. It is cancelled when the operator
+presses ^C or leaves, so it releases what it holds in a ``finally``.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from vmproxy.operators.terminal.width import cells, pad
 
 CHUNK = 64 * 1024
 GLOBS_LIMIT = 64
-GLOB_LIMIT = 256  # characters: making a pattern of thousands takes as long as they are many, squared
-SLICE = 200  # consoles that are looked at before others have their turn
+GLOB_LIMIT = 256  # characters: compiling a pattern takes the square of its length
+SLICE = 200  # consoles between two pauses
 _DOING = {Right.SPY: "read its output", Right.WRITE: "write to it", Right.ADMIN: "disconnect anybody"}
 
 
@@ -32,11 +32,11 @@ _DOING = {Right.SPY: "read its output", Right.WRITE: "write to it", Right.ADMIN:
 
 
 def find(session: Session, target: Target, right: Right = Right.SEE) -> Console:
-    """The console that is meant.
+    """The console of a target.
 
-    :param right: what the operator must be allowed to do with it.
-    :raises Refused: if there is none that they may see, or several.
-    :raises CommandError: if they may not do that.
+    :param right: the right that the operator needs on it.
+    :raises Refused: if the operator may see no such console, or several.
+    :raises CommandError: if the operator does not have the right.
     """
     view = session.operator.view
     console = locate(view, target)
@@ -46,9 +46,9 @@ def find(session: Session, target: Target, right: Right = Right.SEE) -> Console:
 
 
 def must_be_exact(session: Session, target: Target, console: Console, doing: str) -> None:
-    """What hits others needs a whole name.
+    """Require a whole name, for what affects other operators.
 
-    :raises UsageError: if the target is only the beginning of one.
+    :raises UsageError: if the target is only the beginning of a name.
     """
     if not session.operator.view.is_exact(target.console, console):
         raise UsageError(f"{visible(target.console)}: {doing} needs a whole name; did you mean {console.title}?")
@@ -57,7 +57,7 @@ def must_be_exact(session: Session, target: Target, console: Console, doing: str
 def selectors(globs: Sequence[str]) -> tuple[Selector, ...]:
     """Read globs as the rules know them: ``web*``, ``uuid:564d*``, ``query:team=blue``.
 
-    :raises UsageError: if one selects nothing that can be, or there are too many.
+    :raises UsageError: if a glob means nothing, is too long, or there are too many.
     """
     if len(globs) > GLOBS_LIMIT:
         raise UsageError(f"at most {GLOBS_LIMIT} patterns of names")
@@ -70,18 +70,19 @@ def selectors(globs: Sequence[str]) -> tuple[Selector, ...]:
 
 
 async def chosen(session: Session, globs: Sequence[str], right: Right = Right.SEE) -> list[Console]:
-    """The consoles that globs select, all where there is none, in the order in which people look for them.
+    """The consoles that globs select, sorted by title; without globs, all of them.
 
-    :param globs: one that selects nothing may still be a UUID, an alias, or the beginning of a name.
-    :param right: only those on which the operator may do this.
-    :raises CommandError: if globs are given and nothing is found, or nothing on which they may.
+    :param globs: a glob that selects nothing may still be a UUID, an alias, or the beginning of a name.
+    :param right: the right that the operator needs on them; other consoles are left out.
+    :raises Refused: if a glob finds nothing.
+    :raises CommandError: if there are globs, and the operator has the right on none of the consoles.
     """
     wanted = selectors(globs)
     found: dict[Console, None] = {}
     hit = [False] * len(wanted)
     rights = session.operator.view.rights
     for count, console in enumerate(list(session.services.registry), 1):
-        # What may not be seen is not compared with anything: nobody learns of it by the time that takes.
+        # A console that may not be seen is not compared, so the time taken tells nothing of it.
         if Right.SEE in rights(console):
             matching = [n for n, selector in enumerate(wanted) if selector.selects(console)]
             for n in matching:
@@ -101,17 +102,17 @@ async def chosen(session: Session, globs: Sequence[str], right: Right = Right.SE
 
 
 async def chosen_or_own(session: Session, words: Sequence[str], right: Right) -> list[Console]:
-    """The same; without words, the console of the user name where there is one."""
+    """The same; without words, the console of the user name if there is one."""
     if not words and (target := session.operator.target) is not None:
         return [find(session, target, right)]
     return await chosen(session, words, right)
 
 
-# Rights. A command may run for hours, and the rules may change meanwhile: it asks again wherever it has waited.
+# Rights. A command may run for hours, and the rules may change: it checks again wherever it has waited.
 
 
 def refusal(session: Session, console: Console, right: Right) -> CommandError | None:
-    """The error for an operator who may not go on with a console; None if they may."""
+    """The error for an operator without a right on a console; None if they have it."""
     view = session.operator.view
     if not view.may(console, Right.SEE):
         return CommandError(f"{console.title}: no such console", exit_status.NO_SUCH_CONSOLE)
@@ -125,16 +126,16 @@ def refusal(session: Session, console: Console, right: Right) -> CommandError | 
 def require_right(session: Session, console: Console, right: Right = Right.SPY) -> None:
     """Check a right again.
 
-    :raises CommandError: if the operator does not have it any more.
+    :raises CommandError: if the operator has lost it.
     """
     if error := refusal(session, console, right):
         raise error
 
 
 def require_any_right(session: Session, consoles: Sequence[Console]) -> None:
-    """The same for a command that reads many consoles: it goes on with those that the operator may still read.
+    """Check the right to read many consoles again; one console that may be read is enough.
 
-    :raises CommandError: if there were some, and the operator may read none any more.
+    :raises CommandError: if there are consoles, and the operator may read none any more.
     """
     view = session.operator.view
     if consoles and not any(view.may(console, Right.SPY) for console in consoles):
@@ -147,9 +148,9 @@ def require_any_right(session: Session, consoles: Sequence[Console]) -> None:
 
 
 async def print_all(session: Session, lines: Iterable[str], size: int = CHUNK) -> bool:
-    """Print lines as fast as the client takes them, and no faster.
+    """Print lines as fast as the client takes them.
 
-    :param size: characters that are made at once.
+    :param size: characters that may wait for the client.
     :returns: False if the client is gone.
     """
     parts: list[str] = []
@@ -170,20 +171,20 @@ async def print_all(session: Session, lines: Iterable[str], size: int = CHUNK) -
 
 
 def table_row(texts: Sequence[str], widths: Sequence[int]) -> str:
-    """A line of a table; the last text is as wide as it is."""
+    """A line of a table; the last text is not padded."""
     padded = (pad(text, max(width, cells(text))) for text, width in zip(texts[:-1], widths, strict=False))
     return "  ".join([*padded, texts[-1]]).rstrip() + "\n"
 
 
 def sleep(session: Session, seconds: float) -> Deferred[None]:
-    """Fires after so many seconds; may be cancelled."""
+    """Wait; may be cancelled."""
     done: Deferred[None] = Deferred(lambda _: call.cancel())
     call = session.services.clock.callLater(seconds, done.callback, None)
     return done
 
 
 def pause(session: Session) -> Deferred[None]:
-    """Let everything else have its turn."""
+    """Let other work have a turn of the reactor."""
     return sleep(session, 0)
 
 

@@ -1,4 +1,4 @@
-"""``expect``: wait until a console says something, and perhaps type an answer."""
+"""``expect``: wait for output of a console, and type an answer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _Bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """A moment, or None for ``now``: the log is not looked at then."""
+    """A moment; None for ``now``, which leaves out the log."""
 
     def read(self, option: str, text: str, now: float) -> float | None:
         """See :class:`~vmproxy.operators.commands.declaration.Kind`."""

@@ -1,4 +1,4 @@
-"""Job: a command under way, as the activity of its session. It waits for ^C and wants no other input."""
+"""Job: a command under way, as the activity of its session."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vmproxy.operators.session import Session
 
 
 class Job:
-    """A command under way."""
+    """A command under way. Input waits for the next activity; ^C ends the command."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -22,20 +22,20 @@ class Job:
         return self._task
 
     def typed(self, data: bytes) -> None:
-        """Input: ^C at a terminal, or something for a console that the command may reach yet."""
+        """Input: ^C at a terminal, or for a console to which the command may attach yet."""
         if self._session.has_pty and b"\x03" in data:
             self.stop()
             return
         self._session.router.keep(data)
 
     def drained(self) -> None:
-        """All output is sent: the session tells whoever waits for it."""
+        """All output is sent: the session tells the command itself."""
 
     def send_break(self) -> None:
-        """There is no console to send it to."""
+        """There is no console for a break."""
 
     def resized(self, width: int, height: int) -> None:
-        """The terminal's size means nothing to a command."""
+        """A command does not draw."""
 
     def stop(self) -> None:
         """End the command."""

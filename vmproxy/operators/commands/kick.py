@@ -1,4 +1,4 @@
-"""``kick``: operators disconnected from a console."""
+"""``kick``: disconnect operators from a console."""
 
 from __future__ import annotations
 

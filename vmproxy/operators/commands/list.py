@@ -1,7 +1,7 @@
-"""``list`` and ``status``: the consoles one may see, as a table, for conserver's users in its forms, and for scripts.
+"""``list`` and ``status``: consoles as a table, in conserver's forms, and as JSON.
 
-There may be 16,000 consoles and a client that need not read. A row is made when the client takes it, and after every
-few hundred of them everybody else has a turn.
+There may be 16,000 consoles and a client that does not read. A row is made when the client takes it, and after every
+few hundred rows other work has a turn.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _USUAL = ("name", "alias", "state", "writer", "viewers")
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Names of columns, with commas between them."""
+    """A list of columns, separated by commas."""
 
     def read(self, option: str, text: str, now: float) -> tuple[str, ...]:
         """See :class:`~vmproxy.operators.commands.declaration.Kind`."""

@@ -1,7 +1,7 @@
-"""The table of all commands: how a line becomes one of them, and what becomes of its errors.
+"""The table of all commands, and their execution.
 
-Output goes to stdout, complaints to stderr, and every command ends with a real exit status. ``docs/commands.rst`` is
-the reference. Each module beside this one declares the commands of its theme in its ``COMMANDS``.
+Output goes to stdout, errors go to stderr, and every command ends with an exit status of its own. The modules beside
+this one declare their commands in ``COMMANDS``. ``docs/commands.rst`` is the reference.
 """
 
 from __future__ import annotations
@@ -76,18 +76,18 @@ TABLE: tuple[Command, ...] = tuple(
 """All commands, in the order in which help shows them."""
 
 COMMANDS: dict[str, Command] = {name: command for command in TABLE for name in (command.name, *command.aliases)}
-"""All commands by name and by other names."""
+"""All commands by name and alias."""
 
 
 def help_text() -> str:
-    """Help about everything."""
+    """Help about all commands."""
     return overview(TABLE)
 
 
 async def execute(session: Session, words: list[str]) -> int:
-    """Run a command, and say what went wrong. The session goes on; cancelling what this returns ends the command.
+    """Run a command, and print its error. The session goes on; cancelling ends the command.
 
-    :param words: its name and what stands behind it; what is no command is the name of a console to attach to.
+    :param words: the name of the command and the words behind it; or the name of a console to attach to.
     :returns: the exit status.
     """
     name = words[0] if words else ""

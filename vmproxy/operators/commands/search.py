@@ -1,7 +1,7 @@
-"""``search``: a pattern in all logs that one may read, the newest lines first.
+"""``search``: a pattern in all logs that an operator may read, the newest lines first.
 
-It is linear in what it reads whatever the pattern is, bounded, done in slices on threads so that it can be given up,
-and only a few search at once, of one operator one: the others wait their turn.
+The time is linear in the bytes that are read, whatever the pattern. A search runs in slices on threads, so it can be
+cancelled. Bound: a few searches run at once, of one operator one; others wait for their turn.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _MOST = Option("-n", "MAX", Whole(1, HITS_LIMIT), f"at most so many lines, defau
 
 
 def pattern_of(args: Arguments) -> str:
-    """The pattern that was given.
+    """The pattern of a command.
 
     :raises UsageError: if it is empty or too long.
     """

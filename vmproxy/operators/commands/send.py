@@ -1,7 +1,7 @@
-"""``send`` and ``break``: what a script types at a console.
+"""``send`` and ``break``: input from scripts.
 
-They take the pen like any writer, or fail with a status if somebody has it, and put it down at their end, whatever the
-end is. They end when the VM's host has taken everything.
+Both take write access as any operator does, or fail with a status if there is a writer, and give it back at their end,
+whatever the end is. They end when the VM's host has taken everything.
 """
 
 from __future__ import annotations
@@ -54,20 +54,20 @@ class _Input:
     def drained(self) -> None:
         """There is no output."""
 
+    def resized(self, width: int, height: int) -> None:
+        """A command does not draw."""
+
     def send_break(self) -> None:
-        """The client asks for a break."""
+        """A break that the client asks for."""
         self._watcher.send_break()
 
-    def resized(self, width: int, height: int) -> None:
-        """The terminal's size means nothing here."""
-
     def eof(self) -> None:
-        """That was all."""
+        """The end of the input: the command ends when all of it is delivered."""
         self.ended = True
         self._watcher.wake()
 
     def stop(self) -> None:
-        """The session is over, or it is enough."""
+        """End the command."""
         self._job.stop()
 
 
@@ -91,7 +91,7 @@ async def _send(session: Session, args: Arguments) -> int:
 
 
 def wish(target: Target, args: Arguments) -> PenWish:
-    """How a command wants to write, by its options."""
+    """The write access that a command asks for with its options."""
     return PenWish(target, FORCE in args, JOIN in args, args.get(REASON, ""))
 
 

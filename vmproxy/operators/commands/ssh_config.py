@@ -1,4 +1,4 @@
-"""``ssh-config``: lines for ``~/.ssh/config``, so that ``ssh`` itself knows and completes the names of consoles."""
+"""``ssh-config``: a configuration with which ``ssh`` knows and completes the names of consoles."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""``who`` and ``whoami``: the operators that are here.
+"""``who`` and ``whoami``: operators and their consoles.
 
-An operator on a console that the asker may not see looks like one who is on none.
+An operator on a console that the asking operator may not see is shown as on none.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ async def _who(session: Session, args: Arguments) -> int:
 
 
 async def print_users(session: Session, globs: list[str], as_json: bool) -> int:
-    """Print who is on which console; without globs, also who is on none."""
+    """Print operators and their consoles; without globs, operators on no console too."""
     rows: list[Fields] = []
     table: list[tuple[str, ...]] = [("OPERATOR", "CONSOLE", "MODE", "IDLE", "SINCE", "SKIPPED")]
     at = now(session)
