@@ -16,6 +16,7 @@ from vmproxy.operators.replay import opened
 from vmproxy.operators.resolve import Refused, check, locate
 from vmproxy.operators.session import Session, tell
 from vmproxy.operators.target import Target
+from vmproxy.operators.write_request import Answer, ask
 
 REPLAY_LINES = 20
 
@@ -77,19 +78,18 @@ def _end(session: Session, status: int, title: str, on_leave: OnLeave | None) ->
 def _begin(session: ConsoleSession, target: Target) -> None:
     console, now = session.console, session.wall()
     before = console.write_access.writers
-    # A reason that is missing has to be asked for first.
-    ask_reason = target.force and bool(before) and console.options.force_reason and not target.reason
-    force = target.force and not ask_reason
+    answer = ask(session.operator.view, console, target.write_request, session)
+    force = answer is Answer.FORCE
     _greet(session, now)
     lines = next((n for n in (target.replay, console.options.replay) if n is not None), REPLAY_LINES)
     files = opened(console.log) if lines else None
     writing = session.enter(force, target.join, target.reason)
-    if force and before:
+    if force:
         session.forced(before, target.reason)
     _say_how(session, target, writing, before, force, now)
 
     def live() -> None:
-        if ask_reason:
+        if answer is Answer.REASON:
             run_escape(session, Key(b"f"))
 
     if files is not None:

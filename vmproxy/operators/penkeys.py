@@ -1,25 +1,32 @@
-"""The escape commands about the pen: who writes. The rights are asked when the key comes, and again at an answer."""
+"""The escape commands about write access."""
 
 from __future__ import annotations
 
-from vmproxy.access.policy import Right
 from vmproxy.operators.console_session import ConsoleSession
 from vmproxy.operators.messages import taken_from
+from vmproxy.operators.write_request import Answer, WriteRequest, ask
+
+_NO_FORCE = "[you may not take over from others]"
+_REFUSALS = {
+    Answer.READ_ONLY: "[this session is read-only]",
+    Answer.NO_RIGHT: "[read-only: you may not write to this console]",
+    Answer.NO_FORCE: _NO_FORCE,
+}
 
 
-def _may_write(session: ConsoleSession) -> bool:
-    if session.read_only:
-        session.say("[this session is read-only]")
-    elif not session.may(Right.WRITE):
-        session.say("[read-only: you may not write to this console]")
-    else:
-        return True
-    return False
+def _ask(session: ConsoleSession, join: bool = False, force: bool = False) -> Answer | None:
+    """The answer to a write request; None if it is refused for good, and the operator has been told."""
+    request = WriteRequest(session.read_only, join, force)
+    answer = ask(session.operator.view, session.console, request, session)
+    if answer not in _REFUSALS:
+        return answer
+    session.say(_REFUSALS[answer])
+    return None
 
 
 def attach(session: ConsoleSession) -> None:
-    """Take the pen if it is free, or stand in the line."""
-    if not _may_write(session):
+    """Take write access if nobody has it, or wait for it."""
+    if _ask(session) is None:
         return
     had = session.writing
     if session.console.viewers.take_write(session):
@@ -34,36 +41,34 @@ def attach(session: ConsoleSession) -> None:
 
 
 def force(session: ConsoleSession) -> None:
-    """Take it from whoever has it, with a reason where one is needed."""
-    if not _may_write(session):
-        return
-    if not session.may(Right.FORCE):
-        session.say("[you may not take over from others]")
-    elif session.console.options.force_reason and any(w is not session for w in session.console.write_access.writers):
-        session.ask("reason for taking over: ", lambda answer: _force_because(session, answer))
-    else:
-        take_over(session, "")
+    """Take write access from the writer, with a reason where one is required."""
+    match _ask(session, force=True):
+        case Answer.REASON:
+            session.ask("reason for taking over: ", lambda answer: _force_because(session, answer))
+        case Answer.WRITE | Answer.FORCE:
+            _take_over(session, "")
 
 
 def _force_because(session: ConsoleSession, reason: str | None) -> None:
     if reason is None:
         session.say("[not taken over: a reason is required here]")
-    elif not (session.may_write and session.may(Right.FORCE)):
-        session.say("[you may not take over from others]")
+        return
+    request = WriteRequest(session.read_only, force=True, reason=reason)
+    if ask(session.operator.view, session.console, request, session) in (Answer.WRITE, Answer.FORCE):
+        _take_over(session, reason)
     else:
-        take_over(session, reason)
+        session.say(_NO_FORCE)
 
 
-def take_over(session: ConsoleSession, reason: str) -> None:
-    """Take the pen from whoever has it, and say who lost it."""
+def _take_over(session: ConsoleSession, reason: str) -> None:
     losers = session.console.viewers.force_write(session, reason)
     session.forced(losers, reason)
     session.say(f"[attached{taken_from([loser.who for loser in losers])}]")
 
 
 def join(session: ConsoleSession) -> None:
-    """Write beside whoever has it."""
-    if not _may_write(session):
+    """Write beside the writer."""
+    if _ask(session, join=True) is None:
         return
     had = session.writing
     if session.console.viewers.join_write(session):
@@ -75,7 +80,7 @@ def join(session: ConsoleSession) -> None:
 
 
 def spy(session: ConsoleSession) -> None:
-    """Put it down."""
+    """Give write access up."""
     if session.writing:
         session.audit("drop")
     session.console.viewers.drop_write(session)

@@ -13,6 +13,7 @@ from vmproxy.errors import VMProxyError
 from vmproxy.operators import exit_status
 from vmproxy.operators.target import Target
 from vmproxy.operators.visible import View
+from vmproxy.operators.write_request import Answer, ask
 
 CHOICES_SHOWN = 20
 
@@ -60,8 +61,9 @@ def check(view: View, console: Console, target: Target, can_ask: bool) -> None:
         raise Refused(f"{console.title}: you may list it, but not read it", exit_status.FORBIDDEN)
     if not target.force:
         return
-    if not view.may(console, Right.FORCE):
+    answer = ask(view, console, target.write_request, contested=True)
+    if answer in (Answer.NO_RIGHT, Answer.NO_FORCE):
         raise Refused(f"{console.title}: you may not take over from others (force)", exit_status.FORBIDDEN)
-    if console.options.force_reason and not target.reason and not can_ask:
+    if answer is Answer.REASON and not can_ask:
         text = f"{console.title}: force needs a reason here: {console.title},force,reason=TEXT"
         raise Refused(text, exit_status.USAGE)

@@ -13,6 +13,7 @@ from vmproxy.auth.user_name import target_text
 from vmproxy.base.escape import BadEscape, parse_escape
 from vmproxy.base.sanitize import visible
 from vmproxy.errors import VMProxyError
+from vmproxy.operators.write_request import WriteRequest
 
 _OPTION = re.compile(r"\s*[a-z]+\s*(=|$)")
 _LABELS = re.compile(r"ro|force|join|quiet")
@@ -50,6 +51,11 @@ class Target:
     join: bool = False
     escape: bytes | None = None
     reason: str = ""
+
+    @property
+    def write_request(self) -> WriteRequest:
+        """The wish to write."""
+        return WriteRequest(self.read_only, self.join, self.force, self.reason)
 
 
 def from_user(user: str, operator: str) -> Target | None:

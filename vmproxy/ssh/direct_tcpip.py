@@ -26,6 +26,7 @@ from vmproxy.operators.messages import idle
 from vmproxy.operators.operator import Operator
 from vmproxy.operators.services import Services
 from vmproxy.operators.visible import View
+from vmproxy.operators.write_request import Answer, WriteRequest, ask
 from vmproxy.ssh.channel import FlowChannel
 
 QUEUE_LIMIT = 1024 * 1024
@@ -50,7 +51,7 @@ def open_raw(operator: Operator, services: Services, host: str, port: int, windo
         reason = f"{console.title}: what is typed there is recorded, which a raw stream cannot tell you"
         raise _refusal(reason, OPEN_ADMINISTRATIVELY_PROHIBITED)
     writer = console.write_access.writer
-    if writer is not None and not console.options.shared:
+    if writer is not None and ask(operator.view, console, WriteRequest(join=True)) is not Answer.JOIN:
         now = services.wall()
         reason = f"{console.title}: {writer.who} is attached, idle {idle(writer, now)}"
         raise _refusal(reason, OPEN_ADMINISTRATIVELY_PROHIBITED)

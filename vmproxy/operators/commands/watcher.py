@@ -24,6 +24,7 @@ from vmproxy.operators.messages import idle, notice_text
 from vmproxy.operators.replay import Backlog
 from vmproxy.operators.session import Session, tell
 from vmproxy.operators.target import Target
+from vmproxy.operators.write_request import Answer, WriteRequest, ask
 
 QUEUE_LIMIT = 1024 * 1024
 REASON_LIMIT = 1000
@@ -182,8 +183,6 @@ class Watcher:
 
         :raises CommandError: if it cannot be had, or the console is down.
         """
-        if not self._session.operator.view.may(self.console, Right.WRITE):
-            raise CommandError(f"{self.console.title}: you may not write to it", exit_status.FORBIDDEN)
         if self._check(wish):
             self.console.viewers.force_write(self, wish.reason)
         elif not (wish.join and self.console.viewers.join_write(self)):
@@ -197,31 +196,32 @@ class Watcher:
             tell(self._session, "[what is typed here is recorded]")
 
     def _check(self, wish: PenWish) -> bool:
-        """Whether the pen must be taken by force; the audit trail knows of it then."""
+        """Whether write access must be taken by force; the audit trail knows of it then."""
         console, session = self.console, self._session
+        writer = console.write_access.writer
+        # Where nobody writes, there is nothing to force.
+        request = WriteRequest(join=wish.join, force=wish.force and writer is not None, reason=wish.reason)
+        answer = ask(session.operator.view, console, request, self)
+        if answer is Answer.NO_RIGHT:
+            raise CommandError(f"{console.title}: you may not write to it", exit_status.FORBIDDEN)
         if console.state == "down":
             raise CommandError(f"{console.title}: down ({console.reason or 'not seen yet'})", exit_status.DOWN)
-        writer = console.write_access.writer
-        if writer is None or (wish.join and console.options.shared):
+        if writer is None or answer in (Answer.WRITE, Answer.JOIN):
             return False
-        if not wish.force:
+        if answer in (Answer.OCCUPIED, Answer.NO_JOIN):
             since = idle(writer, now(session))
             raise CommandError(f"{console.title}: {writer.who} is attached, idle {since}", exit_status.BUSY)
-        self._may_force(wish.target, wish.reason)
+        if answer is Answer.NO_FORCE:
+            raise CommandError(f"{console.title}: you may not take over", exit_status.FORBIDDEN)
+        must_be_exact(session, wish.target, console, "force")
+        if answer is Answer.REASON:
+            raise CommandError(f"{console.title}: force needs a reason: --reason TEXT", exit_status.USAGE)
+        if len(wish.reason) > REASON_LIMIT:
+            raise CommandError(f"at most {REASON_LIMIT} characters of a reason", exit_status.USAGE)
         was = ", ".join(one.who for one in console.write_access.writers)
         why = {"reason": wish.reason} if wish.reason else {}
         session.operator.audit("force", console=console.title, uuid=str(console.uuid), was=was, **why)
         return True
-
-    def _may_force(self, target: Target, reason: str) -> None:
-        console = self.console
-        if not self._session.operator.view.may(console, Right.FORCE):
-            raise CommandError(f"{console.title}: you may not take over", exit_status.FORBIDDEN)
-        must_be_exact(self._session, target, console, "force")
-        if console.options.force_reason and not reason.strip():
-            raise CommandError(f"{console.title}: force needs a reason: --reason TEXT", exit_status.USAGE)
-        if len(reason) > REASON_LIMIT:
-            raise CommandError(f"at most {REASON_LIMIT} characters of a reason", exit_status.USAGE)
 
     def send(self, data: bytes) -> None:
         """Type something; an error is an end of the command."""
