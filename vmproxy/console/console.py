@@ -13,6 +13,7 @@ A console outlives its links. It is up while it has one, and knows since when an
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from vmproxy.base.sanitize import visible
 from vmproxy.console import reports
 from vmproxy.console.info import ConsoleInfo, RemoteInfo
 from vmproxy.console.input_queue import InputQueue
-from vmproxy.console.interfaces import ILink, IRemoteEnd
+from vmproxy.console.interfaces import ILink, IRemoteEnd, IViewer
 from vmproxy.console.link_queue import LinkQueue
 from vmproxy.console.notices import (
     GuestBreak,
@@ -35,6 +36,7 @@ from vmproxy.console.notices import (
     LoggingOn,
     LogRecovered,
 )
+from vmproxy.console.state import ConsoleState
 from vmproxy.console.viewers import Viewers
 from vmproxy.log.store import ConsoleLog
 
@@ -387,6 +389,43 @@ class Console:
         else:
             self.log.event("logging-off", who=who)
             self.viewers.tell(LoggingOff(who))
+
+    # Handing over.
+
+    def snapshot(self, link: Callable[[ILink[Console]], str], viewer: Callable[[IViewer], str]) -> ConsoleState:
+        """What it holds now, as a value.
+
+        :param link: gives a link a name, ``viewer`` a viewer.
+        """
+        return ConsoleState(
+            uri=self.uri,
+            host=self.host,
+            since=self.since,
+            reason=self.reason,
+            settings=self.settings,
+            bios_uuid=self.bios_uuid,
+            location_uuid=self.location_uuid,
+            logging=self.logging,
+            link=link(self.link) if self.link is not None else "",
+            links=tuple(map(link, self._links.all)),
+            input=self._input.snapshot(),
+            viewers=self.viewers.snapshot(viewer),
+        )
+
+    def restore(self, state: ConsoleState, links: Mapping[str, ILink[Console]], viewers: Mapping[str, IViewer]) -> None:
+        """Go on where another process was; nothing is told.
+
+        :param links: the links by their names; those that are missing are lost.
+        :param viewers: the viewers by their names.
+        """
+        self.recall(state.uri, state.host, state.since, state.reason)
+        self.set_uuids(state.bios_uuid, state.location_uuid)
+        self.settings = state.settings
+        self.logging = state.logging
+        self.link = links.get(state.link)
+        self._links.restore(links[name] for name in state.links if name in links)
+        self._input.restore(state.input)
+        self.viewers.restore(state.viewers, viewers)
 
     # The log's news.
 

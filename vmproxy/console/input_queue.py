@@ -8,6 +8,7 @@ from uuid import UUID
 
 from vmproxy.access.policy import ConsoleOptions
 from vmproxy.console.interfaces import IReceiver
+from vmproxy.console.state import InputState
 from vmproxy.console.viewers import Viewers
 from vmproxy.log.store import ConsoleLog
 
@@ -140,3 +141,14 @@ class InputQueue:
         if self.congested and self.size <= INPUT_LOW:
             self.congested = False
             self._console.viewers.hold_writers(False)
+
+    def snapshot(self) -> InputState:
+        """The queue as a value."""
+        return InputState(tuple(self._items or ()), self.delivered, self.congested)
+
+    def restore(self, state: InputState) -> None:
+        """Take over a queue; nothing is told or delivered."""
+        self._items = deque(state.items) if state.items else None
+        self.size = sum(1 if data is None else len(data) for data in state.items)
+        self.delivered = state.delivered
+        self.congested = state.congested

@@ -6,6 +6,7 @@ before it has handed on everything that was still on its way: output keeps its o
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Generic, Protocol, TypeVar
 
 from vmproxy.console.interfaces import ILink
@@ -104,3 +105,15 @@ class LinkQueue(Generic[C]):
         # A link that is only read out waits for the log, which gives up after a second, but not for the remote end,
         # which may stand still for ever: the rest of its output has to come to an end.
         return bool(self._behind & (_LOG | _REMOTE if link is self._console.link else _LOG))
+
+    @property
+    def all(self) -> tuple[ILink[C], ...]:
+        """The links, in the order of their output."""
+        return tuple(self._line)
+
+    def restore(self, links: Iterable[ILink[C]]) -> None:
+        """Take over links, which know themselves whether it is their turn."""
+        self._line = list(links)
+        if self._line and self._line[0] is not self._console.link:
+            head = self._line[0]
+            head.retire(lambda: self.gone(head))

@@ -5,7 +5,7 @@ A viewer's fault is the viewer's own: one that fails is detached, and the VM, it
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from twisted.logger import Logger
@@ -14,6 +14,7 @@ from vmproxy.access.policy import ConsoleOptions
 from vmproxy.console.info import ViewerInfo
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Demoted, Joined, Kicked, Left, Notice, Promoted, Shares, TookOver
+from vmproxy.console.state import ViewersState
 from vmproxy.console.write_access import WriteAccess
 from vmproxy.log.store import ConsoleLog
 
@@ -210,3 +211,17 @@ class Viewers:
         text = "viewer {who} of {console} failed and is removed"
         _log.failure(text, who=viewer.who, console=self._console.title)
         self.detach(viewer)
+
+    # Handing over.
+
+    def snapshot(self, name: Callable[[IViewer], str]) -> ViewersState:
+        """All of them by name."""
+        access = self.write_access
+        return ViewersState(*(tuple(map(name, some)) for some in (self.all, access.writers, access.waiting)))
+
+    def restore(self, state: ViewersState, viewers: Mapping[str, IViewer]) -> None:
+        """Take over viewers; those that are not there any more are left out, and nothing is told."""
+        self.all = tuple(viewers[name] for name in state.all if name in viewers)
+        writers = (viewers[name] for name in state.writers if name in viewers)
+        waiting = (viewers[name] for name in state.waiting if name in viewers)
+        self.write_access.restore(writers, waiting)

@@ -7,6 +7,8 @@ write too, and one of them holds the pen when the one who held it leaves.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from vmproxy.console.interfaces import IViewer
 
 
@@ -88,3 +90,17 @@ class WriteAccess:
             return None
         self.writer = self._waiting.pop(0) if self._waiting else None
         return self.writer
+
+    @property
+    def waiting(self) -> tuple[IViewer, ...]:
+        """The queue of those who wait for write access."""
+        return tuple(self._waiting)
+
+    def restore(self, writers: Iterable[IViewer], waiting: Iterable[IViewer]) -> None:
+        """Take over who has write access; where nobody has, the first who waits gets it."""
+        some = list(writers)
+        self._waiting = list(waiting)
+        if not some and self._waiting:
+            some = [self._waiting.pop(0)]
+        self.writer = some[0] if some else None
+        self._sharing = tuple(some[1:])
