@@ -12,28 +12,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmproxy.app.descriptors import LEAST, OWN, Spare, raise_limit, share_out
+from vmproxy.app.descriptors import LEAST, OWN, SpareDescriptor, raise_limit, share_out
 from vmproxy.auth.limits import LoginLimits
 
 
 @given(st.integers(64, 2_000_000), st.integers(2, 1_000_000), st.integers(1, 1_000_000))
 def test_nobody_is_promised_what_there_is_not_and_everybody_something(limit: int, logs: int, operators: int) -> None:
     budget = share_out(limit, logs, operators)
-    assert OWN + budget.vms + budget.log_files + budget.strangers <= limit
+    assert OWN + budget.vms + budget.log_files + budget.unauthenticated <= limit
     assert budget.vms >= min(limit // 2 - OWN, LEAST)
     assert 2 <= budget.log_files <= max(2, logs)
-    assert budget.strangers >= 1
+    assert budget.unauthenticated >= 1
     # What VMs do not get is enough for logs and for those who log in.
-    assert limit - budget.vms - budget.log_files >= OWN + budget.strangers
+    assert limit - budget.vms - budget.log_files >= OWN + budget.unauthenticated
 
 
 def test_with_the_usual_limit_sixteen_thousand_vms_get_in_and_nobody_else_gets_less_than_set() -> None:
     budget = share_out(20_000, 256, 200 + 1000 + 256)
     assert budget.vms > 16_000
     assert budget.log_files == 256
-    assert budget.strangers >= 200
+    assert budget.unauthenticated >= 200
     more = share_out(20_000, 1000, 1000 + 1000 + 256)
-    assert (more.log_files, more.strangers >= 1000) == (1000, True)
+    assert (more.log_files, more.unauthenticated >= 1000) == (1000, True)
 
 
 def test_one_operator_does_not_get_what_is_kept_for_all() -> None:
@@ -77,7 +77,7 @@ def no_descriptors(fewer: int = 0) -> Iterator[None]:
 
 
 def test_whoever_waits_is_turned_away_with_the_one_that_is_kept(listening: socket.socket) -> None:
-    spare = Spare()
+    spare = SpareDescriptor()
     with contextlib.ExitStack() as stack:
         stack.callback(spare.close)
         clients = [stack.enter_context(socket.create_connection(listening.getsockname(), 30)) for _ in range(3)]
@@ -92,7 +92,7 @@ def test_whoever_waits_is_turned_away_with_the_one_that_is_kept(listening: socke
 
 
 def test_without_one_they_wait_until_there_are_descriptors_again(listening: socket.socket) -> None:
-    spare = Spare()
+    spare = SpareDescriptor()
     with socket.create_connection(listening.getsockname(), 30) as client:
         with no_descriptors():
             assert not spare.hold()

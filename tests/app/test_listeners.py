@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.protocol import Factory, Protocol
 
-from vmproxy.app.descriptors import Spare
+from vmproxy.app.descriptors import SpareDescriptor
 from vmproxy.app.listeners import CannotListen, Listeners
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
@@ -22,7 +22,7 @@ class World:
 
     def __init__(self) -> None:
         self.reactor = EPollReactor()
-        self.spare = Spare()
+        self.spare = SpareDescriptor()
         self.listeners = Listeners(self.reactor, Factory.forProtocol(Protocol), self.spare)
 
     def change(self, *descriptions: str) -> None:

@@ -1,9 +1,10 @@
-"""Descriptors: a process may have so many, and who gets them.
+"""The descriptors of the process, shared out between VMs, operators and logs.
 
-Every VM, every operator and every open log needs one. VMs come in thousands and by themselves, so it is they who are
-bounded, and the rest is kept for operators and logs: who wants to see what is wrong must get in. What none is left for
-all the same is turned away with the help of one that is kept for that, or waits: a listening socket that cannot be
-served would otherwise keep the process busy with nothing else.
+Every VM, every operator and every open log needs a descriptor. VMs come in thousands and by themselves, so they are
+bounded, and the rest is kept for operators and logs: an operator who wants to see what is wrong must get in.
+
+A connection without a descriptor is turned away with the help of a spare one, or waits: a listening socket that cannot
+be served would keep the process busy with nothing else.
 """
 
 from __future__ import annotations
@@ -16,45 +17,45 @@ from typing import Any
 
 from vmproxy.auth.limits import LoginLimits
 
-OWN = 32  # standard streams, the event loop, listeners, files that are opened for a moment
+OWN = 32  # standard streams, the event loop, listeners, files that are open for a moment
 LEAST = 8
 REFUSED_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How the descriptors are shared out.
+    """How many descriptors there are for each purpose.
 
-    :ivar limit: how many there are.
-    :ivar vms: how many connections of VMs there may be.
-    :ivar log_files: how many logs and trails may be open at once.
-    :ivar strangers: how many connections to the operators' side there may be that have not logged in.
+    :ivar limit: descriptors in all.
+    :ivar vms: connections of VMs.
+    :ivar log_files: logs and trails that are open at once.
+    :ivar unauthenticated: connections of operators who have not logged in.
     """
 
     limit: int
     vms: int
     log_files: int
-    strangers: int
+    unauthenticated: int
 
     def of_logins(self, limits: LoginLimits) -> LoginLimits:
-        """How many connections of operators there may be, where these many are wanted.
+        """The limits of the settings, reduced to what the budget allows.
 
-        Bound: one operator gets no more than all connections that have not logged in may be together, because one
-        operator must not take what is kept for all.
+        Bound: one operator has no more connections than all that have not logged in together, so that one operator
+        cannot take what is kept for all.
         """
         return replace(
             limits,
-            in_all=min(limits.in_all, self.strangers),
-            per_operator=min(limits.per_operator, self.strangers),
+            in_all=min(limits.in_all, self.unauthenticated),
+            per_operator=min(limits.per_operator, self.unauthenticated),
         )
 
 
 def share_out(limit: int, log_files: int, operators: int) -> Budget:
     """Share the descriptors out.
 
-    :param limit: how many the process may have.
-    :param log_files: how many logs and trails should be open at once.
-    :param operators: how many operators may need, connections and files, at most.
+    :param limit: descriptors that the process may have.
+    :param log_files: logs and trails that should be open at once.
+    :param operators: descriptors for operators, connections and files, at most.
     """
     there = max(LEAST, limit - OWN)
     kept = max(LEAST, min(log_files + operators, there // 4))
@@ -64,9 +65,9 @@ def share_out(limit: int, log_files: int, operators: int) -> Budget:
 
 
 def raise_limit() -> int:
-    """Have as many descriptors as the process may have.
+    """Raise the limit on descriptors to the hard limit.
 
-    :returns: how many that are.
+    :returns: the limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
@@ -74,7 +75,7 @@ def raise_limit() -> int:
     return hard
 
 
-class Spare:
+class SpareDescriptor:
     """One descriptor that is kept for when there are no others."""
 
     __slots__ = ("_fd",)
@@ -83,27 +84,27 @@ class Spare:
         self._fd = -1
 
     def hold(self) -> bool:
-        """Keep one, unless there is one already.
+        """Open the descriptor, unless it is open.
 
-        :returns: whether there is one.
+        :returns: whether it is open.
         """
         if self._fd < 0:
             try:
                 self._fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             except OSError:
-                return False  # none is free; the next who asks may have more luck
+                return False  # none is free; a later call may succeed
         return True
 
     def close(self) -> None:
-        """Give it up."""
+        """Close the descriptor."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def turn_away(self, listening: socket.socket) -> list[Any]:
-        """Take whoever waits at a socket, and close the connection.
+        """Accept and close the connections that wait at a socket.
 
-        :returns: the addresses of those who were turned away.
+        :returns: their addresses.
         """
         gone: list[Any] = []
         self.close()
@@ -113,7 +114,7 @@ class Spare:
                 connection.close()
                 gone.append(address)
         except OSError:
-            pass  # nobody is waiting any more, or another thread has taken the descriptor: they wait
+            pass  # no connection waits any more, or another thread has taken the descriptor: they wait
         finally:
             self.hold()
         return gone

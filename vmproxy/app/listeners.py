@@ -1,9 +1,9 @@
-"""Listening sockets that can be changed while the process runs, and that outlive a lack of descriptors.
+"""Listening sockets that can be changed while the process runs, and that survive a lack of descriptors.
 
-Another set of endpoints is taken as a whole or not at all. Those that stay are not touched, so nobody who is connecting
-notices; those that are new are opened before the ones that are not wanted any more are closed. Where a new one cannot
-be had because an old one is in its place (another interface, the same port), the old ones are closed first, and opened
-again if that does not help. Connections that were accepted are no business of the socket that accepted them.
+Invariant: a new set of endpoints is taken as a whole or not at all. Endpoints in both sets are not touched, so clients
+that are connecting notice nothing. New endpoints are opened before old ones are closed. Where an old endpoint blocks a
+new one (another interface, the same port), the old ones are closed first, and opened again if that does not help.
+Accepted connections do not depend on the socket that accepted them.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vmproxy.app.descriptors import Spare
+from vmproxy.app.descriptors import SpareDescriptor
 from vmproxy.base.ratelimit import RefusalLog
 from vmproxy.errors import VMProxyError
 
-# Twisted's 50 is too few when thousands of hosts come back at once: those that find no place wait a second or more.
+# Twisted's 50 are too few when thousands of hosts come back at once: a host that finds no place waits for a second.
 BACKLOG = 1024
 PAUSE = 1.0
 
-_NONE_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 _log = Logger()
 
@@ -39,7 +39,7 @@ _log = Logger()
 class CannotListen(VMProxyError):
     """An endpoint that cannot be listened on; the text says which and why.
 
-    :ivar taken: whether that is because somebody else is listening there, perhaps ourselves.
+    :ivar taken: whether another socket listens there, perhaps one of ours.
     """
 
     def __init__(self, description: str, problem: str, taken: bool = False) -> None:
@@ -54,50 +54,50 @@ class Listeners:
         self,
         reactor: PosixReactorBase,
         factory: IProtocolFactory,
-        spare: Spare,
+        spare: SpareDescriptor,
         prepare: Callable[[socket.socket], None] = lambda listening: None,
     ) -> None:
         """
-        :param spare: the descriptor with which connections are turned away when there is no other.
-        :param prepare: is given each listening socket, to set options that its connections inherit.
+        :param spare: the descriptor for turning connections away when there is no other.
+        :param prepare: sets options of a listening socket, which its connections inherit.
         """
         self._prepare = prepare
         self._reactor = reactor
         self._factory = factory
         self._spare = spare
         self._ports: dict[str, IListeningPort] = {}
-        self._over = False
+        self._closed = False
         self._refusals = RefusalLog(reactor, _tell)
 
     @property
     def addresses(self) -> list[str]:
-        """Where they listen, for people to read."""
+        """The addresses that are listened on, for people to read."""
         return [_address(port, description) for description, port in self._ports.items()]
 
     @property
     def refused(self) -> int:
-        """How many connections were turned away because there was no descriptor for them."""
+        """How many connections were turned away for lack of a descriptor."""
         return self._refusals.counts.total()
 
     def open(self, descriptions: Sequence[str]) -> None:
         """Listen, at the start.
 
         :param descriptions: Twisted endpoints.
-        :raises CannotListen: for the first that cannot be had; those before it are open then.
+        :raises CannotListen: for the first endpoint that cannot be opened; those before it are open then.
         """
         for description in dict.fromkeys(descriptions):
             self._ports[description] = self._open(description)
 
     def prepare(self) -> None:
-        """Have the options of all listening sockets set anew."""
+        """Set the options of all listening sockets again."""
         for port in self._ports.values():
             if isinstance(port, Port):
-                self._prepare(cast(Accepting, port.socket).listening)
+                self._prepare(cast(ListeningSocket, port.socket).listening)
 
     async def change(self, descriptions: Sequence[str]) -> None:
-        """Listen on these from now on, and on nothing else.
+        """Listen on these endpoints from now on, and on nothing else.
 
-        :raises CannotListen: if one cannot be had; everything is then as it was.
+        :raises CannotListen: if one cannot be opened; nothing has changed then.
         """
         wanted = list(dict.fromkeys(descriptions))
         new = [description for description in wanted if description not in self._ports]
@@ -111,18 +111,18 @@ class Listeners:
         await self._close(old)
         ports = {**self._ports, **opened}
         self._ports = {description: ports[description] for description in wanted if description in ports}
-        if self._over:  # that was while sockets were being closed here
+        if self._closed:  # while sockets were being closed here
             await self.close()
 
     async def close(self) -> None:
-        """Listen no more."""
-        self._over = True
+        """Close all sockets, for good."""
+        self._closed = True
         await self._close(list(self._ports))
 
     async def _in_place_of(self, old: list[str], new: list[str]) -> dict[str, IListeningPort]:
-        _log.info("listening on {old} is given up for {new}", old=", ".join(old), new=", ".join(new))
-        # One whose port the system chose has to come back with the same.
-        before = {description: _same_again(description, self._ports[description]) for description in old}
+        _log.info("listening on {old} ends in favour of {new}", old=", ".join(old), new=", ".join(new))
+        # An endpoint whose port the system chose comes back with the same port.
+        before = {description: _with_port(description, self._ports[description]) for description in old}
         await self._close(old)
         try:
             return await self._open_all(new)
@@ -131,7 +131,7 @@ class Listeners:
                 try:
                     self._ports[description] = self._open(again)
                 except CannotListen as error:
-                    _log.error("{error}; that was in force before, and is tried again at SIGHUP", error=error)
+                    _log.error("{error}; it was in force before, and is tried again at SIGHUP", error=error)
             raise
 
     async def _open_all(self, descriptions: Sequence[str]) -> dict[str, IListeningPort]:
@@ -152,11 +152,11 @@ class Listeners:
                 await maybeDeferred(port.stopListening)
 
     def _open(self, description: str) -> IListeningPort:
-        # All of Twisted's own endpoints are listening, or have failed, when listen() returns.
+        # All of Twisted's own endpoints listen, or have failed, when listen() returns.
         outcome: list[IListeningPort | Failure] = []
         try:
             serverFromString(self._reactor, description).listen(self._factory).addBoth(outcome.append)
-        except Exception as error:  # an endpoint's plugin may raise whatever it likes
+        except Exception as error:  # an endpoint's plugin may raise anything
             outcome.append(Failure(error))
         if not outcome:
             raise CannotListen(description, "it takes too long")
@@ -168,11 +168,11 @@ class Listeners:
             self._spare.hold()
             listening = cast(socket.socket, port.socket)
             self._prepare(listening)
-            port.socket = Accepting(listening, lambda: self._none_left(port, listening))
+            port.socket = ListeningSocket(listening, lambda: self._out_of_descriptors(port, listening))
         return port
 
-    def _none_left(self, port: Port, listening: socket.socket) -> None:
-        # An accept has failed for want of a descriptor, and the socket stays readable until somebody does something.
+    def _out_of_descriptors(self, port: Port, listening: socket.socket) -> None:
+        # The socket stays readable until the connection that waits is accepted.
         gone = self._spare.turn_away(listening)
         if gone:
             host = gone[-1][0] if isinstance(gone[-1], tuple) else "a local process"
@@ -181,27 +181,27 @@ class Listeners:
             return
         self._refusals.add("waiting", "somebody", "no descriptor is left (LimitNOFILE); it has to wait")
         port.stopReading()
-        self._reactor.callLater(PAUSE, self._go_on, port)
+        self._reactor.callLater(PAUSE, self._resume, port)
 
-    def _go_on(self, port: Port) -> None:
+    def _resume(self, port: Port) -> None:
         if port.connected and not port.disconnecting:
             self._spare.hold()
             port.startReading()
 
 
-class Accepting:
-    """A listening socket as Twisted wants it, which sees to it itself when there are no descriptors left.
+class ListeningSocket:
+    """A listening socket for Twisted that handles the lack of descriptors itself.
 
-    Left to Twisted that would be a line in the log for each connection; and nothing but failing accepts, turn after
-    turn, once its own reserve is gone.
+    Twisted would write a line to the log for each connection, and once its own reserve is gone, it would do nothing
+    but fail to accept, turn after turn.
     """
 
-    __slots__ = ("_none_left", "listening")
+    __slots__ = ("_out_of_descriptors", "listening")
 
-    def __init__(self, listening: socket.socket, none_left: Callable[[], None]) -> None:
-        """:param none_left: called when a connection waits that there is no descriptor for."""
+    def __init__(self, listening: socket.socket, out_of_descriptors: Callable[[], None]) -> None:
+        """:param out_of_descriptors: called when there is no descriptor for a connection that waits."""
         self.listening = listening
-        self._none_left = none_left
+        self._out_of_descriptors = out_of_descriptors
 
     def accept(self) -> tuple[socket.socket, Any]:
         """The next connection.
@@ -211,10 +211,10 @@ class Accepting:
         try:
             return self.listening.accept()
         except OSError as error:
-            if error.errno not in _NONE_LEFT:
+            if error.errno not in _OUT_OF_DESCRIPTORS:
                 raise
-        self._none_left()
-        raise BlockingIOError(errno.EAGAIN, "nobody waits")
+        self._out_of_descriptors()
+        raise BlockingIOError(errno.EAGAIN, "no connection waits")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.listening, name)
@@ -225,7 +225,7 @@ def _tell(who: str, why: str, count: int) -> None:
 
 
 def _taken(error: BaseException | None) -> bool:
-    # Of a Unix socket it is the lock beside it that is taken, and the cause a text.
+    # For a Unix socket the lock beside it is taken, and the cause is a text.
     cause = error.socketError if isinstance(error, CannotListenError) else None
     return isinstance(cause, str) or getattr(cause, "errno", None) == errno.EADDRINUSE
 
@@ -239,7 +239,7 @@ def _address(port: IListeningPort, description: str) -> str:
     return description
 
 
-def _same_again(description: str, port: IListeningPort) -> str:
+def _with_port(description: str, port: IListeningPort) -> str:
     address = port.getHost()
     if isinstance(address, IPv4Address | IPv6Address):
         for beginning in ("tcp:0", "tcp4:0", "tcp6:0"):

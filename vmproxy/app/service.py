@@ -18,7 +18,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from vmproxy.app.console_service import ConsoleService
-from vmproxy.app.descriptors import Spare, raise_limit, share_out
+from vmproxy.app.descriptors import SpareDescriptor, raise_limit, share_out
 from vmproxy.app.listeners import CannotListen, Listeners
 from vmproxy.app.log_service import LogService
 from vmproxy.app.part import Part
@@ -79,7 +79,7 @@ class VMProxyService(MultiService):
             min(config.log.open_files, LEAST_OPEN),
             config.ssh.limits.in_all + LOGINS_IN_ALL + FILES_IN_ALL,
         )
-        spare = Spare()
+        spare = SpareDescriptor()
         self.log = LogService(reactor, config, self._room_for_logs, counters)
         self.consoles = ConsoleService(reactor, config, self.log, counters)
         self.vms = VMService(reactor, config, self.consoles, self.log.audit, budget, spare, counters)

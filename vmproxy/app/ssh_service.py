@@ -11,7 +11,7 @@ from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import Deferred
 from twisted.internet.posixbase import PosixReactorBase
 
-from vmproxy.app.descriptors import Budget, Spare
+from vmproxy.app.descriptors import Budget, SpareDescriptor
 from vmproxy.app.listeners import Listeners
 from vmproxy.app.part import Part
 from vmproxy.auth.authenticator import Accounts
@@ -40,7 +40,7 @@ class SSHService(Part):
         config: Config,
         services: Services,
         budget: Budget,
-        spare: Spare,
+        spare: SpareDescriptor,
         counters: Counters,
     ) -> None:
         self._state_dir = config.state_dir

@@ -8,7 +8,7 @@ from twisted.logger import Logger
 
 import vmproxy
 from vmproxy.app.console_service import ConsoleService
-from vmproxy.app.descriptors import Budget, Spare
+from vmproxy.app.descriptors import Budget, SpareDescriptor
 from vmproxy.app.listeners import Listeners
 from vmproxy.app.part import Part
 from vmproxy.app.startup import tls_warnings
@@ -41,7 +41,7 @@ class VMService(Part):
         consoles: ConsoleService,
         audit: Audit,
         budget: Budget,
-        spare: Spare,
+        spare: SpareDescriptor,
         counters: Counters,
     ) -> None:
         self._wall = wall_of(reactor)
