@@ -57,8 +57,6 @@ WITH_FRONT_LIBRARIES: set[str] = set()
 WITH_PRIVATE_NAMES: set[str] = set()
 WITH_GENDER: set[str] = {
     "bench/operators.py",
-    "vmproxy/access/policy.py",
-    "vmproxy/auth/accounts_file.py",
     "vmproxy/auth/authenticator.py",
     "vmproxy/auth/limits.py",
     "vmproxy/auth/passwords.py",

@@ -1,8 +1,8 @@
 """Who may do what on which consoles, and what is particular about a console: rules, read once, asked often.
 
-Rules stand in an order, and the first one that names both the operator and the console decides; where none does, the
-console is not there for him. What is particular about a console (who may write, what is typed for a named sequence) is
-found by the same selectors. Names are compared without regard to capitals, as vSphere itself does.
+Rules are in an order, and the first one that names both the operator and the console decides; where none does, the
+console does not exist for the operator. What is particular about a console (who may write, what is typed for a named
+sequence) is found by the same selectors. Names are compared without regard to capitals, as vSphere itself does.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ def parse_sequence(text: str) -> tuple[bytes | float | None, ...]:
 
 def _sequences(value: Any) -> tuple[NamedSequence, ...]:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise BadRule('write { name = "what to send", ... }; <break> and <wait 0.5> may stand in it')
+        raise BadRule('write { name = "what to send", ... }; <break> and <wait 0.5> may be in it')
     if len(value) > SEQUENCES_LIMIT or any(len(text) > SEQUENCE_LIMIT for text in value.values()):
         raise BadRule(f"at most {SEQUENCES_LIMIT} sequences of at most {SEQUENCE_LIMIT} characters")
     return tuple(NamedSequence(visible(name), parse_sequence(text)) for name, text in value.items())

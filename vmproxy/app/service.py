@@ -24,8 +24,8 @@ from vmproxy.app.log_service import LogService
 from vmproxy.app.part import Part
 from vmproxy.app.privileges import readable_again, running_as, unreadable_code
 from vmproxy.app.ssh_service import SSHService
-from vmproxy.app.startup import TLSShown, welcome
-from vmproxy.app.systemd import Notifier, activated, initial_environment
+from vmproxy.app.startup import TLSStatus, startup_lines
+from vmproxy.app.systemd import Notifier, activated_sockets, initial_environment
 from vmproxy.app.vm_service import VMService
 from vmproxy.auth.limits import FILES_IN_ALL, LOGINS_IN_ALL
 from vmproxy.base.counters import Counters
@@ -70,7 +70,7 @@ class VMProxyService(MultiService):
         self._foreground = foreground
         self._config = self._started = config
         self._read_again = read_again or (lambda: config)
-        self._reloading = self._asked_again = self._stopping = False
+        self._reloading = self._reload_again = self._stopping = False
         self._reactor = reactor
         self._sockets: dict[str, tuple[str, ...]] = {}  # by setting: opened for us, in place of what the setting says
         self.counters = counters = Counters()
@@ -105,12 +105,12 @@ class VMProxyService(MultiService):
     def privilegedStartService(self) -> None:
         """Listen, while ports below 1024 may still be taken.
 
-        :raises SystemExit, StartError: with one line, if that cannot be.
+        :raises SystemExit, StartError: with one line, if it cannot.
         """
         try:
             self._reconfigure(self._config, self._check(self._config))
-            activated_sockets = activated(initial_environment(), SOCKETS)
-            self._sockets = {SOCKETS[name]: found for name, found in activated_sockets.items()}
+            activated = activated_sockets(initial_environment(), SOCKETS)
+            self._sockets = {SOCKETS[name]: endpoints for name, endpoints in activated.items()}
             for key, listeners in self._listening():
                 listeners.open(self._where(key, self._config))
         except ConfigError as error:
@@ -123,7 +123,7 @@ class VMProxyService(MultiService):
     def startService(self) -> None:
         """Start everything else.
 
-        :raises SystemExit, StartError: with one line, if that cannot be.
+        :raises SystemExit, StartError: with one line, if it cannot.
         """
         if problem := unreadable_code():
             raise self._cannot(f"vmproxy cannot start: {problem}")
@@ -133,21 +133,21 @@ class VMProxyService(MultiService):
         except (VMProxyError, OSError) as error:
             raise self._cannot(f"vmproxy cannot start: {error}") from None
         super().startService()
-        # What is there now stays: collecting garbage need not look at it again and again, nor after every 700 objects.
+        # The objects that exist now stay: the garbage collector need not look at them, nor run after every 700 objects.
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 20, 100)
-        # How long the writer's thread may compute while an answer to a host waits. Usual are 5 ms.
+        # The time that the writer's thread may compute while an answer to a host waits; the default is 5 ms.
         sys.setswitchinterval(0.0005)
-        self._on_signal(signal.SIGHUP, self._hang_up)
+        self._on_signal(signal.SIGHUP, self._sighup)
         self._on_signal(signal.SIGUSR2, self._report)
         if signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:  # with a log file, twistd has taken it
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         addresses = {key: listeners.addresses for key, listeners in self._listening()}
-        for line in welcome(
+        for line in startup_lines(
             self._config,
             addresses["vm.listen"],
-            TLSShown(self.vms.front.tls.credentials, addresses["vm.tls-listen"]),
+            TLSStatus(self.vms.front.tls.credentials, addresses["vm.tls-listen"]),
             addresses["ssh.listen"],
             self.ssh.host_keys,
             self.ssh.keyring,
@@ -165,7 +165,7 @@ class VMProxyService(MultiService):
         )
 
     def _cannot(self, problem: str) -> BaseException:
-        # In the foreground one line says it all. A daemon's parent waits to hear how it went, and hears of errors only.
+        # In the foreground one line is enough. The parent of a daemon waits for the outcome, and takes errors only.
         return SystemExit(problem) if self._foreground else StartError(problem)
 
     # Listening.
@@ -181,17 +181,17 @@ class VMProxyService(MultiService):
     # Running.
 
     def _on_signal(self, number: signal.Signals, action: Callable[[], None]) -> None:
-        # Unhandled, these two would end the process.
+        # Unhandled, SIGHUP and SIGUSR2 would end the process.
         def handler(_number: int, _frame: FrameType | None) -> None:
             self._reactor.callFromThread(action)
 
         signal.signal(number, handler)
 
-    def _hang_up(self) -> None:
+    def _sighup(self) -> None:
         _log.info("SIGHUP: the log files are opened anew, the configuration is read again")
         self.log.store.reopen()
-        self._asked_again = True
-        if not self._reloading:  # one at a time; for who asks meanwhile it is done once more behind it
+        self._reload_again = True
+        if not self._reloading:  # one at a time; a SIGHUP meanwhile causes one more reload
             self._reloading = True
             self._notifier.reloading()
             reloaded = Deferred.fromCoroutine(self._reload_all()).addErrback(
@@ -201,8 +201,8 @@ class VMProxyService(MultiService):
 
     async def _reload_all(self) -> None:
         try:
-            while self._asked_again and not self._stopping:
-                self._asked_again = False
+            while self._reload_again and not self._stopping:
+                self._reload_again = False
                 await self._reload()
         finally:
             self._reloading = False
@@ -229,7 +229,7 @@ class VMProxyService(MultiService):
         return [what for part in self.parts for what in part.reconfigure(config, checked[part])]
 
     async def _take(self, new: Config, checked: Checked) -> None:
-        # First who may come and how, then where: on new listeners nobody is let in by the rules of before.
+        # The parts first, then the listeners: a new listener lets nobody in by the old rules.
         others = self._reconfigure(new, checked)
         new, problems = await self._listen_anew(new)
         changed = [*differences(self._config, new, restart=False), *others]
@@ -243,9 +243,9 @@ class VMProxyService(MultiService):
         )
 
     async def _listen_anew(self, new: Config) -> tuple[Config, list[str]]:
-        """Change what is listened on.
+        """Take the endpoints of another configuration.
 
-        :returns: what is in force then: of listeners that cannot be had, those before; and what was wrong with them.
+        :returns: the configuration in force, with the old endpoints where new ones cannot be opened; and the problems.
         """
         problems: list[str] = []
         for key, listeners in self._listening():

@@ -1,4 +1,4 @@
-"""What the concentrator says when it has started: where everything is, who may come in, what to enter in vSphere."""
+"""The lines that the concentrator logs at the start: addresses, accounts, and what to enter in vSphere."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ SHOWN = 5  # operators' names
 
 
 @dataclass(frozen=True, slots=True)
-class TLSShown:
-    """What there is to say about TLS towards hosts.
+class TLSStatus:
+    """TLS towards hosts.
 
-    :ivar addresses: where it is TLS from the first byte.
+    :ivar addresses: the addresses where connections begin with TLS.
     """
 
     credentials: Credentials | None
     addresses: Sequence[str]
 
 
-def welcome(
+def startup_lines(
     config: Config,
     vm_addresses: Sequence[str],
-    tls: TLSShown,
+    tls: TLSStatus,
     ssh_addresses: Sequence[str],
     host_keys: Sequence[Key],
     keyring: Keyring,
     known: int,
 ) -> list[str]:
-    """The lines to say.
+    """The lines to log.
 
-    :param keyring: who may log in, and with what.
-    :param known: how many consoles are known from before.
+    :param keyring: the operators, and what they can log in with.
+    :param known: the number of consoles that are known from before.
     """
     lines = [
         f"vmproxy {vmproxy.__version__} is ready.",
@@ -79,7 +79,7 @@ def welcome(
 
 
 def tls_warnings(config: Config, credentials: Credentials | None, now: float) -> list[str]:
-    """What a person should know about TLS towards hosts.
+    """Warnings about TLS towards hosts.
 
     :param now: seconds since the epoch.
     """
@@ -94,7 +94,7 @@ def tls_warnings(config: Config, credentials: Credentials | None, now: float) ->
     return found
 
 
-def _in_band(config: Config, tls: TLSShown) -> str:
+def _in_band(config: Config, tls: TLSStatus) -> str:
     if tls.credentials is None:
         return "  (no TLS)"
     return {
@@ -104,7 +104,7 @@ def _in_band(config: Config, tls: TLSShown) -> str:
     }[config.vm.encryption]
 
 
-def _certificates(tls: TLSShown) -> list[str]:
+def _certificates(tls: TLSStatus) -> list[str]:
     lines = []
     for one in tls.credentials.certificates if tls.credentials is not None else ():
         names = visible(", ".join(one.names[:SHOWN])) or "no name"
@@ -136,7 +136,7 @@ def _count(number: int, one: str, many: str = "") -> str:
 
 
 def _reachable(address: str) -> tuple[str, str]:
-    """The host that others may use for an address, and the port; empty where it is no TCP address."""
+    """The host and the port of an address, as other machines may use them; empty if it is not a TCP address."""
     host, _, number = address.rpartition(":")
     if not number.isdecimal():
         return "", ""

@@ -29,7 +29,7 @@ _log = Logger()
 
 
 class Notifier:
-    """Tells the service manager, if there is one that wants to know."""
+    """Notifies the service manager, if the environment names one."""
 
     def __init__(self, clock: IReactorTime, environment: Mapping[str, str], status: Callable[[], str]) -> None:
         """
@@ -52,17 +52,17 @@ class Notifier:
                 _log.warn("systemd will not be told how this process fares: {error}", error=error)
 
     def ready(self) -> None:
-        """Everything listens; or the configuration has been read again. From the first time on, say so regularly."""
+        """Say that the process is ready, at the start and after a reload; from then on, say regularly that it runs."""
         self._tell("READY=1", *self._changed())
         if self._call is None and self._socket is not None:
             self._call = self._clock.callLater(self._interval, self._beat)
 
     def reloading(self) -> None:
-        """The configuration is being read again; :meth:`ready` follows, whatever comes of it."""
+        """Say that the configuration is read again; :meth:`ready` follows in any case."""
         self._tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self) -> None:
-        """The process is about to end."""
+        """Say that the process ends."""
         if self._call is not None:
             self._call.cancel()
             self._call = None
@@ -87,12 +87,12 @@ class Notifier:
             return
         try:
             self._socket.sendto("\n".join(lines).encode(), self._address)
-        except OSError as error:  # nobody listens there, or not now
+        except OSError as error:  # no process reads there, or not now
             _log.debug("systemd was not told {lines}: {error}", lines=lines, error=error)
 
 
 def _address(text: str) -> str:
-    """The socket's address as Python wants it; empty where there is none that is understood."""
+    """The socket's address for Python; empty if there is no valid one."""
     if text.startswith("@") and len(text) > 1:
         return "\0" + text[1:]
     if text.startswith("/"):
@@ -103,9 +103,9 @@ def _address(text: str) -> str:
 
 
 def _watchdog_seconds(environment: Mapping[str, str]) -> float:
-    """Within what time the manager wants to hear from this process; 0 if it does not."""
-    for_whom = environment.get("WATCHDOG_PID", "")
-    if for_whom and for_whom != str(os.getpid()):
+    """The interval within which the manager expects a notification; 0 for none."""
+    pid = environment.get("WATCHDOG_PID", "")
+    if pid and pid != str(os.getpid()):
         return 0.0
     text = environment.get("WATCHDOG_USEC", "")
     if not (text.isascii() and text.isdecimal() and len(text) < 20):
@@ -126,7 +126,7 @@ def initial_environment() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
-def activated(environment: Mapping[str, str], names: Collection[str]) -> dict[str, tuple[str, ...]]:
+def activated_sockets(environment: Mapping[str, str], names: Collection[str]) -> dict[str, tuple[str, ...]]:
     """The sockets that were handed over to this process.
 
     :param environment: of the process: ``LISTEN_PID``, ``LISTEN_FDS`` and ``LISTEN_FDNAMES``.

@@ -1,4 +1,4 @@
-"""The operators file: who may log in, how, and what goes with each.
+"""The operators file: accounts, credentials, groups and preferences.
 
 A TOML file of its own, so that it can have permissions of its own, and the only place that gives access::
 
@@ -6,8 +6,8 @@ A TOML file of its own, so that it can have permissions of its own, and the only
     keys = ["ssh-ed25519 AAAA... alice@laptop"]
     groups = ["admins"]
 
-As with the configuration, all that is wrong with it is told at once, by file and key, and a misspelt key is an error.
-What is read here is values only; the files of keys that it names are read by :mod:`vmproxy.auth.keyring`.
+All problems are reported at once, and a misspelt key is a problem. Only values are read here; :mod:`keyring
+<vmproxy.auth.keyring>` reads the files of keys that they name.
 """
 
 from __future__ import annotations
@@ -86,10 +86,10 @@ class Account:
     """One operator.
 
     :ivar groups: the groups that rules may name.
-    :ivar escape: the two bytes of his escape; None for the server's.
-    :ivar quiet: whether he wants fewer notices; None for the server's setting.
-    :ivar pty: whether he may have a terminal; not with a key that has ``restrict`` or ``no-pty`` in front of it.
-    :ivar forwarding: whether he may have raw streams; not with ``restrict`` or ``no-port-forwarding``.
+    :ivar escape: the two bytes of their escape; None for the server's.
+    :ivar quiet: whether they want fewer notices; None for the server's setting.
+    :ivar pty: whether they may have a terminal; not with a key that has ``restrict`` or ``no-pty`` in front of it.
+    :ivar forwarding: whether they may have raw streams; not with ``restrict`` or ``no-port-forwarding``.
     """
 
     name: str
@@ -102,11 +102,11 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the file says about one operator.
+    """One operator's section of the file.
 
-    :ivar keys: those that stand in the file itself.
-    :ivar key_files: files in the format of authorized_keys; wildcards are understood.
-    :ivar password: an argon2id hash; None if he has no password.
+    :ivar keys: the keys in the file itself.
+    :ivar key_files: patterns of files in the format of authorized_keys.
+    :ivar password: an argon2id hash; None for an operator without a password.
     """
 
     account: Account
@@ -120,8 +120,8 @@ class Operators:
     """All operators.
 
     :ivar entries: by name.
-    :ivar authorities: the public keys (blobs) of those who sign certificates.
-    :ivar authority_files: files with more of them.
+    :ivar authorities: the public keys (blobs) of the authorities that sign certificates.
+    :ivar authority_files: files with more authorities.
     :ivar revoked: the file of revoked keys and certificates; None if there is none.
     """
 
@@ -134,7 +134,7 @@ class Operators:
 
 
 def the_only_one(name: str, key_files: tuple[str, ...]) -> Operators:
-    """The operators where there is no file: one, who may do everything, with the keys of some files."""
+    """The single operator that there is without a file."""
     return Operators({name: Entry(Account(name), (), key_files)})
 
 
@@ -154,10 +154,10 @@ def load_operators(path: Path) -> Operators:
 
 
 def parse_operators(data: bytes, where: str, folder: Path) -> Operators:
-    """Understand the file.
+    """Parse the file.
 
-    :param where: its name, for the problems.
-    :param folder: that from which the relative names of files count.
+    :param where: its name, for problems.
+    :param folder: the folder that relative names of files count from.
     :raises ConfigError: with every problem found.
     """
     file = TomlFile(data, where)

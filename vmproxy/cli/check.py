@@ -25,7 +25,7 @@ _NOBODY = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class KnownConsole:
     """A console as the journal knows it, or one that is only a name."""
 
     uuid: UUID
@@ -35,7 +35,7 @@ class Subject:
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """The console's name for people."""
         name = visible(self.name) or str(self.uuid)
         return name if self.port == "1" else f"{name}.{self.port}"
 
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         if problem:
             print(f"{operators.revoked}: {problem}; every key is refused because of that", file=sys.stderr)
             return 1
-    for warning in (*_strangers(found.policy, operators), *tls_warnings(found, shown, time.time())):
+    for warning in (*_unknown_names(found.policy, operators), *tls_warnings(found, shown, time.time())):
         print(f"{args.file}: {warning}", file=sys.stderr)
     if args.operator or args.console:
         return _explain(found.policy, operators, consoles, args.operator, args.console)
@@ -84,13 +84,13 @@ def _say_certificates(shown: Credentials | None) -> None:
         print(f"{one.file}: for {names}, until {one.valid_until:%Y-%m-%d}, #thumbprint={one.thumbprint}")
 
 
-def _known(found: settings.Config) -> list[Subject]:
+def _known(found: settings.Config) -> list[KnownConsole]:
     known, _ = read_records(found.state_dir / "consoles.jsonl")
-    return [Subject(UUID(one.uuid), one.port, one.name, one.uri) for one in known]
+    return [KnownConsole(UUID(one.uuid), one.port, one.name, one.uri) for one in known]
 
 
-def _strangers(policy: Policy, operators: Operators | None) -> Iterator[str]:
-    # No error: somebody may be about to come, or have just left. But it may be a misspelling.
+def _unknown_names(policy: Policy, operators: Operators | None) -> Iterator[str]:
+    # Not an error: the operator may be about to be added, or have been removed. But it may be a misspelling.
     if operators is None:
         return
     names = set(operators.entries)
@@ -102,7 +102,7 @@ def _strangers(policy: Policy, operators: Operators | None) -> Iterator[str]:
 
 
 def _explain(
-    policy: Policy, operators: Operators | None, consoles: list[Subject], operator: str | None, console: str | None
+    policy: Policy, operators: Operators | None, consoles: list[KnownConsole], operator: str | None, console: str | None
 ) -> int:
     if operator is None:
         print("--console needs --as OPERATOR", file=sys.stderr)
@@ -123,7 +123,7 @@ def _explain(
     chosen = _chosen(consoles, console)
     if not chosen:
         print(f"{visible(console)} is not known; rules by UUID or service URI do not match it")
-        chosen = [Subject(_NOBODY, "1", console, "")]
+        chosen = [KnownConsole(_NOBODY, "1", console, "")]
     for one in chosen:
         uuid = "" if one.uuid == _NOBODY else f" ({one.uuid}, {visible(one.uri)})"
         print(f"{account.name}{groups} on {one.title}{uuid}:")
@@ -131,7 +131,7 @@ def _explain(
     return 0
 
 
-def _say(policy: Policy, account: Account, one: Subject) -> None:
+def _say(policy: Policy, account: Account, one: KnownConsole) -> None:
     for rule in policy.rules:
         if not rule.concerns(account.name, account.groups):
             print(f"  not: {rule} -- it does not name the operator")
@@ -146,11 +146,11 @@ def _say(policy: Policy, account: Account, one: Subject) -> None:
 
 def _account(operators: Operators | None, name: str) -> Account | None:
     if operators is None:
-        return Account(name)  # whoever runs the concentrator
+        return Account(name)  # the account that runs the concentrator
     entry = operators.entries.get(name)
     return None if entry is None else entry.account
 
 
-def _chosen(consoles: list[Subject], wanted: str) -> list[Subject]:
+def _chosen(consoles: list[KnownConsole], wanted: str) -> list[KnownConsole]:
     exact = [one for one in consoles if wanted in (one.name, one.title, str(one.uuid), one.uuid.hex)]
     return exact or [one for one in consoles if one.name.casefold() == wanted.casefold()]
