@@ -46,7 +46,6 @@ class Text:
     most: int = 4096
 
     def read(self, option: str, text: str, now: float) -> str:
-        """See :class:`Kind`."""
         if len(text) > self.most:
             raise UsageError(f"{option}: at most {self.most} characters")
         return text
@@ -60,7 +59,6 @@ class Whole:
     most: int
 
     def read(self, option: str, text: str, now: float) -> int:
-        """See :class:`Kind`."""
         if not (len(text) <= 9 and text.isascii() and text.isdecimal() and self.least <= int(text) <= self.most):
             raise UsageError(f"{option} needs a number from {self.least} to {self.most}, not {visible(text)!r}")
         return int(text)
@@ -74,7 +72,6 @@ class Real:
     most: float
 
     def read(self, option: str, text: str, now: float) -> float:
-        """See :class:`Kind`."""
         try:
             number = float(text if len(text) < 20 and text.isascii() else "")
         except ValueError:
@@ -89,7 +86,6 @@ class Time:
     """A moment as people write it, as seconds since the epoch."""
 
     def read(self, option: str, text: str, now: float) -> float:
-        """See :class:`Kind`."""
         try:
             return parse_when(text, now)
         except BadTime as error:
@@ -123,7 +119,6 @@ class Flag:
 
     @property
     def usage(self) -> str:
-        """``[-f]``"""
         return f"[{self.name}]"
 
     def __str__(self) -> str:
@@ -154,7 +149,6 @@ class Option(Generic[T_co]):
 
     @property
     def usage(self) -> str:
-        """``[-n LINES]``"""
         return f"[{self.name} {self.metavar}]"
 
     def __str__(self) -> str:
@@ -188,7 +182,6 @@ class Argument(Generic[T_co]):
 
     @property
     def usage(self) -> str:
-        """``NAME``, ``[COMMAND]`` or ``[GLOB...]``."""
         match self.takes:
             case Takes.LIST:
                 return f"[{self.metavar}...]"
@@ -257,7 +250,6 @@ class Command:
 
     @property
     def arguments(self) -> list[Argument[Any]]:
-        """The arguments that are no options."""
         return [one for one in self.parameters if isinstance(one, Argument)]
 
     @property

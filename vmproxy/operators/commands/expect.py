@@ -32,7 +32,6 @@ class _Bytes:
     r"""A text in which ``\r``, ``\n``, ``\t``, ``\e``, ``\0``, ``\\`` and ``\xNN`` stand for bytes."""
 
     def read(self, option: str, text: str, now: float) -> bytes:
-        """See :class:`~vmproxy.operators.commands.declaration.Kind`."""
         if len(text) > TEXT_LIMIT:
             raise UsageError(f"{option}: at most {TEXT_LIMIT} characters")
         return _unescaped(text)
@@ -43,7 +42,6 @@ class _Past:
     """A moment; None for ``now``, which leaves out the log."""
 
     def read(self, option: str, text: str, now: float) -> float | None:
-        """See :class:`~vmproxy.operators.commands.declaration.Kind`."""
         return None if text == "now" else Time().read(option, text, now)
 
 

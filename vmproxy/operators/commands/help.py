@@ -40,7 +40,6 @@ def overview(commands: Iterable[Command]) -> str:
 
 
 def details(command: Command) -> str:
-    """Help about one command."""
     lines = [synopsis(command), f"  {command.summary}"]
     if command.aliases:
         lines.append(f"  also: {', '.join(command.aliases)}")

@@ -17,7 +17,6 @@ class Job:
         self._task: Deferred[int] | None = None
 
     def start(self, command: Coroutine[Deferred[object], object, int]) -> Deferred[int]:
-        """Run a command; it is cancelled on ^C and at the session's end."""
         self._task = Deferred.fromCoroutine(command)
         return self._task
 
@@ -38,6 +37,5 @@ class Job:
         """A command does not draw."""
 
     def stop(self) -> None:
-        """End the command."""
         if self._task is not None:
             self._task.cancel()

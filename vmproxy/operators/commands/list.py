@@ -66,7 +66,6 @@ class _Columns:
     """A list of columns, separated by commas."""
 
     def read(self, option: str, text: str, now: float) -> tuple[str, ...]:
-        """See :class:`~vmproxy.operators.commands.declaration.Kind`."""
         columns = tuple(word.strip() for word in text.split(","))
         for word in columns:
             if word not in COLUMNS:
@@ -109,7 +108,6 @@ async def _list(session: Session, args: Arguments) -> int:
 
 
 async def print_table(session: Session, consoles: list[Console], columns: Sequence[str] = _USUAL) -> None:
-    """Print consoles as a table."""
     view, at = session.operator.view, now(session)
     head = [COLUMNS[column][0] for column in columns]
     made = [COLUMNS[column][1] for column in columns]

@@ -80,7 +80,6 @@ COMMANDS: dict[str, Command] = {name: command for command in TABLE for name in (
 
 
 def help_text() -> str:
-    """Help about all commands."""
     return overview(TABLE)
 
 

@@ -67,7 +67,6 @@ class _Input:
         self._watcher.wake()
 
     def stop(self) -> None:
-        """End the command."""
         self._job.stop()
 
 

@@ -29,7 +29,6 @@ class _Word:
     right: str
 
     def read(self, option: str, text: str, now: float) -> str:
-        """See :class:`~vmproxy.operators.commands.declaration.Kind`."""
         if len(text) > _WORD_LIMIT or text[:1] == "-" or not all(c.isalnum() or c in self.marks for c in text):
             raise UsageError(f"{option}: {visible(text)!r}; give {self.right}")
         return text

@@ -151,7 +151,6 @@ class LineEditor:
         return b"\r\x1b[K"
 
     def resized(self, width: int) -> None:
-        """Take another width of the terminal, in columns."""
         self._width = width
 
     # Keys.

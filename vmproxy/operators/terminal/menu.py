@@ -1,14 +1,13 @@
-"""The menu: all consoles that an operator may see, one to be picked; and a prompt for commands.
+"""The menu: a list of consoles to attach to, and a command line.
 
-Here is what becomes of keys, and who has the terminal. While a console is attached, or a command runs, nothing of the
-menu goes on; afterwards it is as it was left. The menu uses the terminal's alternate screen. Whoever ends the session
-while that is shown sends :meth:`Menu.farewell` first; everything here that ends it does.
+This module handles keys and gives the terminal away: the menu rests while a console is attached or a command runs, and
+is shown again afterwards. It uses the alternate screen of the terminal.
+Invariant: :meth:`Menu.farewell` is sent before the session ends, so the terminal is left as it was.
 """
 
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -23,6 +22,7 @@ from vmproxy.operators.commands.parser import split
 from vmproxy.operators.commands.registry import COMMANDS, execute
 from vmproxy.operators.messages import notice_text
 from vmproxy.operators.resolve import Refused, check, locate
+from vmproxy.operators.session import Session
 from vmproxy.operators.target import BadTarget, Target, parse
 from vmproxy.operators.terminal import keys
 from vmproxy.operators.terminal.keys import Keys
@@ -31,23 +31,20 @@ from vmproxy.operators.terminal.menu_list import IN_LIST
 from vmproxy.operators.terminal.menu_view import MenuView
 from vmproxy.operators.terminal.screen import usable
 
-if TYPE_CHECKING:
-    from vmproxy.operators.session import Session
-
 ESCAPE_SECONDS = 0.3
-UNREAD_LIMIT = 128 * 1024  # bytes not sent yet; above it no key is taken that might make more of them
+UNREAD_LIMIT = 128 * 1024  # bytes not sent yet; above it keys that might make more are ignored
 
 _log = Logger()
 
 
 class _Mode(Enum):
-    """What the menu is doing."""
+    """The state of the menu."""
 
-    LIST = auto()  # the list is shown, keys are for it
-    PROMPT = auto()  # so it is, but keys are for the command line below it
-    TEXT = auto()  # a text is shown over it until a key is pressed
-    COMMAND = auto()  # a command runs, on the screen that was there before
-    ENDED = auto()  # it has run; a key brings the list back
+    LIST = auto()  # the list is shown and gets the keys
+    PROMPT = auto()  # the list is shown, the command line below it gets the keys
+    TEXT = auto()  # a text is shown instead of the list until a key is pressed
+    COMMAND = auto()  # a command runs on the main screen
+    ENDED = auto()  # a command has ended; a key brings the list back
     AWAY = auto()  # a console is attached
 
 
@@ -88,7 +85,6 @@ class Menu:
     # The session's life.
 
     def stop(self) -> None:
-        """The session is over."""
         self.farewell()
         task, self._task = self._task, None
         if task is not None:
@@ -103,7 +99,7 @@ class Menu:
         return self._view.hide()
 
     def notice(self, notice: Notice) -> None:
-        """Something that concerns everybody: a message, or that the server stops."""
+        """A notice to all operators: a message, or the stop of the server."""
         if self._mode is _Mode.AWAY:
             return
         text = notice_text(notice, "")
@@ -115,19 +111,17 @@ class Menu:
             self._view.add_message(text)
 
     def drained(self) -> None:
-        """All output is sent."""
         self._view.drained()
 
     def resized(self, width: int, height: int) -> None:
-        """The terminal has another size."""
         self._view.resized()
         self._view.draw()
 
     def send_break(self) -> None:
-        """A break is for a console; there is none here."""
+        """There is no console for a break."""
 
     def eof(self) -> None:
-        """The client will send no more: without keys a menu is of no use. A command may still come to its end."""
+        """The end of the input ends the menu; a command may still end by itself."""
         if self._mode not in (_Mode.AWAY, _Mode.COMMAND):
             self._leave(exit_status.OK)
 
@@ -140,7 +134,7 @@ class Menu:
             task.cancel()
 
     def _come_back(self, note: str = "") -> None:
-        """Show the list, as it was when it was left."""
+        """Show the list as it was."""
         if self._session.over:
             return
         if self._session.input_ended:
@@ -151,27 +145,26 @@ class Menu:
         self._view.show(note)
 
     def _go_away(self, to: _Mode) -> None:
-        """Give the terminal to something else."""
+        """Give the terminal to a console or a command."""
         self._session.send(self.farewell())
         self._mode = to
 
     # Keys.
 
     def typed(self, data: bytes) -> None:
-        """What was typed."""
         if self._lone_escape is not None:
             self._lone_escape.cancel()
             self._lone_escape = None
         while data:
             if self._session.queued > UNREAD_LIMIT and self._mode not in (_Mode.COMMAND, _Mode.AWAY):
-                return  # it is not for what is to be seen: that has not been read yet
+                return  # the operator cannot have seen what the keys would act on
             match self._mode:
                 case _Mode.LIST:
                     data = self._typed_in_list(data)
                 case _Mode.PROMPT:
                     data = self._typed_in_prompt(data)
                 case _Mode.TEXT:
-                    data = b""  # whatever key it was, all of it
+                    data = b""  # any key
                     if not self._view.next_page():
                         self._mode = _Mode.LIST
                 case _Mode.ENDED:
@@ -182,7 +175,7 @@ class Menu:
                         self._task.cancel()
                     return
                 case _Mode.AWAY:
-                    # Another activity has taken over while this was being looked at.
+                    # Another activity has become current meanwhile.
                     if self._session.router.activity is not self:
                         self._session.router.feed(data)
                     return
@@ -312,7 +305,7 @@ class Menu:
 
 
 def _why_left(title: str, status: int) -> str:
-    """What became of a console that was attached."""
+    """The note about a console that was left."""
     match status:
         case exit_status.OK:
             return f"{title}: detached"

@@ -43,7 +43,6 @@ class CommandLine:
         return LineEditor(":", self._size[0], self._complete, self._history)
 
     def resized(self, width: int, height: int) -> None:
-        """The terminal has another size."""
         self._size = (width, height)
         self._editor.resized(width)
 

@@ -144,7 +144,6 @@ class ConsoleList:
         self.longest = max((entry.width for entry in entries), default=0)
 
     def drop(self, gone: set[ConsoleEntry]) -> None:
-        """Remove consoles that may not be seen any more."""
         for entry in gone:
             self._known.pop(entry.console, None)
         self._replace([entry for entry in self.entries if entry not in gone])
@@ -215,12 +214,10 @@ class Selection:
 
     @property
     def console(self) -> Console | None:
-        """The selected console."""
         return self.found[self.chosen].console if self.chosen < len(self.found) else None
 
     @property
     def on_screen(self) -> Sequence[ConsoleEntry]:
-        """The consoles on the screen."""
         return self.found[self.top : self.top + self.room]
 
     def arrange(self, room: int) -> None:
@@ -273,7 +270,6 @@ class Selection:
         return True
 
     def move(self, key: str) -> None:
-        """Move the selection by a key."""
         match key:
             case keys.UP:
                 self._go(self.chosen - 1)

@@ -66,7 +66,6 @@ class Refresher:
         self.read(everything=True)
 
     def stop(self) -> None:
-        """Refresh no more."""
         for call in (self._tick, self._sweep):
             if call is not None and call.active():
                 call.cancel()
@@ -131,8 +130,6 @@ class _LastLine:
 
 
 class LastLines:
-    """The last lines of consoles."""
-
     def __init__(self, view: View) -> None:
         self._view = view
         self._known: dict[Console, _LastLine] = {}

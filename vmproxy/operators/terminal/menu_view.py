@@ -64,7 +64,7 @@ _KEY_WIDTH = 11
 class MenuView:
     """The menu on one terminal.
 
-    :ivar selection: the list and the place in it.
+    :ivar selection: the filter and the selected console.
     :ivar command_line: the command line; on the screen between two calls of :meth:`prompt`.
     :ivar shown: whether the terminal is ours.
     """
@@ -89,7 +89,7 @@ class MenuView:
         self._text: list[str] = []
 
     def show(self, note: str) -> None:
-        """Take the terminal, and keep what is there up to date from now on."""
+        """Take the terminal, and refresh the list from now on."""
         self.shown = True
         self._note = note
         self.resized()
@@ -111,12 +111,10 @@ class MenuView:
         return LEAVE if shown else b""
 
     def resized(self) -> None:
-        """The terminal may have another size than before."""
         self._screen.resize(self._session.size)
         self.command_line.resized(self._screen.width, self._screen.height)
 
     def forget(self) -> None:
-        """Draw everything the next time."""
         self._screen.forget()
 
     def add_message(self, text: str) -> None:
@@ -173,7 +171,6 @@ class MenuView:
             self.draw()
 
     def _with_last_lines(self) -> Sequence[ConsoleEntry]:
-        """The consoles whose last lines are on the screen."""
         shown = columns_for(self._screen.width, self._listed.longest).last
         return self.selection.on_screen if shown else ()
 
@@ -202,7 +199,7 @@ class MenuView:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """How many columns each column has; 0 where it is not shown."""
+    """Widths of the columns; 0 for a column that is not shown."""
 
     name: int
     state: int
@@ -211,7 +208,7 @@ class Columns:
 
 
 def rows_for(height: int) -> int:
-    """How many consoles there is room for."""
+    """Consoles that a screen of so many lines has room for."""
     return max(1, height - (3 if height >= HEADINGS_FROM else 2))
 
 
@@ -277,7 +274,6 @@ def console_row(
 
 
 def heading_row(columns: Columns) -> Row:
-    """What the columns are."""
     widths = {"NAME": columns.name, "STATE": columns.state, "WRITER": columns.writer, "LAST OUTPUT": columns.last}
     return Row(" " + " ".join(pad(text, width) for text, width in widths.items() if width).rstrip(), BOLD)
 
@@ -302,14 +298,14 @@ def top_row(shown: int, known: int, complete: bool, pattern: str, width: int) ->
 
 
 def bottom_row(note: str, width: int) -> Row:
-    """The last line: what just happened, or what can be done."""
+    """The last line: a note, or a hint of the keys."""
     if note:
         return Row(cut(f" {note}", width), BOLD)
     return Row(next((f" {hint}" for hint in _HINTS if len(hint) < width), ""))
 
 
 def empty_row(known: int, complete: bool) -> Row:
-    """What stands where there is nothing to choose from."""
+    """The line in place of an empty list."""
     if not complete:
         return Row(" looking ...")
     return Row(" no match (Esc clears the filter)" if known else " no consoles yet")

@@ -7,17 +7,14 @@ nothing: then nothing is drawn until all output is read.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from twisted.internet.interfaces import IDelayedCall
+
+from vmproxy.console.console import Console
+from vmproxy.operators.services import Services
+from vmproxy.operators.session import Session
 from vmproxy.operators.terminal.line_editor import Cancelled, Choices, Completion, Draw, Entered, LineEditor, columns
-
-if TYPE_CHECKING:
-    from twisted.internet.interfaces import IDelayedCall
-
-    from vmproxy.console.console import Console
-    from vmproxy.operators.services import Services
-    from vmproxy.operators.session import Session
-    from vmproxy.operators.visible import View
+from vmproxy.operators.visible import View
 
 ANSWER_SECONDS = 120.0
 DRAW_LIMIT = 16 * 1024  # bytes: what waits to be read above which nothing is drawn
@@ -25,8 +22,6 @@ NAMES_SECONDS = 2.0  # what may be seen of thousands of consoles takes a while t
 
 
 class Prompt:
-    """A prompt on the screen."""
-
     def __init__(
         self,
         channel: Session,
@@ -96,7 +91,6 @@ class Prompt:
         return self._editor.redraw()
 
     def resized(self, width: int) -> None:
-        """Take another width of the terminal, in columns."""
         self._editor.resized(width)
         self._draw(self._editor.redraw())
 

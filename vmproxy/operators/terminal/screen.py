@@ -89,7 +89,6 @@ class Screen:
         self.forget()
 
     def forget(self) -> None:
-        """Draw everything the next time."""
         self._drawn = None
 
     def draw(self, rows: Sequence[Row], cursor: tuple[int, int], behind: bytes = b"") -> bytes:
