@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 
 import pytest
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from tests.support.fakes import VM_B, FakeViewer
 from tests.support.plain import PlainFront, PlainSession
@@ -100,3 +105,49 @@ def test_every_command_with_json_answers_without_a_terminal(w: SSHWorld, command
     for line in [transport.value()] if name in ("list", "status", "who", "whoami") else transport.value().splitlines():
         json.loads(line)
     assert session.status == exit_status.OK
+
+
+def test_over_a_real_socket_an_operator_attaches_types_and_runs_commands(w: SSHWorld) -> None:
+    link = w.vm()
+    reactor = EPollReactor()
+    port = reactor.listenTCP(0, PlainFront(w.services), interface="127.0.0.1")
+
+    def turn() -> None:
+        reactor.runUntilCurrent()
+        reactor.doIteration(0.01)
+        w.settle()
+
+    def said(client: socket.socket, end: bytes) -> bytes:
+        seen = b""
+        client.setblocking(False)
+        while not seen.endswith(end):
+            turn()
+            with contextlib.suppress(BlockingIOError):
+                if not (data := client.recv(65536)):
+                    break
+                seen += data
+        return seen
+
+    def connected(line: bytes) -> socket.socket:
+        client = socket.create_connection(("127.0.0.1", port.getHost().port))
+        client.sendall(line)
+        return client
+
+    with connected(b"alice:web01\n") as client:
+        assert b"[attached]" in said(client, b"[attached]\n")
+        client.sendall(b"ls\r")
+        while link.written != b"ls\r":
+            turn()
+        w.console().feed(b"bin  boot\r\n")
+        assert said(client, b"boot\r\n") == b"bin  boot\r\n"
+        with connected(b"bob list --json\n") as other:
+            (listed,) = json.loads(said(other, b"]\n"))
+            assert (listed["name"], listed["writer"]) == ("web01", "alice@plain")
+            assert said(other, b"never") == b""  # the exit status has closed it
+    while w.console().viewers.all:
+        turn()
+    port.stopListening()
+    turn()
+    for reader in reactor.removeAll():
+        reader.connectionLost(Failure(ConnectionDone()))
+    reactor._poller.close()

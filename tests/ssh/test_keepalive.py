@@ -148,7 +148,7 @@ def test_no_time_at_all_means_never(clock: Clock) -> None:
 @pytest.mark.parametrize("before", [0, 1000])
 def test_another_time_holds_at_once_for_those_who_are_there(clock: Clock, before: float) -> None:
     alive, (one,) = alive_of(clock, before, 1)
-    alive.seconds = 10
+    alive.reconfigure(10)
     clock.pump([10] * (TRIES + 1))
     assert one.aborted
     assert clock.getDelayedCalls() == []
@@ -157,7 +157,7 @@ def test_another_time_holds_at_once_for_those_who_are_there(clock: Clock, before
 def test_it_can_be_turned_off_while_it_runs(clock: Clock) -> None:
     alive, (one,) = alive_of(clock, 10, 1)
     clock.advance(10)
-    alive.seconds = 0
+    alive.reconfigure(0)
     clock.advance(1000)
     assert not one.aborted
     alive.stop()

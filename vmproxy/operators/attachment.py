@@ -63,8 +63,7 @@ def go_to(
     def move(other: Console, wanted: Target) -> None:
         go_to(session, other, wanted, on_leave, activity.display.stamps, instead_of=activity)
 
-    activity = ConsoleSession(session, console, target, run_escape, left, move)
-    activity.display.stamps = stamps
+    activity = ConsoleSession(session, console, target, stamps, run_escape, left, move)
     session.router.push(activity, lambda: _begin(activity, target), instead_of)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vmproxy.access.policy import NamedSequence, Right
@@ -27,9 +28,11 @@ from vmproxy.operators.sequences import Player
 from vmproxy.operators.session import Session
 from vmproxy.operators.target import Target
 from vmproxy.operators.terminal.line_editor import Completion
+from vmproxy.operators.terminal.prompt import consoles_by_name
 
 LONE_ESCAPE_SECONDS = 1.0
 REMINDER_SECONDS = 5.0
+OVERVIEW_SECONDS = 1.0
 COMMANDS_PER_TURN = 20  # a paste that is full of them must not keep everybody else waiting
 
 
@@ -48,11 +51,13 @@ class ConsoleSession:
         session: Session,
         console: Console,
         target: Target,
+        stamps: bool,
         run_escape: Callable[[ConsoleSession, Key], None],
         left: Callable[[int], None],
         move: Callable[[Console, Target], None],
     ) -> None:
         """
+        :param stamps: whether there are times in front of lines.
         :param run_escape: runs an escape command.
         :param left: called with the exit status when the console has been left.
         :param move: called when it has been left for another console.
@@ -68,14 +73,14 @@ class ConsoleSession:
         self.quiet = target.quiet or session.operator.quiet
         self.escape = target.escape or session.operator.escape
         self.playing: Player | None = None
-        self.asking_size = False  # for the information about the console
-        self.overview_at = 0.0  # when all consoles were shown last
-        self.names: Callable[[str], Completion] | None = None  # completes names of consoles
+        self.complete_name = consoles_by_name(session.operator.view, session.services)
         self.read_only = target.read_only
-        self.display = Display(session, False)
+        self.display = Display(session, stamps)
         self._run_escape = run_escape
         self._left = left
         self._move = move
+        self._asking_size = False  # the size of the log, for the information about the console
+        self._overview_at = 0.0  # when all consoles were shown last
         self._reminded = 0.0
         self._could_write = False
         self._drop_rest = False
@@ -218,6 +223,42 @@ class ConsoleSession:
             self.say("[not now: output is still on its way to you]")
         else:
             self.display.replay(opened(self.console.log), lines)
+
+    def toggle_quiet(self) -> bool:
+        """Show fewer notices, or all again.
+
+        :returns: whether there are fewer now.
+        """
+        self.quiet = not self.quiet
+        return self.quiet
+
+    def may_overview(self) -> bool:
+        """Whether all consoles may be looked through now: not for every key that is held down."""
+        now = self.clock.seconds()
+        if now - self._overview_at < OVERVIEW_SECONDS:
+            return False
+        self._overview_at = now
+        return True
+
+    def with_log_size(self, told: Callable[[int], None]) -> None:
+        """Find out the size of the log, one request at a time.
+
+        :param told: called with it, unless the console has been left meanwhile.
+        """
+        if self._asking_size:
+            return
+        self._asking_size = True
+
+        def answered(size: int) -> None:
+            self._asking_size = False
+            if not self.gone:
+                told(size)
+
+        def failed(failure: Failure) -> None:
+            self._asking_size = False
+            self.say(f"[-- {failure.getErrorMessage()} --]")
+
+        self.console.log.settled().addCallback(answered).addErrback(failed)
 
     def drained(self) -> None:
         """Everything is sent."""

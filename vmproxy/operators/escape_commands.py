@@ -14,13 +14,12 @@ from vmproxy.access.policy import Right
 from vmproxy.base.escape import BadEscape, check_escape, show_escape
 from vmproxy.base.sanitize import visible
 from vmproxy.console.notices import Message
-from vmproxy.operators import exit_status, lookkeys, penkeys
+from vmproxy.operators import escape_access, escape_info, exit_status
 from vmproxy.operators.console_session import ConsoleSession
 from vmproxy.operators.escape_keys import Key
 from vmproxy.operators.messages import state_line
 from vmproxy.operators.resolve import Refused, check, locate
 from vmproxy.operators.target import BadTarget, Target, parse
-from vmproxy.operators.terminal.prompt import consoles_by_name
 
 _OCTAL = re.compile(rb"\\[0-3][0-7]{2}")
 
@@ -80,9 +79,7 @@ def _detach(session: ConsoleSession) -> None:
 
 
 def _move(session: ConsoleSession) -> None:
-    if session.names is None:
-        session.names = consoles_by_name(session.operator.view, session.session.services)
-    session.ask("console: ", lambda answer: _move_to(session, answer), session.names)
+    session.ask("console: ", lambda answer: _move_to(session, answer), session.complete_name)
 
 
 def _move_to(session: ConsoleSession, answer: str | None) -> None:
@@ -200,12 +197,11 @@ def _logging(session: ConsoleSession) -> None:
 
 
 def _quiet(session: ConsoleSession) -> None:
-    session.quiet = not session.quiet
-    session.say("[quiet]" if session.quiet else "[all notices]")
+    session.say("[quiet]" if session.toggle_quiet() else "[all notices]")
 
 
 def _stamps(session: ConsoleSession) -> None:
-    session.display.stamps = not session.display.stamps
+    session.display.show_stamps(not session.display.stamps)
     session.say(f"[times in front of lines: {'on, in your view only' if session.display.stamps else 'off'}]")
 
 
@@ -228,16 +224,18 @@ _COMMANDS: dict[bytes, _Command] = {
     b"?": _Command("this help", _help),
     b"a": _Command(
         "attach read-write if nobody else writes, else queue",
-        penkeys.attach,
+        escape_access.attach,
         _may_have_pen,
     ),
     b"b": _Command("send a message to the others here", _message, lambda s: len(s.console.viewers.all) > 1),
     b"f": _Command(
-        "force: take write access from the writer", penkeys.force, lambda s: _may_have_pen(s) and s.may(Right.FORCE)
+        "force: take write access from the writer",
+        escape_access.force,
+        lambda s: _may_have_pen(s) and s.may(Right.FORCE),
     ),
-    b"i": _Command("information about this console", lookkeys.info),
+    b"i": _Command("information about this console", escape_info.info),
     b"j": _Command(
-        "join: write beside the writer", penkeys.join, lambda s: _may_have_pen(s) and s.console.options.shared
+        "join: write beside the writer", escape_access.join, lambda s: _may_have_pen(s) and s.console.options.shared
     ),
     b"l0": _Command("send a break", lambda s: s.send_break(), lambda s: s.writing),
     b"l?": _Command("list the named sequences", _sequences, lambda s: bool(s.console.options.sequences)),
@@ -248,8 +246,8 @@ _COMMANDS: dict[bytes, _Command] = {
     b"q": _Command("quiet: fewer notices, or all again", _quiet),
     b"r": _Command(f"replay the last {RECALL_LINES} lines", lambda s: s.recall(RECALL_LINES)),
     b"\x12": _Command("replay the last line", lambda s: s.recall(1)),
-    b"s": _Command("spy: release write access, become read-only", penkeys.spy, lambda s: s.writing),
+    b"s": _Command("spy: release write access, become read-only", escape_access.spy, lambda s: s.writing),
     b"t": _Command("times in front of lines, in your view only", _stamps),
-    b"u": _Command("all consoles that you may see", lookkeys.others),
-    b"w": _Command("who is here", lookkeys.who),
+    b"u": _Command("all consoles that you may see", escape_info.others),
+    b"w": _Command("who is here", escape_info.who),
 }

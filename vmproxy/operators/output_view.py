@@ -35,12 +35,10 @@ class Display:
     :ivar stamps: whether there are times in front of lines.
     """
 
-    def __init__(self, channel: Session, plain: bool) -> None:
-        """:param plain: without the marks around a replay."""
+    def __init__(self, channel: Session, stamps: bool = False) -> None:
         self.skipped = 0
-        self.stamps = False
+        self.stamps = stamps
         self._channel = channel
-        self._plain = plain
         self._wall = channel.services.wall
         self._eol = b"\r\n" if channel.has_pty else b"\n"
         self._skipping = 0
@@ -52,6 +50,10 @@ class Display:
         self._backlog = Backlog()
         self._at_line_start = True
         self._vm_at_line_start = True
+
+    def show_stamps(self, on: bool) -> None:
+        """Have times in front of lines from now on, or no more."""
+        self.stamps = on
 
     @property
     def waiting(self) -> bool:
@@ -137,8 +139,7 @@ class Display:
         if not data or self._gone or self._channel.queued + len(data) > QUEUE_LIMIT:
             return
         shown = data.count(b"\n") + (not data.endswith(b"\n"))
-        if not self._plain:
-            self.say(f"[-- last {shown} line{'s' if shown > 1 else ''} --]")
+        self.say(f"[-- last {shown} line{'s' if shown > 1 else ''} --]")
         self._at_line_start = self._vm_at_line_start = data.endswith(b"\n")
         if self._question is None:
             self._channel.send(data)
@@ -147,8 +148,7 @@ class Display:
             self._channel.send(data)
             self._channel.send_err((b"" if self._at_line_start else self._eol) + self._question.put_back())
             self._at_line_start = True
-        if not self._plain:
-            self.say("[-- live --]")
+        self.say("[-- live --]")
 
     def _replay_failed(self, failure: Failure) -> None:
         if not self._gone:

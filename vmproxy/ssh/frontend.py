@@ -58,7 +58,7 @@ class SSHFront:
     def reconfigure(self, settings: SSHSettings) -> None:
         """Take other settings; nobody who is connected has to go."""
         self.deadline.use(settings.login_timeout)
-        self.alive.seconds = settings.keepalive
+        self.alive.reconfigure(settings.keepalive)
         self.logins.use(settings.limits.per_operator)
 
     def arrived(self, transport: OperatorTransport) -> None:

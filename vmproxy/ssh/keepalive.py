@@ -53,8 +53,8 @@ class Alive:
         """Seconds of silence after which a client is asked; 0: never."""
         return self._seconds
 
-    @seconds.setter
-    def seconds(self, seconds: float) -> None:
+    def reconfigure(self, seconds: float) -> None:
+        """Take another number of seconds; it begins anew for everybody."""
         if seconds == self._seconds:
             return
         self._silences.stop()

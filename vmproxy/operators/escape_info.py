@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import heapq
 
-from twisted.python.failure import Failure
-
 from vmproxy.base.sanitize import human_bytes
 from vmproxy.operators.console_session import ConsoleSession
 from vmproxy.operators.messages import idle, local_time, mode, state_line
 from vmproxy.operators.presentation import describe
 
 VIEWERS_SHOWN = 50
-OVERVIEW_SECONDS = 1.0
 
 
 def who(session: ConsoleSession) -> None:
@@ -33,14 +30,8 @@ def who(session: ConsoleSession) -> None:
 
 def info(session: ConsoleSession) -> None:
     """All that is known about the console, the size of its log included."""
-    if session.asking_size:
-        return
-    session.asking_size = True
 
     def told(size: int) -> None:
-        session.asking_size = False
-        if session.gone:
-            return
         now, console = session.wall(), session.console
         session.say("[info]")
         for line in describe(console, session.operator.view, now):
@@ -49,19 +40,13 @@ def info(session: ConsoleSession) -> None:
             session.say(f" {'down' if console.state == 'down' else 'up'} since: {local_time(console.since)}")
         session.say(f" log size: {human_bytes(size)}")
 
-    def failed(failure: Failure) -> None:
-        session.asking_size = False
-        session.say(f"[-- {failure.getErrorMessage()} --]")
-
-    session.console.log.settled().addCallback(told).addErrback(failed)
+    session.with_log_size(told)
 
 
 def others(session: ConsoleSession) -> None:
     """All consoles that may be seen, as many as the screen holds."""
-    now = session.clock.seconds()
-    if now - session.overview_at < OVERVIEW_SECONDS:
-        return  # it looks at every console: held keys must not
-    session.overview_at = now
+    if not session.may_overview():
+        return
     wall = session.wall()
     room = max(5, session.session.size[1] - 3)
     consoles = list(session.operator.view)
