@@ -385,7 +385,7 @@ def test_every_key_behind_the_escape(site: Site, make_vm: MakeVM) -> None:
         key(b"i", wanted)
     key(b"s", b"[spy]")
     bob.expect(b"\r\n[attached]\r\n")
-    key(b"a", b"[no, bob@127.0.0.1 is attached -- you are next")
+    key(b"a", b"[no, bob@127.0.0.1 is attached -- waiting for write access: position 1]")
     key(b"f", b"[attached -- bob@127.0.0.1 is a spy now]")
     bob.expect(b"[forced to `spy' mode by alice@127.0.0.1]")
     key(b"j", b"[attached]\r\n", bob, b"\x1dq")
