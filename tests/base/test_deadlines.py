@@ -39,7 +39,7 @@ def ringer() -> Ringer:
     return Ringer()
 
 
-def test_an_item_rings_when_its_time_is_up_and_not_before(ringer):
+def test_an_item_rings_when_its_time_is_up_and_not_before(ringer: Ringer) -> None:
     ringer.deadlines.start("a")
     ringer.clock.advance(9.99)
     assert ringer.rang == []
@@ -50,7 +50,7 @@ def test_an_item_rings_when_its_time_is_up_and_not_before(ringer):
     assert len(ringer.deadlines) == 0
 
 
-def test_items_ring_in_the_order_in_which_they_were_started(ringer):
+def test_items_ring_in_the_order_in_which_they_were_started(ringer: Ringer) -> None:
     for item in "abc":
         ringer.deadlines.start(item)
         ringer.clock.advance(1)
@@ -58,7 +58,7 @@ def test_items_ring_in_the_order_in_which_they_were_started(ringer):
     assert ringer.rang == [("a", 10), ("b", 11), ("c", 12)]
 
 
-def test_starting_again_gives_the_full_time_again(ringer):
+def test_starting_again_gives_the_full_time_again(ringer: Ringer) -> None:
     ringer.deadlines.start("a")
     ringer.deadlines.start("b")
     ringer.clock.advance(6)
@@ -68,7 +68,7 @@ def test_starting_again_gives_the_full_time_again(ringer):
     assert ringer.rang == [("b", 10), ("a", 16)]
 
 
-def test_a_discarded_item_does_not_ring(ringer):
+def test_a_discarded_item_does_not_ring(ringer: Ringer) -> None:
     ringer.deadlines.start("a")
     ringer.deadlines.start("b")
     ringer.deadlines.discard("a")
@@ -77,7 +77,7 @@ def test_a_discarded_item_does_not_ring(ringer):
     assert ringer.rang == [("b", 10)]
 
 
-def test_one_timer_serves_any_number_and_none_is_left_when_there_is_nothing(ringer):
+def test_one_timer_serves_any_number_and_none_is_left_when_there_is_nothing(ringer: Ringer) -> None:
     items = [str(n) for n in range(1000)]
     for item in items:
         ringer.deadlines.start(item)
@@ -87,7 +87,7 @@ def test_one_timer_serves_any_number_and_none_is_left_when_there_is_nothing(ring
     assert ringer.clock.getDelayedCalls() == []
 
 
-def test_stop_forgets_everything(ringer):
+def test_stop_forgets_everything(ringer: Ringer) -> None:
     ringer.deadlines.start("a")
     ringer.deadlines.stop()
     ringer.deadlines.stop()
@@ -97,7 +97,7 @@ def test_stop_forgets_everything(ringer):
     assert ringer.rang == [("b", 10)]
 
 
-def test_discarding_the_head_does_not_change_when_the_next_rings(ringer):
+def test_discarding_the_head_does_not_change_when_the_next_rings(ringer: Ringer) -> None:
     ringer.deadlines.start("a")
     ringer.clock.advance(3)
     ringer.deadlines.start("b")
@@ -109,7 +109,7 @@ def test_discarding_the_head_does_not_change_when_the_next_rings(ringer):
 # What rings may have an effect on the others: a connection that is closed takes another one with it.
 
 
-def test_an_item_that_discards_another_one_due_at_the_same_time(ringer):
+def test_an_item_that_discards_another_one_due_at_the_same_time(ringer: Ringer) -> None:
     for item in "abc":
         ringer.deadlines.start(item)
     ringer.then = lambda item: ringer.deadlines.discard("b")
@@ -117,7 +117,7 @@ def test_an_item_that_discards_another_one_due_at_the_same_time(ringer):
     assert ringer.rang == [("a", 10), ("c", 10)]
 
 
-def test_an_item_that_stops_everything(ringer):
+def test_an_item_that_stops_everything(ringer: Ringer) -> None:
     for item in "ab":
         ringer.deadlines.start(item)
     ringer.then = lambda item: ringer.deadlines.stop()
@@ -126,7 +126,7 @@ def test_an_item_that_stops_everything(ringer):
     assert ringer.clock.getDelayedCalls() == []
 
 
-def test_an_item_that_gives_another_one_due_at_the_same_time_its_time_again(ringer):
+def test_an_item_that_gives_another_one_due_at_the_same_time_its_time_again(ringer: Ringer) -> None:
     for item in "ab":
         ringer.deadlines.start(item)
     ringer.then = lambda item: ringer.deadlines.start("b") if item == "a" else None
@@ -134,7 +134,7 @@ def test_an_item_that_gives_another_one_due_at_the_same_time_its_time_again(ring
     assert ringer.rang == [("a", 10), ("b", 20)]
 
 
-def test_an_item_that_starts_again_when_it_rings_delays_nobody(ringer):
+def test_an_item_that_starts_again_when_it_rings_delays_nobody(ringer: Ringer) -> None:
     ringer.deadlines.start("a")
     ringer.clock.advance(1)
     ringer.deadlines.start("b")
@@ -143,13 +143,13 @@ def test_an_item_that_starts_again_when_it_rings_delays_nobody(ringer):
     assert ringer.rang == [("a", 10), ("b", 11), ("a", 20)]
 
 
-def test_an_item_whose_callback_fails_does_not_keep_the_others_from_ringing(ringer):
+def test_an_item_whose_callback_fails_does_not_keep_the_others_from_ringing(ringer: Ringer) -> None:
     ringer.deadlines.start("a")
     ringer.deadlines.start("b")
     ringer.clock.advance(1)
     ringer.deadlines.start("c")
 
-    def fail(item):
+    def fail(item) -> None:
         if item == "a":
             raise RuntimeError("the callback's own fault")
 
@@ -166,7 +166,7 @@ def test_an_item_whose_callback_fails_does_not_keep_the_others_from_ringing(ring
         max_size=40,
     )
 )
-def test_it_agrees_with_one_timer_for_each_item(steps):
+def test_it_agrees_with_one_timer_for_each_item(steps) -> None:
     ringer = Ringer()
     due: dict[str, float] = {}
     expected: list[tuple[str, float]] = []

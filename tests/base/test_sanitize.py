@@ -16,7 +16,7 @@ ANY_TEXT = st.text(alphabet=st.characters(), max_size=400)
 
 
 class TestVisible:
-    def test_ordinary_text_is_left_as_it_is(self):
+    def test_ordinary_text_is_left_as_it_is(self) -> None:
         assert visible("VM (old) #3, Büro") == "VM (old) #3, Büro"
 
     @pytest.mark.parametrize(
@@ -34,11 +34,11 @@ class TestVisible:
             ("\udce9", "\\udce9"),
         ],
     )
-    def test_what_cannot_be_shown_is_escaped(self, text, shown):
+    def test_what_cannot_be_shown_is_escaped(self, text: str, shown: str) -> None:
         assert visible(text) == shown
 
     @given(ANY_TEXT, st.integers(1, 200))
-    def test_the_result_is_printable_encodable_and_within_the_limit(self, text, limit):
+    def test_the_result_is_printable_encodable_and_within_the_limit(self, text, limit: int) -> None:
         shown = visible(text, limit)
         assert shown.isprintable()
         assert len(shown) <= limit
@@ -46,15 +46,15 @@ class TestVisible:
         assert not any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in shown)
 
     @given(ANY_TEXT)
-    def test_what_is_visible_stays_so(self, text):
+    def test_what_is_visible_stays_so(self, text) -> None:
         assert visible(visible(text)) == visible(text)
 
-    def test_what_was_cut_off_is_marked(self):
+    def test_what_was_cut_off_is_marked(self) -> None:
         assert visible("x" * 128) == "x" * 128
         assert visible("x" * 129) == "x" * 127 + "…"
         assert visible("x" * 127 + "\0") == "x" * 127 + "…"
 
-    def test_something_unprintable_far_behind_the_limit_still_leaves_the_mark(self):
+    def test_something_unprintable_far_behind_the_limit_still_leaves_the_mark(self) -> None:
         assert visible("x" * 500 + "\0", 10) == "x" * 9 + "…"
 
 
@@ -76,11 +76,11 @@ class TestSafeWord:
             ("", ""),
         ],
     )
-    def test_it_keeps_letters_digits_and_a_few_signs(self, text, word):
+    def test_it_keeps_letters_digits_and_a_few_signs(self, text: str, word: str) -> None:
         assert safe_word(text) == word
 
     @given(ANY_TEXT, st.integers(1, 120))
-    def test_whatever_goes_in_a_file_name_comes_out(self, text, limit):
+    def test_whatever_goes_in_a_file_name_comes_out(self, text, limit: int) -> None:
         word = safe_word(text, limit)
         assert len(word.encode("utf-8")) <= limit
         assert re.fullmatch(r"[\w.-]*", word)
@@ -88,13 +88,13 @@ class TestSafeWord:
         assert not word.endswith((".", "-"))
 
     @given(ANY_TEXT)
-    def test_a_safe_word_is_left_as_it_is(self, text):
+    def test_a_safe_word_is_left_as_it_is(self, text) -> None:
         assert safe_word(safe_word(text)) == safe_word(text)
 
-    def test_a_cut_never_leaves_half_a_character(self):
+    def test_a_cut_never_leaves_half_a_character(self) -> None:
         assert safe_word("ä" * 100, 5) == "ää"
 
-    def test_a_cut_never_leaves_a_dot_at_the_end(self):
+    def test_a_cut_never_leaves_a_dot_at_the_end(self) -> None:
         assert safe_word("abc..def", 5) == "abc"
 
 
@@ -112,11 +112,11 @@ class TestHumanFigures:
             (4_000_000_000_000_000, "4000.0 TB"),
         ],
     )
-    def test_bytes(self, count, text):
+    def test_bytes(self, count: int, text: str) -> None:
         assert human_bytes(count) == text
 
     @pytest.mark.parametrize(("count", "text"), [(999_949, "999.9 kB"), (999_950, "1.0 MB"), (999_999_999, "1.0 GB")])
-    def test_bytes_that_round_up_take_the_next_unit(self, count, text):
+    def test_bytes_that_round_up_take_the_next_unit(self, count: int, text: str) -> None:
         assert human_bytes(count) == text
 
     @pytest.mark.parametrize(
@@ -135,5 +135,5 @@ class TestHumanFigures:
             (3 * 86400 + 4 * 3600 + 11 * 60 + 59, "3d 04:11"),
         ],
     )
-    def test_spans_of_time(self, seconds, text):
+    def test_spans_of_time(self, seconds: float, text: str) -> None:
         assert human_span(seconds) == text

@@ -13,7 +13,7 @@ from vmproxy.base.timeparse import BadTime, parse_when
 
 
 @pytest.fixture(params=["UTC", "Europe/Berlin", "America/St_Johns"])
-def zone(request, monkeypatch):
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
     """The server's time zone."""
     monkeypatch.setenv("TZ", request.param)
     time.tzset()
@@ -40,7 +40,7 @@ def local(*parts: int) -> float:
         ("now", 0),
     ],
 )
-def test_spans_count_back(text, seconds):
+def test_spans_count_back(text: str, seconds: int) -> None:
     now = 1_795_363_753.5
     assert parse_when(text, now) == now - seconds
 
@@ -65,7 +65,7 @@ def test_spans_count_back(text, seconds):
         ("2030-01-02 03:04", (2030, 1, 2, 3, 4)),
     ],
 )
-def test_times_are_local(zone, text, moment):
+def test_times_are_local(zone, text: str, moment) -> None:
     assert parse_when(text, local(2026, 11, 22, 17)) == local(*moment)
 
 
@@ -73,7 +73,7 @@ def test_times_are_local(zone, text, moment):
     "text",
     ["2026-11-22T16:00:30Z", "2026-11-22 16:00:30z", "2026-11-22T18:00:30+02:00", "2026-11-22T11:30:30-0430"],
 )
-def test_a_time_may_say_its_zone(zone, text):
+def test_a_time_may_say_its_zone(zone, text: str) -> None:
     assert parse_when(text, 0) == datetime(2026, 11, 22, 16, 0, 30, tzinfo=UTC).timestamp()
 
 
@@ -96,7 +96,7 @@ def test_a_time_may_say_its_zone(zone, text):
         ),
     ],
 )
-def test_what_means_nothing_is_told_with_what_would(text):
+def test_what_means_nothing_is_told_with_what_would(text) -> None:
     with pytest.raises(BadTime, match=r"no such time.*such as 16:00.*2026-11-22") as caught:
         parse_when(text, 1_795_363_753.5)
     assert str(caught.value).isprintable()
@@ -104,7 +104,7 @@ def test_what_means_nothing_is_told_with_what_would(text):
 
 
 @given(st.one_of(st.text(), st.text("0123456789:-TZ wdhms+.", max_size=25)), st.floats(0, 4e9))
-def test_anything_is_understood_or_refused(text, now):
+def test_anything_is_understood_or_refused(text: str, now: float) -> None:
     try:
         at = parse_when(text, now)
     except BadTime:

@@ -34,7 +34,7 @@ def run_bench(folder: Path, *words: str) -> tuple[subprocess.CompletedProcess[st
 
 
 @pytest.mark.slow
-def test_a_quick_run_measures_both_servers_and_leaves_nothing_behind(tmp_path):
+def test_a_quick_run_measures_both_servers_and_leaves_nothing_behind(tmp_path: Path) -> None:
     done, found = run_bench(tmp_path, "storm", "lines", "migrations", "typing")
     assert done.returncode == 0, done.stderr
     assert found["failures"] == []
@@ -52,7 +52,7 @@ def test_a_quick_run_measures_both_servers_and_leaves_nothing_behind(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["found.json"]
 
 
-def test_a_mode_that_does_not_exist_is_an_error(tmp_path):
+def test_a_mode_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     done, found = run_bench(tmp_path, "stom")
     assert (done.returncode, found) == (2, {})
     assert "stom: no such mode; there are storm, idle" in done.stderr
@@ -70,7 +70,7 @@ def contents(said: int, start: bytes = b"I am it\r\n") -> bytes:
 
 
 @pytest.mark.parametrize("said", [0, 1, LINES, 25 * LINES + 7])
-def test_a_log_that_is_as_it_must_be(tmp_path, said):
+def test_a_log_that_is_as_it_must_be(tmp_path: Path, said) -> None:
     path = tmp_path / "log"
     path.write_bytes(contents(said))
     assert expected(path, said).problem() == ""
@@ -87,13 +87,13 @@ def test_a_log_that_is_as_it_must_be(tmp_path, said):
         (lambda log: b"I am he\r\n" + log[9:], "another one"),
     ],
 )
-def test_a_log_that_is_not_is_told(tmp_path, change, told):
+def test_a_log_that_is_not_is_told(tmp_path: Path, change, told: str) -> None:
     path = tmp_path / "log"
     path.write_bytes(change(contents(100)))
     assert told in expected(path, 100).problem()
 
 
-def test_a_log_that_is_missing_is_told_and_long_lists_are_cut(tmp_path):
+def test_a_log_that_is_missing_is_told_and_long_lists_are_cut(tmp_path: Path) -> None:
     assert "No such file" in expected(tmp_path / "none", 1).problem()
     assert expected(tmp_path / "none", 0, b"").problem() == ""
     found = problems([expected(tmp_path / "none", 1)] * 12, most=2)
@@ -101,7 +101,7 @@ def test_a_log_that_is_missing_is_told_and_long_lists_are_cut(tmp_path):
     assert found[-1] == "10 more logs are wrong"
 
 
-def test_what_a_machine_says_on_two_connections_is_in_one_log_here_and_in_two_files_there(tmp_path):
+def test_what_a_machine_says_on_two_connections_is_in_one_log_here_and_in_two_files_there(tmp_path: Path) -> None:
     machine = Machine(5)
     sent: dict[str, bytes] = {"a": b"", "b": b""}
 
@@ -139,7 +139,7 @@ def results(*samples: tuple[str, str, Sample]) -> report.Results:
     return found
 
 
-def test_the_ratio_is_the_median_of_the_runs():
+def test_the_ratio_is_the_median_of_the_runs() -> None:
     found = results(
         *(("storm.2000@tmpfs", "vmproxy", Sample(value)) for value in (10, 90, 30)),
         *(("storm.2000@tmpfs", "reference", Sample(value)) for value in (100, 100, 50)),
@@ -150,14 +150,14 @@ def test_the_ratio_is_the_median_of_the_runs():
     assert "0.60" in report.table(found)
 
 
-def test_a_target_is_not_met_where_a_byte_was_lost():
+def test_a_target_is_not_met_where_a_byte_was_lost() -> None:
     sample = Sample(1.0, problems=["its log has 1 bytes and not 2"])
     found = results(("migrations.alone.goahead@ext4", "vmproxy", sample))
     assert [met for *_, met in report.targets(found)] == ["no"]
     assert "its log has 1 bytes and not 2" in report.table(found)
 
 
-def test_a_load_that_was_the_limit_is_marked():
+def test_a_load_that_was_the_limit_is_marked() -> None:
     found = results(
         ("lines.rate@tmpfs", "vmproxy", Sample(50.0, server=1.0, load=0.6)),
         ("lines.rate@tmpfs", "reference", Sample(90.0, server=0.7, load=1.0)),
@@ -167,26 +167,26 @@ def test_a_load_that_was_the_limit_is_marked():
     assert "0.56*" in report.table(found)
 
 
-def test_every_target_is_a_figure_of_its_own():
+def test_every_target_is_a_figure_of_its_own() -> None:
     for target in figures.TARGETS:
         assert figures.figure(target.key).name(target.key)
     assert len({target.key for target in figures.TARGETS}) == len(figures.TARGETS)
 
 
-def test_quick_sizes_fit_everywhere():
+def test_quick_sizes_fit_everywhere() -> None:
     assert QUICK.problem(4096) == ""
     assert "ulimit -Hn" in QUICK.problem(500)
 
 
-def test_percentiles():
+def test_percentiles() -> None:
     assert percentile([], 99) == 0
     assert percentile([3, 1, 2], 50) == 2
     assert percentile(list(range(1000)), 99) == 990
 
 
-def test_the_names_of_vmotions_hold_no_byte_255():
+def test_the_names_of_vmotions_hold_no_byte_255() -> None:
     assert all(255 not in canned.sequence(number) for number in (0, 199, 200, 39_999, 16_000, 200**4 - 1))
 
 
-def test_all_modes_have_their_names():
+def test_all_modes_have_their_names() -> None:
     assert {"storm", "idle", "lines", "bulk", "migrations", "typing", "fanout", "replay", "start"} <= set(MODES)

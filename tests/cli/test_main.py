@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ import vmproxy
 from vmproxy.cli import main
 
 
-def test_check_of_a_good_file_says_so_and_exits_with_0(tmp_path, capsys):
+def test_check_of_a_good_file_says_so_and_exits_with_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "good.toml"
     file.write_text("[vm]\nkeep-idle = 5\n")
     assert main.main(["check", str(file)]) == 0
@@ -20,7 +21,9 @@ def test_check_of_a_good_file_says_so_and_exits_with_0(tmp_path, capsys):
     assert err == ""
 
 
-def test_check_of_a_bad_file_lists_every_problem_on_stderr_and_exits_with_1(tmp_path, capsys):
+def test_check_of_a_bad_file_lists_every_problem_on_stderr_and_exits_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "bad.toml"
     file.write_text("[vm]\nkeep-idle = -5\nlisen = 1\n[log]\nfile = 'x'\n")
     assert main.main(["check", str(file)]) == 1
@@ -33,7 +36,9 @@ def test_check_of_a_bad_file_lists_every_problem_on_stderr_and_exits_with_1(tmp_
 
 
 @pytest.mark.parametrize("name", ["missing.toml", "."])
-def test_check_of_what_cannot_be_read_exits_with_1(tmp_path, capsys, name):
+def test_check_of_what_cannot_be_read_exits_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
     assert main.main(["check", str(tmp_path / name)]) == 1
     out, err = capsys.readouterr()
     assert out == ""
@@ -41,7 +46,9 @@ def test_check_of_what_cannot_be_read_exits_with_1(tmp_path, capsys, name):
     assert err.count("\n") == 1
 
 
-def test_check_makes_nothing(tmp_path, capsys, monkeypatch):
+def test_check_makes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "c.toml"
     file.write_text("state-dir = 'made'\n")
@@ -51,14 +58,14 @@ def test_check_makes_nothing(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("arguments", [[], ["check"], ["nonsense"], ["check", "a", "b"], ["check", "--nonsense", "a"]])
-def test_wrong_usage_exits_with_2(arguments, capsys):
+def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main.main(arguments)
     assert caught.value.code == 2
     assert "usage: vmproxy" in capsys.readouterr().err
 
 
-def test_help_names_every_command(capsys):
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main.main(["--help"])
     assert caught.value.code == 0
@@ -66,7 +73,7 @@ def test_help_names_every_command(capsys):
     assert all(command in text for command in ("check", "simulate", "demo"))
 
 
-def test_version(capsys):
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main.main(["--version"])
     assert caught.value.code == 0
@@ -76,7 +83,9 @@ def test_version(capsys):
 @pytest.mark.parametrize(
     ("command", "function"), [("simulate", "vmproxy.cli.simulate.run"), ("demo", "vmproxy.cli.demo.run")]
 )
-def test_the_other_commands_hand_back_their_own_status(monkeypatch, command, function):
+def test_the_other_commands_hand_back_their_own_status(
+    monkeypatch: pytest.MonkeyPatch, command: str, function: str
+) -> None:
     monkeypatch.setattr(function, lambda args: 37)
     assert main.main([command]) == 37
 
@@ -85,7 +94,9 @@ def test_the_other_commands_hand_back_their_own_status(monkeypatch, command, fun
     "options",
     [["-n", "0"], ["-n", "x"], ["--abort-share", "1.5"], ["--connect-rate", "0"], ["--duration", "-1"]],
 )
-def test_simulate_refuses_values_that_make_no_sense(monkeypatch, capsys, options):
+def test_simulate_refuses_values_that_make_no_sense(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
     monkeypatch.setattr("vmproxy.cli.simulate.run", lambda args: 0)
     with pytest.raises(SystemExit) as caught:
         main.main(["simulate", *options])
@@ -93,7 +104,7 @@ def test_simulate_refuses_values_that_make_no_sense(monkeypatch, capsys, options
     assert options[0] in capsys.readouterr().err
 
 
-def test_as_a_module_it_is_the_same_command_and_its_status_is_that_of_the_process(tmp_path):
+def test_as_a_module_it_is_the_same_command_and_its_status_is_that_of_the_process(tmp_path: Path) -> None:
     file = tmp_path / "bad.toml"
     file.write_text("nonsense = 1\n")
     done = subprocess.run(

@@ -34,7 +34,7 @@ def link():
 
 
 @pytest.fixture
-def console(world, link):
+def console(world: World, link):
     return world.claim(link=link)
 
 
@@ -70,7 +70,9 @@ class Failing(FakeViewer):
 
 
 class TestFeeding:
-    def test_the_log_comes_first_then_the_viewers_in_their_order(self, console, monkeypatch):
+    def test_the_log_comes_first_then_the_viewers_in_their_order(
+        self, console, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         order: list[str] = []
         append = type(console.log).append
         monkeypatch.setattr(type(console.log), "append", lambda log, data: (order.append("log"), append(log, data))[1])
@@ -81,7 +83,7 @@ class TestFeeding:
         console.feed(b"x")
         assert order == ["log", "first", "second"]
 
-    def test_every_viewer_sees_every_byte_from_its_attach_on(self, world, console):
+    def test_every_viewer_sees_every_byte_from_its_attach_on(self, world: World, console) -> None:
         early, late = FakeViewer("early"), FakeViewer("late")
         console.viewers.attach(early, write=False)
         console.feed(b"one ")
@@ -95,7 +97,7 @@ class TestFeeding:
         assert console.bytes_out == 13
 
     @pytest.mark.parametrize("where", [0, 1, 2])
-    def test_a_viewer_that_raises_is_taken_off_and_nobody_else_notices(self, world, console, where):
+    def test_a_viewer_that_raises_is_taken_off_and_nobody_else_notices(self, world: World, console, where: int) -> None:
         viewers = [FakeViewer("alice"), FakeViewer("bob")]
         failing = Failing("output")
         everybody = [*viewers[:where], failing, *viewers[where:]]
@@ -111,7 +113,7 @@ class TestFeeding:
         world.store.flush()
         assert console.log.path.read_bytes() == b"one two"
 
-    def test_all_of_them_may_fail_at_once(self, world, console):
+    def test_all_of_them_may_fail_at_once(self, world: World, console) -> None:
         for _ in range(3):
             console.viewers.attach(Failing("output"), write=True)
         with Logged():
@@ -119,7 +121,7 @@ class TestFeeding:
         assert console.viewers.all == ()
         assert console.write_access.writer is None
 
-    def test_a_writer_that_raises_loses_the_pen_to_the_next_in_line(self, console):
+    def test_a_writer_that_raises_loses_the_pen_to_the_next_in_line(self, console) -> None:
         next_one = FakeViewer("bob")
         failing = Failing("output")
         console.viewers.attach(failing, write=True)
@@ -129,7 +131,7 @@ class TestFeeding:
         assert console.write_access.writer is next_one
         assert next_one.told(Promoted) == [Promoted()]
 
-    def test_a_viewer_that_leaves_while_it_is_served_does_not_disturb(self, console):
+    def test_a_viewer_that_leaves_while_it_is_served_does_not_disturb(self, console) -> None:
         leaving, staying = FakeViewer("alice"), FakeViewer("bob")
         console.viewers.attach(leaving, write=False)
         console.viewers.attach(staying, write=False)
@@ -138,7 +140,7 @@ class TestFeeding:
         assert staying.seen == b"x"
         assert console.viewers.all == (staying,)
 
-    def test_a_break_of_the_guest_is_told_and_recorded_and_is_no_byte(self, world, console):
+    def test_a_break_of_the_guest_is_told_and_recorded_and_is_no_byte(self, world: World, console) -> None:
         viewer = FakeViewer()
         console.viewers.attach(viewer, write=False)
         console.feed(b"123")
@@ -151,7 +153,7 @@ class TestFeeding:
 class TestViewersThatFailElsewhere:
     """Whatever a viewer raises, and whenever, is its own misfortune: the caller is somebody else."""
 
-    def test_when_told_something(self, console):
+    def test_when_told_something(self, console) -> None:
         failing, good = Failing("notice"), FakeViewer()
         console.viewers.attach(failing, write=False)
         with Logged():
@@ -160,7 +162,7 @@ class TestViewersThatFailElsewhere:
         assert failing not in console.viewers.all
         assert good.told(GuestBreak)
 
-    def test_when_promoted(self, console):
+    def test_when_promoted(self, console) -> None:
         leaving, failing, third = FakeViewer("alice"), Failing("Promoted"), FakeViewer("carol")
         for viewer in (leaving, failing, third):
             console.viewers.attach(viewer, write=True)
@@ -170,7 +172,7 @@ class TestViewersThatFailElsewhere:
         assert console.write_access.writer is third
         assert third.told(Promoted)
 
-    def test_when_demoted(self, console):
+    def test_when_demoted(self, console) -> None:
         failing, taker = Failing("Demoted"), FakeViewer("bob")
         console.viewers.attach(failing, write=True)
         with Logged():
@@ -179,7 +181,7 @@ class TestViewersThatFailElsewhere:
         assert taker in console.viewers.all
         assert failing not in console.viewers.all
 
-    def test_when_it_may_go_on(self, console, link):
+    def test_when_it_may_go_on(self, console, link) -> None:
         # The caller is the connection from the host: it must not be the one that pays.
         failing = Failing("hold_input False")
         console.viewers.attach(failing, write=False)
@@ -192,7 +194,7 @@ class TestViewersThatFailElsewhere:
         assert link.written == b"x" * (INPUT_HIGH + 1)
         assert failing not in console.viewers.all
 
-    def test_when_the_line_goes_down(self, world, console, link):
+    def test_when_the_line_goes_down(self, world: World, console, link) -> None:
         failing, other = Failing("hold_input False"), FakeViewer("bob")
         console.viewers.attach(other, write=False)
         with Logged():
@@ -208,7 +210,7 @@ class TestViewersThatFailElsewhere:
 
 
 class TestThePen:
-    def test_one_writes_and_the_next_looks_on_and_waits(self, console):
+    def test_one_writes_and_the_next_looks_on_and_waits(self, console) -> None:
         alice, bob = FakeViewer("alice"), FakeViewer("bob")
         assert console.viewers.attach(alice, write=True) is True
         assert console.viewers.attach(bob, write=True) is False
@@ -216,7 +218,7 @@ class TestThePen:
         assert console.write_access.waits(bob)
         assert alice.told(Joined) == [Joined("bob", writing=False)]
 
-    def test_the_one_who_waits_longest_is_promoted_and_told(self, world, console):
+    def test_the_one_who_waits_longest_is_promoted_and_told(self, world: World, console) -> None:
         viewers = [FakeViewer(who) for who in ("alice", "bob", "carol")]
         for viewer in viewers:
             console.viewers.attach(viewer, write=True)
@@ -227,7 +229,7 @@ class TestThePen:
         assert console.write_access.writer is viewers[2]
         assert [e["who"] for e in events(world, console, "promote")] == ["bob", "carol"]
 
-    def test_a_spy_is_never_promoted(self, console):
+    def test_a_spy_is_never_promoted(self, console) -> None:
         alice, spy = FakeViewer("alice"), FakeViewer("spy")
         console.viewers.attach(alice, write=True)
         console.viewers.attach(spy, write=False)
@@ -235,13 +237,13 @@ class TestThePen:
         assert console.write_access.writer is None
         assert spy.told(Promoted) == []
 
-    def test_a_spy_may_take_a_free_pen(self, console):
+    def test_a_spy_may_take_a_free_pen(self, console) -> None:
         spy = FakeViewer()
         console.viewers.attach(spy, write=False)
         assert console.viewers.take_write(spy) is True
         assert console.viewers.take_write(spy) is True
 
-    def test_who_left_the_line_is_passed_over(self, console):
+    def test_who_left_the_line_is_passed_over(self, console) -> None:
         viewers = [FakeViewer(who) for who in ("alice", "bob", "carol")]
         for viewer in viewers:
             console.viewers.attach(viewer, write=True)
@@ -249,7 +251,7 @@ class TestThePen:
         console.viewers.detach(viewers[0])
         assert console.write_access.writer is viewers[2]
 
-    def test_force_demotes_the_writer_who_is_told_by_whom_and_stays(self, world, console):
+    def test_force_demotes_the_writer_who_is_told_by_whom_and_stays(self, world: World, console) -> None:
         alice, bob = FakeViewer("alice"), FakeViewer("bob")
         console.viewers.attach(alice, write=True)
         assert console.viewers.attach(bob, write=True, force=True) is True
@@ -261,14 +263,14 @@ class TestThePen:
         console.viewers.detach(bob)
         assert console.write_access.writer is alice
 
-    def test_force_of_a_free_pen_or_of_ones_own_demotes_nobody(self, world, console):
+    def test_force_of_a_free_pen_or_of_ones_own_demotes_nobody(self, world: World, console) -> None:
         alice = FakeViewer("alice")
         console.viewers.attach(alice, write=True, force=True)
         assert console.viewers.force_write(alice) == ()
         assert alice.told(Demoted) == []
         assert events(world, console, "force") == []
 
-    def test_attach_and_detach_are_recorded_with_the_mode(self, world, console):
+    def test_attach_and_detach_are_recorded_with_the_mode(self, world: World, console) -> None:
         alice, bob = FakeViewer("alice"), FakeViewer("bob")
         console.viewers.attach(alice, write=True)
         console.viewers.attach(bob, write=False)
@@ -278,12 +280,12 @@ class TestThePen:
         assert told == [("attach", "alice", "write"), ("attach", "bob", "spy"), ("detach", "bob", None)]
         assert alice.told(Left) == [Left("bob")]
 
-    def test_a_detach_of_somebody_unknown_does_nothing(self, world, console):
+    def test_a_detach_of_somebody_unknown_does_nothing(self, world: World, console) -> None:
         console.viewers.detach(FakeViewer())
         assert events(world, console, "detach") == []
 
     @given(st.lists(st.tuples(st.sampled_from(["take", "force", "drop"]), st.integers(0, 3)), max_size=40))
-    def test_there_is_one_writer_and_the_line_is_in_order(self, steps):
+    def test_there_is_one_writer_and_the_line_is_in_order(self, steps: list[tuple[str, int]]) -> None:
         pen = WriteAccess()
         viewers = [FakeViewer(str(n)) for n in range(4)]
         line: list[FakeViewer] = []  # the first has the pen
@@ -311,18 +313,18 @@ class TestThePen:
 
 
 class TestInput:
-    def test_it_goes_straight_to_the_vm(self, console, link):
+    def test_it_goes_straight_to_the_vm(self, console, link) -> None:
         assert console.send(b"ls\r") is True
         assert link.written == b"ls\r"
         assert console.bytes_in == 3
 
-    def test_it_is_not_taken_while_the_console_is_down(self, world, console):
+    def test_it_is_not_taken_while_the_console_is_down(self, world: World, console) -> None:
         world.lose(console)
         assert console.send(b"x") is False
         assert console.send_break("alice") is False
         assert console.bytes_in == 0
 
-    def test_it_is_held_in_a_migration_and_goes_to_the_destination_in_order(self, world, console, link):
+    def test_it_is_held_in_a_migration_and_goes_to_the_destination_in_order(self, world: World, console, link) -> None:
         migration = world.migrations.begin(console, link, b"1234")
         assert console.state == "migrating"
         for key in (b"a", b"b", b"c"):
@@ -338,7 +340,7 @@ class TestInput:
         assert console.bytes_in == 5
         assert console.state == "up"
 
-    def test_it_goes_to_the_source_if_the_migration_is_aborted_or_never_ends(self, world, console, link):
+    def test_it_goes_to_the_source_if_the_migration_is_aborted_or_never_ends(self, world: World, console, link) -> None:
         world.migrations.begin(console, link, b"1234")
         console.send(b"a")
         world.migrations.abort(link, console, b"1234")
@@ -349,7 +351,7 @@ class TestInput:
         assert link.written == b"ab"
         assert console.state == "up"
 
-    def test_it_is_held_while_the_vm_takes_nothing_and_nothing_overtakes_it(self, console, link):
+    def test_it_is_held_while_the_vm_takes_nothing_and_nothing_overtakes_it(self, console, link) -> None:
         link.ready = False
         console.send(b"1")
         console.send(b"2")
@@ -358,7 +360,7 @@ class TestInput:
         console.link_ready()
         assert link.written == b"123"
 
-    def test_the_writer_is_told_to_hold_above_the_mark_and_to_go_on_below_the_other(self, console, link):
+    def test_the_writer_is_told_to_hold_above_the_mark_and_to_go_on_below_the_other(self, console, link) -> None:
         alice, spy = FakeViewer("alice"), FakeViewer("spy")
         console.viewers.attach(alice, write=True)
         console.viewers.attach(spy, write=False)
@@ -389,7 +391,7 @@ class TestInput:
         assert INPUT_LOW - 1024 < INPUT_HIGH + 1025 - len(slow.written) <= INPUT_LOW
         assert spy.holds == []
 
-    def test_it_is_bounded_and_what_is_over_the_bound_is_refused(self, console, link):
+    def test_it_is_bounded_and_what_is_over_the_bound_is_refused(self, console, link) -> None:
         link.ready = False
         assert console.send(b"x" * INPUT_LIMIT) is True
         assert console.send(b"y") is False
@@ -399,7 +401,7 @@ class TestInput:
         assert link.written == b"x" * INPUT_LIMIT
         assert console.send(b"z") is True
 
-    def test_whoever_gets_the_pen_meanwhile_holds_and_whoever_loses_it_does_not(self, console, link):
+    def test_whoever_gets_the_pen_meanwhile_holds_and_whoever_loses_it_does_not(self, console, link) -> None:
         alice, bob, carol = FakeViewer("alice"), FakeViewer("bob"), FakeViewer("carol")
         console.viewers.attach(alice, write=True)
         console.viewers.attach(bob, write=True)
@@ -414,7 +416,9 @@ class TestInput:
         console.link_ready()
         assert carol.held is False
 
-    def test_when_the_console_goes_down_what_was_held_is_lost_and_that_is_told(self, world, console, link):
+    def test_when_the_console_goes_down_what_was_held_is_lost_and_that_is_told(
+        self, world: World, console, link
+    ) -> None:
         alice, spy = FakeViewer("alice"), FakeViewer("spy")
         console.viewers.attach(alice, write=True)
         console.viewers.attach(spy, write=False)
@@ -430,14 +434,16 @@ class TestInput:
         world.claim(link=again)
         assert again.written == b""
 
-    def test_nothing_is_told_lost_when_nothing_was_held(self, world, console):
+    def test_nothing_is_told_lost_when_nothing_was_held(self, world: World, console) -> None:
         viewer = FakeViewer()
         console.viewers.attach(viewer, write=True)
         console.send(b"x")
         world.lose(console)
         assert viewer.told(InputLost) == []
 
-    def test_a_migration_that_nobody_completes_loses_what_was_held_with_the_console(self, world, console, link):
+    def test_a_migration_that_nobody_completes_loses_what_was_held_with_the_console(
+        self, world: World, console, link
+    ) -> None:
         viewer = FakeViewer()
         console.viewers.attach(viewer, write=True)
         world.migrations.begin(console, link, b"1234")
@@ -448,12 +454,14 @@ class TestInput:
         assert console.state == "down"
         assert viewer.told(InputLost) == [InputLost(3)]
 
-    def test_a_break_goes_to_the_guest_and_is_recorded(self, world, console, link):
+    def test_a_break_goes_to_the_guest_and_is_recorded(self, world: World, console, link) -> None:
         assert console.send_break("alice") is True
         assert "break" in link.calls
         assert [e["who"] for e in events(world, console, "break")] == ["alice"]
 
-    def test_a_break_in_a_migration_waits_for_its_turn_among_the_input(self, world, console, link, monkeypatch):
+    def test_a_break_in_a_migration_waits_for_its_turn_among_the_input(
+        self, world: World, console, link, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         order: list[bytes] = []
         monkeypatch.setattr(link, "write", order.append)
         monkeypatch.setattr(link, "send_break", lambda: order.append(b"BREAK"))
@@ -465,7 +473,7 @@ class TestInput:
         world.migrations.abort(link, console, b"")
         assert order == [b"a", b"BREAK", b"h"]
 
-    def test_breaks_are_held_within_the_bound_like_other_input(self, world, console, link):
+    def test_breaks_are_held_within_the_bound_like_other_input(self, world: World, console, link) -> None:
         # ssh sends a break request for a few bytes, as often as its user likes.
         link.ready = False
         console.send(b"x" * INPUT_LIMIT)
@@ -478,7 +486,9 @@ class TestInput:
             max_size=40,
         )
     )
-    def test_input_arrives_in_order_or_is_told_lost_or_refused_and_the_hold_never_sticks(self, steps):
+    def test_input_arrives_in_order_or_is_told_lost_or_refused_and_the_hold_never_sticks(
+        self, steps: list[str]
+    ) -> None:
         with tempfile.TemporaryDirectory() as folder:
             world = World(Path(folder))
             writer = FakeViewer()
@@ -528,7 +538,7 @@ class TestInput:
 
 
 class TestTheLine:
-    def test_up_and_down_are_told_with_since_when_and_why(self, world, console, link):
+    def test_up_and_down_are_told_with_since_when_and_why(self, world: World, console, link) -> None:
         viewer = FakeViewer()
         console.viewers.attach(viewer, write=False)
         assert (console.state, console.since) == ("up", EPOCH)
@@ -546,14 +556,14 @@ class TestTheLine:
             ("up", "10.0.0.2"),
         ]
 
-    def test_a_new_console_was_not_away(self, world):
+    def test_a_new_console_was_not_away(self, world: World) -> None:
         viewer = FakeViewer()
         console = world.claim()
         console.viewers.attach(viewer, write=False)
         world.claim(link=FakeLink("10.0.0.9"))  # replaced while it was up
         assert viewer.told(LineUp) == [LineUp("10.0.0.9", None, vmotion=False)]
 
-    def test_what_the_old_connection_brought_is_taken_before_it_is_replaced(self, world, console, link):
+    def test_what_the_old_connection_brought_is_taken_before_it_is_replaced(self, world: World, console, link) -> None:
         link.more_to_come = True
         new = FakeLink("10.0.0.2")
         world.claim(link=new)
@@ -568,7 +578,7 @@ class TestTheLine:
         assert console.log.path.read_bytes() == b"last words first words"
         assert link.calls == ["serve", "retire", "close"]
 
-    def test_a_vmotion_does_not_change_since_when_it_is_up(self, world, console, link):
+    def test_a_vmotion_does_not_change_since_when_it_is_up(self, world: World, console, link) -> None:
         viewer = FakeViewer()
         console.viewers.attach(viewer, write=False)
         world.clock.advance(100)
@@ -582,7 +592,7 @@ class TestTheLine:
         assert viewer.told(LineDown) == []
         assert "retire" in link.calls
 
-    def test_the_title_is_fit_for_a_terminal(self, world, console):
+    def test_the_title_is_fit_for_a_terminal(self, world: World, console) -> None:
         world.directory.rename(console, "\x1b[2Jx")
         assert console.title == "\\x1b[2Jx"
         world.directory.rename(console, "")
@@ -590,7 +600,7 @@ class TestTheLine:
 
 
 class TestTheLogsNews:
-    def test_viewers_are_told_that_it_fails_and_recovers_even_quiet_ones(self, console):
+    def test_viewers_are_told_that_it_fails_and_recovers_even_quiet_ones(self, console) -> None:
         viewer = FakeViewer()
         console.viewers.attach(viewer, write=False)
         console.log_failed("No space left on device")
@@ -599,12 +609,12 @@ class TestTheLogsNews:
         assert LogFailed.essential
         assert LogRecovered.essential
 
-    def test_a_log_that_is_behind_asks_the_host_to_wait(self, console, link):
+    def test_a_log_that_is_behind_asks_the_host_to_wait(self, console, link) -> None:
         console.log_congested(True)
         console.log_congested(False)
         assert link.held == [False, True, False]  # the first when it began to serve
 
-    def test_a_link_that_comes_meanwhile_waits_too(self, world, console, link):
+    def test_a_link_that_comes_meanwhile_waits_too(self, world: World, console, link) -> None:
         console.log_congested(True)
         world.lose(console)
         new = FakeLink("10.0.0.2")
@@ -613,7 +623,7 @@ class TestTheLogsNews:
         console.log_congested(False)
         assert new.held == [True, False]
 
-    def test_relief_while_the_console_is_down_is_not_forgotten(self, world, console):
+    def test_relief_while_the_console_is_down_is_not_forgotten(self, world: World, console) -> None:
         console.log_congested(True)
         world.lose(console)
         console.log_congested(False)
@@ -621,7 +631,7 @@ class TestTheLogsNews:
         world.claim(link=new)
         assert not any(new.held)
 
-    def test_a_log_that_cannot_be_written_stops_neither_output_nor_input(self, world, link):
+    def test_a_log_that_cannot_be_written_stops_neither_output_nor_input(self, world: World, link) -> None:
         console = world.claim(link=link)
         viewer = FakeViewer()
         console.viewers.attach(viewer, write=True)

@@ -37,12 +37,12 @@ def line(**changes: object) -> str:
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path: Path):
     return tmp_path / "state" / "consoles.jsonl"
 
 
 @pytest.fixture
-def journal(path):
+def journal(path: Path):
     journal = Journal(path, lambda job: job())
     journal.load()
     return journal
@@ -53,29 +53,31 @@ def loaded(path: Path) -> list[ConsoleRecord]:
 
 
 class TestRemembering:
-    def test_without_a_journal_nothing_is_known_and_one_is_made(self, path):
+    def test_without_a_journal_nothing_is_known_and_one_is_made(self, path: Path) -> None:
         assert loaded(path) == []
         assert path.exists()
 
-    def test_the_last_word_on_a_console_counts_and_the_order_is_that_of_the_first(self, journal, path):
+    def test_the_last_word_on_a_console_counts_and_the_order_is_that_of_the_first(self, journal, path: Path) -> None:
         other = dataclasses.replace(GOOD, uuid=str(VM_B), name="db01")
         second = dataclasses.replace(GOOD, port="2")
         for known in (GOOD, other, second, dataclasses.replace(GOOD, name="web02", up=False, reason="gone")):
             journal.record(known)
         assert loaded(path) == [dataclasses.replace(GOOD, name="web02", up=False, reason="gone"), other, second]
 
-    def test_a_change_back_is_a_change(self, journal, path):
+    def test_a_change_back_is_a_change(self, journal, path: Path) -> None:
         for up in (True, False, True):
             journal.record(dataclasses.replace(GOOD, up=up))
         assert loaded(path)[0].up is True
 
-    def test_loading_leaves_one_line_for_each_console(self, journal, path):
+    def test_loading_leaves_one_line_for_each_console(self, journal, path: Path) -> None:
         for n in range(100):
             journal.record(dataclasses.replace(GOOD, since=EPOCH + n))
         loaded(path)
         assert path.read_bytes().count(b"\n") == 1
 
-    def test_it_does_not_grow_for_ever_while_running(self, journal, path, monkeypatch):
+    def test_it_does_not_grow_for_ever_while_running(
+        self, journal, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr("vmproxy.console.journal.REWRITE_AT", 2000)
         for n in range(200):
             journal.record(dataclasses.replace(GOOD, since=EPOCH + n))
@@ -83,12 +85,12 @@ class TestRemembering:
         assert loaded(path) == [dataclasses.replace(GOOD, since=EPOCH + 199)]
 
     @pytest.mark.parametrize("name", HOSTILE)
-    def test_a_name_comes_back_as_it_was(self, journal, path, name):
+    def test_a_name_comes_back_as_it_was(self, journal, path: Path, name: str) -> None:
         journal.record(dataclasses.replace(GOOD, name=name))
         assert path.read_bytes().count(b"\n") == 1
         assert [known.name for known in loaded(path)] == [name]
 
-    def test_a_change_made_while_the_disk_hangs_is_written_afterwards(self, path):
+    def test_a_change_made_while_the_disk_hangs_is_written_afterwards(self, path: Path) -> None:
         jobs = []
         journal = Journal(path, jobs.append)
         journal.load()
@@ -100,7 +102,7 @@ class TestRemembering:
 
 
 class TestDisksThatFail:
-    def test_what_could_not_be_written_is_written_with_the_next_change(self, journal, path):
+    def test_what_could_not_be_written_is_written_with_the_next_change(self, journal, path: Path) -> None:
         journal.record(GOOD)
         path.unlink()
         path.mkdir()
@@ -112,7 +114,7 @@ class TestDisksThatFail:
         journal.record(dataclasses.replace(GOOD, port="2"))
         assert other in loaded(path)
 
-    def test_one_failure_does_not_end_remembering_for_good(self, journal, path):
+    def test_one_failure_does_not_end_remembering_for_good(self, journal, path: Path) -> None:
         path.unlink()
         path.mkdir()
         journal.record(GOOD)
@@ -121,18 +123,20 @@ class TestDisksThatFail:
             journal.record(dataclasses.replace(GOOD, since=EPOCH + n))
         assert loaded(path) == [dataclasses.replace(GOOD, since=EPOCH + 2)]
 
-    def test_changes_that_met_a_full_disk_are_not_forgotten(self, journal, path, monkeypatch):
+    def test_changes_that_met_a_full_disk_are_not_forgotten(
+        self, journal, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         # The file opens; what is written to it does not go through.
         original = Path.open
 
         class Full:
-            def __init__(self, file):
+            def __init__(self, file) -> None:
                 self.file = file
 
             def __enter__(self):
                 return self
 
-            def __exit__(self, *exc):
+            def __exit__(self, *exc) -> None:
                 self.file.close()
                 if exc[0] is None:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -143,7 +147,7 @@ class TestDisksThatFail:
             def tell(self):
                 return 0
 
-            def __getattr__(self, name):
+            def __getattr__(self, name: str):
                 return getattr(self.file, name)
 
         with monkeypatch.context() as patch, Logged() as lines:
@@ -154,7 +158,7 @@ class TestDisksThatFail:
         journal.record(other)
         assert loaded(path) == [GOOD, other]
 
-    def test_a_line_cut_short_by_a_full_disk_costs_only_itself(self, journal, path):
+    def test_a_line_cut_short_by_a_full_disk_costs_only_itself(self, journal, path: Path) -> None:
         # What an append leaves that ran out of space in the middle of a line.
         journal.record(GOOD)
         with path.open("ab") as file:
@@ -163,7 +167,7 @@ class TestDisksThatFail:
         journal.record(other)
         assert loaded(path) == [GOOD, other]
 
-    def test_a_journal_that_cannot_be_read_is_told(self, path):
+    def test_a_journal_that_cannot_be_read_is_told(self, path: Path) -> None:
         path.mkdir(parents=True)
         with pytest.raises(OSError, match="Is a directory"):
             loaded(path)
@@ -194,7 +198,7 @@ NONSENSE = {
 
 class TestNonsense:
     @pytest.mark.parametrize("nonsense", NONSENSE.values(), ids=NONSENSE)
-    def test_a_line_that_makes_no_sense_is_dropped_with_a_warning(self, path, nonsense):
+    def test_a_line_that_makes_no_sense_is_dropped_with_a_warning(self, path: Path, nonsense) -> None:
         path.parent.mkdir()
         other = line(uuid=str(VM_B))
         path.write_text(line() + other + nonsense.rstrip("\n") + "\n" + line(uuid=str(VM_B), port="2"))
@@ -204,7 +208,9 @@ class TestNonsense:
         assert any("1 lines of" in text and "make no sense" in text for text in lines)
 
     @pytest.mark.parametrize("nonsense", NONSENSE.values(), ids=NONSENSE)
-    def test_a_journal_of_nothing_else_does_not_keep_the_concentrator_from_working(self, tmp_path, nonsense):
+    def test_a_journal_of_nothing_else_does_not_keep_the_concentrator_from_working(
+        self, tmp_path: Path, nonsense
+    ) -> None:
         path = tmp_path / "state" / "consoles.jsonl"
         path.parent.mkdir()
         path.write_text(nonsense)
@@ -216,17 +222,17 @@ class TestNonsense:
         assert console.log.path.resolve().is_relative_to(world.store.folder.resolve())
         world.stop()
 
-    def test_bytes_that_are_no_text(self, path):
+    def test_bytes_that_are_no_text(self, path: Path) -> None:
         path.parent.mkdir()
         path.write_bytes(line().encode() + b"\xff\xfe\x00\n" + line(port="2").encode())
         assert len(loaded(path)) == 2
 
-    def test_fields_of_a_later_version_do_no_harm(self, path):
+    def test_fields_of_a_later_version_do_no_harm(self, path: Path) -> None:
         path.parent.mkdir()
         path.write_text(line(colour="red"))
         assert loaded(path) == [GOOD]
 
-    def test_a_uuid_in_another_spelling_is_the_same_console(self, tmp_path):
+    def test_a_uuid_in_another_spelling_is_the_same_console(self, tmp_path: Path) -> None:
         path = tmp_path / "state" / "consoles.jsonl"
         path.parent.mkdir()
         path.write_text(line() + line(uuid=VM_A.hex.upper(), name="web02"))
@@ -239,7 +245,7 @@ class TestNonsense:
         world.stop()
 
     @given(st.lists(st.text(max_size=30) | st.sampled_from([line().strip(), line(port="2")[:-9], "{}"])))
-    def test_no_line_is_anything_but_a_console_or_a_value_error(self, texts):
+    def test_no_line_is_anything_but_a_console_or_a_value_error(self, texts) -> None:
         for text in texts:
             try:
                 parse(text)
@@ -252,7 +258,7 @@ class TestNonsense:
             once = loaded(path)
             assert loaded(path) == once
 
-    def test_it_is_a_plain_file_that_is_replaced_as_a_whole(self, journal, path):
+    def test_it_is_a_plain_file_that_is_replaced_as_a_whole(self, journal, path: Path) -> None:
         journal.record(GOOD)
         before = path.stat().st_ino
         loaded(path)

@@ -28,7 +28,7 @@ def recorded(items, **options) -> tuple[dict, list]:
     return header, events
 
 
-def test_the_header_says_what_a_player_must_know():
+def test_the_header_says_what_a_player_must_know() -> None:
     header, events = recorded([(T0 + 0.5, b"x")], width=132, height=50, idle=5)
     assert header == {
         "version": 2,
@@ -41,11 +41,11 @@ def test_the_header_says_what_a_player_must_know():
     assert events == [[0.0, "o", "x"]]
 
 
-def test_a_recording_of_nothing_has_its_header():
+def test_a_recording_of_nothing_has_its_header() -> None:
     assert recorded([]) == ({"version": 2, "width": 80, "height": 24, "idle_time_limit": 2.0, "title": "web01"}, [])
 
 
-def test_a_hostile_title_is_made_safe():
+def test_a_hostile_title_is_made_safe() -> None:
     (line,) = cast([], 'a\x1b[31m\n"\u202e' + "x" * 10_000)
     assert line.count(b"\n") == 1
     title = json.loads(line)["title"]
@@ -54,7 +54,7 @@ def test_a_hostile_title_is_made_safe():
 
 
 @given(st.lists(st.one_of(st.binary(max_size=6), st.sampled_from([TEXT, "€".encode(), b"\xe2", b"\x82\xac"]))))
-def test_the_text_is_that_of_the_whole_wherever_it_was_cut(pieces):
+def test_the_text_is_that_of_the_whole_wherever_it_was_cut(pieces) -> None:
     lines = list(cast(enumerate(pieces), "t"))
     assert all(line.endswith(b"\n") and line.count(b"\n") == 1 and line.isascii() for line in lines)
     events = [json.loads(line) for line in lines[1:]]
@@ -62,7 +62,7 @@ def test_the_text_is_that_of_the_whole_wherever_it_was_cut(pieces):
     assert all(event[1] == "o" and event[2] for event in events)
 
 
-def test_what_happened_to_the_line_becomes_markers():
+def test_what_happened_to_the_line_becomes_markers() -> None:
     items = [
         (T0, {"event": "up"}),
         (T0 + 1, b"a"),
@@ -75,7 +75,7 @@ def test_what_happened_to_the_line_becomes_markers():
     assert events == [[0.0, "m", "line up"], [1.0, "o", "a"], [2.0, "m", "vMotion complete"], [3.0, "m", "line down"]]
 
 
-def test_a_recording_does_not_go_back():
+def test_a_recording_does_not_go_back() -> None:
     _, events = recorded([(T0, b"a"), (T0 + 5, b"b"), (T0 - 100, b"c"), (T0 + 6, b"d")])
     assert [event[0] for event in events] == [0.0, 5.0, 5.0, 6.0]
 
@@ -127,7 +127,7 @@ def on_a_terminal(*arguments: str) -> bytes:
 
 
 @pytest.mark.parametrize("command", [["cat"], ["play", "-i", "0.01", "-s", "100"]])
-def test_asciinema_plays_what_the_vm_said(recording, command):
+def test_asciinema_plays_what_the_vm_said(recording: tuple[Path, bytes], command: list[str]) -> None:
     pytest.importorskip("asciinema")
     path, said = recording
     assert said in on_a_terminal(*command, str(path))
@@ -137,7 +137,7 @@ def test_asciinema_plays_what_the_vm_said(recording, command):
 
 
 @pytest.fixture
-def _utc(monkeypatch):
+def _utc(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     yield
@@ -146,7 +146,7 @@ def _utc(monkeypatch):
 
 
 @pytest.mark.usefixtures("_utc")
-def test_stamps_stand_in_front_of_each_line():
+def test_stamps_stand_in_front_of_each_line() -> None:
     pieces = [(T0, b"one\r\ntw"), (T0 + 1.5, b"o\n"), (T0 + 2, b""), (T0 + 3.25, b"\nthree\n\x1b[0m")]
     assert b"".join(stamped(pieces)) == (
         b"2026-11-22 15:56:40.000 one\r\n"
@@ -158,13 +158,13 @@ def test_stamps_stand_in_front_of_each_line():
 
 
 @pytest.mark.usefixtures("_utc")
-def test_999_and_a_half_milliseconds_are_not_a_second():
+def test_999_and_a_half_milliseconds_are_not_a_second() -> None:
     assert local_time(T0 + 0.9996) == "2026-11-22 15:56:40.999"
     assert local_time(-0.001) == "1969-12-31 23:59:59.999"
 
 
 @given(st.lists(st.binary(max_size=9)))
-def test_without_its_stamps_a_stamped_log_is_what_it_was(pieces):
+def test_without_its_stamps_a_stamped_log_is_what_it_was(pieces: list[bytes]) -> None:
     data = b"".join(pieces)
     out = b"".join(stamped((T0, piece) for piece in pieces))
     lines = out.split(b"\n")
@@ -172,7 +172,7 @@ def test_without_its_stamps_a_stamped_log_is_what_it_was(pieces):
     assert all(len(line) >= 24 for line in lines[:-1])
 
 
-def test_the_pace_is_that_of_the_vm_made_faster_with_silence_cut_short():
+def test_the_pace_is_that_of_the_vm_made_faster_with_silence_cut_short() -> None:
     pieces = [(T0, b"a"), (T0 + 1, b"b"), (T0 + 1, b"c"), (T0 + 3601, b"d"), (T0, b"e"), (T0 + 0.5, b"f")]
     assert list(paced(pieces)) == [(0, b"a"), (1, b"b"), (0, b"c"), (2, b"d"), (0, b"e"), (0.5, b"f")]
     assert list(paced(pieces, speed=4, idle=0.2)) == [

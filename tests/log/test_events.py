@@ -24,11 +24,11 @@ from vmproxy.log.events import event, time_mark, timestamp
         (4_102_444_800, "2100-01-01T00:00:00.000Z"),
     ],
 )
-def test_times_are_utc_with_milliseconds(seconds, text):
+def test_times_are_utc_with_milliseconds(seconds: float, text: str) -> None:
     assert timestamp(seconds) == text
 
 
-def test_the_local_time_zone_does_not_matter(monkeypatch):
+def test_the_local_time_zone_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Kathmandu")
     time.tzset()
     try:
@@ -39,19 +39,19 @@ def test_the_local_time_zone_does_not_matter(monkeypatch):
 
 
 @given(st.floats(0, 4e9))
-def test_a_time_read_back_is_the_time_to_the_millisecond(seconds):
+def test_a_time_read_back_is_the_time_to_the_millisecond(seconds: float) -> None:
     back = datetime.fromisoformat(timestamp(seconds))
     assert back.tzinfo == UTC
     assert abs(back.timestamp() - seconds) <= 0.0011
 
 
 @given(st.lists(st.floats(1.7e9, 1.7e9 + 3), min_size=2))
-def test_times_in_order_read_in_order(times):
+def test_times_in_order_read_in_order(times: list[float]) -> None:
     assert [timestamp(t) for t in sorted(times)] == sorted(timestamp(t) for t in times)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_no_text_breaks_out_of_its_line(name):
+def test_no_text_breaks_out_of_its_line(name: str) -> None:
     line = event(0, "name", {"name": name, "was": name}).line(17)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
@@ -73,11 +73,11 @@ def test_no_text_breaks_out_of_its_line(name):
     ),
     st.integers(0, 2**63),
 )
-def test_what_goes_in_comes_out(kind, fields, offset):
+def test_what_goes_in_comes_out(kind: str, fields, offset: int) -> None:
     read = json.loads(event(5, kind, fields).line(offset))
     assert read == {"at": "1970-01-01T00:00:05.000Z", "offset": offset, "event": kind, **fields}
 
 
-def test_a_time_mark_says_which_byte_came_when():
+def test_a_time_mark_says_which_byte_came_when() -> None:
     assert json.loads(time_mark(60, 5)) == {"at": "1970-01-01T00:01:00.000Z", "offset": 5, "event": "time"}
     assert time_mark(60, 5).endswith(b"}\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from uuid import UUID
 
 import pytest
@@ -30,7 +30,7 @@ A8, B8 = VM_A.hex[:8], VM_B.hex[:8]
         ("instances/{uuid}/console.log", f"instances/{VM_A}/console.log"),
     ],
 )
-def test_fields_are_filled_in(template, path):
+def test_fields_are_filled_in(template: str, path: Path) -> None:
     check_template(template)
     assert log_path(template, VM_A, "1", "VM (old)", ()) == path
 
@@ -45,7 +45,7 @@ def test_fields_are_filled_in(template, path):
         ("{port}/{name}.log", "2/web.log"),
     ],
 )
-def test_another_port_than_the_first_gets_a_name_of_its_own(template, path):
+def test_another_port_than_the_first_gets_a_name_of_its_own(template: str, path: str) -> None:
     assert log_path(template, VM_A, "2", "web", ()) == path
 
 
@@ -58,23 +58,23 @@ def test_another_port_than_the_first_gets_a_name_of_its_own(template, path):
         ("{uuid}}}.log", f"{VM_A}}}.log"),
     ],
 )
-def test_a_doubled_brace_is_a_literal_one(template, literal):
+def test_a_doubled_brace_is_a_literal_one(template: str, literal: str) -> None:
     check_template(template)
     assert log_path(template, VM_A, "1", "web", ()) == literal
 
 
-def test_a_literal_port_in_braces_does_not_tell_ports_apart():
+def test_a_literal_port_in_braces_does_not_tell_ports_apart() -> None:
     template = "{{port}}-{name}.log"
     check_template(template)
     assert log_path(template, VM_A, "1", "web", ()) != log_path(template, VM_A, "2", "web", ())
 
 
-def test_two_vms_of_one_name_do_not_share_a_file():
+def test_two_vms_of_one_name_do_not_share_a_file() -> None:
     first = log_path("{name}.log", VM_A, "1", "web", ())
     assert log_path("{name}.log", VM_B, "1", "web", {first}) == f"web~{B8}.log"
 
 
-def test_not_even_two_whose_uuids_begin_alike():
+def test_not_even_two_whose_uuids_begin_alike() -> None:
     other = UUID(VM_A.hex[:8] + "f" * 24)
     taken = {"web.log"}
     taken.add(log_path("{name}.log", VM_A, "1", "web", taken))
@@ -82,18 +82,18 @@ def test_not_even_two_whose_uuids_begin_alike():
     assert len(taken) == 3
 
 
-def test_no_name_looks_like_one_that_was_told_apart_by_its_uuid():
+def test_no_name_looks_like_one_that_was_told_apart_by_its_uuid() -> None:
     assert "~" not in log_path("{name}.log", VM_A, "1", f"web~{B8}", ())
 
 
-def test_a_vm_without_a_usable_name_gets_one_from_its_uuid():
+def test_a_vm_without_a_usable_name_gets_one_from_its_uuid() -> None:
     for name in ("", "..", "///", "\0", "\udcff"):
         assert log_path("{name}.log", VM_A, "1", name, ()) == f"vm-{A8}.log"
 
 
 @pytest.mark.parametrize("template", ["{name}", "{name}.log", "{uuid}.{name}", "{name}/{port}", "x/{name}.{port}"])
 @pytest.mark.parametrize("name", [*HOSTILE, "by-name", "web.events", "web.log.events", "events"])
-def test_no_name_leaves_the_folder_or_takes_what_is_taken(template, name):
+def test_no_name_leaves_the_folder_or_takes_what_is_taken(template: str, name: str) -> None:
     check_template(template)
     for port in ("1", "2"):
         path = PurePosixPath(log_path(template, VM_A, port, name, ()))
@@ -110,7 +110,7 @@ def test_no_name_leaves_the_folder_or_takes_what_is_taken(template, name):
 @pytest.mark.parametrize("template", ["{name}", "{name}.log", "{uuid}.{name}", "x/{name}.{port}", "{uuid_hex}"])
 @pytest.mark.parametrize("name", ["web", "web.log", "web.txt", "web.events"])
 @pytest.mark.parametrize("more", ["", ".1", ".999", ".2.gz", ".events.3", ".events.2.gz", ".txt.4", ".txt", ".gz.tmp"])
-def test_a_name_cannot_make_a_log_of_what_belongs_to_another(template, name, more):
+def test_a_name_cannot_make_a_log_of_what_belongs_to_another(template: str, name: str, more: str) -> None:
     taken: set[str] = set()
     victims = [(VM_A, "1", "web"), (VM_A, "2", "web"), (VM_A, "3", "web.log")]
     paths = []
@@ -129,12 +129,12 @@ def test_a_name_cannot_make_a_log_of_what_belongs_to_another(template, name, mor
 
 
 @pytest.mark.parametrize("template", ["{uuid}.1", "{name}.txt", "{uuid}.gz", "x/{name}.tmp", "{uuid}.events"])
-def test_a_template_that_makes_logs_look_like_old_ones_is_refused(template):
+def test_a_template_that_makes_logs_look_like_old_ones_is_refused(template: str) -> None:
     with pytest.raises(BadTemplate, match="taken"):
         check_template(template)
 
 
-def test_a_name_cannot_make_a_log_of_another_logs_trail():
+def test_a_name_cannot_make_a_log_of_another_logs_trail() -> None:
     # The VM would write the other one's events.
     victim = log_path("{name}", VM_A, "1", "web", ())
     attacker = log_path("{name}", VM_B, "1", "web.events", {victim})
@@ -151,7 +151,7 @@ def test_a_name_cannot_make_a_log_of_another_logs_trail():
     ),
     st.sampled_from(["{name}.log", "{name}", "{name}.{port}", "{uuid}.log", "logs/{name}/{uuid}"]),
 )
-def test_no_two_consoles_share_a_file_or_a_trail(consoles, template):
+def test_no_two_consoles_share_a_file_or_a_trail(consoles, template: str) -> None:
     taken: set[str] = set()
     for uuid, port, name in consoles:
         path = log_path(template, uuid, port, name, taken)
@@ -161,13 +161,13 @@ def test_no_two_consoles_share_a_file_or_a_trail(consoles, template):
 
 
 @pytest.mark.parametrize("template", ["{", "}", "{uuid", "{uuid}{", "{uuid}{x", "{uuid}{name!z}"])
-def test_a_template_that_cannot_be_read_is_refused(template):
+def test_a_template_that_cannot_be_read_is_refused(template: str) -> None:
     with pytest.raises(BadTemplate):
         check_template(template)
 
 
 @given(st.text(alphabet="{}uidnameport_hex./-\0 ~", max_size=30) | st.text(max_size=20))
-def test_a_template_is_refused_or_works(template):
+def test_a_template_is_refused_or_works(template) -> None:
     template += "{uuid}"
     try:
         check_template(template)
@@ -179,7 +179,7 @@ def test_a_template_is_refused_or_works(template):
     assert str(VM_A) in str(path)
 
 
-def test_names_that_differ_in_case_only_have_files_that_differ_in_more():
+def test_names_that_differ_in_case_only_have_files_that_differ_in_more() -> None:
     # A log folder on a file system that does not tell them apart would mix the bytes of two VMs.
     taken = {"Web01.log", folded("Web01.log")}
     for name in ("web01", "WEB01", "Web01"):

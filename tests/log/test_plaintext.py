@@ -90,12 +90,12 @@ def plain(*pieces: bytes) -> list[bytes]:
         (b"ab\xe2\x82", [rb"ab\xe2\x82"]),
     ],
 )
-def test_what_a_terminal_would_show(data, lines):
+def test_what_a_terminal_would_show(data: bytes, lines) -> None:
     assert plain(data) == lines
 
 
 @given(STREAM, st.data())
-def test_it_does_not_matter_where_the_bytes_are_cut(data, draw):
+def test_it_does_not_matter_where_the_bytes_are_cut(data: bytes, draw) -> None:
     data = in_full(data)
     whole = plain(data)
     assert plain(*(data[i : i + 1] for i in range(min(len(data), 300))), data[300:]) == whole
@@ -104,7 +104,7 @@ def test_it_does_not_matter_where_the_bytes_are_cut(data, draw):
 
 
 @given(st.lists(st.one_of(STREAM, st.none()), max_size=10))
-def test_nothing_but_text_comes_out_and_little_is_kept(pieces):
+def test_nothing_but_text_comes_out_and_little_is_kept(pieces) -> None:
     lines = PlainLines()
     out = []
     for piece in pieces:
@@ -119,7 +119,7 @@ def test_nothing_but_text_comes_out_and_little_is_kept(pieces):
         assert not [char for char in text[:-1] if unicodedata.category(char) in ("Cc", "Cs") and char != "\t"]
 
 
-def test_the_time_is_that_of_the_first_byte():
+def test_the_time_is_that_of_the_first_byte() -> None:
     lines = PlainLines()
     assert lines.feed(b"login: ", AT) == []
     assert lines.pending_since == AT
@@ -133,7 +133,7 @@ def test_the_time_is_that_of_the_first_byte():
     assert lines.pending_since is None
 
 
-def test_a_line_that_is_flushed_goes_on_as_another():
+def test_a_line_that_is_flushed_goes_on_as_another() -> None:
     lines = PlainLines()
     assert lines.flush() is None
     lines.feed(b"login: \x1b[", AT)
@@ -143,7 +143,7 @@ def test_a_line_that_is_flushed_goes_on_as_another():
     assert lines.feed(b"1mroot\b\b\b\b\b\n", AT + 10) == [b"2026-11-22T16:09:23.123Z \n"]
 
 
-def test_half_a_character_waits_as_a_line_does():
+def test_half_a_character_waits_as_a_line_does() -> None:
     lines = PlainLines()
     assert lines.feed(b"\xe2\x82", AT) == []
     assert lines.pending_since == AT
@@ -152,7 +152,7 @@ def test_half_a_character_waits_as_a_line_does():
     assert lines.flush() == STAMP + b"\\xe2\n"
 
 
-def test_an_endless_line_is_broken_between_characters():
+def test_an_endless_line_is_broken_between_characters() -> None:
     text = "aé€".encode() * LINE_LIMIT
     broken = plain(text + b"\n")
     assert b"".join(broken) == text
@@ -160,17 +160,17 @@ def test_an_endless_line_is_broken_between_characters():
     assert {LINE_LIMIT - len(line) for line in broken[:-1]} <= {0, 1, 2}
 
 
-def test_a_line_of_just_the_limit_is_one():
+def test_a_line_of_just_the_limit_is_one() -> None:
     assert plain(b"x" * LINE_LIMIT + b"\r\n", b"y\n") == [b"x" * LINE_LIMIT, b"y"]
 
 
 @pytest.mark.parametrize("start", [b"\x1b]", b"\x1bP", b"\x1b[", b"\x1b("])
-def test_a_sequence_that_never_ends_is_dropped_at_its_limit(start):
+def test_a_sequence_that_never_ends_is_dropped_at_its_limit(start: bytes) -> None:
     filler = {b"\x1b[": b"1", b"\x1b(": b"("}.get(start, b"x")
     lines = plain(start + filler * (SEQUENCE_LIMIT - 2) + b"seen\n")
     assert lines == [b"seen"]
 
 
-def test_plain_text_is_as_it_was():
+def test_plain_text_is_as_it_was() -> None:
     text = b"".join(b"%d: nothing to see here\r\n" % n for n in range(5000))
     assert plain(text) == re.sub(rb"\r", b"", text).split(b"\n")[:-1]

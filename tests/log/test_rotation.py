@@ -29,12 +29,12 @@ from vmproxy.log.writer import Scribe
 DAY = 86400.0
 
 
-def write(world: World, log, data: bytes) -> None:
+def write(world: World, log: ConsoleLog, data: bytes) -> None:
     log.append(data)
     world.store.flush()
 
 
-def say(world: World, log, *pieces: bytes) -> None:
+def say(world: World, log: ConsoleLog, *pieces: bytes) -> None:
     """Write pieces, a second after each other; what is due is done in between."""
     for piece in pieces:
         write(world, log, piece)
@@ -79,7 +79,7 @@ class TestBySize:
         assert log.path.read_bytes() == b"next"
         assert world.scribe.rotation.rotated == 1
 
-    def test_without_a_policy_nothing_is_rotated(self, world):
+    def test_without_a_policy_nothing_is_rotated(self, world: World) -> None:
         log = world.log()
         say(world, log, b"x" * 1_000_000)
         world.tick(1_000_000_000)
@@ -134,7 +134,7 @@ class TestBySize:
         assert log.path.with_name("vm.log.1").read_bytes() == b""
         assert len(log.path.with_name("vm.log.events.1").read_bytes().splitlines()) == 1 + 100
 
-    def test_a_turn_on_a_slow_disk_ends_earlier(self, world, monkeypatch):
+    def test_a_turn_on_a_slow_disk_ends_earlier(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("vmproxy.log.rotation.TURN_SECONDS", 0.0)
         world.scribe.rotation.use(RotationPolicy(size=1))
         for n in range(3):
@@ -144,7 +144,7 @@ class TestBySize:
             world.scribe.tick()
             assert world.scribe.rotation.rotated == turn
 
-    def test_a_few_are_rotated_in_a_turn(self, world, monkeypatch):
+    def test_a_few_are_rotated_in_a_turn(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("vmproxy.log.rotation.TURN_SECONDS", math.inf)
         world.scribe.rotation.use(RotationPolicy(size=1))
         logs = [world.log(f"{n}.log") for n in range(3 * PER_TURN + 1)]
@@ -172,7 +172,7 @@ class TestBySize:
         log = world.log()
         rename = os.rename
 
-        def refuse(source, target):
+        def refuse(source, target) -> None:
             raise OSError(errno.EACCES, "Permission denied")
 
         monkeypatch.setattr(os, "rename", refuse)
@@ -193,7 +193,7 @@ class TestBySize:
         say(world, log, b"123\n")
         rename = os.rename
 
-        def refuse(source, target):
+        def refuse(source, target) -> None:
             if Path(source).name == which:
                 raise OSError(errno.EIO, "Input/output error")
             rename(source, target)
@@ -216,7 +216,7 @@ class TestBySize:
         say(world, log, b"1234")
         assert log.path.with_name("vm.log.events.2").read_bytes() == b"precious"
 
-    def test_the_log_of_another_console_is_not_taken_for_an_old_one(self, world):
+    def test_the_log_of_another_console_is_not_taken_for_an_old_one(self, world: World) -> None:
         # Names made by an earlier version may stand in each other's way.
         world.scribe.rotation.use(RotationPolicy(size=4))
         log, other = world.log("web"), world.log("web.1")
@@ -274,7 +274,7 @@ class TestByAge:
         assert at == world.clock.seconds()
         assert trail(log, "rotated")[0]["reason"] == "age"
 
-    def test_logs_of_consoles_that_are_not_open_any_more_or_not_known(self, world):
+    def test_logs_of_consoles_that_are_not_open_any_more_or_not_known(self, world: World) -> None:
         log = world.log("deep/er/vm.log")
         say(world, log, b"x")
         again = world.restarted()
@@ -285,7 +285,9 @@ class TestByAge:
         assert [content(file) for file in segments(log.path)] == [b"x", b""]
         again.stop()
 
-    def test_at_most_a_few_in_a_turn_though_all_come_due_at_once(self, world, monkeypatch):
+    def test_at_most_a_few_in_a_turn_though_all_come_due_at_once(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr("vmproxy.log.rotation.TURN_SECONDS", math.inf)
         world.scribe.rotation.use(RotationPolicy(age=DAY))
         logs = [world.log(f"{n}.log") for n in range(200)]
@@ -305,7 +307,7 @@ class TestByAge:
             assert turns < 100
         assert {whole(log.path) for log in logs} == {b"x"}
 
-    def test_a_trail_that_nobody_can_read_leaves_the_time_of_the_file(self, world):
+    def test_a_trail_that_nobody_can_read_leaves_the_time_of_the_file(self, world: World) -> None:
         log = world.log()
         say(world, log, b"x")
         Path(log.file.trail_path).write_bytes(
@@ -337,14 +339,16 @@ class TestByAge:
             world.tick(100)
         assert names(folder) == before
 
-    def test_a_folder_that_cannot_be_read_is_told_and_the_rest_is_done(self, world, monkeypatch):
+    def test_a_folder_that_cannot_be_read_is_told_and_the_rest_is_done(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         log = world.log("good/vm.log")
         bad = world.log("bad/vm.log")
         say(world, log, b"x")
         say(world, bad, b"x")
         scandir = os.scandir
 
-        def refuse(path):
+        def refuse(path: Path):
             if Path(path).name == "bad":
                 raise OSError(errno.EIO, "Input/output error")
             return scandir(path)
@@ -426,7 +430,7 @@ class TestHowMuchIsKept:
         assert [file.name.removesuffix(".gz") for file in segments(logs[0].path)] == ["a.log.2", "a.log.1", "a.log"]
         assert len([line for line in lines if "the log folder may have" in line]) == 4
 
-    def test_a_file_that_was_renamed_a_moment_ago_and_is_removed_takes_nothing_with_it(self, world):
+    def test_a_file_that_was_renamed_a_moment_ago_and_is_removed_takes_nothing_with_it(self, world: World) -> None:
         # logrotate has renamed it, its signal is on the way: we still write to it.
         world.scribe.rotation.use(RotationPolicy(folder_total=10))
         log = world.log()
@@ -491,7 +495,7 @@ class TestCompression:
         assert [content(file) for file in segments(log.path)] == [b"1234", b"5678", b"9"]
         assert b"rotated" in content(log.path.with_name("vm.log.events.1.gz"))
 
-    def test_time_and_mode_are_kept(self, world):
+    def test_time_and_mode_are_kept(self, world: World) -> None:
         later = Later(world.scribe.rotation)
         world.scribe.rotation.use(RotationPolicy(size=4, compress=True))
         log = world.log()
@@ -507,7 +511,7 @@ class TestCompression:
         assert after.st_mode == before.st_mode
         assert not log.path.with_name("vm.log.1").exists()
 
-    def test_numbers_may_grow_meanwhile(self, world):
+    def test_numbers_may_grow_meanwhile(self, world: World) -> None:
         later = Later(world.scribe.rotation)
         world.scribe.rotation.use(RotationPolicy(size=1, compress=True))
         log = world.log()
@@ -524,7 +528,7 @@ class TestCompression:
         assert whole(log.path).strip(b"x") == b"abc"
         assert not list(log.path.parent.glob("*.tmp"))
 
-    def test_one_that_is_removed_meanwhile_stays_removed(self, world):
+    def test_one_that_is_removed_meanwhile_stays_removed(self, world: World) -> None:
         later = Later(world.scribe.rotation)
         world.scribe.rotation.use(RotationPolicy(size=1, compress=True, keep=1))
         log = world.log()
@@ -534,7 +538,7 @@ class TestCompression:
         assert [file.read_bytes() for file in segments(log.path)] == [b"b", b""]
         assert not list(log.path.parent.glob("*.tmp"))
 
-    def test_one_that_somebody_appended_to_meanwhile_is_not_replaced(self, world):
+    def test_one_that_somebody_appended_to_meanwhile_is_not_replaced(self, world: World) -> None:
         later = Later(world.scribe.rotation)
         world.scribe.rotation.use(RotationPolicy(size=1, compress=True))
         log = world.log()
@@ -580,7 +584,7 @@ class TestCompression:
         assert whole(log.path) == b"12345678"
         again.stop()
 
-    def test_a_file_renamed_by_somebody_else_that_we_still_write_to_loses_nothing(self, world):
+    def test_a_file_renamed_by_somebody_else_that_we_still_write_to_loses_nothing(self, world: World) -> None:
         later = Later(world.scribe.rotation)
         log = world.log()
         write(world, log, b"before ")
@@ -596,7 +600,7 @@ class TestCompression:
         assert whole(log.path) == b"before meanwhile"
         assert content(log.path.with_name("vm.log.1.gz")) == b"before "
 
-    def test_a_stop_gives_up_and_leaves_nothing(self, tmp_path):
+    def test_a_stop_gives_up_and_leaves_nothing(self, tmp_path: Path) -> None:
         (tmp_path / "x").write_bytes(os.urandom(3_000_000))
         fd = os.open(tmp_path / "x", os.O_RDONLY)
         asked: list[float] = []
@@ -680,7 +684,7 @@ STEPS = st.lists(
 class TestWhateverFails:
     @examples(60)
     @given(STEPS, st.booleans(), st.booleans())
-    def test_no_byte_is_lost_or_doubled(self, steps, packed, plain):
+    def test_no_byte_is_lost_or_doubled(self, steps, packed: bool, plain: bool) -> None:
         with tempfile.TemporaryDirectory() as folder:
             world = World(Path(folder))
             world.scribe.rotation.use(RotationPolicy(size=8, age=50, compress=packed))
@@ -726,7 +730,7 @@ class TestWhateverFails:
             max_size=6,
         )
     )
-    def test_nor_if_the_process_ends_at_any_step(self, lives):
+    def test_nor_if_the_process_ends_at_any_step(self, lives: list[tuple[list[bytes], int, bool]]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             fed = b""
             at = EPOCH
@@ -786,7 +790,7 @@ class TestSomebodyElseRotates:
         assert names(log.path.parent) == ["vm.log", "vm.log.events"]
         assert log.path.read_bytes() == b"new"
 
-    def test_after_a_rename_the_first_byte_has_its_time(self, world):
+    def test_after_a_rename_the_first_byte_has_its_time(self, world: World) -> None:
         log = world.log()
         write(world, log, b"x")
         os.rename(log.path, log.path.with_name("vm.log.1"))
@@ -798,17 +802,17 @@ class TestSomebodyElseRotates:
 
 class TestPlainText:
     @pytest.fixture
-    def plain(self, world):
+    def plain(self, world: World):
         world.scribe.plain = True
         return world
 
-    def lines(self, log) -> list[str]:
+    def lines(self, log: ConsoleLog) -> list[str]:
         path = plain_of(log.path)
         text = path.read_text() if path.exists() else ""
         assert not text or text.endswith("\n")
         return text.splitlines()
 
-    def test_lines_have_their_time_and_no_escapes(self, plain):
+    def test_lines_have_their_time_and_no_escapes(self, plain) -> None:
         log = plain.log()
         write(plain, log, b"\x1b[1mone\x1b[m\r\ntw")
         plain.clock.advance(1.5)
@@ -818,12 +822,12 @@ class TestPlainText:
         assert plain_of(log.path).name == "vm.txt"
         assert plain_of(log.path).stat().st_mode & 0o007 == 0
 
-    def test_it_is_off_by_default(self, world):
+    def test_it_is_off_by_default(self, world: World) -> None:
         log = world.log()
         say(world, log, b"one\n")
         assert not plain_of(log.path).exists()
 
-    def test_a_prompt_is_a_line_after_a_while(self, plain):
+    def test_a_prompt_is_a_line_after_a_while(self, plain) -> None:
         log = plain.log()
         write(plain, log, b"login: ")
         plain.scribe.tick()
@@ -836,7 +840,7 @@ class TestPlainText:
         write(plain, log, b"root\n")
         assert self.lines(log)[1:] == ["2023-11-14T22:13:25.000Z root"]
 
-    def test_each_prompt_of_many_logs_has_its_own_while(self, plain):
+    def test_each_prompt_of_many_logs_has_its_own_while(self, plain) -> None:
         logs = [plain.log(f"{n}.log") for n in range(10)]
         for log in logs:
             write(plain, log, b"login: ")
@@ -844,7 +848,7 @@ class TestPlainText:
         plain.scribe.tick()
         assert [len(self.lines(log)) for log in logs] == [1] * 6 + [0] * 4
 
-    def test_a_stop_writes_what_is_unfinished(self, plain):
+    def test_a_stop_writes_what_is_unfinished(self, plain) -> None:
         log = plain.log()
         write(plain, log, b"login: ")
         plain.store.stop()
@@ -857,7 +861,7 @@ class TestPlainText:
         assert plain_of(log.path).with_name("vm.txt.1").read_text().endswith(" two\n")
         assert not plain_of(log.path).with_name("vm.txt.2").exists()
 
-    def test_it_can_be_turned_on_and_off(self, plain):
+    def test_it_can_be_turned_on_and_off(self, plain) -> None:
         log = plain.log()
         write(plain, log, b"one\n")
         plain.store.reconfigure(LogSettings(rotation=RotationPolicy(), plain=False))
@@ -866,7 +870,7 @@ class TestPlainText:
         write(plain, log, b"three\n")
         assert [line.split()[1] for line in self.lines(log)] == ["one", "three"]
 
-    def test_that_it_cannot_be_written_never_hurts_the_log(self, plain):
+    def test_that_it_cannot_be_written_never_hurts_the_log(self, plain) -> None:
         log = plain.log()
         log.path.parent.mkdir()
         plain_of(log.path).mkdir()
@@ -885,7 +889,7 @@ class TestPlainText:
         assert "[-- 20 lines are missing here: Is a directory --]" in missing
         assert later.endswith("later")
 
-    def test_nor_does_a_mistake_in_making_it(self, plain, monkeypatch):
+    def test_nor_does_a_mistake_in_making_it(self, plain, monkeypatch: pytest.MonkeyPatch) -> None:
         log = plain.log()
         monkeypatch.setattr("vmproxy.log.plaintext.PlainLines.feed", lambda *args: 1 / 0)
         with Logged():
@@ -894,7 +898,7 @@ class TestPlainText:
         assert log.path.read_bytes() == b"one\ntwo\n"
         assert log.problem == ""
 
-    def test_what_waited_for_the_disk_is_in_it_too(self, plain, monkeypatch):
+    def test_what_waited_for_the_disk_is_in_it_too(self, plain, monkeypatch: pytest.MonkeyPatch) -> None:
         log = plain.log()
         write_ = os.write
         with monkeypatch.context() as patch:
@@ -908,7 +912,7 @@ class TestPlainText:
 
 
 class TestOnTheScribesSide:
-    def test_it_is_done_behind_everything_appended_before(self, world):
+    def test_it_is_done_behind_everything_appended_before(self, world: World) -> None:
         log = world.log()
         log.append(b"12345")
         seen: list[bytes] = []
@@ -916,7 +920,7 @@ class TestOnTheScribesSide:
         log.append(b"6")
         assert seen == [b"12345"]
 
-    def test_what_goes_wrong_comes_back(self, world):
+    def test_what_goes_wrong_comes_back(self, world: World) -> None:
         failed = []
         world.log().on_scribe(lambda path: path.read_bytes()).addErrback(lambda f: failed.append(f.type))
         assert failed == [FileNotFoundError]
@@ -932,14 +936,14 @@ class TestOnTheScribesSide:
         with files[0] as file:
             assert file.read() == b"before"
 
-    def test_the_default_is_what_was_before(self):
+    def test_the_default_is_what_was_before(self) -> None:
         scribe = Scribe(4)
         assert scribe.rotation.policy == RotationPolicy()
         assert scribe.next_tick() is None
         assert InlineRunner(scribe).scribe.plain is False
 
 
-def test_half_a_segment_that_a_crash_left_is_brought_together(tmp_path):
+def test_half_a_segment_that_a_crash_left_is_brought_together(tmp_path: Path) -> None:
     log = tmp_path / "vm.log"
     for name, data in {"vm.log": b"3", "vm.log.events": b"t3", "vm.log.1": b"2", "vm.log.events.2": b"t2"}.items():
         (tmp_path / name).write_bytes(data)

@@ -25,7 +25,7 @@ LINES = st.lists(
 )
 
 
-def search(logs, pattern, *, limits=None, ignore_case=False, fixed=False) -> tuple[list[Hit], Search]:
+def search(logs, pattern, *, limits=None, ignore_case: bool = False, fixed: bool = False) -> tuple[list[Hit], Search]:
     found = Search(logs, Pattern(pattern, ignore_case, fixed), limits)
     return [hit for hits in found for hit in hits], found
 
@@ -49,7 +49,7 @@ def logs(tmp_path: Path):
     return [("web", web.path), ("db", db.path)]
 
 
-def test_the_newest_lines_come_first_whichever_log_they_are_in(logs):
+def test_the_newest_lines_come_first_whichever_log_they_are_in(logs) -> None:
     hits, found = search(logs, "error")
     assert told(hits) == [
         ("web", 40, 0, 0, b"last error: unfinished"),
@@ -61,7 +61,7 @@ def test_the_newest_lines_come_first_whichever_log_they_are_in(logs):
     assert [hit.line for hit in search(logs, "error (one|two)", ignore_case=True)[0]] == [b"error one", b"ERROR two"]
 
 
-def test_ends_of_lines_and_texts_that_are_no_patterns(logs):
+def test_ends_of_lines_and_texts_that_are_no_patterns(logs) -> None:
     assert [hit.line for hit in search(logs, "^.*error$")[0]] == [b"another error"]
     assert [hit.line for hit in search(logs, ".*", fixed=True)[0]] == []
     assert [hit.line for hit in search(logs, "r: u", fixed=True)[0]] == [b"last error: unfinished"]
@@ -70,7 +70,7 @@ def test_ends_of_lines_and_texts_that_are_no_patterns(logs):
 @given(
     LINES, st.lists(st.integers(0, 300_000), max_size=2), st.booleans(), st.sampled_from(["needle", "^$", "e b$", "."])
 )
-def test_as_many_lines_as_by_looking_at_each(lines, cuts, compress, pattern):
+def test_as_many_lines_as_by_looking_at_each(lines, cuts: list[int], compress: bool, pattern: str) -> None:
     content = b"".join(line.replace("LONG", "x" * 40_000).encode() + end for line, end in lines)
     with tempfile.TemporaryDirectory() as folder:
         archive = Archive(Path(folder))
@@ -93,7 +93,7 @@ def test_as_many_lines_as_by_looking_at_each(lines, cuts, compress, pattern):
 
 
 @given(st.lists(st.sampled_from([b"needle\n", b"hay\n", b"\n", b"needle", b"LONG"]), max_size=20), st.booleans())
-def test_the_offset_is_where_the_line_begins(pieces, compress):
+def test_the_offset_is_where_the_line_begins(pieces: list[bytes], compress: bool) -> None:
     content = b"".join(pieces).replace(b"LONG", b"x" * 30_000)
     with tempfile.TemporaryDirectory() as folder:
         archive = Archive(Path(folder))
@@ -107,7 +107,7 @@ def test_the_offset_is_where_the_line_begins(pieces, compress):
 
 
 @pytest.mark.parametrize("compress", [False, True])
-def test_no_more_hits_than_asked_for_and_those_are_the_newest(tmp_path, compress):
+def test_no_more_hits_than_asked_for_and_those_are_the_newest(tmp_path: Path, compress: bool) -> None:
     archive = Archive(tmp_path)
     archive.say(T0, b"".join(b"line %d\n" % n for n in range(50_000)))
     archive.rotate(compress)
@@ -117,7 +117,7 @@ def test_no_more_hits_than_asked_for_and_those_are_the_newest(tmp_path, compress
 
 
 @pytest.mark.parametrize("compress", [False, True])
-def test_no_more_bytes_than_allowed_are_looked_at(tmp_path, compress):
+def test_no_more_bytes_than_allowed_are_looked_at(tmp_path: Path, compress: bool) -> None:
     archive = Archive(tmp_path)
     archive.say(T0, b"needle\n" + b"hay\n" * 500_000)
     archive.rotate(compress)
@@ -127,7 +127,7 @@ def test_no_more_bytes_than_allowed_are_looked_at(tmp_path, compress):
     assert len(hits) == (1 if compress else 0)
 
 
-def test_of_a_long_line_the_part_that_matches_is_shown(tmp_path):
+def test_of_a_long_line_the_part_that_matches_is_shown(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     archive.say(
         T0, b"a" * 5_000 + b"needle" + b"b" * 5_000 + b"\nneedle" + b"c" * 1000 + b"\n" + b"d" * 1000 + b"needle\n"
@@ -137,7 +137,7 @@ def test_of_a_long_line_the_part_that_matches_is_shown(tmp_path):
     assert [hit.line.find(b"needle") for hit in hits] == [506, 0, 64]
 
 
-def test_a_hit_has_the_time_of_its_second(tmp_path):
+def test_a_hit_has_the_time_of_its_second(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     for n in range(5000):
         archive._append(archive.trail, b"")
@@ -155,7 +155,7 @@ def test_a_hit_has_the_time_of_its_second(tmp_path):
     assert {hit.at for hit in search([("vm", archive.path)], "needle")[0]} == {modified}
 
 
-def test_it_can_be_given_up_and_goes_on_in_pieces(tmp_path):
+def test_it_can_be_given_up_and_goes_on_in_pieces(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     archive.say(T0, b"needle\n" + b"hay\n" * 200_000 + b"needle\n")
     before = descriptors()
@@ -172,7 +172,7 @@ def test_it_can_be_given_up_and_goes_on_in_pieces(tmp_path):
     assert found.work(3600) is None
 
 
-def test_one_log_at_a_time_is_open(tmp_path):
+def test_one_log_at_a_time_is_open(tmp_path: Path) -> None:
     logs = []
     for n in range(300):
         archive = Archive(tmp_path, f"{n}.log")
@@ -189,7 +189,7 @@ def test_one_log_at_a_time_is_open(tmp_path):
     assert most == 2
 
 
-def test_what_cannot_be_read_is_told_and_left_out(logs, tmp_path):
+def test_what_cannot_be_read_is_told_and_left_out(logs, tmp_path: Path) -> None:
     (tmp_path / "web.log.1.gz").write_bytes(b"not gzip")
     os.mkdir(tmp_path / "dir.log")
     hits, found = search([*logs, ("none", tmp_path / "none.log"), ("dir", tmp_path / "dir.log")], "error")
@@ -218,7 +218,7 @@ def test_what_cannot_be_read_is_told_and_left_out(logs, tmp_path):
         ("\x1b[31m(", "missing"),
     ],
 )
-def test_a_pattern_that_cannot_be_used_is_refused_with_a_reason(pattern, reason, capfd):
+def test_a_pattern_that_cannot_be_used_is_refused_with_a_reason(pattern: str, reason: str, capfd) -> None:
     with pytest.raises(BadPattern, match=reason) as caught:
         Pattern(pattern)
     assert str(caught.value).isprintable()
@@ -226,7 +226,7 @@ def test_a_pattern_that_cannot_be_used_is_refused_with_a_reason(pattern, reason,
 
 
 @given(st.text(max_size=30), st.booleans(), st.booleans(), st.binary(max_size=100))
-def test_any_pattern_is_refused_or_finds_lines(text, ignore_case, fixed, data):
+def test_any_pattern_is_refused_or_finds_lines(text: str, ignore_case: bool, fixed: bool, data: bytes) -> None:
     try:
         pattern = Pattern(text, ignore_case, fixed)
     except BadPattern:
@@ -239,7 +239,7 @@ def test_any_pattern_is_refused_or_finds_lines(text, ignore_case, fixed, data):
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), min_size=1, max_size=5), st.binary(max_size=20))
-def test_a_fixed_text_is_found_as_it_stands(text, data):
+def test_a_fixed_text_is_found_as_it_stands(text: str, data: bytes) -> None:
     pattern = Pattern(text, fixed=True)
     assert len(list(pattern.lines(b"x\n" + text.encode() + b"\r\ny"))) == 1 + (text in "x") + (text in "y")
     assert bool(list(pattern.lines(data))) == (text.encode() in data)
@@ -248,7 +248,7 @@ def test_a_fixed_text_is_found_as_it_stands(text, data):
 @pytest.mark.parametrize(
     "pattern", ["(x+x+)+y", "(a|a)*b", "(.*)*=", "(a?){200}a{200}", "(.{0,50}(a|e|o).{0,50}(q|z)){2}"]
 )
-def test_patterns_that_python_would_never_finish(pattern):
+def test_patterns_that_python_would_never_finish(pattern: str) -> None:
     compiled = Pattern(pattern)
     for data in (b"x" * 100_000, b"a" * 100_000, b"aeo " * 20_000):
         assert len(list(compiled.lines(data))) <= 1
@@ -260,7 +260,7 @@ def test_patterns_that_python_would_never_finish(pattern):
 @given(
     st.lists(st.sampled_from([b"login: ", b"\r\n", b"pass", b"word", b"\r", b"\n", b"x" * 100]), max_size=20), st.data()
 )
-def test_a_line_is_met_however_it_is_cut(pieces, draw):
+def test_a_line_is_met_however_it_is_cut(pieces: list[bytes], draw) -> None:
     data = b"".join(pieces)
     cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=8)))
     expecter = Expecter("password")
@@ -273,11 +273,11 @@ def test_a_line_is_met_however_it_is_cut(pieces, draw):
     ("data", "starts"),
     [(b"hay\r\n\r\nb\r\n", [5]), (b"\r\nb\r\n", [0]), (b"\n\nb\n", [0, 1]), (b"b\r\n", []), (b"b\r\r\n\n", [4])],
 )
-def test_an_empty_line_is_not_the_end_of_another(data, starts):
+def test_an_empty_line_is_not_the_end_of_another(data: bytes, starts: list[int]) -> None:
     assert [match.start for match in Pattern("^$").lines(data)] == starts
 
 
-def test_a_prompt_is_a_line():
+def test_a_prompt_is_a_line() -> None:
     expecter = Expecter("^login: $")
     assert expecter.feed(b"last login: today\r\nlog") is None
     assert expecter.feed(b"in: ") == b"login: "
@@ -286,7 +286,7 @@ def test_a_prompt_is_a_line():
     assert Expecter("[1]", fixed=True).feed(b"1 [1]") == b"1 [1]"
 
 
-def test_of_an_endless_line_little_is_remembered():
+def test_of_an_endless_line_little_is_remembered() -> None:
     expecter = Expecter("needle")
     for _ in range(100):
         assert expecter.feed(b"hay" * 10_000 + b"need") is None

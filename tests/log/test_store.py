@@ -27,7 +27,7 @@ KB = 1024
 
 
 @pytest.fixture
-def hung(tmp_path):
+def hung(tmp_path: Path):
     world = World(tmp_path, held=True)
     yield world
     world.stop()
@@ -40,7 +40,7 @@ def listened(world: World, name: str = "vm.log"):
 
 
 class TestBytes:
-    def test_they_are_with_the_system_within_100_ms(self, world):
+    def test_they_are_with_the_system_within_100_ms(self, world: World) -> None:
         log = world.log()
         log.append(b"first ")
         world.clock.advance(0.05)
@@ -50,7 +50,7 @@ class TestBytes:
         world.clock.advance(0.05)
         assert log.path.read_bytes() == b"first second"
 
-    def test_a_steady_stream_does_not_put_writing_off(self, world):
+    def test_a_steady_stream_does_not_put_writing_off(self, world: World) -> None:
         log = world.log()
         for count in range(1, 51):
             log.append(b"x")
@@ -58,7 +58,7 @@ class TestBytes:
             written = log.path.stat().st_size if log.path.exists() else 0
             assert written >= count - 10
 
-    def test_an_orderly_stop_writes_them_at_once(self, world):
+    def test_an_orderly_stop_writes_them_at_once(self, world: World) -> None:
         log = world.log()
         log.append(b"last words")
         log.event("down", reason="stopped")
@@ -69,7 +69,7 @@ class TestBytes:
         assert [e["event"] for e in trail(log)] == ["time", "down"]
         assert world.clock.getDelayedCalls() == []
 
-    def test_they_are_appended_to_what_was_there_before(self, world):
+    def test_they_are_appended_to_what_was_there_before(self, world: World) -> None:
         log = world.log()
         log.path.parent.mkdir(parents=True)
         log.path.write_bytes(b"before\n")
@@ -80,7 +80,7 @@ class TestBytes:
         assert trail(log, "up")[0]["offset"] == 13
         assert trail(log, "time")[0]["offset"] == 7
 
-    def test_nothing_is_made_before_the_first_byte_or_event(self, world):
+    def test_nothing_is_made_before_the_first_byte_or_event(self, world: World) -> None:
         log = world.log("some/where/vm.log")
         world.store.flush()
         world.tick(10)
@@ -90,21 +90,21 @@ class TestBytes:
         assert not log.path.exists()
         assert Path(log.file.trail_path).exists()
 
-    def test_every_byte_value_is_kept_as_it_is(self, world):
+    def test_every_byte_value_is_kept_as_it_is(self, world: World) -> None:
         log = world.log()
         data = bytes(range(256)) + b"\r\n\0\r\xff\xff\n\r\x1a"
         log.append(data)
         world.store.flush()
         assert log.path.read_bytes() == data
 
-    def test_nobody_else_may_read_them(self, world):
+    def test_nobody_else_may_read_them(self, world: World) -> None:
         log = world.log()
         log.append(b"secret")
         world.store.flush()
         assert log.path.stat().st_mode & 0o007 == 0
         assert Path(log.file.trail_path).stat().st_mode & 0o007 == 0
 
-    def test_settled_tells_the_size_of_what_was_appended_before(self, world):
+    def test_settled_tells_the_size_of_what_was_appended_before(self, world: World) -> None:
         log = world.log()
         log.append(b"12345")
         sizes = []
@@ -113,7 +113,7 @@ class TestBytes:
         assert sizes == [5]
         assert log.path.read_bytes() == b"12345"
 
-    def test_settled_fires_for_a_log_without_anything(self, world):
+    def test_settled_fires_for_a_log_without_anything(self, world: World) -> None:
         sizes = []
         world.log().settled().addCallback(sizes.append)
         assert sizes == [0]
@@ -126,7 +126,7 @@ class TestBytes:
         ),
         st.integers(2, 6),
     )
-    def test_many_logs_share_few_descriptors_and_each_keeps_order_and_offsets(self, steps, open_files):
+    def test_many_logs_share_few_descriptors_and_each_keeps_order_and_offsets(self, steps, open_files: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             world = World(Path(folder), open_files=open_files)
             before = len(os.listdir("/proc/self/fd"))
@@ -159,7 +159,7 @@ class TestBytes:
 
 
 class TestTrail:
-    def test_an_event_stands_at_the_byte_at_which_it_happened(self, world):
+    def test_an_event_stands_at_the_byte_at_which_it_happened(self, world: World) -> None:
         log = world.log()
         log.event("up", host="10.0.0.1")
         log.append(b"12345")
@@ -173,14 +173,14 @@ class TestTrail:
             ("detach", 7),
         ]
 
-    def test_its_time_is_that_of_the_event_and_not_of_the_writing(self, hung):
+    def test_its_time_is_that_of_the_event_and_not_of_the_writing(self, hung: World) -> None:
         log = hung.log()
         log.event("up")
         hung.clock.advance(7)
         hung.runner.go_on()
         assert trail(log, "up")[0]["at"] == "2023-11-14T22:13:20.000Z"
 
-    def test_a_mark_tells_the_time_at_most_once_a_second(self, world):
+    def test_a_mark_tells_the_time_at_most_once_a_second(self, world: World) -> None:
         log = world.log()
         for _ in range(100):
             log.append(b"x" * 10)
@@ -191,7 +191,7 @@ class TestTrail:
         # What a mark says is true: the byte at that offset is the first that came after that time.
         assert [m["offset"] % 10 for m in marks] == [0] * len(marks)
 
-    def test_silence_leaves_no_marks(self, world):
+    def test_silence_leaves_no_marks(self, world: World) -> None:
         log = world.log()
         log.append(b"x")
         world.clock.advance(1)
@@ -199,7 +199,7 @@ class TestTrail:
             world.tick(1)
         assert len(trail(log, "time")) == 1
 
-    def test_a_clock_that_is_set_back_does_not_silence_the_marks(self, world):
+    def test_a_clock_that_is_set_back_does_not_silence_the_marks(self, world: World) -> None:
         log = world.log()
         log.append(b"x")
         world.clock.advance(1)
@@ -211,11 +211,11 @@ class TestTrail:
 
 
 class TestCongestion:
-    def fill(self, log, size: int, chunk: int = 64 * KB) -> None:
+    def fill(self, log: ConsoleLog, size: int, chunk: int = 64 * KB) -> None:
         for _ in range(size // chunk):
             log.append(b"x" * chunk)
 
-    def test_above_the_mark_the_vm_waits_and_below_the_other_one_it_goes_on(self, hung):
+    def test_above_the_mark_the_vm_waits_and_below_the_other_one_it_goes_on(self, hung: World) -> None:
         log = listened(hung)
         self.fill(log, CONGESTED_AT)
         assert log.listener.told == []
@@ -228,7 +228,7 @@ class TestCongestion:
         assert log.listener.told == [("congested", True), ("congested", False)]
         assert log.path.stat().st_size == CONGESTED_AT + 1 + KB
 
-    def test_it_is_relieved_only_at_the_low_mark(self, hung):
+    def test_it_is_relieved_only_at_the_low_mark(self, hung: World) -> None:
         log = listened(hung)
         self.fill(log, CONGESTED_AT - RELIEVED_AT)
         hung.store.flush()
@@ -240,7 +240,7 @@ class TestCongestion:
         hung.runner.go_on()
         assert log.listener.told == [("congested", True), ("congested", False)]
 
-    def test_it_can_happen_again(self, hung):
+    def test_it_can_happen_again(self, hung: World) -> None:
         log = listened(hung)
         for _ in range(3):
             self.fill(log, CONGESTED_AT + 64 * KB)
@@ -250,7 +250,7 @@ class TestCongestion:
         hung.clock.advance(10)
         assert hung.clock.getDelayedCalls() == []
 
-    def test_a_disk_that_hangs_does_not_hold_the_vm_for_longer_than_a_second(self, hung):
+    def test_a_disk_that_hangs_does_not_hold_the_vm_for_longer_than_a_second(self, hung: World) -> None:
         log = listened(hung)
         self.fill(log, CONGESTED_AT + 64 * KB)
         hung.clock.advance(PATIENCE_SECONDS - 0.01)
@@ -263,7 +263,7 @@ class TestCongestion:
         assert len(log.listener.told) == 2
         assert hung.store.unwritten <= LIMIT_PER_LOG
 
-    def test_each_log_has_a_second_of_its_own(self, hung):
+    def test_each_log_has_a_second_of_its_own(self, hung: World) -> None:
         first, second = listened(hung, "1.log"), listened(hung, "2.log")
         self.fill(first, CONGESTED_AT + 64 * KB)
         hung.clock.advance(0.9)
@@ -274,7 +274,7 @@ class TestCongestion:
         hung.clock.advance(0.4)
         assert second.listener.told[-1] == ("congested", False)
 
-    def test_a_disk_that_is_slow_but_works_keeps_the_vm_waiting_and_nothing_is_lost(self, hung):
+    def test_a_disk_that_is_slow_but_works_keeps_the_vm_waiting_and_nothing_is_lost(self, hung: World) -> None:
         # Patience is for a disk without progress. One that writes 64 KiB every 0.2 s only needs time.
         log = listened(hung)
         for _ in range(CONGESTED_AT // (64 * KB) + 1):
@@ -287,7 +287,7 @@ class TestCongestion:
         hung.runner.go_on()
         assert log.listener.told == [("congested", True), ("congested", False)]
 
-    def test_what_does_not_fit_is_dropped_and_becomes_a_gap_where_it_is_missing(self, hung):
+    def test_what_does_not_fit_is_dropped_and_becomes_a_gap_where_it_is_missing(self, hung: World) -> None:
         log = listened(hung)
         self.fill(log, LIMIT_PER_LOG)
         log.append(b"y" * 1000)
@@ -305,7 +305,7 @@ class TestCongestion:
         assert hung.store.dropped == 1500
         assert hung.store.unwritten == 0
 
-    def test_a_gap_is_recorded_when_the_disk_works_again_and_the_vm_says_nothing_more(self, hung):
+    def test_a_gap_is_recorded_when_the_disk_works_again_and_the_vm_says_nothing_more(self, hung: World) -> None:
         log = listened(hung)
         self.fill(log, LIMIT_PER_LOG)
         log.append(b"y" * 1000)
@@ -315,7 +315,7 @@ class TestCongestion:
         hung.runner.go_on()
         assert [gap["bytes"] for gap in trail(log, "gap")] == [1000]
 
-    def test_a_gap_is_recorded_on_an_orderly_stop(self, hung):
+    def test_a_gap_is_recorded_on_an_orderly_stop(self, hung: World) -> None:
         log = listened(hung)
         self.fill(log, LIMIT_PER_LOG)
         log.append(b"y" * 1000)
@@ -325,7 +325,7 @@ class TestCongestion:
         assert stopped == [None]
         assert [gap["bytes"] for gap in trail(log, "gap")] == [1000]
 
-    def test_a_gap_of_a_log_that_had_nothing_waiting_is_recorded_when_there_is_room_again(self, hung):
+    def test_a_gap_of_a_log_that_had_nothing_waiting_is_recorded_when_there_is_room_again(self, hung: World) -> None:
         # All others together took the room: this one's own queue is empty, nothing of it comes back from the disk.
         for n in range(LIMIT_IN_ALL // LIMIT_PER_LOG):
             self.fill(hung.log(f"{n}.log"), LIMIT_PER_LOG, chunk=LIMIT_PER_LOG)
@@ -343,7 +343,7 @@ class TestCongestion:
         assert stopped == [None]
         assert [gap["bytes"] for gap in trail(log, "gap")] == [1000]
 
-    def test_one_log_that_is_behind_does_not_stop_another(self, hung):
+    def test_one_log_that_is_behind_does_not_stop_another(self, hung: World) -> None:
         flooded, other = listened(hung, "1.log"), listened(hung, "2.log")
         self.fill(flooded, LIMIT_PER_LOG + 64 * KB)
         other.append(b"small")
@@ -354,7 +354,7 @@ class TestCongestion:
 
     @examples(25)
     @given(st.lists(st.sampled_from(["small", "large", "flush", "disk", "wait"]), max_size=60))
-    def test_every_byte_is_written_or_in_a_gap(self, steps):
+    def test_every_byte_is_written_or_in_a_gap(self, steps: list[str]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             world = World(Path(folder), held=True)
             log = listened(world)
@@ -386,12 +386,12 @@ class TestCongestion:
 
 
 class TestFilesMovedUnderUs:
-    def write(self, world, log, data: bytes) -> None:
+    def write(self, world: World, log: ConsoleLog, data: bytes) -> None:
         log.append(data)
         world.store.flush()
 
     @pytest.mark.parametrize("which", ["log", "trail"])
-    def test_one_that_was_renamed_is_made_anew_within_5_s_without_a_signal(self, world, which):
+    def test_one_that_was_renamed_is_made_anew_within_5_s_without_a_signal(self, world: World, which: str) -> None:
         log = world.log()
         self.write(world, log, b"old")
         path = log.path if which == "log" else Path(log.file.trail_path)
@@ -401,7 +401,7 @@ class TestFilesMovedUnderUs:
         assert path.exists()
         assert path.stat().st_size == 0
 
-    def test_a_rename_loses_no_byte(self, world):
+    def test_a_rename_loses_no_byte(self, world: World) -> None:
         log = world.log()
         self.write(world, log, b"one ")
         rotated = log.path.rename(log.path.with_name("rotated"))
@@ -411,7 +411,7 @@ class TestFilesMovedUnderUs:
         assert rotated.read_bytes() + log.path.read_bytes() == b"one two three"
         assert log.path.read_bytes() == b"three"
 
-    def test_one_that_was_removed_is_made_anew(self, world):
+    def test_one_that_was_removed_is_made_anew(self, world: World) -> None:
         log = world.log()
         self.write(world, log, b"old")
         log.path.unlink()
@@ -422,7 +422,7 @@ class TestFilesMovedUnderUs:
         assert log.path.read_bytes() == b"new"
         assert trail(log, "note")[0]["offset"] == 6
 
-    def test_its_folder_may_go_too(self, world):
+    def test_its_folder_may_go_too(self, world: World) -> None:
         log = world.log("deep/er/vm.log")
         self.write(world, log, b"old")
         for file in log.path.parent.iterdir():
@@ -433,7 +433,7 @@ class TestFilesMovedUnderUs:
         self.write(world, log, b"new")
         assert log.path.read_bytes() == b"new"
 
-    def test_copytruncate(self, world):
+    def test_copytruncate(self, world: World) -> None:
         log = world.log()
         self.write(world, log, b"x" * 1000)
         os.truncate(log.path, 0)
@@ -444,14 +444,14 @@ class TestFilesMovedUnderUs:
         assert log.path.read_bytes() == b"new"  # and not a thousand NULs before it
         assert trail(log, "note")[0]["offset"] == 1003
 
-    def test_bytes_right_after_copytruncate_leave_no_hole(self, world):
+    def test_bytes_right_after_copytruncate_leave_no_hole(self, world: World) -> None:
         log = world.log()
         self.write(world, log, b"x" * 1000)
         os.truncate(log.path, 0)
         self.write(world, log, b"new")
         assert log.path.read_bytes() == b"new"
 
-    def test_copytruncate_of_the_trail_leaves_no_torn_line(self, world):
+    def test_copytruncate_of_the_trail_leaves_no_torn_line(self, world: World) -> None:
         log = world.log()
         log.event("one")
         world.store.flush()
@@ -460,7 +460,7 @@ class TestFilesMovedUnderUs:
         world.store.flush()
         assert [e["event"] for e in trail(log)] == ["two"]
 
-    def test_another_file_in_its_place_is_appended_to(self, world):
+    def test_another_file_in_its_place_is_appended_to(self, world: World) -> None:
         log = world.log()
         self.write(world, log, b"old")
         log.path.rename(log.path.with_name("rotated"))
@@ -469,7 +469,7 @@ class TestFilesMovedUnderUs:
         self.write(world, log, b"ours")
         assert log.path.read_bytes() == b"theirs ours"
 
-    def test_reopen_takes_effect_at_once(self, world):
+    def test_reopen_takes_effect_at_once(self, world: World) -> None:
         log = world.log()
         log.append(b"before the signal")
         rotated = log.path.with_name("rotated")
@@ -481,7 +481,7 @@ class TestFilesMovedUnderUs:
         assert rotated.read_bytes() == b"before the signal, also before it"
         assert log.path.read_bytes() == b"after"
 
-    def test_reopen_of_a_thousand_logs_is_cheap_and_opens_only_what_is_written(self, world):
+    def test_reopen_of_a_thousand_logs_is_cheap_and_opens_only_what_is_written(self, world: World) -> None:
         logs = [world.log(f"{n}.log") for n in range(1000)]
         for log in logs:
             log.append(b"x")
@@ -493,7 +493,7 @@ class TestFilesMovedUnderUs:
         # The log; its trail only when a time mark is due.
         assert len(os.listdir("/proc/self/fd")) - before <= 2
 
-    def test_a_link_in_the_place_of_a_log_is_not_followed(self, world, tmp_path):
+    def test_a_link_in_the_place_of_a_log_is_not_followed(self, world: World, tmp_path: Path) -> None:
         target = tmp_path / "precious"
         target.write_bytes(b"precious")
         log = listened(world)
@@ -508,7 +508,7 @@ class TestFilesMovedUnderUs:
         assert log.path.read_bytes() == b"x"
         assert log.listener.told[1:] == [("recovered", 0)]
 
-    def test_following_moved_files_is_due_within_5_s_even_if_the_clock_is_set_back(self, world):
+    def test_following_moved_files_is_due_within_5_s_even_if_the_clock_is_set_back(self, world: World) -> None:
         log = world.log()
         self.write(world, log, b"old")
         world.tick(5)

@@ -42,7 +42,7 @@ def build(folder: str | Path, files: list[tuple[bytes, bool]]) -> Archive:
 
 @given(FILES, st.integers(0, 40), st.integers(1, 50))
 @example([(b"a\nb", True), (b"c\nd\n", False), (b"", False)], 2, 50)
-def test_the_last_lines_reach_across_files(files, lines, limit):
+def test_the_last_lines_reach_across_files(files, lines: int, limit: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         archive = build(folder, files)
         content = b"".join(data for _, data in archive.said)
@@ -55,7 +55,7 @@ def test_the_last_lines_reach_across_files(files, lines, limit):
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_lines_longer_than_what_is_read_at_once(tmp_path, compressed):
+def test_lines_longer_than_what_is_read_at_once(tmp_path: Path, compressed: bool) -> None:
     lines = [bytes([97 + n]) * (TAIL_LIMIT + n) + b"\n" for n in range(4)]
     archive = build(tmp_path, [(lines[0] + lines[1][:99], compressed), (lines[1][99:] + lines[2] + lines[3], False)])
     if compressed:
@@ -69,7 +69,7 @@ def test_lines_longer_than_what_is_read_at_once(tmp_path, compressed):
         assert last_lines(segments, 2) == lines[3][-TAIL_LIMIT:]
 
 
-def test_what_is_before_a_file_that_cannot_be_read_does_not_join_what_is_behind_it(tmp_path):
+def test_what_is_before_a_file_that_cannot_be_read_does_not_join_what_is_behind_it(tmp_path: Path) -> None:
     archive = build(tmp_path, [(b"one\n", True), (b"two\n", True), (b"three\n", False)])
     Path(f"{archive.path}.1.gz").write_bytes(b"not gzip")
     with open_segments(archive.path, enough=100, trails=False) as segments:

@@ -67,7 +67,7 @@ def archive(tmp_path: Path) -> Archive:
 
 
 @given(STEPS)
-def test_the_bytes_are_those_of_the_vm_and_the_times_go_one_way(steps):
+def test_the_bytes_are_those_of_the_vm_and_the_times_go_one_way(steps) -> None:
     with tempfile.TemporaryDirectory() as folder:
         archive = build(folder, steps)
         before = descriptors()
@@ -87,7 +87,7 @@ def test_the_bytes_are_those_of_the_vm_and_the_times_go_one_way(steps):
 
 
 @given(STEPS, st.floats(-5, 15_000), st.floats(0, 15_000))
-def test_a_range_is_exact_to_a_second(steps, start, length):
+def test_a_range_is_exact_to_a_second(steps, start: float, length: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         archive = build(folder, steps)
         since, until = T0 + start, T0 + start + length
@@ -103,7 +103,7 @@ def test_a_range_is_exact_to_a_second(steps, start, length):
 
 
 @given(STEPS)
-def test_every_byte_has_the_time_of_its_mark(steps):
+def test_every_byte_has_the_time_of_its_mark(steps) -> None:
     with tempfile.TemporaryDirectory() as folder:
         archive = build(folder, [step for step in steps if step[0] != "happen"])
         with open_segments(archive.path) as segments:
@@ -112,7 +112,7 @@ def test_every_byte_has_the_time_of_its_mark(steps):
 
 
 @given(st.integers(0, 3), st.sampled_from([0, 1, 3, 40]), st.booleans(), st.booleans())
-def test_a_long_trail_is_entered_near_the_moment(rotations, minutes, compress, early):
+def test_a_long_trail_is_entered_near_the_moment(rotations: int, minutes: int, compress: bool, early: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         archive = Archive(Path(folder))
         lines = []
@@ -130,7 +130,7 @@ def test_a_long_trail_is_entered_near_the_moment(rotations, minutes, compress, e
         assert (round(at, 3), data) == (since - 1, b"%03d" % ((since - 1 - T0) % 1000))
 
 
-def test_what_is_appended_later_is_not_read(archive):
+def test_what_is_appended_later_is_not_read(archive: Archive) -> None:
     archive.say(T0, b"before")
     with open_segments(archive.path) as segments:
         archive.say(T0, b"after")
@@ -141,7 +141,7 @@ def test_what_is_appended_later_is_not_read(archive):
         assert joined(Timeline(segments).pieces()) == b"bef"
 
 
-def test_what_is_open_stays_whatever_happens_to_the_files(archive):
+def test_what_is_open_stays_whatever_happens_to_the_files(archive: Archive) -> None:
     archive.say(T0, b"one ")
     archive.rotate()
     archive.say(T0 + 5, b"two ")
@@ -155,12 +155,12 @@ def test_what_is_open_stays_whatever_happens_to_the_files(archive):
         assert joined(Timeline(segments).pieces()) == b"one two three"
 
 
-def test_no_log_at_all(tmp_path):
+def test_no_log_at_all(tmp_path: Path) -> None:
     with open_segments(tmp_path / "none.log") as segments:
         assert (len(segments), segments.end, list(Timeline(segments).items())) == (0, 0, [])
 
 
-def test_events_before_the_first_byte(archive):
+def test_events_before_the_first_byte(archive: Archive) -> None:
     archive.happen(T0, "up")
     with open_segments(archive.path) as segments:
         assert segments.end == 0
@@ -168,7 +168,7 @@ def test_events_before_the_first_byte(archive):
     assert (at, fields["event"], fields["who"], fields["offset"]) == (T0, "up", "alice", 0)
 
 
-def test_without_a_trail_the_time_is_that_of_the_file(archive):
+def test_without_a_trail_the_time_is_that_of_the_file(archive: Archive) -> None:
     archive.say(T0, b"old")
     archive.rotate()
     archive.trail.with_name("vm.log.events.1").unlink()
@@ -179,7 +179,7 @@ def test_without_a_trail_the_time_is_that_of_the_file(archive):
         assert list(Timeline(segments, T0, T0 + 1).pieces()) == [(T0, b"old")]
 
 
-def test_bytes_before_the_first_mark_get_its_time(tmp_path):
+def test_bytes_before_the_first_mark_get_its_time(tmp_path: Path) -> None:
     path = tmp_path / "vm.log"
     path.write_bytes(b"earlylate")
     Path(f"{path}.events").write_bytes(time_mark(T0, 5))
@@ -187,7 +187,7 @@ def test_bytes_before_the_first_mark_get_its_time(tmp_path):
         assert list(Timeline(segments).pieces()) == [(T0, b"early"), (T0, b"late")]
 
 
-def test_files_older_than_the_moment_are_not_opened(archive):
+def test_files_older_than_the_moment_are_not_opened(archive: Archive) -> None:
     for n in range(5):
         archive.say(T0 + 100 * n, b"%d" % n)
         archive.rotate(n % 2 == 0)
@@ -197,7 +197,7 @@ def test_files_older_than_the_moment_are_not_opened(archive):
         assert joined(Timeline(segments, T0 + 250).pieces()) == b"345"
 
 
-def test_only_so_many_files_are_opened(archive):
+def test_only_so_many_files_are_opened(archive: Archive) -> None:
     for n in range(6):
         archive.say(T0 + n, b"%d" % n)
         archive.rotate()
@@ -213,7 +213,7 @@ def test_only_so_many_files_are_opened(archive):
         assert joined(Timeline(segments).pieces()) == b"56"
 
 
-def test_a_number_that_is_missing_for_a_moment(archive):
+def test_a_number_that_is_missing_for_a_moment(archive: Archive) -> None:
     for n in range(4):
         archive.say(T0 + n, b"%d" % n)
         archive.rotate()
@@ -223,7 +223,7 @@ def test_a_number_that_is_missing_for_a_moment(archive):
         assert joined(Timeline(segments).pieces()) == b"012"
 
 
-def test_a_file_that_is_being_compressed_counts_once(archive):
+def test_a_file_that_is_being_compressed_counts_once(archive: Archive) -> None:
     archive.say(T0, b"once")
     archive.rotate()
     for path in (archive.path, archive.trail):
@@ -233,7 +233,7 @@ def test_a_file_that_is_being_compressed_counts_once(archive):
         assert segments.problems == []
 
 
-def test_a_file_that_has_two_names_counts_once(archive):
+def test_a_file_that_has_two_names_counts_once(archive: Archive) -> None:
     # What somebody sees who opens the live file before a rename, and number 1 behind it.
     archive.say(T0, b"once")
     for path in (archive.path, archive.trail):
@@ -253,7 +253,7 @@ def test_a_file_that_has_two_names_counts_once(archive):
     ],
 )
 @pytest.mark.parametrize("which", ["vm.log.2.gz", "vm.log.events.2.gz"])
-def test_a_damaged_file_costs_only_itself(archive, spoil, which):
+def test_a_damaged_file_costs_only_itself(archive: Archive, spoil, which: str) -> None:
     first, second, third = os.urandom(100_000).hex().encode(), b"second", b"third"
     archive.say(T0, first)
     archive.rotate(compress=True)
@@ -274,7 +274,7 @@ def test_a_damaged_file_costs_only_itself(archive, spoil, which):
             assert [problem.partition(":")[0] for problem in segments.problems] == [which]
 
 
-def test_what_a_damaged_file_still_holds_is_given(archive):
+def test_what_a_damaged_file_still_holds_is_given(archive: Archive) -> None:
     content = os.urandom(200_000).hex().encode()
     archive.say(T0, content)
     archive.rotate(compress=True)
@@ -287,7 +287,7 @@ def test_what_a_damaged_file_still_holds_is_given(archive):
         assert segments.problems == ["vm.log.1.gz: compressed data that ends too early"]
 
 
-def test_several_members_and_padding_are_gzip_too(archive):
+def test_several_members_and_padding_are_gzip_too(archive: Archive) -> None:
     archive.say(T0, b"one two")
     archive.rotate()
     path = archive.path.with_name("vm.log.1")
@@ -298,7 +298,7 @@ def test_several_members_and_padding_are_gzip_too(archive):
         assert segments.problems == []
 
 
-def test_torn_lines_in_a_trail_cost_only_themselves(archive):
+def test_torn_lines_in_a_trail_cost_only_themselves(archive: Archive) -> None:
     archive.say(T0, b"one ")
     for junk in (
         b'{"at":"2026-11-22T16:0',
@@ -320,7 +320,7 @@ def test_torn_lines_in_a_trail_cost_only_themselves(archive):
         assert items[-1] == (T0 + 5, b"two")
 
 
-def test_a_log_that_becomes_shorter_while_it_is_read(archive):
+def test_a_log_that_becomes_shorter_while_it_is_read(archive: Archive) -> None:
     archive.say(T0, b"x" * 3 * CHUNK)
     with open_segments(archive.path) as segments:
         pieces = Timeline(segments).pieces()
@@ -331,7 +331,7 @@ def test_a_log_that_becomes_shorter_while_it_is_read(archive):
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("/etc/passwd", path)])
-def test_what_is_no_file_is_left_out(archive, make):
+def test_what_is_no_file_is_left_out(archive: Archive, make) -> None:
     archive.say(T0, b"text")
     make(f"{archive.path}.1")
     with open_segments(archive.path) as segments:
@@ -339,7 +339,7 @@ def test_what_is_no_file_is_left_out(archive, make):
         assert len(segments.problems) == 1
 
 
-def test_copytruncate_of_the_log_but_not_of_its_trail(archive):
+def test_copytruncate_of_the_log_but_not_of_its_trail(archive: Archive) -> None:
     # The live trail speaks of the old content first, and then of the new one.
     for n in range(5000):
         archive._append(archive.trail, time_mark(T0 + n, n * 10))
@@ -353,7 +353,7 @@ def test_copytruncate_of_the_log_but_not_of_its_trail(archive):
         assert list(Timeline(segments, T0 + 6002).pieces())[-1:] == [(T0 + 6002, b"er")]
 
 
-def test_an_old_trail_that_went_on_for_the_next_file(archive):
+def test_an_old_trail_that_went_on_for_the_next_file(archive: Archive) -> None:
     # The log was renamed, its trail a moment later: the last marks are of another file.
     archive.say(T0, b"one ")
     archive.say(T0 + 2, b"two ")
@@ -365,7 +365,7 @@ def test_an_old_trail_that_went_on_for_the_next_file(archive):
 
 
 @pytest.mark.parametrize("compress", [False, True])
-def test_a_clock_that_was_set_back(archive, compress):
+def test_a_clock_that_was_set_back(archive: Archive, compress: bool) -> None:
     for at, data in ((0, b"a"), (10, b"b"), (20, b"c"), (-500, b"d"), (-490, b"e"), (30, b"f")):
         archive.say(T0 + at, data)
     archive.rotate(compress)
@@ -378,7 +378,7 @@ def test_a_clock_that_was_set_back(archive, compress):
         assert joined(Timeline(segments, None, T0 + 25).pieces()) == b"abcde"
 
 
-def test_times_of_single_bytes(archive):
+def test_times_of_single_bytes(archive: Archive) -> None:
     for n in range(3000):
         archive._append(archive.trail, time_mark(T0 + n, 5 + n * 10))
     for compressed in (False, True):
@@ -403,7 +403,7 @@ class Nobody:
         raise AssertionError(problem)
 
 
-def test_what_the_scribe_wrote_is_understood(tmp_path):
+def test_what_the_scribe_wrote_is_understood(tmp_path: Path) -> None:
     now = T0
     scribe = Scribe(8, lambda: now)
     file = LogFile(str(tmp_path), "vm.log", Nobody())
@@ -416,7 +416,7 @@ def test_what_the_scribe_wrote_is_understood(tmp_path):
     assert items == [(0, "up"), (0, b"boot\nquick\n"), (3, b"later\n"), (3, "down"), (3, b"end\n")]
 
 
-def test_what_the_scribe_rotated_is_one_history(tmp_path):
+def test_what_the_scribe_rotated_is_one_history(tmp_path: Path) -> None:
     now = T0
     scribe = Scribe(8, lambda: now, RotationPolicy(size=1000))
     file = LogFile(str(tmp_path), "vm.log", Nobody())

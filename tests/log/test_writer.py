@@ -16,25 +16,28 @@ from tests.support.consoles import World, trail
 from tests.support.fakes import Disk, Listener, Logged
 from tests.support.properties import examples
 from vmproxy.log.retry import BACKLOG_PER_LOG, RETRY_SECONDS
+from vmproxy.log.store import ConsoleLog
 from vmproxy.log.writer import FOLLOW_SECONDS, Scribe, link
 
 FULL = os.strerror(errno.ENOSPC)
 
 
 @pytest.fixture
-def log(world):
+def log(world: World):
     log = world.log()
     log.listener = Listener()
     return log
 
 
-def write(world: World, log, data: bytes) -> None:
+def write(world: World, log: ConsoleLog, data: bytes) -> None:
     log.append(data)
     world.store.flush()
 
 
 class TestAFullDisk:
-    def test_it_is_announced_retried_and_nothing_is_lost_that_fits_the_backlog(self, world, disk, log):
+    def test_it_is_announced_retried_and_nothing_is_lost_that_fits_the_backlog(
+        self, world: World, disk: Disk, log: ConsoleLog
+    ) -> None:
         write(world, log, b"before ")
         disk.room = 0
         write(world, log, b"during ")
@@ -53,7 +56,9 @@ class TestAFullDisk:
         assert trail(log, "gap") == []
         assert world.scribe.retry.lost == 0
 
-    def test_it_is_retried_within_about_a_second_without_new_data(self, world, disk, log):
+    def test_it_is_retried_within_about_a_second_without_new_data(
+        self, world: World, disk: Disk, log: ConsoleLog
+    ) -> None:
         disk.room = 0
         write(world, log, b"x")
         assert world.scribe.next_tick() <= 1
@@ -62,7 +67,7 @@ class TestAFullDisk:
         world.tick(0.2)
         assert log.path.read_bytes() == b"x"
 
-    def test_the_part_that_still_fitted_is_not_written_twice(self, world, disk, log):
+    def test_the_part_that_still_fitted_is_not_written_twice(self, world: World, disk: Disk, log: ConsoleLog) -> None:
         write(world, log, b"before ")
         disk.room = 3
         write(world, log, b"abcdefgh")
@@ -75,7 +80,7 @@ class TestAFullDisk:
         assert log.path.read_bytes() == b"before abcdefgh"
         assert world.scribe.retry.lost == 0
 
-    def test_short_writes_are_no_failure(self, world, log, monkeypatch):
+    def test_short_writes_are_no_failure(self, world: World, log: ConsoleLog, monkeypatch: pytest.MonkeyPatch) -> None:
         write_ = os.write
         monkeypatch.setattr(os, "write", lambda fd, data: write_(fd, data[:3]))
         write(world, log, b"abcdefgh")
@@ -85,7 +90,9 @@ class TestAFullDisk:
         assert trail(log, "note")[0]["text"] == "n" * 100
         assert log.listener.told == []
 
-    def test_what_is_over_the_bound_is_one_gap_of_that_size_where_it_is_missing(self, world, disk, log):
+    def test_what_is_over_the_bound_is_one_gap_of_that_size_where_it_is_missing(
+        self, world: World, disk: Disk, log: ConsoleLog
+    ) -> None:
         write(world, log, b"before")
         disk.room = 0
         kept = b"k" * (BACKLOG_PER_LOG - 10)
@@ -103,7 +110,9 @@ class TestAFullDisk:
         assert gap["reason"] == FULL
         assert world.scribe.retry.lost == 1004
 
-    def test_once_bytes_are_missing_what_follows_is_missing_too(self, world, disk, log):
+    def test_once_bytes_are_missing_what_follows_is_missing_too(
+        self, world: World, disk: Disk, log: ConsoleLog
+    ) -> None:
         disk.room = 0
         write(world, log, b"k" * (BACKLOG_PER_LOG - 1))
         write(world, log, b"ab")
@@ -113,7 +122,7 @@ class TestAFullDisk:
         assert log.path.read_bytes() == b"k" * (BACKLOG_PER_LOG - 1) + b"a"
         assert [gap["bytes"] for gap in trail(log, "gap")] == [2]
 
-    def test_it_may_fail_again_and_each_gap_counts_for_itself(self, world, disk, log):
+    def test_it_may_fail_again_and_each_gap_counts_for_itself(self, world: World, disk: Disk, log: ConsoleLog) -> None:
         for size in (100, 7):
             disk.room = 0
             write(world, log, b"k" * BACKLOG_PER_LOG + b"x" * size)
@@ -122,7 +131,9 @@ class TestAFullDisk:
         assert [gap["bytes"] for gap in trail(log, "gap")] == [100, 7]
         assert world.scribe.retry.lost == 107
 
-    def test_a_gap_that_cannot_be_written_itself_is_written_later_and_once(self, world, disk, log):
+    def test_a_gap_that_cannot_be_written_itself_is_written_later_and_once(
+        self, world: World, disk: Disk, log: ConsoleLog
+    ) -> None:
         disk.room = 0
         write(world, log, b"k" * BACKLOG_PER_LOG + b"xyz")
         disk.room = BACKLOG_PER_LOG + 5  # the backlog fits, the gap's line only begins to
@@ -133,7 +144,7 @@ class TestAFullDisk:
         world.tick(1)
         assert [gap["bytes"] for gap in trail(log, "gap")] == [3]
 
-    def test_events_keep_their_place_among_the_bytes(self, world, disk, log):
+    def test_events_keep_their_place_among_the_bytes(self, world: World, disk: Disk, log: ConsoleLog) -> None:
         write(world, log, b"123")
         disk.room = 0
         log.append(b"45")
@@ -148,7 +159,7 @@ class TestAFullDisk:
         assert log.path.read_bytes() == b"12345678"
 
     @pytest.mark.parametrize("room", range(0, 60, 7))
-    def test_a_line_of_the_trail_is_never_torn(self, world, disk, log, room):
+    def test_a_line_of_the_trail_is_never_torn(self, world: World, disk: Disk, log: ConsoleLog, room: int) -> None:
         log.event("one")
         world.store.flush()
         disk.room = room
@@ -161,7 +172,9 @@ class TestAFullDisk:
         assert [e["event"] for e in trail(log) if e["event"] != "time"] == ["one", "two"]
         assert log.path.read_bytes() == b"data"
 
-    def test_events_survive_an_outage_in_which_the_vm_says_little_often(self, world, disk, log):
+    def test_events_survive_an_outage_in_which_the_vm_says_little_often(
+        self, world: World, disk: Disk, log: ConsoleLog
+    ) -> None:
         # Twenty seconds of a boot, line by line: far from the backlog's bytes.
         disk.room = 0
         for _ in range(1500):
@@ -173,7 +186,7 @@ class TestAFullDisk:
         assert log.path.stat().st_size == 7500
         assert [(e["reason"], e["offset"]) for e in trail(log, "down")] == [("power failure", 7500)]
 
-    def test_a_flood_of_events_is_bounded(self, world, disk, log):
+    def test_a_flood_of_events_is_bounded(self, world: World, disk: Disk, log: ConsoleLog) -> None:
         disk.room = 0
         for _ in range(5000):
             log.event("guest-break")
@@ -182,7 +195,7 @@ class TestAFullDisk:
         world.tick(1)
         assert 500 <= len(trail(log, "guest-break")) <= 2000
 
-    def test_other_logs_go_on(self, world, disk, log):
+    def test_other_logs_go_on(self, world: World, disk: Disk, log: ConsoleLog) -> None:
         other = world.log("other.log")
         other.listener = Listener()
         disk.refuse = lambda path: "/other.log" not in path
@@ -194,7 +207,9 @@ class TestAFullDisk:
         assert other.listener.told == []
         assert log.listener.told == [("failed", FULL)]
 
-    def test_a_trail_that_cannot_be_written_is_told_to_the_administrator_and_written_later(self, world, disk, log):
+    def test_a_trail_that_cannot_be_written_is_told_to_the_administrator_and_written_later(
+        self, world: World, disk: Disk, log: ConsoleLog
+    ) -> None:
         # Not to the viewers: the VM's bytes are being recorded.
         disk.refuse = lambda path: path.endswith(".events")
         disk.room = 0
@@ -207,7 +222,9 @@ class TestAFullDisk:
         world.tick(1)
         assert len(trail(log, "note")) == 1
 
-    def test_the_vms_bytes_are_not_held_back_by_a_trail_that_cannot_be_written(self, world, log):
+    def test_the_vms_bytes_are_not_held_back_by_a_trail_that_cannot_be_written(
+        self, world: World, log: ConsoleLog
+    ) -> None:
         # The log itself is fine: losing its bytes is more than must be lost.
         log.path.parent.mkdir()
         Path(log.file.trail_path).mkdir()
@@ -217,7 +234,9 @@ class TestAFullDisk:
             world.tick(1)
         assert log.path.stat().st_size == 6 * BACKLOG_PER_LOG
 
-    def test_all_failing_logs_together_are_bounded(self, world, disk, monkeypatch):
+    def test_all_failing_logs_together_are_bounded(
+        self, world: World, disk: Disk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr("vmproxy.log.retry.BACKLOG_IN_ALL", 1000)
         disk.room = 0
         logs = [world.log(f"{n}.log") for n in range(5)]
@@ -234,14 +253,16 @@ class TestAFullDisk:
         world.tick(1)
         assert logs[4].path.read_bytes() == b"y" * 900
 
-    def test_at_the_stop_it_is_tried_once_more(self, world, disk, log):
+    def test_at_the_stop_it_is_tried_once_more(self, world: World, disk: Disk, log: ConsoleLog) -> None:
         disk.room = 0
         write(world, log, b"x")
         disk.room = None
         world.store.stop()
         assert log.path.read_bytes() == b"x"
 
-    def test_what_cannot_be_written_at_the_stop_is_told_with_its_size(self, world, disk, log):
+    def test_what_cannot_be_written_at_the_stop_is_told_with_its_size(
+        self, world: World, disk: Disk, log: ConsoleLog
+    ) -> None:
         disk.room = 0
         write(world, log, b"k" * BACKLOG_PER_LOG + b"x" * 77)
         with Logged() as lines:
@@ -249,7 +270,7 @@ class TestAFullDisk:
         assert any(str(BACKLOG_PER_LOG + 77) in line and str(log.path) in line for line in lines)
         assert world.scribe.retry.lost == BACKLOG_PER_LOG + 77
 
-    def test_settled_fires_while_it_is_full(self, world, disk, log):
+    def test_settled_fires_while_it_is_full(self, world: World, disk: Disk, log: ConsoleLog) -> None:
         write(world, log, b"123")
         disk.room = 0
         log.append(b"45")
@@ -257,7 +278,7 @@ class TestAFullDisk:
         log.settled().addCallback(sizes.append)
         assert sizes == [3]
 
-    def test_retries_go_on_if_the_clock_is_set_back(self, world, disk, log):
+    def test_retries_go_on_if_the_clock_is_set_back(self, world: World, disk: Disk, log: ConsoleLog) -> None:
         disk.room = 0
         write(world, log, b"x")
         world.clock.rightNow -= 3600
@@ -278,7 +299,7 @@ class TestAFullDisk:
             max_size=50,
         )
     )
-    def test_whatever_fails_when_bytes_and_events_are_in_order_and_gaps_exact(self, steps):
+    def test_whatever_fails_when_bytes_and_events_are_in_order_and_gaps_exact(self, steps) -> None:
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
             patch.setattr("vmproxy.log.retry.BACKLOG_PER_LOG", 40)
             disk = Disk(patch)
@@ -321,7 +342,9 @@ class TestAFullDisk:
 
 class TestThingsInTheWay:
     @pytest.mark.parametrize("which", ["log", "trail", "folder"])
-    def test_it_is_told_and_when_it_is_gone_everything_is_written(self, world, log, which):
+    def test_it_is_told_and_when_it_is_gone_everything_is_written(
+        self, world: World, log: ConsoleLog, which: str
+    ) -> None:
         place = {"log": log.path, "trail": Path(log.file.trail_path), "folder": log.path.parent}[which]
         place.parent.mkdir(parents=True, exist_ok=True)
         place.mkdir() if which != "folder" else place.write_bytes(b"")
@@ -337,10 +360,12 @@ class TestThingsInTheWay:
         assert log.path.read_bytes() == b"x" * 100
         assert len(trail(log, "up")) == 1
 
-    def test_a_descriptor_limit_does_not_lose_a_byte(self, world, log, monkeypatch):
+    def test_a_descriptor_limit_does_not_lose_a_byte(
+        self, world: World, log: ConsoleLog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         open_ = os.open
 
-        def none_left(path, *args, **kwargs):
+        def none_left(path: Path, *args, **kwargs) -> None:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
         monkeypatch.setattr(os, "open", none_left)
@@ -350,7 +375,7 @@ class TestThingsInTheWay:
         world.tick(1)
         assert log.path.read_bytes() == b"x"
 
-    def test_nothing_is_due_while_nothing_is_open_and_nothing_fails(self):
+    def test_nothing_is_due_while_nothing_is_open_and_nothing_fails(self) -> None:
         assert Scribe(4).next_tick() is None
 
 
@@ -359,25 +384,27 @@ class TestLinks:
         return {link.name: os.readlink(link) for link in folder.iterdir()} if folder.exists() else {}
 
     @pytest.fixture
-    def folder(self, tmp_path):
+    def folder(self, tmp_path: Path):
         return tmp_path / "by-name"
 
-    def test_it_points_to_the_log_from_wherever_the_folder_is_mounted(self, world, tmp_path, folder):
+    def test_it_points_to_the_log_from_wherever_the_folder_is_mounted(
+        self, world: World, tmp_path: Path, folder: Path
+    ) -> None:
         link(str(folder), "web.log", "../x/u.log", "")
         assert self.links(folder) == {"web.log": "../x/u.log"}
 
-    def test_a_rename_takes_the_former_one_away(self, world, tmp_path, folder):
+    def test_a_rename_takes_the_former_one_away(self, world: World, tmp_path: Path, folder: Path) -> None:
         link(str(folder), "web.log", "../u.log", "")
         link(str(folder), "db.log", "../u.log", "web.log")
         assert self.links(folder) == {"db.log": "../u.log"}
 
-    def test_a_former_one_that_is_another_logs_by_now_is_left(self, world, tmp_path, folder):
+    def test_a_former_one_that_is_another_logs_by_now_is_left(self, world: World, tmp_path: Path, folder: Path) -> None:
         link(str(folder), "web.log", "../u.log", "")
         link(str(folder), "web.log", "../v.log", "")
         link(str(folder), "db.log", "../u.log", "web.log")
         assert self.links(folder) == {"web.log": "../v.log", "db.log": "../u.log"}
 
-    def test_a_file_of_that_name_is_never_replaced(self, world, tmp_path, folder):
+    def test_a_file_of_that_name_is_never_replaced(self, world: World, tmp_path: Path, folder: Path) -> None:
         folder.mkdir()
         (folder / "web.log").write_bytes(b"precious")
         with Logged() as lines:
@@ -385,14 +412,14 @@ class TestLinks:
         assert (folder / "web.log").read_bytes() == b"precious"
         assert any("web.log" in line for line in lines)
 
-    def test_what_was_left_of_one_half_made_does_not_matter(self, world, tmp_path, folder):
+    def test_what_was_left_of_one_half_made_does_not_matter(self, world: World, tmp_path: Path, folder: Path) -> None:
         folder.mkdir()
         (folder / "web.log").symlink_to("../old.log")
         (folder / ".web.log.new").symlink_to("nowhere")
         link(str(folder), "web.log", "../u.log", "")
         assert self.links(folder) == {"web.log": "../u.log"}
 
-    def test_a_folder_that_cannot_be_made_is_told_once_and_tried_again(self, world, tmp_path):
+    def test_a_folder_that_cannot_be_made_is_told_once_and_tried_again(self, world: World, tmp_path: Path) -> None:
         folder = tmp_path / "logs"
         folder.write_bytes(b"")
         log = world.log("u.log")
@@ -405,7 +432,7 @@ class TestLinks:
         world.tick(RETRY_SECONDS)
         assert self.links(folder / "by-name") == {"web.log": "../u.log"}
 
-    def test_links_come_back_when_the_log_folder_was_removed(self, world, tmp_path):
+    def test_links_come_back_when_the_log_folder_was_removed(self, world: World, tmp_path: Path) -> None:
         for name in ("web", "db"):
             world.store.link(name, world.log(f"{name}1.log"))
         world.tick(FOLLOW_SECONDS)

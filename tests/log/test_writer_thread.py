@@ -39,7 +39,7 @@ class Threaded:
         while not done():
             self.calls.get(timeout=PATIENCE)()
 
-    def settle(self, log) -> int:
+    def settle(self, log: ConsoleLog) -> int:
         sizes: list[int] = []
         log.settled().addCallback(sizes.append)
         self.until(lambda: bool(sizes))
@@ -55,14 +55,14 @@ class Threaded:
 
 
 @pytest.fixture
-def threaded(tmp_path):
+def threaded(tmp_path: Path):
     threaded = Threaded(tmp_path / "logs")
     yield threaded
     threaded.stop()
     assert not [thread for thread in threading.enumerate() if thread.name == "vmproxy-scribe"]
 
 
-def test_bytes_of_many_logs_arrive_whole_and_in_order(threaded):
+def test_bytes_of_many_logs_arrive_whole_and_in_order(threaded) -> None:
     logs = [threaded.store.open(f"{n}.log") for n in range(40)]
     for n in range(50):
         for log in logs:
@@ -75,13 +75,13 @@ def test_bytes_of_many_logs_arrive_whole_and_in_order(threaded):
     assert threaded.store.unwritten == 0
 
 
-def test_settled_tells_how_much_is_there(threaded):
+def test_settled_tells_how_much_is_there(threaded) -> None:
     log = threaded.store.open("vm.log")
     log.append(b"12345")
     assert threaded.settle(log) == 5
 
 
-def test_a_stop_writes_everything_first(tmp_path):
+def test_a_stop_writes_everything_first(tmp_path: Path) -> None:
     threaded = Threaded(tmp_path / "logs")
     logs = [threaded.store.open(f"{n}.log") for n in range(100)]
     for log in logs:
@@ -90,7 +90,7 @@ def test_a_stop_writes_everything_first(tmp_path):
     assert {log.path.read_bytes() for log in logs} == {b"last words"}
 
 
-def test_a_failed_write_is_retried_though_nothing_else_happens(threaded, monkeypatch):
+def test_a_failed_write_is_retried_though_nothing_else_happens(threaded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vmproxy.log.retry.RETRY_SECONDS", 0.01)
     log = threaded.store.open("vm.log")
     log.listener = listener = Listener()
@@ -106,7 +106,7 @@ def test_a_failed_write_is_retried_though_nothing_else_happens(threaded, monkeyp
     assert log.path.read_bytes() == b"x"
 
 
-def test_moved_files_are_looked_for_though_nothing_else_happens(threaded, monkeypatch):
+def test_moved_files_are_looked_for_though_nothing_else_happens(threaded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vmproxy.log.writer.FOLLOW_SECONDS", 0.01)
     looked: queue.SimpleQueue[None] = queue.SimpleQueue()
     follow = FilePool.follow
@@ -127,7 +127,7 @@ def test_moved_files_are_looked_for_though_nothing_else_happens(threaded, monkey
     assert log.path.read_bytes() == b""
 
 
-def test_a_job_that_fails_is_told_and_the_next_one_is_done(threaded):
+def test_a_job_that_fails_is_told_and_the_next_one_is_done(threaded) -> None:
     def fail() -> None:
         raise RuntimeError("a job's own fault")
 
@@ -139,7 +139,7 @@ def test_a_job_that_fails_is_told_and_the_next_one_is_done(threaded):
     assert any("the log writer failed at a job" in line for line in lines)
 
 
-def test_one_log_that_fails_for_a_reason_nobody_thought_of_does_not_take_the_others_with_it(threaded):
+def test_one_log_that_fails_for_a_reason_nobody_thought_of_does_not_take_the_others_with_it(threaded) -> None:
     logs = [threaded.store.open(name) for name in ("1.log", "with\0nul.log", "3.log")]
     for log in logs:
         log.append(b"x")
@@ -169,7 +169,7 @@ def test_logs_are_rotated_and_compressed_while_they_are_written(threaded):
     assert rotation.failed == 0
 
 
-def test_a_policy_that_comes_later_wakes_the_thread(threaded):
+def test_a_policy_that_comes_later_wakes_the_thread(threaded) -> None:
     log = threaded.store.open("vm.log")
     log.append(b"x" * 100)
     threaded.settle(log)
@@ -180,7 +180,7 @@ def test_a_policy_that_comes_later_wakes_the_thread(threaded):
     assert log.path.with_name("vm.log.1").read_bytes() == b"x" * 100
 
 
-def test_what_is_done_with_a_logs_files_is_done_on_the_thread_and_answered_on_this_one(threaded):
+def test_what_is_done_with_a_logs_files_is_done_on_the_thread_and_answered_on_this_one(threaded) -> None:
     log = threaded.store.open("vm.log")
     log.append(b"12345")
     answers: list[tuple[bytes, str, str]] = []
@@ -193,7 +193,7 @@ def test_what_is_done_with_a_logs_files_is_done_on_the_thread_and_answered_on_th
     assert answers == [(b"12345", "vmproxy-scribe", threading.current_thread().name)]
 
 
-def test_the_compressor_stops_at_once_and_leaves_nothing(tmp_path):
+def test_the_compressor_stops_at_once_and_leaves_nothing(tmp_path: Path) -> None:
     answers: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
     problems: list[Exception | None] = []
     source = tmp_path / "vm.log.1"

@@ -28,7 +28,7 @@ class Log:
     def port_opened(self, port) -> None:
         self.events.append(("opened",))
 
-    def port_received(self, port, data) -> None:
+    def port_received(self, port, data: bytes) -> None:
         assert data
         self.data += data
 
