@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.internet.epollreactor import EPollReactor
@@ -121,10 +122,10 @@ class Here:
     def start(self) -> None:
         """Nothing has to be started."""
 
-    def submit(self, job) -> None:
+    def submit(self, job: Callable[[], object]) -> None:
         job()
 
-    def stop(self, done) -> None:
+    def stop(self, done: Any) -> None:
         self.scribe.close()
         done()
 

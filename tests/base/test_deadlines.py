@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -149,7 +150,7 @@ def test_an_item_whose_callback_fails_does_not_keep_the_others_from_ringing(ring
     ringer.clock.advance(1)
     ringer.deadlines.start("c")
 
-    def fail(item) -> None:
+    def fail(item: Any) -> None:
         if item == "a":
             raise RuntimeError("the callback's own fault")
 
@@ -166,7 +167,7 @@ def test_an_item_whose_callback_fails_does_not_keep_the_others_from_ringing(ring
         max_size=40,
     )
 )
-def test_it_agrees_with_one_timer_for_each_item(steps) -> None:
+def test_it_agrees_with_one_timer_for_each_item(steps: list[Any]) -> None:
     ringer = Ringer()
     due: dict[str, float] = {}
     expected: list[tuple[str, float]] = []

@@ -38,7 +38,7 @@ class TestVisible:
         assert visible(text) == shown
 
     @given(ANY_TEXT, st.integers(1, 200))
-    def test_the_result_is_printable_encodable_and_within_the_limit(self, text, limit: int) -> None:
+    def test_the_result_is_printable_encodable_and_within_the_limit(self, text: str, limit: int) -> None:
         shown = visible(text, limit)
         assert shown.isprintable()
         assert len(shown) <= limit
@@ -46,7 +46,7 @@ class TestVisible:
         assert not any(unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in shown)
 
     @given(ANY_TEXT)
-    def test_what_is_visible_stays_so(self, text) -> None:
+    def test_what_is_visible_stays_so(self, text: str) -> None:
         assert visible(visible(text)) == visible(text)
 
     def test_what_was_cut_off_is_marked(self) -> None:
@@ -80,7 +80,7 @@ class TestSafeWord:
         assert safe_word(text) == word
 
     @given(ANY_TEXT, st.integers(1, 120))
-    def test_whatever_goes_in_a_file_name_comes_out(self, text, limit: int) -> None:
+    def test_whatever_goes_in_a_file_name_comes_out(self, text: str, limit: int) -> None:
         word = safe_word(text, limit)
         assert len(word.encode("utf-8")) <= limit
         assert re.fullmatch(r"[\w.-]*", word)
@@ -88,7 +88,7 @@ class TestSafeWord:
         assert not word.endswith((".", "-"))
 
     @given(ANY_TEXT)
-    def test_a_safe_word_is_left_as_it_is(self, text) -> None:
+    def test_a_safe_word_is_left_as_it_is(self, text: str) -> None:
         assert safe_word(safe_word(text)) == safe_word(text)
 
     def test_a_cut_never_leaves_half_a_character(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -65,7 +66,7 @@ def test_spans_count_back(text: str, seconds: int) -> None:
         ("2030-01-02 03:04", (2030, 1, 2, 3, 4)),
     ],
 )
-def test_times_are_local(zone, text: str, moment) -> None:
+def test_times_are_local(zone: str, text: str, moment: Any) -> None:
     assert parse_when(text, local(2026, 11, 22, 17)) == local(*moment)
 
 
@@ -73,7 +74,7 @@ def test_times_are_local(zone, text: str, moment) -> None:
     "text",
     ["2026-11-22T16:00:30Z", "2026-11-22 16:00:30z", "2026-11-22T18:00:30+02:00", "2026-11-22T11:30:30-0430"],
 )
-def test_a_time_may_say_its_zone(zone, text: str) -> None:
+def test_a_time_may_say_its_zone(zone: str, text: str) -> None:
     assert parse_when(text, 0) == datetime(2026, 11, 22, 16, 0, 30, tzinfo=UTC).timestamp()
 
 
@@ -96,7 +97,7 @@ def test_a_time_may_say_its_zone(zone, text: str) -> None:
         ),
     ],
 )
-def test_what_means_nothing_is_told_with_what_would(text) -> None:
+def test_what_means_nothing_is_told_with_what_would(text: str) -> None:
     with pytest.raises(BadTime, match=r"no such time.*such as 16:00.*2026-11-22") as caught:
         parse_when(text, 1_795_363_753.5)
     assert str(caught.value).isprintable()

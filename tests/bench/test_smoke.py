@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,7 @@ def contents(said: int, start: bytes = b"I am it\r\n") -> bytes:
 
 
 @pytest.mark.parametrize("said", [0, 1, LINES, 25 * LINES + 7])
-def test_a_log_that_is_as_it_must_be(tmp_path: Path, said) -> None:
+def test_a_log_that_is_as_it_must_be(tmp_path: Path, said: Any) -> None:
     path = tmp_path / "log"
     path.write_bytes(contents(said))
     assert expected(path, said).problem() == ""
@@ -87,7 +88,7 @@ def test_a_log_that_is_as_it_must_be(tmp_path: Path, said) -> None:
         (lambda log: b"I am he\r\n" + log[9:], "another one"),
     ],
 )
-def test_a_log_that_is_not_is_told(tmp_path: Path, change, told: str) -> None:
+def test_a_log_that_is_not_is_told(tmp_path: Path, change: Any, told: str) -> None:
     path = tmp_path / "log"
     path.write_bytes(change(contents(100)))
     assert told in expected(path, 100).problem()

@@ -8,8 +8,10 @@ import datetime
 import re
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -48,7 +50,7 @@ def read(tmp_path: Path):
 
 
 @pytest.fixture
-def wrong(read):
+def wrong(read: Callable[..., Any]) -> Callable[..., list[str]]:
     """The problems of a configuration that must be refused."""
 
     def wrong(text: str, **options) -> list[str]:
@@ -61,7 +63,7 @@ def wrong(read):
 
 
 @pytest.fixture
-def only_problem(wrong):
+def only_problem(wrong: Callable[..., list[str]]) -> Callable[..., str]:
     """The problem of a configuration that has exactly one."""
 
     def only(text: str, **options) -> str:
@@ -116,7 +118,7 @@ class TestDefaults:
             policy=Policy(),
         )
 
-    def test_an_empty_file_says_the_same_as_none(self, read) -> None:
+    def test_an_empty_file_says_the_same_as_none(self, read: Callable[..., Any]) -> None:
         assert read("") == settings.load(None, {})
 
     def test_nothing_is_made_on_the_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +126,7 @@ class TestDefaults:
         settings.load(None, {})
         assert list(tmp_path.iterdir()) == []
 
-    def test_it_cannot_be_changed_afterwards(self, read) -> None:
+    def test_it_cannot_be_changed_afterwards(self, read: Callable[..., Any]) -> None:
         found = read("")
         with pytest.raises(dataclasses.FrozenInstanceError):
             found.vm.keep_idle = 1
@@ -133,7 +135,7 @@ class TestDefaults:
 
 
 class TestValues:
-    def test_every_setting_is_taken_from_the_file(self, read, tmp_path: Path) -> None:
+    def test_every_setting_is_taken_from_the_file(self, read: Callable[..., Any], tmp_path: Path) -> None:
         found = read(
             f"""
             state-dir = "{tmp_path}/state"
@@ -218,7 +220,7 @@ class TestValues:
             Policy(),
         )
 
-    def test_rules_and_consoles(self, read) -> None:
+    def test_rules_and_consoles(self, read: Callable[..., Any]) -> None:
         found = read(
             """
             [[rule]]
@@ -233,12 +235,14 @@ class TestValues:
         assert [str(rule) for rule in found.policy.rules] == ["rule 1: alice may see, spy, write on web*"]
         assert [section.values for section in found.policy.sections] == [(("shared", True),)]
 
-    def test_logs_stand_in_the_state_folder_unless_told_otherwise(self, read, tmp_path: Path) -> None:
+    def test_logs_stand_in_the_state_folder_unless_told_otherwise(
+        self, read: Callable[..., Any], tmp_path: Path
+    ) -> None:
         assert read(f'state-dir = "{tmp_path}/s"').log.dir == tmp_path / "s" / "log"
         assert read(f'state-dir = "{tmp_path}/s"\n[log]\ndir = ""').log.dir == tmp_path / "s" / "log"
 
     def test_a_folder_may_be_given_by_home_or_relative(
-        self, read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, read: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.chdir(tmp_path)
@@ -259,7 +263,7 @@ class TestValues:
             "systemd:domain=UNIX:index=1",
         ],
     )
-    def test_endpoints(self, read, endpoint: str) -> None:
+    def test_endpoints(self, read: Callable[..., Any], endpoint: str) -> None:
         for section in ("vm", "ssh"):
             found = read(f'[{section}]\nlisten = ["{endpoint}"]')
             assert getattr(found, section).listen == (endpoint.replace("\\\\", "\\"),)
@@ -373,14 +377,14 @@ REFUSED = [
 
 class TestChecks:
     @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in ALLOWED for value in values])
-    def test_what_is_allowed_is_taken(self, read, key, value) -> None:
+    def test_what_is_allowed_is_taken(self, read: Callable[..., Any], key: str, value: str) -> None:
         read(toml(key, value))
 
     @pytest.mark.parametrize(
         ("key", "value", "right"), [(key, value, right) for key, values, right in REFUSED for value in values]
     )
     def test_what_is_not_is_told_by_file_and_key_with_what_would_be_right(
-        self, only_problem, tmp_path: Path, key, value, right
+        self, only_problem: Callable[..., str], tmp_path: Path, key: str, value: str, right: Any
     ) -> None:
         problem = only_problem(toml(key, value))
         line = 2 if "." in key else 1
@@ -393,19 +397,23 @@ class TestChecks:
         assert {key for key, _ in ALLOWED} | {"vm.listen", "vm.tls-listen", "ssh.listen"} == keys
 
     @pytest.mark.parametrize("policy", ["refuse", "same-network"])
-    def test_who_may_not_be_replaced_has_to_be_probed(self, read, only_problem, policy: str) -> None:
+    def test_who_may_not_be_replaced_has_to_be_probed(
+        self, read: Callable[..., Any], only_problem: Callable[..., str], policy: str
+    ) -> None:
         problem = only_problem(f'[vm]\nkeep-idle = 0\nsecond-connection = "{policy}"\n')
         assert f"vm.second-connection: {policy!r} needs vm.keep-idle" in problem
         read('[vm]\nkeep-idle = 0\nsecond-connection = "replace"\n')
 
     @pytest.mark.parametrize("key", ["state-dir", "log.dir"])
-    def test_a_file_in_the_place_of_a_folder(self, only_problem, tmp_path: Path, key: str) -> None:
+    def test_a_file_in_the_place_of_a_folder(self, only_problem: Callable[..., str], tmp_path: Path, key: str) -> None:
         (tmp_path / "file").write_text("")
         assert "is there but is not a folder" in only_problem(toml(key, f'"{tmp_path}/file"'))
 
     @pytest.mark.parametrize("key", ["state-dir", "log.dir"])
     @pytest.mark.parametrize("value", ["~no-such-user-here/x", "x" * 300, "a\\u0000b"])
-    def test_a_folder_that_cannot_be_is_a_problem_and_not_a_traceback(self, only_problem, key: str, value: str) -> None:
+    def test_a_folder_that_cannot_be_is_a_problem_and_not_a_traceback(
+        self, only_problem: Callable[..., str], key: str, value: str
+    ) -> None:
         assert f": {key}: " in only_problem(toml(key, f'"{value}"'))
 
     @pytest.mark.parametrize(
@@ -413,7 +421,7 @@ class TestChecks:
         ["ssl:443", "ssl:443:privateKey=/not/there.pem", "ssl:443:privateKey={file}", "ssl:443:privateKey=/"],
     )
     def test_an_endpoint_whose_certificate_cannot_be_read_is_a_problem_and_not_a_traceback(
-        self, only_problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str
+        self, only_problem: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str
     ) -> None:
         monkeypatch.chdir(tmp_path)
         (tmp_path / "nonsense.pem").write_text("no certificate")
@@ -421,14 +429,14 @@ class TestChecks:
         assert ": ssh.listen: " in only_problem(toml("ssh.listen", f'"{text}"'))
 
     @pytest.mark.parametrize("endpoint", ["tcp:65536", "tcp:-1", "tcp6:99999"])
-    def test_a_port_that_no_tcp_has(self, only_problem, endpoint: str) -> None:
+    def test_a_port_that_no_tcp_has(self, only_problem: Callable[..., str], endpoint: str) -> None:
         assert ": vm.listen: " in only_problem(toml("vm.listen", f'"{endpoint}"'))
 
     @pytest.mark.parametrize("endpoint", ["systemd:rubbish=1", "systemd:"])
-    def test_a_systemd_endpoint_that_means_nothing(self, only_problem, endpoint: str) -> None:
+    def test_a_systemd_endpoint_that_means_nothing(self, only_problem: Callable[..., str], endpoint: str) -> None:
         assert ": vm.listen: " in only_problem(toml("vm.listen", f'"{endpoint}"'))
 
-    def test_each_wrong_item_of_a_list_is_named(self, only_problem) -> None:
+    def test_each_wrong_item_of_a_list_is_named(self, only_problem: Callable[..., str]) -> None:
         problem = only_problem('[vm]\nlisten = ["tcp:1", "tcp:x", "y:2"]')
         assert "'tcp:x'" in problem
         assert "'y:2'" in problem
@@ -467,29 +475,31 @@ class TestUnknownKeys:
         ],
     )
     def test_the_nearest_known_key_is_named(
-        self, only_problem, tmp_path: Path, text: str, told: str, nearest: str
+        self, only_problem: Callable[..., str], tmp_path: Path, text: str, told: str, nearest: str
     ) -> None:
         problem = only_problem(text)
         line = 1 if text.startswith(f"[{told}]") or not text.startswith("[") else 2
         assert problem == (f"{tmp_path}/vmproxy.toml:{line}: {told}: there is no such setting; did you mean {nearest}?")
 
     @pytest.mark.parametrize("text", ["[vm]\nqqqqqqqq = 1", "qqqqqqqq = 1", "[qqqqqqqq]\nzzzz = 1"])
-    def test_nothing_is_suggested_where_nothing_is_near(self, only_problem, text: str) -> None:
+    def test_nothing_is_suggested_where_nothing_is_near(self, only_problem: Callable[..., str], text: str) -> None:
         problem = only_problem(text)
         assert problem.endswith(": there is no such setting")
 
     @pytest.mark.parametrize("text", ['vm = "tcp:1"', "ssh = 2222", "[[log]]\ndir = 'x'", "vm = []"])
-    def test_a_section_that_is_written_as_a_setting(self, wrong, text: str) -> None:
+    def test_a_section_that_is_written_as_a_setting(self, wrong: Callable[..., list[str]], text: str) -> None:
         name = text.strip("[").partition(" ")[0].partition("]")[0]
         assert any(f"{name}: this is a section; write [{name}]" in problem for problem in wrong(text))
 
-    def test_a_table_inside_a_section(self, only_problem) -> None:
+    def test_a_table_inside_a_section(self, only_problem: Callable[..., str]) -> None:
         assert "vm.listen" in only_problem("[vm.listen]\nx = 1")
         assert "vm.extra: there is no such setting" in only_problem("[vm.extra]\nx = 1")
 
 
 class TestRules:
-    def test_every_problem_is_told_with_the_number_of_its_rule(self, wrong, tmp_path: Path) -> None:
+    def test_every_problem_is_told_with_the_number_of_its_rule(
+        self, wrong: Callable[..., list[str]], tmp_path: Path
+    ) -> None:
         problems = wrong(
             """
             [[rule]]
@@ -527,22 +537,24 @@ class TestRules:
         ]
 
     @pytest.mark.parametrize("text", ["rule = 1", "[rule]\nwho = '*'", "rule = ['x']"])
-    def test_rules_are_written_in_double_brackets(self, only_problem, text: str) -> None:
+    def test_rules_are_written_in_double_brackets(self, only_problem: Callable[..., str], text: str) -> None:
         assert "rule: write [[rule]], in double brackets, for each" in only_problem(text)
 
 
 class TestDial:
-    def test_without_any_nothing_may_be_dialled(self, read) -> None:
+    def test_without_any_nothing_may_be_dialled(self, read: Callable[..., Any]) -> None:
         assert read("").dial.rules == ()
 
-    def test_rules_are_read(self, read) -> None:
+    def test_rules_are_read(self, read: Callable[..., Any]) -> None:
         found = read('[[dial]]\nto = ["10.0.0.0/8", "*.example.com"]\nports = [23, "4000-4099"]\nverify = false')
         (rule,) = found.dial.rules
         assert rule.names == ("*.example.com",)
         assert [str(network) for network in rule.networks] == ["10.0.0.0/8"]
         assert (rule.ports, rule.verify, rule.authorities) == (((23, 23), (4000, 4099)), False, None)
 
-    def test_every_problem_is_told_with_the_number_of_its_rule(self, wrong, tmp_path: Path) -> None:
+    def test_every_problem_is_told_with_the_number_of_its_rule(
+        self, wrong: Callable[..., list[str]], tmp_path: Path
+    ) -> None:
         problems = wrong(
             """
             [[dial]]
@@ -560,7 +572,9 @@ class TestDial:
             "7: dial 2: ca: '/nowhere.pem' cannot be read (No such file or directory)",
         ]
 
-    def test_another_content_of_a_file_of_authorities_is_another_setting(self, read, tmp_path: Path) -> None:
+    def test_another_content_of_a_file_of_authorities_is_another_setting(
+        self, read: Callable[..., Any], tmp_path: Path
+    ) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([])
         start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
@@ -576,15 +590,15 @@ class TestDial:
         assert found[0] != found[1]
 
     @pytest.mark.parametrize("text", ["dial = 1", "[dial]\nto = '*'", "dial = ['x']"])
-    def test_rules_are_written_in_double_brackets(self, only_problem, text: str) -> None:
+    def test_rules_are_written_in_double_brackets(self, only_problem: Callable[..., str], text: str) -> None:
         assert "dial: write [[dial]], in double brackets, for each" in only_problem(text)
 
-    def test_a_misspelt_one_is_told(self, only_problem) -> None:
+    def test_a_misspelt_one_is_told(self, only_problem: Callable[..., str]) -> None:
         assert "did you mean [[dial]]?" in only_problem("[[dail]]\nto = '*'")
 
 
 class TestFiles:
-    def test_all_problems_are_told_at_once(self, wrong) -> None:
+    def test_all_problems_are_told_at_once(self, wrong: Callable[..., list[str]]) -> None:
         problems = wrong(
             """
             state-dri = "x"
@@ -647,7 +661,7 @@ class TestFiles:
 
 
 class TestCommandLine:
-    def test_it_overrides_the_file(self, read, tmp_path: Path) -> None:
+    def test_it_overrides_the_file(self, read: Callable[..., Any], tmp_path: Path) -> None:
         found = read(
             'state-dir = "/a"\n[vm]\nlisten = "tcp:1"\nservice-uri = "a"\n[ssh]\nlisten = "tcp:2"\n[log]\ndir = "/b"',
             state_dir=str(tmp_path / "s"),
@@ -662,13 +676,13 @@ class TestCommandLine:
         assert found.ssh.listen == ("tcp:5",)
         assert found.vm.service_uri == ("b",)
 
-    def test_a_problem_with_it_names_the_option(self, only_problem) -> None:
+    def test_a_problem_with_it_names_the_option(self, only_problem: Callable[..., str]) -> None:
         assert only_problem("", vm_listen=["tcp:x"]).startswith("--vm-listen: 'tcp:x' is not an endpoint")
 
-    def test_a_wrong_value_in_the_file_does_not_matter_where_it_is_overridden(self, read) -> None:
+    def test_a_wrong_value_in_the_file_does_not_matter_where_it_is_overridden(self, read: Callable[..., Any]) -> None:
         assert read("[vm]\nlisten = 7", vm_listen=["tcp:3"]).vm.listen == ("tcp:3",)
 
-    def test_what_it_does_not_say_stays_as_the_file_says(self, read) -> None:
+    def test_what_it_does_not_say_stays_as_the_file_says(self, read: Callable[..., Any]) -> None:
         assert read("[vm]\nkeep-idle = 7", vm_listen=["tcp:3"]).vm.keep_idle == 7
 
     def test_the_daemons_options_are_those_that_the_settings_name(self) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.support.consoles import World, trail
 from tests.support.fakes import EPOCH, FakeLink, FakeViewer, Logged
 from tests.support.properties import examples
+from vmproxy.console.console import Console
 from vmproxy.console.input_queue import INPUT_HIGH, INPUT_LIMIT, INPUT_LOW
 from vmproxy.console.notices import (
     Demoted,
@@ -34,11 +35,11 @@ def link():
 
 
 @pytest.fixture
-def console(world: World, link):
+def console(world: World, link: FakeLink) -> Console:
     return world.claim(link=link)
 
 
-def events(world: World, console, *kinds: str) -> list[dict[str, object]]:
+def events(world: World, console: Console, *kinds: str) -> list[dict[str, object]]:
     world.store.flush()
     return trail(console.log, *kinds)
 
@@ -71,7 +72,7 @@ class Failing(FakeViewer):
 
 class TestFeeding:
     def test_the_log_comes_first_then_the_viewers_in_their_order(
-        self, console, monkeypatch: pytest.MonkeyPatch
+        self, console: Console, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         order: list[str] = []
         append = type(console.log).append
@@ -83,7 +84,7 @@ class TestFeeding:
         console.feed(b"x")
         assert order == ["log", "first", "second"]
 
-    def test_every_viewer_sees_every_byte_from_its_attach_on(self, world: World, console) -> None:
+    def test_every_viewer_sees_every_byte_from_its_attach_on(self, world: World, console: Console) -> None:
         early, late = FakeViewer("early"), FakeViewer("late")
         console.viewers.attach(early, write=False)
         console.feed(b"one ")
@@ -97,7 +98,9 @@ class TestFeeding:
         assert console.bytes_out == 13
 
     @pytest.mark.parametrize("where", [0, 1, 2])
-    def test_a_viewer_that_raises_is_taken_off_and_nobody_else_notices(self, world: World, console, where: int) -> None:
+    def test_a_viewer_that_raises_is_taken_off_and_nobody_else_notices(
+        self, world: World, console: Console, where: int
+    ) -> None:
         viewers = [FakeViewer("alice"), FakeViewer("bob")]
         failing = Failing("output")
         everybody = [*viewers[:where], failing, *viewers[where:]]
@@ -113,7 +116,7 @@ class TestFeeding:
         world.store.flush()
         assert console.log.path.read_bytes() == b"one two"
 
-    def test_all_of_them_may_fail_at_once(self, world: World, console) -> None:
+    def test_all_of_them_may_fail_at_once(self, world: World, console: Console) -> None:
         for _ in range(3):
             console.viewers.attach(Failing("output"), write=True)
         with Logged():
@@ -121,7 +124,7 @@ class TestFeeding:
         assert console.viewers.all == ()
         assert console.write_access.writer is None
 
-    def test_a_writer_that_raises_loses_the_pen_to_the_next_in_line(self, console) -> None:
+    def test_a_writer_that_raises_loses_the_pen_to_the_next_in_line(self, console: Console) -> None:
         next_one = FakeViewer("bob")
         failing = Failing("output")
         console.viewers.attach(failing, write=True)
@@ -131,7 +134,7 @@ class TestFeeding:
         assert console.write_access.writer is next_one
         assert next_one.told(Promoted) == [Promoted()]
 
-    def test_a_viewer_that_leaves_while_it_is_served_does_not_disturb(self, console) -> None:
+    def test_a_viewer_that_leaves_while_it_is_served_does_not_disturb(self, console: Console) -> None:
         leaving, staying = FakeViewer("alice"), FakeViewer("bob")
         console.viewers.attach(leaving, write=False)
         console.viewers.attach(staying, write=False)
@@ -140,7 +143,7 @@ class TestFeeding:
         assert staying.seen == b"x"
         assert console.viewers.all == (staying,)
 
-    def test_a_break_of_the_guest_is_told_and_recorded_and_is_no_byte(self, world: World, console) -> None:
+    def test_a_break_of_the_guest_is_told_and_recorded_and_is_no_byte(self, world: World, console: Console) -> None:
         viewer = FakeViewer()
         console.viewers.attach(viewer, write=False)
         console.feed(b"123")
@@ -153,7 +156,7 @@ class TestFeeding:
 class TestViewersThatFailElsewhere:
     """Whatever a viewer raises, and whenever, is its own misfortune: the caller is somebody else."""
 
-    def test_when_told_something(self, console) -> None:
+    def test_when_told_something(self, console: Console) -> None:
         failing, good = Failing("notice"), FakeViewer()
         console.viewers.attach(failing, write=False)
         with Logged():
@@ -162,7 +165,7 @@ class TestViewersThatFailElsewhere:
         assert failing not in console.viewers.all
         assert good.told(GuestBreak)
 
-    def test_when_promoted(self, console) -> None:
+    def test_when_promoted(self, console: Console) -> None:
         leaving, failing, third = FakeViewer("alice"), Failing("Promoted"), FakeViewer("carol")
         for viewer in (leaving, failing, third):
             console.viewers.attach(viewer, write=True)
@@ -172,7 +175,7 @@ class TestViewersThatFailElsewhere:
         assert console.write_access.writer is third
         assert third.told(Promoted)
 
-    def test_when_demoted(self, console) -> None:
+    def test_when_demoted(self, console: Console) -> None:
         failing, taker = Failing("Demoted"), FakeViewer("bob")
         console.viewers.attach(failing, write=True)
         with Logged():
@@ -181,7 +184,7 @@ class TestViewersThatFailElsewhere:
         assert taker in console.viewers.all
         assert failing not in console.viewers.all
 
-    def test_when_it_may_go_on(self, console, link) -> None:
+    def test_when_it_may_go_on(self, console: Console, link: FakeLink) -> None:
         # The caller is the connection from the host: it must not be the one that pays.
         failing = Failing("hold_input False")
         console.viewers.attach(failing, write=False)
@@ -194,7 +197,7 @@ class TestViewersThatFailElsewhere:
         assert link.written == b"x" * (INPUT_HIGH + 1)
         assert failing not in console.viewers.all
 
-    def test_when_the_line_goes_down(self, world: World, console, link) -> None:
+    def test_when_the_line_goes_down(self, world: World, console: Console, link: FakeLink) -> None:
         failing, other = Failing("hold_input False"), FakeViewer("bob")
         console.viewers.attach(other, write=False)
         with Logged():
@@ -210,7 +213,7 @@ class TestViewersThatFailElsewhere:
 
 
 class TestThePen:
-    def test_one_writes_and_the_next_looks_on_and_waits(self, console) -> None:
+    def test_one_writes_and_the_next_looks_on_and_waits(self, console: Console) -> None:
         alice, bob = FakeViewer("alice"), FakeViewer("bob")
         assert console.viewers.attach(alice, write=True) is True
         assert console.viewers.attach(bob, write=True) is False
@@ -218,7 +221,7 @@ class TestThePen:
         assert console.write_access.waits(bob)
         assert alice.told(Joined) == [Joined("bob", writing=False)]
 
-    def test_the_one_who_waits_longest_is_promoted_and_told(self, world: World, console) -> None:
+    def test_the_one_who_waits_longest_is_promoted_and_told(self, world: World, console: Console) -> None:
         viewers = [FakeViewer(who) for who in ("alice", "bob", "carol")]
         for viewer in viewers:
             console.viewers.attach(viewer, write=True)
@@ -229,7 +232,7 @@ class TestThePen:
         assert console.write_access.writer is viewers[2]
         assert [e["who"] for e in events(world, console, "promote")] == ["bob", "carol"]
 
-    def test_a_spy_is_never_promoted(self, console) -> None:
+    def test_a_spy_is_never_promoted(self, console: Console) -> None:
         alice, spy = FakeViewer("alice"), FakeViewer("spy")
         console.viewers.attach(alice, write=True)
         console.viewers.attach(spy, write=False)
@@ -237,13 +240,13 @@ class TestThePen:
         assert console.write_access.writer is None
         assert spy.told(Promoted) == []
 
-    def test_a_spy_may_take_a_free_pen(self, console) -> None:
+    def test_a_spy_may_take_a_free_pen(self, console: Console) -> None:
         spy = FakeViewer()
         console.viewers.attach(spy, write=False)
         assert console.viewers.take_write(spy) is True
         assert console.viewers.take_write(spy) is True
 
-    def test_who_left_the_line_is_passed_over(self, console) -> None:
+    def test_who_left_the_line_is_passed_over(self, console: Console) -> None:
         viewers = [FakeViewer(who) for who in ("alice", "bob", "carol")]
         for viewer in viewers:
             console.viewers.attach(viewer, write=True)
@@ -251,7 +254,7 @@ class TestThePen:
         console.viewers.detach(viewers[0])
         assert console.write_access.writer is viewers[2]
 
-    def test_force_demotes_the_writer_who_is_told_by_whom_and_stays(self, world: World, console) -> None:
+    def test_force_demotes_the_writer_who_is_told_by_whom_and_stays(self, world: World, console: Console) -> None:
         alice, bob = FakeViewer("alice"), FakeViewer("bob")
         console.viewers.attach(alice, write=True)
         assert console.viewers.attach(bob, write=True, force=True) is True
@@ -263,14 +266,14 @@ class TestThePen:
         console.viewers.detach(bob)
         assert console.write_access.writer is alice
 
-    def test_force_of_a_free_pen_or_of_ones_own_demotes_nobody(self, world: World, console) -> None:
+    def test_force_of_a_free_pen_or_of_ones_own_demotes_nobody(self, world: World, console: Console) -> None:
         alice = FakeViewer("alice")
         console.viewers.attach(alice, write=True, force=True)
         assert console.viewers.force_write(alice) == ()
         assert alice.told(Demoted) == []
         assert events(world, console, "force") == []
 
-    def test_attach_and_detach_are_recorded_with_the_mode(self, world: World, console) -> None:
+    def test_attach_and_detach_are_recorded_with_the_mode(self, world: World, console: Console) -> None:
         alice, bob = FakeViewer("alice"), FakeViewer("bob")
         console.viewers.attach(alice, write=True)
         console.viewers.attach(bob, write=False)
@@ -280,7 +283,7 @@ class TestThePen:
         assert told == [("attach", "alice", "write"), ("attach", "bob", "spy"), ("detach", "bob", None)]
         assert alice.told(Left) == [Left("bob")]
 
-    def test_a_detach_of_somebody_unknown_does_nothing(self, world: World, console) -> None:
+    def test_a_detach_of_somebody_unknown_does_nothing(self, world: World, console: Console) -> None:
         console.viewers.detach(FakeViewer())
         assert events(world, console, "detach") == []
 
@@ -313,18 +316,20 @@ class TestThePen:
 
 
 class TestInput:
-    def test_it_goes_straight_to_the_vm(self, console, link) -> None:
+    def test_it_goes_straight_to_the_vm(self, console: Console, link: FakeLink) -> None:
         assert console.send(b"ls\r") is True
         assert link.written == b"ls\r"
         assert console.bytes_in == 3
 
-    def test_it_is_not_taken_while_the_console_is_down(self, world: World, console) -> None:
+    def test_it_is_not_taken_while_the_console_is_down(self, world: World, console: Console) -> None:
         world.lose(console)
         assert console.send(b"x") is False
         assert console.send_break("alice") is False
         assert console.bytes_in == 0
 
-    def test_it_is_held_in_a_migration_and_goes_to_the_destination_in_order(self, world: World, console, link) -> None:
+    def test_it_is_held_in_a_migration_and_goes_to_the_destination_in_order(
+        self, world: World, console: Console, link: FakeLink
+    ) -> None:
         migration = world.migrations.begin(console, link, b"1234")
         assert console.state == "migrating"
         for key in (b"a", b"b", b"c"):
@@ -340,7 +345,9 @@ class TestInput:
         assert console.bytes_in == 5
         assert console.state == "up"
 
-    def test_it_goes_to_the_source_if_the_migration_is_aborted_or_never_ends(self, world: World, console, link) -> None:
+    def test_it_goes_to_the_source_if_the_migration_is_aborted_or_never_ends(
+        self, world: World, console: Console, link: FakeLink
+    ) -> None:
         world.migrations.begin(console, link, b"1234")
         console.send(b"a")
         world.migrations.abort(link, console, b"1234")
@@ -351,7 +358,9 @@ class TestInput:
         assert link.written == b"ab"
         assert console.state == "up"
 
-    def test_it_is_held_while_the_vm_takes_nothing_and_nothing_overtakes_it(self, console, link) -> None:
+    def test_it_is_held_while_the_vm_takes_nothing_and_nothing_overtakes_it(
+        self, console: Console, link: FakeLink
+    ) -> None:
         link.ready = False
         console.send(b"1")
         console.send(b"2")
@@ -360,7 +369,9 @@ class TestInput:
         console.link_ready()
         assert link.written == b"123"
 
-    def test_the_writer_is_told_to_hold_above_the_mark_and_to_go_on_below_the_other(self, console, link) -> None:
+    def test_the_writer_is_told_to_hold_above_the_mark_and_to_go_on_below_the_other(
+        self, console: Console, link: FakeLink
+    ) -> None:
         alice, spy = FakeViewer("alice"), FakeViewer("spy")
         console.viewers.attach(alice, write=True)
         console.viewers.attach(spy, write=False)
@@ -391,7 +402,7 @@ class TestInput:
         assert INPUT_LOW - 1024 < INPUT_HIGH + 1025 - len(slow.written) <= INPUT_LOW
         assert spy.holds == []
 
-    def test_it_is_bounded_and_what_is_over_the_bound_is_refused(self, console, link) -> None:
+    def test_it_is_bounded_and_what_is_over_the_bound_is_refused(self, console: Console, link: FakeLink) -> None:
         link.ready = False
         assert console.send(b"x" * INPUT_LIMIT) is True
         assert console.send(b"y") is False
@@ -401,7 +412,9 @@ class TestInput:
         assert link.written == b"x" * INPUT_LIMIT
         assert console.send(b"z") is True
 
-    def test_whoever_gets_the_pen_meanwhile_holds_and_whoever_loses_it_does_not(self, console, link) -> None:
+    def test_whoever_gets_the_pen_meanwhile_holds_and_whoever_loses_it_does_not(
+        self, console: Console, link: FakeLink
+    ) -> None:
         alice, bob, carol = FakeViewer("alice"), FakeViewer("bob"), FakeViewer("carol")
         console.viewers.attach(alice, write=True)
         console.viewers.attach(bob, write=True)
@@ -417,7 +430,7 @@ class TestInput:
         assert carol.held is False
 
     def test_when_the_console_goes_down_what_was_held_is_lost_and_that_is_told(
-        self, world: World, console, link
+        self, world: World, console: Console, link: FakeLink
     ) -> None:
         alice, spy = FakeViewer("alice"), FakeViewer("spy")
         console.viewers.attach(alice, write=True)
@@ -434,7 +447,7 @@ class TestInput:
         world.claim(link=again)
         assert again.written == b""
 
-    def test_nothing_is_told_lost_when_nothing_was_held(self, world: World, console) -> None:
+    def test_nothing_is_told_lost_when_nothing_was_held(self, world: World, console: Console) -> None:
         viewer = FakeViewer()
         console.viewers.attach(viewer, write=True)
         console.send(b"x")
@@ -442,7 +455,7 @@ class TestInput:
         assert viewer.told(InputLost) == []
 
     def test_a_migration_that_nobody_completes_loses_what_was_held_with_the_console(
-        self, world: World, console, link
+        self, world: World, console: Console, link: FakeLink
     ) -> None:
         viewer = FakeViewer()
         console.viewers.attach(viewer, write=True)
@@ -454,13 +467,13 @@ class TestInput:
         assert console.state == "down"
         assert viewer.told(InputLost) == [InputLost(3)]
 
-    def test_a_break_goes_to_the_guest_and_is_recorded(self, world: World, console, link) -> None:
+    def test_a_break_goes_to_the_guest_and_is_recorded(self, world: World, console: Console, link: FakeLink) -> None:
         assert console.send_break("alice") is True
         assert "break" in link.calls
         assert [e["who"] for e in events(world, console, "break")] == ["alice"]
 
     def test_a_break_in_a_migration_waits_for_its_turn_among_the_input(
-        self, world: World, console, link, monkeypatch: pytest.MonkeyPatch
+        self, world: World, console: Console, link: FakeLink, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         order: list[bytes] = []
         monkeypatch.setattr(link, "write", order.append)
@@ -473,7 +486,9 @@ class TestInput:
         world.migrations.abort(link, console, b"")
         assert order == [b"a", b"BREAK", b"h"]
 
-    def test_breaks_are_held_within_the_bound_like_other_input(self, world: World, console, link) -> None:
+    def test_breaks_are_held_within_the_bound_like_other_input(
+        self, world: World, console: Console, link: FakeLink
+    ) -> None:
         # ssh sends a break request for a few bytes, as often as its user likes.
         link.ready = False
         console.send(b"x" * INPUT_LIMIT)
@@ -538,7 +553,7 @@ class TestInput:
 
 
 class TestTheLine:
-    def test_up_and_down_are_told_with_since_when_and_why(self, world: World, console, link) -> None:
+    def test_up_and_down_are_told_with_since_when_and_why(self, world: World, console: Console, link: FakeLink) -> None:
         viewer = FakeViewer()
         console.viewers.attach(viewer, write=False)
         assert (console.state, console.since) == ("up", EPOCH)
@@ -563,7 +578,9 @@ class TestTheLine:
         world.claim(link=FakeLink("10.0.0.9"))  # replaced while it was up
         assert viewer.told(LineUp) == [LineUp("10.0.0.9", None, vmotion=False)]
 
-    def test_what_the_old_connection_brought_is_taken_before_it_is_replaced(self, world: World, console, link) -> None:
+    def test_what_the_old_connection_brought_is_taken_before_it_is_replaced(
+        self, world: World, console: Console, link: FakeLink
+    ) -> None:
         link.more_to_come = True
         new = FakeLink("10.0.0.2")
         world.claim(link=new)
@@ -578,7 +595,9 @@ class TestTheLine:
         assert console.log.path.read_bytes() == b"last words first words"
         assert link.calls == ["serve", "retire", "close"]
 
-    def test_a_vmotion_does_not_change_since_when_it_is_up(self, world: World, console, link) -> None:
+    def test_a_vmotion_does_not_change_since_when_it_is_up(
+        self, world: World, console: Console, link: FakeLink
+    ) -> None:
         viewer = FakeViewer()
         console.viewers.attach(viewer, write=False)
         world.clock.advance(100)
@@ -592,7 +611,7 @@ class TestTheLine:
         assert viewer.told(LineDown) == []
         assert "retire" in link.calls
 
-    def test_the_title_is_fit_for_a_terminal(self, world: World, console) -> None:
+    def test_the_title_is_fit_for_a_terminal(self, world: World, console: Console) -> None:
         world.directory.rename(console, "\x1b[2Jx")
         assert console.title == "\\x1b[2Jx"
         world.directory.rename(console, "")
@@ -600,7 +619,7 @@ class TestTheLine:
 
 
 class TestTheLogsNews:
-    def test_viewers_are_told_that_it_fails_and_recovers_even_quiet_ones(self, console) -> None:
+    def test_viewers_are_told_that_it_fails_and_recovers_even_quiet_ones(self, console: Console) -> None:
         viewer = FakeViewer()
         console.viewers.attach(viewer, write=False)
         console.log_failed("No space left on device")
@@ -609,12 +628,12 @@ class TestTheLogsNews:
         assert LogFailed.essential
         assert LogRecovered.essential
 
-    def test_a_log_that_is_behind_asks_the_host_to_wait(self, console, link) -> None:
+    def test_a_log_that_is_behind_asks_the_host_to_wait(self, console: Console, link: FakeLink) -> None:
         console.log_congested(True)
         console.log_congested(False)
         assert link.held == [False, True, False]  # the first when it began to serve
 
-    def test_a_link_that_comes_meanwhile_waits_too(self, world: World, console, link) -> None:
+    def test_a_link_that_comes_meanwhile_waits_too(self, world: World, console: Console, link: FakeLink) -> None:
         console.log_congested(True)
         world.lose(console)
         new = FakeLink("10.0.0.2")
@@ -623,7 +642,7 @@ class TestTheLogsNews:
         console.log_congested(False)
         assert new.held == [True, False]
 
-    def test_relief_while_the_console_is_down_is_not_forgotten(self, world: World, console) -> None:
+    def test_relief_while_the_console_is_down_is_not_forgotten(self, world: World, console: Console) -> None:
         console.log_congested(True)
         world.lose(console)
         console.log_congested(False)
@@ -631,7 +650,7 @@ class TestTheLogsNews:
         world.claim(link=new)
         assert not any(new.held)
 
-    def test_a_log_that_cannot_be_written_stops_neither_output_nor_input(self, world: World, link) -> None:
+    def test_a_log_that_cannot_be_written_stops_neither_output_nor_input(self, world: World, link: FakeLink) -> None:
         console = world.claim(link=link)
         viewer = FakeViewer()
         console.viewers.attach(viewer, write=True)

@@ -9,6 +9,7 @@ import os
 import stat
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -37,12 +38,12 @@ def line(**changes: object) -> str:
 
 
 @pytest.fixture
-def path(tmp_path: Path):
+def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "consoles.jsonl"
 
 
 @pytest.fixture
-def journal(path: Path):
+def journal(path: Path) -> Journal:
     journal = Journal(path, lambda job: job())
     journal.load()
     return journal
@@ -57,26 +58,28 @@ class TestRemembering:
         assert loaded(path) == []
         assert path.exists()
 
-    def test_the_last_word_on_a_console_counts_and_the_order_is_that_of_the_first(self, journal, path: Path) -> None:
+    def test_the_last_word_on_a_console_counts_and_the_order_is_that_of_the_first(
+        self, journal: Journal, path: Path
+    ) -> None:
         other = dataclasses.replace(GOOD, uuid=str(VM_B), name="db01")
         second = dataclasses.replace(GOOD, port="2")
         for known in (GOOD, other, second, dataclasses.replace(GOOD, name="web02", up=False, reason="gone")):
             journal.record(known)
         assert loaded(path) == [dataclasses.replace(GOOD, name="web02", up=False, reason="gone"), other, second]
 
-    def test_a_change_back_is_a_change(self, journal, path: Path) -> None:
+    def test_a_change_back_is_a_change(self, journal: Journal, path: Path) -> None:
         for up in (True, False, True):
             journal.record(dataclasses.replace(GOOD, up=up))
         assert loaded(path)[0].up is True
 
-    def test_loading_leaves_one_line_for_each_console(self, journal, path: Path) -> None:
+    def test_loading_leaves_one_line_for_each_console(self, journal: Journal, path: Path) -> None:
         for n in range(100):
             journal.record(dataclasses.replace(GOOD, since=EPOCH + n))
         loaded(path)
         assert path.read_bytes().count(b"\n") == 1
 
     def test_it_does_not_grow_for_ever_while_running(
-        self, journal, path: Path, monkeypatch: pytest.MonkeyPatch
+        self, journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("vmproxy.console.journal.REWRITE_AT", 2000)
         for n in range(200):
@@ -85,7 +88,7 @@ class TestRemembering:
         assert loaded(path) == [dataclasses.replace(GOOD, since=EPOCH + 199)]
 
     @pytest.mark.parametrize("name", HOSTILE)
-    def test_a_name_comes_back_as_it_was(self, journal, path: Path, name: str) -> None:
+    def test_a_name_comes_back_as_it_was(self, journal: Journal, path: Path, name: str) -> None:
         journal.record(dataclasses.replace(GOOD, name=name))
         assert path.read_bytes().count(b"\n") == 1
         assert [known.name for known in loaded(path)] == [name]
@@ -102,7 +105,7 @@ class TestRemembering:
 
 
 class TestDisksThatFail:
-    def test_what_could_not_be_written_is_written_with_the_next_change(self, journal, path: Path) -> None:
+    def test_what_could_not_be_written_is_written_with_the_next_change(self, journal: Journal, path: Path) -> None:
         journal.record(GOOD)
         path.unlink()
         path.mkdir()
@@ -114,7 +117,7 @@ class TestDisksThatFail:
         journal.record(dataclasses.replace(GOOD, port="2"))
         assert other in loaded(path)
 
-    def test_one_failure_does_not_end_remembering_for_good(self, journal, path: Path) -> None:
+    def test_one_failure_does_not_end_remembering_for_good(self, journal: Journal, path: Path) -> None:
         path.unlink()
         path.mkdir()
         journal.record(GOOD)
@@ -124,13 +127,13 @@ class TestDisksThatFail:
         assert loaded(path) == [dataclasses.replace(GOOD, since=EPOCH + 2)]
 
     def test_changes_that_met_a_full_disk_are_not_forgotten(
-        self, journal, path: Path, monkeypatch: pytest.MonkeyPatch
+        self, journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         # The file opens; what is written to it does not go through.
         original = Path.open
 
         class Full:
-            def __init__(self, file) -> None:
+            def __init__(self, file: Any) -> None:
                 self.file = file
 
             def __enter__(self):
@@ -141,7 +144,7 @@ class TestDisksThatFail:
                 if exc[0] is None:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-            def write(self, text):
+            def write(self, text: str):
                 return len(text)
 
             def tell(self):
@@ -158,7 +161,7 @@ class TestDisksThatFail:
         journal.record(other)
         assert loaded(path) == [GOOD, other]
 
-    def test_a_line_cut_short_by_a_full_disk_costs_only_itself(self, journal, path: Path) -> None:
+    def test_a_line_cut_short_by_a_full_disk_costs_only_itself(self, journal: Journal, path: Path) -> None:
         # What an append leaves that ran out of space in the middle of a line.
         journal.record(GOOD)
         with path.open("ab") as file:
@@ -198,7 +201,7 @@ NONSENSE = {
 
 class TestNonsense:
     @pytest.mark.parametrize("nonsense", NONSENSE.values(), ids=NONSENSE)
-    def test_a_line_that_makes_no_sense_is_dropped_with_a_warning(self, path: Path, nonsense) -> None:
+    def test_a_line_that_makes_no_sense_is_dropped_with_a_warning(self, path: Path, nonsense: Any) -> None:
         path.parent.mkdir()
         other = line(uuid=str(VM_B))
         path.write_text(line() + other + nonsense.rstrip("\n") + "\n" + line(uuid=str(VM_B), port="2"))
@@ -209,7 +212,7 @@ class TestNonsense:
 
     @pytest.mark.parametrize("nonsense", NONSENSE.values(), ids=NONSENSE)
     def test_a_journal_of_nothing_else_does_not_keep_the_concentrator_from_working(
-        self, tmp_path: Path, nonsense
+        self, tmp_path: Path, nonsense: Any
     ) -> None:
         path = tmp_path / "state" / "consoles.jsonl"
         path.parent.mkdir()
@@ -245,7 +248,7 @@ class TestNonsense:
         world.stop()
 
     @given(st.lists(st.text(max_size=30) | st.sampled_from([line().strip(), line(port="2")[:-9], "{}"])))
-    def test_no_line_is_anything_but_a_console_or_a_value_error(self, texts) -> None:
+    def test_no_line_is_anything_but_a_console_or_a_value_error(self, texts: Any) -> None:
         for text in texts:
             try:
                 parse(text)
@@ -258,7 +261,7 @@ class TestNonsense:
             once = loaded(path)
             assert loaded(path) == once
 
-    def test_it_is_a_plain_file_that_is_replaced_as_a_whole(self, journal, path: Path) -> None:
+    def test_it_is_a_plain_file_that_is_replaced_as_a_whole(self, journal: Journal, path: Path) -> None:
         journal.record(GOOD)
         before = path.stat().st_ino
         loaded(path)

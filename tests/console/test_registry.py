@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from tests.support.consoles import HOSTILE, World, trail
 from tests.support.fakes import EPOCH, VM_A, VM_B, VM_C, FakeLink, FakeViewer
 from tests.support.properties import examples
+from vmproxy.console.console import Console
 from vmproxy.console.naming import AmbiguousConsole, NoSuchConsole
 from vmproxy.console.notices import LineUp
 from vmproxy.errors import VMProxyError
@@ -41,7 +43,7 @@ class TestFinding:
         assert world.directory.names.find("VM (old) #3") is db
 
     @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
-    def test_by_uuid_in_any_spelling(self, world: World, spelling) -> None:
+    def test_by_uuid_in_any_spelling(self, world: World, spelling: str) -> None:
         world.claim("web01")
         db = world.claim("db01", VM_B)
         assert world.directory.names.find(spelling) is db
@@ -150,14 +152,14 @@ class TestForce:
         assert not world.directory.names.is_exact(target, console)
 
     @pytest.mark.parametrize("digits", ["", "0", VM_A.hex[:7]])
-    def test_an_alias_with_part_of_its_digits_is_not_exact(self, world: World, digits) -> None:
+    def test_an_alias_with_part_of_its_digits_is_not_exact(self, world: World, digits: int) -> None:
         console = world.claim("")
         world.claim("db01", VM_B)
         assert world.directory.names.alias(console) == f"vm~{VM_A.hex[:8]}"
         assert not world.directory.names.is_exact(f"vm~{digits}", console)
 
     @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
-    def test_a_uuid_in_full_with_its_port_is_exact(self, world: World, spelling) -> None:
+    def test_a_uuid_in_full_with_its_port_is_exact(self, world: World, spelling: str) -> None:
         world.claim("db01", VM_B)
         second = world.claim("db01", VM_B, "2")
         assert world.directory.names.find(f"{spelling}.2") is second
@@ -172,22 +174,22 @@ class TestForce:
 
 class TestPorts:
     @pytest.fixture
-    def two(self, world: World):
+    def two(self, world: World) -> tuple[Console, Console]:
         return world.claim("web01", port="1", uri="vmproxy?port=1"), world.claim(
             "web01", port="2", uri="vmproxy?port=2"
         )
 
-    def test_the_label_in_the_uri_tells_them_apart(self, world: World, two) -> None:
+    def test_the_label_in_the_uri_tells_them_apart(self, world: World, two: tuple[Console, Console]) -> None:
         assert [console.port for console in two] == ["1", "2"]
         assert two[0].log.path != two[1].log.path
         assert [console.title for console in two] == ["web01", "web01.2"]
 
     @pytest.mark.parametrize("name", ["web01", str(VM_A), VM_A.hex.upper(), "web"])
-    def test_a_bare_name_means_the_first(self, world: World, two, name: str) -> None:
+    def test_a_bare_name_means_the_first(self, world: World, two: tuple[Console, Console], name: str) -> None:
         assert world.directory.names.find(name) is two[0]
 
     @pytest.mark.parametrize("name", ["web01", str(VM_A), VM_A.hex.upper()])
-    def test_the_port_behind_a_dot_or_apart(self, world: World, two, name: str) -> None:
+    def test_the_port_behind_a_dot_or_apart(self, world: World, two: tuple[Console, Console], name: str) -> None:
         for port in ("1", "2"):
             assert world.directory.names.find(f"{name}.{port}") is two[int(port) - 1]
             assert world.directory.names.find(name, port) is two[int(port) - 1]
@@ -195,10 +197,10 @@ class TestPorts:
             with pytest.raises(NoSuchConsole):
                 world.directory.names.find(*wanted)
 
-    def test_the_port_apart_goes_with_a_prefix(self, world: World, two) -> None:
+    def test_the_port_apart_goes_with_a_prefix(self, world: World, two: tuple[Console, Console]) -> None:
         assert world.directory.names.find("we", "2") is two[1]
 
-    def test_an_exact_name_with_a_dot_goes_before_a_port(self, world: World, two) -> None:
+    def test_an_exact_name_with_a_dot_goes_before_a_port(self, world: World, two: tuple[Console, Console]) -> None:
         named = world.claim("web01.2", VM_B)
         assert world.directory.names.find("web01.2") is named
         assert world.directory.names.find("web01", "2") is two[1]
@@ -269,7 +271,7 @@ class TestPorts:
         assert console.host == "10.0.0.2"
         assert [(e["host"], e["by"]) for e in self.events(world, console, "replaced")] == [("10.0.0.1", "10.0.0.2")]
 
-    def events(self, world: World, console, kind):
+    def events(self, world: World, console: Console, kind: str):
         world.store.flush()
         return trail(console.log, kind)
 
@@ -381,7 +383,7 @@ class TestHostileNames:
             max_size=25,
         )
     )
-    def test_in_every_state_each_console_is_found_by_its_alias_and_its_uuid(self, steps) -> None:
+    def test_in_every_state_each_console_is_found_by_its_alias_and_its_uuid(self, steps: list[Any]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             world = World(Path(folder))
             for verb, uuid, port, name in steps:

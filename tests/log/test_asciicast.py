@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,7 @@ from vmproxy.log.timing import local_time, paced, stamped
 TEXT = "grün € \U0001f4a9\r\n\x1b[1;31mred\x1b[0m\x1b]0;t\x07\t\0\x7f\\\"'\n".encode()
 
 
-def recorded(items, **options) -> tuple[dict, list]:
+def recorded(items: list[Any], **options) -> tuple[dict, list]:
     header, *events = [json.loads(line) for line in cast(items, "web01", **options)]
     return header, events
 
@@ -54,7 +55,7 @@ def test_a_hostile_title_is_made_safe() -> None:
 
 
 @given(st.lists(st.one_of(st.binary(max_size=6), st.sampled_from([TEXT, "€".encode(), b"\xe2", b"\x82\xac"]))))
-def test_the_text_is_that_of_the_whole_wherever_it_was_cut(pieces) -> None:
+def test_the_text_is_that_of_the_whole_wherever_it_was_cut(pieces: list[Any]) -> None:
     lines = list(cast(enumerate(pieces), "t"))
     assert all(line.endswith(b"\n") and line.count(b"\n") == 1 and line.isascii() for line in lines)
     events = [json.loads(line) for line in lines[1:]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -73,7 +74,7 @@ def test_no_text_breaks_out_of_its_line(name: str) -> None:
     ),
     st.integers(0, 2**63),
 )
-def test_what_goes_in_comes_out(kind: str, fields, offset: int) -> None:
+def test_what_goes_in_comes_out(kind: str, fields: dict[str, Any], offset: int) -> None:
     read = json.loads(event(5, kind, fields).line(offset))
     assert read == {"at": "1970-01-01T00:00:05.000Z", "offset": offset, "event": kind, **fields}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path, PurePosixPath
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -151,7 +152,7 @@ def test_a_name_cannot_make_a_log_of_another_logs_trail() -> None:
     ),
     st.sampled_from(["{name}.log", "{name}", "{name}.{port}", "{uuid}.log", "logs/{name}/{uuid}"]),
 )
-def test_no_two_consoles_share_a_file_or_a_trail(consoles, template: str) -> None:
+def test_no_two_consoles_share_a_file_or_a_trail(consoles: list[Any], template: str) -> None:
     taken: set[str] = set()
     for uuid, port, name in consoles:
         path = log_path(template, uuid, port, name, taken)
@@ -167,7 +168,7 @@ def test_a_template_that_cannot_be_read_is_refused(template: str) -> None:
 
 
 @given(st.text(alphabet="{}uidnameport_hex./-\0 ~", max_size=30) | st.text(max_size=20))
-def test_a_template_is_refused_or_works(template) -> None:
+def test_a_template_is_refused_or_works(template: str) -> None:
     template += "{uuid}"
     try:
         check_template(template)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -90,12 +91,12 @@ def plain(*pieces: bytes) -> list[bytes]:
         (b"ab\xe2\x82", [rb"ab\xe2\x82"]),
     ],
 )
-def test_what_a_terminal_would_show(data: bytes, lines) -> None:
+def test_what_a_terminal_would_show(data: bytes, lines: list[Any]) -> None:
     assert plain(data) == lines
 
 
 @given(STREAM, st.data())
-def test_it_does_not_matter_where_the_bytes_are_cut(data: bytes, draw) -> None:
+def test_it_does_not_matter_where_the_bytes_are_cut(data: bytes, draw: st.DrawFn) -> None:
     data = in_full(data)
     whole = plain(data)
     assert plain(*(data[i : i + 1] for i in range(min(len(data), 300))), data[300:]) == whole
@@ -104,7 +105,7 @@ def test_it_does_not_matter_where_the_bytes_are_cut(data: bytes, draw) -> None:
 
 
 @given(st.lists(st.one_of(STREAM, st.none()), max_size=10))
-def test_nothing_but_text_comes_out_and_little_is_kept(pieces) -> None:
+def test_nothing_but_text_comes_out_and_little_is_kept(pieces: list[Any]) -> None:
     lines = PlainLines()
     out = []
     for piece in pieces:

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.consoles import World, trail
-from tests.support.fakes import EPOCH, VM_A, InlineRunner, Logged
+from tests.support.fakes import EPOCH, VM_A, FakeLink, InlineRunner, Logged
 from tests.support.properties import examples
 from vmproxy.log.compression import Work, compress
 from vmproxy.log.files import LogFiles, plain_of, trail_of
@@ -172,7 +173,7 @@ class TestBySize:
         log = world.log()
         rename = os.rename
 
-        def refuse(source, target) -> None:
+        def refuse(source: FakeLink, target: Any) -> None:
             raise OSError(errno.EACCES, "Permission denied")
 
         monkeypatch.setattr(os, "rename", refuse)
@@ -193,7 +194,7 @@ class TestBySize:
         say(world, log, b"123\n")
         rename = os.rename
 
-        def refuse(source, target) -> None:
+        def refuse(source: FakeLink, target: Any) -> None:
             if Path(source).name == which:
                 raise OSError(errno.EIO, "Input/output error")
             rename(source, target)
@@ -684,7 +685,7 @@ STEPS = st.lists(
 class TestWhateverFails:
     @examples(60)
     @given(STEPS, st.booleans(), st.booleans())
-    def test_no_byte_is_lost_or_doubled(self, steps, packed: bool, plain: bool) -> None:
+    def test_no_byte_is_lost_or_doubled(self, steps: list[Any], packed: bool, plain: bool) -> None:
         with tempfile.TemporaryDirectory() as folder:
             world = World(Path(folder))
             world.scribe.rotation.use(RotationPolicy(size=8, age=50, compress=packed))
@@ -802,7 +803,7 @@ class TestSomebodyElseRotates:
 
 class TestPlainText:
     @pytest.fixture
-    def plain(self, world: World):
+    def plain(self, world: World) -> World:
         world.scribe.plain = True
         return world
 
@@ -812,7 +813,7 @@ class TestPlainText:
         assert not text or text.endswith("\n")
         return text.splitlines()
 
-    def test_lines_have_their_time_and_no_escapes(self, plain) -> None:
+    def test_lines_have_their_time_and_no_escapes(self, plain: World) -> None:
         log = plain.log()
         write(plain, log, b"\x1b[1mone\x1b[m\r\ntw")
         plain.clock.advance(1.5)
@@ -827,7 +828,7 @@ class TestPlainText:
         say(world, log, b"one\n")
         assert not plain_of(log.path).exists()
 
-    def test_a_prompt_is_a_line_after_a_while(self, plain) -> None:
+    def test_a_prompt_is_a_line_after_a_while(self, plain: World) -> None:
         log = plain.log()
         write(plain, log, b"login: ")
         plain.scribe.tick()
@@ -840,7 +841,7 @@ class TestPlainText:
         write(plain, log, b"root\n")
         assert self.lines(log)[1:] == ["2023-11-14T22:13:25.000Z root"]
 
-    def test_each_prompt_of_many_logs_has_its_own_while(self, plain) -> None:
+    def test_each_prompt_of_many_logs_has_its_own_while(self, plain: World) -> None:
         logs = [plain.log(f"{n}.log") for n in range(10)]
         for log in logs:
             write(plain, log, b"login: ")
@@ -848,7 +849,7 @@ class TestPlainText:
         plain.scribe.tick()
         assert [len(self.lines(log)) for log in logs] == [1] * 6 + [0] * 4
 
-    def test_a_stop_writes_what_is_unfinished(self, plain) -> None:
+    def test_a_stop_writes_what_is_unfinished(self, plain: World) -> None:
         log = plain.log()
         write(plain, log, b"login: ")
         plain.store.stop()
@@ -861,7 +862,7 @@ class TestPlainText:
         assert plain_of(log.path).with_name("vm.txt.1").read_text().endswith(" two\n")
         assert not plain_of(log.path).with_name("vm.txt.2").exists()
 
-    def test_it_can_be_turned_on_and_off(self, plain) -> None:
+    def test_it_can_be_turned_on_and_off(self, plain: World) -> None:
         log = plain.log()
         write(plain, log, b"one\n")
         plain.store.reconfigure(LogSettings(rotation=RotationPolicy(), plain=False))
@@ -870,7 +871,7 @@ class TestPlainText:
         write(plain, log, b"three\n")
         assert [line.split()[1] for line in self.lines(log)] == ["one", "three"]
 
-    def test_that_it_cannot_be_written_never_hurts_the_log(self, plain) -> None:
+    def test_that_it_cannot_be_written_never_hurts_the_log(self, plain: World) -> None:
         log = plain.log()
         log.path.parent.mkdir()
         plain_of(log.path).mkdir()
@@ -889,7 +890,7 @@ class TestPlainText:
         assert "[-- 20 lines are missing here: Is a directory --]" in missing
         assert later.endswith("later")
 
-    def test_nor_does_a_mistake_in_making_it(self, plain, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_nor_does_a_mistake_in_making_it(self, plain: World, monkeypatch: pytest.MonkeyPatch) -> None:
         log = plain.log()
         monkeypatch.setattr("vmproxy.log.plaintext.PlainLines.feed", lambda *args: 1 / 0)
         with Logged():
@@ -898,7 +899,7 @@ class TestPlainText:
         assert log.path.read_bytes() == b"one\ntwo\n"
         assert log.problem == ""
 
-    def test_what_waited_for_the_disk_is_in_it_too(self, plain, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_waited_for_the_disk_is_in_it_too(self, plain: World, monkeypatch: pytest.MonkeyPatch) -> None:
         log = plain.log()
         write_ = os.write
         with monkeypatch.context() as patch:

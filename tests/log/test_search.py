@@ -7,6 +7,7 @@ import re
 import tempfile
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,17 +26,19 @@ LINES = st.lists(
 )
 
 
-def search(logs, pattern, *, limits=None, ignore_case: bool = False, fixed: bool = False) -> tuple[list[Hit], Search]:
+def search(
+    logs: Path, pattern: str, *, limits: Any = None, ignore_case: bool = False, fixed: bool = False
+) -> tuple[list[Hit], Search]:
     found = Search(logs, Pattern(pattern, ignore_case, fixed), limits)
     return [hit for hits in found for hit in hits], found
 
 
-def told(hits) -> list[tuple]:
+def told(hits: Any) -> list[tuple]:
     return [(hit.key, round(hit.at - T0, 3), hit.segment, hit.offset, hit.line) for hit in hits]
 
 
 @pytest.fixture
-def logs(tmp_path: Path):
+def logs(tmp_path: Path) -> Path:
     """Two logs with old files: what each file holds, and when."""
     web, db = Archive(tmp_path, "web.log"), Archive(tmp_path, "db.log")
     web.say(T0, b"error one\r\nfine\r\n")
@@ -49,7 +52,7 @@ def logs(tmp_path: Path):
     return [("web", web.path), ("db", db.path)]
 
 
-def test_the_newest_lines_come_first_whichever_log_they_are_in(logs) -> None:
+def test_the_newest_lines_come_first_whichever_log_they_are_in(logs: Path) -> None:
     hits, found = search(logs, "error")
     assert told(hits) == [
         ("web", 40, 0, 0, b"last error: unfinished"),
@@ -61,7 +64,7 @@ def test_the_newest_lines_come_first_whichever_log_they_are_in(logs) -> None:
     assert [hit.line for hit in search(logs, "error (one|two)", ignore_case=True)[0]] == [b"error one", b"ERROR two"]
 
 
-def test_ends_of_lines_and_texts_that_are_no_patterns(logs) -> None:
+def test_ends_of_lines_and_texts_that_are_no_patterns(logs: Path) -> None:
     assert [hit.line for hit in search(logs, "^.*error$")[0]] == [b"another error"]
     assert [hit.line for hit in search(logs, ".*", fixed=True)[0]] == []
     assert [hit.line for hit in search(logs, "r: u", fixed=True)[0]] == [b"last error: unfinished"]
@@ -70,7 +73,7 @@ def test_ends_of_lines_and_texts_that_are_no_patterns(logs) -> None:
 @given(
     LINES, st.lists(st.integers(0, 300_000), max_size=2), st.booleans(), st.sampled_from(["needle", "^$", "e b$", "."])
 )
-def test_as_many_lines_as_by_looking_at_each(lines, cuts: list[int], compress: bool, pattern: str) -> None:
+def test_as_many_lines_as_by_looking_at_each(lines: list[Any], cuts: list[int], compress: bool, pattern: str) -> None:
     content = b"".join(line.replace("LONG", "x" * 40_000).encode() + end for line, end in lines)
     with tempfile.TemporaryDirectory() as folder:
         archive = Archive(Path(folder))
@@ -189,7 +192,7 @@ def test_one_log_at_a_time_is_open(tmp_path: Path) -> None:
     assert most == 2
 
 
-def test_what_cannot_be_read_is_told_and_left_out(logs, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_told_and_left_out(logs: Path, tmp_path: Path) -> None:
     (tmp_path / "web.log.1.gz").write_bytes(b"not gzip")
     os.mkdir(tmp_path / "dir.log")
     hits, found = search([*logs, ("none", tmp_path / "none.log"), ("dir", tmp_path / "dir.log")], "error")
@@ -218,7 +221,9 @@ def test_what_cannot_be_read_is_told_and_left_out(logs, tmp_path: Path) -> None:
         ("\x1b[31m(", "missing"),
     ],
 )
-def test_a_pattern_that_cannot_be_used_is_refused_with_a_reason(pattern: str, reason: str, capfd) -> None:
+def test_a_pattern_that_cannot_be_used_is_refused_with_a_reason(
+    pattern: str, reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(BadPattern, match=reason) as caught:
         Pattern(pattern)
     assert str(caught.value).isprintable()
@@ -260,7 +265,7 @@ def test_patterns_that_python_would_never_finish(pattern: str) -> None:
 @given(
     st.lists(st.sampled_from([b"login: ", b"\r\n", b"pass", b"word", b"\r", b"\n", b"x" * 100]), max_size=20), st.data()
 )
-def test_a_line_is_met_however_it_is_cut(pieces: list[bytes], draw) -> None:
+def test_a_line_is_met_however_it_is_cut(pieces: list[bytes], draw: st.DrawFn) -> None:
     data = b"".join(pieces)
     cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=8)))
     expecter = Expecter("password")

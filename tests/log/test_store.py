@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -27,13 +29,13 @@ KB = 1024
 
 
 @pytest.fixture
-def hung(tmp_path: Path):
+def hung(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path, held=True)
     yield world
     world.stop()
 
 
-def listened(world: World, name: str = "vm.log"):
+def listened(world: World, name: str = "vm.log") -> ConsoleLog:
     log = world.log(name)
     log.listener = Listener()
     return log
@@ -126,7 +128,9 @@ class TestBytes:
         ),
         st.integers(2, 6),
     )
-    def test_many_logs_share_few_descriptors_and_each_keeps_order_and_offsets(self, steps, open_files: int) -> None:
+    def test_many_logs_share_few_descriptors_and_each_keeps_order_and_offsets(
+        self, steps: list[Any], open_files: int
+    ) -> None:
         with tempfile.TemporaryDirectory() as folder:
             world = World(Path(folder), open_files=open_files)
             before = len(os.listdir("/proc/self/fd"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -42,7 +43,7 @@ def build(folder: str | Path, files: list[tuple[bytes, bool]]) -> Archive:
 
 @given(FILES, st.integers(0, 40), st.integers(1, 50))
 @example([(b"a\nb", True), (b"c\nd\n", False), (b"", False)], 2, 50)
-def test_the_last_lines_reach_across_files(files, lines: int, limit: int) -> None:
+def test_the_last_lines_reach_across_files(files: Any, lines: int, limit: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         archive = build(folder, files)
         content = b"".join(data for _, data in archive.said)

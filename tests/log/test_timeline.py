@@ -7,6 +7,7 @@ import os
 import tempfile
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,7 +35,7 @@ STEPS = st.lists(
 )
 
 
-def build(folder: str | Path, steps) -> Archive:
+def build(folder: str | Path, steps: list[Any]) -> Archive:
     archive = Archive(Path(folder))
     at = T0
     for what, delay, value in steps:
@@ -50,11 +51,11 @@ def build(folder: str | Path, steps) -> Archive:
     return archive
 
 
-def joined(pieces) -> bytes:
+def joined(pieces: list[Any]) -> bytes:
     return b"".join(data for _, data in pieces)
 
 
-def by_time(pieces) -> list[tuple[float, int]]:
+def by_time(pieces: list[Any]) -> list[tuple[float, int]]:
     """The times, in their order, and how many bytes have each."""
     return [
         (at, sum(len(data) for _, data in group)) for at, group in groupby(pieces, lambda piece: round(piece[0], 3))
@@ -67,7 +68,7 @@ def archive(tmp_path: Path) -> Archive:
 
 
 @given(STEPS)
-def test_the_bytes_are_those_of_the_vm_and_the_times_go_one_way(steps) -> None:
+def test_the_bytes_are_those_of_the_vm_and_the_times_go_one_way(steps: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         archive = build(folder, steps)
         before = descriptors()
@@ -87,7 +88,7 @@ def test_the_bytes_are_those_of_the_vm_and_the_times_go_one_way(steps) -> None:
 
 
 @given(STEPS, st.floats(-5, 15_000), st.floats(0, 15_000))
-def test_a_range_is_exact_to_a_second(steps, start: float, length: float) -> None:
+def test_a_range_is_exact_to_a_second(steps: list[Any], start: float, length: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         archive = build(folder, steps)
         since, until = T0 + start, T0 + start + length
@@ -103,7 +104,7 @@ def test_a_range_is_exact_to_a_second(steps, start: float, length: float) -> Non
 
 
 @given(STEPS)
-def test_every_byte_has_the_time_of_its_mark(steps) -> None:
+def test_every_byte_has_the_time_of_its_mark(steps: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         archive = build(folder, [step for step in steps if step[0] != "happen"])
         with open_segments(archive.path) as segments:
@@ -253,7 +254,7 @@ def test_a_file_that_has_two_names_counts_once(archive: Archive) -> None:
     ],
 )
 @pytest.mark.parametrize("which", ["vm.log.2.gz", "vm.log.events.2.gz"])
-def test_a_damaged_file_costs_only_itself(archive: Archive, spoil, which: str) -> None:
+def test_a_damaged_file_costs_only_itself(archive: Archive, spoil: Any, which: str) -> None:
     first, second, third = os.urandom(100_000).hex().encode(), b"second", b"third"
     archive.say(T0, first)
     archive.rotate(compress=True)
@@ -331,7 +332,7 @@ def test_a_log_that_becomes_shorter_while_it_is_read(archive: Archive) -> None:
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("/etc/passwd", path)])
-def test_what_is_no_file_is_left_out(archive: Archive, make) -> None:
+def test_what_is_no_file_is_left_out(archive: Archive, make: Any) -> None:
     archive.say(T0, b"text")
     make(f"{archive.path}.1")
     with open_segments(archive.path) as segments:

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,7 @@ FULL = os.strerror(errno.ENOSPC)
 
 
 @pytest.fixture
-def log(world: World):
+def log(world: World) -> ConsoleLog:
     log = world.log()
     log.listener = Listener()
     return log
@@ -299,7 +300,7 @@ class TestAFullDisk:
             max_size=50,
         )
     )
-    def test_whatever_fails_when_bytes_and_events_are_in_order_and_gaps_exact(self, steps) -> None:
+    def test_whatever_fails_when_bytes_and_events_are_in_order_and_gaps_exact(self, steps: list[Any]) -> None:
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
             patch.setattr("vmproxy.log.retry.BACKLOG_PER_LOG", 40)
             disk = Disk(patch)
@@ -384,7 +385,7 @@ class TestLinks:
         return {link.name: os.readlink(link) for link in folder.iterdir()} if folder.exists() else {}
 
     @pytest.fixture
-    def folder(self, tmp_path: Path):
+    def folder(self, tmp_path: Path) -> Path:
         return tmp_path / "by-name"
 
     def test_it_points_to_the_log_from_wherever_the_folder_is_mounted(

@@ -6,7 +6,7 @@ import gzip
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -55,14 +55,14 @@ class Threaded:
 
 
 @pytest.fixture
-def threaded(tmp_path: Path):
+def threaded(tmp_path: Path) -> Iterator[Threaded]:
     threaded = Threaded(tmp_path / "logs")
     yield threaded
     threaded.stop()
     assert not [thread for thread in threading.enumerate() if thread.name == "vmproxy-scribe"]
 
 
-def test_bytes_of_many_logs_arrive_whole_and_in_order(threaded) -> None:
+def test_bytes_of_many_logs_arrive_whole_and_in_order(threaded: Threaded) -> None:
     logs = [threaded.store.open(f"{n}.log") for n in range(40)]
     for n in range(50):
         for log in logs:
@@ -75,7 +75,7 @@ def test_bytes_of_many_logs_arrive_whole_and_in_order(threaded) -> None:
     assert threaded.store.unwritten == 0
 
 
-def test_settled_tells_how_much_is_there(threaded) -> None:
+def test_settled_tells_how_much_is_there(threaded: Threaded) -> None:
     log = threaded.store.open("vm.log")
     log.append(b"12345")
     assert threaded.settle(log) == 5
@@ -90,7 +90,9 @@ def test_a_stop_writes_everything_first(tmp_path: Path) -> None:
     assert {log.path.read_bytes() for log in logs} == {b"last words"}
 
 
-def test_a_failed_write_is_retried_though_nothing_else_happens(threaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_is_retried_though_nothing_else_happens(
+    threaded: Threaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vmproxy.log.retry.RETRY_SECONDS", 0.01)
     log = threaded.store.open("vm.log")
     log.listener = listener = Listener()
@@ -106,7 +108,9 @@ def test_a_failed_write_is_retried_though_nothing_else_happens(threaded, monkeyp
     assert log.path.read_bytes() == b"x"
 
 
-def test_moved_files_are_looked_for_though_nothing_else_happens(threaded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moved_files_are_looked_for_though_nothing_else_happens(
+    threaded: Threaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vmproxy.log.writer.FOLLOW_SECONDS", 0.01)
     looked: queue.SimpleQueue[None] = queue.SimpleQueue()
     follow = FilePool.follow
@@ -127,7 +131,7 @@ def test_moved_files_are_looked_for_though_nothing_else_happens(threaded, monkey
     assert log.path.read_bytes() == b""
 
 
-def test_a_job_that_fails_is_told_and_the_next_one_is_done(threaded) -> None:
+def test_a_job_that_fails_is_told_and_the_next_one_is_done(threaded: Threaded) -> None:
     def fail() -> None:
         raise RuntimeError("a job's own fault")
 
@@ -139,7 +143,7 @@ def test_a_job_that_fails_is_told_and_the_next_one_is_done(threaded) -> None:
     assert any("the log writer failed at a job" in line for line in lines)
 
 
-def test_one_log_that_fails_for_a_reason_nobody_thought_of_does_not_take_the_others_with_it(threaded) -> None:
+def test_one_log_that_fails_for_a_reason_nobody_thought_of_does_not_take_the_others_with_it(threaded: Threaded) -> None:
     logs = [threaded.store.open(name) for name in ("1.log", "with\0nul.log", "3.log")]
     for log in logs:
         log.append(b"x")
@@ -169,7 +173,7 @@ def test_logs_are_rotated_and_compressed_while_they_are_written(threaded):
     assert rotation.failed == 0
 
 
-def test_a_policy_that_comes_later_wakes_the_thread(threaded) -> None:
+def test_a_policy_that_comes_later_wakes_the_thread(threaded: Threaded) -> None:
     log = threaded.store.open("vm.log")
     log.append(b"x" * 100)
     threaded.settle(log)
@@ -180,7 +184,7 @@ def test_a_policy_that_comes_later_wakes_the_thread(threaded) -> None:
     assert log.path.with_name("vm.log.1").read_bytes() == b"x" * 100
 
 
-def test_what_is_done_with_a_logs_files_is_done_on_the_thread_and_answered_on_this_one(threaded) -> None:
+def test_what_is_done_with_a_logs_files_is_done_on_the_thread_and_answered_on_this_one(threaded: Threaded) -> None:
     log = threaded.store.open("vm.log")
     log.append(b"12345")
     answers: list[tuple[bytes, str, str]] = []

@@ -25,23 +25,23 @@ class Log:
         self.data = b""
         self.reason: SimulationError | None = None
 
-    def port_opened(self, port) -> None:
+    def port_opened(self, port: HostPort) -> None:
         self.events.append(("opened",))
 
-    def port_received(self, port, data: bytes) -> None:
+    def port_received(self, port: HostPort, data: bytes) -> None:
         assert data
         self.data += data
 
-    def port_break(self, port) -> None:
+    def port_break(self, port: HostPort) -> None:
         self.events.append(("break",))
 
-    def port_answered(self, port, code, parameters) -> None:
+    def port_answered(self, port: HostPort, code: int, parameters: bytes) -> None:
         self.events.append((code, parameters))
 
-    def port_paused(self, port, paused) -> None:
+    def port_paused(self, port: HostPort, paused: bool) -> None:
         self.events.append(("paused", paused))
 
-    def port_closed(self, port, reason) -> None:
+    def port_closed(self, port: HostPort, reason: str) -> None:
         assert self.reason is None
         self.reason = reason
 

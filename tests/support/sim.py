@@ -4,6 +4,7 @@ switches for everything that it may do wrong."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
@@ -56,7 +57,7 @@ class Transport(StringTransport):
 class Link:
     """One connection, seen from the proxy."""
 
-    def __init__(self, net: Net, protocol) -> None:
+    def __init__(self, net: Net, protocol: Any) -> None:
         self.net = net
         self.protocol = protocol
         self.transport = Transport()
@@ -122,7 +123,7 @@ class Net:
         self.refuse = False
         self.secret = b"secret\x01\x02"
 
-    def connect(self, factory) -> Deferred:
+    def connect(self, factory: Any) -> Deferred:
         if self.refuse:
             return fail(ConnectError(string="refused"))
         protocol = factory.buildProtocol(None)

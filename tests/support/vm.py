@@ -278,6 +278,12 @@ class VMWorld(World):
         self.store.flush()
         return console.log.path.read_bytes() if console.log.path.exists() else b""
 
+    def restarted(self, template: str = "{uuid}.log") -> VMWorld:
+        """What a new process finds in the same folder."""
+        self.store.flush()
+        self.stop()
+        return VMWorld(self.folder)
+
     def delayed(self) -> list[float]:
         """What is still to be called, in seconds from now, once the logs are written and the news is told."""
         self.store.flush()

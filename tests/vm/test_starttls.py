@@ -95,13 +95,13 @@ def test_who_does_not_offer_it_is_served_in_clear(offering: VMWorld) -> None:
     host = connect(offering)
     assert verb(DO, AUTHENTICATION) not in host.sent()
     host.feed(NEGOTIATION + IDENTITY + b"in clear")
-    assert offering.log(offering.console) == b"in clear"
+    assert offering.logged(offering.console) == b"in clear"
     assert not host.protocol.encrypted
 
 
 def test_who_declines_it_is_served_in_clear(offering: VMWorld) -> None:
     host = connect(offering).feed(OFFER).feed(DECLINED + NEGOTIATION + IDENTITY + b"in clear")
-    assert offering.log(offering.console) == b"in clear"
+    assert offering.logged(offering.console) == b"in clear"
     assert not host.protocol.encrypted
 
 
@@ -112,7 +112,7 @@ def test_a_vm_is_served_after_the_switch(offering: VMWorld) -> None:
     host = connect(offering).switch()
     assert host.protocol.encrypted
     host.feed(NEGOTIATION + IDENTITY + b"behind TLS \xff\xff")
-    assert offering.log(offering.console) == b"behind TLS \xff"
+    assert offering.logged(offering.console) == b"behind TLS \xff"
     host.sent()
     offering.console.send(b"root\r")
     assert host.data() == b"root\r"
@@ -126,7 +126,7 @@ def test_what_was_agreed_on_before_holds(offering: VMWorld) -> None:
     host.feed(NEGOTIATION)
     assert host.sent() == b""  # there is nothing to agree on any more
     host.feed(b"\r\0")  # BINARY: not rewritten
-    assert offering.log(offering.console) == b"\r\0"
+    assert offering.logged(offering.console) == b"\r\0"
 
 
 def test_the_switch_of_a_vm_that_is_served_loses_nothing(offering: VMWorld) -> None:
@@ -143,7 +143,7 @@ def test_the_switch_of_a_vm_that_is_served_loses_nothing(offering: VMWorld) -> N
     host.feed(b"three")
     offering.console.send(b"after")
     assert host.data() == b"meanwhile after"
-    assert offering.log(offering.console) == b"one two three"
+    assert offering.logged(offering.console) == b"one two three"
 
 
 @pytest.mark.parametrize("behind", [IDENTITY, b"\r\nroot::0:0\r\n", b"\x16\x03\x01\x00\x05hello", b"\xff", b"\xff\xfa"])
@@ -153,14 +153,14 @@ def test_what_comes_behind_start_in_the_same_read_is_discarded(offering: VMWorld
     assert host.protocol.encrypted
     assert len(offering.directory) == 0
     host.feed(IDENTITY + b"the real one")
-    assert offering.log(offering.console) == b"the real one"
+    assert offering.logged(offering.console) == b"the real one"
 
 
 def test_the_handshake_may_come_in_any_pieces(offering: VMWorld) -> None:
     host = connect(offering).switch(shake=False)
     host.shake(bytewise=True)
     host.feed(NEGOTIATION + IDENTITY + b"here")
-    assert offering.log(offering.console) == b"here"
+    assert offering.logged(offering.console) == b"here"
 
 
 def test_the_switch_behind_another_layer(offering: VMWorld) -> None:
@@ -172,7 +172,7 @@ def test_the_switch_behind_another_layer(offering: VMWorld) -> None:
     wrapper.makeConnection(host.transport)
     host.protocol = wrapper.wrappedProtocol  # type: ignore[assignment]
     host.switch().feed(NEGOTIATION + IDENTITY + b"here")
-    assert offering.log(offering.console) == b"here"
+    assert offering.logged(offering.console) == b"here"
 
 
 def test_start_itself_may_come_in_any_pieces(offering: VMWorld) -> None:
@@ -213,7 +213,7 @@ def test_but_not_while_it_is_we_who_do_not_read(offering: VMWorld) -> None:
     host.shake()
     host.feed(b"still here")
     offering.clock.advance(100)
-    assert offering.log(offering.console) == b"still here"
+    assert offering.logged(offering.console) == b"still here"
 
 
 @pytest.mark.parametrize("paused", [False, True])
@@ -244,7 +244,7 @@ def test_what_was_not_asked_for_changes_nothing(offering: VMWorld, message: byte
     host.feed(message)
     assert host.sent() == b""
     host.feed(NEGOTIATION + IDENTITY + b"in clear")
-    assert offering.log(offering.console) == b"in clear"
+    assert offering.logged(offering.console) == b"in clear"
     assert not host.protocol.encrypted
     assert offering.front.counters["unknown subnegotiations"] >= 1
 
@@ -255,7 +255,7 @@ def test_tls_inside_tls_is_not_spoken(offering: VMWorld) -> None:
     host.feed(START)
     host.feed(NEGOTIATION + IDENTITY + b"once is enough")
     assert ACCEPTED not in host.sent()
-    assert offering.log(offering.console) == b"once is enough"
+    assert offering.logged(offering.console) == b"once is enough"
 
 
 def test_a_certificate_that_is_gone_meanwhile(offering: VMWorld) -> None:
@@ -281,7 +281,7 @@ def test_the_extension_is_asked_for_behind_tls(requiring: VMWorld) -> None:
     host = connect(requiring).feed(PLAIN_OPTIONS).switch()
     assert verb(DO, EXT) in host.sent()
     host.feed(verb(WILL, EXT) + IDENTITY + b"behind TLS")
-    assert requiring.log(requiring.console) == b"behind TLS"
+    assert requiring.logged(requiring.console) == b"behind TLS"
 
 
 def test_what_is_said_in_clear_is_forgotten(requiring: VMWorld, logged: list[str]) -> None:
@@ -294,7 +294,7 @@ def test_what_is_said_in_clear_is_forgotten(requiring: VMWorld, logged: list[str
     assert len(requiring.directory) == 0
     host.feed(IDENTITY.replace(b"web", b"new") + b"behind TLS")
     assert requiring.console.name == "new"
-    assert requiring.log(requiring.console) == b"behind TLS"
+    assert requiring.logged(requiring.console) == b"behind TLS"
 
 
 def test_what_the_host_can_say_is_asked_for_behind_tls(requiring: VMWorld) -> None:
@@ -344,5 +344,5 @@ def test_who_is_there_already_may_stay(offering: VMWorld, pem: Path) -> None:
     host = connect(offering).feed(session() + b"in clear ")
     use_tls(offering, pem, encryption="require")
     host.feed(b"as before")
-    assert offering.log(offering.console) == b"in clear as before"
+    assert offering.logged(offering.console) == b"in clear as before"
     assert not connect(offering, "10.0.0.2").feed(session()).protocol.in_service

@@ -71,7 +71,7 @@ def destination(w: VMWorld, pair: bytes) -> TLSHost:
 def test_a_vm_is_served(tls: VMWorld) -> None:
     host = TLSHost(tls).feed(session()).feed(b"login: \xff\xff")
     console = tls.console
-    assert (console.state, console.link, tls.log(console)) == ("up", host.protocol, b"login: \xff")
+    assert (console.state, console.link, tls.logged(console)) == ("up", host.protocol, b"login: \xff")
     host.sent()
     console.send(b"root\r")
     assert host.data() == b"root\r"
@@ -84,7 +84,7 @@ def test_however_the_bytes_are_cut(tls: VMWorld) -> None:
     host.shake(bytewise=True)
     data = session() + b"one\r\ntwo\r\n"
     host.feed(data, range(len(data) + 100))
-    assert tls.log(tls.console) == b"one\r\ntwo\r\n"
+    assert tls.logged(tls.console) == b"one\r\ntwo\r\n"
 
 
 def test_what_does_not_begin_with_tls_is_not_believed(tls: VMWorld, logged: list[str]) -> None:
@@ -134,7 +134,7 @@ def test_what_we_have_not_come_to_is_not_counted_against_the_host(tls: VMWorld, 
             host.shake()
             tls.clock.pump([1.0] * 29)
             host.feed(session() + b"here at last")
-            assert tls.log(tls.console) == b"here at last"
+            assert tls.logged(tls.console) == b"here at last"
     finally:
         transport.close()
 
@@ -202,10 +202,10 @@ def test_half_a_record_counts_as_unread(tls: VMWorld) -> None:
     record = host.encrypted(b"half a word")
     host.wire(record[:-3])
     assert unread(host.protocol.transport) == len(record) - 3
-    assert tls.log(tls.console) == b""
+    assert tls.logged(tls.console) == b""
     host.wire(record[-3:])
     assert unread(host.protocol.transport) == 0
-    assert tls.log(tls.console) == b"half a word"
+    assert tls.logged(tls.console) == b"half a word"
 
 
 def begin(host: TLSHost) -> bytes:
@@ -223,10 +223,10 @@ def test_in_a_vmotion_the_rest_of_a_record_is_waited_for(tls: VMWorld) -> None:
     source.wire(record[:-1])
     arriving.feed(sub(COMPLETE, SEQUENCE) + b"then the destination")
     tls.clock.advance(1)
-    assert tls.log(tls.console) == b""
+    assert tls.logged(tls.console) == b""
     source.wire(record[-1:])
     tls.clock.pump([0.25] * 4)
-    assert tls.log(tls.console) == b"the last words of the source, then the destination"
+    assert tls.logged(tls.console) == b"the last words of the source, then the destination"
     assert tls.console.link is arriving.protocol
 
 
@@ -236,7 +236,7 @@ def test_a_source_that_dies_with_half_a_record_holds_nobody_up(tls: VMWorld) -> 
     source.wire(source.encrypted(b"never to be read")[:-1])
     arriving.feed(sub(COMPLETE, SEQUENCE) + b"then the destination")
     source.die()
-    assert tls.log(tls.console) == b"then the destination"
+    assert tls.logged(tls.console) == b"then the destination"
 
 
 def test_a_source_that_stays_with_half_a_record_is_closed(tls: VMWorld) -> None:
@@ -246,7 +246,7 @@ def test_a_source_that_stays_with_half_a_record_is_closed(tls: VMWorld) -> None:
     arriving.feed(sub(COMPLETE, SEQUENCE) + b"then the destination")
     tls.clock.pump([0.25] * 45)
     assert source.closed
-    assert tls.log(tls.console) == b"then the destination"
+    assert tls.logged(tls.console) == b"then the destination"
 
 
 # Who comes how, in a vMotion.
@@ -319,14 +319,14 @@ def test_a_hosts_goodbye_ends_the_connection(tls: VMWorld) -> None:
     host.wire(host.outgoing())
     assert host.closed
     assert tls.console.reason == "closed by 10.0.0.1"
-    assert tls.log(tls.console) == b"bye"
+    assert tls.logged(tls.console) == b"bye"
 
 
 def test_the_end_of_tcp_without_a_goodbye_is_told(tls: VMWorld) -> None:
     host = TLSHost(tls).feed(session() + b"bye")
     host.lose()
     assert tls.console.reason.startswith("connection lost to 10.0.0.1")
-    assert tls.log(tls.console) == b"bye"
+    assert tls.logged(tls.console) == b"bye"
     assert len(layer_of(host).factory.closing) == 0
     assert tls.delayed() == []
 
@@ -338,7 +338,7 @@ def test_what_makes_no_sense_ends_the_connection_and_is_told(tls: VMWorld) -> No
     host.wire(bytes(record))
     assert host.closed
     assert tls.console.reason.startswith("TLS failed: ")
-    assert tls.log(tls.console) == b""
+    assert tls.logged(tls.console) == b""
 
 
 def test_a_host_that_says_goodbye_and_reads_nothing_does_not_stay(tls: VMWorld) -> None:
@@ -400,7 +400,7 @@ def test_other_certificates_are_for_who_comes_from_then_on(tls: VMWorld, pems: P
     use_tls(tls, pems / "two.pem")
     assert shown(tls) == "two.example.com"
     host.feed(b"still here")
-    assert tls.log(tls.console) == b"still here"
+    assert tls.logged(tls.console) == b"still here"
 
 
 def test_without_a_certificate_nobody_is_let_in(w: VMWorld) -> None:
