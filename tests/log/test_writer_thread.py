@@ -152,7 +152,7 @@ def test_one_log_that_fails_for_a_reason_nobody_thought_of_does_not_take_the_oth
     assert logs[0].path.read_bytes() == b"x"
 
 
-def test_logs_are_rotated_and_compressed_while_they_are_written(threaded):
+def test_logs_are_rotated_and_compressed_while_they_are_written(threaded: Threaded) -> None:
     threaded.store.reconfigure(LogSettings(rotation=RotationPolicy(size=10_000, compress=True), plain=True))
     logs = [threaded.store.open(f"{n}.log") for n in range(2)]
     said = [b"".join(b"%d says line %d\r\n" % (which, n) for n in range(3000)) for which in range(2)]
