@@ -25,6 +25,7 @@ from vmproxy.log.compression import Work, compress
 from vmproxy.log.files import LogFiles, plain_of, trail_of
 from vmproxy.log.rotation import PER_TURN, Rotation, RotationPolicy, compress_here
 from vmproxy.log.settings import LogSettings
+from vmproxy.log.store import ConsoleLog
 from vmproxy.log.writer import Scribe
 
 DAY = 86400.0

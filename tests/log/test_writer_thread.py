@@ -18,7 +18,7 @@ from vmproxy.log.compression import CompressorThread, Work
 from vmproxy.log.file_pool import FilePool
 from vmproxy.log.rotation import RotationPolicy
 from vmproxy.log.settings import LogSettings
-from vmproxy.log.store import LogStore
+from vmproxy.log.store import ConsoleLog, LogStore
 from vmproxy.log.writer import Scribe
 from vmproxy.log.writer_thread import ScribeThread
 

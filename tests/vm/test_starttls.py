@@ -336,7 +336,7 @@ def test_who_does_not_switch_is_closed_in_time(requiring: VMWorld, logged: list[
 
 def test_what_is_tls_from_the_start_need_not_switch(requiring: VMWorld) -> None:
     host = TLSHost(requiring).feed(session() + b"fine")
-    assert requiring.log(requiring.console) == b"fine"
+    assert requiring.logged(requiring.console) == b"fine"
     assert not host.protocol.session.guarded
 
 
