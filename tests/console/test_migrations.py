@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from tests.support.consoles import trail
+from tests.support.consoles import World, trail
 from tests.support.fakes import VM_B, FakeLink, FakeViewer
+from vmproxy.console.console import Console
+from vmproxy.console.migration import Migration
 from vmproxy.console.migrations import PeerRefused
 from vmproxy.console.notices import LineDown, LineUp
 
@@ -13,26 +17,26 @@ SEQUENCE = b"\x01\x02\x03\x04"
 
 
 @pytest.fixture
-def source():
+def source() -> FakeLink:
     return FakeLink("10.0.0.1")
 
 
 @pytest.fixture
-def console(world, source):
+def console(world: World, source: FakeLink) -> Console:
     return world.claim(link=source)
 
 
 @pytest.fixture
-def migration(world, console, source):
+def migration(world: World, console: Console, source: FakeLink) -> Migration:
     return world.migrations.begin(console, source, SEQUENCE)
 
 
 @pytest.fixture
-def pair(migration):
+def pair(migration: Migration) -> bytes:
     return migration.sequence + migration.secret
 
 
-def test_it_goes_through_and_the_trail_tells(world, console, source, pair):
+def test_it_goes_through_and_the_trail_tells(world: World, console: Console, source: FakeLink, pair: bytes) -> None:
     destination = FakeLink("10.0.0.2")
     world.migrations.peer(destination, pair, console.uuid)
     assert world.migrations.pending_at(destination) is not None
@@ -48,7 +52,9 @@ def test_it_goes_through_and_the_trail_tells(world, console, source, pair):
     ]
 
 
-def test_what_the_source_still_brought_comes_before_what_the_destination_brings(world, console, source, pair):
+def test_what_the_source_still_brought_comes_before_what_the_destination_brings(
+    world: World, console: Console, source: FakeLink, pair: bytes
+) -> None:
     destination = FakeLink("10.0.0.2")
     source.under_way = lambda: console.feed(b"source ")
     destination.serve = lambda console: console.feed(b"destination")  # type: ignore[method-assign]
@@ -58,30 +64,30 @@ def test_what_the_source_still_brought_comes_before_what_the_destination_brings(
     assert console.log.path.read_bytes() == b"source destination"
 
 
-def test_the_pair_opens_the_door_once(world, console, pair):
+def test_the_pair_opens_the_door_once(world: World, console: Console, pair: bytes) -> None:
     world.migrations.peer(FakeLink("10.0.0.2"), pair, None)
     with pytest.raises(PeerRefused):
         world.migrations.peer(FakeLink("10.0.0.3"), pair, None)
 
 
 @pytest.mark.parametrize("change", [lambda p: p[:-1], lambda p: p + b"\0", lambda p: b"", lambda p: b"\xff" + p[1:]])
-def test_another_pair_does_not_open_it(world, console, pair, change):
+def test_another_pair_does_not_open_it(world: World, console: Console, pair: bytes, change: Any) -> None:
     with pytest.raises(PeerRefused):
         world.migrations.peer(FakeLink("10.0.0.2"), change(pair), None)
 
 
-def test_another_vms_connection_is_refused_and_the_door_stays_open(world, console, pair):
+def test_another_vms_connection_is_refused_and_the_door_stays_open(world: World, console: Console, pair: bytes) -> None:
     with pytest.raises(PeerRefused):
         world.migrations.peer(FakeLink("10.0.0.2"), pair, VM_B)
     assert world.migrations.peer(FakeLink("10.0.0.2"), pair, console.uuid)
 
 
-def test_the_source_cannot_be_its_own_destination(world, source, pair):
+def test_the_source_cannot_be_its_own_destination(world: World, source: FakeLink, pair: bytes) -> None:
     with pytest.raises(PeerRefused):
         world.migrations.peer(source, pair, None)
 
 
-def test_the_pair_expires_and_the_source_goes_on(world, console, source, pair):
+def test_the_pair_expires_and_the_source_goes_on(world: World, console: Console, source: FakeLink, pair: bytes) -> None:
     world.clock.advance(60)
     assert (console.state, console.link) == ("up", source)
     assert world.migrations.abandoned == 1
@@ -91,7 +97,9 @@ def test_the_pair_expires_and_the_source_goes_on(world, console, source, pair):
 
 
 @pytest.mark.parametrize("sequence", [b"", b"\x01\x02\x03", b"\x01\x02\x03\x05"])
-def test_complete_of_another_sequence_moves_nothing(world, console, source, pair, sequence):
+def test_complete_of_another_sequence_moves_nothing(
+    world: World, console: Console, source: FakeLink, pair: bytes, sequence: bytes
+) -> None:
     destination = FakeLink("10.0.0.2")
     world.migrations.peer(destination, pair, None)
     assert not world.migrations.complete(destination, sequence)
@@ -99,12 +107,14 @@ def test_complete_of_another_sequence_moves_nothing(world, console, source, pair
     assert world.migrations.complete(destination, SEQUENCE)
 
 
-def test_complete_without_peer_moves_nothing(world, console, source, migration):
+def test_complete_without_peer_moves_nothing(
+    world: World, console: Console, source: FakeLink, migration: Migration
+) -> None:
     assert not world.migrations.complete(FakeLink("10.0.0.2"), SEQUENCE)
     assert console.link is source
 
 
-def test_abort_releases_the_destination(world, console, source, pair):
+def test_abort_releases_the_destination(world: World, console: Console, source: FakeLink, pair: bytes) -> None:
     destination = FakeLink("10.0.0.2")
     world.migrations.peer(destination, pair, None)
     assert not world.migrations.abort(destination, console, SEQUENCE)
@@ -114,7 +124,9 @@ def test_abort_releases_the_destination(world, console, source, pair):
     assert (console.state, console.link) == ("up", source)
 
 
-def test_the_source_may_be_gone_before_complete_and_viewers_see_one_line(world, console, source, pair):
+def test_the_source_may_be_gone_before_complete_and_viewers_see_one_line(
+    world: World, console: Console, source: FakeLink, pair: bytes
+) -> None:
     viewer = FakeViewer()
     console.viewers.attach(viewer, write=True)
     destination = FakeLink("10.0.0.2")
@@ -126,7 +138,9 @@ def test_the_source_may_be_gone_before_complete_and_viewers_see_one_line(world, 
     assert len(viewer.told(LineUp)) == 1
 
 
-def test_a_destination_whose_source_is_gone_carries_on_when_complete_never_comes(world, console, source, pair):
+def test_a_destination_whose_source_is_gone_carries_on_when_complete_never_comes(
+    world: World, console: Console, source: FakeLink, pair: bytes
+) -> None:
     destination = FakeLink("10.0.0.2")
     world.migrations.peer(destination, pair, None)
     world.directory.lost(console, source, "connection closed")
@@ -135,7 +149,9 @@ def test_a_destination_whose_source_is_gone_carries_on_when_complete_never_comes
     assert destination.calls == ["serve"]
 
 
-def test_with_both_gone_the_console_is_down_at_once(world, console, source, pair):
+def test_with_both_gone_the_console_is_down_at_once(
+    world: World, console: Console, source: FakeLink, pair: bytes
+) -> None:
     destination = FakeLink("10.0.0.2")
     world.migrations.peer(destination, pair, None)
     world.directory.lost(console, source, "connection closed")
@@ -145,7 +161,7 @@ def test_with_both_gone_the_console_is_down_at_once(world, console, source, pair
     assert len(world.migrations) == 0
 
 
-def test_begin_again_replaces_the_pending_one(world, console, source, pair):
+def test_begin_again_replaces_the_pending_one(world: World, console: Console, source: FakeLink, pair: bytes) -> None:
     destination = FakeLink("10.0.0.2")
     world.migrations.peer(destination, pair, None)
     second = world.migrations.begin(console, source, SEQUENCE)
@@ -155,7 +171,7 @@ def test_begin_again_replaces_the_pending_one(world, console, source, pair):
     assert len(world.migrations) == 1
 
 
-def test_a_new_connection_of_the_vm_ends_it(world, console, source, pair):
+def test_a_new_connection_of_the_vm_ends_it(world: World, console: Console, source: FakeLink, pair: bytes) -> None:
     new = FakeLink("10.0.0.9")
     world.claim(link=new)
     assert (console.state, console.link) == ("up", new)
@@ -163,7 +179,7 @@ def test_a_new_connection_of_the_vm_ends_it(world, console, source, pair):
         world.migrations.peer(FakeLink("10.0.0.2"), pair, None)
 
 
-def test_many_that_expire_at_once_all_end(world):
+def test_many_that_expire_at_once_all_end(world: World) -> None:
     sources = [FakeLink(f"10.0.0.{n}") for n in range(20)]
     consoles = [world.claim(f"vm{n}", uri=f"u{n}", link=link) for n, link in enumerate(sources)]
     for console, source in zip(consoles, sources, strict=True):

@@ -70,7 +70,7 @@ def set_time(path: Path, at: float) -> None:
 
 
 class TestBySize:
-    def test_a_log_that_is_large_enough_is_put_aside_with_its_trail(self, world):
+    def test_a_log_that_is_large_enough_is_put_aside_with_its_trail(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(size=10))
         log = world.log()
         say(world, log, b"123456789")
@@ -87,7 +87,7 @@ class TestBySize:
         world.tick(1_000_000_000)
         assert names(log.path.parent) == ["vm.log", "vm.log.events"]
 
-    def test_the_new_trail_begins_with_the_rotation_and_the_first_byte_has_its_time(self, world):
+    def test_the_new_trail_begins_with_the_rotation_and_the_first_byte_has_its_time(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(size=5))
         log = world.log()
         write(world, log, b"12345")
@@ -101,7 +101,7 @@ class TestBySize:
         assert (note["event"], note["offset"]) == ("note", 7)
         assert rotated["at"] <= mark["at"] <= note["at"]
 
-    def test_the_newest_is_1(self, world):
+    def test_the_newest_is_1(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(size=1))
         log = world.log()
         say(world, log, b"a", b"b", b"c")
@@ -113,7 +113,7 @@ class TestBySize:
         ]
         assert [[e["offset"] for e in lines if e["event"] == "time"] for lines in marks] == [[0], [1], [2], []]
 
-    def test_a_log_without_a_suffix_as_nova_reads_it(self, world):
+    def test_a_log_without_a_suffix_as_nova_reads_it(self, world: World) -> None:
         world.scribe.use(RotationPolicy(size=1, compress=True), plain=True)
         log = world.log(VM_A.hex)
         say(world, log, b"a\n", b"b\n")
@@ -125,7 +125,7 @@ class TestBySize:
         )
         assert whole(log.path) == b"a\nb\n"
 
-    def test_a_trail_that_grows_though_the_vm_says_nothing_is_rotated_too(self, world):
+    def test_a_trail_that_grows_though_the_vm_says_nothing_is_rotated_too(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(size=1000))
         log = world.log()
         for n in range(100):
@@ -161,7 +161,7 @@ class TestBySize:
         assert world.scribe.rotation.rotated == len(logs)
         assert world.scribe.next_tick() > 0
 
-    def test_the_files_put_aside_hold_no_descriptor(self, world):
+    def test_the_files_put_aside_hold_no_descriptor(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(size=1))
         log = world.log()
         say(world, log, b"x")
@@ -169,7 +169,9 @@ class TestBySize:
         say(world, log, *[b"x"] * 50)
         assert len(os.listdir("/proc/self/fd")) == before
 
-    def test_one_that_cannot_be_rotated_goes_on_growing_is_told_once_and_tried_again_later(self, world, monkeypatch):
+    def test_one_that_cannot_be_rotated_goes_on_growing_is_told_once_and_tried_again_later(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         world.scribe.rotation.use(RotationPolicy(size=4))
         log = world.log()
         rename = os.rename
@@ -189,7 +191,9 @@ class TestBySize:
         assert log.path.read_bytes() == b""
 
     @pytest.mark.parametrize("which", ["vm.log", "vm.log.1", "vm.log.events", "vm.log.events.1", "vm.txt.1"])
-    def test_one_that_fails_half_way_leaves_each_log_with_its_trail(self, world, monkeypatch, which):
+    def test_one_that_fails_half_way_leaves_each_log_with_its_trail(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, which: str
+    ) -> None:
         world.scribe.use(RotationPolicy(size=4), plain=True)
         log = world.log()
         say(world, log, b"123\n")
@@ -209,7 +213,7 @@ class TestBySize:
         )
         assert whole(log.path) == b"123\n456\n7"
 
-    def test_a_trail_without_a_log_is_not_written_over(self, world):
+    def test_a_trail_without_a_log_is_not_written_over(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(size=4))
         log = world.log()
         log.path.parent.mkdir()
@@ -228,7 +232,9 @@ class TestBySize:
         assert any("web.1 is the log of another console" in line for line in lines)
         assert (log.path.read_bytes(), other.path.read_bytes()) == (b"12345", b"o")
 
-    def test_a_log_that_fails_is_rotated_and_goes_on_where_it_was(self, world, monkeypatch):
+    def test_a_log_that_fails_is_rotated_and_goes_on_where_it_was(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         world.scribe.rotation.use(RotationPolicy(size=4))
         log = world.log()
         write(world, log, b"1234")
@@ -245,7 +251,7 @@ def _raise(number: int) -> int:
 
 
 class TestByAge:
-    def test_counted_from_the_first_byte_and_not_from_the_last(self, world):
+    def test_counted_from_the_first_byte_and_not_from_the_last(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(age=100))
         log = world.log()
         world.clock.advance(5000)
@@ -256,7 +262,7 @@ class TestByAge:
             world.tick(1)
         assert [len(file.read_bytes()) for file in segments(log.path)] == [297, 0]
 
-    def test_an_empty_log_stays(self, world):
+    def test_an_empty_log_stays(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(age=100))
         log = world.log()
         log.event("up")
@@ -266,7 +272,7 @@ class TestByAge:
             world.tick(50)
         assert [content(file) for file in segments(log.path)] == [b"x", b""]
 
-    def test_the_event_is_as_old_as_the_rotation(self, world):
+    def test_the_event_is_as_old_as_the_rotation(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(age=100))
         log = world.log()
         say(world, log, b"x")
@@ -325,7 +331,7 @@ class TestByAge:
         assert len(segments(log.path)) == 2
         again.stop()
 
-    def test_files_that_are_no_logs_are_left_alone(self, world):
+    def test_files_that_are_no_logs_are_left_alone(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(size=1, age=1, keep=1, compress=True, console_total=1, folder_total=1))
         folder = world.store.folder
         (folder / "by-name").mkdir(parents=True)
@@ -365,7 +371,7 @@ class TestByAge:
 
 
 class TestHowMuchIsKept:
-    def test_a_number_of_segments(self, world):
+    def test_a_number_of_segments(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(size=1, keep=2))
         log = world.log()
         with Logged() as lines:
@@ -376,7 +382,7 @@ class TestHowMuchIsKept:
         assert world.scribe.rotation.removed == 2
         assert world.scribe.rotation.removed_bytes > 2
 
-    def test_a_lower_number_counts_for_what_is_there_already(self, world):
+    def test_a_lower_number_counts_for_what_is_there_already(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(size=1))
         log = world.log()
         say(world, log, b"a", b"b", b"c", b"d")
@@ -385,7 +391,7 @@ class TestHowMuchIsKept:
         assert [file.read_bytes() for file in segments(log.path)] == [b"d", b""]
         assert len(segments(Path(log.file.trail_path))) == 2
 
-    def test_bytes_of_a_log_trails_included(self, world):
+    def test_bytes_of_a_log_trails_included(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(size=1000, console_total=4000))
         log = world.log()
         other = world.log("other.log")
@@ -399,7 +405,7 @@ class TestHowMuchIsKept:
         assert b"".join(b"%d" % n * 1000 for n in range(10)).endswith(kept)
         assert len(whole(other.path)) == 3500
 
-    def test_the_live_file_is_never_removed(self, world):
+    def test_the_live_file_is_never_removed(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(age=100, keep=1, console_total=1, folder_total=1))
         log = world.log()
         say(world, log, b"x" * 100, b"y" * 100)
@@ -408,7 +414,7 @@ class TestHowMuchIsKept:
         assert log.path.read_bytes() == b"x" * 100 + b"y" * 100
 
     @pytest.mark.parametrize("compressed", [False, True])
-    def test_bytes_of_the_folder_the_oldest_of_all_logs_goes_first(self, world, compressed):
+    def test_bytes_of_the_folder_the_oldest_of_all_logs_goes_first(self, world: World, compressed: bool) -> None:
         world.scribe.rotation.use(RotationPolicy(size=2000, compress=compressed))
         logs = [world.log(name) for name in ("a.log", "b/b.log", "c.log")]
         for n in range(4):
@@ -443,7 +449,9 @@ class TestHowMuchIsKept:
         write(world, log, b"new")
         assert log.path.read_bytes() == b"new"
 
-    def test_one_that_cannot_be_removed_is_told_and_costs_nothing_else(self, world, monkeypatch):
+    def test_one_that_cannot_be_removed_is_told_and_costs_nothing_else(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         world.scribe.rotation.use(RotationPolicy(size=1, keep=1))
         log = world.log()
         monkeypatch.setattr(os, "unlink", lambda path: _raise(errno.EROFS))
@@ -452,7 +460,7 @@ class TestHowMuchIsKept:
         assert whole(log.path) == b"abc"
         assert any("cannot remove old log" in line and "Read-only" in line for line in lines)
 
-    def test_what_logrotate_has_made_is_left_to_it_where_nothing_is_rotated_here(self, world):
+    def test_what_logrotate_has_made_is_left_to_it_where_nothing_is_rotated_here(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(keep=1, compress=True))
         log = world.log()
         say(world, log, b"live")
@@ -484,7 +492,7 @@ class Later:
 
 
 class TestCompression:
-    def test_old_ones_are_compressed_one_at_a_time(self, world):
+    def test_old_ones_are_compressed_one_at_a_time(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(size=4, compress=True))
         log = world.log()
         say(world, log, b"1234")
@@ -553,7 +561,9 @@ class TestCompression:
         later.go_on()
         assert content(log.path.with_name("vm.log.1.gz")) == b"abc"
 
-    def test_a_failure_is_told_leaves_it_as_it_is_and_is_made_good_later(self, world, monkeypatch):
+    def test_a_failure_is_told_leaves_it_as_it_is_and_is_made_good_later(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         world.scribe.rotation.use(RotationPolicy(size=4, compress=True))
         log = world.log()
         with monkeypatch.context() as patch, Logged() as lines:
@@ -568,7 +578,7 @@ class TestCompression:
         assert names(log.path.parent) == ["vm.log", "vm.log.1.gz", "vm.log.events", "vm.log.events.1.gz"]
         assert whole(log.path) == b"1234"
 
-    def test_what_a_crash_left_is_removed_and_what_was_not_compressed_is(self, world):
+    def test_what_a_crash_left_is_removed_and_what_was_not_compressed_is(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(size=4))
         log = world.log()
         say(world, log, b"1234", b"5678")
@@ -617,7 +627,7 @@ class TestCompression:
         assert len(asked) == 4
         assert all(seconds >= 0 for seconds in asked)
 
-    def test_descriptors_are_given_back(self, world):
+    def test_descriptors_are_given_back(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(size=1, compress=True))
         log = world.log()
         say(world, log, b"x")
@@ -766,7 +776,7 @@ class TestWhateverFails:
 
 
 class TestSomebodyElseRotates:
-    def test_renames_and_our_own_rotation_together_lose_nothing(self, world):
+    def test_renames_and_our_own_rotation_together_lose_nothing(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(size=50))
         log = world.log()
         fed = b""
@@ -782,7 +792,7 @@ class TestSomebodyElseRotates:
             world.tick(0.3)
         assert whole(log.path) == fed
 
-    def test_copytruncate_is_no_reason_to_rotate(self, world):
+    def test_copytruncate_is_no_reason_to_rotate(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(size=100))
         log = world.log()
         write(world, log, b"x" * 99)
@@ -856,7 +866,7 @@ class TestPlainText:
         plain.store.stop()
         assert self.lines(log) == ["2023-11-14T22:13:20.000Z login: "]
 
-    def test_it_is_rotated_with_the_log(self, plain):
+    def test_it_is_rotated_with_the_log(self, plain: World) -> None:
         plain.scribe.rotation.use(RotationPolicy(size=4, keep=1))
         log = plain.log()
         say(plain, log, b"one\n", b"two\n", b"x")
@@ -927,7 +937,7 @@ class TestOnTheScribesSide:
         world.log().on_scribe(lambda path: path.read_bytes()).addErrback(lambda f: failed.append(f.type))
         assert failed == [FileNotFoundError]
 
-    def test_what_was_opened_is_read_whatever_becomes_of_it(self, world):
+    def test_what_was_opened_is_read_whatever_becomes_of_it(self, world: World) -> None:
         world.scribe.rotation.use(RotationPolicy(size=6, keep=1))
         log = world.log()
         log.append(b"before")
