@@ -403,7 +403,7 @@ class TestFilesMovedUnderUs:
         for _ in range(5):
             world.tick(1)
         assert path.exists()
-        assert path.stat().st_size == 0
+        assert path.stat().st_size == 0 or (which == "trail" and trail(log) == [])
 
     def test_a_rename_loses_no_byte(self, world: World) -> None:
         log = world.log()

@@ -52,14 +52,19 @@ class Vm:
 
     def rename(self, *, truncate: bool = False) -> None:
         self.flush()
+        if not self.log.path.exists():
+            return  # who rotates a trail without its log has pairs that do not belong together
         for path in (self.log.path, Path(self.log.file.trail_path)):
-            if path.exists():
-                old = path.with_name(path.name + ".1")
-                if truncate:
-                    shutil.copyfile(path, old)
-                    os.truncate(path, 0)
-                else:
-                    os.rename(path, old)
+            for number in range(20, 0, -1):
+                one = path.with_name(f"{path.name}.{number}")
+                if one.exists():
+                    os.rename(one, path.with_name(f"{path.name}.{number + 1}"))
+            old = path.with_name(path.name + ".1")
+            if truncate:
+                shutil.copyfile(path, old)
+                os.truncate(path, 0)
+            else:
+                os.rename(path, old)
         self.world.store.reopen() if not truncate else self.world.tick(2)
 
     def bytes(self, start: int, end: int) -> bytes:

@@ -21,8 +21,8 @@ from tests.support.ssh import (
     SSHWorld,
 )
 from vmproxy.console.notices import GuestBreak, Joined
-from vmproxy.operators.catch_up import RECENT_LIMIT
 from vmproxy.operators.output_view import QUEUE_LIMIT
+from vmproxy.operators.viewer_queue import RECENT_LIMIT
 from vmproxy.ssh.channel import PACKET, WINDOW
 from vmproxy.ssh.direct_tcpip import QUEUE_LIMIT as RAW_QUEUE_LIMIT
 

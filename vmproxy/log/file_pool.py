@@ -146,14 +146,17 @@ class FilePool:
             _, file = self._files.popitem()
             os.close(file.fd)
 
-    def follow(self) -> None:
+    def follow(self) -> list[str]:
         """See to files that were renamed, removed or truncated under us, and close those that nobody uses.
+
+        :returns: the paths of those that were made anew or truncated.
 
         One that no longer stands at its path is closed and made anew there; of one that became shorter, the new size
         is taken. Errors are left to the next write, which reports them.
         """
         self._make_room(0)
         self._followed += 1
+        changed: list[str] = []
         for path, file in list(self._files.items()):
             if file.followed is None:
                 file.followed = self._followed
@@ -161,11 +164,15 @@ class FilePool:
                 self.drop(path)
                 continue
             if self.follow_one(path):
+                if file.cut:
+                    changed.append(path)
                 continue
             try:
                 self.get(path)
+                changed.append(path)
             except OSError:
                 continue  # the next write meets the same error and tells it
+        return changed
 
     def follow_one(self, path: StrPath) -> bool:
         """See to one file: close it if it was renamed or removed under us, take its size if it became shorter.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from vmproxy.base.jsonlines import mend_open
 from vmproxy.log.events import FORMAT, FORMAT_MARK
-from vmproxy.log.files import numbered, places
+from vmproxy.log.files import HOLES, numbered, places
 
 _OFFSET = re.compile(rb'^\{"at":"[^"]*","offset":(\d{1,18}),"event":"', re.MULTILINE)
 NEVER = -(1 << 62)
@@ -97,25 +97,33 @@ def _last_format(fd: int, size: int) -> tuple[int, int, int, int] | None:
 
 def _from_older(path: str, size: int) -> End:
     """Where a log ends whose trail says nothing: behind the newest of those that were put aside."""
-    begin = 0
-    for place in places(f"{path}.events", 1):
-        if os.path.lexists(place):
-            begin = _end_of_old(path, place)
+    newer = 0  # in files whose trail is empty
+    for number in range(1, HOLES + 2):
+        for place in places(f"{path}.events", number):
+            if os.path.lexists(place) and (text := _unpacked(place)):
+                begin = _end_of_old(path, number, text) + newer
+                return End(begin + size, begin, 0, 0)
+        if (content := _content(path, number)) is None:
             break
-    return End(begin + size, begin, 0, 0)
+        newer += content
+    return End(newer + size, newer, 0, 0)
 
 
-def _end_of_old(path: str, trail: str) -> int:
+def _unpacked(trail: str) -> bytes:
     text = Path(trail).read_bytes()
     if trail.endswith(".gz"):
         with suppress(zlib.error):
-            text = zlib.decompress(text, 31)
+            return zlib.decompress(text, 31)
+    return text
+
+
+def _end_of_old(path: str, number: int, text: bytes) -> int:
     formats = list(FORMAT.finditer(text))
     if not formats:
         return _legacy_size(path)
     offset = int(formats[-1][1])
     told = max((int(match[1]) for match in _OFFSET.finditer(text, formats[-1].start())), default=offset)
-    return max(told, offset - int(formats[-1][2]) + (_content(path, 1) or 0))
+    return max(told, offset - int(formats[-1][2]) + (_content(path, number) or 0))
 
 
 def _legacy_size(path: str) -> int:

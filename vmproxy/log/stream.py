@@ -52,28 +52,48 @@ class Extent:
     byte: int
 
 
-def extents(segment: Segment, size: int) -> list[Extent]:
-    """What a file of a log holds of the output, as its trail tells; nothing where that is of format 1.
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a file of a log holds of the output, as its trail tells.
+
+    :ivar begin: the offset of its first byte; None where the trail does not say: it is of format 1, or not there.
+    :ivar end: the offset behind its last byte, and behind what is missing there.
+    :ivar cut: whether somebody else truncated it.
+    """
+
+    begin: int | None
+    end: int | None
+    cut: bool
+    extents: list[Extent]
+
+
+def contents(segment: Segment, size: int) -> Contents:
+    """What a file of a log holds.
 
     :param size: of the file, unpacked.
     """
     formats = Trail(segment.trail, not segment.number).formats if segment.trail is not None else []
     found: list[Extent] = []
+    first: int | None = None
+    cut = False
     shift: int | None = None
-    begin = 0  # in the file: of what has this shift
+    place = 0  # in the file: of what has this shift
     for line in formats:
         if line.byte > size:
             continue  # the file was cut since
         if line.cut:
             found.clear()
-            begin, shift = (line.byte if line.cut == "foreign" else 0), line.shift
+            cut = True
+            place, shift = (line.byte if line.cut == "foreign" else 0), line.shift
+            first = place + shift
         elif line.shift != shift:
-            if shift is not None and line.byte > begin:
-                found.append(Extent(begin + shift, line.byte + shift, begin))
-            begin, shift = (line.byte if shift is not None else 0), line.shift
-    if shift is not None and size > begin:
-        found.append(Extent(begin + shift, size + shift, begin))
-    return found
+            if shift is not None and line.byte > place:
+                found.append(Extent(place + shift, line.byte + shift, place))
+            place, shift = (line.byte if shift is not None else 0), line.shift
+            first = place + shift if first is None else first
+    if shift is not None and size > place:
+        found.append(Extent(place + shift, size + shift, place))
+    return Contents(first, None if shift is None else size + shift, cut, found)
 
 
 class _File:
@@ -156,21 +176,24 @@ class LogStream:
             held.discard(self._live)  # its trail says what is new in it
         self._shift = file.shift
         if self._live is not None and self._live in held and _stands(file.path, self._live):
-            self._extend(file.offset)
+            self._extend(file.offset, file.since)
         elif not held and self.end - file.shift >= file.since:
             self._open_live()
         else:
             self._open_all(held)
         self.end = file.offset
 
-    def _extend(self, end: int) -> None:
+    def _extend(self, end: int, since: int) -> None:
         """The live file has become longer."""
         for log in self._logs():
             if log.identity == self._live:
                 log.size = end - self._shift
                 return
-        last = self._files[-1].extents
-        last[-1] = Extent(last[-1].offset, end, last[-1].byte)
+        held = self._files[-1].extents
+        if held[-1].offset - held[-1].byte == self._shift:
+            held[-1] = Extent(held[-1].offset, end, held[-1].byte)
+        elif end > since + self._shift:  # it ended with a gap
+            held.append(Extent(since + self._shift, end, since))
 
     def _logs(self) -> list[Source]:
         return [segment.log for segment in self._new if segment.log is not None]
@@ -193,17 +216,29 @@ class LogStream:
         found: list[Segment] = []
         known = False
         for segment in reversed(files):
-            if not known and segment.log is not None and segment.log.identity not in held:
-                if not segment.number:
+            known = known or (segment.log is not None and segment.log.identity in held)
+            if not known:
+                if segment.log is not None and not segment.number:
                     segment.log.size = min(segment.log.size, file.offset - file.shift)
                     self._live = segment.log.identity
                 found.insert(0, segment)
             else:
-                known = known or (segment.log is not None and segment.log.identity in held)
                 segment.close()
-        self._new += found
+        for segment in found:
+            self._take(segment)
         if len(self._files) + len(self._new) > FILES_LIMIT + 1:
             raise NotInLog("the log has been rotated too often")
+
+    def _take(self, segment: Segment) -> None:
+        for number, one in enumerate(self._new):
+            if one.log is not None and segment.log is not None and one.log.identity == segment.log.identity:
+                if segment.trail is None:
+                    segment.close()
+                else:  # it tells more by now
+                    self._new[number] = segment
+                    one.close()
+                return
+        self._new.append(segment)
 
     def read(self) -> bytes:
         """The next bytes, at most 64 KiB; none where the files end. It waits for the disk.
@@ -247,18 +282,43 @@ class LogStream:
     def _survey(self) -> None:
         """See what is in the files that are open since the last look."""
         new, self._new = self._new, []
-        for segment in new:
-            log = segment.log
-            assert log is not None
-            size = packed_size(log.fileno()) if log.compressed else log.size
-            after = max(self.position, self._files[-1].extents[-1].end if self._files else 0)
-            held = [_behind(extent, after) for extent in extents(segment, size) if extent.end > after]
+        pairs: list[tuple[Source, list[Extent]]] = []
+        limit, exactly = self.end, True  # where the file before begins
+        for segment in reversed(new):
+            log, size = segment.log, 0
+            if log is not None:
+                size = packed_size(log.fileno()) if log.compressed else log.size
+            held = contents(segment, size)
             if segment.trail is not None:
                 segment.trail.close()
-            if held:
-                self._files.append(_File(log, held))
+            fits = held.end is not None and (held.end == limit or (held.end < limit and not exactly))
+            if log is not None:
+                if fits and held.extents:
+                    pairs.append((log, held.extents))
+                else:  # where it does not lead to the next one, log and trail are not of one time
+                    log.close()
+            limit, exactly = (limit - size, False) if held.begin is None else (held.begin, not held.cut)
+        for log, found in reversed(pairs):
+            self._complete(found[0].offset)
+            after = max(self.position, self._files[-1].extents[-1].end if self._files else 0)
+            wanted = [_behind(extent, after) for extent in found if extent.end > after]
+            if wanted:
+                self._files.append(_File(log, wanted))
             else:
                 log.close()
+        self._complete(self.end)
+
+    def _complete(self, end: int) -> None:
+        """What was written to the last file since the last look, and before it was put aside, ends at this offset.
+
+        It does if the file is so long: had there been a gap in between, it would be shorter.
+        """
+        if not self._files or self._files[-1].source.compressed:
+            return
+        one = self._files[-1]
+        last = one.extents[-1]
+        if last.end < end == os.fstat(one.source.fileno()).st_size + last.offset - last.byte:
+            one.extents[-1] = Extent(last.offset, end, last.byte)
 
     def skip(self, size: int) -> None:
         """Go on behind what is missing."""

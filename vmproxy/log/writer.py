@@ -71,7 +71,7 @@ class Scribe:
         self._at = 0.0
         self._links_fail = False
         self.retry = Retry(self._pool, now, self)
-        self.follow = _Follow(self._pool, now)
+        self.follow = _Follow(self._pool, now, self._say_again)
         self._tasks: list[Task] = [self.retry, self.follow, self.rotation, self._plain_writer]
 
     def write(self, file: LogFile, items: Sequence[Item], at: float) -> None:
@@ -180,6 +180,12 @@ class Scribe:
             file.cuts += log.cut or size > expected
             log.cut = False
         return "truncated" if size < expected else "foreign" if size > expected else ""
+
+    def _say_again(self, paths: Sequence[str]) -> None:
+        """Have trails that were made anew, or truncated, say at once where the output goes on: a crash may be next."""
+        for path in paths:
+            if path.endswith(".events") and (file := self.find(path.removesuffix(".events"))) and file.base >= 0:
+                self.tell(file, b"")
 
     def settle(self, file: LogFile) -> None:
         """Have the offset of a log agree with its file as it is now, whatever somebody else did to it."""
@@ -371,8 +377,9 @@ class _Follow:
     :ivar on_follow: called when it has looked.
     """
 
-    def __init__(self, pool: FilePool, now: Callable[[], float]) -> None:
+    def __init__(self, pool: FilePool, now: Callable[[], float], on_changed: Callable[[Sequence[str]], object]) -> None:
         self._pool = pool
+        self._on_changed = on_changed
         self._timer = Timer(FOLLOW_SECONDS, now)
         self.on_follow: Callable[[], object] = int
 
@@ -387,7 +394,7 @@ class _Follow:
     def step(self) -> None:
         """Look."""
         if self._timer.wait() <= 0:
-            self._pool.follow()
+            self._on_changed(self._pool.follow())
             self.on_follow()
             self._timer.start()
 

@@ -2,8 +2,8 @@
 
 For gdb, kgdb, WinDbg, minicom and scripts. It takes the pen like any writer, and is refused if somebody has it,
 unless the console is one that several may write to. As there is nobody to tell about skipped bytes, none may be
-skipped: a stream whose reader is slow gets them from the log, see :mod:`vmproxy.operators.catch_up`, and is closed if
-that cannot be: better broken than wrong.
+skipped: a stream whose reader is slow gets them from the log, see :mod:`vmproxy.operators.viewer_queue`, and is closed
+if that cannot be: better broken than wrong.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from vmproxy.console.interfaces import IViewer
 from vmproxy.console.naming import NoSuchConsole
 from vmproxy.console.notices import Demoted, InputRecorded, Kicked, LineDown, Notice, ShuttingDown
 from vmproxy.errors import VMProxyError
-from vmproxy.operators.catch_up import CatchUp
 from vmproxy.operators.messages import idle
 from vmproxy.operators.operator import Operator
 from vmproxy.operators.services import Services
+from vmproxy.operators.viewer_queue import LateReader
 from vmproxy.operators.visible import View
 from vmproxy.operators.write_request import Answer, WriteRequest, ask
 from vmproxy.ssh.channel import FlowChannel
@@ -88,7 +88,7 @@ class RawChannel(FlowChannel):
         self._operator = operator
         self._services = services
         self._console = console
-        self._behind: CatchUp | None = None
+        self._behind: LateReader | None = None
         self._ending = False
         self._open = False
         self.who = operator.who
@@ -127,7 +127,7 @@ class RawChannel(FlowChannel):
         elif self.queued + len(data) <= QUEUE_LIMIT:
             self.send(data)
         elif not self.over:
-            self._behind = CatchUp(self, self._console.log, self._services, data)
+            self._behind = LateReader(self, self._console.log, self._services, data)
             live = Deferred.fromCoroutine(self._behind.run())
             live.addCallback(self._live).addErrback(self._cannot_catch_up)
 
