@@ -27,7 +27,6 @@ from vmproxy.console.migrations import Migrations, PeerRefused
 from vmproxy.console.registry import Directory, Identity
 from vmproxy.vm.actions import Abort, Begin, Claim, Complete, Details, DialRefused, Judge, Peer
 from vmproxy.vm.admission import Admission
-from vmproxy.vm.extension import Carried
 from vmproxy.vm.session import VMSession
 from vmproxy.wire.dialuri import DialURI
 
@@ -208,8 +207,7 @@ class ConsoleBroker:
             self._accept_peer(link, answer)
 
     def _accept_peer(self, link: Asker, migration: Migration) -> None:
-        console = migration.console
-        link.session.peer_accepted(Carried(console.uuid, console.port, console.uri), migration.sequence)
+        link.session.peer_accepted(migration.console, migration.sequence)
 
     def _refuse_peer(self, link: Asker, error: PeerRefused) -> None:
         link.session.peer_refused(f"PEER refused: {error}")

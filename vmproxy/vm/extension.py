@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Protocol
 from uuid import UUID
 
 from vmproxy.base.sanitize import visible
@@ -47,9 +48,22 @@ class Terms:
     early: int = 0
 
 
+class Carried(Protocol):
+    """The console that a connection carries, or will carry when its vMotion is complete."""
+
+    @property
+    def uuid(self) -> UUID: ...
+
+    @property
+    def port(self) -> str: ...
+
+    @property
+    def uri(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class CarriedState:
-    """As :class:`Carried`, with the UUID as text."""
+    """A console that is carried, as a value; the UUID as text."""
 
     uuid: str
     port: str
@@ -57,21 +71,12 @@ class CarriedState:
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
-    """The console that a connection carries, or will carry when its vMotion is complete."""
+class RestoredConsole:
+    """A console that is carried, as far as it was handed over."""
 
     uuid: UUID
     port: str
     uri: str
-
-    def snapshot(self) -> CarriedState:
-        """The console as a plain value."""
-        return CarriedState(str(self.uuid), self.port, self.uri)
-
-    @classmethod
-    def restore(cls, state: CarriedState) -> Carried:
-        """The console of a plain value."""
-        return cls(UUID(state.uuid), state.port, state.uri)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ arrives meanwhile is kept, and above a bound the host is not read from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, cast
+from uuid import UUID
 
 from vmproxy.vm.actions import (
     Abort,
@@ -28,7 +29,7 @@ from vmproxy.vm.actions import (
 )
 from vmproxy.vm.comport import PortControl
 from vmproxy.vm.early import EARLY_LIMIT, EarlyOutput
-from vmproxy.vm.extension import DETAILS, Carried, Contradiction, Extension, Terms
+from vmproxy.vm.extension import DETAILS, Carried, CarriedState, Contradiction, Extension, RestoredConsole, Terms
 from vmproxy.vm.negotiation import LineNegotiation
 from vmproxy.vm.session_state import TokenState, VMSessionState, token_of, token_state
 from vmproxy.vm.session_table import (
@@ -446,9 +447,11 @@ class VMSession:
         data, out.data = out.data, []
         return b"".join(data)
 
-    def take_actions(self) -> list[Action]:
+    def take_actions(self) -> Sequence[Action]:
         """The actions that events have led to."""
         out = self._out
+        if not out.actions:
+            return ()
         actions, out.actions = out.actions, []
         return actions
 
@@ -461,14 +464,14 @@ class VMSession:
             tokens = list(self._rest)
             self._rest = iter(tokens)
             rest = tuple(token_state(token) for token in tokens)
-        out = self._out
+        out, carried = self._out, self._carried
         return VMSessionState(
             state=self.state,
             line=self._line.snapshot(),
             scanner=self._scanner.snapshot(),
             extension=self._extension.snapshot(),
             port=None if self._port is None else self._port.snapshot(),
-            carried=None if self._carried is None else self._carried.snapshot(),
+            carried=None if carried is None else CarriedState(str(carried.uuid), carried.port, carried.uri),
             early=None if self._early is None else self._early.snapshot(),
             question=self._question,
             rest=rest,
@@ -498,7 +501,9 @@ class VMSession:
         if state.port is not None:
             session._port = PortControl(terms.signature, out)
             session._port.restore(state.port)
-        session._carried = None if state.carried is None else Carried.restore(state.carried)
+        if state.carried is not None:
+            carried = state.carried
+            session._carried = RestoredConsole(UUID(carried.uuid), carried.port, carried.uri)
         session._early = None if state.early is None else EarlyOutput.restore(state.early, terms)
         session._question = state.question
         session._rest = None if state.rest is None else iter([token_of(token) for token in state.rest])

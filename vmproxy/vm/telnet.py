@@ -47,7 +47,6 @@ from vmproxy.vm.actions import (
     StartTLS,
 )
 from vmproxy.vm.comport import settings_text
-from vmproxy.vm.extension import Carried
 from vmproxy.vm.frontend import VMFrontend
 from vmproxy.vm.keepalive import is_dead, set_options
 from vmproxy.vm.session import LOG, PACE, VMSession
@@ -190,7 +189,8 @@ class HostTelnet(Telnet):
 
     def _act(self) -> None:
         # An event has led to something: in a read, it goes out behind that.
-        self._perform(self.session.take_actions())
+        if actions := self.session.take_actions():
+            self._perform(actions)
         if not self._receiving:
             self._flush()
 
@@ -377,8 +377,7 @@ class HostTelnet(Telnet):
         self.console = console
         self.frontend.unidentified.discard(self)
         # If others have come since, what was told there holds.
-        carried = Carried(console.uuid, console.port, console.uri)
-        self.session.carry(carried, console.port_control, self.in_service)
+        self.session.carry(console, console.port_control, self.in_service)
 
     def drain(self, reads: int | None = DRAIN_READS) -> None:
         """Read what the operating system has for us, now. What is wrong with the connection shows in its own time.
@@ -443,7 +442,8 @@ class HostTelnet(Telnet):
 
     def hold_output(self, on: bool) -> None:
         """Stop reading from the host, or go on: its log or its far end is behind, or has caught up."""
-        self._hold(LOG, on)
+        if on or self.session.holds:
+            self._hold(LOG, on)
         if not on:
             self.frontend.held.discard(self)
         elif self in self.frontend.connections:
