@@ -112,6 +112,12 @@ class World:
         self.store.flush()
         return trail(console.log, *kinds)
 
+    @property
+    def console(self) -> Console:
+        """The only console."""
+        (console,) = self.directory
+        return console
+
     def restarted(self, template: str = "{uuid}.log") -> World:
         """What a new process finds in the same folder."""
         self.store.flush()

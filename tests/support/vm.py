@@ -263,12 +263,6 @@ class VMWorld(World):
         assert PEER_OK in [s[0] for s in host.subs()]
         return host
 
-    @property
-    def console(self) -> Console:
-        """The only console."""
-        (console,) = self.directory
-        return console
-
     def turn(self) -> None:
         """One turn of the reactor: what was left for it gets done, no time passes."""
         self.clock.advance(0)
