@@ -14,7 +14,6 @@ from zope.interface import implementer
 
 from vmproxy.auth.accounts_file import Account
 from vmproxy.operators import shell
-from vmproxy.operators.activity import TakesEnd
 from vmproxy.operators.input_router import InputRouter
 from vmproxy.operators.operator import Operator
 from vmproxy.operators.services import Services
@@ -73,8 +72,7 @@ class PlainSession(Protocol):
     def readConnectionLost(self) -> None:
         """The client will send no more."""
         self.input_ended = True
-        if isinstance(self.router.activity, TakesEnd):
-            self.router.activity.eof()
+        self.router.eof()
 
     def connectionLost(self, reason: object = None) -> None:
         self.over = True

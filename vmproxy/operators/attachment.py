@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from vmproxy.base.escape import show_escape
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
-from vmproxy.operators.activity import Activity
 from vmproxy.operators.console_session import ConsoleSession
 from vmproxy.operators.escape_commands import run_escape
 from vmproxy.operators.escape_keys import Key
+from vmproxy.operators.input_router import Activity
 from vmproxy.operators.messages import banner, idle, others_line, taken_from
 from vmproxy.operators.replay import opened
 from vmproxy.operators.resolve import Refused, check, locate

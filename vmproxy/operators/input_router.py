@@ -1,13 +1,46 @@
-"""Input router: gives a session's input to its current activity, and keeps what is typed ahead of it."""
+"""Activities of a session, one current at a time, and the router that gives them its input."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from twisted.internet.interfaces import IReactorTime
 
-from vmproxy.operators.activity import Activity
+
+class Activity(Protocol):
+    """An occupation of a session: a console, the menu, a command, SFTP."""
+
+    def typed(self, data: bytes) -> None:
+        """Take input."""
+
+    def drained(self) -> None:
+        """All output is sent."""
+
+    def send_break(self) -> None:
+        """Send a break: the client asks for one (RFC 4335)."""
+
+    def stop(self) -> None:
+        """End: the session is over."""
+
+    def resized(self, width: int, height: int) -> None:
+        """The terminal has another size, in characters."""
+
+
+@runtime_checkable
+class TakesEnd(Protocol):
+    """An activity that wants to know that no more input comes."""
+
+    def eof(self) -> None:
+        """No more input comes."""
+
+
+@runtime_checkable
+class TakesScreen(Protocol):
+    """An activity that has the terminal in a state of its own while it lasts."""
+
+    def farewell(self) -> bytes:
+        """The bytes that put the terminal right; none if it is."""
 
 
 class InputSource(Protocol):
@@ -105,6 +138,15 @@ class InputRouter:
         for data in waiting:
             self.feed(data)
         self.hold(self._hold_wanted)
+
+    def eof(self) -> None:
+        """Tell the current activity that no more input comes."""
+        if isinstance(self.activity, TakesEnd):
+            self.activity.eof()
+
+    def farewell(self) -> bytes:
+        """The bytes that put the terminal right before the session ends."""
+        return self.activity.farewell() if isinstance(self.activity, TakesScreen) else b""
 
     def close(self) -> None:
         """Stop all activities: the session is over."""

@@ -15,7 +15,6 @@ from twisted.internet.interfaces import IDelayedCall
 
 from vmproxy.base.sanitize import visible
 from vmproxy.operators import exit_status, shell
-from vmproxy.operators.activity import TakesEnd, TakesScreen
 from vmproxy.operators.input_router import InputRouter
 from vmproxy.operators.operator import Operator
 from vmproxy.operators.services import Services
@@ -153,8 +152,8 @@ class SessionChannel(FlowChannel):
 
     def finish(self, status: int | None = None) -> None:
         """End the session when everything queued is sent, with the terminal as it was found."""
-        if not self.over and isinstance(self.router.activity, TakesScreen):
-            self.send(self.router.activity.farewell())
+        if not self.over:
+            self.send(self.router.farewell())
         super().finish(status)
 
     def print(self, text: str) -> None:
@@ -187,8 +186,7 @@ class SessionChannel(FlowChannel):
     def eofReceived(self) -> None:
         """The client will send no more: an attached session goes on, and who lives of input is told."""
         self.input_ended = True
-        if isinstance(self.router.activity, TakesEnd):
-            self.router.activity.eof()
+        self.router.eof()
 
     def drained(self) -> None:
         """All output is sent."""
