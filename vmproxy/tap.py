@@ -1,4 +1,4 @@
-"""What ``twistd vmproxy`` understands, and the only place that knows the reactor."""
+"""The options of ``twistd vmproxy``, and its service: the only module that imports the reactor."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vmproxy.config.settings import load
 from vmproxy.errors import ConfigError
 
 UMASK = 0o027
-"""Logs and consoles are for the account and its group, whatever the shell that starts the daemon thinks of files."""
+"""Logs and consoles are for the account and its group, whatever the umask of the shell that starts the daemon."""
 
 
 class Options(usage.Options):
-    """The command line."""
+    """The command line of ``twistd vmproxy``."""
 
     synopsis = "[options]"
     longdesc = (
@@ -61,7 +61,7 @@ class Options(usage.Options):
         items.append(value)
 
     def overrides(self) -> dict[str, str | list[str]]:
-        """What the command line says instead of the file."""
+        """The settings that the command line overrides, by option."""
         single = {name: self[name] for name in ("state-dir", "log-dir") if self[name] is not None}
         return {**self.lists, **single}
 
@@ -84,7 +84,7 @@ def makeService(options: Options) -> VMProxyService:
     twistd = options.parent
     foreground = twistd is None or bool(twistd.get("nodaemon"))
     if twistd is not None and twistd.get("umask") is None:
-        # For twistd's own log, which is opened next; and for all the rest, where twistd would set another.
+        # For twistd's own log, which is opened next, and for the rest of the process, for which twistd sets another.
         os.umask(UMASK)
         twistd["umask"] = UMASK
     return VMProxyService(config, cast(PosixReactorBase, reactor), foreground, lambda: load(path, overrides), path)

@@ -1,10 +1,8 @@
-"""The account that the daemon runs under: what it should not be, and what it has to be able to read.
+"""Checks of the account that the daemon runs under.
 
-Started as root, ``twistd --uid --gid`` opens the ports and then becomes another account for good. Everything but the
-ports and the first reading of the configuration has to be possible for that account: the log and state folders are its
-own, and it can read the host keys, the operators' file and the lists of keys. It has to read the configuration as well
-for SIGHUP, and its own code: all of it is imported before, but what happens in an account that cannot read its own code
-has never been tried.
+Started as root, ``twistd --uid --gid`` opens the ports and then becomes another account for good. That account owns the
+folders of logs and state, and must be able to read the host keys, the operators file, the files of keys, the
+configuration (for SIGHUP), and the code of the process.
 
 Invariant: nothing is imported once privileges have been dropped.
 """
@@ -22,22 +20,22 @@ _LATE = ("ast", "encodings.idna", "linecache", "tokenize", "traceback", "unicode
 
 
 def import_everything() -> None:
-    """Import what would be imported later; to be called before privileges are dropped."""
+    """Import what would be imported after privileges have been dropped."""
     for name in _LATE:
         importlib.import_module(name)
 
 
 def running_as() -> str:
-    """What is wrong with the account; empty if nothing is. To be called when privileges have been dropped."""
+    """The problem with the account once privileges have been dropped; empty if there is none."""
     if os.geteuid() == 0:
         return "vmproxy runs as root, which it does not need: give twistd --uid and --gid, or run it as another account"
     if os.getuid() == 0:
-        return "vmproxy has put root's rights aside only (twistd --euid), and can take them again: leave --euid out"
+        return "vmproxy has only set root's rights aside (twistd --euid), and can take them again: leave --euid out"
     return ""
 
 
 def unreadable_code() -> str:
-    """Why the account cannot read what the process is made of; empty if it can."""
+    """Why the account cannot read the code of the process; empty if it can."""
     loaders = (SourceFileLoader, SourcelessFileLoader, ExtensionFileLoader)
     for module in list(sys.modules.values()):
         spec = getattr(module, "__spec__", None)

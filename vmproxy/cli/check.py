@@ -41,7 +41,7 @@ class KnownConsole:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command understands."""
+    """Declare the options."""
     parser.add_argument("file", type=Path, metavar="FILE", help="the configuration")
     parser.add_argument("--as", dest="operator", metavar="OPERATOR", help="show what an operator may do")
     parser.add_argument("--console", metavar="NAME", help="on this console: a name or a VC UUID")

@@ -1,8 +1,4 @@
-"""The ``vmproxy`` command: check a configuration, hash a password, make a certificate, simulate hosts, and a
-demonstration of the whole.
-
-The daemon itself is ``twistd vmproxy``.
-"""
+"""The ``vmproxy`` command, with its subcommands. The daemon itself is ``twistd vmproxy``."""
 
 from __future__ import annotations
 
@@ -28,26 +24,23 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"vmproxy {vmproxy.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    check.add_arguments(commands.add_parser("check", help="check a configuration; show who may do what"))
-    commands.add_parser("hash-password", help="make the hash of a password for the operators file")
-    make_cert.add_arguments(
-        commands.add_parser("make-cert", help="make a certificate for hosts; show what to enter in vSphere")
-    )
-    simulate.add_arguments(commands.add_parser("simulate", help="simulate ESXi hosts with VMs"))
-    demo.add_arguments(commands.add_parser("demo", help="a concentrator with simulated VMs, for a first look"))
+    for name, module, help_text in (
+        ("check", check, "check a configuration; show who may do what"),
+        ("make-cert", make_cert, "make a certificate for hosts; show what to enter in vSphere"),
+        ("simulate", simulate, "simulate ESXi hosts with VMs"),
+        ("demo", demo, "a concentrator with simulated VMs, for a first look"),
+    ):
+        command = commands.add_parser(name, help=help_text)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    password = commands.add_parser("hash-password", help="make the hash of a password for the operators file")
+    password.set_defaults(run=_hash_password)
     args = parser.parse_args(arguments)
-    if args.command == "check":
-        return check.run(args)
-    if args.command == "hash-password":
-        return _hash_password()
-    if args.command == "make-cert":
-        return make_cert.run(args)
-    if args.command == "simulate":
-        return simulate.run(args)
-    return demo.run(args)
+    status: int = args.run(args)
+    return status
 
 
-def _hash_password() -> int:
+def _hash_password(_: argparse.Namespace) -> int:
     try:
         if sys.stdin.isatty():
             secret = getpass.getpass("Password: ")

@@ -37,7 +37,7 @@ class BadName(ValueError):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command understands."""
+    """Declare the options."""
     parser.add_argument("file", type=Path, metavar="FILE", help="where to write it: certificate and key, in PEM form")
     parser.add_argument(
         "--name",
