@@ -15,8 +15,7 @@ from vmproxy.operators.commands.declaration import NAME, SINCE, Arguments, Comma
 from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.log_reading import open_log
 from vmproxy.operators.commands.search import FIXED, IGNORE_CASE, PATTERN, pattern_of
-from vmproxy.operators.commands.send import FORCE, JOIN, REASON, wish
-from vmproxy.operators.commands.watcher import Watcher
+from vmproxy.operators.commands.watcher import FORCE, JOIN, REASON, Watcher, to_write
 from vmproxy.operators.session import Session
 
 TEXT_LIMIT = 4096
@@ -67,7 +66,7 @@ async def _expect(session: Session, args: Arguments) -> int:
         try:
             line = await _seek_history(session, watcher, expecter, since)
             if line is None and text:
-                watcher.take_pen(wish(args[NAME], args))
+                watcher.take_write(to_write(args))
                 session.operator.audit("send", console=console.title, uuid=str(console.uuid), bytes=len(text))
                 watcher.send(text)
                 watcher.put_down_if_delivered()

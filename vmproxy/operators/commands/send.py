@@ -11,18 +11,14 @@ from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import find, sleep
-from vmproxy.operators.commands.declaration import NAME, Argument, Arguments, Command, Flag, Option, Takes, Text
+from vmproxy.operators.commands.declaration import NAME, Argument, Arguments, Command, Flag, Takes
 from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.job import Job
-from vmproxy.operators.commands.watcher import PenWish, Watcher
+from vmproxy.operators.commands.watcher import FORCE, JOIN, REASON, Watcher, to_write
 from vmproxy.operators.session import Session
-from vmproxy.operators.target import Target
 
 DELIVERY_SECONDS = 0.02
 
-FORCE = Flag("--force", "take write access from the writer", right=Right.FORCE)
-JOIN = Flag("--join", "write beside others, if the console is shared")
-REASON = Option("--reason", "TEXT", Text(), f"the reason; some consoles require one for {FORCE}")
 _SEQUENCE: Argument[str] = Argument("SEQUENCE", Takes.OPTIONAL, "its name or its number; --list shows them")
 _LIST = Flag("--list", "show the sequences of the console")
 
@@ -74,7 +70,7 @@ async def _send(session: Session, args: Arguments) -> int:
     console = find(session, args[NAME], args.right)
     job = session.router.activity
     assert isinstance(job, Job)  # see Command.reads_input
-    with Watcher(session, console, wish(args[NAME], args)) as watcher:
+    with Watcher(session, console, to_write(args)) as watcher:
         source = _Input(session, watcher, job)
         try:
             session.router.push(source, lambda: session.router.hold(console.congested))
@@ -87,11 +83,6 @@ async def _send(session: Session, args: Arguments) -> int:
             session.router.pop(source)
             session.operator.audit("send", console=console.title, uuid=str(console.uuid), bytes=watcher.sent)
     return exit_status.OK
-
-
-def wish(target: Target, args: Arguments) -> PenWish:
-    """The write access that a command asks for with its options."""
-    return PenWish(target, FORCE in args, JOIN in args, args.get(REASON, ""))
 
 
 async def _delivered(session: Session, watcher: Watcher) -> None:
@@ -108,7 +99,7 @@ async def _break(session: Session, args: Arguments) -> int:
         session.print("0  break\n" + "".join(f"{n}  {name}\n" for n, name in enumerate(names, 1)))
         return exit_status.OK
     sequence = _sequence(console, args[_SEQUENCE])
-    with Watcher(session, console, wish(args[NAME], args)) as watcher:
+    with Watcher(session, console, to_write(args)) as watcher:
         name = {"name": sequence.name} if sequence is not None else {}
         kind = "break" if sequence is None else "sequence"
         session.operator.audit(kind, console=console.title, uuid=str(console.uuid), **name)

@@ -1,12 +1,13 @@
-"""A command on a console: what it hears, when it must leave, and the pen if it is to write.
+"""Watcher: a command on a console, with write access if it is to write.
 
-A :class:`Watcher` is a viewer like any other: others see it in ``who``, and it can be sent off. What the VM says waits
-in it, bounded; what does not fit is counted. The command sleeps in :meth:`Watcher.changed` until there is something.
+A watcher is a viewer like any other: ``who`` shows it, ``kick`` disconnects it. The command sleeps in
+:meth:`Watcher.changed` until there is output or a notice. Bound: :data:`QUEUE_LIMIT` bytes of output wait for it; the
+rest is counted and skipped.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from types import TracebackType
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -19,30 +20,25 @@ from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Demoted, InputRecorded, Kicked, LineDown, Notice, ShuttingDown
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import must_be_exact, now, refusal
+from vmproxy.operators.commands.declaration import NAME, Arguments, Flag, Option, Text
 from vmproxy.operators.commands.errors import CommandError
 from vmproxy.operators.messages import idle, notice_text
 from vmproxy.operators.replay import Backlog
 from vmproxy.operators.session import Session, tell
 from vmproxy.operators.target import Target
-from vmproxy.operators.write_request import Answer, WriteRequest, ask
+from vmproxy.operators.write_request import Answer, ask
 
 QUEUE_LIMIT = 1024 * 1024
 REASON_LIMIT = 1000
 
+FORCE = Flag("--force", "take write access from the writer", right=Right.FORCE)
+JOIN = Flag("--join", "write beside others, if the console is shared")
+REASON = Option("--reason", "TEXT", Text(REASON_LIMIT), f"the reason; some consoles require one for {FORCE}")
 
-@dataclass(frozen=True, slots=True)
-class PenWish:
-    """How a command wants the pen.
 
-    :ivar target: what the operator typed for the console.
-    :ivar force: whether to take it from whoever has it, for a ``reason``.
-    :ivar join: whether to write beside them, where the console is shared.
-    """
-
-    target: Target
-    force: bool = False
-    join: bool = False
-    reason: str = ""
+def to_write(args: Arguments) -> Target:
+    """The target of a command that writes, with its options for write access."""
+    return replace(args[NAME], read_only=False, force=FORCE in args, join=JOIN in args, reason=args.get(REASON, ""))
 
 
 @implementer(IViewer)
@@ -53,9 +49,9 @@ class Watcher:
     :ivar sent: bytes that the console took from it.
     """
 
-    def __init__(self, session: Session, console: Console, wish: PenWish | None = None) -> None:
-        """:param wish: how to take the pen from the beginning; what the VM says is not kept then."""
-        self._wish = wish
+    def __init__(self, session: Session, console: Console, write: Target | None = None) -> None:
+        """:param write: the target, if the command is to write from the beginning; output is not kept then."""
+        self._write = write
         self._session = session
         self.console = console
         self.who = session.operator.who
@@ -68,13 +64,13 @@ class Watcher:
         self._wake: Deferred[None] | None = None
 
     def __enter__(self) -> Watcher:
-        """:raises CommandError: if it cannot have the pen that it wants."""
-        if self._wish is None:
+        """:raises CommandError: if it cannot have the write access that it asks for."""
+        if self._write is None:
             self.console.viewers.attach(self, write=False)
             return self
         self._writes = True
-        force = self._check(self._wish)
-        self.console.viewers.attach(self, True, force, self._wish.join, self._wish.reason)
+        force = self._check(self._write)
+        self.console.viewers.attach(self, True, force, self._write.join, self._write.reason)
         self._session.router.hold(self.console.congested)
         self._tell_recorded()
         return self
@@ -132,7 +128,7 @@ class Watcher:
 
     def output(self, data: bytes) -> None:
         """Bytes from the VM."""
-        if self._wish is not None:
+        if self._write is not None:
             return
         room = 0 if self.skipping else QUEUE_LIMIT - self._pieces.size
         if len(data) > room:
@@ -160,7 +156,7 @@ class Watcher:
                 self.leave(f"{title}: line down ({why}); {human_bytes(self.sent)} sent{lost}", exit_status.DOWN)
             case InputRecorded() if self._writes:
                 tell(self._session, notice_text(notice, title))
-            case _ if notice.essential and self._wish is None and len(self._notices) < 100:
+            case _ if notice.essential and self._write is None and len(self._notices) < 100:
                 self._notices.append(notice_text(notice, title))
                 self.wake()
 
@@ -178,14 +174,14 @@ class Watcher:
 
     # To the console.
 
-    def take_pen(self, wish: PenWish) -> None:
-        """Take the pen, now or not at all.
+    def take_write(self, target: Target) -> None:
+        """Take write access, now or not at all.
 
-        :raises CommandError: if it cannot be had, or the console is down.
+        :raises CommandError: if the operator cannot have it, or the console is down.
         """
-        if self._check(wish):
-            self.console.viewers.force_write(self, wish.reason)
-        elif not (wish.join and self.console.viewers.join_write(self)):
+        if self._check(target):
+            self.console.viewers.force_write(self, target.reason)
+        elif not (target.join and self.console.viewers.join_write(self)):
             self.console.viewers.take_write(self)
         self._writes = True
         self._session.router.hold(self.console.congested)
@@ -195,12 +191,12 @@ class Watcher:
         if self.console.options.record_input:
             tell(self._session, "[what is typed here is recorded]")
 
-    def _check(self, wish: PenWish) -> bool:
+    def _check(self, target: Target) -> bool:
         """Whether write access must be taken by force; the audit trail knows of it then."""
         console, session = self.console, self._session
         writer = console.write_access.writer
         # Where nobody writes, there is nothing to force.
-        request = WriteRequest(join=wish.join, force=wish.force and writer is not None, reason=wish.reason)
+        request = replace(target, force=target.force and writer is not None).write_request
         answer = ask(session.operator.view, console, request, self)
         if answer is Answer.NO_RIGHT:
             raise CommandError(f"{console.title}: you may not write to it", exit_status.FORBIDDEN)
@@ -213,13 +209,11 @@ class Watcher:
             raise CommandError(f"{console.title}: {writer.who} is attached, idle {since}", exit_status.BUSY)
         if answer is Answer.NO_FORCE:
             raise CommandError(f"{console.title}: you may not take over", exit_status.FORBIDDEN)
-        must_be_exact(session, wish.target, console, "force")
+        must_be_exact(session, target, console, "force")
         if answer is Answer.REASON:
-            raise CommandError(f"{console.title}: force needs a reason: --reason TEXT", exit_status.USAGE)
-        if len(wish.reason) > REASON_LIMIT:
-            raise CommandError(f"at most {REASON_LIMIT} characters of a reason", exit_status.USAGE)
+            raise CommandError(f"{console.title}: force needs a reason: {REASON} {REASON.metavar}", exit_status.USAGE)
         was = ", ".join(one.who for one in console.write_access.writers)
-        why = {"reason": wish.reason} if wish.reason else {}
+        why = {"reason": target.reason} if target.reason else {}
         session.operator.audit("force", console=console.title, uuid=str(console.uuid), was=was, **why)
         return True
 
