@@ -13,7 +13,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.task import Clock
 
 from vmproxy.app.service import VMProxyService
-from vmproxy.auth.limits import Delays
+from vmproxy.auth.limits import LoginBackoff
 from vmproxy.base.clock import make_steady, wall_of
 from vmproxy.base.deadlines import Deadlines
 from vmproxy.config.settings import Config, load
@@ -94,7 +94,7 @@ def test_who_failed_to_log_in_is_neither_forgotten_nor_kept_waiting_for_hours(
     wall: Wall, reactor: EPollReactor, jump: float
 ) -> None:
     make_steady(reactor)
-    delays = Delays(reactor)
+    delays = LoginBackoff(reactor)
     first = delays.failed("10.0.0.1", "bob")
     wall.offset = jump
     second = delays.failed("10.0.0.1", "bob")

@@ -13,10 +13,10 @@ from vmproxy.auth.limits import (
     LONGEST_DELAY,
     NAMES_REMEMBERED,
     REMEMBERED,
-    Delays,
-    Gate,
+    ConnectionLimiter,
+    LoginBackoff,
     LoginLimits,
-    Shares,
+    Quota,
 )
 from vmproxy.base.addresses import neighbourhood
 from vmproxy.base.ratelimit import REFUSALS_EVERY
@@ -48,7 +48,7 @@ class Trail:
 
 
 def test_connections_of_one_neighbourhood_are_bounded_and_leave_room_when_they_go() -> None:
-    gate = Gate(Clock(), Trail(), LoginLimits(in_all=10, per_address=2))
+    gate = ConnectionLimiter(Clock(), Trail(), LoginLimits(in_all=10, per_address=2))
     assert gate.enter(1, "2001:db8::1")
     assert gate.enter(2, "2001:db8::2")
     assert not gate.enter(3, "2001:db8::3")
@@ -61,7 +61,7 @@ def test_connections_of_one_neighbourhood_are_bounded_and_leave_room_when_they_g
 
 
 def test_connections_in_all_are_bounded() -> None:
-    gate = Gate(Clock(), Trail(), LoginLimits(in_all=3, per_address=2))
+    gate = ConnectionLimiter(Clock(), Trail(), LoginLimits(in_all=3, per_address=2))
     assert [gate.enter(n, f"10.0.0.{n}") for n in range(5)] == [True, True, True, False, False]
     gate.leave(4)  # it never was inside
     assert not gate.enter(5, "10.0.0.9")
@@ -71,7 +71,7 @@ def test_connections_in_all_are_bounded() -> None:
 
 def test_refusals_are_told_at_a_bounded_rate_and_none_is_forgotten(logged: Logged) -> None:
     clock, trail = Clock(), Trail()
-    gate = Gate(clock, trail, LoginLimits(in_all=10, per_address=0))
+    gate = ConnectionLimiter(clock, trail, LoginLimits(in_all=10, per_address=0))
     for n in range(1000):
         gate.enter(n, "10.0.0.1")
     assert [fields["connections"] for _, fields in trail.events] == [1]
@@ -86,7 +86,7 @@ def test_refusals_are_told_at_a_bounded_rate_and_none_is_forgotten(logged: Logge
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.integers(0, 3)), max_size=60))
 def test_the_gate_is_right_whatever_comes_and_goes(steps: list[tuple[bool, int, int]]) -> None:
-    gate = Gate(Clock(), Trail(), LoginLimits(in_all=4, per_address=2))
+    gate = ConnectionLimiter(Clock(), Trail(), LoginLimits(in_all=4, per_address=2))
     inside: dict[int, int] = {}
     for enters, connection, address in steps:
         if enters and connection not in inside:
@@ -101,7 +101,7 @@ def test_the_gate_is_right_whatever_comes_and_goes(steps: list[tuple[bool, int, 
 
 
 def test_delays_double_up_to_the_longest_and_are_the_neighbourhoods_own() -> None:
-    delays = Delays(Clock())
+    delays = LoginBackoff(Clock())
     assert delays.present("10.0.0.1") == 0
     assert [delays.failed("10.0.0.1", "alice") for _ in range(7)] == [0.5, 1, 2, 4, 8, LONGEST_DELAY, LONGEST_DELAY]
     assert delays.present("10.0.0.1") == LONGEST_DELAY
@@ -114,7 +114,7 @@ def test_delays_double_up_to_the_longest_and_are_the_neighbourhoods_own() -> Non
 
 def test_a_success_ends_the_delay_and_so_does_time() -> None:
     clock = Clock()
-    delays = Delays(clock)
+    delays = LoginBackoff(clock)
     delays.failed("10.0.0.1", "alice")
     delays.failed("10.0.0.2", "alice")
     delays.succeeded("10.0.0.1", "alice")
@@ -133,7 +133,7 @@ def test_a_success_ends_the_delay_and_so_does_time() -> None:
 
 
 def test_no_more_neighbourhoods_are_remembered_than_may_be() -> None:
-    delays = Delays(Clock())
+    delays = LoginBackoff(Clock())
     for n in range(REMEMBERED + 10):
         delays.failed(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", "alice")
     assert len(delays) == REMEMBERED
@@ -142,7 +142,7 @@ def test_no_more_neighbourhoods_are_remembered_than_may_be() -> None:
 
 
 def test_a_success_forgives_ones_own_failures_and_nobody_elses() -> None:
-    delays = Delays(Clock())
+    delays = LoginBackoff(Clock())
     for _ in range(3):
         delays.failed("2001:db8::1", "alice")
     delays.failed("2001:db8::2", "mallory")
@@ -155,7 +155,7 @@ def test_a_success_forgives_ones_own_failures_and_nobody_elses() -> None:
 
 
 def test_however_many_names_are_tried_few_are_remembered_and_every_failure_counts() -> None:
-    delays = Delays(Clock())
+    delays = LoginBackoff(Clock())
     for n in range(1000):
         delays.failed("10.0.0.1", f"operator{n}")
         delays.failed("10.0.0.2", "x" * 1000)
@@ -168,7 +168,7 @@ def test_however_many_names_are_tried_few_are_remembered_and_every_failure_count
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9), st.sampled_from("abc")), max_size=60))
 def test_shares_are_right_whatever_is_taken_and_given_back(steps: list[tuple[bool, int, str]]) -> None:
-    shares: Shares[int] = Shares(2, 4)
+    shares: Quota[int] = Quota(2, 4)
     held: dict[int, str] = {}
     for takes, holder, name in steps:
         if takes and holder not in held:

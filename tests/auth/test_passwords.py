@@ -15,9 +15,9 @@ from vmproxy.auth import passwords
 from vmproxy.auth.passwords import (
     PASSWORD_LIMIT,
     BadHash,
+    FairExecutor,
     PasswordFile,
     TooBusy,
-    Turns,
     Unwanted,
     check_hash,
     dummy_like,
@@ -111,7 +111,7 @@ class Threads:
 
 
 def started(
-    turns: Turns, address: str, call: Callable[[], object], wanted: Callable[[], bool] = lambda: True
+    turns: FairExecutor, address: str, call: Callable[[], object], wanted: Callable[[], bool] = lambda: True
 ) -> list[object]:
     outcome: list[object] = []
     Deferred.fromCoroutine(turns.run(address, call, wanted)).addBoth(outcome.append)
@@ -120,7 +120,7 @@ def started(
 
 def test_a_few_are_computed_at_once_and_the_others_wait() -> None:
     threads = Threads()
-    turns = Turns(threads, at_once=2)
+    turns = FairExecutor(threads, at_once=2)
     outcomes = [started(turns, "a", lambda n=n: n) for n in range(5)]  # type: ignore[misc]
     assert (len(threads.jobs), turns.waiting) == (2, 3)
     while threads.jobs:
@@ -132,7 +132,7 @@ def test_a_few_are_computed_at_once_and_the_others_wait() -> None:
 
 def test_whoever_floods_waits_behind_himself() -> None:
     threads = Threads()
-    turns = Turns(threads, at_once=1, each=10)
+    turns = FairExecutor(threads, at_once=1, each=10)
     order: list[str] = []
     for _ in range(10):
         started(turns, "flood", lambda: order.append("flood"))
@@ -144,7 +144,7 @@ def test_whoever_floods_waits_behind_himself() -> None:
 
 def test_what_is_over_the_bound_is_refused_and_room_comes_back() -> None:
     threads = Threads()
-    turns = Turns(threads, at_once=1, limit=3)
+    turns = FairExecutor(threads, at_once=1, limit=3)
     for _ in range(4):
         started(turns, "a", lambda: None)
     (failure,) = started(turns, "a", lambda: None)
@@ -160,7 +160,7 @@ def refused(outcome: list[object], error: type[Exception]) -> bool:
 
 def test_no_neighbourhood_takes_all_places() -> None:
     threads = Threads()
-    turns = Turns(threads, at_once=1, limit=100, each=3)
+    turns = FairExecutor(threads, at_once=1, limit=100, each=3)
     outcomes = [started(turns, f"2001:db8::{n}", lambda: None) for n in range(1, 9)]
     assert [refused(outcome, TooBusy) for outcome in outcomes] == [False] * 4 + [True] * 4
     assert turns.waiting == 3
@@ -171,7 +171,7 @@ def test_no_neighbourhood_takes_all_places() -> None:
 
 def test_what_nobody_waits_for_is_not_computed() -> None:
     threads = Threads()
-    turns = Turns(threads, at_once=1)
+    turns = FairExecutor(threads, at_once=1)
     there = {"first": True, "second": True, "third": True}
     done: list[str] = []
     outcomes = {
@@ -189,7 +189,7 @@ def test_what_nobody_waits_for_is_not_computed() -> None:
 @pytest.mark.parametrize("limits", [{"limit": 4}, {"each": 4}])
 def test_what_nobody_waits_for_gives_its_place_to_the_next(limits: dict[str, int]) -> None:
     threads = Threads()
-    turns = Turns(threads, at_once=1, **limits)
+    turns = FairExecutor(threads, at_once=1, **limits)
     there = True
     left = [started(turns, "a", lambda: None, lambda: there) for _ in range(5)]
     assert refused(started(turns, "a", lambda: None), TooBusy)
@@ -201,7 +201,7 @@ def test_what_nobody_waits_for_gives_its_place_to_the_next(limits: dict[str, int
 
 def test_a_call_that_fails_keeps_nobody_waiting() -> None:
     threads = Threads()
-    turns = Turns(threads, at_once=1)
+    turns = FairExecutor(threads, at_once=1)
     (first, second) = (started(turns, "a", lambda: 1 // 0), started(turns, "a", lambda: 2))
     threads.finish()
     threads.finish()

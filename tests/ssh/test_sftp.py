@@ -16,7 +16,7 @@ from twisted.conch.ssh.common import NS, getNS
 from tests.support.fakes import VM_B, Logged
 from tests.support.properties import examples
 from tests.support.ssh import DATA, EOF, RemoteChannel, SSHWorld
-from vmproxy.auth.limits import FILES_EACH, FILES_IN_ALL, Shares
+from vmproxy.auth.limits import FILES_EACH, FILES_IN_ALL, Quota
 from vmproxy.operators.log_listing import CONSOLES_AT_ONCE, LOOKED_AT_PER_TURN, canonical
 from vmproxy.ssh.sftp import INPUT_HIGH, OUTPUT_HIGH, PACKET_LIMIT
 from vmproxy.ssh.sftp_folder import READ_LIMIT
@@ -438,7 +438,7 @@ def test_there_is_a_bound_for_open_files_and_closing_makes_room(sftp: Session) -
 
 def test_what_an_operator_has_open_is_counted_over_all_his_sessions(w: SSHWorld, sftp: Session) -> None:
     before = len(os.listdir("/proc/self/fd"))
-    w.services.open_files = Shares(5, 7)
+    w.services.open_files = Quota(5, 7)
     second, third = Session(w), Session(w)
     for session in (sftp, second):
         session.open("web01.log")
@@ -465,7 +465,7 @@ def test_what_an_operator_has_open_is_counted_over_all_his_sessions(w: SSHWorld,
 
 
 def test_there_is_a_bound_for_what_all_operators_have_open(w: SSHWorld, sftp: Session) -> None:
-    w.services.open_files = Shares(5, 7)
+    w.services.open_files = Quota(5, 7)
     for n in range(7):
         w.services.open_files.take(n, f"operator{n}")
     assert sftp.cannot_open("web01.log") == FAILED
@@ -478,7 +478,7 @@ def test_what_is_being_opened_is_counted_and_given_back_if_it_cannot_be(w: SSHWo
     w.vm()
     w.console().feed(b"hello\n")
     w.settle()
-    w.services.open_files = Shares(2, 7)
+    w.services.open_files = Quota(2, 7)
     sessions = [Session(w) for _ in range(3)]
     w.threads_held = True
     for session, name in zip(sessions, (b"web01.log", b"web01.log.7", b"web01.log"), strict=True):

@@ -47,12 +47,12 @@ from tests.support.ssh import (
     ed25519_key,
     rsa_key,
 )
-from vmproxy.auth.authenticator import Accounts, Offer
+from vmproxy.auth.authenticator import Authenticator, Offer
 from vmproxy.auth.authorized_keys import AuthorizedKey
 from vmproxy.auth.keyring import AccountSettings
-from vmproxy.auth.limits import LoginLimits, Shares
-from vmproxy.auth.passwords import AT_ONCE, WAITING_EACH, Checker, PasswordFile
-from vmproxy.auth.signatures import proves
+from vmproxy.auth.limits import LoginLimits, Quota
+from vmproxy.auth.passwords import AT_ONCE, WAITING_EACH, PasswordChecker, PasswordFile
+from vmproxy.auth.signatures import verify_signature
 from vmproxy.ssh.userauth import QUESTIONS, TRIES
 
 ED = ed25519_key()
@@ -85,14 +85,14 @@ def who(client: Client) -> str:
 def test_rsa_keys_sign_with_sha2_of_the_size_that_was_agreed_to() -> None:
     key = AuthorizedKey(rsa_key().public().blob())
     for algorithm in (b"rsa-sha2-256", b"rsa-sha2-512"):
-        assert proves(key, algorithm, rsa_key().sign(DATA, algorithm), DATA)
-    assert not proves(key, b"rsa-sha2-512", rsa_key().sign(DATA, b"rsa-sha2-256"), DATA)
+        assert verify_signature(key, algorithm, rsa_key().sign(DATA, algorithm), DATA)
+    assert not verify_signature(key, b"rsa-sha2-512", rsa_key().sign(DATA, b"rsa-sha2-256"), DATA)
 
 
 @pytest.mark.parametrize("announced", [b"ssh-rsa", b"rsa-sha2-256", b"rsa-sha2-512"])
 def test_a_sha1_signature_is_refused_whatever_it_is_announced_as(announced: bytes) -> None:
     raw = rsa_key()._keyObject.sign(DATA, padding.PKCS1v15(), hashes.SHA1())
-    assert not proves(AuthorizedKey(rsa_key().public().blob()), announced, NS(b"ssh-rsa") + NS(raw), DATA)
+    assert not verify_signature(AuthorizedKey(rsa_key().public().blob()), announced, NS(b"ssh-rsa") + NS(raw), DATA)
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_a_sha1_signature_is_refused_whatever_it_is_announced_as(announced: byte
 )
 def test_a_signature_that_proves_nothing_is_refused(forged: bytes, logged: Logged) -> None:
     key = AuthorizedKey(ED.public().blob())
-    assert proves(key, b"ssh-ed25519", ED.sign(DATA), DATA)
-    assert not proves(key, b"ssh-ed25519", forged, DATA)
+    assert verify_signature(key, b"ssh-ed25519", ED.sign(DATA), DATA)
+    assert not verify_signature(key, b"ssh-ed25519", forged, DATA)
     assert not logged.tracebacks
 
 
@@ -131,18 +131,18 @@ def security_key_signs(flags: int, data: bytes = DATA) -> bytes:
 def test_a_security_key_must_have_been_touched(flags: int, good: bool) -> None:
     # Without the user-presence bit any program on the operator's machine could have made the signature.
     key = AuthorizedKey(SECURITY_KEY)
-    assert proves(key, b"sk-ssh-ed25519@openssh.com", security_key_signs(flags), DATA) is good
+    assert verify_signature(key, b"sk-ssh-ed25519@openssh.com", security_key_signs(flags), DATA) is good
 
 
 def test_what_else_a_security_key_must_have_done_is_said_with_the_key() -> None:
     untouched = AuthorizedKey(SECURITY_KEY, touch_required=False)
     known = AuthorizedKey(SECURITY_KEY, verify_required=True)
     algorithm = b"sk-ssh-ed25519@openssh.com"
-    assert proves(untouched, algorithm, security_key_signs(0), DATA)
-    assert not proves(known, algorithm, security_key_signs(1), DATA)
-    assert proves(known, algorithm, security_key_signs(5), DATA)
-    assert not proves(known, algorithm, security_key_signs(5)[:-1], DATA)
-    assert not proves(known, algorithm, security_key_signs(5) + b"\0", DATA)
+    assert verify_signature(untouched, algorithm, security_key_signs(0), DATA)
+    assert not verify_signature(known, algorithm, security_key_signs(1), DATA)
+    assert verify_signature(known, algorithm, security_key_signs(5), DATA)
+    assert not verify_signature(known, algorithm, security_key_signs(5)[:-1], DATA)
+    assert not verify_signature(known, algorithm, security_key_signs(5) + b"\0", DATA)
 
 
 def test_a_security_key_logs_in(w: SSHWorld) -> None:
@@ -506,10 +506,10 @@ class Elsewhere:
         return await self.answer
 
 
-def use_source(w: SSHWorld, source: Checker) -> None:
+def use_source(w: SSHWorld, source: PasswordChecker) -> None:
     """Have another source of passwords asked, from now on."""
     path = w.folder / "operators.toml"
-    accounts = Accounts(AccountSettings(path), "nobody", w.services.in_thread, w.clock, w.audit.record, source)
+    accounts = Authenticator(AccountSettings(path), "nobody", w.services.in_thread, w.clock, w.audit.record, source)
     w.factory.use_accounts(accounts)
 
 
@@ -727,7 +727,7 @@ def good_bye(client: Client) -> str:
 
 def test_an_operator_has_so_many_connections_and_no_more(w: SSHWorld) -> None:
     use_operators(w, TWO)
-    w.front.logins = Shares(2, 3)
+    w.front.logins = Quota(2, 3)
     first, _ = clients = [begun(w) for _ in range(2)]
     assert all(with_key(client, "web01") for client in clients)
     refused = begun(w)

@@ -25,7 +25,7 @@ from tests.support.ssh import (
     authorized_line,
     ed25519_key,
 )
-from vmproxy.auth.authenticator import Accounts
+from vmproxy.auth.authenticator import Authenticator
 from vmproxy.auth.keyring import AccountSettings
 from vmproxy.auth.limits import LONGEST_DELAY
 
@@ -50,7 +50,7 @@ def use_operators(w: SSHWorld, text: str) -> Path:
     path.write_text(text)
     path.chmod(0o600)
     in_thread, clock = w.services.in_thread, w.services.clock
-    accounts = Accounts(AccountSettings(path), "nobody", in_thread, clock, w.audit.record)
+    accounts = Authenticator(AccountSettings(path), "nobody", in_thread, clock, w.audit.record)
     w.factory.use_accounts(accounts)
     accounts.load()
     return path

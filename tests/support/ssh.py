@@ -32,7 +32,7 @@ from twisted.python.failure import Failure
 from tests.support.consoles import World
 from tests.support.fakes import VM_A, FakeLink
 from vmproxy.access.policy_file import parse_policy
-from vmproxy.auth.authenticator import Accounts
+from vmproxy.auth.authenticator import Authenticator
 from vmproxy.auth.keyring import AccountSettings
 from vmproxy.console.console import Console
 from vmproxy.log.audit import Audit
@@ -84,7 +84,9 @@ class SSHWorld(World):
         self.keys_file.write_bytes(authorized_line(ed25519_key()) + b"\n")
         self.operator = operator
         keys = (str(self.keys_file),)
-        self.accounts = Accounts(AccountSettings(None, keys), operator, self._in_thread, self.clock, self.audit.record)
+        self.accounts = Authenticator(
+            AccountSettings(None, keys), operator, self._in_thread, self.clock, self.audit.record
+        )
         self.factory = OperatorFactory(self.front, self.accounts)
         self.factory.use_host_keys([ed25519_key(100), rsa_key(100)])
 

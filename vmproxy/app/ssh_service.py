@@ -14,7 +14,7 @@ from twisted.internet.posixbase import PosixReactorBase
 from vmproxy.app.descriptors import Budget, SpareDescriptor
 from vmproxy.app.listeners import Listeners
 from vmproxy.app.part import Part
-from vmproxy.auth.authenticator import Accounts
+from vmproxy.auth.authenticator import Authenticator
 from vmproxy.auth.keyring import Keyring
 from vmproxy.base.counters import Counters
 from vmproxy.config.settings import Config
@@ -48,7 +48,7 @@ class SSHService(Part):
         self._services = services
         self._front = SSHFront(services, config.ssh)
         record, in_thread = services.audit.record, services.in_thread
-        self.accounts = Accounts(config.ssh.accounts, getpass.getuser(), in_thread, reactor, record)
+        self.accounts = Authenticator(config.ssh.accounts, getpass.getuser(), in_thread, reactor, record)
         self._factory = OperatorFactory(self._front, self.accounts)
         self.listeners = {"ssh.listen": Listeners(reactor, self._factory, spare)}
         counters.gauge("operators", lambda: len(self._front.transports))

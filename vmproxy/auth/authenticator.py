@@ -23,8 +23,8 @@ from vmproxy.auth.accounts_file import Account
 from vmproxy.auth.authorized_keys import AuthorizedKey
 from vmproxy.auth.certificates import SIGNATURE_OF, BadCertificate, check_certificate
 from vmproxy.auth.keyring import AccountSettings, Keyring, KeyringReader
-from vmproxy.auth.limits import Delays, Gate, LoginLimits
-from vmproxy.auth.passwords import PASSWORD_LIMIT, Checker, PasswordFile, TooBusy
+from vmproxy.auth.limits import ConnectionLimiter, LoginBackoff, LoginLimits
+from vmproxy.auth.passwords import PASSWORD_LIMIT, PasswordChecker, PasswordFile, TooBusy
 from vmproxy.auth.public_keys import fingerprint
 from vmproxy.auth.signatures import SIGNATURES, fits
 from vmproxy.auth.user_name import BadUserName, claimed_operator
@@ -35,11 +35,11 @@ from vmproxy.errors import ConfigError, VMProxyError
 _log = Logger()
 
 
-class Refused(VMProxyError):
+class LoginRefused(VMProxyError):
     """A try that lets nobody in; the text says why, for our logs and never for the client."""
 
 
-class Busy(VMProxyError):
+class LoginBusy(VMProxyError):
     """A try that cannot be looked at now, through no fault of who makes it; the text is for our logs too."""
 
 
@@ -59,7 +59,7 @@ class Offer:
     shown: dict[str, object] = field(default_factory=dict)
 
 
-class Accounts:
+class Authenticator:
     """Decides who may come in.
 
     :ivar gate: the connections that have not logged in.
@@ -75,7 +75,7 @@ class Accounts:
         in_thread: Callable[[Callable[[], object]], Deferred[object]],
         clock: IReactorTime,
         audit: Callable[..., None],
-        checker: Checker | None = None,
+        checker: PasswordChecker | None = None,
         limits: LoginLimits = LoginLimits(),
     ) -> None:
         """
@@ -87,8 +87,8 @@ class Accounts:
         """
         self.clock = clock
         self._wall = wall_of(clock)
-        self.gate = Gate(clock, audit, limits)
-        self.delays = Delays(clock)
+        self.gate = ConnectionLimiter(clock, audit, limits)
+        self.delays = LoginBackoff(clock)
         self.on_change: Callable[[Keyring], None] | None = None
         self._reader = KeyringReader(settings, owner)
         self._in_thread = in_thread
@@ -159,29 +159,29 @@ class Accounts:
         :param user: the SSH user name.
         :param algorithm: what it would be signed with, as the client calls it.
         :param blob: the key or certificate.
-        :raises Refused: if it lets nobody in.
+        :raises LoginRefused: if it lets nobody in.
         """
         claimed = _claimed(user)
         if algorithm not in SIGNATURES and algorithm not in SIGNATURE_OF:
-            raise Refused(f"the signature algorithm {visible(algorithm.decode('latin-1'), 60)} is not accepted")
+            raise LoginRefused(f"the signature algorithm {visible(algorithm.decode('latin-1'), 60)} is not accepted")
         keyring = await self._in_force()
         if algorithm in SIGNATURE_OF:
             return self._certificate(keyring, user, claimed, algorithm, blob, address)
         shown = fingerprint(blob)
         if blob in keyring.shared:
-            raise Refused(f"more than one operator has the key {shown}")
+            raise LoginRefused(f"more than one operator has the key {shown}")
         if blob not in keyring.owners or not fits(algorithm, blob):
-            raise Refused(f"{shown} is not one of the authorized keys")
+            raise LoginRefused(f"{shown} is not one of the authorized keys")
         name, keys = keyring.owners[blob]
         if claimed not in (None, name):
-            raise Refused(f"the key {shown} is {name}'s, not that of the claimed operator")
+            raise LoginRefused(f"the key {shown} is {name}'s, not that of the claimed operator")
         problems = [keyring.revoked.key_problem(blob)] if keyring.revoked.key_problem(blob) else []
         now = self._wall()
         good = [key for key in keys if not problems and not key.problem(address, now)]
         account = keyring.account(name)
         if not good or account is None:
             problems = problems or [key.problem(address, now) for key in keys]
-            raise Refused(f"{name}'s key {shown}: {'; '.join(problems)}")
+            raise LoginRefused(f"{name}'s key {shown}: {'; '.join(problems)}")
         return Offer(_restricted(account, good[0]), "publickey", good[0], algorithm, {"key": shown})
 
     def _certificate(
@@ -190,20 +190,20 @@ class Accounts:
         try:
             found = check_certificate(blob, keyring.authorities, keyring.revoked, address, self._wall())
         except BadCertificate as error:
-            raise Refused(f"certificate: {error}") from None
+            raise LoginRefused(f"certificate: {error}") from None
         known = [name for name in dict.fromkeys(found.principals) if keyring.account(name) is not None]
         what = f"certificate {visible(found.key_id, 80)!r} (serial {found.serial})"
         if claimed is not None and claimed not in known:
-            raise Refused(f"{what} is not that of the claimed operator")
+            raise LoginRefused(f"{what} is not that of the claimed operator")
         name = claimed or (user if user in known else None)
         if not known:
-            raise Refused(f"{what} names no known operator")
+            raise LoginRefused(f"{what} names no known operator")
         if name is None and len(known) > 1:
             hint = f"the user name must say which, as in {known[0]}:CONSOLE"
-            raise Refused(f"{what} names several operators ({', '.join(known)}); {hint}")
+            raise LoginRefused(f"{what} names several operators ({', '.join(known)}); {hint}")
         account = keyring.account(name or known[0])
         if account is None or not found.takes(algorithm):
-            raise Refused(f"{what}: its key does not make signatures of the kind that is announced")
+            raise LoginRefused(f"{what}: its key does not make signatures of the kind that is announced")
         key = AuthorizedKey(found.key_blob, pty=found.pty, forwarding=found.forwarding)
         return Offer(_restricted(account, key), "certificate", key, SIGNATURE_OF[algorithm], dict(found.fields()))
 
@@ -211,35 +211,35 @@ class Accounts:
         """Decide about a password.
 
         :param wanted: whether anybody still waits for the answer.
-        :raises Refused: if it lets nobody in.
-        :raises Busy: if too many are being checked.
+        :raises LoginRefused: if it lets nobody in.
+        :raises LoginBusy: if too many are being checked.
         """
         claimed = _claimed(user)
         if len(secret) > PASSWORD_LIMIT:
-            raise Refused("the password is too long")
+            raise LoginRefused("the password is too long")
         await self._in_force()
         try:
             name = await self._checker.check(user if claimed is None else claimed, secret, address, wanted)
         except TooBusy as error:
-            raise Busy(str(error)) from None
+            raise LoginBusy(str(error)) from None
         except VMProxyError as error:
-            raise Refused(str(error)) from None
+            raise LoginRefused(str(error)) from None
         # That took its time: who was removed meanwhile stays outside.
         account = self._keyring.account(name) if name is not None and self._keyring is not None else None
         if account is None:
-            raise Refused("wrong password, or no operator of that name who has one")
+            raise LoginRefused("wrong password, or no operator of that name who has one")
         return account
 
     async def look_again(self) -> None:
         """See what has changed on the disk, before the methods are told."""
-        with suppress(Refused):
+        with suppress(LoginRefused):
             await self._in_force()
 
     async def _in_force(self) -> Keyring:
         try:
             return await self.refresh()
         except ConfigError as error:
-            raise Refused(f"the operators file cannot be used: {'; '.join(error.problems)}") from None
+            raise LoginRefused(f"the operators file cannot be used: {'; '.join(error.problems)}") from None
 
     # What came of it.
 
@@ -291,7 +291,7 @@ def _claimed(user: str) -> str | None:
     try:
         return claimed_operator(user)
     except BadUserName as error:
-        raise Refused(str(error)) from None
+        raise LoginRefused(str(error)) from None
 
 
 def _restricted(account: Account, key: AuthorizedKey) -> Account:

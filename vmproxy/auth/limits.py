@@ -54,7 +54,7 @@ class LoginLimits:
     per_operator: int = setting(values.whole(1, LOGINS_IN_ALL), 250, key="connections-per-operator")
 
 
-class Gate:
+class ConnectionLimiter:
     """Counts the connections that have not logged in, and says when there are too many."""
 
     def __init__(
@@ -116,7 +116,7 @@ class Gate:
         self._audit("login-refused", reason=why, connections=count, **{"from": address})
 
 
-class Shares(Generic[H]):
+class Quota(Generic[H]):
     """Counts what operators hold of something, and says when somebody has his share of it, or nothing is left.
 
     :ivar each: how many one operator may hold, whatever connections he has.
@@ -173,7 +173,7 @@ class Shares(Generic[H]):
                 del self._counts[name]
 
 
-class Delays:
+class LoginBackoff:
     """How long the answer to a failed try is held back."""
 
     __slots__ = ("_clock", "_failures")

@@ -6,7 +6,7 @@ queue, of which no neighbourhood can take more than a few places, and the neighb
 floods waits behind himself, and what nobody waits for any more is not computed. A name that nobody has, or that has
 no password, costs as much as one that has, so that the time tells nothing.
 
-:class:`Checker` is the seam for other sources of passwords.
+:class:`PasswordChecker` is the seam for other sources of passwords.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Unwanted(VMProxyError):
     """Nobody waits for the answer any more, so it was not looked for."""
 
 
-class Checker(Protocol):
+class PasswordChecker(Protocol):
     """A source of passwords."""
 
     async def check(self, name: str, secret: bytes, address: str, wanted: Callable[[], bool]) -> str | None:
@@ -139,7 +139,7 @@ def dummy_like(hashed: str | None) -> str:
     return "$".join([head, *(base64.b64encode(os.urandom(size)).decode().rstrip("=") for size in sizes)])
 
 
-class Turns:
+class FairExecutor:
     """Has slow calls done on other threads, a few at once; those of one neighbourhood do not keep another's waiting.
 
     :ivar waiting: how many calls wait.
@@ -241,7 +241,7 @@ def _unwanted() -> Failure:
 
 
 class PasswordFile:
-    """The :class:`Checker` for the hashes of the operators file."""
+    """The :class:`PasswordChecker` for the hashes of the operators file."""
 
     def __init__(
         self,
@@ -250,10 +250,10 @@ class PasswordFile:
     ) -> None:
         """:param hashes: gives the hashes that are in force, by operator."""
         self._hashes = hashes
-        self._turns = Turns(in_thread)
+        self._turns = FairExecutor(in_thread)
 
     async def check(self, name: str, secret: bytes, address: str, wanted: Callable[[], bool]) -> str | None:
-        """See :class:`Checker`."""
+        """See :class:`PasswordChecker`."""
         hashes = self._hashes()
         hashed = hashes.get(name) or dummy_like(next(iter(hashes.values()), None))
         return name if await self._turns.run(address, lambda: verify(hashed, secret), wanted) else None

@@ -1,4 +1,4 @@
-"""What proves that a client holds the private half of a key: a signature over the login it asks for."""
+"""What verify_signature that a client holds the private half of a key: a signature over the login it asks for."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def fits(algorithm: bytes, blob: bytes) -> bool:
     return algorithm in (b"rsa-sha2-256", b"rsa-sha2-512") if kind == b"ssh-rsa" else algorithm == kind
 
 
-def proves(key: AuthorizedKey, algorithm: bytes, signature: bytes, data: bytes) -> bool:
+def verify_signature(key: AuthorizedKey, algorithm: bytes, signature: bytes, data: bytes) -> bool:
     """Whether a signature is right.
 
     :param key: the plain key, and what must be true of its signatures if it is a security key.
@@ -75,7 +75,7 @@ def proves(key: AuthorizedKey, algorithm: bytes, signature: bytes, data: bytes) 
         if fields.more:
             return False
         _verify(key.blob, algorithm, raw, data)
-    except Exception as error:  # whatever a forged signature makes the parsers raise, it proves nothing
+    except Exception as error:  # whatever a forged signature makes the parsers raise, it verify_signature nothing
         if not isinstance(error, InvalidSignature):
             _log.debug("signature not understood: {error!r}", error=error)
         return False

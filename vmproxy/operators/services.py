@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from vmproxy.access.policy import Grants
 from vmproxy.auth.accounts_file import Account
-from vmproxy.auth.limits import FILES_EACH, FILES_IN_ALL, Shares
+from vmproxy.auth.limits import FILES_EACH, FILES_IN_ALL, Quota
 from vmproxy.base.clock import wall_of
 from vmproxy.console.notices import ShuttingDown
 from vmproxy.console.registry import Directory
@@ -53,7 +53,7 @@ class Services:
         self.settings = settings
         self.presence = Presence()
         self.readings = Readings()
-        self.open_files: Shares[object] = Shares(FILES_EACH, FILES_IN_ALL)
+        self.open_files: Quota[object] = Quota(FILES_EACH, FILES_IN_ALL)
         self.stopping = False
         self._defer_to_thread = defer_to_thread
         self._looked_through: set[View] = set()

@@ -12,9 +12,9 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
 from vmproxy.auth.accounts_file import Account
-from vmproxy.auth.authenticator import Accounts
+from vmproxy.auth.authenticator import Authenticator
 from vmproxy.auth.keyring import Keyring
-from vmproxy.auth.limits import LOGINS_IN_ALL, Shares
+from vmproxy.auth.limits import LOGINS_IN_ALL, Quota
 from vmproxy.base.deadlines import Deadlines
 from vmproxy.operators import shell
 from vmproxy.operators.services import Services
@@ -52,7 +52,7 @@ class SSHFront:
         )
         self.parting: Deadlines[OperatorTransport] = Deadlines(clock, PARTING_LIMIT, OperatorTransport.abort)
         self.alive = Alive(clock, settings.keepalive)
-        self.logins: Shares[OperatorTransport] = Shares(settings.limits.per_operator, LOGINS_IN_ALL)
+        self.logins: Quota[OperatorTransport] = Quota(settings.limits.per_operator, LOGINS_IN_ALL)
         self._all_gone: Deferred[None] | None = None
 
     def reconfigure(self, settings: SSHSettings) -> None:
@@ -104,14 +104,14 @@ class OperatorFactory(SSHFactory):
     noisy = False
     services = {b"ssh-userauth": UserAuth, b"ssh-connection": OperatorConnection}
 
-    def __init__(self, front: SSHFront, accounts: Accounts) -> None:
+    def __init__(self, front: SSHFront, accounts: Authenticator) -> None:
         """:param accounts: who may log in."""
         self._front = front
         self.use_accounts(accounts)
         self.privateKeys: dict[bytes, Key] = {}
         self.publicKeys: dict[bytes, Key] = {}
 
-    def use_accounts(self, accounts: Accounts) -> None:
+    def use_accounts(self, accounts: Authenticator) -> None:
         """Have these decide who may log in, and for how long."""
         self.accounts = accounts
         accounts.call_on_change(self._close_removed)

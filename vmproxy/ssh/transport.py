@@ -27,8 +27,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vmproxy.auth.accounts_file import Account
-from vmproxy.auth.authenticator import Accounts
-from vmproxy.auth.limits import Gate
+from vmproxy.auth.authenticator import Authenticator
+from vmproxy.auth.limits import ConnectionLimiter
 from vmproxy.auth.signatures import SIGNATURES
 from vmproxy.base.compat import exchanging_keys
 from vmproxy.base.deadlines import Deadlines
@@ -82,7 +82,7 @@ class LoginFactory(Protocol):
     :ivar accounts: who may log in.
     """
 
-    accounts: Accounts
+    accounts: Authenticator
 
     def admit(self, transport: OperatorTransport, account: Account) -> str:
         """Count a connection as an operator's own, until it is gone.
@@ -183,7 +183,7 @@ class OperatorTransport(SSHServerTransport):
         self._front.alive.watch(self)
 
     @property
-    def _gate(self) -> Gate:
+    def _gate(self) -> ConnectionLimiter:
         return cast(LoginFactory, self.factory).accounts.gate
 
     @property

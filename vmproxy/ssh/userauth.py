@@ -5,7 +5,7 @@ is answered. conch's own service is not used: it has no keyboard-interactive and
 handler of a method by the name that the client sends.
 
 A *try* is a signature or a password. After so many that fail the connection is closed, and each failure is answered
-only after a delay that grows (:class:`vmproxy.auth.limits.Delays`), of which a password waits a part before it is
+only after a delay that grows (:class:`vmproxy.auth.limits.LoginBackoff`), of which a password waits a part before it is
 looked at. A try counts as soon as it is known to have failed, whether or not its client waits for the answer. A
 *question* is all else: whether a key would do, which methods there are, a prompt. Agents ask about many keys, so
 questions have a bound of their own, and count as one failure in all if the connection ends without a login. While the
@@ -27,9 +27,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vmproxy.auth.accounts_file import Account
-from vmproxy.auth.authenticator import Accounts, Busy, Refused
+from vmproxy.auth.authenticator import Authenticator, LoginBusy, LoginRefused
 from vmproxy.auth.limits import FIRST_DELAY
-from vmproxy.auth.signatures import proves
+from vmproxy.auth.signatures import verify_signature
 from vmproxy.ssh.conch_log import QuietLogger
 from vmproxy.ssh.transport import LoginFactory, OperatorTransport
 
@@ -148,7 +148,7 @@ class UserAuth(SSHService):
     async def _asked(self, user: str, algorithm: bytes, blob: bytes) -> None:
         try:
             await self._accounts.offer(user, algorithm, blob, self._transport.peer)
-        except Refused as refused:
+        except LoginRefused as refused:
             await self._question(user, str(refused))
         else:
             if self._count_question():
@@ -160,9 +160,11 @@ class UserAuth(SSHService):
         assert session is not None
         try:
             offer = await self._accounts.offer(user, algorithm, blob, transport.peer)
-            if not proves(offer.key, offer.algorithm, signature, NS(session) + bytes([MSG_USERAUTH_REQUEST]) + data):
-                raise Refused(f"the signature is wrong ({offer.account.name}'s key)")
-        except Refused as refused:
+            if not verify_signature(
+                offer.key, offer.algorithm, signature, NS(session) + bytes([MSG_USERAUTH_REQUEST]) + data
+            ):
+                raise LoginRefused(f"the signature is wrong ({offer.account.name}'s key)")
+        except LoginRefused as refused:
             await self._failed("publickey", user, str(refused))
         else:
             self._enter(offer.account, offer.method, user, offer.shown)
@@ -173,13 +175,13 @@ class UserAuth(SSHService):
         await self._wait(held)
         try:
             if transport.over:
-                raise Refused("the connection was closed before the password was checked")
+                raise LoginRefused("the connection was closed before the password was checked")
             if secret is None:
-                raise Refused("passwords are not changed here")
+                raise LoginRefused("passwords are not changed here")
             account = await self._accounts.password(user, secret, transport.peer, lambda: not transport.over)
-        except Busy as busy:
+        except LoginBusy as busy:
             await self._put_off(method, user, str(busy))
-        except Refused as refused:
+        except LoginRefused as refused:
             await self._failed(method, user, str(refused), held)
         else:
             self._enter(account, method, user, {})
@@ -296,5 +298,5 @@ class UserAuth(SSHService):
         return cast(LoginFactory, self._transport.factory)
 
     @property
-    def _accounts(self) -> Accounts:
+    def _accounts(self) -> Authenticator:
         return self._factory.accounts
