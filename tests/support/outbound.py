@@ -144,7 +144,7 @@ class Net:
         self.audit: list[dict[str, object]] = []
         rules, problems = parse_dial(list(tables or (TABLE,)))
         assert not problems
-        self.dialler = world.front.broker.outbound = Dialler(
+        self.dialler = Dialler(
             self,  # type: ignore[arg-type]
             world.clock,
             self,
@@ -155,6 +155,7 @@ class Net:
             self.ours.__contains__,
             lambda: world.front.admission.scarce,
         )
+        world.front.broker.dial_with(self.dialler)
 
     def _record(self, event: str, **fields: object) -> None:
         self.audit.append({"event": event, **fields})

@@ -14,6 +14,7 @@ from vmproxy.config.settings import Config
 from vmproxy.console.journal import Journal
 from vmproxy.console.migrations import Migrations
 from vmproxy.console.registry import Directory
+from vmproxy.vm.settings import Encryption
 from vmproxy.wire.vmware import new_secret
 
 
@@ -39,7 +40,7 @@ class ConsoleService(Part):
 
     def reconfigure(self, config: Config, checked: Any) -> list[str]:
         self.registry.use_duplicates(config.vm.duplicates)
-        self.migrations.use(config.vm.vmotion_timeout)
+        self.migrations.reconfigure(config.vm.vmotion_timeout, config.vm.encryption is not Encryption.OFF)
         if config.policy == self.registry.policy:
             return []
         self.registry.use(config.policy)

@@ -22,7 +22,6 @@ from vmproxy.vm.certificates import Credentials
 from vmproxy.vm.frontend import VMFrontend
 from vmproxy.vm.outbound.connector import Dialler
 from vmproxy.vm.outbound.resolver import system_resolver
-from vmproxy.vm.settings import Encryption
 from vmproxy.vm.telnet import VMFactory
 
 _log = Logger()
@@ -46,7 +45,6 @@ class VMService(Part):
     ) -> None:
         self._wall = wall_of(reactor)
         self._budget = budget
-        self._migrations = consoles.migrations
         self.front = front = VMFrontend(
             reactor,
             config.vm,
@@ -56,7 +54,7 @@ class VMService(Part):
             needs_name="name" in template_fields(config.log.file),
             room=budget.vms,
         )
-        self._dialler = front.broker.outbound = Dialler(
+        self._dialler = Dialler(
             reactor,
             reactor,
             system_resolver(reactor),
@@ -65,6 +63,7 @@ class VMService(Part):
             audit.record,
             scarce=lambda: front.admission.scarce,
         )
+        front.broker.dial_with(self._dialler)
         factory = VMFactory(front)
         self.listeners = {
             "vm.listen": Listeners(reactor, factory, spare, front.prepare),
@@ -85,8 +84,7 @@ class VMService(Part):
         return certificates.load(config.vm.tls)
 
     def reconfigure(self, config: Config, checked: Credentials | None) -> list[str]:
-        before, self.front.tls.credentials = self.front.tls.credentials, checked
-        self._migrations.may_differ = config.vm.encryption is not Encryption.OFF
+        before = self.front.tls.use(checked)
         for warning in tls_warnings(config, checked, self._wall()):
             _log.warn("{warning}", warning=warning)
         if config.vm.limits.connections > self._budget.vms:

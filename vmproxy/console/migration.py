@@ -114,6 +114,20 @@ class Migration:
         """Sequence and secret in one piece, as PEER carries them: the manual gives neither a fixed length."""
         return self.sequence + self.secret
 
+    def found(self, destination: ILink[Console] | None) -> None:
+        """Take the connection that has shown the pair; None where it is lost or not wanted any more."""
+        self.destination = destination
+
+    def source_lost(self) -> None:
+        """The source's connection is gone."""
+        self.source = None
+
+    def restore(self, state: MigrationState, destination: ILink[Console] | None) -> None:
+        """Go on where another process was."""
+        self.state = state.state
+        self.encrypted = state.encrypted
+        self.destination = destination
+
     def expects(self, what: str) -> bool:
         """Whether an input has a place in the table now."""
         return (self.state, what) in TABLE

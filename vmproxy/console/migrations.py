@@ -130,7 +130,7 @@ class Migrations:
             raise PeerRefused("this connection has a part in a vMotion already")
         self._spend(pair)
         migration.input(PEER)
-        migration.destination = destination
+        migration.found(destination)
         self._by_destination[destination] = migration
         migration.console.log.event("vmotion-peer", host=destination.peer)
         return migration
@@ -189,7 +189,7 @@ class Migrations:
         migration = self._by_console.get(console)
         if migration is None:
             return False
-        migration.source = None
+        migration.source_lost()
         self._take(migration, SOURCE_LOST, reason)
         return True
 
@@ -238,11 +238,11 @@ class Migrations:
         migration.console.hold_for_migration(False)
         if migration.destination is not None:
             del self._by_destination[migration.destination]
-            migration.destination = None
+            migration.found(None)
 
     def _release(self, migration: Migration, destination: ILink[Console]) -> None:
         self._by_destination.pop(destination, None)
-        migration.destination = None
+        migration.found(None)
         kept = destination.release()
         if kept:
             # The guest never ran there, so this should not be; but nothing goes without a word.
@@ -254,9 +254,10 @@ class Migrations:
             if len(self._spent) > SPENT_REMEMBERED:
                 del self._spent[next(iter(self._spent))]
 
-    def use(self, timeout: float) -> None:
-        """Have another time hold, also for what is pending."""
+    def reconfigure(self, timeout: float, may_differ: bool) -> None:
+        """Have another time hold, also for what is pending, and another rule for TLS."""
         self._deadlines.use(timeout)
+        self.may_differ = may_differ
 
     def stop(self) -> None:
         """Forget everything, at the end of the process."""
@@ -301,11 +302,10 @@ class Migrations:
             source = None if one.source is None else link(one.source)
             started = self._clock.seconds() - one.age
             migration = Migration(console(UUID(one.uuid), one.port), source, one.sequence, one.secret, started)
-            migration.state = one.state
-            migration.encrypted = one.encrypted
+            destination = None if one.destination is None else link(one.destination)
+            migration.restore(one, destination)
             self._add(migration, one.age)
-            if one.destination is not None:
-                migration.destination = link(one.destination)
-                self._by_destination[migration.destination] = migration
+            if destination is not None:
+                self._by_destination[destination] = migration
             if migration.expects(PEER):
                 self._by_pair[migration.pair] = migration

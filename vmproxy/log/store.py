@@ -129,6 +129,10 @@ class ConsoleLog:
         """Have a listener told how the log fares."""
         self.listener = listener
 
+    def take_all(self, on: bool) -> None:
+        """Take what comes though there is much already, or not any more: it is bounded by other means."""
+        self.must_take = on
+
     def append(self, data: bytes) -> None:
         """Record bytes from the VM."""
         size = len(data)

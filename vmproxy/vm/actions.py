@@ -183,6 +183,24 @@ class Outbox:
         self.blocked = False
         self.control_while_blocked = 0
 
+    def block(self, on: bool, control: int = 0) -> None:
+        """Note that the host reads slower than is written, or not any more.
+
+        :param control: the bytes of commands since then.
+        """
+        self.blocked = on
+        self.control_while_blocked = control
+
+    def take_data(self) -> list[bytes]:
+        """Take out the bytes."""
+        data, self.data = self.data, []
+        return data
+
+    def take_actions(self) -> list[Action]:
+        """Take out the actions."""
+        actions, self.actions = self.actions, []
+        return actions
+
     def control(self, data: bytes) -> None:
         """Send what is no serial data: Telnet commands and subnegotiations."""
         if self.blocked:

@@ -120,6 +120,14 @@ class ConsoleBroker:
 
     # Consoles.
 
+    def dial_with(self, outbound: Outbound) -> None:
+        """Serve VMs with direction "client" by this."""
+        self.outbound = outbound
+
+    def stop(self) -> None:
+        """Serve no vMotion any more: the process is being stopped."""
+        self.stopping = True
+
     def claim(self, link: Asker, wanted: Claim) -> None:
         """Let a connection serve the console that it claims."""
         target, outbound = wanted.target, self.outbound

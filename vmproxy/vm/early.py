@@ -50,7 +50,7 @@ class EarlyOutput:
         self._data += kept
         self._lost += len(data) - len(kept)
         self._counted += len(kept)
-        self._terms.early += len(kept)
+        self._terms.count_early(len(kept))
 
     def keep_all(self, data: bytes) -> bool:
         """Keep it; :returns: whether the host should not be read from any more."""
@@ -67,7 +67,7 @@ class EarlyOutput:
 
     def discount(self) -> None:
         """Nothing of it counts in the sum of all sessions any more."""
-        self._terms.early -= self._counted
+        self._terms.count_early(-self._counted)
         self._counted = 0
 
     def __len__(self) -> int:
@@ -84,5 +84,5 @@ class EarlyOutput:
         early._data += state.data
         early._lost = state.lost
         early._counted = state.counted
-        terms.early += state.counted
+        terms.count_early(state.counted)
         return early

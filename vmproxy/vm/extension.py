@@ -47,6 +47,14 @@ class Terms:
     dials: Callable[[], bool] = field(default=_never)
     early: int = 0
 
+    def count_early(self, size: int) -> None:
+        """Add to the sum of early output, or take away from it."""
+        self.early += size
+
+    def accept(self, service_uris: tuple[str, ...]) -> None:
+        """Accept other services from now on."""
+        self.service_uris = service_uris
+
 
 class Carried(Protocol):
     """The console that a connection carries, or will carry when its vMotion is complete."""
@@ -180,6 +188,14 @@ class Extension:
             self._list_sent = True
             self._out.control(_LIST)
 
+    def settle(self) -> None:
+        """Nothing is awaited any more behind what was said."""
+        self.ripe = False
+
+    def claim_nothing(self) -> None:
+        """Claim no console any more, nor when it is taken leave of."""
+        self.uri = None
+
     def claim(self, late: bool) -> Claim | None:
         """The claim of the console, if it is known which.
 
@@ -273,7 +289,7 @@ class Extension:
         uuid = parse_uuid(parameters)
         expected = self.uuid if carried is None else carried.uuid
         if expected is not None and uuid != expected:
-            self.uri = None  # it claims nothing any more, nor when it is taken leave of
+            self.claim_nothing()
             raise Contradiction(f"it says that it is {uuid} and was {expected} before")
         self.uuid = uuid
         self.ripe = True

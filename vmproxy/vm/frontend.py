@@ -110,7 +110,7 @@ class VMFrontend:
     def reconfigure(self, settings: VMSettings) -> None:
         """Take other settings. What was agreed on with who is connected already stays agreed, and nobody has to go."""
         before, self.settings = self.settings, settings
-        self.terms.service_uris = settings.service_uri
+        self.terms.accept(settings.service_uri)
         self.admission.reconfigure(settings.limits)
         self.unidentified.use(settings.identify_timeout)
         self.liveness.use(settings.keep_idle)
@@ -171,7 +171,7 @@ class VMFrontend:
 
     def stop(self) -> None:
         """Take in what has arrived of every VM's output, and close all connections."""
-        self.broker.stopping = True
+        self.broker.stop()
         # Destinations last: what they have kept is heard when their sources are gone.
         for connection in sorted(self.connections, key=lambda c: self._migrations.pending_at(c) is not None):
             connection.stop()

@@ -277,7 +277,7 @@ class VMSession:
 
     def refused(self, reason: str) -> None:
         """The console may not be had."""
-        self._extension.uri = None  # it asked, and was answered
+        self._extension.claim_nothing()  # it asked, and was answered
         self._input(REFUSED)
         self._out.actions.append(Count("refused second connections"))
         self.give_up(reason)
@@ -337,7 +337,7 @@ class VMSession:
 
         :param late: do not wait for a name that log files are named after.
         """
-        self._extension.ripe = False
+        self._extension.settle()
         # A pair says already which console it is; a connection that is gone may have waited for nothing but a name.
         if self._carried is None and self.state in (OPEN, CLOSED):
             claim = self._extension.claim(late)
@@ -393,8 +393,7 @@ class VMSession:
 
     def block(self, on: bool) -> None:
         """The host reads slower than is written, or has caught up."""
-        self._out.blocked = on
-        self._out.control_while_blocked = 0
+        self._out.block(on)
         suspended = self._port is not None and self._port.suspended
         self._out.actions.append(Readiness(not (on or suspended)))
 
@@ -441,19 +440,11 @@ class VMSession:
 
     def take_data(self) -> bytes:
         """The bytes that are to be sent to the host now."""
-        out = self._out
-        if not out.data:
-            return b""
-        data, out.data = out.data, []
-        return b"".join(data)
+        return b"".join(self._out.take_data()) if self._out.data else b""
 
     def take_actions(self) -> Sequence[Action]:
         """The actions that events have led to."""
-        out = self._out
-        if not out.actions:
-            return ()
-        actions, out.actions = out.actions, []
-        return actions
+        return self._out.take_actions() if self._out.actions else ()
 
     # Handing over.
 
@@ -492,9 +483,9 @@ class VMSession:
         line = state.line
         session = cls(terms, line.com_port, line.tls, line.gate is not None, line.encrypted)
         out = session._out
-        out.data = [state.unsent] if state.unsent else []
-        out.blocked = state.blocked
-        out.control_while_blocked = state.control_while_blocked
+        if state.unsent:
+            out.data.append(state.unsent)
+        out.block(state.blocked, state.control_while_blocked)
         session._line.restore(line)
         session._scanner = Scanner.restore(state.scanner)
         session._extension.restore(state.extension)

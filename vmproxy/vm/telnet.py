@@ -386,7 +386,7 @@ class HostTelnet(Telnet):
         """
         log = self.console.log if self.console is not None else None
         if log is not None:
-            log.must_take = True  # no more than the system's buffer holds
+            log.take_all(True)  # no more than the system's buffer holds
         try:
             left = self._unread()
             for _ in range(left if reads is None else reads):
@@ -396,7 +396,7 @@ class HostTelnet(Telnet):
                 self._tcp.doRead()
         finally:
             if log is not None:
-                log.must_take = False
+                log.take_all(False)
 
     def _unread(self) -> int:
         return unread(self.transport) if self in self.frontend.connections else 0

@@ -176,6 +176,11 @@ class HostTLS:
         self._clock = clock
         self._inband = TLSFactory(self, None, clock)
 
+    def use(self, credentials: Credentials | None) -> Credentials | None:
+        """Show new connections other credentials; :returns: the former."""
+        before, self.credentials = self.credentials, credentials
+        return before
+
     def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         """Part of Twisted's interface: OpenSSL's side of a new connection."""
         assert self.credentials is not None  # whoever asks has looked

@@ -161,7 +161,7 @@ class Dial:
     def _connected(self, line: FarLine) -> None:
         self._attempt = None
         self.line = line
-        line.owner = self
+        line.serve(self)
         self._made = self._dialler.clock.seconds()
         self._set("up", "")
         self.address = line.peer
@@ -249,7 +249,7 @@ class Dial:
     def _drop_line(self, reason: str) -> None:
         line, self.line = self.line, None
         if line is not None:
-            line.owner = None
+            line.serve(None)
             line.abort(reason)
         self._hold_vm(False)
 

@@ -93,6 +93,14 @@ class FarLine(Protocol):
         self._second = 0.0
         self._reason = ""
 
+    def serve(self, owner: Owner | None) -> None:
+        """Tell another owner from now on, or nobody."""
+        self.owner = owner
+
+    def use(self, rule: DialRule) -> None:
+        """Be allowed by another rule."""
+        self.rule = rule
+
     @property
     def _tcp(self) -> Connection:
         return cast(Connection, self.transport)

@@ -218,7 +218,7 @@ class Dialler:
         rule = self.rules.judge(line.uri, address, line.own) if address is not None else None
         if rule is None:
             return OWN if line.own else NOT_ALLOWED
-        line.rule = rule
+        line.use(rule)
         return ""
 
     def _where(self, line: FarLine) -> Address | None:
