@@ -14,7 +14,6 @@ from tests.support.properties import examples
 from tests.support.ssh import SSHWorld
 from vmproxy.log.reader import open_segments
 from vmproxy.log.tail import last_lines as tail
-from vmproxy.operators.replay import PIECE, Backlog
 
 
 def write(path: Path, data: bytes) -> None:
@@ -97,18 +96,6 @@ def test_a_rotation_in_between_neither_loses_nor_doubles_a_byte(w: SSHWorld, whe
     client.pump()
     assert channel.out == b"one\r\ntwo\r\nthree\r\n"
     assert b"[-- last %d line" % (2 if when == "before it is opened" else 1) in channel.err
-
-
-def test_a_backlog_keeps_small_pieces_together_and_their_times_apart() -> None:
-    backlog = Backlog()
-    for n in range(3 * PIECE):
-        backlog.add(100 + n / 1e9, b"x")
-    backlog.add(200.0, b"later")
-    assert backlog.size == 3 * PIECE + 5
-    pieces = backlog.take()
-    assert [len(data) for _, data in pieces] == [PIECE, PIECE, PIECE, 5]
-    assert pieces[-1] == (200.0, b"later")
-    assert (backlog.take(), backlog.size) == ([], 0)
 
 
 def test_files_of_a_session_that_left_while_they_were_opened_are_closed(w: SSHWorld) -> None:

@@ -16,9 +16,10 @@ from twisted.python.failure import Failure
 
 from vmproxy.log.reader import Segments
 from vmproxy.operators.messages import clock_time
-from vmproxy.operators.replay import Backlog, last_lines
+from vmproxy.operators.replay import last_lines
 from vmproxy.operators.terminal.line_editor import Completion
 from vmproxy.operators.terminal.prompt import Prompt
+from vmproxy.operators.viewer_queue import ViewerQueue
 
 if TYPE_CHECKING:
     from vmproxy.operators.session import Session
@@ -31,23 +32,20 @@ STAMP_SIZE = 9  # ``16:09:13`` and a blank
 class Display:
     """One operator's sight of one console.
 
-    :ivar skipped: how many bytes it was too slow for.
     :ivar stamps: whether there are times in front of lines.
     """
 
     def __init__(self, channel: Session, stamps: bool = False) -> None:
-        self.skipped = 0
         self.stamps = stamps
         self._channel = channel
         self._wall = channel.services.wall
         self._eol = b"\r\n" if channel.has_pty else b"\n"
-        self._skipping = 0
         self._why = ""
         self._catching_up = False
         self._gone = False
         self._replaying = False
         self._question: Prompt | None = None
-        self._backlog = Backlog()
+        self._queue = ViewerQueue(QUEUE_LIMIT)
         self._at_line_start = True
         self._vm_at_line_start = True
 
@@ -67,30 +65,37 @@ class Display:
 
     def output(self, data: bytes) -> None:
         """Bytes from the VM."""
-        # What fits is shown, so that there is always something whose end tells that the rest can be announced.
-        room = 0 if self._skipping else max(0, QUEUE_LIMIT - self._channel.queued - self._backlog.size)
-        if self.stamps and len(data) + STAMP_SIZE * (data.count(b"\n") + 1) > room:
-            room //= STAMP_SIZE + 1
-        if len(data) > room:
-            if not self._skipping:
-                self._why = "a question was open" if self._question is not None else "your connection is too slow"
-            self._skipping += len(data) - room
-            self.skipped += len(data) - room
-            data = data[:room]
-        if not data:
-            return
+        queue = self._queue
+        if self.stamps or queue.skipping or len(data) > QUEUE_LIMIT - self._channel.queued - queue.size:
+            # What fits is shown, so that there is always something whose end tells that the rest can be announced.
+            data = self._fit(data)
+            if not data:
+                return
         if self.waiting:
-            self._backlog.add(self._wall(), data)
+            queue.add(self._wall(), data)
         else:
             self._show(data, self._wall())
+
+    def _fit(self, data: bytes) -> bytes:
+        queue, queued = self._queue, self._channel.queued
+        if not queue.skipping:
+            self._why = "a question was open" if self._question is not None else "your connection is too slow"
+        stamps = STAMP_SIZE * (data.count(b"\n") + 1) if self.stamps else 0
+        grows = stamps and len(data) + stamps > QUEUE_LIMIT - queued - queue.size
+        return queue.fit(data, queued, STAMP_SIZE + 1 if grows else 1)
+
+    @property
+    def skipped(self) -> int:
+        """How many bytes it was too slow for."""
+        return self._queue.skipped
 
     def drained(self) -> None:
         """Everything is sent: if bytes were skipped, it can be said now, and the view goes on."""
         if self._question is not None:
             self._question.drained()
-        if self._skipping and not self.waiting and not self._backlog.size and not self._catching_up:
-            skipped, self._skipping = self._skipping, 0
-            self.say(f"[-- {skipped} bytes skipped: {self._why} --]", True)
+        queue = self._queue
+        if queue.skipping and not self.waiting and not queue.size and not self._catching_up:
+            self.say(f"[-- {queue.take_skipped()} bytes skipped: {self._why} --]", True)
 
     def _show(self, data: bytes, at: float) -> None:
         first = self._vm_at_line_start
@@ -115,7 +120,7 @@ class Display:
     def stop(self) -> None:
         """Nothing more is to be shown."""
         self._gone = True
-        self._backlog.take()
+        self._queue.take()
         if self._question is not None:
             self._channel.send_err(self._question.lift())
             self._question.stop()
@@ -164,7 +169,7 @@ class Display:
         if self.waiting or self._gone:
             return
         self._catching_up = True
-        for at, piece in self._backlog.take():
+        for at, piece in self._queue.take():
             self._show(piece, at)
         self._catching_up = False
         if not self._channel.queued:

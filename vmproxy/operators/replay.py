@@ -1,8 +1,8 @@
-"""What a viewer sees of the past: the last lines of the log, and what came while they were being read.
+"""Replay: the last lines of the log, shown to a viewer who attaches.
 
-The log's files are opened behind everything that the VM had said by the moment of attaching; what it says from then on
-waits in a :class:`Backlog`. So replay and live output join without a byte missing or doubled, also if the log is
-rotated in between.
+The log's files are opened behind everything that the VM had said by the moment of attaching; later output waits in a
+:class:`~vmproxy.operators.viewer_queue.ViewerQueue`. So replay and live output join without a byte missing or doubled,
+also if the log is rotated in between.
 """
 
 from __future__ import annotations
@@ -15,36 +15,6 @@ from twisted.internet.defer import Deferred
 from vmproxy.log import tail
 from vmproxy.log.reader import Segments, open_segments
 from vmproxy.log.store import ConsoleLog
-
-PIECE = 4096
-
-
-class Backlog:
-    """Output that waits to be shown, with the times at which it came. Whoever adds to it keeps it within bounds.
-
-    :ivar size: its bytes.
-    """
-
-    __slots__ = ("_pieces", "size")
-
-    def __init__(self) -> None:
-        self._pieces: list[tuple[float, bytearray]] = []
-        self.size = 0
-
-    def add(self, at: float, data: bytes) -> None:
-        """More output."""
-        # A VM may say one letter at a time: pieces of their own would take many times the room of the bytes.
-        if self._pieces and len(self._pieces[-1][1]) < PIECE and 0 <= at - self._pieces[-1][0] < 1:
-            self._pieces[-1][1].extend(data)
-        else:
-            self._pieces.append((at, bytearray(data)))
-        self.size += len(data)
-
-    def take(self) -> list[tuple[float, bytes]]:
-        """All of it: when it came, and what; it is empty then."""
-        pieces, self._pieces = self._pieces, []
-        self.size = 0
-        return [(at, bytes(data)) for at, data in pieces]
 
 
 def opened(log: ConsoleLog) -> Deferred[Segments]:

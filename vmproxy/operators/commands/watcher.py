@@ -23,9 +23,9 @@ from vmproxy.operators.commands.context import must_be_exact, now, refusal
 from vmproxy.operators.commands.declaration import NAME, Arguments, Flag, Option, Text
 from vmproxy.operators.commands.errors import CommandError
 from vmproxy.operators.messages import idle, notice_text
-from vmproxy.operators.replay import Backlog
 from vmproxy.operators.session import Session, tell
 from vmproxy.operators.target import Target
+from vmproxy.operators.viewer_queue import ViewerQueue
 from vmproxy.operators.write_request import Answer, ask
 
 QUEUE_LIMIT = 1024 * 1024
@@ -45,7 +45,6 @@ def to_write(args: Arguments) -> Target:
 class Watcher:
     """A command that looks at a console. A context manager: inside it is on the console, afterwards it is not.
 
-    :ivar skipping: bytes that did not fit since :meth:`take_skipped` was last asked.
     :ivar sent: bytes that the console took from it.
     """
 
@@ -56,11 +55,11 @@ class Watcher:
         self.console = console
         self.who = session.operator.who
         self.since = self.last_input = now(session)
-        self.skipped = self.skipping = self.sent = 0
+        self.sent = 0
         self._notices: list[str] = []
         self.error: CommandError | None = None
         self._writes = False
-        self._pieces = Backlog()
+        self._queue = ViewerQueue(QUEUE_LIMIT)
         self._wake: Deferred[None] | None = None
 
     def __enter__(self) -> Watcher:
@@ -89,7 +88,7 @@ class Watcher:
         """
         if self.error is not None:
             return fail(self.error)
-        if self._pieces.size or self.skipping or self._notices:
+        if self._queue.size or self._queue.skipping or self._notices:
             return succeed(None)
         self._wake = Deferred()
         return self._wake
@@ -112,12 +111,16 @@ class Watcher:
 
     def take(self) -> list[tuple[float, bytes]]:
         """What the VM has said since, and when."""
-        return self._pieces.take()
+        return self._queue.take()
 
     def take_skipped(self) -> int:
         """How many bytes were skipped behind what :meth:`take` has returned."""
-        skipped, self.skipping = self.skipping, 0
-        return skipped
+        return self._queue.take_skipped()
+
+    @property
+    def skipped(self) -> int:
+        """How many bytes it was too slow for."""
+        return self._queue.skipped
 
     def take_notices(self) -> list[str]:
         """What has happened since that a reader must know, as text."""
@@ -130,13 +133,7 @@ class Watcher:
         """Bytes from the VM."""
         if self._write is not None:
             return
-        room = 0 if self.skipping else QUEUE_LIMIT - self._pieces.size
-        if len(data) > room:
-            self.skipping += len(data) - room
-            self.skipped += len(data) - room
-            data = data[:room]
-        if data:
-            self._pieces.add(now(self._session), data)
+        self._queue.put(now(self._session), data, self.console.log.received)
         self.wake()
 
     def notice(self, notice: Notice) -> None:
