@@ -8,6 +8,7 @@ from vmproxy.base.sanitize import human_bytes
 from vmproxy.operators.console_session import ConsoleSession
 from vmproxy.operators.messages import idle, local_time, mode, state_line
 from vmproxy.operators.presentation import describe
+from vmproxy.operators.terminal.width import fill
 
 VIEWERS_SHOWN = 50
 
@@ -21,8 +22,8 @@ def who(session: ConsoleSession) -> None:
         me = "* " if viewer is session else "  "
         skipped = f", {human_bytes(viewer.skipped)} skipped" if viewer.skipped else ""
         session.say(
-            f"{me}{viewer.who:<28} {mode(access.writes(viewer), access.waits(viewer)):<11} idle {idle(viewer, now):<9}"
-            f" since {local_time(viewer.since)}{skipped}"
+            f"{me}{fill(viewer.who, 28)} {mode(access.writes(viewer), access.waits(viewer)):<11}"
+            f" idle {idle(viewer, now):<9} since {local_time(viewer.since)}{skipped}"
         )
     if len(viewers) > VIEWERS_SHOWN:
         session.say(f"  ... and {len(viewers) - VIEWERS_SHOWN} more")
@@ -56,6 +57,6 @@ def others(session: ConsoleSession) -> None:
         here = "*" if console is session.console else " "
         writer = console.write_access.writer
         who = f", {writer.who} writes" if writer is not None else ""
-        session.say(f"{here} {console.title:<24} {state_line(console, wall)}{who}")
+        session.say(f"{here} {fill(console.title, 24)} {state_line(console, wall)}{who}")
     if len(consoles) > room:
         session.say(f"  ... and {len(consoles) - room} more; the command `list' shows them all")

@@ -13,6 +13,7 @@ from vmproxy.console.journal import Journal
 from vmproxy.console.migrations import Migrations
 from vmproxy.console.registry import Directory
 from vmproxy.operators.commands.registry import TABLE
+from vmproxy.operators.terminal.width import cells
 
 
 def run(w: SSHWorld, command: str, user: str = "alice") -> RemoteChannel:
@@ -67,6 +68,19 @@ def test_list_shows_the_columns_that_are_asked_for_in_their_order(w: SSHWorld) -
         [str(UUID(int=7)), "10.1.2.4", "db01"],
     ]
     assert (err, status) == ("", 0)
+
+
+def test_columns_are_straight_behind_wide_names(w: SSHWorld) -> None:
+    w.vm("日本語")
+    w.vm("e\u0301tude", uuid=VM_B)
+    w.console("日本語").viewers.attach(FakeViewer("bob@10.1.2.8"), write=True)
+    w.console("e\u0301tude").viewers.attach(FakeViewer("carol@10.1.2.8"), write=True)
+    for command, column in (("list -c name,host", "10.1.2.3"), ("who", "write")):
+        out, _, _ = result(run(w, command))
+        _, *rows = out.splitlines()
+        before = [row.partition(column)[0] for row in rows if column in row]
+        assert len(before) == 2
+        assert len({cells(text) for text in before}) == 1
 
 
 def test_every_column_can_be_shown(w: SSHWorld) -> None:
@@ -255,6 +269,17 @@ def test_help_knows_every_command_and_its_usage(w: SSHWorld) -> None:
         assert told.startswith(f"{command.name} {command.usage}".rstrip() + "\n")
         assert (err, status) == ("", 0)
     assert max(map(len, out.splitlines())) < 120
+
+
+def test_help_about_a_command_tells_its_options_its_right_and_other_names(w: SSHWorld) -> None:
+    out, _, _ = result(run(w, "help break"))
+    assert "\n  right: write (force)\n" in out
+    assert "\n--reason TEXT  " in out
+    assert "\n  also: info\n" in result(run(w, "help info"))[0]
+    assert "hidden" not in out
+    out, _, _ = result(run(w, "help expect"))
+    assert "\n  right: spy (write)\n" in out
+    assert "\n--force" not in out
 
 
 def test_version(w: SSHWorld) -> None:

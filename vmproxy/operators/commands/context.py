@@ -19,7 +19,7 @@ from vmproxy.operators.commands.errors import CommandError, UsageError
 from vmproxy.operators.resolve import locate
 from vmproxy.operators.session import Session
 from vmproxy.operators.target import Target, parse
-from vmproxy.operators.terminal.width import cells, pad
+from vmproxy.operators.terminal.width import fill
 
 CHUNK = 64 * 1024
 GLOBS_LIMIT = 64
@@ -172,7 +172,7 @@ async def print_all(session: Session, lines: Iterable[str], size: int = CHUNK) -
 
 def table_row(texts: Sequence[str], widths: Sequence[int]) -> str:
     """A line of a table; the last text is not padded."""
-    padded = (pad(text, max(width, cells(text))) for text, width in zip(texts[:-1], widths, strict=False))
+    padded = (fill(text, width) for text, width in zip(texts[:-1], widths, strict=False))
     return "  ".join([*padded, texts[-1]]).rstrip() + "\n"
 
 

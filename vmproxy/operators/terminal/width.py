@@ -85,10 +85,14 @@ def tail(text: str, width: int) -> str:
     return "".join(reversed(kept))
 
 
-def pad(text: str, width: int) -> str:
-    """A text as so many columns: cut, or with blanks behind it."""
-    text = cut(text, width)
+def fill(text: str, width: int) -> str:
+    """A text with blanks behind it, so that it takes so many columns at least."""
     return text + " " * (width - cells(text))
+
+
+def pad(text: str, width: int) -> str:
+    """A text as exactly so many columns: cut, or with blanks behind it."""
+    return fill(cut(text, width), width)
 
 
 def wrap(text: str, width: int, limit: int) -> list[str]:
