@@ -483,6 +483,7 @@ class VMSession:
         line = state.line
         session = cls(terms, line.com_port, line.tls, line.gate is not None, line.encrypted)
         out = session._out
+        out.take_data()  # its opening has been sent
         if state.unsent:
             out.data.append(state.unsent)
         out.block(state.blocked, state.control_while_blocked)
