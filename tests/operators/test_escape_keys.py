@@ -9,15 +9,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vmproxy.base.escape import DEFAULT_ESCAPE
-from vmproxy.operators.escape_keys import EscapeScanner, Key
+from vmproxy.operators.escape_keys import EscapeCommand, EscapeScanner
 
 typed = st.lists(st.sampled_from([b"\x05", b"c", b"l", b"0", b".", b"x", b"\r", b"\xff"]), max_size=14).map(b"".join)
 
 
-def fed(pieces: list[bytes], escape: bytes = DEFAULT_ESCAPE) -> tuple[list[bytes | Key], bool, bytes]:
+def fed(pieces: list[bytes], escape: bytes = DEFAULT_ESCAPE) -> tuple[list[bytes | EscapeCommand], bool, bytes]:
     """What comes out of pieces: adjacent data joined, whether something waits, and what a timeout releases."""
     scanner = EscapeScanner(escape)
-    joined: list[bytes | Key] = []
+    joined: list[bytes | EscapeCommand] = []
     for piece in pieces:
         while piece:
             plain, key, piece = scanner.feed(piece)  # what follows a command is fed anew
@@ -35,27 +35,27 @@ def fed(pieces: list[bytes], escape: bytes = DEFAULT_ESCAPE) -> tuple[list[bytes
     ("data", "parts"),
     [
         (b"ls -l\r", [b"ls -l\r"]),
-        (b"\x05c.", [Key(b".")]),
-        (b"a\x05c?b", [b"a", Key(b"?"), b"b"]),
+        (b"\x05c.", [EscapeCommand(b".")]),
+        (b"a\x05c?b", [b"a", EscapeCommand(b"?"), b"b"]),
         (b"\x05\x05", [b"\x05"]),
         (b"\x05\x05c.", [b"\x05c."]),
         (b"\x05x", [b"\x05x"]),
-        (b"\x05cl0", [Key(b"l0")]),
-        (b"\x05cl?", [Key(b"l?")]),
-        (b"\x05c\x05", [Key(b"\x05")]),
-        (b"\x05cc", [Key(b"c")]),
-        (b"\x05c\\015x", [Key(b"\\015"), b"x"]),
-        (b"\x05c\\377", [Key(b"\\377")]),
-        (b"\x05c\\4", [Key(b"\\4")]),
-        (b"\x05c\\08", [Key(b"\\08")]),
-        (b"\x05ce\x1dqx", [Key(b"e\x1dq"), b"x"]),
-        (b"\x05ce\x05c\x05c.", [Key(b"e\x05c"), Key(b".")]),
-        (b"\x05c;web02\r", [Key(b";"), b"web02\r"]),
+        (b"\x05cl0", [EscapeCommand(b"l0")]),
+        (b"\x05cl?", [EscapeCommand(b"l?")]),
+        (b"\x05c\x05", [EscapeCommand(b"\x05")]),
+        (b"\x05cc", [EscapeCommand(b"c")]),
+        (b"\x05c\\015x", [EscapeCommand(b"\\015"), b"x"]),
+        (b"\x05c\\377", [EscapeCommand(b"\\377")]),
+        (b"\x05c\\4", [EscapeCommand(b"\\4")]),
+        (b"\x05c\\08", [EscapeCommand(b"\\08")]),
+        (b"\x05ce\x1dqx", [EscapeCommand(b"e\x1dq"), b"x"]),
+        (b"\x05ce\x05c\x05c.", [EscapeCommand(b"e\x05c"), EscapeCommand(b".")]),
+        (b"\x05c;web02\r", [EscapeCommand(b";"), b"web02\r"]),
         (b"c.", [b"c."]),
         (b"", []),
     ],
 )
-def test_commands_are_told_from_data(data: bytes, parts: list[bytes | Key]) -> None:
+def test_commands_are_told_from_data(data: bytes, parts: list[bytes | EscapeCommand]) -> None:
     assert fed([data]) == (parts, False, b"")
 
 
@@ -69,7 +69,7 @@ def test_an_escape_that_lacks_only_its_key_waits_for_it_however_long(data: bytes
     assert scanner.feed(data) == (b"", None, b"")
     assert not scanner.waiting
     assert scanner.timeout() == b""
-    assert scanner.feed(b"0") == (b"", Key(data[2:] + b"0"), b"")
+    assert scanner.feed(b"0") == (b"", EscapeCommand(data[2:] + b"0"), b"")
 
 
 def test_after_a_timeout_the_next_key_is_no_command() -> None:
@@ -89,7 +89,7 @@ def test_every_cut_gives_the_same(data: bytes, cuts: list[int]) -> None:
 @given(st.binary())
 def test_no_byte_is_lost_or_made_up(data: bytes) -> None:
     parts, _, rest = fed([data])
-    keys = sum(2 + len(part.keys) for part in parts if isinstance(part, Key))
+    keys = sum(2 + len(part.keys) for part in parts if isinstance(part, EscapeCommand))
     plain = sum(len(part) for part in parts if isinstance(part, bytes)) + len(rest)
     unfinished = 5  # ^E c, ^E c l, ^E c \\ 0 1 may still wait for a key; another escape in its place drops it
     doubled = data.count(b"\x05\x05")  # upper bound of those that stand for one
@@ -103,16 +103,16 @@ def test_without_the_escape_everything_is_data_at_once(data: bytes) -> None:
 
 
 def test_an_escape_that_waits_for_its_second_key_gives_way_to_a_new_one() -> None:
-    assert fed([b"\x05cl\x05c?"]) == ([Key(b"?")], False, b"")
-    assert fed([b"\x05c\\0\x05c?"]) == ([Key(b"?")], False, b"")
+    assert fed([b"\x05cl\x05c?"]) == ([EscapeCommand(b"?")], False, b"")
+    assert fed([b"\x05c\\0\x05c?"]) == ([EscapeCommand(b"?")], False, b"")
 
 
 def test_what_follows_a_command_is_handed_back() -> None:
     # It may be the answer to a question that the command asks.
-    assert EscapeScanner().feed(b"a\x05c;web\x05\r") == (b"a", Key(b";"), b"web\x05\r")
+    assert EscapeScanner().feed(b"a\x05c;web\x05\r") == (b"a", EscapeCommand(b";"), b"web\x05\r")
 
 
 @given(st.sampled_from([b"\x1dq", b"\x01!", b"\x1b~"]), typed)
 def test_another_escape_leaves_the_usual_one_to_the_guest(escape: bytes, data: bytes) -> None:
     assert fed([data], escape) == ([data] if data else [], False, b"")
-    assert fed([escape + b"."], escape) == ([Key(b".")], False, b"")
+    assert fed([escape + b"."], escape) == ([EscapeCommand(b".")], False, b"")

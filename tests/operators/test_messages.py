@@ -34,7 +34,7 @@ from vmproxy.console.notices import (
     TookOver,
 )
 from vmproxy.operators.messages import banner, far_line, notice_text, short_span, state_line
-from vmproxy.operators.visible import View
+from vmproxy.operators.visible import VisibleConsoles
 
 WORDS: list[tuple[Notice, str]] = [
     (LineDown("connection lost to esx03", EPOCH), "[-- web01: line down (connection lost to esx03) 22:13:20 --]"),
@@ -138,7 +138,7 @@ def test_the_state_of_a_far_end_is_told_where_it_is_not_there(w: SSHWorld) -> No
 def test_the_banner_says_when_nothing_is_recorded(w: SSHWorld) -> None:
     w.vm()
     console = w.console()
-    view = View(w.directory, lambda: w.directory.policy.grants("alice"))
+    view = VisibleConsoles(w.directory, lambda: w.directory.policy.grants("alice"))
     assert banner(console, view, EPOCH).endswith("logging to web01.log")
     console.log.problem = "No space left on device"
     assert banner(console, view, EPOCH).endswith("NOT being recorded: No space left on device")

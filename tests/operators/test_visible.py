@@ -16,7 +16,7 @@ from vmproxy.access.policy_file import parse_policy
 from vmproxy.console.console import Console
 from vmproxy.console.naming import AmbiguousConsole, NoSuchConsole
 from vmproxy.errors import VMProxyError
-from vmproxy.operators.visible import View
+from vmproxy.operators.visible import VisibleConsoles
 
 
 @pytest.fixture
@@ -24,14 +24,14 @@ def w(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def view(w: World, *rules: tuple[str, str]) -> View:
+def view(w: World, *rules: tuple[str, str]) -> VisibleConsoles:
     """What one may see with these rules: (rights, selectors)."""
     policy, problems = parse_policy([{"who": "*", "may": m.split(), "on": on.split()} for m, on in rules], None)
     assert problems == []
-    return View(w.directory, lambda: policy.grants("alice"))
+    return VisibleConsoles(w.directory, lambda: policy.grants("alice"))
 
 
-def told(one: View, target: str, port: str | None = None) -> str:
+def told(one: VisibleConsoles, target: str, port: str | None = None) -> str:
     """What an operator hears when he asks for a console."""
     try:
         return f"found {one.find(target, port).uuid}"
@@ -82,7 +82,7 @@ class TestHidden:
     def test_the_rules_of_now_count(self, w: World) -> None:
         w.claim("web01")
         policies = [Policy()]
-        one = View(w.directory, lambda: policies[-1].grants("alice"))
+        one = VisibleConsoles(w.directory, lambda: policies[-1].grants("alice"))
         assert one.find("web01").name == "web01"
         policies.append(parse_policy([], None)[0])
         assert told(one, "web01") == "web01: no such console"

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 
 from tests.support.fakes import FakeViewer
 from tests.support.ssh import GLOBAL_REQUEST, IGNORE, REQUEST_FAILURE, Client, SSHWorld
-from vmproxy.ssh.keepalive import TRIES, Alive
+from vmproxy.ssh.keepalive import TRIES, ClientKeepalive
 
 SECONDS = 30.0
 
@@ -111,8 +111,8 @@ def clock() -> Clock:
     return Clock()
 
 
-def alive_of(clock: Clock, seconds: float, count: int) -> tuple[Alive, list[Quiet]]:
-    alive, connections = Alive(clock, seconds), [Quiet() for _ in range(count)]
+def alive_of(clock: Clock, seconds: float, count: int) -> tuple[ClientKeepalive, list[Quiet]]:
+    alive, connections = ClientKeepalive(clock, seconds), [Quiet() for _ in range(count)]
     for one in connections:
         alive.watch(one)  # type: ignore[arg-type]
     return alive, connections

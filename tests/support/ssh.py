@@ -39,7 +39,7 @@ from vmproxy.log.audit import Audit
 from vmproxy.operators.operator import OperatorSettings
 from vmproxy.operators.services import Services
 from vmproxy.operators.target import Target
-from vmproxy.ssh.frontend import OperatorFactory, SSHFront
+from vmproxy.ssh.frontend import OperatorFactory, SSHFrontend
 from vmproxy.ssh.settings import SSHSettings
 from vmproxy.ssh.transport import OperatorTransport
 
@@ -79,7 +79,7 @@ class SSHWorld(World):
         self._thread_jobs: list[tuple[Callable[[], object], Deferred[object]]] = []
         self.audit = Audit(folder / "audit.jsonl", self.runner.submit, self.clock)
         self.services = Services(self.clock, self.directory, self.audit, self._in_thread, OperatorSettings())
-        self.front = SSHFront(self.services, SSHSettings(login_timeout=LOGIN_TIMEOUT))
+        self.front = SSHFrontend(self.services, SSHSettings(login_timeout=LOGIN_TIMEOUT))
         self.keys_file = folder / "authorized_keys"
         self.keys_file.write_bytes(authorized_line(ed25519_key()) + b"\n")
         self.operator = operator

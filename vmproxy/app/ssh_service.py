@@ -19,7 +19,7 @@ from vmproxy.auth.keyring import Keyring
 from vmproxy.base.counters import Counters
 from vmproxy.config.settings import Config
 from vmproxy.operators.services import Services
-from vmproxy.ssh.frontend import OperatorFactory, SSHFront
+from vmproxy.ssh.frontend import OperatorFactory, SSHFrontend
 from vmproxy.ssh.host_keys import load_or_make
 
 
@@ -46,7 +46,7 @@ class SSHService(Part):
         self._state_dir = config.state_dir
         self._budget = budget
         self._services = services
-        self._front = SSHFront(services, config.ssh)
+        self._front = SSHFrontend(services, config.ssh)
         record, in_thread = services.audit.record, services.in_thread
         self.accounts = Authenticator(config.ssh.accounts, getpass.getuser(), in_thread, reactor, record)
         self._factory = OperatorFactory(self._front, self.accounts)

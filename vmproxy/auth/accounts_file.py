@@ -101,7 +101,7 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class OperatorEntry:
     """One operator's section of the file.
 
     :ivar keys: the keys in the file itself.
@@ -125,7 +125,7 @@ class Operators:
     :ivar revoked: the file of revoked keys and certificates; None if there is none.
     """
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, OperatorEntry]
     authorities: frozenset[bytes] = setting(
         lambda value: frozenset(_authorities(value)), frozenset(), key="certificate-authorities"
     )
@@ -135,7 +135,7 @@ class Operators:
 
 def the_only_one(name: str, key_files: tuple[str, ...]) -> Operators:
     """The single operator that there is without a file."""
-    return Operators({name: Entry(Account(name), (), key_files)})
+    return Operators({name: OperatorEntry(Account(name), (), key_files)})
 
 
 def load_operators(path: Path) -> Operators:
@@ -162,10 +162,10 @@ def parse_operators(data: bytes, where: str, folder: Path) -> Operators:
     """
     file = TomlFile(data, where)
     problems: list[Problem] = []
-    known = {**settings_of(Account), **settings_of(Entry)}
+    known = {**settings_of(Account), **settings_of(OperatorEntry)}
     found = read(Operators, file.table, problems, also=("operators",), entries={})
     assert found is not None, "nothing is required"
-    entries: dict[str, Entry] = {}
+    entries: dict[str, OperatorEntry] = {}
     named = file.table.get("operators", {})
     if not isinstance(named, dict):
         problems.append(Problem(("operators",), f"this is a section; {_SECTION}"))
@@ -178,7 +178,7 @@ def parse_operators(data: bytes, where: str, folder: Path) -> Operators:
             problems.append(Problem(place, _SECTION))
             continue
         checked = read_values(known, table, problems, place)
-        entry = make(Entry, checked, account=make(Account, checked, name=name))
+        entry = make(OperatorEntry, checked, account=make(Account, checked, name=name))
         entries[name] = replace(entry, key_files=_within(folder, entry.key_files))
     problems += _shared(entries)
     if problems:
@@ -191,7 +191,7 @@ def _within(folder: Path, files: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(os.path.join(folder, file) for file in files)
 
 
-def _shared(entries: Mapping[str, Entry]) -> list[Problem]:
+def _shared(entries: Mapping[str, OperatorEntry]) -> list[Problem]:
     problems = []
     names: dict[str, str] = {}
     owners: dict[bytes, str] = {}

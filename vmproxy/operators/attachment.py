@@ -9,11 +9,11 @@ from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
 from vmproxy.operators.console_session import ConsoleSession
 from vmproxy.operators.escape_commands import run_escape
-from vmproxy.operators.escape_keys import Key
+from vmproxy.operators.escape_keys import EscapeCommand
 from vmproxy.operators.input_router import Activity
 from vmproxy.operators.messages import banner, idle, others_line, taken_from
 from vmproxy.operators.replay import opened
-from vmproxy.operators.resolve import Refused, check, locate
+from vmproxy.operators.resolve import TargetError, check, locate
 from vmproxy.operators.session import Session, tell
 from vmproxy.operators.target import Target
 from vmproxy.operators.write_request import Answer, ask
@@ -35,7 +35,7 @@ def attach(session: Session, target: Target, on_leave: OnLeave | None = None) ->
     try:
         console = locate(view, target)
         check(view, console, target, session.has_pty)
-    except Refused as refused:
+    except TargetError as refused:
         tell(session, str(refused))
         _end(session, refused.status, target.console, on_leave)
         return False
@@ -89,7 +89,7 @@ def _begin(session: ConsoleSession, target: Target) -> None:
 
     def live() -> None:
         if answer is Answer.REASON:
-            run_escape(session, Key(b"f"))
+            run_escape(session, EscapeCommand(b"f"))
 
     if files is not None:
         session.display.replay(files, lines, live)

@@ -20,9 +20,9 @@ from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Kicked, Notice, Promoted, ShuttingDown
 from vmproxy.operators import exit_status
-from vmproxy.operators.escape_keys import EscapeScanner, Key
+from vmproxy.operators.escape_keys import EscapeCommand, EscapeScanner
 from vmproxy.operators.messages import notice_text, state_line
-from vmproxy.operators.output_view import Display
+from vmproxy.operators.output_view import OutputView
 from vmproxy.operators.replay import opened
 from vmproxy.operators.sequences import Player
 from vmproxy.operators.session import Session
@@ -52,7 +52,7 @@ class ConsoleSession:
         console: Console,
         target: Target,
         stamps: bool,
-        run_escape: Callable[[ConsoleSession, Key], None],
+        run_escape: Callable[[ConsoleSession, EscapeCommand], None],
         left: Callable[[int], None],
         move: Callable[[Console, Target], None],
     ) -> None:
@@ -75,7 +75,7 @@ class ConsoleSession:
         self.playing: Player | None = None
         self.complete_name = consoles_by_name(session.operator.view, session.services)
         self.read_only = target.read_only
-        self.display = Display(session, stamps)
+        self.display = OutputView(session, stamps)
         self._run_escape = run_escape
         self._left = left
         self._move = move

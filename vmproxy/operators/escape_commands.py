@@ -16,9 +16,9 @@ from vmproxy.base.sanitize import visible
 from vmproxy.console.notices import Message
 from vmproxy.operators import escape_access, escape_info, exit_status
 from vmproxy.operators.console_session import ConsoleSession
-from vmproxy.operators.escape_keys import Key
+from vmproxy.operators.escape_keys import EscapeCommand
 from vmproxy.operators.messages import state_line
-from vmproxy.operators.resolve import Refused, check, locate
+from vmproxy.operators.resolve import TargetError, check, locate
 from vmproxy.operators.target import BadTarget, Target, parse
 
 _OCTAL = re.compile(rb"\\[0-3][0-7]{2}")
@@ -36,7 +36,7 @@ class _Command:
     possible: Callable[[ConsoleSession], bool] = lambda _: True
 
 
-def run_escape(session: ConsoleSession, key: Key) -> None:
+def run_escape(session: ConsoleSession, key: EscapeCommand) -> None:
     """Run the command of a key."""
     keys = key.keys
     command = _COMMANDS.get(keys)
@@ -90,10 +90,10 @@ def _move_to(session: ConsoleSession, answer: str | None) -> None:
     try:
         target = parse(answer)
         if session.read_only and target.force:
-            raise Refused("this session is read-only", exit_status.USAGE)
+            raise TargetError("this session is read-only", exit_status.USAGE)
         console = locate(view, target)
         check(view, console, target, can_ask=True)
-    except (BadTarget, Refused) as error:
+    except (BadTarget, TargetError) as error:
         for line in str(error).splitlines():
             session.say(f"[{line}]")
         return

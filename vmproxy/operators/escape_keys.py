@@ -16,7 +16,7 @@ _OCTAL = re.compile(rb"\\([0-3][0-7]?)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class EscapeCommand:
     """A command: the key, or keys, behind the escape."""
 
     keys: bytes
@@ -37,7 +37,7 @@ class EscapeScanner:
         self._held = b""
         self.waiting = False
 
-    def feed(self, data: bytes) -> tuple[bytes, Key | None, bytes]:
+    def feed(self, data: bytes) -> tuple[bytes, EscapeCommand | None, bytes]:
         """Take what was typed, up to the first command that is in it.
 
         :returns: the data before the command, the command if there is one, and what was typed behind it: it may be for
@@ -76,7 +76,7 @@ class EscapeScanner:
             else:
                 self._held = b""
                 self.waiting = False
-                return bytes(plain), Key(keys), data[at:]
+                return bytes(plain), EscapeCommand(keys), data[at:]
         self.waiting = len(self._held) == 1
         return bytes(plain), None, b""
 

@@ -29,19 +29,19 @@ from vmproxy.log.files import LogFiles, plain_of
 
 if TYPE_CHECKING:
     from vmproxy.console.console import Console
-    from vmproxy.operators.visible import View
+    from vmproxy.operators.visible import VisibleConsoles
 
 ENTRIES_AT_ONCE = 100
 CONSOLES_AT_ONCE = 50
 LOOKED_AT_PER_TURN = 300
 
-InThread = Callable[[Callable[[], list["Entry"]]], Deferred[list["Entry"]]]
+InThread = Callable[[Callable[[], list["FileEntry"]]], Deferred[list["FileEntry"]]]
 
 _NAME = re.compile(r"(.+)(\.log|\.txt)((?:\.events)?(?:\.[1-9][0-9]{0,4}(?:\.gz)?)?)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LogPath:
     """A file of a console.
 
     :ivar name: what it is called in the folder.
@@ -56,7 +56,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class FileEntry:
     """A file that is there."""
 
     name: str
@@ -89,7 +89,7 @@ def canonical(path: str) -> str:
     return "/" + os.path.normpath("/" + path).strip("/")
 
 
-def place(view: View, path: str) -> Place:
+def place(view: VisibleConsoles, path: str) -> LogPath:
     """The file that is meant by a path.
 
     :raises FileNotFoundError: if there is no such console, also if it is one that may not be seen, or no such ending.
@@ -107,7 +107,7 @@ def place(view: View, path: str) -> Place:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
     log, rest = console.log.path, parts[3]
     base = log if parts[2] == ".log" else plain_of(log)
-    return Place(console, name, base.with_name(base.name + rest), live=rest in ("", ".events"))
+    return LogPath(console, name, base.with_name(base.name + rest), live=rest in ("", ".events"))
 
 
 def open_file(path: Path) -> int:
@@ -123,16 +123,16 @@ def open_file(path: Path) -> int:
     return fd
 
 
-def look(path: Path | str, name: str) -> Entry | None:
+def look(path: Path | str, name: str) -> FileEntry | None:
     """What there is at a path; None if it is no file."""
     try:
         found = os.lstat(path)
     except (OSError, ValueError):
         return None
-    return Entry(name, found.st_size, found.st_mtime) if stat.S_ISREG(found.st_mode) else None
+    return FileEntry(name, found.st_size, found.st_mtime) if stat.S_ISREG(found.st_mode) else None
 
 
-def files(alias: str, log: Path) -> Iterator[Entry]:
+def files(alias: str, log: Path) -> Iterator[FileEntry]:
     """The files of one console that there are."""
     names = (f"{alias}.log", f"{alias}.log.events", f"{alias}.txt")
     found = LogFiles(log)
@@ -154,7 +154,7 @@ class Listing:
 
     def __init__(
         self,
-        view: View,
+        view: VisibleConsoles,
         consoles: Iterable[Console],
         in_thread: InThread,
         next_turn: Callable[[], Deferred[None]],
@@ -170,9 +170,9 @@ class Listing:
         self._in_thread = in_thread
         self._next_turn = next_turn
         self._closed: Callable[[], None] | None = closed
-        self._found: Iterator[Entry] = iter(())
+        self._found: Iterator[FileEntry] = iter(())
 
-    async def read(self) -> list[Entry]:
+    async def read(self) -> list[FileEntry]:
         """Some of what there is; nothing at the end."""
         while True:
             entries = await self._in_thread(self._look_on)
@@ -195,7 +195,7 @@ class Listing:
                 await self._next_turn()
         return some
 
-    def _look_on(self) -> list[Entry]:
+    def _look_on(self) -> list[FileEntry]:
         return list(islice(self._found, ENTRIES_AT_ONCE))
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ from vmproxy.console.notices import (
 )
 
 if TYPE_CHECKING:
-    from vmproxy.operators.visible import View
+    from vmproxy.operators.visible import VisibleConsoles
 
 NAMED = 10
 
@@ -93,12 +93,12 @@ def notice_text(notice: Notice, title: str) -> str:
     raise TypeError(f"no words for {notice!r}")
 
 
-def banner(console: Console, view: View, now: float) -> str:
+def banner(console: Console, view: VisibleConsoles, now: float) -> str:
     """What is said of a console on attach, without the brackets."""
     return f"{console.title} -- {state_line(console, now)}, {recording(console, view)}"
 
 
-def recording(console: Console, view: View) -> str:
+def recording(console: Console, view: VisibleConsoles) -> str:
     """Where a console is recorded, or that it is not and why."""
     if not console.logging:
         return "NOT being recorded: turned off"

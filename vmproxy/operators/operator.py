@@ -10,7 +10,7 @@ from vmproxy.base.escape import DEFAULT_ESCAPE
 from vmproxy.base.schema import setting
 from vmproxy.log.audit import Audit
 from vmproxy.operators.target import Target, from_user
-from vmproxy.operators.visible import View
+from vmproxy.operators.visible import VisibleConsoles
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Operator:
     """
 
     def __init__(
-        self, account: Account, view: View, audit: Audit, settings: OperatorSettings, user: str, peer: str
+        self, account: Account, view: VisibleConsoles, audit: Audit, settings: OperatorSettings, user: str, peer: str
     ) -> None:
         self.account = account
         self.name = account.name

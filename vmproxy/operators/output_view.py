@@ -29,7 +29,7 @@ NOTICES_LIMIT = 32 * 1024
 STAMP_SIZE = 9  # ``16:09:13`` and a blank
 
 
-class Display:
+class OutputView:
     """One operator's sight of one console.
 
     :ivar stamps: whether there are times in front of lines.

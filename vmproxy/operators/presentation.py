@@ -12,12 +12,12 @@ from vmproxy.console.console import Console
 from vmproxy.console.info import ConsoleInfo, RemoteInfo, ViewerInfo
 from vmproxy.log.events import timestamp
 from vmproxy.operators.messages import far_line, mode, recording, state_line
-from vmproxy.operators.visible import View
+from vmproxy.operators.visible import VisibleConsoles
 
 Fields = dict[str, object]
 
 
-def log_file(console: Console, view: View) -> str:
+def log_file(console: Console, view: VisibleConsoles) -> str:
     """The log of a console: its path for administrators of the console, for others its name in sftp.
 
     The name on the disk may be another than that of the VM because of a VM of the same name that may not be seen.
@@ -25,7 +25,7 @@ def log_file(console: Console, view: View) -> str:
     return str(console.log.path) if view.may(console, Right.ADMIN) else f"{view.alias(console)}.log"
 
 
-def describe(console: Console, view: View, now: float) -> list[str]:
+def describe(console: Console, view: VisibleConsoles, now: float) -> list[str]:
     """All that is known about a console, a line each."""
     writers = ", ".join(writer.who for writer in console.write_access.writers)
     link = [f"serial: {console.settings}"] if console.settings else []
@@ -58,7 +58,7 @@ class ShownConsole:
     rights: Right
 
 
-def shown(console: Console, view: View) -> ShownConsole:
+def shown(console: Console, view: VisibleConsoles) -> ShownConsole:
     """A console as an operator may see it now."""
     return ShownConsole(console.info(), view.alias(console), log_file(console, view), view.rights(console))
 

@@ -1,6 +1,6 @@
 """From what an operator asks for to the console that he gets: found, and nothing in the way of attaching to it.
 
-What may not be seen is not found: see :class:`~vmproxy.operators.visible.View`.
+What may not be seen is not found: see :class:`~vmproxy.operators.visible.VisibleConsoles`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from vmproxy.console.naming import AmbiguousConsole, NoSuchConsole
 from vmproxy.errors import VMProxyError
 from vmproxy.operators import exit_status
 from vmproxy.operators.target import Target
-from vmproxy.operators.visible import View
+from vmproxy.operators.visible import VisibleConsoles
 from vmproxy.operators.write_request import Answer, ask
 
 CHOICES_SHOWN = 20
 
 
-class Refused(VMProxyError):
+class TargetError(VMProxyError):
     """A console that is not attached to; the text says why.
 
     :ivar status: the exit status that tells scripts.
@@ -29,41 +29,41 @@ class Refused(VMProxyError):
         self.status = status
 
 
-def locate(view: View, target: Target) -> Console:
+def locate(view: VisibleConsoles, target: Target) -> Console:
     """The console that is meant.
 
-    :raises Refused: if there is none, or several, or if it is to be forced and is not named in full.
+    :raises TargetError: if there is none, or several, or if it is to be forced and is not named in full.
     """
     try:
         console = view.find(target.console, target.port)
     except NoSuchConsole as error:
         text = f"{error}\n(`list' shows the consoles, `help' the commands)"
-        raise Refused(text, exit_status.NO_SUCH_CONSOLE) from None
+        raise TargetError(text, exit_status.NO_SUCH_CONSOLE) from None
     except AmbiguousConsole as error:
         shown = error.choices[:CHOICES_SHOWN]
         choices = [f"  {c.title}  {c.uuid}  port {c.port}  {c.state}" for c in shown]
         if len(error.choices) > len(shown):
             choices.append(f"  and {len(error.choices) - len(shown)} more")
-        raise Refused("\n".join([str(error), *choices]), exit_status.AMBIGUOUS) from None
+        raise TargetError("\n".join([str(error), *choices]), exit_status.AMBIGUOUS) from None
     if target.force and not view.is_exact(target.console, console):
         text = f"{visible(target.console)}: force needs a whole name; did you mean {console.title}?"
-        raise Refused(text, exit_status.USAGE)
+        raise TargetError(text, exit_status.USAGE)
     return console
 
 
-def check(view: View, console: Console, target: Target, can_ask: bool) -> None:
+def check(view: VisibleConsoles, console: Console, target: Target, can_ask: bool) -> None:
     """Whether the operator may attach as he wants to.
 
     :param can_ask: whether there is a terminal at which a question can be answered.
-    :raises Refused: if not.
+    :raises TargetError: if not.
     """
     if not view.may(console, Right.SPY):
-        raise Refused(f"{console.title}: you may list it, but not read it", exit_status.FORBIDDEN)
+        raise TargetError(f"{console.title}: you may list it, but not read it", exit_status.FORBIDDEN)
     if not target.force:
         return
     answer = ask(view, console, target.write_request, contested=True)
     if answer in (Answer.NO_RIGHT, Answer.NO_FORCE):
-        raise Refused(f"{console.title}: you may not take over from others (force)", exit_status.FORBIDDEN)
+        raise TargetError(f"{console.title}: you may not take over from others (force)", exit_status.FORBIDDEN)
     if answer is Answer.REASON and not can_ask:
         text = f"{console.title}: force needs a reason here: {console.title},force,reason=TEXT"
-        raise Refused(text, exit_status.USAGE)
+        raise TargetError(text, exit_status.USAGE)

@@ -18,7 +18,7 @@ from vmproxy.log.audit import Audit
 from vmproxy.operators.operator import Operator, OperatorSettings
 from vmproxy.operators.presence import Presence
 from vmproxy.operators.readings import Readings
-from vmproxy.operators.visible import View
+from vmproxy.operators.visible import VisibleConsoles
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Services:
         self.open_files: Quota[object] = Quota(FILES_EACH, FILES_IN_ALL)
         self.stopping = False
         self._defer_to_thread = defer_to_thread
-        self._looked_through: set[View] = set()
+        self._looked_through: set[VisibleConsoles] = set()
         self._policy = registry.policy
         self._grants: dict[Account, Grants] = {}
 
@@ -85,7 +85,7 @@ class Services:
             grants = self._grants[account] = self._policy.grants(account.name, account.groups)
         return grants
 
-    def may_look_through(self, view: View) -> bool:
+    def may_look_through(self, view: VisibleConsoles) -> bool:
         """Whether the consoles may be looked through now to complete a name: once in a turn of the reactor.
 
         A client can send Tabs by the thousand, in as many channels as it likes; each look may take milliseconds.
@@ -102,5 +102,5 @@ class Services:
         :param user: the user name that was given; it may name a console.
         :param peer: the client's address.
         """
-        view = View(self.registry, lambda: self.grants(account))
+        view = VisibleConsoles(self.registry, lambda: self.grants(account))
         return Operator(account, view, self.audit, self.settings, user, peer)

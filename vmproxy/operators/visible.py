@@ -13,7 +13,7 @@ from vmproxy.console.console import Console
 from vmproxy.console.registry import Directory
 
 
-class View:
+class VisibleConsoles:
     """One operator's consoles. It follows the rules as they are now, also if they change under it."""
 
     def __init__(self, directory: Directory, grants: Callable[[], Grants]) -> None:

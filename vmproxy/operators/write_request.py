@@ -12,7 +12,7 @@ from enum import Enum, auto
 from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
-from vmproxy.operators.visible import View
+from vmproxy.operators.visible import VisibleConsoles
 
 
 class Answer(Enum):
@@ -67,7 +67,11 @@ def decide(request: WriteRequest, rights: Right, shared: bool, reason_required: 
 
 
 def ask(
-    view: View, console: Console, request: WriteRequest, viewer: IViewer | None = None, contested: bool = False
+    view: VisibleConsoles,
+    console: Console,
+    request: WriteRequest,
+    viewer: IViewer | None = None,
+    contested: bool = False,
 ) -> Answer:
     """Decide a write request as things are now.
 

@@ -25,7 +25,7 @@ from vmproxy.operators.messages import idle
 from vmproxy.operators.operator import Operator
 from vmproxy.operators.services import Services
 from vmproxy.operators.viewer_queue import LateReader
-from vmproxy.operators.visible import View
+from vmproxy.operators.visible import VisibleConsoles
 from vmproxy.operators.write_request import Answer, WriteRequest, ask
 from vmproxy.ssh.channel import FlowChannel
 
@@ -60,7 +60,7 @@ def open_raw(operator: Operator, services: Services, host: str, port: int, windo
     return RawChannel(operator, services, console, window, max_packet)
 
 
-def _find(view: View, host: str, port: int) -> Console:
+def _find(view: VisibleConsoles, host: str, port: int) -> Console:
     if not port:
         return view.find(host)
     try:

@@ -19,7 +19,7 @@ from vmproxy.base.deadlines import Deadlines
 from vmproxy.operators import shell
 from vmproxy.operators.services import Services
 from vmproxy.ssh.connection import OperatorConnection
-from vmproxy.ssh.keepalive import Alive
+from vmproxy.ssh.keepalive import ClientKeepalive
 from vmproxy.ssh.session import SessionChannel
 from vmproxy.ssh.settings import SSHSettings
 from vmproxy.ssh.transport import OperatorTransport
@@ -32,7 +32,7 @@ REMOVED = "you are no longer an operator"
 _log = Logger()
 
 
-class SSHFront:
+class SSHFrontend:
     """The connections of all SSH clients.
 
     :ivar services: what all operators' sessions share.
@@ -51,7 +51,7 @@ class SSHFront:
             clock, settings.login_timeout, OperatorTransport.too_slow
         )
         self.parting: Deadlines[OperatorTransport] = Deadlines(clock, PARTING_LIMIT, OperatorTransport.abort)
-        self.alive = Alive(clock, settings.keepalive)
+        self.alive = ClientKeepalive(clock, settings.keepalive)
         self.logins: Quota[OperatorTransport] = Quota(settings.limits.per_operator, LOGINS_IN_ALL)
         self._all_gone: Deferred[None] | None = None
 
@@ -104,7 +104,7 @@ class OperatorFactory(SSHFactory):
     noisy = False
     services = {b"ssh-userauth": UserAuth, b"ssh-connection": OperatorConnection}
 
-    def __init__(self, front: SSHFront, accounts: Authenticator) -> None:
+    def __init__(self, front: SSHFrontend, accounts: Authenticator) -> None:
         """:param accounts: who may log in."""
         self._front = front
         self.use_accounts(accounts)

@@ -25,7 +25,7 @@ REQUEST = b"keepalive@openssh.com"
 _log = Logger()
 
 
-class Client(Hashable, Protocol):
+class KeepaliveClient(Hashable, Protocol):
     """A connection, as far as it is asked whether it is still there."""
 
     service: Any
@@ -38,15 +38,15 @@ class Client(Hashable, Protocol):
         """Cut the connection."""
 
 
-class Alive:
+class ClientKeepalive:
     """Watches the connections of all who have logged in."""
 
     def __init__(self, clock: IReactorTime, seconds: float) -> None:
         """:param seconds: of silence, after which a client is asked, and asked again; 0: never."""
         self._clock = clock
-        self._unanswered: dict[Client, int] = {}
+        self._unanswered: dict[KeepaliveClient, int] = {}
         self._seconds = seconds
-        self._silences: Deadlines[Client] = Deadlines(clock, seconds, self._silent)
+        self._silences: Deadlines[KeepaliveClient] = Deadlines(clock, seconds, self._silent)
 
     @property
     def seconds(self) -> float:
@@ -63,19 +63,19 @@ class Alive:
         for transport in self._unanswered:
             self.heard(transport)
 
-    def watch(self, transport: Client) -> None:
+    def watch(self, transport: KeepaliveClient) -> None:
         """Somebody has logged in."""
         self._unanswered[transport] = 0
         self.heard(transport)
 
-    def heard(self, transport: Client) -> None:
+    def heard(self, transport: KeepaliveClient) -> None:
         """Something came from a client; nothing happens if it is not watched."""
         if transport in self._unanswered:
             self._unanswered[transport] = 0
             if self._seconds:
                 self._silences.start(transport)
 
-    def discard(self, transport: Client) -> None:
+    def discard(self, transport: KeepaliveClient) -> None:
         """A connection is gone; nothing happens if it is not watched."""
         if self._unanswered.pop(transport, None) is not None:
             self._silences.discard(transport)
@@ -85,7 +85,7 @@ class Alive:
         self._unanswered.clear()
         self._silences.stop()
 
-    def _silent(self, transport: Client) -> None:
+    def _silent(self, transport: KeepaliveClient) -> None:
         asked = self._unanswered[transport]
         if asked >= TRIES:
             del self._unanswered[transport]

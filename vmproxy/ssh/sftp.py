@@ -33,7 +33,7 @@ from twisted.python.failure import Failure
 from vmproxy.operators import exit_status, log_listing
 from vmproxy.operators.session import Session, tell
 from vmproxy.ssh.conch_log import QuietLogger
-from vmproxy.ssh.sftp_folder import LogFolder, OpenLog, as_bytes, denied
+from vmproxy.ssh.sftp_folder import LogFolder, SFTPFile, as_bytes, denied
 
 PACKET_LIMIT = 34_000
 INPUT_HIGH = 64 * 1024
@@ -183,7 +183,7 @@ class SFTP(FileTransferServer):
     def _send_status(self, request: bytes, code: int, text: bytes) -> None:
         self.sendPacket(FXP_STATUS, request + struct.pack("!L", code) + NS(text) + NS(b""))
 
-    def _cbOpenFile(self, fileObj: OpenLog, requestId: bytes) -> None:
+    def _cbOpenFile(self, fileObj: SFTPFile, requestId: bytes) -> None:
         if self._channel.over:
             fileObj.close()
             return

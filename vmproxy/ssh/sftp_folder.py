@@ -41,11 +41,11 @@ def denied() -> PermissionError:
 
 
 @implementer(ISFTPFile)
-class OpenLog:
+class SFTPFile:
     """A file that is open for reading."""
 
     def __init__(
-        self, operator: Operator, services: Services, place: log_listing.Place, fd: int, share: object
+        self, operator: Operator, services: Services, place: log_listing.LogPath, fd: int, share: object
     ) -> None:
         """:param share: what stands for it in the front's count of open files, until it is closed."""
         self._operator = operator
@@ -96,7 +96,7 @@ class OpenLog:
         if self._closed:
             raise EOFError
         found = os.fstat(self._fd)
-        return log_listing.Entry(self._place.name, found.st_size, found.st_mtime).attributes
+        return log_listing.FileEntry(self._place.name, found.st_size, found.st_mtime).attributes
 
     def close(self) -> None:
         """Close it, or as soon as a read that is under way is done."""
@@ -135,11 +135,11 @@ class LogFolder:
         """No extensions are offered."""
         return {}
 
-    def openFile(self, filename: bytes, flags: int, attrs: dict[str, object]) -> Deferred[OpenLog]:
+    def openFile(self, filename: bytes, flags: int, attrs: dict[str, object]) -> Deferred[SFTPFile]:
         """Open a file for reading."""
         return Deferred.fromCoroutine(self._open(as_path(filename), flags))
 
-    async def _open(self, path: str, flags: int) -> OpenLog:
+    async def _open(self, path: str, flags: int) -> SFTPFile:
         if flags != FXF_READ:
             raise denied()
         place = log_listing.place(self._view, path)
@@ -152,7 +152,7 @@ class LogFolder:
             self._services.open_files.give_back(share)
             raise
         self._operator.audit("sftp-read", console=place.console.title, file=place.name)
-        return OpenLog(self._operator, self._services, place, fd, share)
+        return SFTPFile(self._operator, self._services, place, fd, share)
 
     def _take_share(self) -> object:
         share = object()

@@ -34,7 +34,7 @@ from vmproxy.base.compat import exchanging_keys
 from vmproxy.base.deadlines import Deadlines
 from vmproxy.operators.services import Services
 from vmproxy.ssh.conch_log import QuietLogger
-from vmproxy.ssh.keepalive import Alive
+from vmproxy.ssh.keepalive import ClientKeepalive
 
 STRICT_SERVER = b"kex-strict-s-v00@openssh.com"
 STRICT_CLIENT = b"kex-strict-c-v00@openssh.com"
@@ -67,7 +67,7 @@ class Frontend(Protocol):
     services: Services
     deadline: Deadlines[OperatorTransport]
     parting: Deadlines[OperatorTransport]
-    alive: Alive
+    alive: ClientKeepalive
 
     def arrived(self, transport: OperatorTransport) -> None:
         """Add a connection."""

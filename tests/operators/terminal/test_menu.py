@@ -17,7 +17,7 @@ from vmproxy.operators.terminal.menu import Menu
 from vmproxy.operators.terminal.menu_list import ConsoleList
 from vmproxy.operators.terminal.menu_view import DRAW_LIMIT
 from vmproxy.operators.terminal.screen import ENTER, LEAVE
-from vmproxy.operators.visible import View
+from vmproxy.operators.visible import VisibleConsoles
 
 UP, DOWN, PAGE_DOWN, END = b"\x1b[A", b"\x1b[B", b"\x1b[6~", b"\x1b[F"
 
@@ -851,7 +851,7 @@ def test_a_client_that_does_not_read_is_sent_nothing_more(w: SSHWorld) -> None:
 def test_thousands_of_consoles_are_looked_through_in_slices(w: SSHWorld) -> None:
     for n in range(2000):
         w.directory._add(UUID(int=n << 64 | 1), "1", f"vm{n:05d}", None)
-    listed = ConsoleList(View(w.directory, lambda: w.directory.policy.grants("alice", ())), w.directory)
+    listed = ConsoleList(VisibleConsoles(w.directory, lambda: w.directory.policy.grants("alice", ())), w.directory)
     listed.begin(EPOCH)
     steps = 1
     while listed.step(300):

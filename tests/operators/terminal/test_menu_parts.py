@@ -21,7 +21,7 @@ from vmproxy.operators.terminal.menu_list import ConsoleList, Selection
 from vmproxy.operators.terminal.menu_refresh import TAIL, last_line
 from vmproxy.operators.terminal.menu_view import columns_for, help_lines, rows_for, short_state, top_row
 from vmproxy.operators.terminal.width import cells
-from vmproxy.operators.visible import View
+from vmproxy.operators.visible import VisibleConsoles
 
 
 def list_of(w: SSHWorld, *names: str) -> ConsoleList:
@@ -34,8 +34,8 @@ def list_of(w: SSHWorld, *names: str) -> ConsoleList:
     return listed
 
 
-def view_of(w: SSHWorld) -> View:
-    return View(w.directory, lambda: w.directory.policy.grants("alice", ()))
+def view_of(w: SSHWorld) -> VisibleConsoles:
+    return VisibleConsoles(w.directory, lambda: w.directory.policy.grants("alice", ()))
 
 
 # The list.

@@ -11,7 +11,7 @@ from tests.support.ssh import DATA, NS, RemoteChannel, SSHWorld
 from vmproxy.auth.accounts_file import Account
 from vmproxy.operators.terminal.line_editor import Completion
 from vmproxy.operators.terminal.prompt import DRAW_LIMIT, consoles_by_name
-from vmproxy.operators.visible import View
+from vmproxy.operators.visible import VisibleConsoles
 
 
 def question(w: SSHWorld, window: int = 1 << 21) -> RemoteChannel:
@@ -73,15 +73,15 @@ def test_the_consoles_are_looked_through_once_in_a_turn_whoever_asks(
     w.vm()
     w.vm("web02", VM_B)
     looks = 0
-    seen = View.__iter__
+    seen = VisibleConsoles.__iter__
 
-    def counted(view: View) -> object:
+    def counted(view: VisibleConsoles) -> object:
         nonlocal looks
         looks += 1
         return seen(view)
 
-    monkeypatch.setattr(View, "__iter__", counted)
-    view = View(w.directory, lambda: w.services.grants(Account("alice")))
+    monkeypatch.setattr(VisibleConsoles, "__iter__", counted)
+    view = VisibleConsoles(w.directory, lambda: w.services.grants(Account("alice")))
     first, second = (consoles_by_name(view, w.services) for _ in range(2))
     assert first("we").choices == ["web01", "web02"]
     assert [*second("we").choices, *first("web").choices] == []

@@ -22,16 +22,16 @@ from vmproxy.operators.messages import clock_time, far_line, local_time, state_l
 from vmproxy.operators.presentation import console_fields, describe, json_array, log_file, machine_line, shown
 from vmproxy.operators.session import Session
 from vmproxy.operators.terminal.width import cells
-from vmproxy.operators.visible import View
+from vmproxy.operators.visible import VisibleConsoles
 
-Cell = Callable[[View, Console, float], str]
+Cell = Callable[[VisibleConsoles, Console, float], str]
 
 
 def _users(c: Console) -> str:
     return ", ".join(f"{v.who}{'' if c.write_access.writes(v) else ' (spy)'}" for v in c.viewers.all[:10]) or "<none>"
 
 
-def _log(view: View, c: Console) -> str:
+def _log(view: VisibleConsoles, c: Console) -> str:
     if c.logging and not c.log.problem:
         return log_file(c, view)
     return f"{log_file(c, view)} (NOT being recorded: {c.log.problem or 'turned off'})"

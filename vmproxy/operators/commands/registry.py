@@ -33,7 +33,7 @@ from vmproxy.operators.commands.errors import CommandError, UsageError
 from vmproxy.operators.commands.help import details, overview
 from vmproxy.operators.commands.job import Job
 from vmproxy.operators.commands.parser import meant_instead, read_arguments
-from vmproxy.operators.resolve import Refused
+from vmproxy.operators.resolve import TargetError
 from vmproxy.operators.session import Session, tell
 from vmproxy.operators.target import BadTarget, parse
 
@@ -94,7 +94,7 @@ async def execute(session: Session, words: list[str]) -> int:
         if name in COMMANDS:
             return await _execute(session, COMMANDS[name], words[1:])
         return await attach.go(session, parse(" ".join(words)))
-    except (CommandError, Refused) as error:
+    except (CommandError, TargetError) as error:
         text, status = str(error), error.status
     except (BadTarget, BadPattern) as error:
         text, status = str(error), exit_status.USAGE

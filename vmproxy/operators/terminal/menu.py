@@ -21,7 +21,7 @@ from vmproxy.operators.attachment import go_to
 from vmproxy.operators.commands.parser import split
 from vmproxy.operators.commands.registry import COMMANDS, execute
 from vmproxy.operators.messages import notice_text
-from vmproxy.operators.resolve import Refused, check, locate
+from vmproxy.operators.resolve import TargetError, check, locate
 from vmproxy.operators.session import Session
 from vmproxy.operators.target import BadTarget, Target, parse
 from vmproxy.operators.terminal import keys
@@ -233,9 +233,9 @@ class Menu:
         target = Target(console.title, read_only=read_only)
         try:
             if console not in self._consoles:
-                raise Refused(f"{console.title}: no such console", exit_status.NO_SUCH_CONSOLE)
+                raise TargetError(f"{console.title}: no such console", exit_status.NO_SUCH_CONSOLE)
             check(self._consoles, console, target, True)
-        except Refused as refused:
+        except TargetError as refused:
             self._view.show_note(str(refused))
         else:
             self._go_away(_Mode.AWAY)
@@ -273,9 +273,9 @@ class Menu:
             target = parse(line if words == line.split() else " ".join(words))
             console = locate(self._consoles, target)
             check(self._consoles, console, target, True)
-        except (Refused, BadTarget) as error:
+        except (TargetError, BadTarget) as error:
             self._session.print(f"{error}\n")
-            self._command_ended(error.status if isinstance(error, Refused) else exit_status.USAGE)
+            self._command_ended(error.status if isinstance(error, TargetError) else exit_status.USAGE)
         else:
             self._go_to(console, target)
 

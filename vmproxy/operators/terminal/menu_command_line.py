@@ -15,7 +15,7 @@ from vmproxy.operators.commands.registry import COMMANDS, TABLE
 from vmproxy.operators.services import Services
 from vmproxy.operators.terminal.line_editor import Cancelled, Choices, Completion, Entered, LineEditor, columns
 from vmproxy.operators.terminal.menu_list import ConsoleEntry, ConsoleList
-from vmproxy.operators.visible import View
+from vmproxy.operators.visible import VisibleConsoles
 
 OFFERED = 200
 LEAVING = ("exit", "quit", "q")
@@ -29,7 +29,7 @@ class CommandLine:
     :ivar rest: input behind the end of the line.
     """
 
-    def __init__(self, consoles: ConsoleList, view: View, services: Services) -> None:
+    def __init__(self, consoles: ConsoleList, view: VisibleConsoles, services: Services) -> None:
         self._consoles = consoles
         self._view = view
         self._services = services
@@ -76,7 +76,7 @@ class CommandLine:
         return complete(left, self._consoles, self._view)
 
 
-def complete(left: str, consoles: ConsoleList, view: View) -> Completion:
+def complete(left: str, consoles: ConsoleList, view: VisibleConsoles) -> Completion:
     """The completion of a line by a command, an option or a console, as the table of commands has it.
 
     :param left: the text left of the cursor.
@@ -138,7 +138,7 @@ def last_word(left: str) -> tuple[int, str, str]:
     return start, quote, word
 
 
-def _name(entry: ConsoleEntry, entries: Sequence[ConsoleEntry], number: int, view: View) -> str:
+def _name(entry: ConsoleEntry, entries: Sequence[ConsoleEntry], number: int, view: VisibleConsoles) -> str:
     """A name that finds a console: its title, or its alias if the title is shared or not the whole name."""
     around = (*entries[max(0, number - 1) : number], *entries[number + 1 : number + 2])
     shared = any(other.folded == entry.folded for other in around)

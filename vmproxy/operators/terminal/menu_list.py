@@ -17,7 +17,7 @@ from vmproxy.console.console import Console
 from vmproxy.console.registry import Directory
 from vmproxy.operators.terminal import keys
 from vmproxy.operators.terminal.width import cells
-from vmproxy.operators.visible import View
+from vmproxy.operators.visible import VisibleConsoles
 
 SLICE = 500
 SWEEP_SECONDS = 5.0
@@ -68,7 +68,7 @@ class ConsoleList:
     :ivar complete: whether all consoles were scanned since the rules last changed.
     """
 
-    def __init__(self, view: View, directory: Directory) -> None:
+    def __init__(self, view: VisibleConsoles, directory: Directory) -> None:
         self._view = view
         self._directory = directory
         self._policy = directory.policy
@@ -201,7 +201,7 @@ class Selection:
     :ivar chosen: the index of the selected console in them; ``top``: of the first one on the screen.
     """
 
-    def __init__(self, consoles: ConsoleList, view: View) -> None:
+    def __init__(self, consoles: ConsoleList, view: VisibleConsoles) -> None:
         self._consoles = consoles
         self._view = view
         self.filter = ""

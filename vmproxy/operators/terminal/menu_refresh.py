@@ -21,7 +21,7 @@ from vmproxy.console.console import Console
 from vmproxy.log.plaintext import PlainLines
 from vmproxy.operators.services import Services
 from vmproxy.operators.terminal.menu_list import ConsoleEntry, ConsoleList
-from vmproxy.operators.visible import View
+from vmproxy.operators.visible import VisibleConsoles
 
 REFRESH_SECONDS = 1.0
 LAST_LINES_SECONDS = 0.2  # between two readings of logs, if there are consoles whose logs were not read yet
@@ -130,7 +130,7 @@ class _LastLine:
 
 
 class LastLines:
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: VisibleConsoles) -> None:
         self._view = view
         self._known: dict[Console, _LastLine] = {}
 

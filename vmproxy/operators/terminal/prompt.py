@@ -14,7 +14,7 @@ from vmproxy.console.console import Console
 from vmproxy.operators.services import Services
 from vmproxy.operators.session import Session
 from vmproxy.operators.terminal.line_editor import Cancelled, Choices, Completion, Draw, Entered, LineEditor, columns
-from vmproxy.operators.visible import View
+from vmproxy.operators.visible import VisibleConsoles
 
 ANSWER_SECONDS = 120.0
 DRAW_LIMIT = 16 * 1024  # bytes: what waits to be read above which nothing is drawn
@@ -110,7 +110,7 @@ class Prompt:
         self._answered(answer)
 
 
-def consoles_by_name(view: View, services: Services) -> Callable[[str], Completion]:
+def consoles_by_name(view: VisibleConsoles, services: Services) -> Callable[[str], Completion]:
     """Completion by the names of an operator's consoles, or by UUIDs if no name fits."""
     seen: list[Console] = []
     seen_at: float | None = None
