@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from tests.support.vm import CAPTURED_LIST, DO_PROXY, KNOWN_1, NAME, NEGOTIATION, SPELLED_A, VC_UUID, Host, VMWorld, sub
 from vmproxy.console.console import Console
-from vmproxy.vm.outbound.connector import Dialler
+from vmproxy.vm.outbound.connector import OutboundConnector
 from vmproxy.vm.outbound.rules_file import parse_dial
 
 OURS = "192.0.2.10"
@@ -144,7 +144,7 @@ class Net:
         self.audit: list[dict[str, object]] = []
         rules, problems = parse_dial(list(tables or (TABLE,)))
         assert not problems
-        self.dialler = Dialler(
+        self.connector = OutboundConnector(
             self,  # type: ignore[arg-type]
             world.clock,
             self,
@@ -155,7 +155,7 @@ class Net:
             self.ours.__contains__,
             lambda: world.front.admission.scarce,
         )
-        world.front.broker.dial_with(self.dialler)
+        world.front.broker.dial_with(self.connector)
 
     def _record(self, event: str, **fields: object) -> None:
         self.audit.append({"event": event, **fields})
@@ -164,7 +164,7 @@ class Net:
         """Take other rules."""
         rules, problems = parse_dial(list(tables))
         assert not problems
-        self.dialler.use(rules)
+        self.connector.use(rules)
         self.world.turn()
 
     def connectTCP(self, host: str, port: int, factory: ClientFactory, timeout: float = 30) -> Call:

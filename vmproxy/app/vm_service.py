@@ -20,7 +20,7 @@ from vmproxy.log.paths import template_fields
 from vmproxy.vm import certificates
 from vmproxy.vm.certificates import Credentials
 from vmproxy.vm.frontend import VMFrontend
-from vmproxy.vm.outbound.connector import Dialler
+from vmproxy.vm.outbound.connector import OutboundConnector
 from vmproxy.vm.outbound.resolver import system_resolver
 from vmproxy.vm.telnet import VMFactory
 
@@ -54,7 +54,7 @@ class VMService(Part):
             needs_name="name" in template_fields(config.log.file),
             room=budget.vms,
         )
-        self._dialler = Dialler(
+        self._connector = OutboundConnector(
             reactor,
             reactor,
             system_resolver(reactor),
@@ -63,14 +63,14 @@ class VMService(Part):
             audit.record,
             scarce=lambda: front.admission.scarce,
         )
-        front.broker.dial_with(self._dialler)
+        front.broker.dial_with(self._connector)
         factory = VMFactory(front)
         self.listeners = {
             "vm.listen": Listeners(reactor, factory, spare, front.prepare),
             "vm.tls-listen": Listeners(reactor, front.tls.over(VMFactory(front)), spare, front.prepare),
         }
         counters.gauge("connections", lambda: len(front.connections))
-        counters.gauge("far ends", lambda: len(self._dialler.dials))
+        counters.gauge("far ends", lambda: len(self._connector.bridges))
         counters.count(lambda: front.counters)
         refused = front.admission.refusals.counts
         counters.count(lambda: {f"VM connections refused ({kind})": n for kind, n in refused.items()})
@@ -78,7 +78,7 @@ class VMService(Part):
     @property
     def sockets(self) -> int:
         """How many connections there are."""
-        return len(self.front.connections) + self._dialler.sockets
+        return len(self.front.connections) + self._connector.sockets
 
     def check(self, config: Config) -> Credentials | None:
         return certificates.load(config.vm.tls)
@@ -97,17 +97,17 @@ class VMService(Part):
         self.front.reconfigure(config.vm)
         for listeners in self.listeners.values():
             listeners.prepare()
-        self._dialler.probe_after(config.vm.keep_idle)
+        self._connector.probe_after(config.vm.keep_idle)
         changed = []
         if (before and before.thumbprints()) != (checked and checked.thumbprints()):
             changed.append("the certificates shown to hosts")
-        if config.dial != self._dialler.rules:
+        if config.dial != self._connector.rules:
             changed.append("dial rules")
-            self._dialler.use(config.dial)
+            self._connector.use(config.dial)
         return changed
 
     def stopService(self) -> Deferred[None]:
         """Fires when what far ends are to get has been sent, or late."""
         super().stopService()
         self.front.stop()
-        return Deferred.fromCoroutine(self._dialler.stop())
+        return Deferred.fromCoroutine(self._connector.stop())

@@ -315,7 +315,7 @@ def test_what_people_are_told_of_it_is_by_the_clock_on_the_wall(w: VMWorld) -> N
 def test_one_that_vanishes_with_bytes_on_their_way_is_noticed_as_hosts_are(
     w: VMWorld, net: Net, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    net.dialler.probe_after(300)
+    net.connector.probe_after(300)
     asked: list[object] = []
     found = UnderWay(0, 9)
     with socket.socket() as handle:

@@ -189,7 +189,7 @@ def test_look_ups_are_bounded(w: VMWorld, net: Net) -> None:
     net.silent = True
     asked = []
     for _ in range(LOOKUPS_LIMIT + 10):
-        net.dialler.judge(parse("tcp://far.example.com:4000"), lambda _, refusal: asked.append(refusal))
+        net.connector.judge(parse("tcp://far.example.com:4000"), lambda _, refusal: asked.append(refusal))
     assert len(net.asked) == LOOKUPS_LIMIT
     assert asked == [""] * 10  # no refusal: it may be found later
     net.speak()
@@ -200,7 +200,7 @@ def test_look_ups_are_bounded(w: VMWorld, net: Net) -> None:
 
 def test_a_name_with_very_many_addresses_is_not_judged_at_length(w: VMWorld, net: Net) -> None:
     judged: list[object] = []
-    net.dialler._is_own = lambda address: bool(judged.append(address))
+    net.connector._is_own = lambda address: bool(judged.append(address))
     net.hosts["far.example.com"] = [f"10.{n >> 8}.{n & 255}.1" for n in range(4000)]
     client(net, b"tcp://far.example.com:4000")
     w.turn()
@@ -227,7 +227,7 @@ def test_far_ends_take_room_of_hosts_and_leave_them_the_last_of_it(w: VMWorld, n
     front = w.front
     front.admission = Admission(w.clock, AdmissionLimits(), 32, others=front._outbound_sockets)
     hosts = [bridged(net, b"tcp://10.1.2.3:%d" % port)[0] for port in range(1, 16)]  # each with a UUID of its own port
-    assert (len(front.admission), net.dialler.sockets) == (15, 15)
+    assert (len(front.admission), net.connector.sockets) == (15, 15)
     assert front.admission.scarce  # 30 of 32, and two are the last sixteenth
     late = w.connect().feed(wish(b"tcp://10.1.2.3:99"))
     dialled = len(net.calls)
@@ -241,14 +241,14 @@ def test_far_ends_take_room_of_hosts_and_leave_them_the_last_of_it(w: VMWorld, n
     for host in hosts:
         host.lose()
     w.turn()
-    assert net.dialler.sockets == 0
+    assert net.connector.sockets == 0
     w.clock.advance(LONGEST_PAUSE)
     assert len(net.calls) == dialled + 1
 
 
 def test_every_connection_is_counted_until_its_socket_is_gone(w: VMWorld, net: Net) -> None:
     def sockets() -> int:
-        return net.dialler.sockets
+        return net.connector.sockets
 
     host, _, far = bridged(net)
     assert sockets() == 1
@@ -278,9 +278,9 @@ def test_one_that_answers_when_nobody_waits_any_more_is_counted_out(w: VMWorld, 
     host, _ = client(net)
     net.call.state = "answering"  # it cannot be stopped
     host.lose()
-    assert net.dialler.sockets == 1
+    assert net.connector.sockets == 1
     net.call.answer()
-    assert net.dialler.sockets == 0
+    assert net.connector.sockets == 0
 
 
 def test_dns_cannot_change_under_us(w: VMWorld, net: Net, logged: list[str]) -> None:
@@ -408,7 +408,7 @@ def test_other_rules_while_it_is_being_dialled(w: VMWorld, net: Net) -> None:
     host, _ = client(net, b"tcp://10.1.2.3:4000")
     net.use({"to": ["*"], "ports": [4000]})
     assert not host.closed
-    net.dialler.rules = Net(w, {"to": "11.0.0.0/8", "ports": "*"}).dialler.rules  # unnoticed until it answers
+    net.connector.rules = Net(w, {"to": "11.0.0.0/8", "ports": "*"}).connector.rules  # unnoticed until it answers
     assert net.call.answer().closed
     w.turn()
     assert host.closed

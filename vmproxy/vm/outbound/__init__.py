@@ -1,1 +1,1 @@
-"""Connections to the far ends of VMs that want to be clients."""
+"""Connections to the remote ends of VMs that want to be clients."""

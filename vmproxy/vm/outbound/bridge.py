@@ -1,16 +1,17 @@
-"""The far end of one console whose VM has direction "client": dialled, bridged, dialled again.
+"""The remote end of one console whose VM has direction "client": dialled, bridged, dialled again.
 
-To the console it is a viewer like any other. What the VM says comes to it after the log; what the far end says goes
-through :meth:`Console.send` like what operators type, so that a vMotion holds and delivers it, once and in order, and
-needs to know nothing of it. It takes the pen when the VM connects: operators look on. Who takes the pen by force speaks
-to the VM in the far end's place, and the far end waits (nothing is read from it) until the pen is put down.
+To the console a remote end is a viewer like any other. Output of the VM reaches it after the log; its own output goes
+through :meth:`Console.send` as operators' input does, so that a vMotion holds and delivers it, once and in order. It
+takes write access when the VM connects: operators are read-only. An operator who takes write access by force speaks to
+the VM in its place, and the remote end waits (nothing is read from it) until write access is given up.
 
-Flow control. VM to far end: nothing may be skipped, so when the far end reads too slowly the VM is not read from
-(:meth:`Console.hold_for_remote`); what had been read by then waits here. That is bounded by what systems keep in their
-buffers, and by QUEUE_LIMIT. While there is no far end the VM is *not* held, a guest must not hang because its peer is
-gone: the first WAITING_LIMIT bytes are kept for it, the rest is counted, and stands in the trail as a gap. The log has
-all of it. Far end to VM: the console tells us to hold when much waits for the VM; what had been read by then waits in
-``_unsaid``, which is no more than one read.
+Flow control, VM to remote end: nothing may be skipped. When the remote end reads too slowly, the VM is not read from
+(:meth:`Console.hold_for_remote`); what had been read by then waits here. While there is no remote end the VM is *not*
+held, for a guest must not hang because its peer is gone: some bytes are kept, the rest is counted, and stands in the
+trail as a gap. The log has all of it. Remote end to VM: the console says when to hold; what had been read by then waits
+in ``_unsaid``.
+
+Bound: QUEUE_LIMIT for a slow remote end, WAITING_LIMIT for an absent one, one read in ``_unsaid``.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from vmproxy.console.notices import (
     Notice,
     Promoted,
 )
-from vmproxy.vm.outbound.connection import DialFailed, DialRefused, FarLine
+from vmproxy.vm.outbound.connection import DialFailed, DialRefused, OutboundConnection
 from vmproxy.wire.dialuri import DialURI
 
 WAITING_LIMIT = 256 * 1024
@@ -53,7 +54,7 @@ JITTER = 0.25
 _log = Logger()
 
 
-class Connector(Protocol):
+class BridgeConnector(Protocol):
     """What makes connections for bridges."""
 
     clock: IReactorTime
@@ -62,22 +63,22 @@ class Connector(Protocol):
     def wall(self) -> float:
         """The time of day, seconds since the epoch."""
 
-    def connect(self, uri: DialURI) -> Coroutine[Deferred[Any], Any, FarLine]:
+    def connect(self, uri: DialURI) -> Coroutine[Deferred[Any], Any, OutboundConnection]:
         """Connect to a destination."""
 
     def record(self, event: str, **fields: object) -> None:
         """Record in the audit trail."""
 
-    def part(self, line: FarLine) -> None:
+    def part(self, line: OutboundConnection) -> None:
         """Close a connection when it has sent everything."""
 
-    def forget(self, bridge: Dial) -> None:
+    def forget(self, bridge: OutboundBridge) -> None:
         """A bridge is over."""
 
 
 @implementer(IRemoteEnd)
-class Dial:
-    """One far end.
+class OutboundBridge:
+    """One remote end.
 
     :ivar uri: where it is.
     :ivar line: the connection, while there is one.
@@ -86,8 +87,8 @@ class Dial:
     __slots__ = (
         "_attempt",
         "_broke",
+        "_connector",
         "_console",
-        "_dialler",
         "_full",
         "_gap",
         "_held",
@@ -114,20 +115,20 @@ class Dial:
         "who",
     )
 
-    def __init__(self, dialler: Connector, console: Console, uri: DialURI) -> None:
-        self._dialler = dialler
+    def __init__(self, connector: BridgeConnector, console: Console, uri: DialURI) -> None:
+        self._connector = connector
         self._console = console
         self.uri = uri
         self.who = self.place = uri.place
-        self.since = self.last_input = dialler.wall()
+        self.since = self.last_input = connector.wall()
         self._made = self._broke = 0.0  # by the clock, not the wall
         self.skipped = 0
         self.state = "dialling"
         self.reason = ""
         self.address = ""
         self.again = 0.0
-        self.line: FarLine | None = None
-        self._attempt: Deferred[FarLine] | None = None
+        self.line: OutboundConnection | None = None
+        self._attempt: Deferred[OutboundConnection] | None = None
         self._timer: IDelayedCall | None = None
         self._pause = 0.0
         self._tries = 0
@@ -153,16 +154,16 @@ class Dial:
         self._timer = None
         self.again = 0.0
         self._tries += 1
-        attempt = Deferred.fromCoroutine(self._dialler.connect(self.uri))
+        attempt = Deferred.fromCoroutine(self._connector.connect(self.uri))
         self._attempt = attempt
         attempt.addCallbacks(self._connected, self._failed)
         attempt.addErrback(lambda failure: _log.failure("dialling {to} failed", failure=failure, to=self.place))
 
-    def _connected(self, line: FarLine) -> None:
+    def _connected(self, line: OutboundConnection) -> None:
         self._attempt = None
         self.line = line
         line.serve(self)
-        self._made = self._dialler.clock.seconds()
+        self._made = self._connector.clock.seconds()
         self._set("up", "")
         self.address = line.peer
         tries = {"tries": self._tries} if self._tries > 1 else {}
@@ -190,8 +191,8 @@ class Dial:
 
     def _later(self, reason: str, event: str) -> None:
         self._pause = min(max(FIRST_PAUSE, 2 * self._pause), LONGEST_PAUSE)
-        wait = self._pause * self._dialler.random.uniform(1 - JITTER, 1 + JITTER)
-        self.again = self._dialler.wall() + wait
+        wait = self._pause * self._connector.random.uniform(1 - JITTER, 1 + JITTER)
+        self.again = self._connector.wall() + wait
         if self.state != "down":
             self._set("down", reason)
         self.reason = reason
@@ -201,7 +202,7 @@ class Dial:
             self._record(event, reason=reason)
             _log.info("{console}: {to}: {reason}", console=self._title, to=self.place, reason=reason)
             self._console.viewers.tell(FarEndDown(self.place, reason, wait), but=self)
-        self._timer = self._dialler.clock.callLater(wait, self._dial)
+        self._timer = self._connector.clock.callLater(wait, self._dial)
 
     def refuse(self, reason: str) -> None:
         """The destination is not allowed, or not any more: cut it, and the VM, whose host will ask again."""
@@ -223,7 +224,7 @@ class Dial:
     def _set(self, state: str, reason: str) -> None:
         self.state = state
         self.reason = reason
-        self.since = self._dialler.wall()
+        self.since = self._connector.wall()
 
     def redial(self, reason: str) -> None:
         """What the connection was made under counts no more: make it anew. One that is waited for is tried at once.
@@ -258,7 +259,7 @@ class Dial:
         return self._console.title
 
     def _record(self, event: str, **fields: object) -> None:
-        self._dialler.record(event, console=self._title, uuid=str(self._console.uuid), to=self.place, **fields)
+        self._connector.record(event, console=self._title, uuid=str(self._console.uuid), to=self.place, **fields)
 
     # IRemoteEnd.
 
@@ -272,7 +273,7 @@ class Dial:
         if console.remote is self:
             console.set_remote(None)
         console.viewers.detach(self)
-        self._dialler.forget(self)
+        self._connector.forget(self)
         self._hold_vm(False)
         lost = sum(len(item) for item in self._unsaid if item is not None)
         self._unsaid.clear()
@@ -287,21 +288,21 @@ class Dial:
                 _send(line, item)
             console.log.event("hung-up", to=self.place, reason=reason)
             self._record("hung-up", reason=reason)
-            self._dialler.part(line)
+            self._connector.part(line)
         self._queue.clear()
 
     # The line.
 
-    def line_lost(self, line: FarLine, reason: str) -> None:
-        """The far end is gone, the VM is not."""
+    def line_lost(self, line: OutboundConnection, reason: str) -> None:
+        """The remote end is gone, the VM is not."""
         self.line = None
         self._hold_vm(False)
-        if self._dialler.clock.seconds() - self._made >= GOOD_SECONDS:
+        if self._connector.clock.seconds() - self._made >= GOOD_SECONDS:
             self._pause = 0.0
         self._later(reason, "far-end-lost")
 
     def line_full(self, full: bool) -> None:
-        """The far end reads too slowly, or has caught up."""
+        """The remote end reads too slowly, or has caught up."""
         self._full = full
         if full:
             self._hold_vm(True)
@@ -327,8 +328,8 @@ class Dial:
             self._hold_vm(False)
 
     def heard(self, items: list[bytes | None]) -> None:
-        """What the far end says."""
-        self.last_input = self._dialler.wall()
+        """What the remote end says."""
+        self.last_input = self._connector.wall()
         self._unsaid.extend(items)
         self._speak()
 
@@ -346,8 +347,8 @@ class Dial:
             self.line.listen(listen)
 
     def _break(self) -> bool:
-        # A far end can send thousands in a second; the trail has one of them.
-        now = self._dialler.clock.seconds()
+        # A remote end can send thousands in a second; the trail has one of them.
+        now = self._connector.clock.seconds()
         told = not 0 <= now - self._broke < 1
         if not self._console.send_break(self.who, told):
             return False
@@ -365,7 +366,7 @@ class Dial:
         self._pass(data)
 
     def _pass(self, item: bytes | None) -> None:
-        """Bytes from the VM, or a break, for the far end: now, or when those before it have gone."""
+        """Bytes from the VM, or a break, for the remote end: now, or when those before it have gone."""
         if self.line is not None and not self._full and not self._queue:
             _send(self.line, item)
             return
@@ -409,7 +410,7 @@ def _size(item: bytes | None) -> int:
     return 0 if item is None else len(item)
 
 
-def _send(line: FarLine, item: bytes | None) -> None:
+def _send(line: OutboundConnection, item: bytes | None) -> None:
     if item is None:
         line.send_break()
     else:

@@ -1,4 +1,4 @@
-"""One connection to a far end: TCP, TLS on top where the URI says so, Telnet on top of that where it says so.
+"""One connection to a remote end: TCP, TLS on top where the URI says so, Telnet on top of that where it says so.
 
 It knows bytes and breaks, and neither consoles nor when to dial; that is :mod:`vmproxy.vm.outbound.bridge`. The order
 on the way up: TCP to the address that was judged; a look at whether that turned out to be this very machine; TLS,
@@ -32,29 +32,29 @@ COMMANDS_PER_SECOND = 2000
 
 
 class DialFailed(VMProxyError):
-    """A far end cannot be reached; the text says why."""
+    """A remote end cannot be reached; the text says why."""
 
 
 class DialRefused(VMProxyError):
-    """A far end may not be reached; the text says why."""
+    """A remote end may not be reached; the text says why."""
 
 
 class Owner(Typed):
     """Who a line belongs to once it is made."""
 
     def heard(self, items: list[bytes | None]) -> None:
-        """Serial data from the far end, in order; None is a break."""
+        """Serial data from the remote end, in order; None is a break."""
 
     def line_full(self, full: bool) -> None:
-        """The far end reads slower than we write, or has caught up."""
+        """The remote end reads slower than we write, or has caught up."""
 
-    def line_lost(self, line: FarLine, reason: str) -> None:
+    def line_lost(self, line: OutboundConnection, reason: str) -> None:
         """The line is gone."""
 
 
 @implementer(IPushProducer, IHandshakeListener)
-class FarLine(Protocol):
-    """A connection to a far end.
+class OutboundConnection(Protocol):
+    """A connection to a remote end.
 
     :ivar made: fires with the line when it can be used; fails with why it cannot.
     :ivar rule: the rule that allowed it.
@@ -70,7 +70,7 @@ class FarLine(Protocol):
         keep_idle: int,
         clock: IReactorTime,
         liveness: Liveness,
-        admit: Callable[[FarLine], str],
+        admit: Callable[[OutboundConnection], str],
     ) -> None:
         """
         :param liveness: finds out that nobody is there any more, while bytes are on their way.
@@ -80,7 +80,7 @@ class FarLine(Protocol):
         self.rule = rule
         self.peer = ""
         self.owner: Owner | None = None
-        self.made: Deferred[FarLine] = Deferred(self._cancelled)
+        self.made: Deferred[OutboundConnection] = Deferred(self._cancelled)
         self.ended: Deferred[None] = Deferred()
         self._keep_idle = keep_idle
         self._clock = clock
@@ -107,7 +107,7 @@ class FarLine(Protocol):
 
     @property
     def own(self) -> bool:
-        """Whether the far end is on this machine: an address of ours answers from itself."""
+        """Whether the remote end is on this machine: an address of ours answers from itself."""
         return bool(getattr(self._tcp.getHost(), "host", None) == self.peer)
 
     # The way up.
@@ -150,13 +150,13 @@ class FarLine(Protocol):
             self.made.errback(error)
         self.abort(str(error))
 
-    def _cancelled(self, _made: Deferred[FarLine]) -> None:
+    def _cancelled(self, _made: Deferred[OutboundConnection]) -> None:
         self.abort("not wanted any more")
 
     # Bytes.
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes from the far end."""
+        """Bytes from the remote end."""
         if self.owner is None:
             return
         if self._telnet is None:
@@ -183,17 +183,17 @@ class FarLine(Protocol):
         self._commands, self._second = commands, now
 
     def send(self, data: bytes) -> None:
-        """Serial data for the far end."""
+        """Serial data for the remote end."""
         self._tcp.write(data if self._telnet is None else self._telnet.encode(data))
         self._liveness.written(self)
 
     def send_break(self) -> None:
-        """A break for the far end, where there is a way to say it."""
+        """A break for the remote end, where there is a way to say it."""
         if self._telnet is not None:
             self._tcp.write(BREAK)
 
     def listen(self, on: bool) -> None:
-        """Read from the far end, or do not."""
+        """Read from the remote end, or do not."""
         if on:
             self._tcp.resumeProducing()
         else:
@@ -237,7 +237,7 @@ class FarLine(Protocol):
     # IPushProducer.
 
     def pauseProducing(self) -> None:
-        """The far end reads slower than we write."""
+        """The remote end reads slower than we write."""
         self._full = True
         if self.owner is not None:
             self.owner.line_full(True)
@@ -253,15 +253,15 @@ class FarLine(Protocol):
         """The connection is gone; connectionLost follows."""
 
 
-class FarFactory(ClientFactory):
+class OutboundFactory(ClientFactory):
     """Makes the protocol of one line, once."""
 
     noisy = False
 
-    def __init__(self, line: FarLine) -> None:
+    def __init__(self, line: OutboundConnection) -> None:
         self._line = line
 
-    def buildProtocol(self, addr: IAddress | None) -> FarLine | None:
+    def buildProtocol(self, addr: IAddress | None) -> OutboundConnection | None:
         """The line, unless nobody waits for it any more."""
         return None if self._line.made.called else self._line
 

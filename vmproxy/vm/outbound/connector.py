@@ -1,7 +1,7 @@
-"""Dials for VMs: may they, where is that, who answers. The far ends themselves are :mod:`vmproxy.vm.outbound.bridge`'s.
+"""Connections for VMs with direction "client": whether they may be made, where to, and making them.
 
-The order is: look up, judge each address, connect to those that are allowed, one after the other, *by address*. So what
-was judged is what is connected to. When TCP is there it is judged once more: the rules may have changed meanwhile, and
+The order is: look up, judge each address, connect to the allowed ones, one after the other, *by address*. So what was
+judged is what is connected to. When TCP is there it is judged once more: the rules may have changed meanwhile, and
 whether an address is one of this machine's own is certain only then.
 """
 
@@ -22,8 +22,8 @@ from vmproxy.base.clock import wall_of
 from vmproxy.base.ratelimit import RateLimit
 from vmproxy.console.console import Console
 from vmproxy.vm.keepalive import Liveness
-from vmproxy.vm.outbound.bridge import Dial
-from vmproxy.vm.outbound.connection import DialFailed, DialRefused, FarFactory, FarLine
+from vmproxy.vm.outbound.bridge import OutboundBridge
+from vmproxy.vm.outbound.connection import DialFailed, DialRefused, OutboundConnection, OutboundFactory
 from vmproxy.vm.outbound.resolver import Lookup, LookupFailed, addresses_of, is_own
 from vmproxy.vm.outbound.rules import DialRule, DialRules, plain
 from vmproxy.wire.dialuri import Address, DialURI, literal
@@ -49,8 +49,8 @@ class Recorder(Protocol):
         """Record something."""
 
 
-class Dialler:
-    """All far ends.
+class OutboundConnector:
+    """All remote ends.
 
     :ivar wall: tells the time of day, which people read; the clock tells how long something takes.
     :ivar dials: those that are there, connected or not.
@@ -70,7 +70,7 @@ class Dialler:
         scarce: Callable[[], bool] = lambda: False,
     ) -> None:
         """
-        :param keep_idle: seconds of silence after which a far end is probed; 0 is never.
+        :param keep_idle: seconds of silence after which a remote end is probed; 0 is never.
         :param random: where the jitter of pauses comes from.
         :param is_own: tells whether an address is one of this machine's own.
         :param scarce: tells whether there are too few descriptors left to take one.
@@ -87,8 +87,8 @@ class Dialler:
         self._scarce = scarce
         self.sockets = 0
         self.random = random or Random()  # noqa: S311 - nothing secret is drawn from it
-        self.dials: set[Dial] = set()
-        self._parting: set[FarLine] = set()
+        self.bridges: set[OutboundBridge] = set()
+        self._parting: set[OutboundConnection] = set()
         self._records = RateLimit(clock, RECORDS_PER_MINUTE, 60.0, lambda lost: audit("lost", events=lost))
 
     # What a VM wants.
@@ -124,26 +124,26 @@ class Dialler:
         done(uri, refusal)
 
     def dial(self, console: Console, uri: DialURI) -> None:
-        """Give a console its far end. One that has it already, because its VM connects anew, keeps it as it is."""
+        """Give a console its remote end. One that has it already, because its VM connects anew, keeps it as it is."""
         old = console.remote
-        if isinstance(old, Dial):
+        if isinstance(old, OutboundBridge):
             if old.uri == uri and old.state != "refused":
                 return
             old.hang_up(f"the VM asks for {uri.place}")
-        dial = Dial(self, console, uri)
-        self.dials.add(dial)
+        dial = OutboundBridge(self, console, uri)
+        self.bridges.add(dial)
         dial.begin()
 
-    def forget(self, dial: Dial) -> None:
-        """A far end is hung up."""
-        self.dials.discard(dial)
+    def forget(self, dial: OutboundBridge) -> None:
+        """A remote end is hung up."""
+        self.bridges.discard(dial)
 
     def record(self, event: str, **fields: object) -> None:
-        """Record in the audit trail, at a bounded rate: a far end that comes and goes must not fill the disk."""
+        """Record in the audit trail, at a bounded rate: a remote end that comes and goes must not fill the disk."""
         if self._records.allow():
             self._audit(event, **fields)
 
-    # The way to a far end.
+    # The way to a remote end.
 
     async def find(self, uri: DialURI) -> list[tuple[Address, DialRule]]:
         """Where a destination is, as far as that is allowed.
@@ -170,7 +170,7 @@ class Dialler:
             raise DialRefused(f"no [[dial]] rule allows {', '.join(map(str, found[:ADDRESSES]))}")
         return allowed[:ADDRESSES]
 
-    async def connect(self, uri: DialURI) -> FarLine:
+    async def connect(self, uri: DialURI) -> OutboundConnection:
         """Connect to a destination.
 
         :raises DialFailed, DialRefused: if that cannot be, or may not be.
@@ -194,18 +194,18 @@ class Dialler:
             raise DialFailed(failed[-1])
         raise DialRefused(refused[-1])
 
-    def _connect_to(self, uri: DialURI, address: Address, rule: DialRule) -> Deferred[FarLine]:
-        line = FarLine(uri, rule, self._keep_idle, self.clock, self._liveness, self._admit)
+    def _connect_to(self, uri: DialURI, address: Address, rule: DialRule) -> Deferred[OutboundConnection]:
+        line = OutboundConnection(uri, rule, self._keep_idle, self.clock, self._liveness, self._admit)
         self.sockets += 1
         line.ended.addCallback(self._one_less)
-        connector = self._reactor.connectTCP(str(address), uri.port, FarFactory(line), 2 * CONNECT_SECONDS)
+        connector = self._reactor.connectTCP(str(address), uri.port, OutboundFactory(line), 2 * CONNECT_SECONDS)
 
         def failed(failure: Failure) -> Failure:
             with suppress(NotConnectingError):  # where it is past that, the line closes itself
                 connector.stopConnecting()
             return failure
 
-        def too_late(result: object, seconds: float) -> FarLine:
+        def too_late(result: object, seconds: float) -> OutboundConnection:
             raise DialFailed(f"no answer within {seconds:g} s")
 
         return line.made.addErrback(failed).addTimeout(CONNECT_SECONDS, self.clock, onTimeoutCancel=too_late)
@@ -213,7 +213,7 @@ class Dialler:
     def _one_less(self, _: None) -> None:
         self.sockets -= 1
 
-    def _admit(self, line: FarLine) -> str:
+    def _admit(self, line: OutboundConnection) -> str:
         address = self._where(line)
         rule = self.rules.judge(line.uri, address, line.own) if address is not None else None
         if rule is None:
@@ -221,7 +221,7 @@ class Dialler:
         line.use(rule)
         return ""
 
-    def _where(self, line: FarLine) -> Address | None:
+    def _where(self, line: OutboundConnection) -> Address | None:
         peer = line.transport.getPeer() if line.transport is not None else None
         address = literal(str(getattr(peer, "host", "")))
         return None if address is None else plain(address)
@@ -229,14 +229,14 @@ class Dialler:
     # What changes.
 
     def probe_after(self, keep_idle: int) -> None:
-        """Have another time hold: of keepalive for far ends that are dialled from now on, else for all of them."""
+        """Have another time hold: of keepalive for remote ends that are dialled from now on, else for all of them."""
         self._keep_idle = keep_idle
         self._liveness.use(keep_idle)
 
     def use(self, rules: DialRules) -> None:
         """Take other rules: who is not allowed any more is cut."""
         self.rules = rules
-        for dial in list(self.dials):
+        for dial in list(self.bridges):
             line = dial.line
             if line is None:
                 if rules.could(dial.uri):
@@ -250,7 +250,7 @@ class Dialler:
             elif problem:
                 dial.redial(problem)
 
-    def _changed(self, line: FarLine) -> str:
+    def _changed(self, line: OutboundConnection) -> str:
         # Why a line that was made under other rules may not go on; empty where it may.
         before = line.rule
         if self._admit(line):
@@ -259,7 +259,7 @@ class Dialler:
             return "the far end is to be verified in another way from now on"
         return ""
 
-    def part(self, line: FarLine) -> None:
+    def part(self, line: OutboundConnection) -> None:
         """Close a line when it has sent everything, or after a while."""
         self._parting.add(line)
         late = self.clock.callLater(LINGER_SECONDS, line.abort, "it does not read what was left to send")
@@ -274,7 +274,7 @@ class Dialler:
 
     async def stop(self) -> None:
         """The process is being stopped, and all consoles are down: what is left to send is sent, for a moment."""
-        for dial in list(self.dials):
+        for dial in list(self.bridges):
             dial.hang_up("the concentrator was stopped")
         lines = list(self._parting)
         if lines:

@@ -43,7 +43,7 @@ class DialRule:
     :ivar names: patterns of host names, in small letters.
     :ivar networks: addresses and networks.
     :ivar ports: ranges, both ends included.
-    :ivar verify: whether the certificate of a far end that speaks TLS is verified.
+    :ivar verify: whether the certificate of a remote end that speaks TLS is verified.
     :ivar authorities: the certificates (PEM) to verify it with; None for those that the system trusts.
     """
 

@@ -1,4 +1,4 @@
-"""TLS towards a far end: the context that verifies it, or does not, as the rule says; and what failed, for people."""
+"""TLS towards a remote end: the context that the rule asks for, and the reason of a failure for people."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Unverified:
         self._context = _unverified_context()
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """A connection of OpenSSL's that is told the name of the far end, if it has one."""
+        """A connection of OpenSSL's that is told the name of the remote end, if it has one."""
         connection = SSL.Connection(self._context, None)
         if literal(self._host) is None:
             connection.set_tlsext_host_name(self._host.encode("ascii"))
