@@ -17,7 +17,7 @@ from uuid import UUID
 
 from vmproxy.base import values
 from vmproxy.base.sanitize import visible
-from vmproxy.base.schema import Wrong, required, setting
+from vmproxy.base.schema import InvalidValue, required, setting
 from vmproxy.errors import VMProxyError
 
 LONGEST_WAIT = 5.0
@@ -139,7 +139,7 @@ def _rights(value: Any) -> Right:
     words = _words(value)
     wrong = [word for word in words if word not in EVERYTHING.words]
     if wrong:
-        raise Wrong(*(f"{word!r} is no right; there are {_WORDS}" for word in wrong))
+        raise InvalidValue(*(f"{word!r} is no right; there are {_WORDS}" for word in wrong))
     rights = Right.NONE
     for word in words:
         rights |= Right[word.upper()]
@@ -247,7 +247,7 @@ def _sequences(value: Any) -> tuple[NamedSequence, ...]:
 
 def _shared(value: Any) -> bool:
     if value not in ("one", "shared"):
-        raise Wrong(f'{value!r} is neither "one" nor "shared"')
+        raise InvalidValue(f'{value!r} is neither "one" nor "shared"')
     return bool(value == "shared")
 
 

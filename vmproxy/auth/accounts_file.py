@@ -23,7 +23,7 @@ from vmproxy.auth.authorized_keys import AuthorizedKey, parse_authorities, parse
 from vmproxy.auth.passwords import check_hash
 from vmproxy.base import values
 from vmproxy.base.sanitize import visible
-from vmproxy.base.schema import Problem, Wrong, make, read, read_values, setting, settings_of, told
+from vmproxy.base.schema import InvalidValue, Problem, make, read, read_values, setting, settings_of, told
 from vmproxy.base.toml import TomlFile
 from vmproxy.errors import ConfigError
 
@@ -41,14 +41,14 @@ def _key(value: Any) -> AuthorizedKey:
     one_line = isinstance(value, str) and len(value.splitlines()) == 1
     keys = parse_authorized_keys(value.encode(), "keys") if one_line else []
     if len(keys) != 1:
-        raise Wrong(f"{_shown(value)} is not a public key")
+        raise InvalidValue(f"{_shown(value)} is not a public key")
     return keys[0]
 
 
 def _authority(value: Any) -> bytes:
     keys = parse_authorities(value.encode(), "certificate-authorities") if isinstance(value, str) else frozenset()
     if len(keys) != 1:
-        raise Wrong(f"{_shown(value)} is not an authority's key")
+        raise InvalidValue(f"{_shown(value)} is not an authority's key")
     return next(iter(keys))
 
 
@@ -58,20 +58,20 @@ def _shown(value: Any) -> str:
 
 def _file(value: Any) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise Wrong(f"{visible(repr(value))} is not the name of a file")
+        raise InvalidValue(f"{visible(repr(value))} is not the name of a file")
     return os.path.expanduser(value)
 
 
 def _password(value: Any) -> str:
     if not isinstance(value, str):
-        raise Wrong("not a string; give a hash that `vmproxy hash-password' has made")
+        raise InvalidValue("not a string; give a hash that `vmproxy hash-password' has made")
     check_hash(value)  # the value itself may be a password, and is not repeated
     return value
 
 
 def _group(value: Any) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise Wrong(f"{visible(repr(value))} is not a name for a group")
+        raise InvalidValue(f"{visible(repr(value))} is not a name for a group")
     return value
 
 

@@ -31,7 +31,7 @@ T = TypeVar("T")
 _NO_SETTING = "there is no such setting"
 
 
-class Wrong(VMProxyError):
+class InvalidValue(VMProxyError):
     """A value that cannot be used; each text says what would be right."""
 
     def __init__(self, *texts: str) -> None:
@@ -219,7 +219,7 @@ def read_values(
             continue
         try:
             values[key] = own.kind(value)
-        except Wrong as error:
+        except InvalidValue as error:
             problems += [Problem(place, text) for text in error.texts]
         except VMProxyError as error:
             problems.append(Problem(place, str(error)))

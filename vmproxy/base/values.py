@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorCore
 from vmproxy.base.addresses import Network, network
 from vmproxy.base.escape import parse_escape
 from vmproxy.base.sanitize import visible
-from vmproxy.base.schema import Wrong
+from vmproxy.base.schema import InvalidValue
 from vmproxy.errors import VMProxyError
 
 TEXT_LIMIT = 4096
@@ -32,7 +32,7 @@ Kind = Callable[[Any], T]
 def flag(value: Any) -> bool:
     """Yes or no."""
     if not isinstance(value, bool):
-        raise Wrong(f"{value!r} is neither true nor false")
+        raise InvalidValue(f"{value!r} is neither true nor false")
     return value
 
 
@@ -41,7 +41,7 @@ def whole(low: int, high: int, what: str = "a whole number") -> Kind[int]:
 
     def checked(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise Wrong(f"{value!r} is not {what} from {low} to {high}")
+            raise InvalidValue(f"{value!r} is not {what} from {low} to {high}")
         return value
 
     return checked
@@ -52,7 +52,7 @@ def seconds(low: float, high: float) -> Kind[float]:
 
     def checked(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise Wrong(f"{value!r} is not a number of seconds from {low:g} to {high:g}")
+            raise InvalidValue(f"{value!r} is not a number of seconds from {low:g} to {high:g}")
         return float(value)
 
     return checked
@@ -63,7 +63,7 @@ def one_of(words: Sequence[str]) -> Kind[str]:
 
     def checked(value: Any) -> str:
         if value not in words:
-            raise Wrong(f"{value!r} is none of {', '.join(words)}")
+            raise InvalidValue(f"{value!r} is none of {', '.join(words)}")
         return str(value)
 
     return checked
@@ -86,9 +86,9 @@ def list_of(check: Kind[T], what: str, *, may_be_empty: bool = False, most: int 
     def checked(value: Any) -> tuple[T, ...]:
         items = value if isinstance(value, list | tuple) else [value]
         if not items and not may_be_empty:
-            raise Wrong(f"is empty{give}")
+            raise InvalidValue(f"is empty{give}")
         if most and len(items) > most:
-            raise Wrong(f"at most {most} in one list")
+            raise InvalidValue(f"at most {most} in one list")
         good: list[T] = []
         wrong: list[str] = []
         for item in items:
@@ -97,7 +97,7 @@ def list_of(check: Kind[T], what: str, *, may_be_empty: bool = False, most: int 
             except VMProxyError as error:
                 wrong.append(str(error))
         if wrong:
-            raise Wrong(f"{'; '.join(wrong)}{give}")
+            raise InvalidValue(f"{'; '.join(wrong)}{give}")
         return tuple(good)
 
     return checked
@@ -106,21 +106,21 @@ def list_of(check: Kind[T], what: str, *, may_be_empty: bool = False, most: int 
 def word(value: Any) -> str:
     """A string that is not empty."""
     if not isinstance(value, str) or not value:
-        raise Wrong(f"{value!r} is not a string with something in it")
+        raise InvalidValue(f"{value!r} is not a string with something in it")
     return value
 
 
 def text(value: Any) -> str:
     """A text for people, made safe to show."""
     if not isinstance(value, str) or len(value) > TEXT_LIMIT:
-        raise Wrong(f"this is not a text of at most {TEXT_LIMIT} characters")
+        raise InvalidValue(f"this is not a text of at most {TEXT_LIMIT} characters")
     return "\n".join(visible(line, TEXT_LIMIT) for line in value.splitlines())
 
 
 def escape(value: Any) -> bytes:
     """An escape: ``"^Ec"``."""
     if not isinstance(value, str):
-        raise Wrong(f"{value!r} is not a string such as ^Ec")
+        raise InvalidValue(f"{value!r} is not a string such as ^Ec")
     return parse_escape(value)
 
 
@@ -135,7 +135,7 @@ def size(value: Any) -> int:
         return value
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?((?:[kmgt]i?)?)b?", value.casefold()) if isinstance(value, str) else None
     if match is None or len(value) > 20:
-        raise Wrong(f'{value!r} is not a size, such as "100 MB", "1 GiB", or 0')
+        raise InvalidValue(f'{value!r} is not a size, such as "100 MB", "1 GiB", or 0')
     return int(float(match[1]) * {**_UNITS, **_BINARY_UNITS}[match[2]])
 
 
@@ -145,33 +145,33 @@ def span(value: Any) -> float:
         return float(value)
     match = re.fullmatch(r"(\d{1,9}) ?([smhdw])", value.casefold()) if isinstance(value, str) else None
     if match is None:
-        raise Wrong(f'{value!r} is not a span of time, such as "12h", "7d", "2w", or 0')
+        raise InvalidValue(f'{value!r} is not a span of time, such as "12h", "7d", "2w", or 0')
     return float(int(match[1]) * _SPANS[match[2]])
 
 
 def file(value: Any) -> Path:
     """The path of a file, whether it is there or not."""
     if not isinstance(value, str) or not value or "\0" in value:
-        raise Wrong(f"{value!r} is not the path of a file")
+        raise InvalidValue(f"{value!r} is not the path of a file")
     try:
         path = Path(value).expanduser().absolute()
         if path.is_dir():
-            raise Wrong(f"{value!r} is a folder")
+            raise InvalidValue(f"{value!r} is a folder")
     except (OSError, RuntimeError, ValueError) as error:
-        raise Wrong(f"{value!r} cannot be a file ({error})") from None
+        raise InvalidValue(f"{value!r} cannot be a file ({error})") from None
     return path
 
 
 def folder(value: Any) -> Path:
     """The path of a folder, whether it is there or not."""
     if not isinstance(value, str) or not value or "\0" in value:
-        raise Wrong(f"{value!r} is not the path of a folder")
+        raise InvalidValue(f"{value!r} is not the path of a folder")
     try:
         path = Path(value).expanduser().absolute()
         if path.exists() and not path.is_dir():
-            raise Wrong(f"{value!r} is there but is not a folder")
+            raise InvalidValue(f"{value!r} is there but is not a folder")
     except (OSError, RuntimeError, ValueError) as error:
-        raise Wrong(f"{value!r} cannot be a folder ({error})") from None
+        raise InvalidValue(f"{value!r} cannot be a folder ({error})") from None
     return path
 
 
@@ -190,16 +190,16 @@ networks = list_of(_network, 'networks such as ["10.1.0.0/16", "2001:db8:1::/48"
 def endpoint(value: Any) -> str:
     """A Twisted endpoint to listen on."""
     if not isinstance(value, str):
-        raise Wrong(f"{value!r} is not a string")
+        raise InvalidValue(f"{value!r} is not a string")
     try:
         serverFromString(_NO_REACTOR, value)
     except Exception as error:  # an endpoint's parser raises whatever comes its way
         # A systemd: endpoint looks for its socket at once; outside of systemd that fails and says nothing.
         if not (value.startswith("systemd:") and isinstance(error, LookupError) and not _bad_systemd(value)):
-            raise Wrong(f"{value!r} is not an endpoint ({error})") from None
+            raise InvalidValue(f"{value!r} is not an endpoint ({error})") from None
     match = re.match(r"tcp[46]?:(?:port=)?(-?\d+)", value)
     if match and not 0 <= int(match[1]) <= 65535:
-        raise Wrong(f"{value!r}: a port is a number from 0 to 65535")
+        raise InvalidValue(f"{value!r}: a port is a number from 0 to 65535")
     return value
 
 

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from vmproxy.base import values
-from vmproxy.base.schema import Wrong, group, setting
+from vmproxy.base.schema import InvalidValue, group, setting
 from vmproxy.log.paths import BadTemplate, check_template
 from vmproxy.log.rotation import RotationPolicy
 
 
 def _template(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise Wrong(f"{value!r} is not a template for file names, such as '{{uuid}}.log'")
+        raise InvalidValue(f"{value!r} is not a template for file names, such as '{{uuid}}.log'")
     try:
         check_template(value)
     except BadTemplate as error:
-        raise Wrong(f"{value!r}: {error}") from None
+        raise InvalidValue(f"{value!r}: {error}") from None
     return value
 
 

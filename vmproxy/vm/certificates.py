@@ -29,7 +29,7 @@ from OpenSSL import SSL, crypto
 
 from vmproxy.base import values
 from vmproxy.base.sanitize import visible
-from vmproxy.base.schema import Wrong, setting
+from vmproxy.base.schema import InvalidValue, setting
 from vmproxy.errors import ConfigError
 
 FILE_LIMIT = 1024 * 1024
@@ -67,7 +67,7 @@ def _pair(value: Any) -> tuple[Path, Path]:
         [value.get("certificate"), value.get("key")] if isinstance(value, dict) and len(value) == 2 else [value, value]
     )
     if not all(isinstance(name, str) and name for name in names):
-        raise Wrong(f"{value!r} names no certificate and key")
+        raise InvalidValue(f"{value!r} names no certificate and key")
     return values.file(names[0]), values.file(names[1])
 
 

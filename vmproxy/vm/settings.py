@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from vmproxy.base import values
-from vmproxy.base.schema import Wrong, group, setting
+from vmproxy.base.schema import InvalidValue, group, setting
 from vmproxy.console.duplicates import REPLACE, DuplicatePolicy
 from vmproxy.vm.admission import AdmissionLimits
 from vmproxy.vm.certificates import TLSSettings
@@ -16,13 +16,15 @@ from vmproxy.vm.certificates import TLSSettings
 
 def _endpoint(value: Any) -> str:
     if isinstance(value, str) and value.startswith("ssl:"):
-        raise Wrong(f"{value!r}: for TLS give a tcp: endpoint in vm.tls-listen and the certificate in vm.certificates")
+        raise InvalidValue(
+            f"{value!r}: for TLS give a tcp: endpoint in vm.tls-listen and the certificate in vm.certificates"
+        )
     return values.endpoint(value)
 
 
 def _service(value: Any) -> str:
     if not isinstance(value, str) or not value or "?" in value:
-        raise Wrong(f"{value!r} is not a service")
+        raise InvalidValue(f"{value!r} is not a service")
     return value
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from cryptography import x509
 
 from vmproxy.base import values
-from vmproxy.base.schema import Problem, Wrong, read, required, setting, tables
+from vmproxy.base.schema import InvalidValue, Problem, read, required, setting, tables
 from vmproxy.vm.outbound.rules import DialRule, DialRules, Network
 
 _PATTERN = re.compile(r"[a-z0-9_.*?-]*[a-z*?][a-z0-9_.*?-]*", re.ASCII)
@@ -24,24 +24,24 @@ _CA_LIMIT = 4 * 1024 * 1024
 def _destination(item: Any) -> str | Network:
     """A pattern of names, in small letters; or a network, which may be a single address."""
     if not isinstance(item, str) or not item:
-        raise Wrong(f"{item!r} is neither a name nor an address")
+        raise InvalidValue(f"{item!r} is neither a name nor an address")
     text = item.lower().removesuffix(".")
     inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
         network = ipaddress.ip_network(inner)
     except ValueError as error:
         if "/" in text or ":" in text:
-            raise Wrong(f"{item!r} is no network ({error})") from None
+            raise InvalidValue(f"{item!r} is no network ({error})") from None
     else:
         if "%" in inner:
-            raise Wrong(f"{item!r}: addresses with a zone cannot be dialled")
+            raise InvalidValue(f"{item!r}: addresses with a zone cannot be dialled")
         return network
     if text == "*":
         return text
     if _NUMBERS.fullmatch(text):
-        raise Wrong(f"{item!r} is no address; write a network, such as 10.0.0.0/8")
+        raise InvalidValue(f"{item!r} is no address; write a network, such as 10.0.0.0/8")
     if not _PATTERN.fullmatch(text):
-        raise Wrong(f"{item!r} is neither a name, nor a pattern of names, nor an address, nor a network")
+        raise InvalidValue(f"{item!r} is neither a name, nor a pattern of names, nor an address, nor a network")
     return text
 
 
@@ -54,7 +54,7 @@ def _ports(item: Any) -> tuple[int, int]:
     low = int(match[1]) if match else 0
     high = int(match[2] or match[1]) if match else 0
     if not 1 <= low <= high <= 65535:
-        raise Wrong(f'{item!r} is neither a port from 1 to 65535, nor a range such as "5000-5010", nor "*"')
+        raise InvalidValue(f'{item!r} is neither a port from 1 to 65535, nor a range such as "5000-5010", nor "*"')
     return low, high
 
 
@@ -64,13 +64,13 @@ def _authorities(value: Any) -> bytes:
         with path.open("rb") as file:
             pem = file.read(_CA_LIMIT + 1)
     except OSError as error:
-        raise Wrong(f"{value!r} cannot be read ({error.strerror})") from None
+        raise InvalidValue(f"{value!r} cannot be read ({error.strerror})") from None
     try:
         if len(pem) > _CA_LIMIT:
             raise ValueError("it is too large")
         x509.load_pem_x509_certificates(pem)
     except ValueError as error:
-        raise Wrong(f"{value!r} holds no certificates in PEM ({error})") from None
+        raise InvalidValue(f"{value!r} holds no certificates in PEM ({error})") from None
     return pem
 
 
