@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmproxy.operators.terminal.keys import DELETE, DOWN, ENTER, ESCAPE, PAGE_UP, UP, Keys
+from vmproxy.operators.terminal.keys import DELETE, DOWN, ENTER, ESCAPE, PAGE_UP, UP, KeyDecoder
 
 
-def keys_of(data: bytes, keys: Keys | None = None) -> list[str]:
-    return [key for key, _ in (keys or Keys()).feed(data)]
+def keys_of(data: bytes, keys: KeyDecoder | None = None) -> list[str]:
+    return [key for key, _ in (keys or KeyDecoder()).feed(data)]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_keys(data: bytes, keys: list[str]) -> None:
 
 
 def test_an_escape_alone_is_a_key_after_a_while() -> None:
-    keys = Keys()
+    keys = KeyDecoder()
     assert keys_of(b"\x1b", keys) == []
     assert keys.waiting
     assert keys.timeout() == ESCAPE
@@ -46,7 +46,7 @@ def test_an_escape_alone_is_a_key_after_a_while() -> None:
 
 
 def test_an_enter_ends_behind_its_line_feed() -> None:
-    keys = Keys()
+    keys = KeyDecoder()
     assert list(keys.feed(b"a\r\n\nb")) == [("a", 1), (ENTER, 3), (ENTER, 4), ("b", 5)]
     assert next(keys.feed(b"\r\n")) == (ENTER, 2)
     assert keys_of(b"\n", keys) == [ENTER]
@@ -65,5 +65,5 @@ def test_any_bytes_give_keys_that_can_be_shown(data: bytes) -> None:
 def test_every_cut_gives_the_same(pieces: list[bytes], data: st.DataObject) -> None:
     typed = b"".join(pieces)
     edges = [0, *sorted(data.draw(st.lists(st.integers(0, len(typed)), max_size=5))), len(typed)]
-    keys = Keys()
+    keys = KeyDecoder()
     assert [key for a, b in pairwise(edges) for key in keys_of(typed[a:b], keys)] == keys_of(typed)

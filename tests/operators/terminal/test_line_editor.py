@@ -15,8 +15,8 @@ from vmproxy.operators.terminal.line_editor import (
     Choices,
     Completion,
     Draw,
+    EditorEvent,
     Entered,
-    Event,
     LineEditor,
     columns,
 )
@@ -92,9 +92,9 @@ def test_keys_edit_the_line(keys: bytes, line: str) -> None:
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=8))
 def test_every_cut_gives_the_same(data: bytes, cuts: list[int]) -> None:
-    def run(pieces: list[bytes]) -> tuple[list[Event], str, int]:
+    def run(pieces: list[bytes]) -> tuple[list[EditorEvent], str, int]:
         e = editor()
-        events: list[Event] = []
+        events: list[EditorEvent] = []
         for piece in pieces:
             while piece:
                 events += e.feed(piece)

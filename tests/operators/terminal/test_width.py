@@ -1,4 +1,4 @@
-"""Columns of text: what a terminal shows of it, hostile text included."""
+"""ColumnWidths of text: what a terminal shows of it, hostile text included."""
 
 from __future__ import annotations
 

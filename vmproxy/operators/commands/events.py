@@ -1,7 +1,7 @@
-"""``events``: what happened to consoles, from their event trails, and what happens.
+"""``events``: past events of consoles, from their event trails, and new ones as they happen.
 
-The last events are looked for from the ends of the trails backwards, a bounded way, because time marks fill them. What
-comes is noticed by looking at the files once a second; a trail that is rotated in between is read to its end first.
+The last events are found from the ends of the trails backwards. Bound: :data:`LOOK_BACK` bytes, because time marks fill
+the trails. New events are found by a look at the files once a second; a rotated trail is read to its end first.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ _FOLLOW = Flag("-f", "follow: show events as they happen")
 
 
 @dataclass(slots=True)
-class _Place:
-    """How far a trail has been read: the file, and the offset in it."""
+class _Position:
+    """The position up to which a trail was read: the file, and the offset in it."""
 
     identity: tuple[int, int] | None
     offset: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Event:
+class _ConsoleEvent:
     at: float
     console: Console
     fields: Fields
@@ -73,7 +73,7 @@ async def _run(session: Session, args: Arguments) -> int:
     most = args.get(_MOST, EVENTS if since is None else EVENTS_SINCE)
     as_json, follow = JSON in args, _FOLLOW in args
     consoles = await chosen_or_own(session, args[GLOBS], args.right)
-    places: dict[Console, _Place] = {}
+    places: dict[Console, _Position] = {}
     newest = await _newest(session, consoles, most, since, places)
     await print_all(session, _shown(session, newest, as_json))
     turns = 0
@@ -90,13 +90,13 @@ async def _run(session: Session, args: Arguments) -> int:
 
 
 async def _newest(
-    session: Session, consoles: list[Console], most: int, since: float | None, places: dict[Console, _Place]
-) -> list[_Event]:
+    session: Session, consoles: list[Console], most: int, since: float | None, places: dict[Console, _Position]
+) -> list[_ConsoleEvent]:
     if not consoles:
         return []
     await consoles[0].log.settled()  # then everything that happened up to now is on the disk, for all of them
     look_back = LOOK_BACK if len(consoles) <= MANY else LOOK_BACK_MANY
-    heap: list[tuple[float, int, _Event]] = []
+    heap: list[tuple[float, int, _ConsoleEvent]] = []
     count = 0
     ordered = await _by_time(session, consoles, places)
     for start in range(0, len(ordered), CONSOLES_AT_ONCE):
@@ -113,7 +113,7 @@ async def _newest(
             places[console] = place
             for at, fields in read:
                 count += 1
-                item = (at, count, _Event(at, console, fields))
+                item = (at, count, _ConsoleEvent(at, console, fields))
                 if len(heap) < most:
                     heapq.heappush(heap, item)
                 else:
@@ -122,9 +122,9 @@ async def _newest(
 
 
 async def _by_time(
-    session: Session, consoles: list[Console], places: dict[Console, _Place]
+    session: Session, consoles: list[Console], places: dict[Console, _Position]
 ) -> list[tuple[float, Console]]:
-    """When each trail was last written to, the newest first; and where it ends now."""
+    """The times of the last writes to the trails, the newest first; and the ends of the trails."""
     ordered: list[tuple[float, Console]] = []
     for start in range(0, len(consoles), LOOKED_AT):
         some = consoles[start : start + LOOKED_AT]
@@ -135,28 +135,28 @@ async def _by_time(
     return sorted(ordered, key=lambda item: -item[0])
 
 
-def _looked_at(path: Path) -> tuple[float, _Place]:
+def _looked_at(path: Path) -> tuple[float, _Position]:
     trail = path.with_name(path.name + ".events")
     try:
         status = trail.stat()
     except OSError:
-        # Just put aside, and no other yet; or there has never been one, which is soon seen.
-        return math.inf, _Place(None, 0)
-    return status.st_mtime + MTIME_SLACK, _Place((status.st_dev, status.st_ino), status.st_size)
+        # It was just rotated, and there is no new one yet; or there never was one.
+        return math.inf, _Position(None, 0)
+    return status.st_mtime + MTIME_SLACK, _Position((status.st_dev, status.st_ino), status.st_size)
 
 
-def _read(path: Path, most: int, since: float | None, look_back: int) -> tuple[_Place, list[tuple[float, Fields]]]:
-    """The newest events of one console, oldest first, and how far its trail has been read. Waits for the disk."""
+def _read(path: Path, most: int, since: float | None, look_back: int) -> tuple[_Position, list[tuple[float, Fields]]]:
+    """The newest events of one console, oldest first, and the end of its trail. Waits for the disk."""
     with open_segments(path, since=since) as files:
         live = next((s.trail for s in reversed(files) if not s.number), None)
-        place = _Place(None, 0) if live is None else _Place(live.identity, _whole(live))
+        place = _Position(None, 0) if live is None else _Position(live.identity, _whole(live))
         if since is not None:
             return place, list(deque(Timeline(files, since).events(), maxlen=most))
         return place, _last(files, most, look_back)
 
 
 def _whole(trail: Source) -> int:
-    # A line that is being written at this moment is read when it is whole.
+    # A line that is being written is read when it is complete.
     tail = trail.read(max(0, trail.size - LINE_LIMIT), LINE_LIMIT)
     cut = tail.rfind(b"\n")
     return trail.size - (len(tail) - cut - 1 if cut >= 0 else 0)
@@ -212,23 +212,23 @@ def _parsed(line: bytes) -> tuple[float, Fields] | None:
     return (at, fields) if isinstance(fields.get("event"), str) else None
 
 
-# What comes.
+# New events.
 
 
-async def _fresh(session: Session, consoles: list[Console], places: dict[Console, _Place]) -> list[_Event]:
-    fresh: list[_Event] = []
+async def _fresh(session: Session, consoles: list[Console], places: dict[Console, _Position]) -> list[_ConsoleEvent]:
+    fresh: list[_ConsoleEvent] = []
     for start in range(0, len(consoles), LOOKED_AT):
-        some = [(c, places.setdefault(c, _Place(None, 0))) for c in consoles[start : start + LOOKED_AT]]
+        some = [(c, places.setdefault(c, _Position(None, 0))) for c in consoles[start : start + LOOKED_AT]]
         found = await on_disk(
             session,
             lambda some=some: [(c, _more(c.log.path, place)) for c, place in some],  # type: ignore[misc]
         )
-        fresh += [_Event(at, console, fields) for console, read in found for at, fields in read]
+        fresh += [_ConsoleEvent(at, console, fields) for console, read in found for at, fields in read]
     return sorted(fresh, key=lambda event: event.at)
 
 
-def _more(path: Path, place: _Place) -> list[tuple[float, Fields]]:
-    """What a trail has got since it was read to a place, which is moved on. Waits for the disk."""
+def _more(path: Path, place: _Position) -> list[tuple[float, Fields]]:
+    """The events of a trail behind a position, which is moved on. Waits for the disk."""
     trail = path.with_name(path.name + ".events")
     old = trail.with_name(trail.name + ".1")
     try:
@@ -253,7 +253,7 @@ def _more(path: Path, place: _Place) -> list[tuple[float, Fields]]:
     return found
 
 
-def _rest(old: Path, place: _Place) -> list[tuple[float, Fields]]:
+def _rest(old: Path, place: _Position) -> list[tuple[float, Fields]]:
     if place.identity is None:
         return []
     try:
@@ -266,17 +266,17 @@ def _rest(old: Path, place: _Place) -> list[tuple[float, Fields]]:
         source.close()
 
 
-def _take(source: Source, place: _Place) -> list[tuple[float, Fields]]:
+def _take(source: Source, place: _Position) -> list[tuple[float, Fields]]:
     data = source.read(place.offset, FOLLOW_READ)
     cut = data.rfind(b"\n") + 1
     place.offset += cut if cut or len(data) < FOLLOW_READ else len(data)
     return [event for line in data[:cut].split(b"\n") if (event := _parsed(line)) is not None]
 
 
-# For people and for scripts.
+# Output.
 
 
-def _shown(session: Session, found: list[_Event], as_json: bool) -> Iterator[str]:
+def _shown(session: Session, found: list[_ConsoleEvent], as_json: bool) -> Iterator[str]:
     view = session.operator.view
     for event in found:
         console = event.console

@@ -1,4 +1,4 @@
-"""``log``: what a console has said, all of it or a part, across the files that rotation made, and what comes.
+"""``log``: the log of a console, all of it or a part, across rotated files; and new output.
 
 A follower joins live output to the log at the byte: it is on the console before the log is opened, so what the log does
 not hold yet waits in it. If it waits for longer than the bounds allow, the follower is told how much it has missed.
@@ -17,7 +17,7 @@ from vmproxy.log.timing import Stamper
 from vmproxy.operators.commands.context import find
 from vmproxy.operators.commands.declaration import NAME, SINCE, UNTIL, Arguments, Command, Flag, Option, Whole
 from vmproxy.operators.commands.errors import CommandError, UsageError
-from vmproxy.operators.commands.log_reading import OpenLog, open_log, print_pieces
+from vmproxy.operators.commands.log_reading import OpenedLog, open_log, print_pieces
 from vmproxy.operators.commands.watcher import Watcher
 from vmproxy.operators.session import Session, tell
 
@@ -67,7 +67,7 @@ async def _print(
 
 
 def _timed(
-    opened: OpenLog, lines: int | None, since: float | None, until: float | None, stamper: Stamper | None
+    opened: OpenedLog, lines: int | None, since: float | None, until: float | None, stamper: Stamper | None
 ) -> Iterator[bytes]:
     pieces = Timeline(opened.files, since, until).pieces()
     shown = (data if stamper is None else stamper.feed(data, at) for at, data in pieces)

@@ -1,11 +1,10 @@
-"""Reading logs for commands: off the reactor's thread, a batch at a time, and everything closed at the end.
+"""Log reading for commands: off the reactor's thread, in batches, with everything closed at the end.
 
-A :class:`Reading` is an iterator that waits for the disk. Each batch of it is taken on some thread and handed on when
-the client has taken the one before; if it takes nothing for a minute and places are scarce, it is given up. A command
-that is cancelled in the middle of a batch does not wait for it: the files are closed behind it, by whichever thread
-comes last.
-How many logs are open at once is bounded per operator and in all, so that somebody who asks for all of them and reads
-none takes nothing from the others.
+A :class:`BatchReader` takes each batch on some thread, when the client has taken the one before; a client that reads
+nothing for a minute loses its place if places are scarce. A cancelled command does not wait for its batch: the last
+thread closes the files.
+Bound: logs that are open at once, per operator and in all, so an operator who reads none of many takes nothing from the
+others.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ T = TypeVar("T")
 _log = Logger()
 
 
-class Turns:
-    """A search's turns: only a few search at once, and of one operator only one. The others wait.
+class SearchSlot:
+    """A search's place among all searches: it has a turn for each batch, so a slow client keeps no other waiting.
 
-    A turn is for one batch. A search whose client is slow, or does not read at all, keeps no other waiting.
+    Bound: :data:`~vmproxy.operators.readings.SEARCHES` search at once, and one of each operator.
     """
 
     def __init__(self, session: Session) -> None:
@@ -50,23 +49,23 @@ class Turns:
         self._all = readings.searches
         self._own = readings.searches_of(session.operator.name)
 
-    def batch(self, reading: Reading[T]) -> Deferred[list[T]]:
-        """The next batch of a reading, when it is its turn."""
+    def batch(self, reading: BatchReader[T]) -> Deferred[list[T]]:
+        """The next batch of a reader, at the turn of this search."""
         return self._own.run(self._all.run, reading.batch)
 
 
 def on_disk(session: Session, call: Callable[[], T]) -> Deferred[T]:
-    """Have something that waits for the disk done on a thread, when commands may use one more."""
+    """Run a call that waits for the disk on a thread, when commands may use one more."""
     return session.services.readings.threads.run(session.services.in_thread, call)
 
 
-class Reading(Generic[T]):
-    """Something that is read from the disk, batch by batch."""
+class BatchReader(Generic[T]):
+    """Reads from the disk, batch by batch."""
 
     def __init__(self, session: Session, make: Callable[[], Iterator[T]], close: Callable[[], object]) -> None:
         """
         :param make: makes the iterator; called on a thread, as is the iterator itself.
-        :param close: closes what it reads; called on a thread once nobody uses it any more.
+        :param close: closes the files; called on a thread when the iterator is not used any more.
         """
         self._session = session
         self._make = make
@@ -76,12 +75,12 @@ class Reading(Generic[T]):
         self._closed = False
 
     def end(self) -> None:
-        """Let go of everything, as soon as no thread is at it."""
+        """Close everything as soon as no thread uses it."""
         self._closed = True
         self._session.services.in_thread(self._finish).addErrback(_close_failed)
 
     def batch(self) -> Deferred[list[T]]:
-        """Fires with the next few items: some 64 KiB of bytes, or 256 of anything else; none at the end."""
+        """The next items: 64 KiB of bytes, or 256 of other items; none at the end."""
         return on_disk(self._session, self._take)
 
     def _take(self) -> list[T]:
@@ -111,10 +110,10 @@ def _close_failed(failure: Failure) -> None:
     _log.failure("what a command has read could not be closed", failure=failure)
 
 
-class OpenLog:
-    """A console's log, open; a context manager that closes it.
+class OpenedLog:
+    """The open log of a console; a context manager that closes it.
 
-    :ivar files: what there is of it.
+    :ivar files: its files.
     """
 
     def __init__(self, session: Session, console: Console, files: Segments) -> None:
@@ -123,7 +122,7 @@ class OpenLog:
         self.files = files
         self._end: Callable[[], None] = files.close
 
-    def __enter__(self) -> OpenLog:
+    def __enter__(self) -> OpenedLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -133,14 +132,14 @@ class OpenLog:
             del readings.of_operator[name]
         self._end()
 
-    def reading(self, make: Callable[[], Iterator[T]]) -> Reading[T]:
-        """Read it, once; it is closed with the log."""
-        reading = Reading(self._session, make, self.files.close)
+    def reading(self, make: Callable[[], Iterator[T]]) -> BatchReader[T]:
+        """A reader of the log, which is closed with it; one at most."""
+        reading = BatchReader(self._session, make, self.files.close)
         self._end = reading.end
         return reading
 
     def problems(self) -> int:
-        """Tell the operator what could not be read.
+        """Tell the operator which parts could not be read.
 
         :returns: the exit status.
         """
@@ -150,9 +149,10 @@ class OpenLog:
 
 
 def tell_problems(session: Session, consoles: Iterable[Console], problems: Iterable[str]) -> None:
-    """Tell the operator what could not be read: of the logs that they may read, by the names that they know.
+    """Tell the operator which parts of logs could not be read, by the names that the operator knows.
 
-    :param consoles: those of which logs were read; ``problems`` begin with the name of a file of one of them.
+    :param consoles: the consoles whose logs were read.
+    :param problems: texts that begin with the name of a file.
     """
     problems = list(problems)
     by_name: dict[str, list[Console]] = {}
@@ -178,13 +178,13 @@ async def open_log(
     since: float | None = None,
     enough: int | None = None,
     trails: bool = True,
-) -> OpenLog:
-    """Open a console's log as it is at the moment of the call: what comes later is not in it.
+) -> OpenedLog:
+    """Open the log of a console as it is at the moment of the call.
 
-    :param since: files that end before that are not needed, in seconds since the epoch.
+    :param since: files that end before are not needed, in seconds since the epoch.
     :param enough: bytes: no more files are needed once they hold so many.
     :param trails: whether the event trails are needed too.
-    :raises CommandError: if the operator reads as many as they may already, or all together do.
+    :raises CommandError: if the operator, or all together, read as many as they may already.
     """
     readings, name = session.services.readings, session.operator.name
     if readings.of_operator[name] >= READINGS_PER_OPERATOR or readings.of_operator.total() >= READINGS_IN_ALL:
@@ -201,13 +201,13 @@ async def open_log(
     on_disk = console.log.on_scribe(lambda path: open_segments(path, since=since, enough=enough, trails=trails))
     on_disk.addCallbacks(arrived, opened.errback)
     try:
-        return OpenLog(session, console, await opened)
+        return OpenedLog(session, console, await opened)
     except BaseException:
         readings.of_operator[name] -= 1
         raise
 
 
-async def print_pieces(session: Session, console: Console, reading: Reading[bytes]) -> bool:
+async def print_pieces(session: Session, console: Console, reading: BatchReader[bytes]) -> bool:
     """Print bytes of a console's log as fast as the client takes them.
 
     :returns: False if the client is gone.
@@ -222,11 +222,11 @@ async def print_pieces(session: Session, console: Console, reading: Reading[byte
 
 
 async def taken(session: Session) -> bool:
-    """Wait until the client has taken everything that was printed.
+    """Wait until the client has taken all output.
 
     :returns: False if it is gone.
-    :raises CommandError: if it takes nothing at all for a minute, and places are scarce: what is held open is for
-        others then. Where they are not, somebody may well be reading a page with ``less``.
+    :raises CommandError: if it takes nothing for a minute and places are scarce. If they are not, it may wait: people
+        read pages with ``less``.
     """
     done = session.when_drained()
     if done.called:

@@ -31,7 +31,7 @@ from vmproxy.operators.commands.declaration import (
     Whole,
 )
 from vmproxy.operators.commands.errors import UsageError
-from vmproxy.operators.commands.log_reading import Reading, Turns, taken, tell_problems
+from vmproxy.operators.commands.log_reading import BatchReader, SearchSlot, taken, tell_problems
 from vmproxy.operators.presentation import identity_fields
 from vmproxy.operators.session import Session, tell
 
@@ -77,12 +77,12 @@ async def _search(
     # Lines that are too old are left out here, so they must not count against what is wanted.
     limits = Limits(hits=most if since is None else 2 * HITS_LIMIT)
     work = Search([(console, console.log.path) for console in consoles], pattern, limits)
-    reading = Reading(session, lambda: iter(work), work.close)
-    turns = Turns(session)
+    reading = BatchReader(session, lambda: iter(work), work.close)
+    slot = SearchSlot(session)
     shown = 0
     stopped = ""
     try:
-        while not stopped and (batch := await turns.batch(reading)):
+        while not stopped and (batch := await slot.batch(reading)):
             require_any_right(session, consoles)
             hits = [hit for found in batch for hit in found if since is None or hit.at >= since]
             if shown + len(hits) >= most:

@@ -1,7 +1,7 @@
 """Keys, decoded from the bytes that a terminal sends: characters, control characters, arrows and their kin.
 
-A pure state machine, for the line editor and the menu. Terminals say an arrow as ESC and more, and the key Esc as ESC
-alone; so an ESC is held until the next byte or, by the owner of the clock, for a moment: see :attr:`Keys.waiting`.
+A pure state machine, for the line editor and the menu. An arrow is ESC and more bytes, the key Esc is ESC alone; so an
+ESC is kept until the next byte or, by the owner of the clock, for a moment: see :attr:`KeyDecoder.waiting`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,8 @@ _NUMBERS = {"1": HOME, "3": DELETE, "4": END, "5": PAGE_UP, "6": PAGE_DOWN, "7":
 _SEQUENCE = re.compile(r"\x1b(?:\[|O)([\d;]*)(.)")
 
 
-class Keys:
-    """Makes keys of bytes.
-
-    A key is a character as it stands, one of the names above, or a control character as ``^L``.
-
-    :ivar waiting: whether an ESC is held: call :meth:`timeout` if nothing follows soon.
-    """
+class KeyDecoder:
+    """Decodes bytes to keys: characters, the names above, and control characters such as ``^L``."""
 
     __slots__ = ("_after_return", "_decoder", "_sequence")
 
@@ -38,18 +33,18 @@ class Keys:
 
     @property
     def waiting(self) -> bool:
-        """Whether an ESC is held that may be the key."""
+        """Whether an ESC is kept that may be the key: call :meth:`timeout` if nothing follows soon."""
         return self._sequence == b"\x1b"
 
     def timeout(self) -> str:
-        """Nothing has followed: :returns: the key that was held; empty if none was."""
+        """End the wait; :returns: the key that was kept; empty if there was none."""
         held, self._sequence = self.waiting, b""
         return ESCAPE if held else ""
 
     def feed(self, data: bytes) -> Iterator[tuple[str, int]]:
-        """The keys in what was typed, pasted, or cut anywhere in between; each with the offset behind it.
+        """The keys in some input, cut anywhere, each with the offset behind it.
 
-        A reader that stops in the middle leaves what is behind that offset to the session's next reader.
+        A reader that stops in the middle leaves the input behind that offset to the session's next reader.
         """
         at = 0
         while at < len(data):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from wcwidth import grapheme_boundary_before, iter_graphemes
 
 from vmproxy.operators.terminal import keys
-from vmproxy.operators.terminal.keys import Keys
+from vmproxy.operators.terminal.keys import KeyDecoder
 from vmproxy.operators.terminal.width import CLUSTER_LIMIT, cells, clusters, tail
 
 LINE_LIMIT = 1000
@@ -50,7 +50,7 @@ class Choices:
     choices: tuple[str, ...]
 
 
-Event = Draw | Entered | Cancelled | Choices
+EditorEvent = Draw | Entered | Cancelled | Choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class LineEditor:
         self._limit = limit
         self._recalled = len(self.history)
         self._draft = ""
-        self._keys = Keys()
+        self._keys = KeyDecoder()
 
     # On the screen.
 
@@ -155,13 +155,13 @@ class LineEditor:
 
     # Keys.
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes) -> list[EditorEvent]:
         """Take input, cut anywhere.
 
         :returns: the events, in order. :class:`Entered` or :class:`Cancelled` is the last one; input behind it is in
             :attr:`rest`, for the session's next reader.
         """
-        events: list[Event] = []
+        events: list[EditorEvent] = []
         changed = completed = False
         self.rest = b""
         for key, behind in self._keys.feed(data):

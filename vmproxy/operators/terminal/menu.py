@@ -25,7 +25,7 @@ from vmproxy.operators.resolve import TargetError, check, locate
 from vmproxy.operators.session import Session
 from vmproxy.operators.target import BadTarget, Target, parse
 from vmproxy.operators.terminal import keys
-from vmproxy.operators.terminal.keys import Keys
+from vmproxy.operators.terminal.keys import KeyDecoder
 from vmproxy.operators.terminal.menu_command_line import LEAVING
 from vmproxy.operators.terminal.menu_list import IN_LIST
 from vmproxy.operators.terminal.menu_view import MenuView
@@ -68,7 +68,7 @@ class Menu:
         self._clock = session.services.clock
         self._mode = _Mode.AWAY
         self._view = MenuView(session)
-        self._keys = Keys()
+        self._keys = KeyDecoder()
         self._task: Deferred[int] | None = None
         self._lone_escape: IDelayedCall | None = None
 
@@ -141,7 +141,7 @@ class Menu:
             self._leave(exit_status.OK)
             return
         self._mode = _Mode.LIST
-        self._keys = Keys()
+        self._keys = KeyDecoder()
         self._view.show(note)
 
     def _go_away(self, to: _Mode) -> None:

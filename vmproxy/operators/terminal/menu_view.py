@@ -1,8 +1,8 @@
 """The view of the menu on a terminal: the list, and over it messages, a text, or the command line.
 
 It is drawn when something may have changed, and only while it is shown. To a client that does not read nothing is sent
-until it does; then it gets what there is to be seen by that time. Columns are left out as the screen gets narrower: the
-last line of output first, then the writer. What is left at 20 columns are the name and the state.
+until it reads again; then it gets the list of that time. Columns are left out as the screen gets narrower: first the
+last line of output, then the writer. At 20 columns the name and the state are left.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class MenuView:
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class ColumnWidths:
     """Widths of the columns; 0 for a column that is not shown."""
 
     name: int
@@ -212,7 +212,7 @@ def rows_for(height: int) -> int:
     return max(1, height - (3 if height >= HEADINGS_FROM else 2))
 
 
-def columns_for(width: int, longest: int) -> Columns:
+def columns_for(width: int, longest: int) -> ColumnWidths:
     """How the columns share a line.
 
     :param longest: columns that the longest name takes.
@@ -221,9 +221,9 @@ def columns_for(width: int, longest: int) -> Columns:
     writer = 0 if width < 40 else 10 if width < 60 else 14 if width < 100 else 24
     room = width - 1 - 1 - state - (writer + 1 if writer else 0)  # the mark at the left; a blank before each column
     if width < 56:
-        return Columns(max(1, room), state, writer, 0)
+        return ColumnWidths(max(1, room), state, writer, 0)
     name = min(max(longest, 8), room * 2 // 5)
-    return Columns(name, state, writer, room - name - 1)
+    return ColumnWidths(name, state, writer, room - name - 1)
 
 
 def short_state(console: Console, now: float) -> str:
@@ -254,7 +254,7 @@ def writer_of(console: Console, width: int) -> str:
 
 
 def console_row(
-    entry: ConsoleEntry, columns: Columns, now: float, last: Callable[[Console], str], chosen: bool, width: int
+    entry: ConsoleEntry, columns: ColumnWidths, now: float, last: Callable[[Console], str], chosen: bool, width: int
 ) -> Row:
     """One console.
 
@@ -273,7 +273,7 @@ def console_row(
     return Row(pad(text, width), REVERSE) if chosen else Row(text.rstrip())
 
 
-def heading_row(columns: Columns) -> Row:
+def heading_row(columns: ColumnWidths) -> Row:
     widths = {"NAME": columns.name, "STATE": columns.state, "WRITER": columns.writer, "LAST OUTPUT": columns.last}
     return Row(" " + " ".join(pad(text, width) for text, width in widths.items() if width).rstrip(), BOLD)
 

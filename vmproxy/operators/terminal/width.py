@@ -1,4 +1,4 @@
-"""Columns that text takes on a terminal, and text cut and wrapped to them.
+"""ColumnWidths that text takes on a terminal, and text cut and wrapped to them.
 
 A character that a reader sees may be several code points: a letter and its accents, a family of emoji, a Hangul
 syllable. Text is measured and cut between such clusters. Invariant: no cluster is wider than two columns or longer than
