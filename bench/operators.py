@@ -24,7 +24,7 @@ _ATTACHED = re.compile(rb"\[(attached|spy|no, )")
 class Typist:
     """An operator on a terminal who types a key and waits for its echo, again and again.
 
-    :ivar attached: whether he is at the console.
+    :ivar attached: whether the operator is at the console.
     :ivar times: seconds from each key to its echo.
     """
 
