@@ -96,7 +96,7 @@ def test_an_empty_file_lets_nobody_in() -> None:
             "operators.alice.password: this is no argon2id hash; make one with",
         ),
         ("[operators.alice]\ngroups = ['a b']", "operators.alice.groups: 'a b' is not a name for a group"),
-        ("[operators.alice]\nescape = 'xx'", "operators.alice.escape: 'xx' is no escape"),
+        ("[operators.alice]\nescape = 'xx'", "operators.alice.escape: 'xx' is not an escape"),
         ("[operators.alice]\nescape = 5", "operators.alice.escape: 5 is not a string"),
         ("[operators.alice]\nquiet = 1", "operators.alice.quiet: 1 is neither true nor false"),
         ("[operators.'a:b']", "operators.a:b: not a name for an operator; it may have letters"),

@@ -523,7 +523,7 @@ class TestRules:
         )
         assert [problem.removeprefix(f"{tmp_path}/vmproxy.toml:") for problem in problems] == [
             '3: rule 1: who: is empty; give operators, "@groups" or "*"',
-            "4: rule 1: may: 'read' is no right; there are see, spy, write, force, raw, admin",
+            "4: rule 1: may: 'read' is not a right; there are see, spy, write, force, raw, admin",
             "6: rule 2: may: is missing; give rights of see, spy, write, force, raw, admin",
             "8: rule 2: on: 'uuid:' selects nothing; write a glob such as 'web*', 'uuid:564d*' or 'query:team=blue'",
             "9: rule 2: allow: there is no such setting; there are who, may, on",
@@ -567,7 +567,7 @@ class TestDial:
         )
         assert [problem.removeprefix(f"{tmp_path}/vmproxy.toml:") for problem in problems] == [
             '2: dial 1: ports: is missing; give ports such as [4000, "5000-5010"], or ["*"] for any',
-            "5: dial 2: to: '10.*' is no address; write a network, such as 10.0.0.0/8",
+            "5: dial 2: to: '10.*' is not an address; write a network, such as 10.0.0.0/8",
             '6: dial 2: ports: \'0\' is neither a port from 1 to 65535, nor a range such as "5000-5010", nor "*"',
             "7: dial 2: ca: '/nowhere.pem' cannot be read (No such file or directory)",
         ]

@@ -233,7 +233,7 @@ def test_a_destination_that_is_not_allowed_any_more_is_cut(
     assert "no [[dial]] rule allows it" in refused(daemon, f"tcp://127.0.0.1:{cut.port}")
     # A broken configuration changes nothing.
     daemon.reload('[[dial]]\nto = "10.*"\nports = 1\n', "the configuration stays as it was")
-    assert "dial 1: to: '10.*' is no address; write a network, such as 10.0.0.0/8" in daemon.said()
+    assert "dial 1: to: '10.*' is not an address; write a network, such as 10.0.0.0/8" in daemon.said()
     second.connected.say(b"and here")
     kept.wait_data(b"and here")
 

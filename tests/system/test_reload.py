@@ -40,11 +40,11 @@ def test_a_configuration_that_is_wrong_changes_nothing(daemon: Daemon, make_vm: 
     make_vm(daemon, "web01")
     eventually(lambda: daemon.status("web01"), "one is known")
     daemon.reload('[[rule]]\nwho = "*"\nmay = ["everything"]\non = "*"\n', "the configuration stays as it was")
-    assert "'everything' is no right" in daemon.said()
+    assert "'everything' is not a right" in daemon.said()
     assert daemon.run("status", "vault01").returncode == 3
     assert daemon.status("web01")["state"] == "up"
     (event,) = daemon.audited("reload-failed", count=1)
-    assert "'everything' is no right" in str(event["problems"])
+    assert "'everything' is not a right" in str(event["problems"])
 
 
 def test_what_needs_a_restart_is_said_each_time_until_then(daemon: Daemon) -> None:

@@ -180,11 +180,11 @@ def test_what_is_handed_over_wrongly_is_said_in_a_line(
             wanted = "a socket named 'vmproxy.socket' was handed over"
         else:
             hand_over(daemon, vm=handle)
-            wanted = "what was handed over as vm is no listening stream socket"
+            wanted = "the descriptor handed over as vm is not a listening stream socket"
         if case == "a file":
             daemon.prefix[-1] = json.dumps([[file.fileno()], ["vm"]])
             daemon.pass_fds = (file.fileno(),)
-            wanted = "what was handed over as vm is no socket"
+            wanted = "the descriptor handed over as vm is not a socket"
         daemon.write_config()
         done = subprocess.run(
             [*daemon.prefix, *daemon.command()],

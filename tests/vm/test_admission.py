@@ -194,7 +194,7 @@ def test_those_who_are_served_make_no_room(w: VMWorld, logged: list[str]) -> Non
     assert [c.state for c in w.directory] == ["up", "up"]
 
 
-# InvalidValue migration pairs.
+# Wrong migration pairs.
 
 
 def guess(w: VMWorld, address: str, pair: bytes = b"\x01\x02\x03\x04guessing") -> bool:

@@ -139,7 +139,7 @@ def _rights(value: Any) -> Right:
     words = _words(value)
     wrong = [word for word in words if word not in EVERYTHING.words]
     if wrong:
-        raise InvalidValue(*(f"{word!r} is no right; there are {_WORDS}" for word in wrong))
+        raise InvalidValue(*(f"{word!r} is not a right; there are {_WORDS}" for word in wrong))
     rights = Right.NONE
     for word in words:
         rights |= Right[word.upper()]
@@ -230,7 +230,7 @@ def parse_sequence(text: str) -> tuple[bytes | float | None, ...]:
             try:
                 seconds = float(piece[5:])
             except ValueError:
-                raise BadRule(f"<{piece}>: that is no number of seconds") from None
+                raise BadRule(f"<{piece}>: that is not a number of seconds") from None
             if seconds > LONGEST_WAIT:
                 raise BadRule(f"<{piece}>: {LONGEST_WAIT:g} seconds at most")
             parts.append(seconds)

@@ -139,7 +139,7 @@ def activated_sockets(environment: Mapping[str, str], names: Collection[str]) ->
         return {}
     count = environment.get("LISTEN_FDS", "")
     if not (count.isascii() and count.isdecimal() and len(count) < 5):
-        raise StartError(f"LISTEN_FDS is no number: {visible(count)!r}")
+        raise StartError(f"LISTEN_FDS is not a number: {visible(count)!r}")
     labels = environment.get("LISTEN_FDNAMES", "").split(":") if int(count) else []
     if len(labels) != int(count):
         raise StartError(f"{count} sockets were handed over with {len(labels)} names (LISTEN_FDNAMES)")
@@ -159,9 +159,11 @@ def _family(descriptor: int, name: str) -> str:
     try:
         handle = socket.socket(fileno=os.dup(descriptor))
     except OSError as error:
-        raise StartError(f"what was handed over as {name} is no socket: {error.strerror}") from None
+        raise StartError(f"the descriptor handed over as {name} is not a socket: {error.strerror}") from None
     with handle:
         listening = handle.type == socket.SOCK_STREAM and handle.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         if not listening or handle.family not in _FAMILIES:
-            raise StartError(f"what was handed over as {name} is no listening stream socket (Accept=no, ListenStream=)")
+            raise StartError(
+                f"the descriptor handed over as {name} is not a listening stream socket (Accept=no, ListenStream=)"
+            )
         return _FAMILIES[socket.AddressFamily(handle.family)]

@@ -22,7 +22,7 @@ def parse_escape(text: str) -> bytes:
     short = f"^{text[2:]}" if text[:2] in ("C-", "c-") else text
     if len(short) == 3 and short[0] == "^" and "?" < short[1].upper() <= "_" and short[2].isascii():
         return check_escape(bytes((ord(short[1].upper()) ^ 0x40, ord(short[2]))))
-    raise BadEscape(f"{visible(text)!r} is no escape; {_RIGHT}")
+    raise BadEscape(f"{visible(text)!r} is not an escape; {_RIGHT}")
 
 
 def check_escape(keys: bytes) -> bytes:

@@ -31,7 +31,7 @@ def _destination(item: Any) -> str | Network:
         network = ipaddress.ip_network(inner)
     except ValueError as error:
         if "/" in text or ":" in text:
-            raise InvalidValue(f"{item!r} is no network ({error})") from None
+            raise InvalidValue(f"{item!r} is not a network ({error})") from None
     else:
         if "%" in inner:
             raise InvalidValue(f"{item!r}: addresses with a zone cannot be dialled")
@@ -39,7 +39,7 @@ def _destination(item: Any) -> str | Network:
     if text == "*":
         return text
     if _NUMBERS.fullmatch(text):
-        raise InvalidValue(f"{item!r} is no address; write a network, such as 10.0.0.0/8")
+        raise InvalidValue(f"{item!r} is not an address; write a network, such as 10.0.0.0/8")
     if not _PATTERN.fullmatch(text):
         raise InvalidValue(f"{item!r} is neither a name, nor a pattern of names, nor an address, nor a network")
     return text
