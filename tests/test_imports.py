@@ -64,9 +64,6 @@ WITH_GENDER: set[str] = {
     "vmproxy/operators/output_view.py",
     "vmproxy/operators/resolve.py",
     "vmproxy/operators/visible.py",
-    "vmproxy/ssh/channel.py",
-    "vmproxy/ssh/frontend.py",
-    "vmproxy/ssh/transport.py",
 }
 
 

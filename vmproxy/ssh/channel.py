@@ -1,9 +1,9 @@
-"""An SSH channel that keeps to its bounds in both directions.
+"""SSH channels with a bound in both directions.
 
-Out: what is to be sent waits in a queue of our own, and only as much is handed to conch as the client's window and its
-reading allow, so that conch's own unbounded buffer is never used. The queue has no limit of its own: whoever fills it
-looks at :attr:`FlowChannel.queued` first, and has his own policy. In: conch reopens the client's window by itself as
-data comes in; while input is held, it is not reopened, and the client can send no more than what is left of it.
+Out: bytes wait in a queue of our own. conch gets only as many as the client's window and its reading allow, so that
+conch's own unbounded buffer is never used. The queue has no limit: users look at :attr:`FlowChannel.queued` first, each
+with its own policy. In: conch reopens the client's window as data comes in. While input is held, the window stays shut,
+and the client can send no more than what is left of it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SMALL = 1024
 
 
 class FlowChannel(SSHChannel):
-    """The base of all channels here.
+    """The base of all channels.
 
     :ivar queued: bytes that wait to be sent.
     :ivar holding: whether the client's window is kept shut.
@@ -32,8 +32,8 @@ class FlowChannel(SSHChannel):
 
     def __init__(self, window: int, max_packet: int) -> None:
         """
-        :param window: how much the client takes at first, in bytes.
-        :param max_packet: the largest packet that it takes.
+        :param window: the client's first window, in bytes.
+        :param max_packet: the largest packet that the client accepts.
         """
         super().__init__(localWindow=WINDOW, localMaxPacket=PACKET, remoteWindow=window, remoteMaxPacket=max_packet)
         self._queue: deque[tuple[int, bytes]] = deque()
@@ -45,7 +45,7 @@ class FlowChannel(SSHChannel):
 
     @property
     def transport(self) -> OperatorTransport:
-        """The connection that the channel is part of."""
+        """The connection of the channel."""
         assert self.conn is not None
         return cast(OperatorTransport, self.conn.transport)
 
@@ -68,14 +68,14 @@ class FlowChannel(SSHChannel):
         if data and not self.over:
             last = self._queue[-1] if self._queue else None
             if last is not None and last[0] == stream and len(last[1]) + len(data) <= SMALL:
-                self._queue[-1] = (stream, last[1] + data)  # a VM may print byte by byte: what waits must stay small
+                self._queue[-1] = (stream, last[1] + data)  # a VM may print byte by byte: the queue must stay small
             else:
                 self._queue.append((stream, data))
             self.queued += len(data)
             self.pump()
 
     def pump(self) -> None:
-        """Send what the client takes now."""
+        """Send as much as the client accepts now."""
         if self.localClosed or self.conn is None:
             return
         while self._queue and self.remoteWindowLeft > 0 and self.transport.flowing:
@@ -98,11 +98,11 @@ class FlowChannel(SSHChannel):
                 self._close()
 
     def may_switch(self, stream: int) -> bool:
-        """Whether the next bytes may go to this stream now; if not, :meth:`pump` is to be called when they may."""
+        """Whether the next bytes may go to this stream now. If not, call :meth:`pump` when they may."""
         return True
 
     def drained(self) -> None:
-        """Called when the queue is empty."""
+        """Hook: the queue is empty."""
 
     def when_drained(self) -> Deferred[bool]:
         """Fires when everything is sent, with True; or with False if the channel is closed before."""
@@ -121,7 +121,6 @@ class FlowChannel(SSHChannel):
             done.callback(sent)
 
     def addWindowBytes(self, data: int) -> None:
-        """The client takes more."""
         self.remoteWindowLeft += data
         self.pump()
 
@@ -154,7 +153,7 @@ class FlowChannel(SSHChannel):
         self.holding = on
 
     def requestReceived(self, requestType: bytes, data: bytes) -> int:
-        """A request: refused if it is unknown, makes no sense, or comes too late."""
+        """Handle a request. An unknown, malformed or late one is refused."""
         handler = getattr(self, "request_" + requestType.decode("ascii", "replace").replace("-", "_"), None)
         if handler is None or self.over:
             return 0
@@ -164,32 +163,30 @@ class FlowChannel(SSHChannel):
             return 0
 
     def dataReceived(self, data: bytes) -> None:
-        """Input; without anybody who wants it, it is dropped."""
+        """Drop the input: a subclass may want it."""
 
     def extReceived(self, dataType: int, data: bytes) -> None:
-        """Clients send no extended data."""
+        """Drop extended data: clients send none."""
 
-    # The end. conch logs each of these; that is not worth a line for every session.
+    # The end. conch would log each of these.
 
     def channelOpen(self, specificData: bytes) -> None:
-        """The channel is open."""
+        """Nothing to do."""
 
     def eofReceived(self) -> None:
-        """The client will send no more; it may still want to read."""
+        """Nothing to do: the client may still want to read."""
 
     def closeReceived(self) -> None:
-        """The client closes."""
         self.loseConnection()
 
     def loseConnection(self) -> None:
-        """Close now; what is queued is dropped."""
+        """Close now, and drop the queue."""
         self._queue.clear()
         self.queued = 0
         if self.conn is not None:
             self.conn.sendClose(self)
 
     def closed(self) -> None:
-        """The channel is gone."""
         self._finished = True
         self._queue.clear()
         self.queued = 0

@@ -1,4 +1,4 @@
-"""What an operator who has logged in may open: sessions, and raw streams to consoles. Nothing else."""
+"""The SSH connection after the login: its channels are sessions and raw streams, nothing else."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class OperatorConnection(SSHConnection):
     _log = QuietLogger()
 
     def getChannel(self, channelType: bytes, windowSize: int, maxPacket: int, data: bytes) -> SSHChannel:
-        """Open a channel that the client asks for.
+        """Make the channel that the client requests.
 
         :raises ConchError: if it may not be opened; the client is told why.
         """
@@ -59,11 +59,11 @@ class OperatorConnection(SSHConnection):
         return channel
 
     def gotGlobalRequest(self, requestType: bytes, data: bytes) -> int:
-        """Nothing is offered: no remote forwarding. Keepalives are satisfied with the refusal."""
+        """Refuse every global request: there is no remote forwarding, and keepalives are content with a refusal."""
         return 0
 
     def ssh_CHANNEL_OPEN(self, packet: bytes) -> None:
-        """The client wants a channel. conch would log each refusal with a traceback."""
+        """Open a channel. conch would log each refusal with a traceback."""
         transport = cast(OperatorTransport, self.transport)
         kind, rest = getNS(packet)
         theirs, window, max_packet = struct.unpack(">3L", rest[:12])
@@ -90,7 +90,7 @@ class OperatorConnection(SSHConnection):
             super().adjustWindow(channel, bytesToAdd)
 
     def go_on(self) -> None:
-        """The client reads again: send what waits."""
+        """Send the queues of all channels: the client reads again."""
         for channel in list(self.channels.values()):
             if isinstance(channel, FlowChannel):
                 channel.pump()

@@ -1,4 +1,4 @@
-"""The front as a whole: what all sessions share, and a transport for every client that connects."""
+"""The SSH front: the connections of all clients, and the factory that makes them."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class SSHFrontend:
 
     :ivar services: what all operators' sessions share.
     :ivar transports: the connections there are.
-    :ivar deadline: those that have yet to log in, or to finish a key exchange.
-    :ivar parting: those to whom we have said goodbye.
-    :ivar alive: watches whether those who have logged in are still there.
+    :ivar deadline: the connections with an unfinished login or key exchange.
+    :ivar parting: the connections that we have disconnected and that are not closed yet.
+    :ivar alive: the keepalive of clients that have logged in.
     :ivar logins: the connections that have logged in, by operator.
     """
 
@@ -56,18 +56,18 @@ class SSHFrontend:
         self._all_gone: Deferred[None] | None = None
 
     def reconfigure(self, settings: SSHSettings) -> None:
-        """Take other settings; nobody who is connected has to go."""
+        """Use other settings; connections that exist stay."""
         self.deadline.use(settings.login_timeout)
         self.alive.reconfigure(settings.keepalive)
         self.logins.use(settings.limits.per_operator)
 
     def arrived(self, transport: OperatorTransport) -> None:
-        """There is a connection."""
+        """Add a connection."""
         self.deadline.start(transport)
         self.transports.add(transport)
 
     def gone(self, transport: OperatorTransport) -> None:
-        """A connection is gone."""
+        """Remove a connection."""
         self.deadline.discard(transport)
         self.parting.discard(transport)
         self.alive.discard(transport)
@@ -77,7 +77,7 @@ class SSHFrontend:
             self._all_gone.callback(None)
 
     async def stop(self) -> None:
-        """Tell everybody, give the clients a moment to leave with their exit status, and close what is left."""
+        """Tell all operators, give clients a moment to leave with their exit status, then close all connections."""
         self.deadline.stop()
         self.alive.stop()
         self.services.shut_down()
@@ -99,7 +99,7 @@ class SSHFrontend:
 
 
 class OperatorFactory(SSHFactory):
-    """Listens for operators."""
+    """Makes the connections."""
 
     noisy = False
     services = {b"ssh-userauth": UserAuth, b"ssh-connection": OperatorConnection}
@@ -112,7 +112,7 @@ class OperatorFactory(SSHFactory):
         self.publicKeys: dict[bytes, Key] = {}
 
     def use_accounts(self, accounts: Authenticator) -> None:
-        """Have these decide who may log in, and for how long."""
+        """Use another authenticator."""
         self.accounts = accounts
         accounts.call_on_change(self._close_removed)
 
@@ -126,7 +126,7 @@ class OperatorFactory(SSHFactory):
     def admit(self, transport: OperatorTransport, account: Account) -> str:
         """Count a connection as an operator's own, until it is gone.
 
-        :returns: why it may not stay, for him to read; ``""`` if it may.
+        :returns: why it may not stay, for the operator to read; ``""`` if it may.
         """
         if problem := self._front.logins.problem(account.name):
             return f"too many connections: {problem}"
@@ -134,15 +134,15 @@ class OperatorFactory(SSHFactory):
         return ""
 
     def use_host_keys(self, host_keys: Sequence[Key]) -> None:
-        """Take the server's own keys; called once, before any client can connect."""
+        """Use the server's own keys; called once, before any client can connect."""
         self.privateKeys = {key.sshType(): key for key in host_keys}
         self.publicKeys = {key.sshType(): key.public() for key in host_keys}
 
     def startFactory(self) -> None:
-        """conch would look for its keys here, which is before they may be read."""
+        """Do nothing: conch would read its keys here, before they may be read."""
 
     def buildProtocol(self, addr: IAddress | None) -> OperatorTransport | None:  # type: ignore[override]
-        """A transport, unless the process is being stopped."""
+        """Make a connection, unless the process is being stopped."""
         if self._front.services.stopping:
             return None
         transport = OperatorTransport(self._front)

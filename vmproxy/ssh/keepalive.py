@@ -1,9 +1,8 @@
-"""Whether clients are still there: who has been silent for long is asked, and who does not answer is cut off.
+"""Keepalive of clients: a silent one is asked, and one that does not answer is cut off.
 
-A client that was stopped, or whose network is gone, keeps its TCP connection, and with it the pen, for hours. So a
-client from which nothing came for a while is sent a request to which every client has an answer, if only that it does
-not know it; whatever comes resets the count. This also finds the client that has stopped reading with much under way:
-one that is only slow answers between two reads.
+A client that was stopped, or whose network is gone, keeps its TCP connection, and with it write access, for hours. So a
+client that was silent for a while is sent a request that every client answers, if only with "unknown"; any bytes reset
+the count. This also finds a client that has stopped reading with much under way: a slow one answers between two reads.
 
 All connections share one timer; see :mod:`vmproxy.base.deadlines`.
 """
@@ -26,7 +25,7 @@ _log = Logger()
 
 
 class KeepaliveClient(Hashable, Protocol):
-    """A connection, as far as it is asked whether it is still there."""
+    """A connection, as the keepalive knows it."""
 
     service: Any
 
@@ -39,10 +38,10 @@ class KeepaliveClient(Hashable, Protocol):
 
 
 class ClientKeepalive:
-    """Watches the connections of all who have logged in."""
+    """The keepalive of all connections that have logged in."""
 
     def __init__(self, clock: IReactorTime, seconds: float) -> None:
-        """:param seconds: of silence, after which a client is asked, and asked again; 0: never."""
+        """:param seconds: of silence between two requests; 0: never ask."""
         self._clock = clock
         self._unanswered: dict[KeepaliveClient, int] = {}
         self._seconds = seconds
@@ -54,7 +53,7 @@ class ClientKeepalive:
         return self._seconds
 
     def reconfigure(self, seconds: float) -> None:
-        """Take another number of seconds; it begins anew for everybody."""
+        """Use another number of seconds; all silences begin anew."""
         if seconds == self._seconds:
             return
         self._silences.stop()
@@ -64,24 +63,24 @@ class ClientKeepalive:
             self.heard(transport)
 
     def watch(self, transport: KeepaliveClient) -> None:
-        """Somebody has logged in."""
+        """Add a connection."""
         self._unanswered[transport] = 0
         self.heard(transport)
 
     def heard(self, transport: KeepaliveClient) -> None:
-        """Something came from a client; nothing happens if it is not watched."""
+        """Note that a client has sent something. An unknown connection is ignored."""
         if transport in self._unanswered:
             self._unanswered[transport] = 0
             if self._seconds:
                 self._silences.start(transport)
 
     def discard(self, transport: KeepaliveClient) -> None:
-        """A connection is gone; nothing happens if it is not watched."""
+        """Remove a connection. An unknown one is ignored."""
         if self._unanswered.pop(transport, None) is not None:
             self._silences.discard(transport)
 
     def stop(self) -> None:
-        """Watch nobody any more."""
+        """Remove all connections."""
         self._unanswered.clear()
         self._silences.stop()
 

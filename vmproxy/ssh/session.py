@@ -1,8 +1,7 @@
-"""A session channel: what the client asks for (a terminal, a command, a break) turned into one thing that runs.
+"""Session channels: a client's requests (a terminal, a command, a break) become one activity.
 
 ``ssh web01@host`` and ``ssh -t alice@host web01`` attach to a console; ``ssh alice@host list`` runs a command; without
-either, the operator gets the menu, or is told what there is. What runs is an :class:`Activity`; one may make room for
-another, as the menu does for a console, and take over again when that is left.
+either, the operator gets the menu, or an overview. See :mod:`vmproxy.operators.shell`.
 """
 
 from __future__ import annotations
@@ -29,14 +28,7 @@ USUAL_SIZE = (80, 24)
 
 
 class SessionChannel(FlowChannel):
-    """A session.
-
-    :ivar operator: whose.
-    :ivar has_pty: whether the client has a terminal here.
-    :ivar size: its columns and rows, within bounds that a program can live with.
-    :ivar term: its kind, ``xterm`` say; empty where there is none.
-    :ivar input_ended: whether the client has said that it sends no more.
-    """
+    """A session over SSH; see :class:`~vmproxy.operators.session.Session` for its attributes."""
 
     name = b"session"
 
@@ -59,10 +51,10 @@ class SessionChannel(FlowChannel):
         address = self.transport.getHost().address
         return (address.host, address.port) if isinstance(address, IPv4Address | IPv6Address) else None
 
-    # What the client asks for.
+    # Requests of the client.
 
     def request_pty_req(self, data: bytes) -> int:
-        """A terminal. The client puts its own into raw mode; the guest does the rest."""
+        """Note the terminal. The client puts its own into raw mode; the guest does the rest."""
         if not self.operator.account.pty:
             return 0  # the key is restricted
         term, rest = getNS(data)
@@ -72,29 +64,29 @@ class SessionChannel(FlowChannel):
         return 1
 
     def request_window_change(self, data: bytes) -> int:
-        """The terminal's size. A serial line has no way to tell it to the guest; who draws here has to know it."""
+        """Note the size of the terminal, for what is drawn here: a serial line cannot tell the guest."""
         self.size = _size(data)
         if self.router.activity is not None:
             self.router.activity.resized(*self.size)
         return 1
 
     def request_env(self, data: bytes) -> int:
-        """Environment variables mean nothing here."""
+        """Ignore an environment variable."""
         return 0
 
     def request_shell(self, data: bytes) -> int:
-        """No command: the console in the user name, or an overview."""
+        """Start without a command."""
         return self._begin("")
 
     def request_exec(self, data: bytes) -> int:
-        """A command."""
+        """Start a command."""
         command = getNS(data)[0]
         if len(command) > COMMAND_LIMIT:
             return 0
         return self._begin(command.decode("utf-8", "surrogateescape"))
 
     def request_subsystem(self, data: bytes) -> int:
-        """SFTP, and no other."""
+        """Start SFTP, the only subsystem."""
         if getNS(data)[0] != b"sftp" or self._started:
             return 0
         self._started = True
@@ -102,7 +94,7 @@ class SessionChannel(FlowChannel):
         return 1
 
     def request_break(self, data: bytes) -> int:
-        """RFC 4335: ``~B`` in OpenSSH's client."""
+        """Send a break (RFC 4335): ``~B`` in OpenSSH's client."""
         if self.router.activity is None:
             return 0
         self.router.activity.send_break()
@@ -120,17 +112,17 @@ class SessionChannel(FlowChannel):
         if self.over:
             return
         if command.startswith("scp -"):
-            self.complain("scp: the old protocol is not served here; leave out -O, or use sftp", exit_status.USAGE)
+            tell(self, "scp: the old protocol is not served here; leave out -O, or use sftp")
+            self.finish(exit_status.USAGE)
             return
         shell.start(self, command)
 
-    # Clients handle stdout and stderr apart, and on a terminal the replay would land before its headline. So before a
-    # switch from one to the other the client is asked for a sign that it has dealt with what came before.
+    # Clients handle stdout and stderr apart: on a terminal the replay could appear before its headline. So before a
+    # switch from one to the other the client is asked for an answer, which it gives when it has shown the former.
 
     def may_switch(self, stream: int) -> bool:
-        """Whether the next bytes may go to this stream now."""
         if self.services.stopping:
-            return True  # there is little time, and what is said last is not lost for want of an answer
+            return True  # there is little time; the last words must not be lost for want of an answer
         if self._barrier is not None:
             return False
         before, self._stream = self._stream, stream
@@ -138,7 +130,7 @@ class SessionChannel(FlowChannel):
             return True
         self._barrier = self.services.clock.callLater(BARRIER_SECONDS, self._end_barrier)
         asked = self.conn.sendRequest(self, b"keepalive@openssh.com", b"", wantReply=1)
-        asked.addBoth(lambda _: self._end_barrier())  # it will say that it does not know that: that is the sign
+        asked.addBoth(lambda _: self._end_barrier())  # that it does not know the request is an answer too
         return False
 
     def _end_barrier(self) -> None:
@@ -151,19 +143,12 @@ class SessionChannel(FlowChannel):
     # Output.
 
     def finish(self, status: int | None = None) -> None:
-        """End the session when everything queued is sent, with the terminal as it was found."""
         if not self.over:
             self.send(self.router.farewell())
         super().finish(status)
 
     def print(self, text: str) -> None:
-        """Send text to the client's stdout."""
         self.send(self._encoded(text))
-
-    def complain(self, text: str, status: int) -> None:
-        """Send text to the client's stderr, and end the session."""
-        tell(self, text)
-        self.finish(status)
 
     def _encoded(self, text: str) -> bytes:
         if self.has_pty:
@@ -173,28 +158,24 @@ class SessionChannel(FlowChannel):
     # The channel's life.
 
     def channelOpen(self, specificData: bytes) -> None:
-        """The channel is open."""
         self.services.presence.opened(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """Input."""
         if self.router.activity is None and self.has_pty and b"\x03" in data:
             self.finish(exit_status.INTERRUPTED)  # ^C
         else:
             self.router.feed(data)
 
     def eofReceived(self) -> None:
-        """The client will send no more: an attached session goes on, and who lives of input is told."""
+        """Note the end of input. A session at a console goes on."""
         self.input_ended = True
         self.router.eof()
 
     def drained(self) -> None:
-        """All output is sent."""
         if self.router.activity is not None:
             self.router.activity.drained()
 
     def closed(self) -> None:
-        """The channel is gone."""
         super().closed()
         self.services.presence.closed(self)
         if self._barrier is not None and self._barrier.active():
@@ -203,7 +184,7 @@ class SessionChannel(FlowChannel):
         self.router.close()
 
     def request_signal(self, data: bytes) -> int:
-        """A signal for what runs here: INT, TERM and HUP end it."""
+        """End the session at a signal: INT, TERM or HUP."""
         if getNS(data)[0] in (b"INT", b"TERM", b"HUP"):
             self.finish(exit_status.FAILED)
             if self.router.activity is not None:
@@ -212,7 +193,7 @@ class SessionChannel(FlowChannel):
 
 
 def _size(data: bytes) -> tuple[int, int]:
-    """Columns and rows; what makes no sense is taken as usual, or as the largest that makes some."""
+    """Columns and rows; the usual ones for zero, and at most :data:`LARGEST_TERMINAL` each."""
     wide, high = struct.unpack(">2L", data[:8])
     usual = USUAL_SIZE
     return min(wide or usual[0], LARGEST_TERMINAL), min(high or usual[1], LARGEST_TERMINAL)

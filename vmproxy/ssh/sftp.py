@@ -1,11 +1,11 @@
-"""SFTP, read-only: what ``sftp`` and ``scp`` need to fetch logs and event trails, and nothing that changes anything.
+"""SFTP, read-only: ``sftp`` and ``scp`` fetch logs and event trails, and change nothing.
 
-conch's server takes the requests apart; what is guarded here is what it does beside that. It keeps whatever a client
-sends until a packet is whole, however long the client says it is; it answers without looking whether anybody reads; it
-handles any number of requests at a time; a request that makes no sense it leaves without an answer, so that the client
-waits for ever; it names handles by addresses in memory, and it logs each packet. Here one request is handled after the
-other, the next when the answer to the last is on its way and not too much waits for the client; meanwhile the client's
-window stays shut. How much may be open is counted where it is opened, for all of an operator's sessions together.
+conch's server parses the requests. Guards stand against its faults: it keeps all bytes until a packet is whole, of any
+length; it answers without regard to the client's reading; it handles any number of requests at once; it never answers a
+malformed request, so that the client waits for ever; it names handles by addresses in memory; it logs each packet. Here
+requests are handled one after the other: the next one when the answer to the last is on its way and not too much waits
+for the client, whose window stays shut meanwhile. Bound: open files are counted where they are opened, for all sessions
+of an operator together.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _log = Logger()
 
 
 class SFTP(FileTransferServer):
-    """One SFTP session: what a session channel is busy with."""
+    """One SFTP session: an activity of a session channel."""
 
     _log = QuietLogger()
 
@@ -55,7 +55,7 @@ class SFTP(FileTransferServer):
         super().__init__(avatar=LogFolder(channel.operator, channel.services))
         self._channel = channel
         self._input = bytearray()
-        self._begun = False  # the client has said its version
+        self._begun = False  # the client has sent its version
         self._answering = False  # a request is being handled
         self._in_turn = False
         self._handled = 0  # in this turn of the reactor
@@ -63,30 +63,26 @@ class SFTP(FileTransferServer):
         self._no_more = False
         self._handles = 0
 
-    # What a session asks of what it is busy with.
+    # The activity.
 
     def typed(self, data: bytes) -> None:
-        """Bytes from the client, cut anywhere."""
         self._input += data
         self._go_on()
 
     def drained(self) -> None:
-        """All answers are sent."""
         self._go_on()
 
     def send_break(self) -> None:
-        """There is no line to break."""
+        """Nothing to do: there is no console."""
 
     def resized(self, width: int, height: int) -> None:
-        """There is no terminal."""
+        """Nothing to do: there is no terminal."""
 
     def eof(self) -> None:
-        """The client asks no more."""
         self._no_more = True
         self._go_on()
 
     def stop(self) -> None:
-        """The session is over."""
         self._input.clear()
         files, self.openFiles = self.openFiles, {}
         folders, self.openDirs = self.openDirs, {}
@@ -172,10 +168,10 @@ class SFTP(FileTransferServer):
         tell(self._channel, f"sftp: {why}")
         self._channel.finish(exit_status.USAGE)
 
-    # What conch's server does with the answers.
+    # Answers: overrides of conch's.
 
     def sendPacket(self, kind: int, data: bytes) -> None:
-        """Every request gets exactly one answer; then it is the next one's turn."""
+        """Send an answer, one for each request, and go on to the next request."""
         self._answering = False
         self._channel.send(struct.pack("!LB", len(data) + 1, kind) + data)
         self._go_on()

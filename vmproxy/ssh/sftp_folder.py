@@ -1,8 +1,7 @@
-"""What SFTP clients may open, look at and list: conch's questions about an operator's folder, answered.
+"""The folder that an operator sees over SFTP, as conch's server asks for it.
 
-Whatever would change something is refused. What waits for the disk is done on a thread; the size of a file that still
-grows is told when all that has come is in it. What is open costs a descriptor, or a list of all consoles: the front
-counts it, by operator.
+Every change is refused. A thread waits for the disk. The size of a growing file is told when all output up to now is in
+it. Bound: an open file costs a descriptor, an open folder a list of all consoles; both are counted by operator.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def as_bytes(name: str) -> bytes:
 
 
 def denied() -> PermissionError:
-    """What somebody is told who wants to change something."""
+    """The error for any change."""
     return PermissionError(errno.EACCES, "these files are read-only")
 
 
@@ -47,7 +46,7 @@ class SFTPFile:
     def __init__(
         self, operator: Operator, services: Services, place: log_listing.LogPath, fd: int, share: object
     ) -> None:
-        """:param share: what stands for it in the front's count of open files, until it is closed."""
+        """:param share: its entry in the count of open files, until it is closed."""
         self._operator = operator
         self._services = services
         self._place = place
@@ -72,7 +71,7 @@ class SFTPFile:
         try:
             data = await self._pread(offset, length)
             if not data and self._place.live and not self._closed:
-                # What has come since it was opened may still be on its way to the disk.
+                # Output that came after the opening may still be on its way to the disk.
                 await self._place.console.log.settled()
                 self._ask()
                 data = await self._pread(offset, length)
@@ -99,32 +98,29 @@ class SFTPFile:
         return log_listing.FileEntry(self._place.name, found.st_size, found.st_mtime).attributes
 
     def close(self) -> None:
-        """Close it, or as soon as a read that is under way is done."""
+        """Close it, after a read that is under way."""
         if not self._closed:
             self._closed = True
             if not self._busy:
                 self._close()
 
     def _close(self) -> None:
-        # On a thread: who is the last to close a file that was removed waits for the disk.
+        # On a thread: the last to close a file that was removed waits for the disk.
         self._services.in_thread(lambda: os.close(self._fd)).addBoth(self._have_closed)
 
     def _have_closed(self, outcome: object) -> object:
         self._services.open_files.give_back(self._share)
         return outcome
 
-    def writeChunk(self, offset: int, data: bytes) -> None:
-        """Never."""
+    def _refuse(self, *arguments: object) -> None:
         raise denied()
 
-    def setAttrs(self, attrs: dict[str, object]) -> None:
-        """Never."""
-        raise denied()
+    writeChunk = setAttrs = _refuse
 
 
 @implementer(ISFTPServer)
 class LogFolder:
-    """What conch's server asks for, from the operator's folder."""
+    """The folder of one operator."""
 
     def __init__(self, operator: Operator, services: Services) -> None:
         self._services = services
@@ -132,7 +128,7 @@ class LogFolder:
         self._view = operator.view
 
     def gotVersion(self, otherVersion: int, extData: dict[bytes, bytes]) -> dict[bytes, bytes]:
-        """No extensions are offered."""
+        """The extensions: none."""
         return {}
 
     def openFile(self, filename: bytes, flags: int, attrs: dict[str, object]) -> Deferred[SFTPFile]:
@@ -161,7 +157,7 @@ class LogFolder:
         return share
 
     def getAttrs(self, path: bytes, followLinks: int) -> Deferred[dict[str, int]]:
-        """What there is at a path."""
+        """The attributes of a file or of the folder."""
         return Deferred.fromCoroutine(self._look(as_path(path)))
 
     async def _look(self, path: str) -> dict[str, int]:
@@ -176,7 +172,7 @@ class LogFolder:
         return entry.attributes
 
     def openDirectory(self, path: bytes) -> log_listing.Listing:
-        """List the folder; there is one only."""
+        """List the folder; there is only one."""
         if log_listing.canonical(as_path(path)) != "/":
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), as_path(path))
         # It has no descriptor, but holds the list of all consoles: counted like a file.
@@ -194,33 +190,14 @@ class LogFolder:
         return as_bytes(log_listing.canonical(as_path(path)))
 
     def readLink(self, path: bytes) -> bytes:
-        """There are no links."""
+        """Fail: there are no links."""
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), as_path(path))
 
     def extendedRequest(self, extendedName: bytes, extendedData: bytes) -> bytes:
-        """None is known."""
+        """Fail: no extension is known."""
         raise NotImplementedError("there are no extensions")
 
-    def removeFile(self, filename: bytes) -> None:
-        """Never."""
+    def _refuse(self, *arguments: object) -> None:
         raise denied()
 
-    def renameFile(self, oldpath: bytes, newpath: bytes) -> None:
-        """Never."""
-        raise denied()
-
-    def makeDirectory(self, path: bytes, attrs: dict[str, object]) -> None:
-        """Never."""
-        raise denied()
-
-    def removeDirectory(self, path: bytes) -> None:
-        """Never."""
-        raise denied()
-
-    def setAttrs(self, path: bytes, attrs: dict[str, object]) -> None:
-        """Never."""
-        raise denied()
-
-    def makeLink(self, linkPath: bytes, targetPath: bytes) -> None:
-        """Never."""
-        raise denied()
+    removeFile = renameFile = makeDirectory = removeDirectory = setAttrs = makeLink = _refuse

@@ -1,11 +1,14 @@
 """The SSH transport: conch's, hardened.
 
-What is guarded here, each against something that stock conch does: it offers compression (one packet may inflate to
-hundreds of megabytes, before login too), CBC, 3DES, SHA-1 and MD5; it lacks strict key exchange (the answer to the
-Terrapin attack) and takes any packet at any time; it lets a client take for ever until its login begins, or to finish a
-later key exchange; a malformed packet raises into the reactor; it goes on behind its own disconnect; and it writes to a
-client who does not read, without bound. The last is the business of :attr:`flowing`: channels ask it before they write,
-and are told to go on when the client has caught up; what must be answered meanwhile is counted.
+Each guard answers a fault of stock conch:
+
+* it offers compression (one packet may inflate to hundreds of megabytes, before login too), CBC, 3DES, SHA-1 and MD5;
+* it lacks strict key exchange (the answer to the Terrapin attack) and accepts any packet at any time;
+* it sets no time limit for the beginning of a login or for the end of a later key exchange;
+* a malformed packet raises into the reactor;
+* it goes on after its own disconnect;
+* it writes without bound to a client that does not read. Channels ask :attr:`flowing` before they write, and are
+  resumed when the client has caught up; answers that are sent meanwhile are counted.
 """
 
 from __future__ import annotations
@@ -56,12 +59,12 @@ _log = Logger()
 
 
 class Frontend(Protocol):
-    """What a connection needs of the front.
+    """The front, as its connections know it.
 
     :ivar services: what all operators' sessions share.
-    :ivar deadline: the connections that have yet to log in, or to finish a key exchange.
-    :ivar parting: those to whom we have said goodbye.
-    :ivar alive: watches whether those who have logged in are still there.
+    :ivar deadline: the connections with an unfinished login or key exchange.
+    :ivar parting: the connections that we have disconnected and that are not closed yet.
+    :ivar alive: the keepalive of clients that have logged in.
     """
 
     services: Services
@@ -77,7 +80,7 @@ class Frontend(Protocol):
 
 
 class LoginFactory(Protocol):
-    """What a login needs of the factory.
+    """The factory, as a login knows it.
 
     :ivar accounts: who may log in.
     """
@@ -117,7 +120,7 @@ class OperatorTransport(SSHServerTransport):
         self._strict = False
         self._expected: int | None = None  # the next packet of a key exchange under way
         self._logged_in = False
-        self._over = False  # we have said goodbye
+        self._over = False  # closed, or we have disconnected
         self._unread = 0
         self._taken = 0  # packets in this turn of the reactor
         self._later = False  # the rest comes in the next
@@ -125,7 +128,7 @@ class OperatorTransport(SSHServerTransport):
     # The life of the connection.
 
     def connectionMade(self) -> None:
-        """Somebody connected, and has so long to log in; unless too many are there already who have not."""
+        """Start the deadline of the login, unless too many clients have yet to log in."""
         if not self._gate.enter(self, self.peer):
             self.abort()
             return
@@ -139,7 +142,6 @@ class OperatorTransport(SSHServerTransport):
         super().connectionMade()
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        """It is gone."""
         self._over = True
         super().connectionLost(reason)
         self._gate.leave(self)
@@ -147,21 +149,21 @@ class OperatorTransport(SSHServerTransport):
 
     @property
     def over(self) -> bool:
-        """Whether the connection is closed, or we have said goodbye."""
+        """Whether the connection is closed, or we have disconnected."""
         return self._over
 
     def leave(self) -> None:
-        """The process is being stopped: go now, unless sessions are about to end with their exit status."""
+        """Close the connection at the stop of the process, unless sessions are about to end with their exit status."""
         if self.service is None or not getattr(self.service, "channels", None):
             self.loseConnection()
 
     def too_slow(self) -> None:
-        """The client did not log in, or finish a key exchange, in time."""
+        """Disconnect a client that has missed the deadline of its login or key exchange."""
         _log.info("{peer}: closed, it took too long to log in", peer=self.peer)
         self.sendDisconnect(DISCONNECT_CONNECTION_LOST, b"that took too long")
 
     def sendDisconnect(self, reason: int, desc: bytes) -> None:
-        """Say goodbye; nothing is taken or sent behind it, and who does not read it is cut off soon."""
+        """Disconnect. Nothing is received or sent after it; a client that does not read it is cut off soon."""
         if self._over:
             return
         super().sendDisconnect(reason, desc)
@@ -176,7 +178,7 @@ class OperatorTransport(SSHServerTransport):
         self._tcp.abortConnection()
 
     def logged_in(self) -> None:
-        """The operator has proved who he is."""
+        """End the deadline of the login; start the keepalive."""
         self._logged_in = True
         self._gate.leave(self)
         self._front.deadline.discard(self)
@@ -199,7 +201,6 @@ class OperatorTransport(SSHServerTransport):
     # What arrives.
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes from the client, cut anywhere."""
         if self._over:
             return
         self._front.alive.heard(self)
@@ -210,11 +211,11 @@ class OperatorTransport(SSHServerTransport):
             self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"that packet is too large")
 
     def getPacket(self) -> bytes | None:
-        """The next packet, unless we have said goodbye."""
+        """The next packet; none when it is over, or in this turn of the reactor."""
         if self._over or self._later:
             return None
         if self._taken >= PACKETS_PER_TURN:
-            # One read can hold thousands of small ones: everybody else has a turn in between.
+            # One read can hold thousands of small packets: other clients have a turn in between.
             self._later = True
             self._tcp.pauseProducing()
             self.services.clock.callLater(0, self._next_turn)
@@ -229,7 +230,7 @@ class OperatorTransport(SSHServerTransport):
             self.dataReceived(b"")
 
     def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
-        """Handle one packet; one that makes no sense, or comes at a time when it may not, ends the connection."""
+        """Handle one packet. A malformed or untimely one ends the connection."""
         if not self._may_come(messageNum):
             self._refuse(messageNum, "it may not come now")
             return
@@ -246,7 +247,7 @@ class OperatorTransport(SSHServerTransport):
         if self._expected is not None:
             if number != self._expected:
                 return False
-            if not self.ignoreNextPacket:  # a wrong guess of the client's is followed by the right packet
+            if not self.ignoreNextPacket:  # the right packet follows a wrong guess of the client
                 self._expected = _NEWKEYS if number == _KEX_INIT else None
             return True
         return number == _KEXINIT or not (first or _NEWKEYS <= number <= 49)
@@ -256,7 +257,7 @@ class OperatorTransport(SSHServerTransport):
         self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"that packet makes no sense")
 
     def ssh_KEXINIT(self, packet: bytes) -> None:
-        """Key exchange, strict where the client can do that (OpenSSH's PROTOCOL, section 1.10)."""
+        """Begin a key exchange, a strict one if the client can (OpenSSH's PROTOCOL, section 1.10)."""
         self._expected = _KEX_INIT
         if self.sessionID is None:
             length = int.from_bytes(packet[16:20], "big")
@@ -265,13 +266,13 @@ class OperatorTransport(SSHServerTransport):
                 self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"strict key exchange: KEXINIT was not first")
                 return
         elif self._logged_in:
-            self._front.deadline.start(self)  # before the login one runs already, and is for all of it
+            self._front.deadline.start(self)  # before the login, that of the login runs
         super().ssh_KEXINIT(packet)
         if self.kexAlg in (STRICT_CLIENT, STRICT_SERVER):
             self.sendDisconnect(DISCONNECT_KEY_EXCHANGE_FAILED, b"couldn't match all kex parts")
 
     def ssh_NEWKEYS(self, packet: bytes) -> None:
-        """The client uses the new keys from here on; strictly, numbering starts again."""
+        """Use the client's new keys. In a strict exchange its numbering starts again."""
         if self._strict:
             self.incomingPacketSequence = 0
         self._unread = 0
@@ -282,25 +283,24 @@ class OperatorTransport(SSHServerTransport):
             self._go_on()
 
     def ssh_SERVICE_REQUEST(self, packet: bytes) -> None:
-        """The client wants a service: once, the login. Asking again must not give it new tries."""
+        """Start the login, once: a second request must not give the client new tries."""
         if self.service is not None:
             self._refuse(5, "there is a service already")
         else:
             super().ssh_SERVICE_REQUEST(packet)
 
     def ssh_EXT_INFO(self, packet: bytes) -> None:
-        """What else the client can do is of no use here."""
+        """Ignore the client's extensions: none is of use here."""
 
     def ssh_DISCONNECT(self, packet: bytes) -> None:
-        """The client takes its leave."""
         self._over = True
         self._tcp.loseConnection()
 
     def sendPacket(self, messageType: int, payload: bytes) -> None:
-        """Send a packet; the numbering of what we send starts again behind our NEWKEYS.
+        """Send a packet. In a strict exchange our numbering starts again after our NEWKEYS.
 
-        Channels send data only while the client reads. What must be answered anyway is counted: who asks and asks but
-        reads no answers is cut off.
+        Channels send data only while the client reads. Bound: a client that asks and does not read the answers is cut
+        off after :data:`UNREAD_LIMIT` bytes of them.
         """
         if self._over:
             return
@@ -315,7 +315,7 @@ class OperatorTransport(SSHServerTransport):
             self.outgoingPacketSequence = 0
 
     def sendExtInfo(self, extensions: list[tuple[bytes, bytes]]) -> None:
-        """Tell which signatures operators may use: conch would list those of the host keys."""
+        """Announce the signature algorithms of operators: conch would list those of the host keys."""
         told = dict(extensions)
         told[b"server-sig-algs"] = b",".join(SIGNATURES)
         super().sendExtInfo(list(told.items()))
@@ -324,22 +324,20 @@ class OperatorTransport(SSHServerTransport):
 
     @property
     def flowing(self) -> bool:
-        """Whether channels may send: the client reads, and no key exchange (in which conch queues) is under way."""
+        """Whether channels may send: the client reads, and no key exchange is under way, in which conch queues."""
         return not (self._paused or self._over) and not exchanging_keys(self)
 
     def pauseProducing(self) -> None:
-        """The client reads slower than we write."""
         self._paused = True
 
     def resumeProducing(self) -> None:
-        """The client has caught up."""
         self._paused = False
         self._unread = 0
         if self.flowing:
             self._go_on()
 
     def stopProducing(self) -> None:
-        """The connection is gone; connectionLost follows."""
+        """Nothing to do: connectionLost follows."""
 
     def _go_on(self) -> None:
         if self.service is not None and self.service.name == b"ssh-connection":

@@ -1,4 +1,4 @@
-"""The login as packets: RFC 4252 (publickey, password) and RFC 4256 (keyboard-interactive), and their bounds.
+"""The SSH login: RFC 4252 (publickey, password) and RFC 4256 (keyboard-interactive), with bounds.
 
 Who may come in is decided in :mod:`vmproxy.auth.authenticator`; here is what a client may say, how often, and when it
 is answered. conch's own service is not used: it has no keyboard-interactive and no certificates, and it finds the
@@ -51,7 +51,7 @@ _log = Logger()
 
 
 class UserAuth(SSHService):
-    """One client's way in. Its deadline runs from the connection on, in the transport."""
+    """The login of one client. Its deadline runs from the connection on, in the transport."""
 
     name = b"ssh-userauth"
     protocolMessages = {
@@ -61,18 +61,17 @@ class UserAuth(SSHService):
     _log = QuietLogger()
 
     def serviceStarted(self) -> None:
-        """The login begins."""
         self._busy = False
         self._waiting: list[tuple[int, bytes]] = []
         self._tries = 0
         self._questions = 0
         self._prompted: str | None = None  # the user name to whom the prompt went
-        self._unanswered = ""  # why a question came to nothing, until somebody has logged in
+        self._unanswered = ""  # why a question led nowhere, until the login
         self._user = ""
         self._pause: tuple[IDelayedCall, Deferred[None]] | None = None
 
     def serviceStopped(self) -> None:
-        """Somebody has logged in, or the connection is gone."""
+        """End the login: the operator is in, or the connection is gone."""
         self._waiting.clear()
         if self._unanswered and not self._tries:
             self._accounts.failed("publickey", self._user, self._transport.peer, self._unanswered)
@@ -86,11 +85,9 @@ class UserAuth(SSHService):
     # Requests, one after the other.
 
     def ssh_USERAUTH_REQUEST(self, packet: bytes) -> None:
-        """The client begins something."""
         self._take(MSG_USERAUTH_REQUEST, packet)
 
     def ssh_USERAUTH_INFO_RESPONSE(self, packet: bytes) -> None:
-        """The client answers the prompt."""
         self._take(MSG_USERAUTH_INFO_RESPONSE, packet)
 
     def _take(self, number: int, packet: bytes) -> None:
@@ -108,20 +105,20 @@ class UserAuth(SSHService):
         self._busy = False
         transport = self._transport
         if self._waiting and not transport.over and transport.service is self:
-            # By way of the transport, whose care for packets that make no sense is needed here too.
+            # Through the transport, which guards against malformed packets.
             transport.dispatchMessage(*self._waiting.pop(0))
 
     def _broken(self, failure: Failure) -> None:
         _log.failure("{peer}: a login could not be decided", failure=failure, peer=self._transport.peer)
         self._transport.sendDisconnect(DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, b"internal error")
 
-    # Methods. What is malformed raises here, before anything is waited for, and ends the connection.
+    # Methods. Malformed packets raise here, before anything is waited for, and end the connection.
 
     def _begin(self, packet: bytes) -> Coroutine[Any, Any, None]:
         name, service, method, rest = getNS(packet, 3)
         if service != b"ssh-connection" or len(name) > USER_LIMIT:
             raise ValueError("not a login that can be")
-        self._prompted = None  # whoever begins anew has given up the prompt
+        self._prompted = None  # a new request gives up the prompt
         self._user = user = name.decode("utf-8", "replace")
         if method not in self._accounts.methods:
             return self._not_offered(user, method)
@@ -138,7 +135,7 @@ class UserAuth(SSHService):
         return self._prompt(user)
 
     async def _not_offered(self, user: str, method: bytes) -> None:
-        if method == b"none":  # the usual way to hear which methods there are
+        if method == b"none":  # the usual question for the methods
             await self._accounts.look_again()
             await self._question(user, None)
         else:
@@ -202,7 +199,7 @@ class UserAuth(SSHService):
     # Answers.
 
     def _count_question(self) -> bool:
-        """:returns: whether it may be answered."""
+        """Count a question; :returns: whether it may be answered."""
         transport = self._transport
         self._questions += 1
         if self._questions > QUESTIONS:
@@ -210,7 +207,7 @@ class UserAuth(SSHService):
         return not transport.over
 
     async def _question(self, user: str, why: str | None) -> None:
-        """Answer one that led nowhere, the first after the delay that there is anyway."""
+        """Answer a question that led nowhere, the first one after the present delay."""
         transport = self._transport
         if transport.over:
             return
@@ -223,7 +220,7 @@ class UserAuth(SSHService):
             self._refuse()
 
     async def _put_off(self, method: str, user: str, why: str) -> None:
-        """Answer a try that could not be looked at; that is not the client's failure."""
+        """Answer a try that could not be checked; it is no failure of the client."""
         transport = self._transport
         self._accounts.log_refusal(user, transport.peer, why)
         self._accounts.put_off(method, user, transport.peer, why)
@@ -233,9 +230,9 @@ class UserAuth(SSHService):
                 self._refuse()
 
     async def _failed(self, method: str, user: str, why: str, waited: float = 0.0) -> None:
-        """Answer a try that failed, after a delay; if it was one too many, with good-bye.
+        """Answer a try that failed, after a delay; disconnect after too many.
 
-        :param waited: how much of the delay is over already.
+        :param waited: the part of the delay that is over already.
         """
         transport = self._transport
         self._tries += 1
@@ -269,7 +266,7 @@ class UserAuth(SSHService):
     def _enter(self, account: Account, method: str, user: str, shown: dict[str, object]) -> None:
         transport = self._transport
         if transport.over:
-            return  # it was lost while the keys were being read
+            return  # the connection was lost while the keys were read
         if problem := self._factory.admit(transport, account):
             self._accounts.turned_away(account, user, transport.peer, problem)
             self._unanswered = ""
@@ -286,7 +283,7 @@ class UserAuth(SSHService):
         transport.sendPacket(MSG_USERAUTH_SUCCESS, b"")
         transport.setService(transport.factory.getService(transport, b"ssh-connection")())
 
-    # What it belongs to.
+    # The connection.
 
     @property
     def _transport(self) -> OperatorTransport:
