@@ -79,13 +79,13 @@ class Motion:
 
     def hand_over(self) -> None:
         """Have another process go on."""
-        links: list[ILink[Console]] = [self.source, self.destination]
-        state = self.migrations.snapshot(links.index)
+        links: dict[str, ILink[Console]] = {link.peer: link for link in (self.source, self.destination)}
+        state = self.migrations.snapshot(lambda link: link.peer)
         self.migrations.stop()
         read = unpack(MigrationsState, json.loads(json.dumps(pack(state))))
         assert read == state
         self.migrations = Migrations(self.world.clock, 60, lambda: b"other")
-        self.migrations.restore(read, self.find, links.__getitem__)
+        self.migrations.restore(read, self.find, links)
         self.migration = self.migrations.pending_of(self.console) or self.migration
 
     def find(self, uuid: UUID, port: str) -> Console:

@@ -1,4 +1,4 @@
-"""Snapshots as JSON: plain frozen dataclasses of text, numbers, bytes, tuples and each other.
+"""Snapshots as JSON: plain frozen dataclasses of text, numbers, bytes, UUIDs, tuples and each other.
 
 Bytes travel as base64. What a machine hands over at a restart, or to another node, is packed here and nowhere else.
 """
@@ -10,6 +10,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from uuid import UUID
 
 S = TypeVar("S")
 
@@ -18,6 +19,8 @@ def pack(state: Any) -> Any:
     """Make a snapshot into what :mod:`json` can write."""
     if isinstance(state, bytes):
         return b64encode(state).decode("ascii")
+    if isinstance(state, UUID):
+        return str(state)
     if is_dataclass(state):
         return {field.name: pack(getattr(state, field.name)) for field in fields(state)}
     return [pack(item) for item in state] if isinstance(state, tuple) else state
@@ -26,7 +29,7 @@ def pack(state: Any) -> Any:
 def unpack(kind: type[S], data: Any) -> S:
     """Make a snapshot from what :func:`pack` made.
 
-    :raises KeyError, TypeError, ValueError: if it is none.
+    :raises AttributeError, KeyError, TypeError, ValueError: if it is none.
     """
     return _read(kind, data)  # type: ignore[no-any-return]  # a type is read at run time
 
@@ -43,6 +46,8 @@ def _read(kind: Any, data: Any) -> Any:
         return tuple(_read(get_args(kind)[0], item) for item in data)
     if kind is bytes:
         return b64decode(data, validate=True)
+    if kind is UUID:
+        return UUID(data)
     if is_dataclass(kind):
         return kind(**{name: _read(hint, data[name]) for name, hint in _hints(kind).items()})  # type: ignore[operator, arg-type]
     if type(data) is not kind:

@@ -16,6 +16,7 @@ over     nothing is pending any more
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import ILink
@@ -71,18 +72,18 @@ class MigrationState:
 
     :ivar uuid: with ``port`` the console's identity.
     :ivar age: seconds since BEGIN.
-    :ivar source: the number of the source's connection; None where it is gone; likewise ``destination``.
+    :ivar source: the name of the source's connection; empty where it is gone; likewise ``destination``.
     """
 
-    uuid: str
+    uuid: UUID
     port: str
     state: str
     sequence: bytes
     secret: bytes
     age: float
     encrypted: bool
-    source: int | None
-    destination: int | None
+    source: str
+    destination: str
 
 
 class Migration:

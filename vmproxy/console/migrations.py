@@ -18,7 +18,7 @@ source host will ABORT or BEGIN again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -265,47 +265,44 @@ class Migrations:
 
     # Handing over.
 
-    def snapshot(self, number: Callable[[ILink[Console]], int]) -> MigrationsState:
+    def snapshot(self, link: Callable[[ILink[Console]], str]) -> MigrationsState:
         """All that is pending, as a value.
 
-        :param number: what a connection is called where it is handed over.
+        :param link: gives a link a name.
         """
         now = self._clock.seconds()
         pending = [
             MigrationState(
-                uuid=str(one.console.uuid),
+                uuid=one.console.uuid,
                 port=one.console.port,
                 state=one.state,
                 sequence=one.sequence,
                 secret=one.secret,
                 age=now - one.started,
                 encrypted=one.encrypted,
-                source=None if one.source is None else number(one.source),
-                destination=None if one.destination is None else number(one.destination),
+                source="" if one.source is None else link(one.source),
+                destination="" if one.destination is None else link(one.destination),
             )
             for one in self._by_console.values()
         ]
         return MigrationsState(tuple(sorted(pending, key=lambda one: -one.age)), tuple(self._spent))
 
     def restore(
-        self,
-        state: MigrationsState,
-        console: Callable[[UUID, str], Console],
-        link: Callable[[int], ILink[Console]],
+        self, state: MigrationsState, console: Callable[[UUID, str], Console], links: Mapping[str, ILink[Console]]
     ) -> None:
         """Go on where another process was; nothing is pending here yet.
 
-        :param console: finds a console; ``link`` a connection by its number.
+        :param console: finds a console.
+        :param links: the links by their names.
         """
         self._spent = dict.fromkeys(state.spent)
         for one in state.pending:
-            source = None if one.source is None else link(one.source)
+            source = links[one.source] if one.source else None
             started = self._clock.seconds() - one.age
-            migration = Migration(console(UUID(one.uuid), one.port), source, one.sequence, one.secret, started)
-            destination = None if one.destination is None else link(one.destination)
-            migration.restore(one, destination)
+            migration = Migration(console(one.uuid, one.port), source, one.sequence, one.secret, started)
+            migration.restore(one, links[one.destination] if one.destination else None)
             self._add(migration, one.age)
-            if destination is not None:
-                self._by_destination[destination] = migration
+            if migration.destination is not None:
+                self._by_destination[migration.destination] = migration
             if migration.expects(PEER):
                 self._by_pair[migration.pair] = migration

@@ -71,16 +71,7 @@ class Carried(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CarriedState:
-    """A console that is carried, as a value; the UUID as text."""
-
-    uuid: str
-    port: str
-    uri: str
-
-
-@dataclass(frozen=True, slots=True)
-class RestoredConsole:
-    """A console that is carried, as far as it was handed over."""
+    """A console that is carried, as a value."""
 
     uuid: UUID
     port: str
@@ -89,11 +80,11 @@ class RestoredConsole:
 
 @dataclass(frozen=True, slots=True)
 class ExtensionState:
-    """What a VM has said in the extension so far; UUIDs and URIs as text, empty where they have not come."""
+    """What a VM has said in the extension so far; destinations as text, empty where there is none."""
 
-    uuid: str
-    bios_uuid: str
-    location_uuid: str
+    uuid: UUID | None
+    bios_uuid: UUID | None
+    location_uuid: UUID | None
     name: str
     named: bool
     uri: str | None
@@ -310,9 +301,9 @@ class Extension:
     def snapshot(self) -> ExtensionState:
         """What has been said so far."""
         return ExtensionState(
-            uuid=_text(self.uuid),
-            bios_uuid=_text(self.bios_uuid),
-            location_uuid=_text(self.location_uuid),
+            uuid=self.uuid,
+            bios_uuid=self.bios_uuid,
+            location_uuid=self.location_uuid,
             name=self.name,
             named=self._named,
             uri=self.uri,
@@ -326,9 +317,9 @@ class Extension:
 
     def restore(self, state: ExtensionState) -> None:
         """Go on where another connection's extension was."""
-        self.uuid, self.bios_uuid, self.location_uuid = (
-            UUID(text) if text else None for text in (state.uuid, state.bios_uuid, state.location_uuid)
-        )
+        self.uuid = state.uuid
+        self.bios_uuid = state.bios_uuid
+        self.location_uuid = state.location_uuid
         self.name = state.name
         self._named = state.named
         self.uri = state.uri

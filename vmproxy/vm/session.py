@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, cast
-from uuid import UUID
 
 from vmproxy.vm.actions import (
     Abort,
@@ -29,7 +28,7 @@ from vmproxy.vm.actions import (
 )
 from vmproxy.vm.comport import PortControl
 from vmproxy.vm.early import EARLY_LIMIT, EarlyOutput
-from vmproxy.vm.extension import DETAILS, Carried, CarriedState, Contradiction, Extension, RestoredConsole, Terms
+from vmproxy.vm.extension import DETAILS, Carried, CarriedState, Contradiction, Extension, Terms
 from vmproxy.vm.negotiation import LineNegotiation
 from vmproxy.vm.session_state import TokenState, VMSessionState, token_of, token_state
 from vmproxy.vm.session_table import (
@@ -462,7 +461,7 @@ class VMSession:
             scanner=self._scanner.snapshot(),
             extension=self._extension.snapshot(),
             port=None if self._port is None else self._port.snapshot(),
-            carried=None if carried is None else CarriedState(str(carried.uuid), carried.port, carried.uri),
+            carried=None if carried is None else CarriedState(carried.uuid, carried.port, carried.uri),
             early=None if self._early is None else self._early.snapshot(),
             question=self._question,
             rest=rest,
@@ -493,9 +492,7 @@ class VMSession:
         if state.port is not None:
             session._port = PortControl(terms.signature, out)
             session._port.restore(state.port)
-        if state.carried is not None:
-            carried = state.carried
-            session._carried = RestoredConsole(UUID(carried.uuid), carried.port, carried.uri)
+        session._carried = state.carried
         session._early = None if state.early is None else EarlyOutput.restore(state.early, terms)
         session._question = state.question
         session._rest = None if state.rest is None else iter([token_of(token) for token in state.rest])
