@@ -11,7 +11,9 @@ from vmproxy.base.sanitize import human_bytes, visible
 from vmproxy.console.console import Console
 from vmproxy.console.info import ConsoleInfo, RemoteInfo, ViewerInfo
 from vmproxy.log.events import timestamp
+from vmproxy.log.search import Hit
 from vmproxy.operators.messages import far_line, mode, recording, state_line
+from vmproxy.operators.operator import Operator
 from vmproxy.operators.visible import VisibleConsoles
 
 Fields = dict[str, object]
@@ -148,6 +150,31 @@ def viewer_fields(who: str, console: Console | None = None, viewer: ViewerInfo |
         "idle": max(0, int(now - viewer.last_input)),
         "since": timestamp(viewer.since),
         "skipped": viewer.skipped,
+    }
+
+
+def operator_fields(operator: Operator, consoles: dict[str, int]) -> Fields:
+    """An operator for themselves, for JSON.
+
+    :param consoles: the number of consoles for each right.
+    """
+    return {
+        "operator": operator.name,
+        "groups": list(operator.groups),
+        "from": operator.peer,
+        "user": operator.user,
+        "consoles": consoles,
+    }
+
+
+def hit_fields(hit: Hit, console: Console) -> Fields:
+    """A hit of a search in the log of a console, for JSON."""
+    return {
+        "at": timestamp(hit.at),
+        **identity_fields(console),
+        "segment": hit.segment,
+        "offset": hit.offset,
+        "line": hit.line.decode("utf-8", "backslashreplace"),
     }
 
 

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
-from vmproxy.log.events import timestamp
 from vmproxy.log.pattern import Pattern
 from vmproxy.log.search import Hit, Limits, Search
 from vmproxy.log.timing import local_time
@@ -32,7 +31,7 @@ from vmproxy.operators.commands.declaration import (
 )
 from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.log_reading import BatchReader, SearchSlot, taken, tell_problems
-from vmproxy.operators.presentation import identity_fields
+from vmproxy.operators.presentation import hit_fields
 from vmproxy.operators.session import Session, tell
 
 PATTERN_LIMIT = 1000
@@ -108,17 +107,10 @@ def _lines(session: Session, hits: Iterable[Hit], as_json: bool) -> Iterable[str
         assert isinstance(console, Console)
         if not session.operator.view.may(console, Right.SPY):
             continue  # the rules have changed while it was under way
-        line = hit.line.decode("utf-8", "backslashreplace")
         if as_json:
-            told = {
-                "at": timestamp(hit.at),
-                **identity_fields(console),
-                "segment": hit.segment,
-                "offset": hit.offset,
-                "line": line,
-            }
-            yield json.dumps(told) + "\n"
+            yield json.dumps(hit_fields(hit, console)) + "\n"
         else:
+            line = hit.line.decode("utf-8", "backslashreplace")
             yield f"{local_time(hit.at)[:19]}  {console.title}: {visible(line.rstrip(), LINE_SHOWN)}\n"
 
 

@@ -13,7 +13,7 @@ from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import SLICE, chosen, now, pause, print_all, table_row
 from vmproxy.operators.commands.declaration import GLOBS, JSON, Arguments, Command
 from vmproxy.operators.messages import idle, local_time, mode
-from vmproxy.operators.presentation import Fields, json_array, viewer_fields
+from vmproxy.operators.presentation import Fields, json_array, operator_fields, viewer_fields
 from vmproxy.operators.session import Session
 from vmproxy.operators.terminal.width import cells
 
@@ -61,14 +61,7 @@ async def _whoami(session: Session, args: Arguments) -> int:
             await pause(session)
     consoles = {right.words[0]: number for right, number in counts.items()}
     if JSON in args:
-        told = {
-            "operator": operator.name,
-            "groups": list(operator.groups),
-            "from": operator.peer,
-            "user": operator.user,
-            "consoles": consoles,
-        }
-        session.print(json.dumps(told) + "\n")
+        session.print(json.dumps(operator_fields(operator, consoles)) + "\n")
     else:
         session.print(
             f"operator: {visible(operator.name)}\n"
