@@ -8,7 +8,7 @@ WORKERS ?= auto
 PYTEST = $(BIN)/python -m pytest
 PARALLEL = -n $(WORKERS) --dist loadgroup
 
-.PHONY: again run demo test test-rest test-all soak bench fuzz lint types format clean
+.PHONY: again run demo test test-rest test-all soak bench fuzz lint types docs habits format clean
 
 run: $(VENV)/installed
 	$(BIN)/twistd -n --pidfile= vmproxy $(ARGS)
@@ -48,12 +48,21 @@ lint: $(VENV)/tools
 types: $(VENV)/tools
 	$(BIN)/mypy
 
+# The pages and the reference of the code; a reference that leads nowhere is an error.
+docs: $(VENV)/tools
+	$(BIN)/python -m sphinx --quiet --nitpicky --fail-on-warning --keep-going docs build/docs
+
+# Formatting, types and layers are checked before each commit.
+habits: $(VENV)/tools
+	$(PIP) install $$($(REQUIREMENTS) options.extras_require.habits)
+	$(BIN)/pre-commit install
+
 format: $(VENV)/tools
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist docs/api *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # What vmproxy needs is installed; vmproxy itself runs from the checkout, by bin/vmproxy and bin/twistd too.
 # An environment without a working pip, or whose installation was interrupted, is made anew.
@@ -75,7 +84,7 @@ $(VENV)/installed: setup.cfg $(if $(wildcard $(VENV)/unfinished),again)
 USABLE = import pip, sys; sys.exit(sys.prefix == sys.base_prefix)
 
 $(VENV)/tools: $(VENV)/installed
-	$(call INSTALL,options.extras_require.test options.extras_require.lint)
+	$(call INSTALL,options.extras_require.test options.extras_require.lint options.extras_require.docs)
 	@touch $@
 
 # Installs the requirements that setup.cfg has under the given keys; what interrupts it leaves a mark.

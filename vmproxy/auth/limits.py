@@ -1,6 +1,6 @@
 """What strangers may cost, and operators: how many connections and files may be open, how long failures take.
 
-Strangers are counted by :func:`neighbourhood <vmproxy.addresses.neighbourhood>`. Who has logged in counts by his name:
+Strangers are counted by :func:`neighbourhood`. Who has logged in counts by his name:
 what operators hold that costs descriptors is shared out, so that none of them can take it all.
 
 The delay before a failed try is answered grows with each failure from a neighbourhood and is forgotten some time after

@@ -1,1 +1,1 @@
-"""The commands of `vmproxy'."""
+"""The commands of ``vmproxy``."""

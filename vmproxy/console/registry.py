@@ -1,4 +1,4 @@
-"""All consoles: how a connection finds its own, and what is remembered of them. How people find one: :mod:`names`.
+"""All consoles: how a connection finds its own, and what is remembered of them. How people find one: :mod:`naming`.
 
 A console's identity is VC UUID and port. It outlives its connections, and the process.
 """

@@ -1,13 +1,13 @@
 """Rotation: logs that are too large or too old are put aside, compressed, and in the end removed.
 
-By size, a log is due when something is written to it; by age, when the sweep of the folder (:mod:`sweep`) comes across
-it, whether its VM says anything or not. What is due waits in a line, of which a few are done per turn: ten thousand
+By size, a log is due when something is written to it; by age, when the sweep of the folder (:mod:`retention`) comes
+across it, whether its VM says anything or not. What is due waits in a line, of which a few are done per turn: ten thousand
 logs that come due at midnight keep no VM's bytes waiting. A log may be cut anywhere, also within a line: its segments
 put together, oldest first, and the live file behind them, are exactly what the VM sent, whatever fails on the way.
 
 A log and its trail are rotated in one step. The new trail begins with ``rotated``, and the new log's first byte gets a
 time mark, so that each segment can be read by itself. All of it runs on the scribe's thread, but for compression, which
-has one of its own (:mod:`compress`): what comes of it is put in place here, under the number that the segment has by
+has one of its own (:mod:`compression`): what comes of it is put in place here, under the number that the segment has by
 then.
 """
 

@@ -20,8 +20,8 @@ class Stamper:
         """Take bytes from the VM.
 
         :param at: when they came, seconds since the epoch.
-        :returns: the same with ``2026-11-22 16:09:13.123 `` in front of each line that begins in them; for a line that
-            began earlier it stands there already.
+        :returns: the same with ``2026-11-22 16:09:13.123`` and a blank in front of each line that begins in them.
+            A line that began earlier has them already.
         """
         if not data:
             return b""

@@ -1,6 +1,6 @@
 """What an operator asks for: ``web01``, ``alice:web01``, ``alice+web01,ro``, in an SSH user name or a command.
 
-``[OPERATOR:]TARGET[,OPTION...]``. A target names a console as :meth:`Directory.find` understands it. Options change how
+``[OPERATOR:]TARGET[,OPTION...]``. A target names a console as :meth:`NameIndex.find` understands it. Options change how
 it is attached to. The form is decided here and nowhere else; which consoles there are is not known here.
 """
 

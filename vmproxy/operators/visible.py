@@ -41,7 +41,7 @@ class VisibleConsoles:
         return right in self._grants().rights(console)
 
     def find(self, target: str, port: str | None = None) -> Console:
-        """The console that is meant, as :meth:`Directory.find` understands it.
+        """The console that is meant, as :meth:`NameIndex.find` understands it.
 
         :raises NoSuchConsole: if there is none, or none that may be seen.
         :raises AmbiguousConsole: if there are several that may be seen.

@@ -34,7 +34,7 @@ class Identity:
     location_uuid: UUID
 
     def answer(self, question: int) -> bytes | None:
-        """:returns: the suboption that answers a GET-*, its code first, or None where this is no such question."""
+        """:returns: the suboption that answers a ``GET-*``, its code first, or None where this is no such question."""
         match question:
             case Sub.GET_VM_VC_UUID:
                 return bytes((Sub.VM_VC_UUID,)) + format_uuid(self.vc_uuid)

@@ -1,7 +1,7 @@
 """Who may be a VM, as far as an address can tell: networks, how many connections, how fast, and who is closed out.
 
 Looked at before anything is made for a connection, for thousands of hosts may come back at once, and a scanner comes a
-thousand times a second. Addresses count by their :func:`neighbourhood <vmproxy.addresses.neighbourhood>`. A whole
+thousand times a second. Addresses count by their :func:`neighbourhood`. A whole
 datacentre may come from one address, behind a NAT, so by default there is no bound on the connections of one address
 but the one on all; and those are as many as there are descriptors for.
 

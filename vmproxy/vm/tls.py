@@ -1,4 +1,4 @@
-"""TLS between a host's TCP connection and its :class:`HostLine`: one layer for both ways in.
+"""TLS between a host's TCP connection and its :class:`HostTelnet`: one layer for both ways in.
 
 ``telnets://`` is TLS from the first byte: :class:`TLSFactory` puts a :class:`Layer` around each new connection. With
 TLS in-band (see :mod:`inband`) the layer is slipped in between later, by :meth:`HostTLS.wrap`. Either way the

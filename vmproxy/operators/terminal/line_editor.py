@@ -31,14 +31,14 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """The line is finished. Input behind it is in :attr:`LineEditor.rest`."""
+    """The line is finished. Input behind it is in ``LineEditor.rest``."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """``^C``, or ``^D`` on an empty line (``end``). Input behind it is in :attr:`LineEditor.rest`."""
+    """``^C``, or ``^D`` on an empty line (``end``). Input behind it is in ``LineEditor.rest``."""
 
     end: bool
 
