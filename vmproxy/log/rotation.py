@@ -1,8 +1,8 @@
 """Rotation: logs that are too large or too old are put aside, compressed, and in the end removed.
 
-By size, a log is due when something is written to it; by age, when the sweep of the folder (:mod:`retention`) comes
-across it, whether its VM says anything or not. What is due waits in a line, of which a few are done per turn: ten
-thousand logs that come due at midnight keep no VM's bytes waiting. A log may be cut anywhere, also within a line: its segments
+By size, a log is due when something is written to it; by age, when the sweep (:mod:`retention`) of the folder meets
+it, whether its VM says anything or not. What is due waits in a line, of which a few are done per turn: ten thousand
+logs that come due at midnight keep no VM's bytes waiting. A log may be cut anywhere, also within a line: its segments
 put together, oldest first, and the live file behind them, are exactly what the VM sent, whatever fails on the way.
 
 A log and its trail are rotated in one step. The new trail begins with ``rotated``, and the new log's first byte gets a
