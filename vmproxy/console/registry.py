@@ -22,6 +22,7 @@ from vmproxy.console.interfaces import ILink
 from vmproxy.console.journal import TEXT_LIMIT, ConsoleRecord, Journal
 from vmproxy.console.migrations import Migrations
 from vmproxy.console.naming import NameIndex
+from vmproxy.log.feed import Follower
 from vmproxy.log.paths import is_reserved, log_path
 from vmproxy.log.store import LogStore
 from vmproxy.wire.dialuri import is_dialled
@@ -90,6 +91,11 @@ class Directory:
     def use_duplicates(self, policy: DuplicatePolicy) -> None:
         """Take another policy for second connections, from now on."""
         self.duplicates = policy
+
+    @property
+    def event_followers(self) -> set[Follower]:
+        """Who is told what is written to the event trails of all consoles."""
+        return self._store.event_followers
 
     # Connections.
 

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from vmproxy.base.clock import wall_of
 from vmproxy.log.audit import Audit
 from vmproxy.log.events import event
+from vmproxy.log.feed import Follower
 from vmproxy.log.file_state import Item, LogFile
 from vmproxy.log.paths import folded
 from vmproxy.log.settings import LogSettings
@@ -361,8 +362,13 @@ class LogStore:
         self.progress = 0.0
         self._congested: dict[ConsoleLog, None] = {}
         self._patience_call: IDelayedCall | None = None
-        runner.scribe.serve(self._find, self._see_links)
+        runner.scribe.serve(self._find, self._see_links, from_scribe)
         runner.scribe.sweep(folder)
+
+    @property
+    def event_followers(self) -> set[Follower]:
+        """Who is told what is written to the trails; see :class:`~vmproxy.log.feed.EventFeed`."""
+        return self.runner.scribe.feed.followers
 
     def __contains__(self, name: object) -> bool:
         return name in self._logs or name in self._folded

@@ -23,6 +23,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from vmproxy.log.events import Event, event, format_line, time_mark
+from vmproxy.log.feed import EventFeed
 from vmproxy.log.file_pool import FilePool, OpenFile, PartialWriteError, reason, write_all
 from vmproxy.log.file_state import Item, LogFile
 from vmproxy.log.periodic import Task, Timer, next_due
@@ -45,6 +46,7 @@ class Scribe:
     """Writes logs and trails.
 
     :ivar retry: what could not be written.
+    :ivar feed: tells the reactor what is written to the trails.
     :ivar plain: whether a second file of plain lines is written beside each log; may be replaced at any time.
     :ivar rotation: what waits to be rotated, and what has been.
     :ivar follow: looks for files that were moved.
@@ -70,6 +72,7 @@ class Scribe:
         self.find: Callable[[str], LogFile | None] = lambda _path: None
         self._at = 0.0
         self._links_fail = False
+        self.feed = EventFeed(lambda _call: None)
         self.retry = Retry(self._pool, now, self)
         self.follow = _Follow(self._pool, now, self._say_again)
         self._tasks: list[Task] = [self.retry, self.follow, self.rotation, self._plain_writer]
@@ -209,6 +212,8 @@ class Scribe:
 
     def tell(self, file: LogFile, *lines: bytes) -> None:
         """Append lines to a log's trail; those that cannot be written are kept."""
+        if self.feed.followers:
+            self.feed.tell(file, lines)
         if not file.waiting_lines:
             try:
                 self.append_lines(file, b"".join(lines))
@@ -297,10 +302,19 @@ class Scribe:
         self.rotation.use(policy)
         self.plain = plain
 
-    def serve(self, find: Callable[[str], LogFile | None], on_follow: Callable[[], object]) -> None:
-        """Have a store find the logs by their paths, and called when links have been looked at."""
+    def serve(
+        self,
+        find: Callable[[str], LogFile | None],
+        on_follow: Callable[[], object],
+        on_reactor: Callable[[Callable[[], object]], object],
+    ) -> None:
+        """Serve a store: it finds the logs by their paths, and is called when files have been looked at.
+
+        :param on_reactor: has a call made on the reactor's thread.
+        """
         self.find = find
         self.follow.use(on_follow)
+        self.feed = EventFeed(on_reactor)
 
     def sweep(self, folder: Path) -> None:
         """Have a log folder looked through for what is to be rotated, compressed and removed."""

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.fakes import VM_B, FakeViewer, Logged
 from tests.support.ssh import Client, RemoteChannel, SSHWorld
+from vmproxy.operators.commands import events
 from vmproxy.operators.commands.log_reading import READINGS_PER_OPERATOR, UNREAD_SECONDS
 from vmproxy.operators.commands.watcher import QUEUE_LIMIT
 
@@ -493,6 +494,39 @@ def test_events_are_followed_across_a_rotation(w: SSHWorld) -> None:
     told = [json.loads(line) for line in channel.out.splitlines()]
     assert [e["text"] for e in told if e["event"] == "note"] == said
     assert all(e["console"] in ("web01", "db01") for e in told)
+
+
+def test_events_that_happen_while_the_last_ones_are_read_are_shown_once(w: SSHWorld) -> None:
+    w.vm()
+    client = w.login()
+    w.threads_held = True
+    channel = client.run("events -f")
+    w.console().log.event("note", text="meanwhile")
+    w.store.flush()
+    w.threads_held = False
+    w.release_threads()
+    for _ in range(3):
+        w.clock.advance(1.0)
+        client.pump()
+    assert kinds(channel).count("note") == 1
+    assert kinds(channel).count("up") == 1
+
+
+def test_a_follower_of_events_who_does_not_read_is_told_how_many_it_missed(
+    w: SSHWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "QUEUE_LIMIT", 1000)
+    w.vm()
+    client = w.login()
+    channel = client.run("events -f -n 0")
+    for n in range(50):
+        w.console().log.event("note", text=str(n))
+    w.store.flush()
+    w.clock.advance(1.0)
+    client.pump()
+    shown = kinds(channel).count("note")
+    assert 5 < shown < 50
+    assert f"[-- {50 - shown} events skipped: your connection is too slow --]" in channel.err.decode()
 
 
 def test_a_console_that_appears_while_events_are_followed_is_followed_too(w: SSHWorld) -> None:

@@ -1,7 +1,8 @@
 """``events``: past events of consoles, from their event trails, and new ones as they happen.
 
 The last events are found from the ends of the trails backwards. Bound: :data:`LOOK_BACK` bytes, because time marks fill
-the trails. New events are found by a look at the files once a second; a rotated trail is read to its end first.
+the trails. The log writer tells new events as it writes them; they are shown once a second. A follower who reads too
+slowly skips some, and is told how many.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from vmproxy.base.sanitize import visible
 from vmproxy.base.timeparse import BadTime, parse_when
 from vmproxy.console.console import Console
 from vmproxy.log.events import FORMAT_MARK
-from vmproxy.log.reader import CHUNK, Segments, Source, open_segments
+from vmproxy.log.file_state import LogFile
+from vmproxy.log.files import trail_of
+from vmproxy.log.reader import CHUNK, Segments, open_segments
 from vmproxy.log.timeline import Timeline
 from vmproxy.log.timing import local_time
 from vmproxy.operators import exit_status
@@ -27,7 +30,7 @@ from vmproxy.operators.commands.context import chosen_or_own, print_all, require
 from vmproxy.operators.commands.declaration import GLOBS, JSON, SINCE, Arguments, Command, Flag, Option, Whole
 from vmproxy.operators.commands.log_reading import on_disk
 from vmproxy.operators.presentation import Fields, identity_fields
-from vmproxy.operators.session import Session
+from vmproxy.operators.session import Session, tell
 
 EVENTS = 20
 EVENTS_SINCE = 1000
@@ -40,7 +43,7 @@ LOOKED_AT = 1000
 MTIME_SLACK = 1.0  # seconds: an event may say a time a little later than the file system
 LINE_LIMIT = 64 * 1024
 FOLLOW_SECONDS = 1.0
-FOLLOW_READ = 256 * 1024
+QUEUE_LIMIT = 4 * 1024 * 1024  # bytes of events that wait for one follower
 CHOOSE_EVERY = 10
 _TIME_MARK = b'"event":"time"}'
 
@@ -53,52 +56,96 @@ _MOST = Option(
 _FOLLOW = Flag("-f", "follow: show events as they happen")
 
 
-@dataclass(slots=True)
-class _Position:
-    """The position up to which a trail was read: the file, and the offset in it."""
-
-    identity: tuple[int, int] | None
-    offset: int
-
-
 @dataclass(frozen=True, slots=True)
 class _ConsoleEvent:
     at: float
-    console: Console
     fields: Fields
+    console: Console
+
+
+class _Follower:
+    """Events that happen, until they are shown.
+
+    :ivar lines: the name of the log, and the line of its trail.
+    """
+
+    def __init__(self) -> None:
+        self.lines: deque[tuple[str, bytes]] = deque()
+        self._size = 0
+        self._skipped = 0
+
+    def told(self, file: LogFile, lines: bytes) -> None:
+        """Lines were written to a trail."""
+        for line in lines.splitlines():
+            if line.endswith(_TIME_MARK) or FORMAT_MARK in line:
+                continue
+            if self._size + len(line) > QUEUE_LIMIT:
+                self._skipped += 1
+            else:
+                self.lines.append((file.name, line))
+                self._size += len(line)
+
+    def take(self) -> tuple[deque[tuple[str, bytes]], int]:
+        """The lines, and how many more did not fit."""
+        lines, skipped = self.lines, self._skipped
+        self.lines, self._size, self._skipped = deque(), 0, 0
+        return lines, skipped
 
 
 async def _run(session: Session, args: Arguments) -> int:
     since = args[SINCE]
     most = args.get(_MOST, EVENTS if since is None else EVENTS_SINCE)
-    as_json, follow = JSON in args, _FOLLOW in args
+    if _FOLLOW not in args:
+        consoles = await chosen_or_own(session, args[GLOBS], args.right)
+        await print_all(session, _shown(session, await _newest(session, consoles, most, since), JSON in args))
+        return exit_status.OK
+    follower = _Follower()
+    followers = session.services.registry.event_followers
+    followers.add(follower.told)
+    try:
+        return await _follow(session, args, follower, most, since)
+    finally:
+        followers.discard(follower.told)
+
+
+async def _follow(session: Session, args: Arguments, follower: _Follower, most: int, since: float | None) -> int:
+    as_json = JSON in args
     consoles = await chosen_or_own(session, args[GLOBS], args.right)
-    places: dict[Console, _Position] = {}
-    newest = await _newest(session, consoles, most, since, places)
-    await print_all(session, _shown(session, newest, as_json))
+    newest = await _newest(session, consoles, most, since)
+    come = {(name, json.dumps(parsed[1])) for name, line in follower.lines if (parsed := _parsed(line))}
+    past = [event for event in newest if (event.console.log.name, json.dumps(event.fields)) not in come]
+    await print_all(session, _shown(session, past, as_json))
     turns = 0
-    while follow and not session.over:
+    while not session.over:
         if not await session.when_drained():
             break
         await sleep(session, FOLLOW_SECONDS)
         turns += 1
         require_any_right(session, consoles)
-        if turns % CHOOSE_EVERY == 0:
+        lines, skipped = follower.take()
+        by_name = {console.log.name: console for console in consoles} if lines else {}
+        if turns % CHOOSE_EVERY == 0 or any(name not in by_name for name, _ in lines):
             consoles = await chosen_or_own(session, args[GLOBS], args.right)
-        await print_all(session, _shown(session, await _fresh(session, consoles, places), as_json))
+            by_name = {console.log.name: console for console in consoles}
+        fresh = (
+            _ConsoleEvent(*parsed, by_name[name])
+            for name, line in lines
+            if name in by_name and (parsed := _parsed(line))
+        )
+        await print_all(session, _shown(session, fresh, as_json))
+        if skipped:
+            tell(session, f"[-- {skipped} events skipped: your connection is too slow --]")
     return exit_status.OK
 
 
-async def _newest(
-    session: Session, consoles: list[Console], most: int, since: float | None, places: dict[Console, _Position]
-) -> list[_ConsoleEvent]:
+async def _newest(session: Session, consoles: list[Console], most: int, since: float | None) -> list[_ConsoleEvent]:
     if not consoles:
         return []
     await consoles[0].log.settled()  # then everything that happened up to now is on the disk, for all of them
     look_back = LOOK_BACK if len(consoles) <= MANY else LOOK_BACK_MANY
     heap: list[tuple[float, int, _ConsoleEvent]] = []
     count = 0
-    ordered = await _by_time(session, consoles, places)
+    ordered = await _by_time(session, consoles)
     for start in range(0, len(ordered), CONSOLES_AT_ONCE):
         modified, _ = ordered[start]
         # A trail was last written to when its last event happened, or later.
@@ -107,13 +154,12 @@ async def _newest(
         some = [console for _, console in ordered[start : start + CONSOLES_AT_ONCE]]
         found = await on_disk(
             session,
-            lambda some=some: [(c, *_read(c.log.path, most, since, look_back)) for c in some],  # type: ignore[misc]
+            lambda some=some: [(c, _read(c.log.path, most, since, look_back)) for c in some],  # type: ignore[misc]
         )
-        for console, place, read in found:
-            places[console] = place
+        for console, read in found:
             for at, fields in read:
                 count += 1
-                item = (at, count, _ConsoleEvent(at, console, fields))
+                item = (at, count, _ConsoleEvent(at, fields, console))
                 if len(heap) < most:
                     heapq.heappush(heap, item)
                 else:
@@ -121,45 +167,29 @@ async def _newest(
     return [event for _, _, event in sorted(heap, key=lambda item: item[:2])]
 
 
-async def _by_time(
-    session: Session, consoles: list[Console], places: dict[Console, _Position]
-) -> list[tuple[float, Console]]:
-    """The times of the last writes to the trails, the newest first; and the ends of the trails."""
+async def _by_time(session: Session, consoles: list[Console]) -> list[tuple[float, Console]]:
+    """When each trail was last written to, the newest first."""
     ordered: list[tuple[float, Console]] = []
     for start in range(0, len(consoles), LOOKED_AT):
         some = consoles[start : start + LOOKED_AT]
-        found = await on_disk(session, lambda some=some: [_looked_at(c.log.path) for c in some])  # type: ignore[misc]
-        for console, (modified, place) in zip(some, found, strict=True):
-            ordered.append((modified, console))
-            places[console] = place
+        found = await on_disk(session, lambda some=some: [_modified(c.log.path) for c in some])  # type: ignore[misc]
+        ordered += zip(found, some, strict=True)
     return sorted(ordered, key=lambda item: -item[0])
 
 
-def _looked_at(path: Path) -> tuple[float, _Position]:
-    trail = path.with_name(path.name + ".events")
+def _modified(path: Path) -> float:
     try:
-        status = trail.stat()
+        return trail_of(path).stat().st_mtime + MTIME_SLACK
     except OSError:
-        # It was just rotated, and there is no new one yet; or there never was one.
-        return math.inf, _Position(None, 0)
-    return status.st_mtime + MTIME_SLACK, _Position((status.st_dev, status.st_ino), status.st_size)
+        return math.inf  # just put aside, and no other yet; or there has never been one, which is soon seen
 
 
-def _read(path: Path, most: int, since: float | None, look_back: int) -> tuple[_Position, list[tuple[float, Fields]]]:
-    """The newest events of one console, oldest first, and the end of its trail. Waits for the disk."""
+def _read(path: Path, most: int, since: float | None, look_back: int) -> list[tuple[float, Fields]]:
+    """The newest events of one console, oldest first. Waits for the disk."""
     with open_segments(path, since=since) as files:
-        live = next((s.trail for s in reversed(files) if not s.number), None)
-        place = _Position(None, 0) if live is None else _Position(live.identity, _whole(live))
         if since is not None:
-            return place, list(deque(Timeline(files, since).events(), maxlen=most))
-        return place, _last(files, most, look_back)
-
-
-def _whole(trail: Source) -> int:
-    # A line that is being written is read when it is complete.
-    tail = trail.read(max(0, trail.size - LINE_LIMIT), LINE_LIMIT)
-    cut = tail.rfind(b"\n")
-    return trail.size - (len(tail) - cut - 1 if cut >= 0 else 0)
+            return list(deque(Timeline(files, since).events(), maxlen=most))
+        return _last(files, most, look_back)
 
 
 def _last(files: Segments, most: int, look_back: int) -> list[tuple[float, Fields]]:
@@ -212,71 +242,10 @@ def _parsed(line: bytes) -> tuple[float, Fields] | None:
     return (at, fields) if isinstance(fields.get("event"), str) else None
 
 
-# New events.
+# For people and for scripts.
 
 
-async def _fresh(session: Session, consoles: list[Console], places: dict[Console, _Position]) -> list[_ConsoleEvent]:
-    fresh: list[_ConsoleEvent] = []
-    for start in range(0, len(consoles), LOOKED_AT):
-        some = [(c, places.setdefault(c, _Position(None, 0))) for c in consoles[start : start + LOOKED_AT]]
-        found = await on_disk(
-            session,
-            lambda some=some: [(c, _more(c.log.path, place)) for c, place in some],  # type: ignore[misc]
-        )
-        fresh += [_ConsoleEvent(at, console, fields) for console, read in found for at, fields in read]
-    return sorted(fresh, key=lambda event: event.at)
-
-
-def _more(path: Path, place: _Position) -> list[tuple[float, Fields]]:
-    """The events of a trail behind a position, which is moved on. Waits for the disk."""
-    trail = path.with_name(path.name + ".events")
-    old = trail.with_name(trail.name + ".1")
-    try:
-        status = trail.stat()
-        if (status.st_dev, status.st_ino) == place.identity and status.st_size == place.offset:
-            return []
-        live = Source(trail, False)
-    except OSError:
-        return _rest(old, place)  # it has been put aside, and there is no other yet
-    found: list[tuple[float, Fields]] = []
-    try:
-        if live.identity != place.identity:
-            found += _rest(old, place)
-            place.identity, place.offset = live.identity, 0
-        elif live.size < place.offset:
-            place.offset = 0  # it was truncated
-        found += _take(live, place)
-    except OSError:
-        return found  # the next time, perhaps
-    finally:
-        live.close()
-    return found
-
-
-def _rest(old: Path, place: _Position) -> list[tuple[float, Fields]]:
-    if place.identity is None:
-        return []
-    try:
-        source = Source(old, False)
-    except OSError:
-        return []  # compressed or removed already
-    try:
-        return _take(source, place) if source.identity == place.identity else []
-    finally:
-        source.close()
-
-
-def _take(source: Source, place: _Position) -> list[tuple[float, Fields]]:
-    data = source.read(place.offset, FOLLOW_READ)
-    cut = data.rfind(b"\n") + 1
-    place.offset += cut if cut or len(data) < FOLLOW_READ else len(data)
-    return [event for line in data[:cut].split(b"\n") if (event := _parsed(line)) is not None]
-
-
-# Output.
-
-
-def _shown(session: Session, found: list[_ConsoleEvent], as_json: bool) -> Iterator[str]:
+def _shown(session: Session, found: Iterable[_ConsoleEvent], as_json: bool) -> Iterator[str]:
     view = session.operator.view
     for event in found:
         console = event.console
