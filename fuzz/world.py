@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from vmproxy.console.console import Console
 from vmproxy.console.journal import Journal
 from vmproxy.console.migrations import Migrations
-from vmproxy.console.registry import Directory
+from vmproxy.console.registry import ConsoleRegistry
 from vmproxy.log.audit import Audit
 from vmproxy.log.store import LogStore
 from vmproxy.log.writer import Scribe
@@ -87,7 +87,7 @@ class FuzzWorld:
         store = LogStore(NOWHERE / "logs", self.clock, runner, lambda call: call(), inputs)
         self.migrations = Migrations(self.clock, 60, lambda: SECRET)
         journal = Journal(NOWHERE / "journal", runner.submit)
-        self.directory = Directory(self.clock, store, journal, self.migrations, "{uuid}.log")
+        self.directory = ConsoleRegistry(self.clock, store, journal, self.migrations, "{uuid}.log")
         settings = VMSettings(service_uri=("vmproxy",), keep_idle=0, limits=AdmissionLimits(per_second=0))
         self.front = VMFrontend(self.clock, settings, self.directory, self.migrations, b"vmproxy", needs_name=False)
         self._factory = VMFactory(self.front)

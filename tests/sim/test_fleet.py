@@ -11,7 +11,7 @@ import pytest
 import vmproxy.sim
 from tests.support.sim import Net, ext
 from vmproxy.cli import simulate
-from vmproxy.sim.counters import Counters, Durations, Outcome
+from vmproxy.sim.counters import Durations, FleetCounters, Outcome
 from vmproxy.sim.fleet import Fleet, Plan, identity
 from vmproxy.wire.vmware import Sub
 
@@ -96,7 +96,7 @@ def test_migrating_all_on_request() -> None:
 
 
 def test_a_summary_says_what_is_wrong() -> None:
-    counters = Counters(lost=1, strays=2, last_error="no such luck")
+    counters = FleetCounters(lost=1, strays=2, last_error="no such luck")
     assert counters.summary(5) == (
         "0/5 connected | 1 lost, 0 unreached | migrations: none | out 0 in 0 bytes | 2 stray, 0 overrun bytes | "
         "last error: no such luck"

@@ -10,8 +10,8 @@ from twisted.logger import LogEvent, globalLogPublisher
 
 from tests.support.sim import WHO, Link, Net, ext
 from vmproxy.sim.counters import Outcome
-from vmproxy.sim.interfaces import Settings
-from vmproxy.sim.migration import Abort
+from vmproxy.sim.interfaces import HostSettings
+from vmproxy.sim.migration import AbortPoint
 from vmproxy.sim.vm import VM
 from vmproxy.wire import telnet as t
 from vmproxy.wire.vmware import Sub
@@ -74,7 +74,7 @@ class Recorder:
 class World:
     def __init__(self, **settings) -> None:
         self.net = Net()
-        self.vm = VM(WHO, self.net, self.net.clock, guest=Recorder, settings=Settings(**settings))
+        self.vm = VM(WHO, self.net, self.net.clock, guest=Recorder, settings=HostSettings(**settings))
         self.vm.start()
         self.net.pump()
         self.outcomes: list[Outcome] = []
@@ -92,7 +92,7 @@ class World:
     def destination(self) -> Link:
         return self.net.links[1]
 
-    def migrate(self, abort: Abort | None = None, seconds: float = 0) -> None:
+    def migrate(self, abort: AbortPoint | None = None, seconds: float = 0) -> None:
         self.vm.migrate(abort).addCallback(self.outcomes.append)
         self.net.pump(seconds)
 
@@ -198,8 +198,8 @@ def test_what_is_typed_during_a_stun_arrives_once_and_in_order() -> None:
     assert world.vm.counters.strays == len(b"lost on a real host too early ")
 
 
-@pytest.mark.parametrize(("abort", "connections"), [(Abort.AFTER_GOAHEAD, 1), (Abort.AFTER_PEER_OK, 2)])
-def test_aborted_on_purpose(abort: Abort, connections: int) -> None:
+@pytest.mark.parametrize(("abort", "connections"), [(AbortPoint.AFTER_GOAHEAD, 1), (AbortPoint.AFTER_PEER_OK, 2)])
+def test_aborted_on_purpose(abort: AbortPoint, connections: int) -> None:
     world = World()
     world.net.answers[Sub.VMOTION_ABORT] = lambda link, _: link.tell(b"held back")
     world.migrate(abort)
@@ -296,7 +296,7 @@ def test_the_source_lost_after_goahead_is_survived() -> None:
         link.tell(ext(Sub.VMOTION_PEER_OK, pair[:4]))
 
     world.net.answers[Sub.VMOTION_PEER] = peer
-    world.migrate(Abort.AFTER_PEER_OK)
+    world.migrate(AbortPoint.AFTER_PEER_OK)
     assert world.outcomes == [Outcome.DONE]
     world.on_last()
 

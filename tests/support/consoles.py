@@ -18,7 +18,7 @@ from tests.support.fakes import EPOCH, VM_A, FakeLink, InlineRunner
 from vmproxy.console.console import Console
 from vmproxy.console.journal import Journal
 from vmproxy.console.migrations import Migrations
-from vmproxy.console.registry import Directory, Identity
+from vmproxy.console.registry import ConsoleIdentity, ConsoleRegistry
 from vmproxy.log.audit import Audit
 from vmproxy.log.store import ConsoleLog, LogStore
 from vmproxy.log.writer import Scribe
@@ -76,7 +76,7 @@ class World:
         self.journal = Journal(folder / "state" / "consoles.jsonl", self.runner.submit)
         secrets = count(1)
         self.migrations = Migrations(self.clock, 60, secret or (lambda: next(secrets).to_bytes(8, "big")))
-        self.directory = Directory(self.clock, self.store, self.journal, self.migrations, template)
+        self.directory = ConsoleRegistry(self.clock, self.store, self.journal, self.migrations, template)
         self.loaded = self.directory.load()
 
     def stop(self) -> None:
@@ -91,7 +91,7 @@ class World:
         link: FakeLink | None = None,
     ) -> Console:
         """A connection of a VM has identified itself."""
-        return self.directory.claim(Identity(uuid, port, uri, name), link or FakeLink())
+        return self.directory.claim(ConsoleIdentity(uuid, port, uri, name), link or FakeLink())
 
     def lose(self, console: Console, reason: str = "connection lost") -> None:
         """The console's connection is gone."""

@@ -13,7 +13,7 @@ from vmproxy.base.counters import Counters
 from vmproxy.config.settings import Config
 from vmproxy.console.journal import Journal
 from vmproxy.console.migrations import Migrations
-from vmproxy.console.registry import Directory
+from vmproxy.console.registry import ConsoleRegistry
 from vmproxy.vm.settings import Encryption
 from vmproxy.wire.vmware import new_secret
 
@@ -28,7 +28,7 @@ class ConsoleService(Part):
     def __init__(self, clock: IReactorTime, config: Config, log: LogService, counters: Counters) -> None:
         journal = Journal(config.state_dir / "consoles.jsonl", log.store.soon, log.again)
         self.migrations = migrations = Migrations(clock, config.vm.vmotion_timeout, new_secret)
-        self.registry = Directory(clock, log.store, journal, migrations, config.log.file)
+        self.registry = ConsoleRegistry(clock, log.store, journal, migrations, config.log.file)
         counters.gauge("consoles", lambda: dict(Counter(console.state for console in self.registry)))
         counters.count(
             lambda: {

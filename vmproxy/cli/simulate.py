@@ -11,7 +11,7 @@ import sys
 from types import FrameType
 
 from vmproxy.sim.fleet import Fleet, Plan
-from vmproxy.sim.interfaces import Settings
+from vmproxy.sim.interfaces import HostSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +113,7 @@ def plan(args: argparse.Namespace) -> Plan:
         vmotion_every=args.vmotion_every,
         boot_speed=args.boot_speed,
         chatter=args.chatter,
-        settings=Settings(abort_share=args.abort_share, direction="C" if args.dial else "S"),
+        settings=HostSettings(abort_share=args.abort_share, direction="C" if args.dial else "S"),
     )
 
 

@@ -30,7 +30,7 @@ from vmproxy.wire.serviceuri import parse
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ConsoleIdentity:
     """What a connection has told of itself.
 
     :ivar port: the label in the service URI's query, None where it names none.
@@ -44,7 +44,7 @@ class Identity:
     dial: Callable[[Console], None] | None = None
 
 
-class Directory:
+class ConsoleRegistry:
     """The consoles, by identity, and by what people call them.
 
     :ivar names: finds consoles by what people call them.
@@ -115,7 +115,7 @@ class Directory:
             console.set_options(self._policy.options(console))
         self._store.flush()  # so that links have the names that they had, before a VM comes with another one
 
-    def claim(self, identity: Identity, link: ILink[Console]) -> Console:
+    def claim(self, identity: ConsoleIdentity, link: ILink[Console]) -> Console:
         """Give a connection that has identified itself its console, made now if it is a new one.
 
         A connection that serves the console already is replaced: a host that lost power cannot say goodbye.
@@ -189,7 +189,7 @@ class Directory:
         self._renames.stop()
         self.process_log.sum_up()
 
-    def _port_of(self, identity: Identity) -> str:
+    def _port_of(self, identity: ConsoleIdentity) -> str:
         # Ports without a label in their URI are told apart by different URIs, but only while both are open: a port
         # whose URI was edited is still the same port. One with a label is another, also while it is down.
         # One that is dialled for and one that waits to be reached are two ports in any case.

@@ -13,7 +13,7 @@ from vmproxy.auth.accounts_file import Account
 from vmproxy.auth.limits import FILES_EACH, FILES_IN_ALL, Quota
 from vmproxy.base.clock import wall_of
 from vmproxy.console.notices import ShuttingDown
-from vmproxy.console.registry import Directory
+from vmproxy.console.registry import ConsoleRegistry
 from vmproxy.log.audit import Audit
 from vmproxy.operators.operator import Operator, OperatorSettings
 from vmproxy.operators.presence import Presence
@@ -40,7 +40,7 @@ class Services:
     def __init__(
         self,
         clock: IReactorTime,
-        registry: Directory,
+        registry: ConsoleRegistry,
         audit: Audit,
         defer_to_thread: Callable[[Callable[[], object]], Deferred[object]],
         settings: OperatorSettings,

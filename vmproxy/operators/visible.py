@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 
 from vmproxy.access.policy import Grants, Right
 from vmproxy.console.console import Console
-from vmproxy.console.registry import Directory
+from vmproxy.console.registry import ConsoleRegistry
 
 
 class VisibleConsoles:
     """One operator's consoles. It follows the rules as they are now, also if they change under it."""
 
-    def __init__(self, directory: Directory, grants: Callable[[], Grants]) -> None:
+    def __init__(self, directory: ConsoleRegistry, grants: Callable[[], Grants]) -> None:
         """:param grants: the rules that concern the operator, as they are now."""
         self._directory = directory
         self._grants = grants

@@ -50,7 +50,7 @@ class Durations:
 
 
 @dataclass(slots=True)
-class Counters:
+class FleetCounters:
     """Shared by all VMs of a fleet.
 
     :ivar up: how many VMs have an open connection now.

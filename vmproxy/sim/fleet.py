@@ -14,8 +14,8 @@ from uuid import NAMESPACE_DNS, uuid5
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 
-from vmproxy.sim.counters import Counters, Outcome
-from vmproxy.sim.interfaces import Guest, Identity, Settings
+from vmproxy.sim.counters import FleetCounters, Outcome
+from vmproxy.sim.interfaces import Guest, HostSettings, VMIdentity
 from vmproxy.sim.vm import VM, linux
 
 _ROLES = ("web", "db", "mail", "build", "cache", "dns", "git", "log")
@@ -47,7 +47,7 @@ class Plan:
     vmotion_every: float = 0.0
     boot_speed: float = 1.0
     chatter: float = 0.0
-    settings: Settings = field(default_factory=Settings)
+    settings: HostSettings = field(default_factory=HostSettings)
 
 
 class Pace:
@@ -68,12 +68,12 @@ class Pace:
         return mine - now
 
 
-def identity(seed: str, index: int, name: str | None = None) -> Identity:
+def identity(seed: str, index: int, name: str | None = None) -> VMIdentity:
     """Make the identity of a machine: the same for the same seed and index, in every run."""
     vc, bios, location = (uuid5(NAMESPACE_DNS, f"{seed}.{index}.{what}.vm.invalid") for what in ("vc", "bios", "at"))
     if name is None and index < _NAMED:
         name = f"{_ROLES[index % len(_ROLES)]}{index // len(_ROLES) + 1:02}"
-    return Identity(vc, name or f"vm-{index:05}", bios, location)
+    return VMIdentity(vc, name or f"vm-{index:05}", bios, location)
 
 
 class _Machine:
@@ -131,7 +131,7 @@ class Fleet:
         self.plan = plan
         self.clock = clock
         self.rng = Random(plan.seed)  # noqa: S311 - it only spreads things out
-        self.counters = Counters()
+        self.counters = FleetCounters()
         self.running = False
         pace = Pace(clock, plan.connect_rate)
         self.vms: list[VM] = []

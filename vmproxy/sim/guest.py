@@ -16,7 +16,7 @@ from random import Random
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from vmproxy.sim import shell, texts
-from vmproxy.sim.lineedit import Key, LineEditor
+from vmproxy.sim.lineedit import Key, ShellLine
 
 INPUT_LIMIT = 4096
 _NAME_LIMIT = 32
@@ -100,7 +100,7 @@ class LinuxGuest:
         self._mode = _Mode.OFF
         self._frozen = _Frozen(0)
         self._booted = clock.seconds()
-        self._editor = LineEditor()
+        self._editor = ShellLine()
         self._user = ""
         self._input = bytearray()
         self._out: list[bytes] = []

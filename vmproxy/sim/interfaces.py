@@ -25,7 +25,7 @@ class ProxyRefusedError(SimulationError):
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class VMIdentity:
     """Who a VM says it is."""
 
     vc_uuid: UUID
@@ -48,7 +48,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class HostSettings:
     """How hosts behave.
 
     :ivar grace: how long a proxy may stay silent before the host speaks first.

@@ -23,7 +23,7 @@ class Key(Enum):
     CLEAR = auto()  # ^L
 
 
-class LineEditor:
+class ShellLine:
     """One line after the other.
 
     :ivar echo: whether what is typed is shown; off for a password.

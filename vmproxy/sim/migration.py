@@ -20,8 +20,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vmproxy.sim.counters import Counters, Outcome
-from vmproxy.sim.interfaces import Guest, Identity, Settings, SimulationError, User
+from vmproxy.sim.counters import FleetCounters, Outcome
+from vmproxy.sim.interfaces import Guest, HostSettings, SimulationError, User, VMIdentity
 from vmproxy.sim.port import HostPort
 from vmproxy.wire.vmware import Sub
 
@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 _log = Logger()
 
 
-class Abort(Enum):
+class AbortPoint(Enum):
     """Where a migration that is to be aborted ends."""
 
     AFTER_GOAHEAD = auto()
@@ -40,10 +40,10 @@ class Migrating(Protocol):
     """A VM, as far as its migration looks at it."""
 
     clock: IReactorTime
-    counters: Counters
+    counters: FleetCounters
     guest: Guest
-    identity: Identity
-    settings: Settings
+    identity: VMIdentity
+    settings: HostSettings
 
     def new_port(self, user: User[HostPort], peer: bytes | None = None) -> HostPort:
         """Make the protocol of a connection."""
@@ -61,7 +61,7 @@ class Migrating(Protocol):
         """Make a failure known."""
 
 
-class Migration:
+class HostMigration:
     """One attempt. It is the user of the destination's port until the VM is.
 
     :ivar source: the connection that it began on.
@@ -69,7 +69,7 @@ class Migration:
 
     __slots__ = ("_abort", "_begun", "_destination", "_latest", "_sequence", "_vm", "_waiting", "source")
 
-    def __init__(self, vm: Migrating, source: HostPort, sequence: bytes, abort: Abort | None) -> None:
+    def __init__(self, vm: Migrating, source: HostPort, sequence: bytes, abort: AbortPoint | None) -> None:
         self._vm = vm
         self._sequence = sequence
         self._abort = abort
@@ -115,7 +115,7 @@ class Migration:
             return Outcome.NOT_NOW
         vm.counters.goahead.add(clock.seconds() - started)
         vm.hold_from_goahead()
-        if self._abort is Abort.AFTER_GOAHEAD:
+        if self._abort is AbortPoint.AFTER_GOAHEAD:
             return Outcome.ABORTED
 
         limit = settings.peer_limit
@@ -124,7 +124,7 @@ class Migration:
         dialling = vm.dial(destination)
         await _within(dialling, limit, clock, f"the destination has not connected within {limit:g} s")
         await _within(waiting, limit, clock, f"no PEER-OK within {limit:g} s")
-        if self._abort is Abort.AFTER_PEER_OK and self.source.open:
+        if self._abort is AbortPoint.AFTER_PEER_OK and self.source.open:
             return Outcome.ABORTED
 
         if not settings.close_after_complete:

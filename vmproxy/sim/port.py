@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from vmproxy.sim.inband import InbandTLS, Step
-from vmproxy.sim.interfaces import Identity, ProxyRefusedError, SimulationError, State, User, Wire
+from vmproxy.sim.interfaces import ProxyRefusedError, SimulationError, State, User, VMIdentity, Wire
 from vmproxy.sim.output import Output, Stop
 from vmproxy.wire.comport import SERVER, Com
 from vmproxy.wire.options import Acceptable, Options, Side
@@ -87,7 +87,7 @@ class HostPort:
 
     def __init__(
         self,
-        identity: Identity,
+        identity: VMIdentity,
         uri: str,
         user: User[HostPort],
         clock: IReactorTime,

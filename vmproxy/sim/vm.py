@@ -15,11 +15,11 @@ from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime, I
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vmproxy.sim.counters import Counters, Outcome
+from vmproxy.sim.counters import FleetCounters, Outcome
 from vmproxy.sim.guest import LinuxGuest
-from vmproxy.sim.interfaces import Guest, Identity, Settings, SimulationError, User
+from vmproxy.sim.interfaces import Guest, HostSettings, SimulationError, User, VMIdentity
 from vmproxy.sim.link import HostFactory
-from vmproxy.sim.migration import Abort, Migration
+from vmproxy.sim.migration import AbortPoint, HostMigration
 from vmproxy.sim.port import HostPort
 from vmproxy.wire.vmware import Sub
 
@@ -60,14 +60,14 @@ class VM:
 
     def __init__(
         self,
-        identity: Identity,
+        identity: VMIdentity,
         endpoint: IStreamClientEndpoint,
         clock: IReactorTime,
         *,
         uri: str = "vmproxy",
         guest: Callable[[VM], Guest] | None = None,
-        settings: Settings | None = None,
-        counters: Counters | None = None,
+        settings: HostSettings | None = None,
+        counters: FleetCounters | None = None,
         rng: Random | None = None,
         turn: Callable[[], float] = lambda: 0.0,
     ) -> None:
@@ -78,8 +78,8 @@ class VM:
         self.identity = identity
         self.clock = clock
         self.uri = uri
-        self.settings = settings or Settings()
-        self.counters = counters if counters is not None else Counters()
+        self.settings = settings or HostSettings()
+        self.counters = counters if counters is not None else FleetCounters()
         self.rng = rng or Random(identity.vc_uuid.int)  # noqa: S311 - nothing secret is drawn from it
         self._ask_host: Callable[[], object] = self.migrate
         self.port: HostPort | None = None
@@ -88,7 +88,7 @@ class VM:
         self._dialling: Deferred[IProtocol] | None = None
         self._failures = 0
         self._retry: IDelayedCall | None = None
-        self._migration: Migration | None = None
+        self._migration: HostMigration | None = None
         self._running: Deferred[Outcome] | None = None
         self._held = bytearray()  # typed while the guest is stunned
         self._goahead_at: int | None = None
@@ -131,7 +131,7 @@ class VM:
             self.counters.count("sent", len(data))
             self.port.send(data)
 
-    def migrate(self, abort: Abort | None = None) -> Deferred[Outcome]:
+    def migrate(self, abort: AbortPoint | None = None) -> Deferred[Outcome]:
         """Move to another host.
 
         :param abort: abort the migration there; None leaves it to the settings' share.
@@ -141,8 +141,8 @@ class VM:
             self.counters.ended(Outcome.SKIPPED)
             return succeed(Outcome.SKIPPED)
         if abort is None and self.rng.random() < self.settings.abort_share:
-            abort = self.rng.choice((Abort.AFTER_GOAHEAD, Abort.AFTER_PEER_OK))
-        self._migration = Migration(self, self.port, self.rng.randbytes(4), abort)
+            abort = self.rng.choice((AbortPoint.AFTER_GOAHEAD, AbortPoint.AFTER_PEER_OK))
+        self._migration = HostMigration(self, self.port, self.rng.randbytes(4), abort)
         running = Deferred.fromCoroutine(self._migration.run())
         result: Deferred[Outcome] = Deferred()
 

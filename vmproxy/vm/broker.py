@@ -24,7 +24,7 @@ from vmproxy.console.duplicates import ClaimRefused
 from vmproxy.console.interfaces import ILink
 from vmproxy.console.migration import Migration
 from vmproxy.console.migrations import Migrations, PeerRefused
-from vmproxy.console.registry import Directory, Identity
+from vmproxy.console.registry import ConsoleIdentity, ConsoleRegistry
 from vmproxy.vm.actions import Abort, Begin, Claim, Complete, Details, DialRefused, Judge, Peer
 from vmproxy.vm.admission import Admission
 from vmproxy.vm.session import VMSession
@@ -107,9 +107,9 @@ class ConsoleBroker:
     """
 
     def __init__(
-        self, directory: Directory, migrations: Migrations, admission: Admission, complaints: Complaints
+        self, directory: ConsoleRegistry, migrations: Migrations, admission: Admission, complaints: Complaints
     ) -> None:
-        self.claim_console: Callable[[Identity, Asker], Console | Deferred[Console]] = directory.claim
+        self.claim_console: Callable[[ConsoleIdentity, Asker], Console | Deferred[Console]] = directory.claim
         self.find_peer: Callable[[Asker, bytes, UUID | None], Migration | Deferred[Migration]] = migrations.peer
         self.outbound: Outbound | None = None
         self.stopping = False
@@ -132,7 +132,7 @@ class ConsoleBroker:
         """Let a connection serve the console that it claims."""
         target, outbound = wanted.target, self.outbound
         dial = partial(outbound.dial, uri=target) if target is not None and outbound is not None else None
-        identity = Identity(wanted.uuid, wanted.port, wanted.uri, wanted.name, dial)
+        identity = ConsoleIdentity(wanted.uuid, wanted.port, wanted.uri, wanted.name, dial)
         try:
             answer = self.claim_console(identity, link)
         except ClaimRefused as error:

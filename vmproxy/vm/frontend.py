@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from vmproxy.base.deadlines import Deadlines
 from vmproxy.console.migrations import Migrations
-from vmproxy.console.registry import Directory
+from vmproxy.console.registry import ConsoleRegistry
 from vmproxy.vm.admission import Admission
 from vmproxy.vm.broker import Asker, Complaints, ConsoleBroker
 from vmproxy.vm.extension import Terms
@@ -75,7 +75,7 @@ class VMFrontend:
         self,
         clock: IReactorTime,
         settings: VMSettings,
-        directory: Directory,
+        directory: ConsoleRegistry,
         migrations: Migrations,
         signature: bytes,
         needs_name: bool,

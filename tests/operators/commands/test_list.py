@@ -11,7 +11,7 @@ from tests.support.fakes import VM_A, VM_B, FakeViewer
 from tests.support.ssh import RemoteChannel, SSHWorld
 from vmproxy.console.journal import Journal
 from vmproxy.console.migrations import Migrations
-from vmproxy.console.registry import Directory
+from vmproxy.console.registry import ConsoleRegistry
 from vmproxy.operators.commands.registry import TABLE
 from vmproxy.operators.terminal.width import cells
 
@@ -323,7 +323,7 @@ def test_a_long_glob_is_refused(w: SSHWorld) -> None:
 
 @pytest.mark.parametrize(("may", "shown"), [("admin", None), ("force raw", "web01.log")])
 def test_only_an_administrator_is_told_the_path_of_a_log(w: SSHWorld, may: str, shown: str | None) -> None:
-    w.directory = w.services.registry = Directory(w.clock, w.store, *unused(w), "{name}.log")
+    w.directory = w.services.registry = ConsoleRegistry(w.clock, w.store, *unused(w), "{name}.log")
     w.vm("web01", uuid=VM_B)
     w.vm("web01")  # the other one has the name already: this one's log is called something with a ~
     path = str(w.console(str(VM_A)).log.path)
@@ -339,7 +339,7 @@ def test_only_an_administrator_is_told_the_path_of_a_log(w: SSHWorld, may: str, 
 
 
 def test_what_cannot_be_read_of_a_log_is_told_by_the_name_that_one_knows(w: SSHWorld) -> None:
-    w.directory = w.services.registry = Directory(w.clock, w.store, *unused(w), "{name}.log")
+    w.directory = w.services.registry = ConsoleRegistry(w.clock, w.store, *unused(w), "{name}.log")
     w.vm("web01", uuid=VM_B)
     w.vm("web01")
     w.rules(("*", "spy", f"uuid:{VM_A}"))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from fnmatch import translate
 
 from vmproxy.console.console import Console
-from vmproxy.console.registry import Directory
+from vmproxy.console.registry import ConsoleRegistry
 from vmproxy.operators.terminal import keys
 from vmproxy.operators.terminal.width import cells
 from vmproxy.operators.visible import VisibleConsoles
@@ -68,7 +68,7 @@ class ConsoleList:
     :ivar complete: whether all consoles were scanned since the rules last changed.
     """
 
-    def __init__(self, view: VisibleConsoles, directory: Directory) -> None:
+    def __init__(self, view: VisibleConsoles, directory: ConsoleRegistry) -> None:
         self._view = view
         self._directory = directory
         self._policy = directory.policy
