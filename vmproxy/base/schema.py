@@ -11,7 +11,7 @@ The key is the name of the field with dashes. A *kind* turns what TOML gives int
 :class:`VMProxyError` that says what would be right. A class may have a method ``contradictions(wrong)``, which yields
 a key and a text for each value that does not go with the others; fields in ``wrong`` have no value to judge by.
 
-Bound: a key that nothing knows is an error too, because a misspelt setting that is ignored is worse than no start.
+Invariant: an unknown key is a problem too, because a misspelt setting that is ignored is worse than no start.
 """
 
 from __future__ import annotations
@@ -196,9 +196,10 @@ def make(settings: type[T], checked: Mapping[str, Any], /, **given: Any) -> T:
     :param given: values of fields that are not settings.
     """
     own = {key: one for key, one in settings_of(settings).items() if key in checked}
-    made = settings(**{one.attributes[0]: checked[key] for key, one in own.items() if one.needed}, **given)
-    for key, one in own.items():
-        made = one.put(made, checked[key])
+    deep = {key for key, one in own.items() if len(one.attributes) > 1}
+    made = settings(**{one.attributes[0]: checked[key] for key, one in own.items() if key not in deep}, **given)
+    for key in deep:
+        made = own[key].put(made, checked[key])
     return made
 
 
