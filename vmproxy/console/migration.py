@@ -1,4 +1,4 @@
-"""One vMotion as a state machine without I/O: events in, actions out. :data:`TABLE` is the machine.
+"""One vMotion as a state machine without I/O: events in, actions out.
 
 The pending state belongs to the console and not to a connection, because hosts close the source *before* the
 destination says COMPLETE.
@@ -112,11 +112,11 @@ class Migration:
 
     @property
     def pair(self) -> bytes:
-        """Sequence and secret in one piece, as PEER carries them: the manual gives neither a fixed length."""
+        """Sequence and secret in one piece, as PEER carries them: no length is fixed."""
         return self.sequence + self.secret
 
     def found(self, destination: ILink[Console] | None) -> None:
-        """Take the connection that has shown the pair; None where it is lost or not wanted any more."""
+        """Take the connection that has shown the pair, or None at its end."""
         self.destination = destination
 
     def source_lost(self) -> None:

@@ -1,4 +1,4 @@
-"""vMotion: a console moves from one connection to another, and no byte is lost in either direction.
+"""All vMotions: consoles move from one connection to another and lose no byte.
 
 A migration is pending from BEGIN until COMPLETE or ABORT. In that time nothing is sent to the VM: what operators type
 waits in the console, which pushes back on them when it is full. What can end it (:mod:`vmproxy.console.migration` has
@@ -182,7 +182,7 @@ class Migrations:
         return True
 
     def source_lost(self, console: Console, reason: str) -> bool:
-        """The connection of a console is gone, as the source of a vMotion should be just before COMPLETE.
+        """A console's connection is gone, as a source should be just before COMPLETE.
 
         :returns: whether there was a vMotion; what becomes of the console is settled then.
         """
@@ -194,7 +194,7 @@ class Migrations:
         return True
 
     def cancel(self, console: Console) -> None:
-        """A new connection claims the console: nobody waits for the old migration any more."""
+        """End the vMotion of a console that a new connection claims."""
         migration = self._by_console.get(console)
         if migration is not None:
             self._take(migration, REPLACED)

@@ -1,1 +1,1 @@
-"""The ESXi side: connections from hosts, each of which carries one serial port of one VM."""
+"""The ESXi front: connections from hosts, each with one serial port of one VM."""

@@ -1,12 +1,11 @@
-"""Who may be a VM, as far as an address can tell: networks, how many connections, how fast, and who is closed out.
+"""Limits on connections from hosts, by address: networks, number, rate, lockout.
 
 Looked at before anything is made for a connection, for thousands of hosts may come back at once, and a scanner comes a
 thousand times a second. Addresses count by their :func:`neighbourhood`. A whole
 datacentre may come from one address, behind a NAT, so by default there is no bound on the connections of one address
 but the one on all; and those are as many as there are descriptors for.
 
-Connections that have not said which VM they are must not keep out those that would: where room becomes scarce, the one
-of them that has been there for longest goes.
+Connections without an identity must not keep out others: where room becomes scarce, the oldest of them goes.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ def _networks(value: Any) -> tuple[Network, ...] | None:
 
 @dataclass(frozen=True, slots=True)
 class AdmissionLimits:
-    """Who may connect.
+    """Limits on connections from hosts.
 
     :ivar networks: from where; None is anywhere.
     :ivar connections: how many in all; 0: as many as there is room for.
@@ -87,17 +86,17 @@ class Admission:
         self.reconfigure(limits)
 
     def __len__(self) -> int:
-        """How many connections there are."""
+        """The number of connections."""
         return self._live
 
     @property
     def scarce(self) -> bool:
-        """Whether what room there is should be left to hosts."""
+        """Whether the room that is left should be kept for hosts."""
         return self._live + self._others() >= self._room - self._room // SCARCE
 
     @property
     def remembered(self) -> int:
-        """How many addresses are remembered."""
+        """The number of addresses remembered."""
         return len(self._places)
 
     def reconfigure(self, limits: AdmissionLimits) -> None:
@@ -109,7 +108,7 @@ class Admission:
             place.bucket.fill(self._burst)
 
     def enter(self, address: str) -> bool:
-        """Somebody connects.
+        """Count a new connection.
 
         :returns: whether it may stay; :meth:`leave` follows then.
         """
@@ -198,7 +197,7 @@ class Admission:
 
 
 class _Place:
-    """What is known of an address."""
+    """The history of one address."""
 
     __slots__ = ("bucket", "closed_until", "live", "wrong")
 
@@ -209,7 +208,7 @@ class _Place:
         self.closed_until = 0.0
 
     def matters(self, now: float) -> bool:
-        """Whether anything is known that counts, in a while without connections."""
+        """Whether it must be remembered while there are no connections."""
         since = self.wrong[-1] if self.wrong else 0.0
         return now < self.closed_until or now - self.bucket.at < RATE_SECONDS or now - since < CLOSED_SECONDS
 

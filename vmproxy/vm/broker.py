@@ -36,7 +36,7 @@ _log = Logger()
 
 
 class Complaints:
-    """Faults of hosts: counted, and logged at a bounded rate, for a scan must not fill the disk.
+    """Faults of hosts: all counted, and logged at a bounded rate.
 
     Bound: :data:`COMPLAINTS_PER_MINUTE` lines.
 
@@ -63,7 +63,7 @@ class Outbound(Protocol):
 
     @property
     def sockets(self) -> int:
-        """How many connections there are."""
+        """The number of connections."""
 
     @property
     def offered(self) -> bool:
@@ -146,7 +146,10 @@ class ConsoleBroker:
         link.answered()
 
     def describe(self, link: Asker, details: Details) -> None:
-        """Tell a console what its VM has said of itself; a connection that was replaced renames nothing."""
+        """Tell a console the UUIDs and the name of its VM.
+
+        A connection that was replaced renames nothing.
+        """
         console = link.console
         if console is not None:
             console.set_uuids(details.bios_uuid, details.location_uuid)
@@ -170,7 +173,7 @@ class ConsoleBroker:
     # Destinations.
 
     def judge(self, link: Asker, wanted: Judge) -> None:
-        """Say whether a VM may be connected to a destination, perhaps only after it has been looked up."""
+        """Judge a destination, at once or after it has been looked up."""
 
         def judged(uri: DialURI, refusal: str) -> None:
             link.session.judged(uri, refusal)

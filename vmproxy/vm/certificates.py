@@ -1,4 +1,4 @@
-"""The certificates that hosts are shown: files in, contexts of OpenSSL out, or all that is wrong with the files.
+"""Certificates for hosts: files in, OpenSSL contexts or all problems out.
 
 Everything is read and tried before anything is used, so that a file that has become wrong changes nothing. Which
 certificate a host is shown is decided by the name that it asks for (SNI): the first that is made out for that name, or
@@ -73,7 +73,7 @@ def _pair(value: Any) -> tuple[Path, Path]:
 
 @dataclass(frozen=True, slots=True)
 class TLSSettings:
-    """What TLS is made of.
+    """Files and limits of TLS.
 
     :ivar pairs: PEM files: the certificate, followed by those that lead to its root, and its private key, which may be
         in the same file. The first is for who asks for none of the others' names.
@@ -105,7 +105,7 @@ class Certificate:
     context: SSL.Context
 
     def warning(self, now: datetime.datetime) -> str:
-        """What a person should know about its time; empty if nothing."""
+        """A warning about its time; empty if there is none."""
         if now < self.valid_from:
             return f"{self.file}: is not valid before {_day(self.valid_from)}"
         if now >= self.valid_until:
@@ -116,7 +116,7 @@ class Certificate:
 
 
 class Credentials:
-    """What hosts are shown, and what is asked of them. Never changed: other files make another one.
+    """The certificates for hosts, and what is asked of hosts; never changed.
 
     :ivar certificates: in the order of the settings.
     """
@@ -143,11 +143,11 @@ class Credentials:
         return found or self.context
 
     def thumbprints(self) -> tuple[str, ...]:
-        """What tells these certificates from others."""
+        """The thumbprints of the certificates."""
         return tuple(certificate.thumbprint for certificate in self.certificates)
 
     def warnings(self, now: datetime.datetime) -> list[str]:
-        """What a person should know."""
+        """Warnings for people."""
         found = [warning for one in self.certificates if (warning := one.warning(now))]
         if self.settings.minimum in OLD:
             found.append(
@@ -196,7 +196,7 @@ def thumbprint(certificate: x509.Certificate) -> str:
 
 
 def names(certificate: x509.Certificate) -> tuple[str, ...]:
-    """The DNS names and addresses that a certificate is made out for; its common name where there are none."""
+    """The DNS names and addresses of a certificate, else its common name."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
@@ -312,6 +312,6 @@ def _first_line(error: Exception) -> str:
 
 
 def reasons(error: SSL.Error) -> str:
-    """What OpenSSL says was wrong, without its bookkeeping."""
+    """The reasons that OpenSSL gives, without its bookkeeping."""
     found = [str(item[-1]) for item in error.args[0]] if error.args and isinstance(error.args[0], list) else []
     return found[-1] if found else "no reason given"  # the first ones say where in OpenSSL it was noticed

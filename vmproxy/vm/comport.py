@@ -1,4 +1,4 @@
-"""COM-PORT (RFC 2217) on one connection: the state is the VM's and moves with it from connection to connection."""
+"""COM-PORT (RFC 2217) on one connection; its state moves with the VM."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def settings_text(server: AccessServer | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PortControlState:
-    """Port control of one connection; ``server`` and ``inherited`` as in :class:`PortControl`."""
+    """Port control of one connection as a value."""
 
     on: bool
     suspended: bool
@@ -66,7 +66,7 @@ class PortControl:
             self._out.actions.append(PortSettings(self._server))
 
     def carry(self, inherited: AccessServer | None) -> None:
-        """The connection carries a console: what the VM had set before holds, unless it has set something here."""
+        """Take over what the VM had set before, unless it has set something here."""
         self._inherited = inherited
         if self.on:
             if inherited is not None and (self._server is None or not self._server.touched):

@@ -1,4 +1,4 @@
-"""Output of a VM that waits, because its console is not known yet or another connection is still being heard."""
+"""Output that waits for its console, or for the connection before."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ class EarlyOutput:
         self._counted = 0
 
     def keep(self, data: bytes, known: bool) -> None:
-        """Keep what there is room for, and count the rest: the identity may stand behind this data.
+        """Keep what there is room for, and count the rest.
+
+        Reading must go on, for the identity may stand behind this data.
+
 
         :param known: whether it is known which console it is for.
         """
@@ -66,7 +69,7 @@ class EarlyOutput:
         return data, lost
 
     def discount(self) -> None:
-        """Nothing of it counts in the sum of all sessions any more."""
+        """Take it out of the sum of all sessions."""
         self._terms.count_early(-self._counted)
         self._counted = 0
 
@@ -74,7 +77,7 @@ class EarlyOutput:
         return len(self._data)
 
     def snapshot(self) -> EarlyState:
-        """What waits."""
+        """The output as a value."""
         return EarlyState(bytes(self._data), self._lost, self._counted)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""VMware's extension (option 232) on one connection: who the VM is and what it wants.
+"""VMware's extension (option 232) on one connection: identity and request of a VM.
 
 The parts of an identity may come in any order and at any time. vMotion is not treated here but in
 :mod:`vmproxy.vm.session`, which this is a part of.
@@ -32,7 +32,7 @@ def _never() -> bool:
 
 @dataclass(slots=True)
 class Terms:
-    """What all sessions share.
+    """Settings and sums that all sessions share.
 
     :ivar service_uris: the services that are accepted; ``*`` is any.
     :ivar signature: what a VM is told when it asks, over COM-PORT, who serves its port.
@@ -57,7 +57,7 @@ class Terms:
 
 
 class Carried(Protocol):
-    """The console that a connection carries, or will carry when its vMotion is complete."""
+    """The console of a connection, or of its vMotion."""
 
     @property
     def uuid(self) -> UUID: ...
@@ -80,7 +80,7 @@ class CarriedState:
 
 @dataclass(frozen=True, slots=True)
 class ExtensionState:
-    """What a VM has said in the extension so far; destinations as text, empty where there is none."""
+    """The extension as a value; destinations as text, empty where there is none."""
 
     uuid: UUID | None
     bios_uuid: UUID | None
@@ -199,7 +199,7 @@ class Extension:
         return Claim(self.uuid, serviceuri.parse(self.uri).port, self.uri, self.name, self._target)
 
     def forget(self) -> None:
-        """What the VM asked for counts no more: it has to ask again."""
+        """Forget the VM's request: it has to ask again."""
         self.uri = self._target = self.wish = None
 
     # Who it is and what it wants.
@@ -250,7 +250,10 @@ class Extension:
             self._out.actions.append(Judge(self.wish))
 
     def judged(self, uri: DialURI, refusal: str, carried: Carried | None) -> None:
-        """The answer to :class:`Judge`, perhaps late: the VM may have asked for something else meanwhile."""
+        """Take the answer to :class:`Judge`, perhaps late.
+
+        The VM may have asked for something else meanwhile.
+        """
         self._judging = False
         if self.wish != uri:
             self.judge()
@@ -299,7 +302,7 @@ class Extension:
     # Handing over.
 
     def snapshot(self) -> ExtensionState:
-        """What has been said so far."""
+        """The extension as a value."""
         return ExtensionState(
             uuid=self.uuid,
             bios_uuid=self.bios_uuid,

@@ -22,7 +22,7 @@ from vmproxy.vm.sockets import socket_of
 from vmproxy.vm.tls import HostTLS
 
 RETIRED_SECONDS = 10.0
-UNMISSED_SECONDS = 2.0  # who has not said by then who it is has other things in mind, or a very slow network
+UNMISSED_SECONDS = 2.0  # a host that has not said its identity by then is none, or has a very slow network
 SOCKETS_PER_TURN = 256
 HELD_SECONDS = 1.0
 
@@ -104,11 +104,14 @@ class VMFrontend:
 
     @property
     def counters(self) -> Counter[str]:
-        """How often what happened since the start."""
+        """The number of events of each kind since the start."""
         return self.complaints.counters
 
     def reconfigure(self, settings: VMSettings) -> None:
-        """Take other settings. What was agreed on with who is connected already stays agreed, and nobody has to go."""
+        """Take other settings.
+
+        Connections that are there keep what was agreed on, and none has to go.
+        """
         before, self.settings = self.settings, settings
         self.terms.accept(settings.service_uri)
         self.admission.reconfigure(settings.limits)
@@ -119,9 +122,10 @@ class VMFrontend:
             self._probe(list(self.connections), settings.keep_idle)
 
     def prepare(self, listening: socket.socket) -> None:
-        """Set options of a listening socket, where its connections have them too: in a storm, seven calls for each.
+        """Set options of a listening socket, where its connections inherit them.
 
-        Linux hands them on (man 7 tcp and socket; tcp_create_openreq_child begins with a copy).
+        That saves seven calls for each in a storm. Linux hands them on (man 7 tcp and socket; tcp_create_openreq_child
+        begins with a copy).
         """
         if sys.platform == "linux":
             self.inherited = True

@@ -1,4 +1,4 @@
-"""How a host that died without a word is noticed: TCP keepalive by the formula that hosts use themselves.
+"""TCP keepalive by the formula of hosts, and a look at what is not acknowledged.
 
 A host probes an idle connection after keepIdle seconds, up to five times, every keepIdle/100 seconds; so a dead peer is
 noticed after keepIdle x 1.05 at the latest. The same is done here in the other direction. A second is the shortest
@@ -38,7 +38,7 @@ _TCP_INFO = struct.Struct("=xxBB20xI24xII84xI")
 
 
 def probes(keep_idle: int) -> tuple[int, int]:
-    """How an idle connection is probed.
+    """The keepalive probes of an idle connection.
 
     :param keep_idle: seconds, at least 1.
     :returns: how many probes must go unanswered, and the seconds from one to the next. Together with ``keep_idle`` this
@@ -97,7 +97,7 @@ def set_options(handle: socket.socket, keep_idle: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class UnderWay:
-    """What the system knows about bytes that the other side has not acknowledged.
+    """Bytes that the other side has not acknowledged.
 
     :ivar silent: milliseconds since the other side was heard, be it an acknowledgement.
     :ivar tries: how often it was asked in vain: by sending again what it did not acknowledge, or for room.
@@ -108,7 +108,7 @@ class UnderWay:
 
 
 def under_way(handle: socket.socket) -> UnderWay | None:
-    """Ask the system about a connection; None where everything is acknowledged, or it is gone."""
+    """Ask the system about a connection; None if all is acknowledged, or it is gone."""
     try:
         info = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
     except OSError:
@@ -122,9 +122,9 @@ def under_way(handle: socket.socket) -> UnderWay | None:
 
 
 def is_dead(handle: socket.socket) -> bool:
-    """Whether the system has given a connection up: keepalive has, or the other side reset it.
+    """Whether the system has given a connection up, by keepalive or a reset.
 
-    Whoever reads hears of it. A connection that is not read from, because what it says is held back, does not.
+    A reader is told so. A connection that is not read from, because its output is held back, is not.
     """
     if handle.family not in (socket.AF_INET, socket.AF_INET6):
         return False
@@ -135,7 +135,7 @@ def is_dead(handle: socket.socket) -> bool:
 
 
 class Connection(Protocol):
-    """What is looked after."""
+    """A connection that is looked after."""
 
     @property
     def peer(self) -> str:
@@ -168,7 +168,7 @@ class Liveness:
         self._limit = 1000 * noticed_after(keep_idle) if keep_idle else 0
 
     def written(self, connection: Connection) -> None:
-        """Something was written to a connection."""
+        """Look after bytes that were written to a connection."""
         if self._limit and connection not in self._looks:
             self._looks.start(connection)
 

@@ -39,7 +39,7 @@ def _opening(com_port: bool, tls: bool, guarded: bool) -> tuple[Options, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class NegotiationState:
-    """What is agreed on.
+    """The options of one connection as a value.
 
     :ivar after_cr: of a line that is not 8-bit clean, whether the last byte was a CR; None where it is.
     :ivar gate: the gate before a session that must switch to TLS; None where there is none.
@@ -109,7 +109,10 @@ class LineNegotiation:
                 self._out.actions.append(Close("it does not offer TLS, which is required"))
 
     def authenticates(self, option: int, payload: bytes) -> bool:
-        """Take in a subnegotiation of AUTHENTICATION; :returns: whether it is one, and one is due."""
+        """Take in a subnegotiation of AUTHENTICATION.
+
+        :returns: whether it is one, and one is due.
+        """
         if option != AUTHENTICATION or self.encrypted or not self._options.enabled(AUTHENTICATION, Side.PEER):
             return False
         answer = read_answer(payload)
@@ -138,7 +141,7 @@ class LineNegotiation:
         return escape(data if self._options.enabled(BINARY, Side.US) else nvt_encode(data))
 
     def snapshot(self) -> NegotiationState:
-        """What is agreed on so far."""
+        """The options as a value."""
         options = self._options
         return NegotiationState(
             com_port=options.accepts(COM_PORT, Side.PEER),
@@ -150,7 +153,7 @@ class LineNegotiation:
         )
 
     def restore(self, state: NegotiationState) -> None:
-        """Go on where another connection was; it was made with the same ``com_port``, ``tls`` and gate."""
+        """Go on where another connection was, made with the same ``com_port``, ``tls``, gate."""
         self._options.restore(state.options)
         self.decoder = None if state.after_cr is None else NvtDecoder(state.after_cr)
         self.encrypted = state.encrypted

@@ -1,4 +1,4 @@
-"""The session of a VM: a state machine without I/O. Bytes and events in, bytes and actions out.
+"""The session of a VM, without I/O: bytes and events in, bytes and actions out.
 
 The machine is in :mod:`vmproxy.vm.session_table`: for each state and input the next state and what is done. Its driver
 hands in what the host sends (:meth:`VMSession.receive`), performs the actions that come out, one by one, and hands in
@@ -79,7 +79,7 @@ from vmproxy.wire.telnet import (
 from vmproxy.wire.vmware import Sub, message
 
 LOG, EARLY, PACE = 1, 2, 4
-"""Why a host is not read from: log or far end are behind, too much waits for the console, too many commands come."""
+"""Why a host is not read from: log or remote end are behind, too much waits for the console, too many commands come."""
 
 _VMOTION: dict[int, str] = {
     Sub.VMOTION_BEGIN: BEGIN,
@@ -98,7 +98,7 @@ def _adds(token: Subnegotiation) -> bool:
 
 
 class VMSession:
-    """One connection from a host, as far as bytes and meanings go.
+    """The bytes of one connection from a host, and their meaning.
 
     :ivar state: one of the table's.
     :ivar plain: whether a read without an IAC byte is serial data for the console as it stands: the driver may hand it
@@ -169,7 +169,7 @@ class VMSession:
         return self._scan(tokens)
 
     def go_on(self) -> Iterator[Action]:
-        """Take in what was kept while an answer was awaited: to be called when a late answer has been handed in."""
+        """Take in what was kept, after a late answer has been handed in."""
         while self.state not in ASKING:
             if self._rest is not None:
                 rest, self._rest = self._rest, None
@@ -320,7 +320,7 @@ class VMSession:
         self._stray("ABORT")
 
     def tls_started(self) -> None:
-        """TLS has begun: what was agreed on before holds, what was said is forgotten where TLS is required."""
+        """TLS has begun; what was agreed on before holds."""
         self._scanner = Scanner()
         self._input(TLS)
         known = self._line.tls_started()
@@ -362,7 +362,7 @@ class VMSession:
         self._input(WAIT)
 
     def serve(self) -> tuple[bytes, int]:
-        """It is this connection's turn to be heard.
+        """Be heard from now on.
 
         :returns: what came early, and how many bytes more there were.
         """
@@ -374,7 +374,10 @@ class VMSession:
         self._input(RETIRE)
 
     def release(self) -> int:
-        """The console that this was to carry is another's; :returns: the bytes that are forgotten."""
+        """Forget the console that this was to carry, and its early output.
+
+        :returns: the number of bytes that are forgotten.
+        """
         self._input(RELEASE)
         self._carried = None
         self._extension.forget()
@@ -448,7 +451,7 @@ class VMSession:
     # Handing over.
 
     def snapshot(self) -> VMSessionState:
-        """The session between two events, as a value; :meth:`restore` goes on from it, in this process or another."""
+        """The session between two events, as a value."""
         rest: tuple[TokenState, ...] | None = None
         if self._rest is not None:
             tokens = list(self._rest)

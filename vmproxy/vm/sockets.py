@@ -1,4 +1,4 @@
-"""What a connection asks of its socket beyond what Twisted offers: the socket itself, unread bytes, sending at once.
+"""What Twisted does not offer of a socket: itself, unread bytes, sending at once.
 
 Twisted sends in the reactor's next turn: ``write`` asks the poller to say when the socket can take data, which it
 nearly always can, and then has to ask it to be silent again. Measured in a storm of 4,000 VMs, these two system calls
@@ -29,7 +29,7 @@ def socket_of(transport: object) -> socket.socket | None:
 
 
 def unread(transport: object) -> int:
-    """How many bytes have been received for a transport that nobody has read.
+    """The number of bytes received for a transport and not read.
 
     That is what the operating system has (FIONREAD), and under TLS what has come of a record that is not complete.
     """
@@ -45,7 +45,7 @@ def unread(transport: object) -> int:
 
 
 def send(transport: Connection, data: bytes) -> None:
-    """Send data: now, if nothing waits before it and the socket takes it, else as ``transport.write`` does.
+    """Send data now, if nothing waits before it; else as ``transport.write`` does.
 
     :param transport: of any kind; only TCP's own is treated so.
     """

@@ -1,11 +1,11 @@
-"""TLS in-band on ``telnet://``, as STARTTLS elsewhere: what is believed of a host that has not switched and must.
+"""TLS in-band on ``telnet://``, as STARTTLS elsewhere: the gate before it.
 
 With ``offer`` a host that says WILL AUTHENTICATION is asked to switch to TLS; one that does not is served in clear.
 With ``require`` every host is asked, and a :class:`StartTLSGate` stands before its session until it has switched.
 VMware's extension is not asked for before, and identity, request and output in clear are forgotten. Only the list of
 suboptions is kept for later, because a host that speaks first sends it once; nothing hangs on it but what we ask.
 
-At the switch the scanner stops in the middle of what was read: what somebody on the way has put behind the host's
+At the switch the scanner stops in the middle of what was read: what an attacker on the way has put behind the host's
 START is not looked at (the host itself waits for ACCEPTED). The options that were agreed on before hold.
 """
 
@@ -21,7 +21,7 @@ from vmproxy.wire.vmware import Sub
 
 @dataclass(frozen=True, slots=True)
 class GateState:
-    """What a gate has seen: the list of suboptions, and whether a request was refused."""
+    """The list of suboptions in clear, and whether a request was refused."""
 
     known: bytes
     refused: bool
@@ -53,7 +53,7 @@ class StartTLSGate:
             self._out.complain("refused proxy requests", "WONT-PROXY: it has not switched to TLS, which is required")
 
     def snapshot(self) -> GateState:
-        """What has been seen so far."""
+        """The state of the gate."""
         return GateState(self.known, self._refused)
 
     def restore(self, state: GateState) -> None:

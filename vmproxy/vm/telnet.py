@@ -1,4 +1,4 @@
-"""A connection from a host: its transport, TLS and pace, around a :class:`vmproxy.vm.session.VMSession`.
+"""A connection from a host: transport, TLS and pace around a :class:`VMSession`.
 
 A :class:`twisted.conch.telnet.Telnet` with its own eyes and memory: the stock class looks at every byte in Python,
 rewrites CR LF even under BINARY, keeps an object per option, and raises (and so drops the connection) on input that a
@@ -66,7 +66,7 @@ _log = Logger()
 
 
 def host_of(address: IAddress) -> str:
-    """What people call the other end of a connection."""
+    """The name of the other end of a connection, for people."""
     return address.host if isinstance(address, (IPv4Address, IPv6Address)) else str(address)
 
 
@@ -207,7 +207,7 @@ class HostTelnet(Telnet):
             self.frontend.liveness.written(self)
 
     def _check_pace(self, thousands: int) -> None:
-        # Each command costs far more than a byte of data. Who sends thousands of them in a second, which no host does,
+        # Each command costs far more than a byte of data. A sender of thousands of them in a second, which no host is,
         # waits for the next one, and is read in small portions from then on, so that the others do not wait.
         now = self.frontend.clock.seconds()
         if thousands > 1 or now - self._second < 1:
@@ -356,7 +356,7 @@ class HostTelnet(Telnet):
         self._act()
 
     def serve(self, console: Console) -> None:
-        """It is our turn: hand on what came early, then everything as it comes."""
+        """Hand on early output, then everything as it comes."""
         self._carry(console)
         early, lost = self.session.serve()
         self._act()
@@ -366,7 +366,7 @@ class HostTelnet(Telnet):
             console.log.gap(lost, "too much before this connection was in service")
 
     def wait(self, console: Console) -> None:
-        """Carry a console, but keep its output: the connection before is still being heard."""
+        """Carry a console, but keep its output: the connection before is still heard."""
         self._carry(console)
         self.session.wait()
         self._act()
@@ -380,7 +380,9 @@ class HostTelnet(Telnet):
         self.session.carry(console, console.port_control, self.in_service)
 
     def drain(self, reads: int | None = DRAIN_READS) -> None:
-        """Read what the operating system has for us, now. What is wrong with the connection shows in its own time.
+        """Read what the operating system has received already.
+
+        Faults of the connection show in their own time.
 
         :param reads: how often to read, at most; None for as long as there is something that was there at first.
         """
@@ -402,7 +404,7 @@ class HostTelnet(Telnet):
         return unread(self.transport) if self in self.frontend.connections else 0
 
     def retire(self, done: Callable[[], None]) -> None:
-        """The console has moved on: read out what is still on its way, and be there no longer than necessary."""
+        """Read out what is still on its way, and close soon: another link has taken over."""
         self._retired = True
         self.session.retire()
         self._done = done
@@ -432,7 +434,10 @@ class HostTelnet(Telnet):
             done()
 
     def release(self) -> int:
-        """The console that this was to carry is no longer its business; :returns: the bytes that are forgotten."""
+        """Forget the console that this was to carry, and its early output.
+
+        :returns: the number of bytes that are forgotten.
+        """
         kept = self.session.release()
         self._act()
         self.console = None
@@ -441,7 +446,7 @@ class HostTelnet(Telnet):
         return kept
 
     def hold_output(self, on: bool) -> None:
-        """Stop reading from the host, or go on: its log or its far end is behind, or has caught up."""
+        """Stop reading from the host while log or remote end are behind, or go on."""
         if on or self.session.holds:
             self._hold(LOG, on)
         if not on:
@@ -450,7 +455,10 @@ class HostTelnet(Telnet):
             self.frontend.held.start(self)
 
     def look_while_held(self) -> None:
-        """It is not read from: see whether it is still there. A far end may stand still for ever."""
+        """Look for a dead host while it is not read from.
+
+        A remote end may stand still for ever.
+        """
         handle = socket_of(self.transport)
         if handle is not None and is_dead(handle):
             self._hold(LOG, False)  # the reactor finds it, and ends it in order

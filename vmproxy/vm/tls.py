@@ -1,17 +1,17 @@
 """TLS between a host's TCP connection and its :class:`HostTelnet`: one layer for both ways in.
 
 ``telnets://`` is TLS from the first byte: :class:`TLSFactory` puts a :class:`Layer` around each new connection. With
-TLS in-band (see :mod:`inband`) the layer is slipped in between later, by :meth:`HostTLS.wrap`. Either way the
+TLS in-band (see :mod:`starttls`) the layer is slipped in between later, by :meth:`HostTLS.wrap`. Either way the
 connection writes to the layer, the layer to TCP.
 
 The layer is Twisted's, with what a concentrator needs besides:
 
-* the bytes of a record of which the rest is still on its way count as unread: who drains a connection must know;
-* a connection of which TLS is over is closed when its last bytes are out, or soon. Twisted waits for a producer that
-  is not asked any more, or for an answer of the host;
-* who closes it when it is gone already does no harm;
+* the bytes of an incomplete record count as unread: draining a connection depends on it;
+* a connection with TLS at its end is closed when its last bytes are out, or soon. Twisted waits for a producer that is
+  not asked any more, or for an answer of the host;
+* closing it when it is gone already does no harm;
 * reads are made as small as the connection says;
-* a handshake may be long: a file of hundreds of authorities, whose names are in it, keeps nobody out.
+* a handshake may be long, with the names of hundreds of authorities in it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Layer(TLSMemoryBIOProtocol):
 
     @property
     def bufferSize(self) -> int:
-        """How much is read at a time."""
+        """The most bytes of one read."""
         return self.tcp.bufferSize
 
     @bufferSize.setter
@@ -65,12 +65,15 @@ class Layer(TLSMemoryBIOProtocol):
 
     @property
     def version(self) -> str:
-        """The version that is spoken, such as ``TLSv1.3``; empty if there is none (any more)."""
+        """The TLS version, such as ``TLSv1.3``; empty before and after TLS."""
         tls = tls_connection(self)
         return tls.get_protocol_version_name() if tls is not None and handshake_done(self) else ""
 
     def may_be_late(self) -> bool:
-        """Give the handshake more time, because what the host has said has not been read; not without end."""
+        """Grant the handshake more time: the host has sent bytes that are not read yet.
+
+        Bound: :data:`LATE_TIMES`.
+        """
         self._late += 1
         return self._late <= LATE_TIMES
 
@@ -124,7 +127,7 @@ class Layer(TLSMemoryBIOProtocol):
         self.factory.closing.discard(self)  # behind it: this may be how TLS learns that it is over
 
     def loseConnection(self) -> None:
-        """Send what there is and close. Called when nothing that the host says counts any more."""
+        """Send what there is and close, without waiting for the host's goodbye."""
         super().loseConnection()
         self.tcp.loseConnection()  # its own goodbye is not waited for
 
@@ -153,12 +156,11 @@ class TLSFactory(TLSMemoryBIOFactory):
         self.closing: Deadlines[Layer] = Deadlines(clock, CLOSING_SECONDS, _still_closing)
 
     def buildProtocol(self, addr: IAddress | None) -> Layer | None:  # type: ignore[override]
-        """A connection, if the other factory makes one: who may not come in costs no handshake."""
+        """A connection, if the other factory makes one: a refused host costs no handshake."""
         inner = self.wrappedFactory.buildProtocol(addr) if self.tls.credentials is not None else None
         return None if inner is None else Layer(self, inner)
 
     def doStart(self) -> None:
-        """It is being listened for this factory."""
         if self.wrappedFactory is not None:
             super().doStart()
 
@@ -191,7 +193,9 @@ class HostTLS:
         return TLSFactory(self, factory, self._clock)
 
     def wrap(self, connection: Protocol, tcp: Connection) -> Layer:
-        """Slip TLS in between a connection and its transport; the connection's producer must not be registered.
+        """Slip TLS in between a connection and its transport.
+
+        The connection's producer must not be registered.
 
         What was written before goes out in clear before it, what comes from now on is TLS.
         """
@@ -206,7 +210,7 @@ class HostTLS:
 
 
 def failure_of(reason: Failure) -> str:
-    """Why TLS failed, for people to read; empty if the connection ended for another reason."""
+    """The reason why TLS failed, for people; empty if the connection ended otherwise."""
     if reason.check(SSL.Error) is None:
         return ""
     return reasons(cast(SSL.Error, reason.value))

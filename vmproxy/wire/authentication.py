@@ -1,4 +1,4 @@
-"""AUTHENTICATION (RFC 2941) with the type SSL, the server's side: how two Telnet peers agree to go on in TLS.
+"""AUTHENTICATION (RFC 2941), type SSL, the server's side: agreeing on TLS.
 
 The host has said WILL AUTHENTICATION and was told DO. It is asked for the type SSL; it answers START, and is told
 ACCEPTED. The next byte in each direction belongs to TLS. Nothing else of AUTHENTICATION is spoken here: no type but
@@ -24,7 +24,7 @@ ACCEPT = subnegotiation(AUTHENTICATION, bytes((_REPLY, _SSL, _MODIFIERS, _ACCEPT
 
 
 class Answer(Enum):
-    """What a host says to :data:`ASK`."""
+    """The answer of a host to :data:`ASK`."""
 
     START = auto()  # it waits for ACCEPT
     DECLINED = auto()  # it wants no TLS

@@ -1,4 +1,4 @@
-"""The access server's half of COM-PORT (RFC 2217): the VM sets and asks, the concentrator answers.
+"""The access server's half of COM-PORT (RFC 2217).
 
 There is no wire behind the concentrator, so every setting is accepted and remembered: a guest that programs its
 UART sees what it wrote, and operators see what the guest programmed. To the guest a listener is always present: CTS,
@@ -55,7 +55,7 @@ class Suspend:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the guest programmed, for people to read."""
+    """The serial parameters of the guest, for people."""
 
     baud: int
     data_bits: int
@@ -144,11 +144,11 @@ class AccessServer:
 
     @property
     def settings(self) -> Settings:
-        """What is in force now."""
+        """The parameters in force."""
         return Settings(self._baud, self._data, _PARITY[self._parity], _STOP[self._stop], self._dtr, self._rts)
 
     def modem_state(self) -> bytes:
-        """The NOTIFY-MODEMSTATE that tells the VM that somebody is there; empty where its mask hides all of that."""
+        """The NOTIFY-MODEMSTATE of a present operator; empty where the mask hides it."""
         state = (LINES_UP | DELTA_CD | DELTA_DSR | DELTA_CTS) & self._modem_mask
         return bytes((SERVER + Com.NOTIFY_MODEMSTATE, state)) if state else b""
 

@@ -1,4 +1,4 @@
-"""Where a VM with direction "client" wants to be connected to: the URI in its DO-PROXY, taken apart.
+"""The destination of a VM with direction "client": the URI in its DO-PROXY.
 
 PROTOCOL: ``tcp://host:port``, ``tcp4://``, ``tcp6://``, ``telnet://``, ``telnets://``, ``ssl://``, ``tcp+ssl://`` (with
 4 or 6 behind ``tcp`` too), and bare ``host:port``. Behind it may stand a query, as in the service URIs of direction
@@ -60,17 +60,17 @@ class DialURI:
 
     @property
     def tls(self) -> bool:
-        """Whether the far end speaks TLS from the first byte."""
+        """Whether the remote end speaks TLS from the first byte."""
         return self.scheme == "telnets" or self.scheme.endswith("ssl")
 
     @property
     def telnet(self) -> bool:
-        """Whether the far end speaks Telnet; else its bytes are the serial data as they stand."""
+        """Whether the remote end speaks Telnet; else its bytes are the serial data as they stand."""
         return self.scheme.startswith("telnet")
 
     @property
     def place(self) -> str:
-        """The URI without its query: what people are told of the far end."""
+        """The URI without its query, for people."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 

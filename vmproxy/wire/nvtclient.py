@@ -1,6 +1,6 @@
-"""A Telnet client as small as can be: what a far end that speaks Telnet needs so that serial data gets through.
+"""A small Telnet client, for serial data to a remote end that speaks Telnet.
 
-It offers and asks for BINARY and SGA, lets the far end ECHO, refuses everything else once, and carries breaks. While
+It offers and asks for BINARY and SGA, lets the remote end ECHO, refuses everything else once, and carries breaks. While
 BINARY is off in a direction, CR is encoded there as RFC 854 has it; nothing else is ever rewritten.
 """
 
@@ -28,7 +28,7 @@ _OPENING = ((BINARY, Side.US), (SGA, Side.US), (BINARY, Side.PEER), (SGA, Side.P
 
 
 class NvtClient:
-    """The Telnet of one connection to a far end.
+    """The Telnet of one connection to a remote end.
 
     :ivar commands: how many commands have come; data costs little, commands do not.
     :ivar fatal: why nothing more can be understood; empty while all is well.
@@ -39,12 +39,12 @@ class NvtClient:
     def __init__(self) -> None:
         self._scanner = Scanner()
         self._options = Options(_ACCEPTABLE)
-        self._decoder: NvtDecoder | None = NvtDecoder()  # while the far end's direction is not BINARY
+        self._decoder: NvtDecoder | None = NvtDecoder()  # while the remote end's direction is not BINARY
         self.commands = 0
         self.fatal = ""
 
     def opening(self) -> bytes:
-        """What to send first."""
+        """The bytes to send first."""
         return b"".join(self._options.ask(option, side, True) for option, side in _OPENING)
 
     def encode(self, data: bytes) -> bytes:
@@ -52,7 +52,7 @@ class NvtClient:
         return escape(data if self._options.enabled(BINARY, Side.US) else nvt_encode(data))
 
     def feed(self, data: bytes) -> tuple[list[bytes | None], bytes]:
-        """Take in what the far end sent.
+        """Take in what the remote end sent.
 
         :param data: cut anywhere.
         :returns: the serial data in order, with None for a break; and the answers to send.

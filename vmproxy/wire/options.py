@@ -30,7 +30,7 @@ from vmproxy.wire.telnet import (
 
 
 class Side(IntEnum):
-    """Whose side of an option: ours (WILL/WONT from us) or the peer's (WILL/WONT from it)."""
+    """The side of an option: ours (WILL/WONT from us) or the peer's."""
 
     US = 0
     PEER = 1
@@ -68,7 +68,7 @@ class Acceptable:
 
 @dataclass(frozen=True, slots=True)
 class OptionsState:
-    """The state of every option of one connection, three bits each, and which were refused, one bit each."""
+    """Every option of one connection as bits: three for its state, one for a refusal."""
 
     states: int
     refused: int
@@ -100,12 +100,12 @@ class Options:
         return OptionsState(self._states, self._refused)
 
     def restore(self, state: OptionsState) -> None:
-        """Go on where another connection's options were; what is acceptable is not part of it."""
+        """Go on where another connection's options were."""
         self._states = state.states
         self._refused = state.refused
 
     def enabled(self, option: int, side: Side) -> bool:
-        """Whether the side performs the option now. A request that is not answered yet is not enabled."""
+        """Whether the side performs the option now; an open request does not count."""
         shift = _SHIFT.get((option, side))
         if shift is None:
             return False

@@ -1,4 +1,4 @@
-"""Service URIs: the fixed word that a VM and the proxy agree on, and the query that may follow it.
+"""Service URIs: the word that VM and proxy agree on, and a query.
 
 ``vmproxy?port=console`` is the service ``vmproxy`` with the query ``port=console``. The word is the only secret that
 the protocol has, so it is compared as it stands: case counts.
@@ -38,7 +38,7 @@ class ServiceURI:
 
 @lru_cache(256)  # all VMs have the same one, or nearly
 def parse(uri: str) -> ServiceURI:
-    """Take a service URI apart. Nothing is an error: what makes no sense matches no service."""
+    """Take a service URI apart; nonsense matches no service."""
     service, _, query = uri.partition("?")
     try:
         pairs = tuple(parse_qsl(query, keep_blank_values=True, max_num_fields=32))

@@ -1,11 +1,11 @@
-"""Telnet framing (RFC 854, 855): bytes in, tokens out, and the escaping of what goes the other way.
+"""Telnet framing (RFC 854, 855): bytes in, tokens out; escaping the other way.
 
 The scanner is written for a stream that is almost all data: a read without an IAC byte (255) costs one search, and
 a read whose only IAC bytes are doubled data costs one replacement. Everything else takes the slow path, one token at
 a time. It never raises on input: what cannot be understood comes out as an :class:`Oddity`, and scanning goes on.
 
-Tokens come out of a generator, one by one, so that whoever reads them may stop in the middle (a switch to TLS) and
-know that nothing behind that point has been looked at.
+Tokens come out of a generator, one by one. A reader may stop in the middle (at a switch to TLS): nothing behind that
+point has been looked at.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Subnegotiation:
 
 @dataclass(frozen=True, slots=True)
 class Oddity:
-    """Something that no Telnet peer should send. The stream goes on behind it unless ``fatal``."""
+    """A fault of the peer in Telnet; the stream goes on behind it unless ``fatal``."""
 
     what: str
     fatal: bool = False
@@ -255,7 +255,7 @@ _LONE_CR = re.compile(rb"\r(?!\n)")
 
 
 def nvt_encode(data: bytes) -> bytes:
-    """Prepare data for a direction where BINARY is off: a CR that starts no CR LF goes as CR NUL (RFC 854).
+    """Prepare data for a direction where BINARY is off: a lone CR goes as CR NUL.
 
     A CR at the very end counts as lone, which is right whatever follows: CR NUL LF decodes to CR LF.
     """

@@ -1,4 +1,4 @@
-"""VMware's Telnet extension, option 232: its suboptions, their parameters, and the identity that they carry.
+"""VMware's Telnet extension, option 232: suboptions, parameters, identity.
 
 Source: VMware, "Using a Proxy with vSphere Virtual Serial Ports" (vSphere Web Services SDK), and captures of ESXi
 hosts, which differ from it in a few places; both are understood. Payloads here are what stands between
@@ -82,7 +82,7 @@ def format_uuid(uuid: UUID) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class DoProxy:
-    """What DO-PROXY asks for.
+    """The request of DO-PROXY.
 
     :ivar direction: ``S``, the VM is a server that operators reach; ``C``, it wants to be connected somewhere.
     :ivar uri: the service URI.
@@ -108,7 +108,7 @@ def parse_do_proxy(parameters: bytes) -> DoProxy:
 
 
 def parse_name(parameters: bytes) -> str:
-    """Read a VM's display name. It may hold any character at all; what is no UTF-8 stays visible as ``\\xNN``."""
+    """Read a VM's display name: any characters; bytes that are not UTF-8 as ``\\xNN``."""
     return parameters.decode("utf-8", "backslashreplace")
 
 

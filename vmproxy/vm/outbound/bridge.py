@@ -55,7 +55,7 @@ _log = Logger()
 
 
 class BridgeConnector(Protocol):
-    """What makes connections for bridges."""
+    """The maker of connections for bridges."""
 
     clock: IReactorTime
     random: Random
@@ -205,7 +205,7 @@ class OutboundBridge:
         self._timer = self._connector.clock.callLater(wait, self._dial)
 
     def refuse(self, reason: str) -> None:
-        """The destination is not allowed, or not any more: cut it, and the VM, whose host will ask again."""
+        """Cut a destination that is not allowed, and the VM: its host will ask again."""
         if self._over or self.state == "refused":
             return
         self._stop_dialling()
@@ -227,7 +227,7 @@ class OutboundBridge:
         self.since = self._connector.wall()
 
     def redial(self, reason: str) -> None:
-        """What the connection was made under counts no more: make it anew. One that is waited for is tried at once.
+        """Make the connection anew under other rules; one that is waited for is tried at once.
 
         So is one that is being dialled: what is found out about it was asked under other rules.
         """
@@ -264,7 +264,7 @@ class OutboundBridge:
     # IRemoteEnd.
 
     def hang_up(self, reason: str) -> None:
-        """It is over: what the VM has said is still sent, then the connection is closed."""
+        """Send what the VM has said, then close the connection for good."""
         if self._over:
             return
         self._over = True
@@ -328,7 +328,7 @@ class OutboundBridge:
             self._hold_vm(False)
 
     def heard(self, items: list[bytes | None]) -> None:
-        """What the remote end says."""
+        """Take output of the remote end."""
         self.last_input = self._connector.wall()
         self._unsaid.extend(items)
         self._speak()
@@ -366,7 +366,7 @@ class OutboundBridge:
         self._pass(data)
 
     def _pass(self, item: bytes | None) -> None:
-        """Bytes from the VM, or a break, for the remote end: now, or when those before it have gone."""
+        """Pass bytes or a break to the remote end, behind those before it."""
         if self.line is not None and not self._full and not self._queue:
             _send(self.line, item)
             return

@@ -1,4 +1,4 @@
-"""One connection to a remote end: TCP, TLS on top where the URI says so, Telnet on top of that where it says so.
+"""One connection to a remote end: TCP, with TLS and Telnet as the URI says.
 
 It knows bytes and breaks, and neither consoles nor when to dial; that is :mod:`vmproxy.vm.outbound.bridge`. The order
 on the way up: TCP to the address that was judged; a look at whether that turned out to be this very machine; TLS,
@@ -40,7 +40,7 @@ class DialRefused(VMProxyError):
 
 
 class Owner(Typed):
-    """Who a line belongs to once it is made."""
+    """The owner of a connection once it is made."""
 
     def heard(self, items: list[bytes | None]) -> None:
         """Serial data from the remote end, in order; None is a break."""
@@ -107,7 +107,7 @@ class OutboundConnection(Protocol):
 
     @property
     def own(self) -> bool:
-        """Whether the remote end is on this machine: an address of ours answers from itself."""
+        """Whether the remote end is on this machine: own addresses answer from themselves."""
         return bool(getattr(self._tcp.getHost(), "host", None) == self.peer)
 
     # The way up.

@@ -1,4 +1,4 @@
-"""Connections for VMs with direction "client": whether they may be made, where to, and making them.
+"""Connections for VMs with direction "client": lookup, judgement, connecting.
 
 The order is: look up, judge each address, connect to the allowed ones, one after the other, *by address*. So what was
 judged is what is connected to. When TCP is there it is judged once more: the rules may have changed meanwhile, and
@@ -99,7 +99,7 @@ class OutboundConnector:
         return bool(self.rules.rules)
 
     def judge(self, uri: DialURI, done: Callable[[DialURI, str], None]) -> None:
-        """Say whether a VM may be connected to a destination, perhaps only after it has been looked up.
+        """Judge a destination, at once or after it has been looked up.
 
         A host that nobody knows is not refused: that may change, and then it is judged.
 
@@ -124,7 +124,7 @@ class OutboundConnector:
         done(uri, refusal)
 
     def dial(self, console: Console, uri: DialURI) -> None:
-        """Give a console its remote end. One that has it already, because its VM connects anew, keeps it as it is."""
+        """Give a console its remote end; one that has it already keeps it as it is."""
         old = console.remote
         if isinstance(old, OutboundBridge):
             if old.uri == uri and old.state != "refused":
@@ -139,14 +139,14 @@ class OutboundConnector:
         self.bridges.discard(dial)
 
     def record(self, event: str, **fields: object) -> None:
-        """Record in the audit trail, at a bounded rate: a remote end that comes and goes must not fill the disk."""
+        """Record in the audit trail, at a bounded rate."""
         if self._records.allow():
             self._audit(event, **fields)
 
     # The way to a remote end.
 
     async def find(self, uri: DialURI) -> list[tuple[Address, DialRule]]:
-        """Where a destination is, as far as that is allowed.
+        """Find the allowed addresses of a destination.
 
         :returns: the addresses with the rules that allow them, at least one.
         :raises DialFailed: if nobody knows.
@@ -229,7 +229,7 @@ class OutboundConnector:
     # What changes.
 
     def probe_after(self, keep_idle: int) -> None:
-        """Have another time hold: of keepalive for remote ends that are dialled from now on, else for all of them."""
+        """Take another keepalive time, for remote ends dialled from now on."""
         self._keep_idle = keep_idle
         self._liveness.use(keep_idle)
 
@@ -273,7 +273,7 @@ class OutboundConnector:
         line.finish()
 
     async def stop(self) -> None:
-        """The process is being stopped, and all consoles are down: what is left to send is sent, for a moment."""
+        """Send what is left to send, for a moment, and close: all consoles are down."""
         for dial in list(self.bridges):
             dial.hang_up("the concentrator was stopped")
         lines = list(self._parting)

@@ -1,4 +1,4 @@
-"""Where a name leads: the addresses of a host, found on threads of their own, with a deadline and a bound.
+"""The addresses of a host, looked up on own threads, with a deadline and a bound.
 
 The system's own way of looking up is used (``getaddrinfo``, so ``/etc/hosts`` counts), by Twisted's resolver. But not
 on the threads that the rest of the process uses: a name server that does not answer must not keep operators waiting.
@@ -35,7 +35,7 @@ ADDRESSES_LIMIT = 64  # of one host: whoever runs a name server may answer with 
 
 
 class LookupFailed(VMProxyError):
-    """Nobody knows where the host is, or nobody says so in time."""
+    """The addresses of a host were not found, or not in time."""
 
 
 @implementer(IResolutionReceiver)
@@ -100,7 +100,7 @@ class Lookup:
 
 
 def system_resolver(reactor: IReactorThreads) -> IHostnameResolver:
-    """The system's resolver, on threads of its own, which do not keep a process from ending."""
+    """The system's resolver, on own threads that do not keep the process alive."""
     pool = ThreadPool(0, THREADS, name="lookup")
     pool.threadFactory = partial(threading.Thread, daemon=True)  # type: ignore[assignment]
 
@@ -113,7 +113,7 @@ def system_resolver(reactor: IReactorThreads) -> IHostnameResolver:
 
 
 def is_own(address: Address) -> bool:
-    """Whether an address is one of this machine's own, as its routes are now: nothing is sent for that."""
+    """Whether an address is this machine's own, by its routes; nothing is sent."""
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:

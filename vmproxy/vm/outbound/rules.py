@@ -1,4 +1,4 @@
-"""Where VMs with direction "client" may be connected to: nowhere, unless a rule says so.
+"""The rules for destinations of VMs: none is allowed without a rule.
 
 A rule names destinations (hosts by name or by a pattern of names, addresses, networks) and ports. A name is looked up
 first, and then it is the *address* that is judged, and that one is connected to: what DNS says a moment later changes
@@ -23,7 +23,7 @@ _NAMED_ONLY = [ipaddress.ip_network(n) for n in ("127.0.0.0/8", "169.254.0.0/16"
 
 
 def plain(address: Address) -> Address:
-    """An address as it is connected to: an IPv4 address dressed up as IPv6 is an IPv4 address."""
+    """An address as it is connected to: an IPv4 address mapped into IPv6 is IPv4."""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 
@@ -88,7 +88,7 @@ class DialRules:
     rules: tuple[DialRule, ...] = ()
 
     def could(self, uri: DialURI) -> bool:
-        """Whether it is worth looking up where a destination is: whether any answer could be allowed."""
+        """Whether any address of a destination could be allowed: is a lookup worth it?"""
         address = uri.address
         if address is not None:
             return self.judge(uri, address) is not None
@@ -108,7 +108,7 @@ class DialRules:
     def allowed(
         self, uri: DialURI, addresses: Sequence[Address], is_own: Callable[[Address], bool]
     ) -> list[tuple[Address, DialRule]]:
-        """Of several addresses those that a destination may be connected to, each with its rule, in their order.
+        """The allowed ones of several addresses, each with its rule, in their order.
 
         :param is_own: tells whether an address is one of this machine's own.
         """

@@ -1,4 +1,4 @@
-"""``[[dial]]`` tables as they are written: read from what TOML gives, every problem told."""
+"""``[[dial]]`` tables: read from TOML, with every problem told."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Unverified:
         self._context = _unverified_context()
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """A connection of OpenSSL's that is told the name of the remote end, if it has one."""
+        """An OpenSSL connection with the name of the remote end, if it has one."""
         connection = SSL.Connection(self._context, None)
         if literal(self._host) is None:
             connection.set_tlsext_host_name(self._host.encode("ascii"))
@@ -66,7 +66,7 @@ def _verifying_context(authorities: bytes | None) -> SSL.Context:
 
 
 def tls_creator_for(host: str, verify: bool, authorities: bytes | None) -> IOpenSSLClientConnectionCreator:
-    """What makes TLS connections to a host.
+    """Make TLS connections to a host.
 
     :raises ValueError: for a name that no certificate can be for.
     """
@@ -77,7 +77,7 @@ def tls_creator_for(host: str, verify: bool, authorities: bytes | None) -> IOpen
 
 
 def tls_creator(host: str, rule: DialRule) -> IOpenSSLClientConnectionCreator:
-    """What makes TLS connections to a host under a rule."""
+    """Make TLS connections to a host under a rule."""
     return tls_creator_for(host, rule.verify, rule.authorities)
 
 
