@@ -69,7 +69,7 @@ async def _expect(session: Session, args: Arguments) -> int:
                 watcher.take_write(to_write(args))
                 session.operator.audit("send", console=console.title, uuid=str(console.uuid), bytes=len(text))
                 watcher.send(text)
-                watcher.put_down_if_delivered()
+                watcher.drop_write_if_delivered()
             while line is None:
                 await watcher.changed()
                 line = _seek(watcher, expecter)
@@ -82,10 +82,10 @@ async def _expect(session: Session, args: Arguments) -> int:
 
 def _seek(watcher: Watcher, expecter: Expecter) -> bytes | None:
     watcher.take_notices()
-    for _, data in watcher.take():
+    for _, data in watcher.queue.take():
         if (line := expecter.feed(data)) is not None:
             return line
-    watcher.take_skipped()
+    watcher.queue.take_skipped()
     return None
 
 

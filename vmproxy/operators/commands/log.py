@@ -98,11 +98,11 @@ def _last(pieces: Iterator[bytes], lines: int) -> Iterator[bytes]:
 async def _follow(session: Session, watcher: Watcher, stamper: Stamper | None) -> int:
     while True:
         await watcher.changed()
-        for at, data in watcher.take():
+        for at, data in watcher.queue.take():
             session.send(data if stamper is None else stamper.feed(data, at))
         if not await session.when_drained():
             raise CommandError("the client is gone")
-        if skipped := watcher.take_skipped():
+        if skipped := watcher.queue.take_skipped():
             tell(session, f"[-- {skipped} bytes skipped: your connection is too slow --]")
         for text in watcher.take_notices():
             tell(session, text)

@@ -43,9 +43,11 @@ def to_write(args: Arguments) -> Target:
 
 @implementer(IViewer)
 class Watcher:
-    """A command that looks at a console. A context manager: inside it is on the console, afterwards it is not.
+    """A viewer for a command; a context manager that attaches it and detaches it.
 
-    :ivar sent: bytes that the console took from it.
+    :ivar queue: the output that waits for the command.
+    :ivar error: why the command must leave the console.
+    :ivar sent: bytes of input that the console has taken.
     """
 
     def __init__(self, session: Session, console: Console, write: Target | None = None) -> None:
@@ -59,7 +61,7 @@ class Watcher:
         self._notices: list[str] = []
         self.error: CommandError | None = None
         self._writes = False
-        self._queue = ViewerQueue(QUEUE_LIMIT)
+        self.queue = ViewerQueue(QUEUE_LIMIT)
         self._wake: Deferred[None] | None = None
 
     def __enter__(self) -> Watcher:
@@ -82,19 +84,19 @@ class Watcher:
     # Waiting.
 
     def changed(self) -> Deferred[None]:
-        """Fires when there is something: output, a notice, or whatever :meth:`wake` was called for.
+        """Wait for output, a notice, or a call of :meth:`wake`.
 
         :raises CommandError: if the command must leave the console.
         """
         if self.error is not None:
             return fail(self.error)
-        if self._queue.size or self._queue.skipping or self._notices:
+        if self.queue.size or self.queue.skipping or self._notices:
             return succeed(None)
         self._wake = Deferred()
         return self._wake
 
     def wake(self) -> None:
-        """Have the command look again."""
+        """End the wait of the command."""
         waiting, self._wake = self._wake, None
         if waiting is None:
             return
@@ -109,35 +111,25 @@ class Watcher:
             self.error = CommandError(text, status)
             self.wake()
 
-    def take(self) -> list[tuple[float, bytes]]:
-        """What the VM has said since, and when."""
-        return self._queue.take()
-
-    def take_skipped(self) -> int:
-        """How many bytes were skipped behind what :meth:`take` has returned."""
-        return self._queue.take_skipped()
-
     @property
     def skipped(self) -> int:
-        """How many bytes it was too slow for."""
-        return self._queue.skipped
+        """Bytes of output that did not fit in the queue."""
+        return self.queue.skipped
 
     def take_notices(self) -> list[str]:
-        """What has happened since that a reader must know, as text."""
+        """The texts of notices for readers since the last call."""
         notices, self._notices = self._notices, []
         return notices
 
     # From the console.
 
     def output(self, data: bytes) -> None:
-        """Bytes from the VM."""
         if self._write is not None:
             return
-        self._queue.put(now(self._session), data, self.console.log.received)
+        self.queue.put(now(self._session), data, self.console.log.received)
         self.wake()
 
     def notice(self, notice: Notice) -> None:
-        """Something happened; most of it is no business of a command."""
         title = self.console.title
         match notice:
             case ShuttingDown():
@@ -158,12 +150,11 @@ class Watcher:
                 self.wake()
 
     def hold_input(self, on: bool) -> None:
-        """The console has enough to deliver, or takes more."""
         if self._writes:
             self._session.router.hold(on)
 
     def rules_changed(self) -> None:
-        """Other rules hold: leave if they forbid what the command does."""
+        """Leave if the command lacks a right now."""
         if error := refusal(self._session, self.console, Right.WRITE if self._writes else Right.SPY):
             self.leave(str(error), error.status)
         if self.error is not None:
@@ -215,7 +206,7 @@ class Watcher:
         return True
 
     def send(self, data: bytes) -> None:
-        """Type something; an error is an end of the command."""
+        """Send input; the command ends if the console does not take it."""
         if self.error is not None or not data:
             return
         self.last_input = now(self._session)
@@ -225,7 +216,6 @@ class Watcher:
             self._not_sent()
 
     def send_break(self) -> None:
-        """Send a break."""
         if self.error is None and not (self.console.write_access.writes(self) and self.console.send_break(self.who)):
             self._not_sent()
 
@@ -235,8 +225,8 @@ class Watcher:
         why = "it is down" if down else "it takes nothing"
         self.leave(f"{title}: not sent, {why}", exit_status.DOWN if down else exit_status.FAILED)
 
-    def put_down_if_delivered(self) -> None:
-        """Let others write if there is nothing more to be sent."""
+    def drop_write_if_delivered(self) -> None:
+        """Give write access back if all input is delivered."""
         if self._writes and self.delivered:
             self._writes = False
             self.console.viewers.drop_write(self)
@@ -244,5 +234,5 @@ class Watcher:
 
     @property
     def delivered(self) -> bool:
-        """Whether nothing waits any more for the VM to take it."""
+        """Whether the VM's host has taken all input."""
         return not self.console.undelivered
