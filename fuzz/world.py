@@ -17,7 +17,7 @@ from vmproxy.console.migrations import Migrations
 from vmproxy.console.registry import ConsoleRegistry
 from vmproxy.log.audit import Audit
 from vmproxy.log.store import LogStore
-from vmproxy.log.writer import Scribe
+from vmproxy.log.writer import LogWriter
 from vmproxy.vm.admission import AdmissionLimits
 from vmproxy.vm.frontend import VMFrontend
 from vmproxy.vm.settings import VMSettings
@@ -28,10 +28,10 @@ SECRET = b"secretly"
 
 
 class _NoDisk:
-    """The scribe's thread, which does nothing: what is logged stays in memory, and goes with the world."""
+    """The writer's thread, which does nothing: what is logged stays in memory, and goes with the world."""
 
-    def __init__(self, scribe: Scribe) -> None:
-        self.scribe = scribe
+    def __init__(self, writer: LogWriter) -> None:
+        self.writer = writer
 
     def start(self) -> None:
         """Nothing to start."""
@@ -82,7 +82,7 @@ class FuzzWorld:
     def __init__(self) -> None:
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
-        runner = _NoDisk(Scribe(1, self.clock.seconds))
+        runner = _NoDisk(LogWriter(1, self.clock.seconds))
         inputs = Audit(NOWHERE / "input", runner.submit, self.clock)
         store = LogStore(NOWHERE / "logs", self.clock, runner, lambda call: call(), inputs)
         self.migrations = Migrations(self.clock, 60, lambda: SECRET)

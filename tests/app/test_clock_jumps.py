@@ -21,7 +21,7 @@ from vmproxy.log.audit import Audit
 from vmproxy.log.retry import RETRY_SECONDS
 from vmproxy.log.rotation import RotationPolicy
 from vmproxy.log.store import LogStore
-from vmproxy.log.writer import FOLLOW_SECONDS, Scribe
+from vmproxy.log.writer import FOLLOW_SECONDS, LogWriter
 from vmproxy.vm.certificates import Credentials
 
 HOUR = 3600.0
@@ -114,10 +114,10 @@ class Split(Clock):
 
 
 class Here:
-    """Has the scribe's work done at once."""
+    """Has the writer's work done at once."""
 
-    def __init__(self, scribe: Scribe) -> None:
-        self.scribe = scribe
+    def __init__(self, writer: LogWriter) -> None:
+        self.writer = writer
 
     def start(self) -> None:
         """Nothing has to be started."""
@@ -126,7 +126,7 @@ class Here:
         job()
 
     def stop(self, done: Any) -> None:
-        self.scribe.close()
+        self.writer.close()
         done()
 
 
@@ -135,9 +135,9 @@ class Logs:
 
     def __init__(self, folder: Path, policy: RotationPolicy | None = None) -> None:
         self.clock = Split()
-        self.scribe = Scribe(16, self.clock.wall, policy)
+        self.writer = LogWriter(16, self.clock.wall, policy)
         inputs = Audit(folder / "input.jsonl", lambda job: job(), self.clock)
-        self.store = LogStore(folder, self.clock, Here(self.scribe), lambda call: call(), inputs)
+        self.store = LogStore(folder, self.clock, Here(self.writer), lambda call: call(), inputs)
         self.log = self.store.open("vm.log")
         self.path = folder / "vm.log"
 
@@ -154,7 +154,7 @@ class Logs:
 def logs(tmp_path: Path) -> Iterator[Logs]:
     made = Logs(tmp_path)
     yield made
-    made.scribe.close()
+    made.writer.close()
 
 
 def stamp(seconds: float) -> str:
@@ -178,22 +178,22 @@ def test_marks_and_events_have_the_new_time_at_once_and_offsets_stay_right(logs:
 
 
 @JUMPS
-def test_the_scribe_tries_again_and_looks_again_soon(logs: Logs, tmp_path: Path, jump: float) -> None:
+def test_the_writer_tries_again_and_looks_again_soon(logs: Logs, tmp_path: Path, jump: float) -> None:
     logs.path.mkdir()
     logs.say(b"kept\r\n")
     assert logs.log.problem
     logs.path.rmdir()
     logs.clock.offset = jump
-    due = logs.scribe.next_tick()
+    due = logs.writer.next_tick()
     assert due is not None
     assert due <= RETRY_SECONDS
     logs.clock.advance(RETRY_SECONDS)
-    logs.scribe.tick()
+    logs.writer.tick()
     assert logs.path.read_bytes() == b"kept\r\n"
     logs.path.rename(tmp_path / "moved")
     logs.clock.offset = -jump
     logs.clock.advance(FOLLOW_SECONDS)
-    logs.scribe.tick()
+    logs.writer.tick()
     assert logs.path.exists()
 
 
@@ -208,10 +208,10 @@ def test_a_log_that_was_begun_when_the_clock_was_far_ahead_is_rotated_by_age_all
         logs.clock.offset = time.time() - EPOCH + age
         for _ in range(3):
             logs.clock.advance(1000)
-            logs.scribe.tick()
+            logs.writer.tick()
             logs.clock.offset -= 1000
         assert len(list(tmp_path.glob("vm.log.1"))) == segments
-    logs.scribe.close()
+    logs.writer.close()
 
 
 @JUMPS

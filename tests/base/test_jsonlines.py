@@ -80,9 +80,9 @@ def test_it_is_put_aside_whole(tmp_path: Path) -> None:
     world.tick(1)
     with (tmp_path / "logs" / "vm.log.events").open("ab") as file:
         file.write(b'{"at":"20')
-    world.scribe.rotation.size_limit = 1
-    world.scribe.rotation.due(tmp_path / "logs" / "vm.log", "size")
-    world.scribe.tick()
+    world.writer.rotation.size_limit = 1
+    world.writer.rotation.due(tmp_path / "logs" / "vm.log", "size")
+    world.writer.tick()
     (line,) = (tmp_path / "logs" / "vm.log.events.1").read_text().splitlines()
     assert json.loads(line)["event"] == "time"
 
@@ -90,8 +90,8 @@ def test_it_is_put_aside_whole(tmp_path: Path) -> None:
 def test_audit_and_journal_are_tried_again_every_second_and_told_once(tmp_path: Path) -> None:
     world = World(tmp_path)
     folder = tmp_path / "gone" / "state"
-    audit = Audit(folder / "audit.jsonl", world.runner.submit, world.clock, again=world.scribe.retry.again)
-    journal = Journal(folder / "consoles.jsonl", world.runner.submit, world.scribe.retry.again)
+    audit = Audit(folder / "audit.jsonl", world.runner.submit, world.clock, again=world.writer.retry.again)
+    journal = Journal(folder / "consoles.jsonl", world.runner.submit, world.writer.retry.again)
     journal.load()
     journal.everything = lambda: [KNOWN]
     for path in folder.iterdir():

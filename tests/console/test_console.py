@@ -655,7 +655,7 @@ class TestTheLogsNews:
         viewer = FakeViewer()
         console.viewers.attach(viewer, write=True)
         world.store.flush()
-        world.scribe.reopen()
+        world.writer.reopen()
         console.log.path.unlink(missing_ok=True)
         console.log.path.mkdir()
         for n in range(20):

@@ -120,7 +120,7 @@ def test_at_a_console_each_input_leads_where_the_table_says_handed_over_or_not(
         assert (motion.console.state == "migrating") == (after != OVER)
         assert len(motion.migrations) == (after != OVER)
         outcomes.append(motion.outcome())
-        motion.world.scribe.close()
+        motion.world.writer.close()
     assert outcomes[0] == outcomes[1]
 
 
@@ -132,7 +132,7 @@ def test_what_is_left_of_the_time_is_handed_over(tmp_path: Path) -> None:
     assert motion.console.state == "migrating"
     motion.world.clock.advance(1)
     assert (motion.console.state, motion.migrations.abandoned) == ("up", 1)
-    motion.world.scribe.close()
+    motion.world.writer.close()
 
 
 def test_a_pair_that_is_used_up_is_no_guess_after_a_hand_over_either(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_pair_that_is_used_up_is_no_guess_after_a_hand_over_either(tmp_path: P
     with pytest.raises(Exception, match="no pending vMotion") as refused:
         motion.migrations.peer(FakeLink("10.0.0.3"), motion.migration.pair, None)
     assert not refused.value.guess  # type: ignore[attr-defined]
-    motion.world.scribe.close()
+    motion.world.writer.close()
 
 
 def test_the_table_leads_to_every_state_and_to_an_end() -> None:

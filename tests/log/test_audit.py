@@ -17,7 +17,7 @@ from vmproxy.log.audit import Audit
 
 
 class Jobs:
-    """The scribe's thread, that works when the test says so."""
+    """The writer's thread, that works when the test says so."""
 
     def __init__(self) -> None:
         self.jobs: list[Callable[[], object]] = []

@@ -39,13 +39,13 @@ LEGACY = {
 def say(world: World, log: ConsoleLog, data: bytes) -> None:
     log.append(data)
     world.store.flush()
-    world.scribe.tick()
+    world.writer.tick()
 
 
 def restarted(folder: Path, **policy: int) -> tuple[World, ConsoleLog]:
     """What a new process finds, however the one before it ended."""
     world = World(folder)
-    world.scribe.rotation.use(RotationPolicy(**policy))
+    world.writer.rotation.use(RotationPolicy(**policy))
     log = world.log("vm.log")
     log.mend()
     return world, log
@@ -298,4 +298,4 @@ def test_whatever_happens_each_event_says_how_many_bytes_came_before_it(steps: l
                 if (entry := json.loads(line))["event"] == "note":
                     notes[entry["n"]] = entry["offset"]
         assert {n: notes.get(n) for n in told} == told
-        world.scribe.close()
+        world.writer.close()

@@ -26,7 +26,7 @@ from vmproxy.log.files import LogFiles, plain_of, trail_of
 from vmproxy.log.rotation import PER_TURN, Rotation, RotationPolicy, compress_here
 from vmproxy.log.settings import LogSettings
 from vmproxy.log.store import ConsoleLog
-from vmproxy.log.writer import Scribe
+from vmproxy.log.writer import LogWriter
 
 DAY = 86400.0
 
@@ -71,7 +71,7 @@ def set_time(path: Path, at: float) -> None:
 
 class TestBySize:
     def test_a_log_that_is_large_enough_is_put_aside_with_its_trail(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=10))
+        world.writer.rotation.use(RotationPolicy(size=10))
         log = world.log()
         say(world, log, b"123456789")
         assert names(log.path.parent) == ["vm.log", "vm.log.events"]
@@ -79,7 +79,7 @@ class TestBySize:
         assert names(log.path.parent) == ["vm.log", "vm.log.1", "vm.log.events", "vm.log.events.1"]
         assert log.path.with_name("vm.log.1").read_bytes() == b"1234567890"
         assert log.path.read_bytes() == b"next"
-        assert world.scribe.rotation.rotated == 1
+        assert world.writer.rotation.rotated == 1
 
     def test_without_a_policy_nothing_is_rotated(self, world: World) -> None:
         log = world.log()
@@ -88,10 +88,10 @@ class TestBySize:
         assert names(log.path.parent) == ["vm.log", "vm.log.events"]
 
     def test_the_new_trail_begins_with_the_rotation_and_the_first_byte_has_its_time(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=5))
+        world.writer.rotation.use(RotationPolicy(size=5))
         log = world.log()
         write(world, log, b"12345")
-        world.scribe.tick()
+        world.writer.tick()
         write(world, log, b"ab")  # less than a second after the last mark
         log.event("note")
         world.store.flush()
@@ -102,7 +102,7 @@ class TestBySize:
         assert rotated["at"] <= mark["at"] <= note["at"]
 
     def test_the_newest_is_1(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=1))
+        world.writer.rotation.use(RotationPolicy(size=1))
         log = world.log()
         say(world, log, b"a", b"b", b"c")
         assert [file.read_bytes() for file in segments(log.path)] == [b"a", b"b", b"c", b""]
@@ -114,7 +114,7 @@ class TestBySize:
         assert [[e["offset"] for e in lines if e["event"] == "time"] for lines in marks] == [[0], [1], [2], []]
 
     def test_a_log_without_a_suffix_as_nova_reads_it(self, world: World) -> None:
-        world.scribe.use(RotationPolicy(size=1, compress=True), plain=True)
+        world.writer.use(RotationPolicy(size=1, compress=True), plain=True)
         log = world.log(VM_A.hex)
         say(world, log, b"a\n", b"b\n")
         for _ in range(6):
@@ -126,7 +126,7 @@ class TestBySize:
         assert whole(log.path) == b"a\nb\n"
 
     def test_a_trail_that_grows_though_the_vm_says_nothing_is_rotated_too(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=1000))
+        world.writer.rotation.use(RotationPolicy(size=1000))
         log = world.log()
         for n in range(100):
             log.event("note", text="n" * 700, n=n)
@@ -138,31 +138,31 @@ class TestBySize:
 
     def test_a_turn_on_a_slow_disk_ends_earlier(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("vmproxy.log.rotation.TURN_SECONDS", 0.0)
-        world.scribe.rotation.use(RotationPolicy(size=1))
+        world.writer.rotation.use(RotationPolicy(size=1))
         for n in range(3):
             world.log(f"{n}.log").append(b"x")
         world.store.flush()
         for turn in range(1, 4):
-            world.scribe.tick()
-            assert world.scribe.rotation.rotated == turn
+            world.writer.tick()
+            assert world.writer.rotation.rotated == turn
 
     def test_a_few_are_rotated_in_a_turn(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("vmproxy.log.rotation.TURN_SECONDS", math.inf)
-        world.scribe.rotation.use(RotationPolicy(size=1))
+        world.writer.rotation.use(RotationPolicy(size=1))
         logs = [world.log(f"{n}.log") for n in range(3 * PER_TURN + 1)]
         for log in logs:
             log.append(b"x")
         world.store.flush()
         for turn in range(1, 4):
-            assert world.scribe.next_tick() == 0
-            world.scribe.tick()
-            assert world.scribe.rotation.rotated == turn * PER_TURN
-        world.scribe.tick()
-        assert world.scribe.rotation.rotated == len(logs)
-        assert world.scribe.next_tick() > 0
+            assert world.writer.next_tick() == 0
+            world.writer.tick()
+            assert world.writer.rotation.rotated == turn * PER_TURN
+        world.writer.tick()
+        assert world.writer.rotation.rotated == len(logs)
+        assert world.writer.next_tick() > 0
 
     def test_the_files_put_aside_hold_no_descriptor(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=1))
+        world.writer.rotation.use(RotationPolicy(size=1))
         log = world.log()
         say(world, log, b"x")
         before = len(os.listdir("/proc/self/fd"))
@@ -172,7 +172,7 @@ class TestBySize:
     def test_one_that_cannot_be_rotated_goes_on_growing_is_told_once_and_tried_again_later(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=4))
+        world.writer.rotation.use(RotationPolicy(size=4))
         log = world.log()
         rename = os.rename
 
@@ -194,7 +194,7 @@ class TestBySize:
     def test_one_that_fails_half_way_leaves_each_log_with_its_trail(
         self, world: World, monkeypatch: pytest.MonkeyPatch, which: str
     ) -> None:
-        world.scribe.use(RotationPolicy(size=4), plain=True)
+        world.writer.use(RotationPolicy(size=4), plain=True)
         log = world.log()
         say(world, log, b"123\n")
         rename = os.rename
@@ -214,7 +214,7 @@ class TestBySize:
         assert whole(log.path) == b"123\n456\n7"
 
     def test_a_trail_without_a_log_is_not_written_over(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=4))
+        world.writer.rotation.use(RotationPolicy(size=4))
         log = world.log()
         log.path.parent.mkdir()
         beside = log.path.with_name("vm.log.events.1")
@@ -224,7 +224,7 @@ class TestBySize:
 
     def test_the_log_of_another_console_is_not_taken_for_an_old_one(self, world: World) -> None:
         # Names made by an earlier version may stand in each other's way.
-        world.scribe.rotation.use(RotationPolicy(size=4))
+        world.writer.rotation.use(RotationPolicy(size=4))
         log, other = world.log("web"), world.log("web.1")
         write(world, other, b"o")
         with Logged() as lines:
@@ -235,7 +235,7 @@ class TestBySize:
     def test_a_log_that_fails_is_rotated_and_goes_on_where_it_was(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=4))
+        world.writer.rotation.use(RotationPolicy(size=4))
         log = world.log()
         write(world, log, b"1234")
         log.append(b"56")
@@ -252,7 +252,7 @@ def _raise(number: int) -> int:
 
 class TestByAge:
     def test_counted_from_the_first_byte_and_not_from_the_last(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(age=100))
+        world.writer.rotation.use(RotationPolicy(age=100))
         log = world.log()
         world.clock.advance(5000)
         for n in range(99):
@@ -263,7 +263,7 @@ class TestByAge:
         assert [len(file.read_bytes()) for file in segments(log.path)] == [297, 0]
 
     def test_an_empty_log_stays(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(age=100))
+        world.writer.rotation.use(RotationPolicy(age=100))
         log = world.log()
         log.event("up")
         world.store.flush()
@@ -273,7 +273,7 @@ class TestByAge:
         assert [content(file) for file in segments(log.path)] == [b"x", b""]
 
     def test_the_event_is_as_old_as_the_rotation(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(age=100))
+        world.writer.rotation.use(RotationPolicy(age=100))
         log = world.log()
         say(world, log, b"x")
         world.tick(500)
@@ -286,7 +286,7 @@ class TestByAge:
         log = world.log("deep/er/vm.log")
         say(world, log, b"x")
         again = world.restarted()
-        again.scribe.rotation.use(RotationPolicy(age=100))
+        again.writer.rotation.use(RotationPolicy(age=100))
         again.clock.advance(101)
         for _ in range(3):
             again.tick(1)
@@ -297,20 +297,20 @@ class TestByAge:
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("vmproxy.log.rotation.TURN_SECONDS", math.inf)
-        world.scribe.rotation.use(RotationPolicy(age=DAY))
+        world.writer.rotation.use(RotationPolicy(age=DAY))
         logs = [world.log(f"{n}.log") for n in range(200)]
         for log in logs:
             log.append(b"x")
         world.store.flush()
-        while world.scribe.next_tick() <= 0.1:  # the first sweep, in which none is old enough
+        while world.writer.next_tick() <= 0.1:  # the first sweep, in which none is old enough
             world.tick(0.1)
         world.clock.advance(2 * DAY)
         done, turns = 0, 0
         while done < len(logs):
             world.tick(0.05)
-            assert world.scribe.rotation.rotated - done <= PER_TURN
-            assert world.scribe.rotation.waiting <= 2 * PER_TURN
-            done = world.scribe.rotation.rotated
+            assert world.writer.rotation.rotated - done <= PER_TURN
+            assert world.writer.rotation.waiting <= 2 * PER_TURN
+            done = world.writer.rotation.rotated
             turns += 1
             assert turns < 100
         assert {whole(log.path) for log in logs} == {b"x"}
@@ -323,7 +323,7 @@ class TestByAge:
         )
         set_time(log.path, EPOCH)
         again = world.restarted()
-        again.scribe.rotation.use(RotationPolicy(age=100))
+        again.writer.rotation.use(RotationPolicy(age=100))
         again.tick(50)
         assert len(segments(log.path)) == 1
         again.tick(60)
@@ -332,7 +332,7 @@ class TestByAge:
         again.stop()
 
     def test_files_that_are_no_logs_are_left_alone(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=1, age=1, keep=1, compress=True, console_total=1, folder_total=1))
+        world.writer.rotation.use(RotationPolicy(size=1, age=1, keep=1, compress=True, console_total=1, folder_total=1))
         folder = world.store.folder
         (folder / "by-name").mkdir(parents=True)
         (folder / "by-name" / "x.log.events").write_bytes(b"x")
@@ -362,7 +362,7 @@ class TestByAge:
             return scandir(path)
 
         monkeypatch.setattr(os, "scandir", refuse)
-        world.scribe.rotation.use(RotationPolicy(age=10))
+        world.writer.rotation.use(RotationPolicy(age=10))
         with Logged() as lines:
             world.tick(20)
             world.tick(1)
@@ -372,18 +372,18 @@ class TestByAge:
 
 class TestHowMuchIsKept:
     def test_a_number_of_segments(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=1, keep=2))
+        world.writer.rotation.use(RotationPolicy(size=1, keep=2))
         log = world.log()
         with Logged() as lines:
             say(world, log, b"a", b"b", b"c", b"d")
         assert [file.read_bytes() for file in segments(log.path)] == [b"c", b"d", b""]
         assert len(segments(Path(log.file.trail_path))) == 3
         assert len([line for line in lines if "removed" in line and "only 2 are kept" in line]) == 2
-        assert world.scribe.rotation.removed == 2
-        assert world.scribe.rotation.removed_bytes > 2
+        assert world.writer.rotation.removed == 2
+        assert world.writer.rotation.removed_bytes > 2
 
     def test_a_lower_number_counts_for_what_is_there_already(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=1))
+        world.writer.rotation.use(RotationPolicy(size=1))
         log = world.log()
         say(world, log, b"a", b"b", b"c", b"d")
         world.store.reconfigure(LogSettings(rotation=RotationPolicy(size=1, keep=1), plain=False))
@@ -392,7 +392,7 @@ class TestHowMuchIsKept:
         assert len(segments(Path(log.file.trail_path))) == 2
 
     def test_bytes_of_a_log_trails_included(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=1000, console_total=4000))
+        world.writer.rotation.use(RotationPolicy(size=1000, console_total=4000))
         log = world.log()
         other = world.log("other.log")
         say(world, other, b"x" * 3500)
@@ -406,7 +406,7 @@ class TestHowMuchIsKept:
         assert len(whole(other.path)) == 3500
 
     def test_the_live_file_is_never_removed(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(age=100, keep=1, console_total=1, folder_total=1))
+        world.writer.rotation.use(RotationPolicy(age=100, keep=1, console_total=1, folder_total=1))
         log = world.log()
         say(world, log, b"x" * 100, b"y" * 100)
         for _ in range(5):
@@ -415,7 +415,7 @@ class TestHowMuchIsKept:
 
     @pytest.mark.parametrize("compressed", [False, True])
     def test_bytes_of_the_folder_the_oldest_of_all_logs_goes_first(self, world: World, compressed: bool) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=2000, compress=compressed))
+        world.writer.rotation.use(RotationPolicy(size=2000, compress=compressed))
         logs = [world.log(name) for name in ("a.log", "b/b.log", "c.log")]
         for n in range(4):
             for which, log in enumerate(logs):
@@ -428,7 +428,7 @@ class TestHowMuchIsKept:
         sizes = [file.stat().st_size for file in world.store.folder.rglob("*") if file.is_file()]
         one = sum(sizes) // 12
         with Logged() as lines:
-            world.scribe.rotation.use(
+            world.writer.rotation.use(
                 RotationPolicy(size=2000, compress=compressed, folder_total=sum(sizes) - 7 * one // 2)
             )
             for _ in range(20):
@@ -440,19 +440,19 @@ class TestHowMuchIsKept:
 
     def test_a_file_that_was_renamed_a_moment_ago_and_is_removed_takes_nothing_with_it(self, world: World) -> None:
         # logrotate has renamed it, its signal is on the way: we still write to it.
-        world.scribe.rotation.use(RotationPolicy(folder_total=10))
+        world.writer.rotation.use(RotationPolicy(folder_total=10))
         log = world.log()
         write(world, log, b"x" * 1000)
         os.rename(log.path, log.path.with_name("vm.log.1"))
         os.rename(Path(log.file.trail_path), log.path.with_name("vm.log.events.1"))
-        world.scribe.rotation.remove(LogFiles(log.path), 1, "test")
+        world.writer.rotation.remove(LogFiles(log.path), 1, "test")
         write(world, log, b"new")
         assert log.path.read_bytes() == b"new"
 
     def test_one_that_cannot_be_removed_is_told_and_costs_nothing_else(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=1, keep=1))
+        world.writer.rotation.use(RotationPolicy(size=1, keep=1))
         log = world.log()
         monkeypatch.setattr(os, "unlink", lambda path: _raise(errno.EROFS))
         with Logged() as lines:
@@ -461,7 +461,7 @@ class TestHowMuchIsKept:
         assert any("cannot remove old log" in line and "Read-only" in line for line in lines)
 
     def test_what_logrotate_has_made_is_left_to_it_where_nothing_is_rotated_here(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(keep=1, compress=True))
+        world.writer.rotation.use(RotationPolicy(keep=1, compress=True))
         log = world.log()
         say(world, log, b"live")
         for n in range(1, 5):
@@ -473,7 +473,7 @@ class TestHowMuchIsKept:
             world.tick(400)
         assert names(log.path.parent) == before
         # Unless the log, or the folder, may have so many bytes only.
-        world.scribe.rotation.use(RotationPolicy(keep=1, compress=True, console_total=75))
+        world.writer.rotation.use(RotationPolicy(keep=1, compress=True, console_total=75))
         world.tick(1)
         world.tick(1)
         assert len(names(log.path.parent)) < 10
@@ -493,7 +493,7 @@ class Later:
 
 class TestCompression:
     def test_old_ones_are_compressed_one_at_a_time(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=4, compress=True))
+        world.writer.rotation.use(RotationPolicy(size=4, compress=True))
         log = world.log()
         say(world, log, b"1234")
         say(world, log, b"5678", b"9")
@@ -506,8 +506,8 @@ class TestCompression:
         assert b"rotated" in content(log.path.with_name("vm.log.events.1.gz"))
 
     def test_time_and_mode_are_kept(self, world: World) -> None:
-        later = Later(world.scribe.rotation)
-        world.scribe.rotation.use(RotationPolicy(size=4, compress=True))
+        later = Later(world.writer.rotation)
+        world.writer.rotation.use(RotationPolicy(size=4, compress=True))
         log = world.log()
         say(world, log, b"123")
         os.chmod(log.path, 0o604)
@@ -522,15 +522,15 @@ class TestCompression:
         assert not log.path.with_name("vm.log.1").exists()
 
     def test_numbers_may_grow_meanwhile(self, world: World) -> None:
-        later = Later(world.scribe.rotation)
-        world.scribe.rotation.use(RotationPolicy(size=1, compress=True))
+        later = Later(world.writer.rotation)
+        world.writer.rotation.use(RotationPolicy(size=1, compress=True))
         log = world.log()
         say(world, log, b"a", b"b", b"c")
         while later.work:
             say(world, log, b"x")
             assert len(later.work) == 1
             if len(segments(log.path)) > 8:
-                world.scribe.rotation.use(RotationPolicy(age=1000 * DAY, compress=True))
+                world.writer.rotation.use(RotationPolicy(age=1000 * DAY, compress=True))
             later.go_on()
             world.tick(1)
             assert whole(log.path).startswith(b"abcx")
@@ -539,8 +539,8 @@ class TestCompression:
         assert not list(log.path.parent.glob("*.tmp"))
 
     def test_one_that_is_removed_meanwhile_stays_removed(self, world: World) -> None:
-        later = Later(world.scribe.rotation)
-        world.scribe.rotation.use(RotationPolicy(size=1, compress=True, keep=1))
+        later = Later(world.writer.rotation)
+        world.writer.rotation.use(RotationPolicy(size=1, compress=True, keep=1))
         log = world.log()
         say(world, log, b"a")
         say(world, log, b"b")
@@ -549,8 +549,8 @@ class TestCompression:
         assert not list(log.path.parent.glob("*.tmp"))
 
     def test_one_that_somebody_appended_to_meanwhile_is_not_replaced(self, world: World) -> None:
-        later = Later(world.scribe.rotation)
-        world.scribe.rotation.use(RotationPolicy(size=1, compress=True))
+        later = Later(world.writer.rotation)
+        world.writer.rotation.use(RotationPolicy(size=1, compress=True))
         log = world.log()
         say(world, log, b"a")
         with log.path.with_name("vm.log.1").open("ab") as file:
@@ -564,7 +564,7 @@ class TestCompression:
     def test_a_failure_is_told_leaves_it_as_it_is_and_is_made_good_later(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=4, compress=True))
+        world.writer.rotation.use(RotationPolicy(size=4, compress=True))
         log = world.log()
         with monkeypatch.context() as patch, Logged() as lines:
             patch.setattr(os, "fsync", lambda fd: _raise(errno.ENOSPC))
@@ -579,7 +579,7 @@ class TestCompression:
         assert whole(log.path) == b"1234"
 
     def test_what_a_crash_left_is_removed_and_what_was_not_compressed_is(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=4))
+        world.writer.rotation.use(RotationPolicy(size=4))
         log = world.log()
         say(world, log, b"1234", b"5678")
         folder = log.path.parent
@@ -587,7 +587,7 @@ class TestCompression:
         (folder / "vm.log.events.gz.tmp").write_bytes(b"")
         (folder / "vm.log.2.gz").write_bytes(gzip.compress(b"1234")[:-5])  # in place, but it never reached the disk
         again = world.restarted()
-        again.scribe.rotation.use(RotationPolicy(age=1000 * DAY, compress=True))
+        again.writer.rotation.use(RotationPolicy(age=1000 * DAY, compress=True))
         for _ in range(10):
             again.tick(1)
         assert names(folder) == sorted(
@@ -597,18 +597,18 @@ class TestCompression:
         again.stop()
 
     def test_a_file_renamed_by_somebody_else_that_we_still_write_to_loses_nothing(self, world: World) -> None:
-        later = Later(world.scribe.rotation)
+        later = Later(world.writer.rotation)
         log = world.log()
         write(world, log, b"before ")
         os.rename(log.path, log.path.with_name("vm.log.1"))
         os.rename(Path(log.file.trail_path), log.path.with_name("vm.log.events.1"))
-        world.scribe.rotation.use(RotationPolicy(age=1000 * DAY, compress=True))
-        world.scribe.rotation.to_compress(log.path)
-        world.scribe.rotation.step()
+        world.writer.rotation.use(RotationPolicy(age=1000 * DAY, compress=True))
+        world.writer.rotation.to_compress(log.path)
+        world.writer.rotation.step()
         write(world, log, b"meanwhile")
         while later.work:
             later.go_on()
-            world.scribe.rotation.step()
+            world.writer.rotation.step()
         assert whole(log.path) == b"before meanwhile"
         assert content(log.path.with_name("vm.log.1.gz")) == b"before "
 
@@ -628,7 +628,7 @@ class TestCompression:
         assert all(seconds >= 0 for seconds in asked)
 
     def test_descriptors_are_given_back(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=1, compress=True))
+        world.writer.rotation.use(RotationPolicy(size=1, compress=True))
         log = world.log()
         say(world, log, b"x")
         before = len(os.listdir("/proc/self/fd"))
@@ -699,8 +699,8 @@ class TestWhateverFails:
     def test_no_byte_is_lost_or_doubled(self, steps: list[Any], packed: bool, plain: bool) -> None:
         with tempfile.TemporaryDirectory() as folder:
             world = World(Path(folder))
-            world.scribe.rotation.use(RotationPolicy(size=8, age=50, compress=packed))
-            world.scribe.plain = plain
+            world.writer.rotation.use(RotationPolicy(size=8, age=50, compress=packed))
+            world.writer.plain = plain
             log = world.log()
             fed = b""
             notes = 0
@@ -749,7 +749,7 @@ class TestWhateverFails:
             for pieces, fate, packed in lives:
                 world = World(Path(folder))
                 world.clock.rightNow = at
-                world.scribe.rotation.use(RotationPolicy(size=8, compress=packed))
+                world.writer.rotation.use(RotationPolicy(size=8, compress=packed))
                 log = world.log()
                 with pytest.MonkeyPatch.context() as patch:
                     faults = Faults(patch)
@@ -761,11 +761,11 @@ class TestWhateverFails:
                             fed += piece
                             world.tick(1)
                 at = world.clock.seconds() + 1
-                world.scribe._pool.close()
+                world.writer._pool.close()
                 assert whole(log.path) == fed
             world = World(Path(folder))
             world.clock.rightNow = at
-            world.scribe.rotation.use(RotationPolicy(size=8, compress=True))
+            world.writer.rotation.use(RotationPolicy(size=8, compress=True))
             for _ in range(30):
                 world.tick(1)
             log = world.log()
@@ -777,7 +777,7 @@ class TestWhateverFails:
 
 class TestSomebodyElseRotates:
     def test_renames_and_our_own_rotation_together_lose_nothing(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=50))
+        world.writer.rotation.use(RotationPolicy(size=50))
         log = world.log()
         fed = b""
         for n in range(40):
@@ -793,7 +793,7 @@ class TestSomebodyElseRotates:
         assert whole(log.path) == fed
 
     def test_copytruncate_is_no_reason_to_rotate(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=100))
+        world.writer.rotation.use(RotationPolicy(size=100))
         log = world.log()
         write(world, log, b"x" * 99)
         os.truncate(log.path, 0)
@@ -815,7 +815,7 @@ class TestSomebodyElseRotates:
 class TestPlainText:
     @pytest.fixture
     def plain(self, world: World) -> World:
-        world.scribe.plain = True
+        world.writer.plain = True
         return world
 
     def lines(self, log: ConsoleLog) -> list[str]:
@@ -842,8 +842,8 @@ class TestPlainText:
     def test_a_prompt_is_a_line_after_a_while(self, plain: World) -> None:
         log = plain.log()
         write(plain, log, b"login: ")
-        plain.scribe.tick()
-        assert 0 < plain.scribe.next_tick() <= 5
+        plain.writer.tick()
+        assert 0 < plain.writer.next_tick() <= 5
         for _ in range(4):
             plain.tick(1)
         assert self.lines(log) == []
@@ -857,7 +857,7 @@ class TestPlainText:
         for log in logs:
             write(plain, log, b"login: ")
             plain.clock.advance(1)
-        plain.scribe.tick()
+        plain.writer.tick()
         assert [len(self.lines(log)) for log in logs] == [1] * 6 + [0] * 4
 
     def test_a_stop_writes_what_is_unfinished(self, plain: World) -> None:
@@ -867,7 +867,7 @@ class TestPlainText:
         assert self.lines(log) == ["2023-11-14T22:13:20.000Z login: "]
 
     def test_it_is_rotated_with_the_log(self, plain: World) -> None:
-        plain.scribe.rotation.use(RotationPolicy(size=4, keep=1))
+        plain.writer.rotation.use(RotationPolicy(size=4, keep=1))
         log = plain.log()
         say(plain, log, b"one\n", b"two\n", b"x")
         assert plain_of(log.path).with_name("vm.txt.1").read_text().endswith(" two\n")
@@ -923,36 +923,36 @@ class TestPlainText:
         assert "two" in text
 
 
-class TestOnTheScribesSide:
+class TestOnTheWritersSide:
     def test_it_is_done_behind_everything_appended_before(self, world: World) -> None:
         log = world.log()
         log.append(b"12345")
         seen: list[bytes] = []
-        log.on_scribe(lambda path: path.read_bytes()).addCallback(seen.append)
+        log.on_writer(lambda path: path.read_bytes()).addCallback(seen.append)
         log.append(b"6")
         assert seen == [b"12345"]
 
     def test_what_goes_wrong_comes_back(self, world: World) -> None:
         failed = []
-        world.log().on_scribe(lambda path: path.read_bytes()).addErrback(lambda f: failed.append(f.type))
+        world.log().on_writer(lambda path: path.read_bytes()).addErrback(lambda f: failed.append(f.type))
         assert failed == [FileNotFoundError]
 
     def test_what_was_opened_is_read_whatever_becomes_of_it(self, world: World) -> None:
-        world.scribe.rotation.use(RotationPolicy(size=6, keep=1))
+        world.writer.rotation.use(RotationPolicy(size=6, keep=1))
         log = world.log()
         log.append(b"before")
         files = []
-        log.on_scribe(lambda path: path.open("rb")).addCallback(files.append)
+        log.on_writer(lambda path: path.open("rb")).addCallback(files.append)
         world.tick(1)
         say(world, log, b"aaaaaa", b"bbbbbb", b"cccccc")
         with files[0] as file:
             assert file.read() == b"before"
 
     def test_the_default_is_what_was_before(self) -> None:
-        scribe = Scribe(4)
-        assert scribe.rotation.policy == RotationPolicy()
-        assert scribe.next_tick() is None
-        assert InlineRunner(scribe).scribe.plain is False
+        writer = LogWriter(4)
+        assert writer.rotation.policy == RotationPolicy()
+        assert writer.next_tick() is None
+        assert InlineRunner(writer).writer.plain is False
 
 
 def test_half_a_segment_that_a_crash_left_is_brought_together(tmp_path: Path) -> None:

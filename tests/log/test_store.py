@@ -145,7 +145,7 @@ class TestBytes:
                     logs[which].append(data)
                     expected[which] += data
                 world.clock.advance(seconds)
-                world.scribe.tick()
+                world.writer.tick()
                 assert len(os.listdir("/proc/self/fd")) - before <= open_files
             world.store.stop()
             for log, data, at in zip(logs, expected, offsets, strict=True):
@@ -336,10 +336,10 @@ class TestCongestion:
         log = listened(hung)
         log.append(b"y" * 1000)
         assert hung.store.unwritten == LIMIT_IN_ALL
-        hung.runner.scribe.write = lambda file, items, at: None  # 256 MiB need not be written for this
+        hung.runner.writer.write = lambda file, items, at: None  # 256 MiB need not be written for this
         hung.store.flush()
         hung.runner.go_on()
-        del hung.runner.scribe.write
+        del hung.runner.writer.write
         assert hung.store.unwritten < KB  # nothing but the event that tells of the gap
         stopped = []
         hung.store.stop().addCallback(stopped.append)
@@ -517,7 +517,7 @@ class TestFilesMovedUnderUs:
         self.write(world, log, b"old")
         world.tick(5)
         world.clock.rightNow = EPOCH - 3600
-        assert world.scribe.next_tick() <= 5
+        assert world.writer.next_tick() <= 5
         log.path.rename(log.path.with_name("rotated"))
         world.tick(5)
         assert log.path.exists()
@@ -557,7 +557,7 @@ class TestCrowd:
         assert all(listener.told[-1:] == [("congested", False)] for listener in listeners)
         assert sum(log.path.stat().st_size for log in logs) == said
 
-    def test_they_wait_as_long_as_the_scribe_gets_on_with_any_of_them(self, small: None, tmp_path: Path) -> None:
+    def test_they_wait_as_long_as_the_writer_gets_on_with_any_of_them(self, small: None, tmp_path: Path) -> None:
         world, logs, listeners = self.crowd(tmp_path)
         for n, log in enumerate(logs, 1):
             log.append(b"x" * 2500)
@@ -569,7 +569,7 @@ class TestCrowd:
             world.clock.advance(0.7)
             world.runner.go_on(1)
         world.clock.advance(0.7)
-        assert last.told == [("congested", True)]  # for more than two seconds, but the scribe gets on
+        assert last.told == [("congested", True)]  # for more than two seconds, but the writer gets on
         world.runner.go_on(1)
         assert last.told == [("congested", True), ("congested", False)]
         world.runner.go_on()

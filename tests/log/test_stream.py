@@ -33,7 +33,7 @@ class Vm:
 
     def start(self) -> None:
         self.world = World(self.folder)
-        self.world.scribe.rotation.use(self.policy)
+        self.world.writer.rotation.use(self.policy)
         self.log: ConsoleLog = self.world.log()
         self.log.mend()
 
@@ -48,7 +48,7 @@ class Vm:
 
     def flush(self) -> None:
         self.world.store.flush()
-        self.world.scribe.tick()
+        self.world.writer.tick()
 
     def rename(self, *, truncate: bool = False) -> None:
         self.flush()
@@ -289,4 +289,4 @@ def test_any_reader_gets_exactly_the_output_or_the_size_of_what_is_missing(
         assert stream.position == len(vm.said)
         assert not wrong
         stream.close()
-        vm.world.scribe.close()
+        vm.world.writer.close()

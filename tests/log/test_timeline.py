@@ -20,7 +20,7 @@ from vmproxy.log.reader import CHUNK, Source, open_segments
 from vmproxy.log.rotation import RotationPolicy
 from vmproxy.log.time_index import LINE_LIMIT, Trail
 from vmproxy.log.timeline import Timeline
-from vmproxy.log.writer import Scribe
+from vmproxy.log.writer import LogWriter
 
 STEPS = st.lists(
     st.one_of(
@@ -404,29 +404,29 @@ class Nobody:
         raise AssertionError(problem)
 
 
-def test_what_the_scribe_wrote_is_understood(tmp_path: Path) -> None:
+def test_what_the_writer_wrote_is_understood(tmp_path: Path) -> None:
     now = T0
-    scribe = Scribe(8, lambda: now)
+    writer = LogWriter(8, lambda: now)
     file = LogFile(str(tmp_path), "vm.log", Nobody())
-    scribe.write(file, [event(T0, "up", {"host": "esx"}), b"boot\n"], T0)
-    scribe.write(file, [b"quick\n"], T0 + 0.5)
-    scribe.write(file, [b"later\n", event(T0 + 3, "down", {}), b"end\n"], T0 + 3)
-    scribe.close()
+    writer.write(file, [event(T0, "up", {"host": "esx"}), b"boot\n"], T0)
+    writer.write(file, [b"quick\n"], T0 + 0.5)
+    writer.write(file, [b"later\n", event(T0 + 3, "down", {}), b"end\n"], T0 + 3)
+    writer.close()
     with open_segments(file.where) as segments:
         items = [(round(at - T0, 3), v if isinstance(v, bytes) else v["event"]) for at, v in Timeline(segments).items()]
     assert items == [(0, "up"), (0, b"boot\nquick\n"), (3, b"later\n"), (3, "down"), (3, b"end\n")]
 
 
-def test_what_the_scribe_rotated_is_one_history(tmp_path: Path) -> None:
+def test_what_the_writer_rotated_is_one_history(tmp_path: Path) -> None:
     now = T0
-    scribe = Scribe(8, lambda: now, RotationPolicy(size=1000))
+    writer = LogWriter(8, lambda: now, RotationPolicy(size=1000))
     file = LogFile(str(tmp_path), "vm.log", Nobody())
     lines = [b"line %d\r\n" % n for n in range(300)]
     for n, line in enumerate(lines):
         now = T0 + n
-        scribe.write(file, [line], now)
-        scribe.tick()
-    scribe.close()
+        writer.write(file, [line], now)
+        writer.tick()
+    writer.close()
     with open_segments(file.where) as segments:
         assert len(segments) > 2
         assert joined(Timeline(segments).pieces()) == b"".join(lines)

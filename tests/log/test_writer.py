@@ -18,7 +18,7 @@ from tests.support.fakes import Disk, Listener, Logged
 from tests.support.properties import examples
 from vmproxy.log.retry import BACKLOG_PER_LOG, RETRY_SECONDS
 from vmproxy.log.store import ConsoleLog
-from vmproxy.log.writer import FOLLOW_SECONDS, Scribe, link
+from vmproxy.log.writer import FOLLOW_SECONDS, LogWriter, link
 
 FULL = os.strerror(errno.ENOSPC)
 
@@ -55,14 +55,14 @@ class TestAFullDisk:
         write(world, log, b"after")
         assert log.path.read_bytes() == b"before during 0 1 2 3 4 after"
         assert trail(log, "gap") == []
-        assert world.scribe.retry.lost == 0
+        assert world.writer.retry.lost == 0
 
     def test_it_is_retried_within_about_a_second_without_new_data(
         self, world: World, disk: Disk, log: ConsoleLog
     ) -> None:
         disk.room = 0
         write(world, log, b"x")
-        assert world.scribe.next_tick() <= 1
+        assert world.writer.next_tick() <= 1
         world.tick(0.9)
         disk.room = None
         world.tick(0.2)
@@ -79,7 +79,7 @@ class TestAFullDisk:
         disk.room = None
         world.tick(1)
         assert log.path.read_bytes() == b"before abcdefgh"
-        assert world.scribe.retry.lost == 0
+        assert world.writer.retry.lost == 0
 
     def test_short_writes_are_no_failure(self, world: World, log: ConsoleLog, monkeypatch: pytest.MonkeyPatch) -> None:
         write_ = os.write
@@ -109,7 +109,7 @@ class TestAFullDisk:
         assert gap["bytes"] == 1004
         assert gap["offset"] == 6 + BACKLOG_PER_LOG
         assert gap["reason"] == FULL
-        assert world.scribe.retry.lost == 1004
+        assert world.writer.retry.lost == 1004
 
     def test_once_bytes_are_missing_what_follows_is_missing_too(
         self, world: World, disk: Disk, log: ConsoleLog
@@ -130,7 +130,7 @@ class TestAFullDisk:
             disk.room = None
             world.tick(1)
         assert [gap["bytes"] for gap in trail(log, "gap")] == [100, 7]
-        assert world.scribe.retry.lost == 107
+        assert world.writer.retry.lost == 107
 
     def test_a_gap_that_cannot_be_written_itself_is_written_later_and_once(
         self, world: World, disk: Disk, log: ConsoleLog
@@ -269,7 +269,7 @@ class TestAFullDisk:
         with Logged() as lines:
             world.store.stop()
         assert any(str(BACKLOG_PER_LOG + 77) in line and str(log.path) in line for line in lines)
-        assert world.scribe.retry.lost == BACKLOG_PER_LOG + 77
+        assert world.writer.retry.lost == BACKLOG_PER_LOG + 77
 
     def test_settled_fires_while_it_is_full(self, world: World, disk: Disk, log: ConsoleLog) -> None:
         write(world, log, b"123")
@@ -284,7 +284,7 @@ class TestAFullDisk:
         write(world, log, b"x")
         world.clock.rightNow -= 3600
         disk.room = None
-        assert world.scribe.next_tick() <= 2
+        assert world.writer.next_tick() <= 2
         world.tick(2)
         assert log.path.read_bytes() == b"x"
 
@@ -377,7 +377,7 @@ class TestThingsInTheWay:
         assert log.path.read_bytes() == b"x"
 
     def test_nothing_is_due_while_nothing_is_open_and_nothing_fails(self) -> None:
-        assert Scribe(4).next_tick() is None
+        assert LogWriter(4).next_tick() is None
 
 
 class TestLinks:

@@ -19,18 +19,18 @@ from vmproxy.log.file_pool import FilePool
 from vmproxy.log.rotation import RotationPolicy
 from vmproxy.log.settings import LogSettings
 from vmproxy.log.store import ConsoleLog, LogStore
-from vmproxy.log.writer import Scribe
-from vmproxy.log.writer_thread import ScribeThread
+from vmproxy.log.writer import LogWriter
+from vmproxy.log.writer_thread import LogWriterThread
 
 PATIENCE = 20
 
 
 class Threaded:
-    """A store whose scribe has its thread. This thread is the reactor: it does what the scribe sends."""
+    """A store whose writer has its thread. This thread is the reactor: it does what the writer sends."""
 
     def __init__(self, folder: Path) -> None:
         self.calls: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
-        self.runner = ScribeThread(Scribe(16))
+        self.runner = LogWriterThread(LogWriter(16))
         inputs = Audit(folder / "input.jsonl", self.runner.submit, Clock())
         self.store = LogStore(folder, Clock(), self.runner, self.calls.put, inputs)
         self.store.start()
@@ -50,7 +50,7 @@ class Threaded:
         self.store.stop().addCallback(stopped.append)
         self.until(lambda: bool(stopped))
         for thread in threading.enumerate():
-            if thread.name == "vmproxy-scribe":
+            if thread.name == "vmproxy-writer":
                 thread.join(PATIENCE)
 
 
@@ -59,7 +59,7 @@ def threaded(tmp_path: Path) -> Iterator[Threaded]:
     threaded = Threaded(tmp_path / "logs")
     yield threaded
     threaded.stop()
-    assert not [thread for thread in threading.enumerate() if thread.name == "vmproxy-scribe"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "vmproxy-writer"]
 
 
 def test_bytes_of_many_logs_arrive_whole_and_in_order(threaded: Threaded) -> None:
@@ -160,7 +160,7 @@ def test_logs_are_rotated_and_compressed_while_they_are_written(threaded: Thread
         for log, data in zip(logs, said, strict=True):
             log.append(data[at : at + 1000])
         threaded.store.flush()
-    rotation = threaded.runner.scribe.rotation
+    rotation = threaded.runner.writer.rotation
     threaded.settle(logs[0])
     while rotation.wait() is not None or rotation._under_way is not None:
         threaded.settle(logs[0])
@@ -177,7 +177,7 @@ def test_a_policy_that_comes_later_wakes_the_thread(threaded: Threaded) -> None:
     log = threaded.store.open("vm.log")
     log.append(b"x" * 100)
     threaded.settle(log)
-    rotation = threaded.runner.scribe.rotation
+    rotation = threaded.runner.writer.rotation
     threaded.store.reconfigure(LogSettings(rotation=RotationPolicy(size=10), plain=False))
     while not rotation.rotated:
         threaded.settle(log)
@@ -192,9 +192,9 @@ def test_what_is_done_with_a_logs_files_is_done_on_the_thread_and_answered_on_th
     def call(path: Path) -> tuple[bytes, str]:
         return path.read_bytes(), threading.current_thread().name
 
-    log.on_scribe(call).addCallback(lambda result: answers.append((*result, threading.current_thread().name)))
+    log.on_writer(call).addCallback(lambda result: answers.append((*result, threading.current_thread().name)))
     threaded.until(lambda: bool(answers))
-    assert answers == [(b"12345", "vmproxy-scribe", threading.current_thread().name)]
+    assert answers == [(b"12345", "vmproxy-writer", threading.current_thread().name)]
 
 
 def test_the_compressor_stops_at_once_and_leaves_nothing(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_a_new_console_has_nothing_to_replay_and_says_nothing_of_it(w: SSHWorld)
 
 
 @examples(25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.sampled_from(["feed", "thread", "scribe", "pump"]), max_size=12))
+@given(st.lists(st.sampled_from(["feed", "thread", "writer", "pump"]), max_size=12))
 def test_replay_and_live_output_join_without_a_byte_missing_or_doubled(w: SSHWorld, steps: list[str]) -> None:
     w.vm()
     feed(w, b"".join(b"%d\n" % n for n in range(5)))
@@ -154,7 +154,7 @@ def test_replay_and_live_output_join_without_a_byte_missing_or_doubled(w: SSHWor
             w.console().feed(b"live %d\n" % n)
         elif step == "thread":
             w.release_threads()
-        elif step == "scribe":
+        elif step == "writer":
             w.runner.release()
             w.runner.held = True
         else:

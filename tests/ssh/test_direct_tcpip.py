@@ -441,7 +441,7 @@ def test_a_log_that_was_cut_breaks_the_stream_also_if_it_is_as_long_again(
     os.truncate(behind.w.console().log.path, 0)
     behind.flood(then)
     behind.w.clock.advance(seconds)
-    behind.w.scribe.tick()
+    behind.w.writer.tick()
     behind.read()
     assert behind.raw.ended
     assert behind.broken.startswith("the client reads too slowly, and ")
@@ -482,7 +482,7 @@ def test_what_the_log_does_not_hold_breaks_the_stream_at_once(w: SSHWorld, why: 
     if why == "a link":
         path.unlink()
         w.clock.advance(1)
-        w.scribe.tick()
+        w.writer.tick()
     assert flood.broken.startswith("the client reads too slowly, and ")
     assert flood.said[flood.unseen :].startswith(flood.raw.out)
     assert w.console().viewers.all == ()

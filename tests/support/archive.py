@@ -12,7 +12,7 @@ T0 = 1_795_363_000.0
 
 
 class Archive:
-    """Writes a log and its trail as the scribe does, and rotates them.
+    """Writes a log and its trail as the writer does, and rotates them.
 
     :ivar said: what the VM said, with the time that each piece must get.
     :ivar happened: the events.

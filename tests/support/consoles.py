@@ -21,7 +21,7 @@ from vmproxy.console.migrations import Migrations
 from vmproxy.console.registry import ConsoleIdentity, ConsoleRegistry
 from vmproxy.log.audit import Audit
 from vmproxy.log.store import ConsoleLog, LogStore
-from vmproxy.log.writer import Scribe
+from vmproxy.log.writer import LogWriter
 
 HOSTILE_NAMES = (
     "../x",
@@ -69,8 +69,8 @@ class World:
         self.folder = folder
         self.clock = Clock()
         self.clock.advance(EPOCH)
-        self.scribe = Scribe(open_files, self.clock.seconds)
-        self.runner = InlineRunner(self.scribe, held)
+        self.writer = LogWriter(open_files, self.clock.seconds)
+        self.runner = InlineRunner(self.writer, held)
         self.inputs = Audit(folder / "state" / "input.jsonl", self.runner.submit, self.clock)
         self.store = LogStore(folder / "logs", self.clock, self.runner, lambda call: call(), self.inputs)
         self.journal = Journal(folder / "state" / "consoles.jsonl", self.runner.submit)
@@ -80,7 +80,7 @@ class World:
         self.loaded = self.directory.load()
 
     def stop(self) -> None:
-        self.scribe.close()
+        self.writer.close()
 
     def claim(
         self,
@@ -103,9 +103,9 @@ class World:
         return self.store.open(relative)
 
     def tick(self, seconds: float) -> None:
-        """Time passes, for the reactor and then for the scribe."""
+        """Time passes, for the reactor and then for the writer."""
         self.clock.advance(seconds)
-        self.scribe.tick()
+        self.writer.tick()
 
     def trail(self, console: Console, *kinds: str) -> list[dict[str, object]]:
         """The event trail as it is on the disk now, or what of it is of these kinds."""
@@ -121,7 +121,7 @@ class World:
     def restarted(self, template: str = "{uuid}.log") -> World:
         """What a new process finds in the same folder."""
         self.store.flush()
-        self.scribe.close()
+        self.writer.close()
         return World(self.folder, template)
 
 

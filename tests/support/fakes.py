@@ -20,7 +20,7 @@ from zope.interface import implementer
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Notice
-from vmproxy.log.writer import Scribe
+from vmproxy.log.writer import LogWriter
 
 EPOCH = 1_700_000_000.0
 VM_A = UUID("01234567-89ab-cdef-fedc-ba9800000000")
@@ -31,8 +31,8 @@ VM_C = UUID("50c0ffee-aaaa-bbbb-cccc-ddddeeeeffff")
 class InlineRunner:
     """The log writer's thread, without a thread: a job is done at once, or, while ``held``, when the test says so."""
 
-    def __init__(self, scribe: Scribe, held: bool = False) -> None:
-        self.scribe = scribe
+    def __init__(self, writer: LogWriter, held: bool = False) -> None:
+        self.writer = writer
         self.held = held
         self.jobs: list[Callable[[], object]] = []
 
@@ -45,7 +45,7 @@ class InlineRunner:
 
     def stop(self, done: Callable[[], object]) -> None:
         def last() -> None:
-            self.scribe.close()
+            self.writer.close()
             done()
 
         self.submit(last)

@@ -14,8 +14,8 @@ from vmproxy.base.counters import Counters
 from vmproxy.config.settings import Config
 from vmproxy.log.audit import Audit
 from vmproxy.log.store import LogStore
-from vmproxy.log.writer import Scribe
-from vmproxy.log.writer_thread import ScribeThread
+from vmproxy.log.writer import LogWriter
+from vmproxy.log.writer_thread import LogWriterThread
 
 STOP_SECONDS = 10.0
 
@@ -34,19 +34,19 @@ class LogService(Part):
         """:param room: how many files may be open; called on the writer's thread."""
         self._reactor = reactor
         self._folders = (config.state_dir, config.log.dir)
-        scribe = Scribe(room)
-        thread = ScribeThread(scribe)
-        self.again = scribe.retry.again
+        writer = LogWriter(room)
+        thread = LogWriterThread(writer)
+        self.again = writer.retry.again
         inputs = Audit(config.state_dir / "input.jsonl", thread.submit, reactor, 0o600, self.again)
         self.audit = Audit(config.audit_file, thread.submit, reactor, again=self.again)
         self.store = store = LogStore(config.log.dir, reactor, thread, reactor.callFromThread, inputs)
         counters.gauge("bytes waiting for the disk", lambda: store.unwritten)
         counters.count(
             lambda: {
-                "log bytes lost": store.dropped + scribe.retry.lost,
+                "log bytes lost": store.dropped + writer.retry.lost,
                 "events lost": store.events_lost,
-                "logs rotated": scribe.rotation.rotated,
-                "old logs removed": scribe.rotation.removed,
+                "logs rotated": writer.rotation.rotated,
+                "old logs removed": writer.rotation.removed,
             }
         )
 

@@ -2,7 +2,7 @@
 
 A process that is killed, or a machine that loses power, may leave half a line at the end of a file. What is written
 next would be joined to it, and both could not be read. A line that is whole but for its end gets that; any other was
-not written, and goes. Runs on the scribe's thread: it waits for the disk.
+not written, and goes. Runs on the writer's thread: it waits for the disk.
 """
 
 from __future__ import annotations

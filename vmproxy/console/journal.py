@@ -103,9 +103,9 @@ def read_records(path: Path) -> tuple[list[ConsoleRecord], int]:
 
 
 class Journal:
-    """The file. :meth:`load` is called once, at the start; what else touches the disk runs on the scribe's thread.
+    """The file. :meth:`load` is called once, at the start; what else touches the disk runs on the writer's thread.
 
-    :ivar everything: tells, on the scribe's thread, all that is known: to write a file anew that somebody has removed.
+    :ivar everything: tells, on the writer's thread, all that is known: to write a file anew that somebody has removed.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Journal:
         again: Callable[[Callable[[], object]], object] = ignored,
     ) -> None:
         """
-        :param submit: has a job done on the scribe's thread.
+        :param submit: has a job done on the writer's thread.
         :param again: called on that thread with a job that failed, which is to be tried again after a while.
         """
         self.path = path
@@ -123,7 +123,7 @@ class Journal:
         self._failing = False
         self.everything: Callable[[], Iterable[ConsoleRecord]] = tuple
         self._submit = submit
-        self._unwritten: dict[tuple[str, str], ConsoleRecord] = {}  # filled by the reactor, emptied by the scribe
+        self._unwritten: dict[tuple[str, str], ConsoleRecord] = {}  # filled by the reactor, emptied by the writer
         self._submitted = False
         self._rewritten = 0  # how large it was when it was last written anew
         self._batch: dict[tuple[str, str], ConsoleRecord] = {}  # the writer's: the newest of each

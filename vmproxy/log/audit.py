@@ -33,7 +33,7 @@ def ignored(_job: Callable[[], object]) -> None:
 
 
 class Audit:
-    """The file. :meth:`record` is called on the reactor's thread, the disk is touched on the scribe's."""
+    """The file. :meth:`record` is called on the reactor's thread, the disk is touched on the writer's."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Audit:
         again: Callable[[Callable[[], object]], object] = ignored,
     ) -> None:
         """
-        :param submit: has a job done on the scribe's thread.
+        :param submit: has a job done on the writer's thread.
         :param mode: of the file, when it is made.
         :param again: called on that thread with a job that failed, which is to be tried again after a while.
         """
@@ -53,7 +53,7 @@ class Audit:
         self._mode = mode
         self._submit = submit
         self._wall = wall_of(clock)
-        self._lines: deque[bytes] = deque()  # filled by the reactor, emptied by the scribe
+        self._lines: deque[bytes] = deque()  # filled by the reactor, emptied by the writer
         self._lost = 0
         self._submitted = False
         self._failing = False
@@ -84,7 +84,7 @@ class Audit:
         self._submit(job)
 
     def write(self) -> None:
-        """Write what waits; on the scribe's thread."""
+        """Write what waits; on the writer's thread."""
         self._submitted = False  # what is recorded from here on is submitted again
         count, lost = len(self._lines), self._lost
         data = b"".join(self._lines[n] for n in range(count))

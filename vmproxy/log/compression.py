@@ -1,7 +1,7 @@
 """Compression of old logs, on a thread of its own that rests as much as it works.
 
-A segment may have gigabytes, and the scribe must not wait for that. One file is compressed at a time, in pieces, into a
-temporary file beside it; the scribe, who knows what the segment is called by then, puts it in its place. What a stop
+A segment may have gigabytes, and the writer must not wait for that. One file is compressed at a time, in pieces, into a
+temporary file beside it; the writer, which knows what the segment is called by then, puts it in its place. What a stop
 leaves unfinished is removed, and begun anew another time.
 
 The thread does not have a lower priority, on purpose: it could be put off by other processes at a moment when it holds

@@ -1,4 +1,4 @@
-"""A log as the scribe sees it: what it remembers of each, thousands of them, beside the files themselves."""
+"""A log as the writer sees it: what it remembers of each, thousands of them, beside the files themselves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Item = bytes | Event
 
 
 class Reporter(Protocol):
-    """Who hears, on the scribe's thread, how a log fares."""
+    """Who hears, on the writer's thread, how a log fares."""
 
     def report(self, problem: str, lost: int) -> None:
         """Writing begins to fail with this problem; or, with an empty one, works again, so many bytes being lost."""
@@ -35,7 +35,7 @@ class Backlog:
 
 
 class LogFile:
-    """What the scribe knows of a log.
+    """What the writer knows of a log.
 
     :ivar folder: the log folder; ``name``: the log's path in it.
     :ivar reporter: is told when writing fails, and when it works again.

@@ -7,7 +7,7 @@ number is one segment, and is moved and removed together. (:mod:`reader` reads t
 
 Moving several files is several steps, and any of them may fail or be the last before the power does. The order of the
 steps keeps the bytes: numbers only ever grow, the oldest first, into a place that is free; what fails half-way is put
-back; and what a crash has left half-way is brought together by the next move. Runs on the scribe's thread.
+back; and what a crash has left half-way is brought together by the next move. Runs on the writer's thread.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ when 5 s have passed since its first byte, so that a prompt is there too; what c
 own.
 
 It is a convenience, and must never cost a byte of the log itself: when it cannot be written, its lines are counted and
-left out, and when it can be written again, a line says so. Runs on the scribe's thread.
+left out, and when it can be written again, a line says so. Runs on the writer's thread.
 """
 
 from __future__ import annotations

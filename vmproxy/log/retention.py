@@ -1,7 +1,7 @@
 """The sweep: what becomes of logs in which nobody writes, and of the folder as a whole.
 
 Every few minutes, or more often if logs do not get that old, the whole log folder is gone through, in small slices
-between the scribe's other work. A log that is old enough (or too large, if the limit was lowered) is put into the line
+between the writer's other work. A log that is old enough (or too large, if the limit was lowered) is put into the line
 of those to be rotated, whether its console is open or not; segments that are too many are removed, those that were not
 compressed are, and what a crash left half-compressed goes. If all files together have too many bytes, the oldest
 segments are removed, whosesoever they are.

@@ -6,7 +6,7 @@ logs that come due at midnight keep no VM's bytes waiting. A log may be cut anyw
 put together, oldest first, and the live file behind them, are exactly what the VM sent, whatever fails on the way.
 
 A log and its trail are rotated in one step. The new trail begins with ``rotated``, and the new log's first byte gets a
-time mark, so that each segment can be read by itself. All of it runs on the scribe's thread, but for compression, which
+time mark, so that each segment can be read by itself. All of it runs on the writer's thread, but for compression, which
 has one of its own (:mod:`compression`): what comes of it is put in place here, under the number that the segment has by
 then.
 """
@@ -105,7 +105,7 @@ def compress_here(work: Work, done: Done) -> None:
 class Rotation:
     """What waits to be rotated and compressed.
 
-    :ivar compressor: compresses, here or elsewhere; calls back on the scribe's thread.
+    :ivar compressor: compresses, here or elsewhere; calls back on the writer's thread.
     :ivar rotated: rotations since the start; ``removed``: segments removed; ``removed_bytes``: the bytes of them;
         ``failed``: rotations, removals and compressions that failed.
     """

@@ -1,7 +1,7 @@
 """The logs as the reactor sees them: append and forget, with a bound.
 
 A :class:`ConsoleLog` collects what its console feeds it; a few times a second the :class:`LogStore` hands everything
-that came in to the scribe, in one batch. What the scribe has not taken yet is bounded per log and in all. Above a mark
+that came in to the writer, in one batch. What the writer has not taken yet is bounded per log and in all. Above a mark
 the VM is asked to wait, which TCP does without losing anything; above a mark in all, every VM that says something is.
 But if the disk makes no progress for a second, the VM goes on and what does not fit is dropped and recorded as a gap: a
 console never hangs on a disk.
@@ -28,7 +28,7 @@ from vmproxy.log.feed import Follower
 from vmproxy.log.file_state import Item, LogFile
 from vmproxy.log.paths import folded
 from vmproxy.log.settings import LogSettings
-from vmproxy.log.writer import Scribe
+from vmproxy.log.writer import LogWriter
 
 FLUSH_SECONDS = 0.02
 FLUSH_SIZE = 256 * 1024
@@ -41,7 +41,7 @@ RELIEVED_IN_ALL = LIMIT_IN_ALL // 4
 LIMIT_EVENTS = 1024 * 1024  # of room that bytes do not get
 EVENT_OVERHEAD = 64  # of an event's line, beside its body
 PATIENCE_SECONDS = 1.0
-REPORT_SECONDS = 0.1  # how often the scribe tells how far it has come
+REPORT_SECONDS = 0.1  # how often the writer tells how far it has come
 
 T = TypeVar("T")
 
@@ -62,9 +62,9 @@ class LogListener(Protocol):
 
 
 class Runner(Protocol):
-    """Where the scribe's jobs run, in order: its thread; in tests, here and now."""
+    """Where the writer's jobs run, in order: its thread; in tests, here and now."""
 
-    scribe: Scribe
+    writer: LogWriter
 
     def start(self) -> None:
         """Start working."""
@@ -104,7 +104,7 @@ class ConsoleLog:
     def __init__(self, store: LogStore, name: str) -> None:
         self._store = store
         self._items: list[Item] | None = None
-        self._unwritten = 0  # bytes that the scribe has not dealt with yet
+        self._unwritten = 0  # bytes that the writer has not dealt with yet
         self._collected = 0  # those of them that are in _items
         self._dropped = 0
         self._passed = 0
@@ -223,28 +223,28 @@ class ConsoleLog:
         """
         return self._store.settled(self.file)
 
-    def on_scribe(self, call: Callable[[Path], T]) -> Deferred[T]:
+    def on_writer(self, call: Callable[[Path], T]) -> Deferred[T]:
         """Have something done with the log's files while nobody writes to them, rotates or removes them.
 
         Everything appended before this call has been written then, or could not be. It should not take long: what is
         opened in it can be read afterwards, whatever becomes of its name.
 
-        :param call: is given the log's path, on the scribe's thread.
+        :param call: is given the log's path, on the writer's thread.
         :returns: fires with what it returned, or fails with what it raised.
         """
-        return self._store.on_scribe(lambda: call(self.path))
+        return self._store.on_writer(lambda: call(self.path))
 
     def settle(self) -> None:
         """Have the offset agree with the file as it is now; on the writer's thread."""
-        self._store.runner.scribe.settle(self.file)
+        self._store.runner.writer.settle(self.file)
 
     def mend(self) -> None:
         """Have the trail in order, if the process before this one ended in the middle of a line."""
-        self._store.runner.submit(lambda: self._store.runner.scribe.mend(self.file))
+        self._store.runner.submit(lambda: self._store.runner.writer.mend(self.file))
 
     def reopen(self) -> None:
         """Have this log and its trail closed, and opened anew at their paths."""
-        self.on_scribe(lambda _path: self._store.runner.scribe.reopen_one(self.file))
+        self.on_writer(lambda _path: self._store.runner.writer.reopen_one(self.file))
 
     def close_gap(self) -> None:
         """Record how much was dropped."""
@@ -262,11 +262,11 @@ class ConsoleLog:
 
     @property
     def has_room(self) -> bool:
-        """Whether the scribe has caught up with it."""
+        """Whether the writer has caught up with it."""
         return self._unwritten <= RELIEVED_AT
 
     def taken(self, size: int) -> None:
-        """The scribe has dealt with so many bytes."""
+        """The writer has dealt with so many bytes."""
         self._unwritten -= size
         self._store.unwritten -= size
         if self._congested_since and size:
@@ -285,7 +285,7 @@ class ConsoleLog:
         :returns: whether it still waits.
         """
         since = self._congested_since
-        if since and self.has_room:  # it waits for the others, and so for the scribe to get on with any of them
+        if since and self.has_room:  # it waits for the others, and so for the writer to get on with any of them
             since = max(since, self._store.progress)
         if since and now - since >= PATIENCE_SECONDS:
             self._stalled = True
@@ -299,8 +299,8 @@ class ConsoleLog:
                 self.listener.log_congested(False)
 
     def report(self, problem: str, lost: int) -> None:
-        """Of the file's, on the scribe's thread."""
-        self._store.from_scribe(lambda: self._told(problem, lost))
+        """Of the file's, on the writer's thread."""
+        self._store.from_writer(lambda: self._told(problem, lost))
 
     def _told(self, problem: str, lost: int) -> None:
         self.problem = problem
@@ -316,12 +316,12 @@ class LogStore:
     """All logs of one folder.
 
     :ivar folder: the log folder; ``prefix`` is the same as text.
-    :ivar unwritten: bytes that wait for the scribe, over all logs.
-    :ivar dropped: bytes that never reached the scribe, over all logs since the start; ``events_lost``: events.
+    :ivar unwritten: bytes that wait for the writer, over all logs.
+    :ivar dropped: bytes that never reached the writer, over all logs since the start; ``events_lost``: events.
     :ivar dropping: the logs that have dropped bytes and not recorded it yet; ``passing``: those that do not record.
     :ivar wall: tells the time of day.
     :ivar crowded: whether there is so much that VMs wait, however little of it is their own.
-    :ivar progress: when the scribe last had written something.
+    :ivar progress: when the writer last had written something.
     """
 
     def __init__(
@@ -329,12 +329,12 @@ class LogStore:
         folder: Path,
         clock: IReactorTime,
         runner: Runner,
-        from_scribe: Callable[[Callable[[], object]], object],
+        from_writer: Callable[[Callable[[], object]], object],
         inputs: Audit,
     ) -> None:
         """
         :param folder: the log folder, made when it is needed.
-        :param from_scribe: has a call made on the reactor's thread: ``reactor.callFromThread``.
+        :param from_writer: has a call made on the reactor's thread: ``reactor.callFromThread``.
         :param inputs: what is typed on consoles that record it goes here.
         """
         self.inputs = inputs
@@ -345,7 +345,7 @@ class LogStore:
         self.clock = clock
         self.wall = wall_of(clock)
         self.runner = runner
-        self.from_scribe = from_scribe
+        self.from_writer = from_writer
         self.unwritten = 0
         self.dropped = 0
         self.events_lost = 0
@@ -355,20 +355,20 @@ class LogStore:
         self._soon: list[Callable[[], object]] = []
         self._links: dict[ConsoleLog, str] = {}  # the names that are wanted
         self._linking = False
-        self._linked = False  # the scribe's: whether any was made
+        self._linked = False  # the writer's: whether any was made
         self._flush_call: IDelayedCall | None = None
         self._batch_since = 0.0
         self.crowded = False
         self.progress = 0.0
         self._congested: dict[ConsoleLog, None] = {}
         self._patience_call: IDelayedCall | None = None
-        runner.scribe.serve(self._find, self._see_links, from_scribe)
-        runner.scribe.sweep(folder)
+        runner.writer.serve(self._find, self._see_links, from_writer)
+        runner.writer.sweep(folder)
 
     @property
     def event_followers(self) -> set[Follower]:
         """Who is told what is written to the trails; see :class:`~vmproxy.log.feed.EventFeed`."""
-        return self.runner.scribe.feed.followers
+        return self.runner.writer.feed.followers
 
     def __contains__(self, name: object) -> bool:
         return name in self._logs or name in self._folded
@@ -381,12 +381,12 @@ class LogStore:
         return log
 
     def _find(self, path: str) -> LogFile | None:
-        # On the scribe's thread: one look into a dictionary.
+        # On the writer's thread: one look into a dictionary.
         log = self._logs.get(path.removeprefix(f"{self.prefix}/"))
         return None if log is None else log.file
 
     def dirty(self, log: ConsoleLog) -> None:
-        """A log that was empty-handed has something for the scribe."""
+        """A log that was empty-handed has something for the writer."""
         if not self._dirty:
             # The time of the first arrival, so that no mark in a trail is later than an event behind it.
             self._batch_since = self.wall()
@@ -398,7 +398,7 @@ class LogStore:
             self._flush_call = self.clock.callLater(FLUSH_SECONDS, self._flush_due)
 
     def soon(self, job: Callable[[], object]) -> None:
-        """Have something done on the scribe's thread, behind what comes in until the next batch."""
+        """Have something done on the writer's thread, behind what comes in until the next batch."""
         self._soon.append(job)
         self._schedule()
 
@@ -407,7 +407,7 @@ class LogStore:
         self.flush()
 
     def flush(self) -> None:
-        """Hand everything that came in to the scribe."""
+        """Hand everything that came in to the writer."""
         if self._flush_call is not None:
             self._flush_call.cancel()
             self._flush_call = None
@@ -421,7 +421,7 @@ class LogStore:
         logs, self._dirty = self._dirty, []
         batch = [(log, *log.take()) for log in logs]
         at = self._batch_since
-        write = self.runner.scribe.write
+        write = self.runner.writer.write
 
         def job() -> None:
             dealt_with: list[tuple[ConsoleLog, int]] = []
@@ -433,10 +433,10 @@ class LogStore:
                     _log.failure("writing {path} failed", path=str(log.path))
                 dealt_with.append((log, size))
                 if time.monotonic() - told > REPORT_SECONDS:
-                    self.from_scribe(partial(self._taken, dealt_with))
+                    self.from_writer(partial(self._taken, dealt_with))
                     dealt_with = []
                     told = time.monotonic()
-            self.from_scribe(partial(self._taken, dealt_with))
+            self.from_writer(partial(self._taken, dealt_with))
 
         self.runner.submit(job)
 
@@ -468,10 +468,10 @@ class LogStore:
 
     def settled(self, file: LogFile) -> Deferred[int]:
         """Fires with a log's size when everything appended before this call has been dealt with."""
-        return self.on_scribe(lambda: self.runner.scribe.size(file))
+        return self.on_writer(lambda: self.runner.writer.size(file))
 
-    def on_scribe(self, call: Callable[[], T]) -> Deferred[T]:
-        """Have something done on the scribe's thread, behind everything appended before this call.
+    def on_writer(self, call: Callable[[], T]) -> Deferred[T]:
+        """Have something done on the writer's thread, behind everything appended before this call.
 
         :returns: fires with what it returned, or fails with what it raised.
         """
@@ -483,9 +483,9 @@ class LogStore:
                 result = call()
             except Exception:
                 failure = Failure()
-                self.from_scribe(lambda: done.errback(failure))
+                self.from_writer(lambda: done.errback(failure))
             else:
-                self.from_scribe(lambda: done.callback(result))
+                self.from_writer(lambda: done.callback(result))
 
         self.runner.submit(job)
         return done
@@ -493,12 +493,12 @@ class LogStore:
     def reconfigure(self, settings: LogSettings) -> None:
         """Rotate by another policy from now on, and write plain text or stop writing it."""
 
-        self.runner.submit(lambda: self.runner.scribe.use(settings.rotation, settings.plain))
+        self.runner.submit(lambda: self.runner.writer.use(settings.rotation, settings.plain))
 
     def reopen(self) -> None:
         """Have every file closed and opened anew at its path: after a rename by logrotate, say."""
         self.flush()
-        self.runner.submit(self.runner.scribe.reopen)
+        self.runner.submit(self.runner.writer.reopen)
 
     def link(self, name: str, log: ConsoleLog) -> None:
         """Have ``by-name/NAME.log`` point to a log, instead of the link that it had before."""
@@ -515,11 +515,11 @@ class LogStore:
             wanted.append(self._links.popitem())
         while wanted:
             log, name = wanted[-1]
-            if not self.runner.scribe.link(log.file, name):
+            if not self.runner.writer.link(log.file, name):
                 # As this one cannot be made, nor can the others; those that are wanted by now are newer.
                 for log, name in wanted:
                     self._links.setdefault(log, name)
-                self.runner.scribe.retry.again(self._make_links)
+                self.runner.writer.retry.again(self._make_links)
                 return
             self._linked = True
             wanted.pop()
@@ -534,7 +534,7 @@ class LogStore:
             self._make_links()
 
     def start(self) -> None:
-        """Start the scribe."""
+        """Start the writer."""
         self.runner.start()
 
     def stop(self) -> Deferred[None]:
@@ -548,5 +548,5 @@ class LogStore:
         for log in list(self.passing):
             log.resume("gap", reason="it was turned off")
         self.flush()
-        self.runner.stop(lambda: self.from_scribe(lambda: done.callback(None)))
+        self.runner.stop(lambda: self.from_writer(lambda: done.callback(None)))
         return done

@@ -153,7 +153,7 @@ class LogStream:
         :raises NotInLog: also where what was appended up to now is not recorded.
         """
         received = self._log.received
-        await self._log.on_scribe(lambda _path: self.look())
+        await self._log.on_writer(lambda _path: self.look())
         if self.end < self._log.file.base + received:
             raise NotInLog("the log is not complete")
 

@@ -1,7 +1,7 @@
 """The writer behind the logs: everything that touches the disk, on a thread of its own.
 
 The reactor never waits for a disk. It collects what arrives, console by console, and hands it over in batches
-several times a second; the scribe opens, appends, makes links, and looks for files that were moved. Each log's items
+several times a second; the writer opens, appends, makes links, and looks for files that were moved. Each log's items
 (bytes and events) are written in order, so that an event's offset is exact.
 
 When a write fails, the log's items wait here, bounded, and are tried again every second; what is over the bound is
@@ -9,7 +9,7 @@ counted, and when writing works again stands in the trail as a ``gap`` of that s
 are missing. A trail that cannot be written keeps no byte of the VM's waiting: its lines wait apart. In between writing,
 logs are rotated (:mod:`rotation`), a few at a time.
 
-:class:`Scribe` is the work itself and knows no threads; :class:`ScribeThread` runs it.
+:class:`LogWriter` is the work itself and knows no threads; :class:`LogWriterThread` runs it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _log = Logger()
 _ONLY_BYTES = {bytes}
 
 
-class Scribe:
+class LogWriter:
     """Writes logs and trails.
 
     :ivar retry: what could not be written.

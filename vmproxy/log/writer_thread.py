@@ -9,22 +9,22 @@ from collections.abc import Callable
 from twisted.logger import Logger
 
 from vmproxy.log.compression import CompressorThread
-from vmproxy.log.writer import Scribe
+from vmproxy.log.writer import LogWriter
 
 COMPRESSOR_SECONDS = 5.0  # to tidy up at the stop; it takes that long only where the machine is very busy
 
 _log = Logger()
 
 
-class ScribeThread:
-    """Runs the scribe's work, one job after the other, on a thread of its own."""
+class LogWriterThread:
+    """Runs the writer's work, one job after the other, on a thread of its own."""
 
-    def __init__(self, scribe: Scribe) -> None:
-        self.scribe = scribe
+    def __init__(self, writer: LogWriter) -> None:
+        self.writer = writer
         self._jobs: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="vmproxy-scribe", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="vmproxy-writer", daemon=True)
         self._compressor = CompressorThread(self.submit)
-        scribe.rotation.compress_with(self._compressor.submit)
+        writer.rotation.compress_with(self._compressor.submit)
 
     def start(self) -> None:
         """Start working."""
@@ -40,7 +40,7 @@ class ScribeThread:
         def last() -> None:
             self._compressor.stop()
             try:
-                self.scribe.close()
+                self.writer.close()
                 self._compressor.join(COMPRESSOR_SECONDS)
             finally:
                 done()
@@ -51,15 +51,15 @@ class ScribeThread:
     def _run(self) -> None:
         while True:
             try:
-                job = self._jobs.get(timeout=self.scribe.next_tick())
+                job = self._jobs.get(timeout=self.writer.next_tick())
             except queue.Empty:
-                job = self.scribe.tick
+                job = self.writer.tick
             if job is None:
                 return
             try:
                 job()
-                due = self.scribe.next_tick()
+                due = self.writer.next_tick()
                 if due is not None and due <= 0:
-                    self.scribe.tick()
+                    self.writer.tick()
             except Exception:
                 _log.failure("the log writer failed at a job; it goes on with the next")

@@ -19,7 +19,7 @@ from vmproxy.log.store import ConsoleLog
 
 def opened(log: ConsoleLog) -> Deferred[Segments]:
     """The files that hold what has been said up to now, as many of them as a replay can need."""
-    return log.on_scribe(_open)
+    return log.on_writer(_open)
 
 
 def _open(path: Path) -> Segments:

@@ -207,9 +207,9 @@ def test_who_leaves_while_the_disk_is_slow_leaves_nothing_open(w: SSHWorld, logg
         "record web01",
         "expect web01 y --since 1h",
     ):
-        for held in ("scribe", "threads"):
+        for held in ("writer", "threads"):
             client = w.login()
-            w.runner.held, w.threads_held = held == "scribe", held == "threads"
+            w.runner.held, w.threads_held = held == "writer", held == "threads"
             channel = client.run(command)
             channel.close()
             assert w.console().viewers.all == ()

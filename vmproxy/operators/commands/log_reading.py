@@ -198,7 +198,7 @@ async def open_log(
         else:
             opened.callback(files)
 
-    on_disk = console.log.on_scribe(lambda path: open_segments(path, since=since, enough=enough, trails=trails))
+    on_disk = console.log.on_writer(lambda path: open_segments(path, since=since, enough=enough, trails=trails))
     on_disk.addCallbacks(arrived, opened.errback)
     try:
         return OpenedLog(session, console, await opened)
