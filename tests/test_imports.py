@@ -59,11 +59,7 @@ WITH_GENDER: set[str] = {
     "vmproxy/auth/authenticator.py",
     "vmproxy/auth/limits.py",
     "vmproxy/auth/passwords.py",
-    "vmproxy/operators/console_session.py",
-    "vmproxy/operators/log_listing.py",
     "vmproxy/operators/output_view.py",
-    "vmproxy/operators/resolve.py",
-    "vmproxy/operators/visible.py",
 }
 
 

@@ -1,8 +1,7 @@
-"""A session that is on a console: a viewer as the console knows it, and an operator with his rights and his keys.
+"""The console session: an operator on a console, as a viewer of it and as the activity of a session.
 
-What he gets to see is in :mod:`vmproxy.operators.output_view`, what his escape commands do in
-:mod:`vmproxy.operators.escape_commands`. What he may do is asked of the rules each time, so that other rules hold at
-once.
+:mod:`vmproxy.operators.output_view` shows the output, :mod:`vmproxy.operators.escape_commands` has the escape commands.
+Invariant: rights are asked of the rules each time, so that other rules hold at once.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ from vmproxy.operators.terminal.prompt import consoles_by_name
 LONE_ESCAPE_SECONDS = 1.0
 REMINDER_SECONDS = 5.0
 OVERVIEW_SECONDS = 1.0
-COMMANDS_PER_TURN = 20  # a paste that is full of them must not keep everybody else waiting
+COMMANDS_PER_TURN = 20  # a paste full of them must not delay other sessions
 
 
 @implementer(IViewer)
 class ConsoleSession:
     """One operator on one console.
 
-    :ivar read_only: whether this session only looks on, whatever its operator may do.
+    :ivar read_only: whether this session is read-only, whatever the rights of its operator.
     :ivar gone: whether the console has been left.
     :ivar quiet: fewer notices.
     :ivar escape: the two bytes that precede a command.
@@ -99,7 +98,7 @@ class ConsoleSession:
         return writing
 
     def stop(self) -> None:
-        """The session is over, or goes elsewhere: leave the console."""
+        """Leave the console: the session is over, or goes to another console."""
         if self.gone:
             return
         self.gone = True
@@ -119,7 +118,7 @@ class ConsoleSession:
         self._left(status)
 
     def move(self, console: Console, target: Target) -> None:
-        """Go to another console instead."""
+        """Go to another console."""
         self.stop()
         self._move(console, target)
 
@@ -131,7 +130,7 @@ class ConsoleSession:
 
     @property
     def may_write(self) -> bool:
-        """Whether it can have the pen, if nobody else has it."""
+        """Whether it can have write access, if nobody else has it."""
         return not self.read_only and self.may(Right.WRITE)
 
     @property
@@ -146,7 +145,7 @@ class ConsoleSession:
 
     @property
     def hints(self) -> str:
-        """How to get the pen, for a notice that says that one has not got it."""
+        """Ways to get write access, for the notice that there is none."""
         if not self.has_keys or not self.may_write:
             return ""
         escape = show_escape(self.escape)
@@ -160,11 +159,11 @@ class ConsoleSession:
         return f" -- {', '.join(ways)}" if ways else ""
 
     def audit(self, event: str, **fields: object) -> None:
-        """Record in the audit trail that something was done to this console."""
+        """Record an action on this console in the audit trail."""
         self.operator.audit(event, console=self.console.title, uuid=str(self.console.uuid), **fields)
 
     def forced(self, losers: Sequence[IViewer], reason: str) -> None:
-        """Record that others lost the pen to this session."""
+        """Record that others lost write access to this session."""
         if losers:
             why = {"reason": reason} if reason else {}
             self.audit("force", was=", ".join(loser.who for loser in losers), **why)
@@ -172,7 +171,7 @@ class ConsoleSession:
     # What the operator sees.
 
     def say(self, text: str) -> None:
-        """Tell the operator something, on a line of its own."""
+        """Show a line."""
         self.display.say(text)
 
     def ask(
@@ -184,8 +183,7 @@ class ConsoleSession:
     ) -> None:
         """Ask something at the terminal; see :class:`~vmproxy.operators.terminal.prompt.Prompt`.
 
-        :param pasted: whether the answer may well be pasted. What comes in one piece with it is the rest of the paste
-            then, and must not go to the VM.
+        :param pasted: whether the answer is likely to be pasted. The rest of a paste must not go to the VM.
         """
 
         def done(answer: str | None) -> None:
@@ -195,9 +193,9 @@ class ConsoleSession:
         self.display.ask(prompt, done, complete)
 
     def _answer(self, data: bytes) -> bytes:
-        """Input while a question stands there. The escape ends it.
+        """Take input while a question is open. The escape cancels the question.
 
-        :returns: what is left for others.
+        :returns: the input after the answer.
         """
         split = self._prefix_answered and data[:1] == self.escape[1:]
         self._prefix_answered = False
@@ -218,7 +216,7 @@ class ConsoleSession:
         return rest + behind
 
     def recall(self, lines: int) -> None:
-        """Show the last lines once more."""
+        """Show the last lines again."""
         if self.display.busy:
             self.say("[not now: output is still on its way to you]")
         else:
@@ -233,7 +231,7 @@ class ConsoleSession:
         return self.quiet
 
     def may_overview(self) -> bool:
-        """Whether all consoles may be looked through now: not for every key that is held down."""
+        """Whether all consoles may be listed now. Bound: once in :data:`OVERVIEW_SECONDS`, for held keys."""
         now = self.clock.seconds()
         if now - self._overview_at < OVERVIEW_SECONDS:
             return False
@@ -241,9 +239,9 @@ class ConsoleSession:
         return True
 
     def with_log_size(self, told: Callable[[int], None]) -> None:
-        """Find out the size of the log, one request at a time.
+        """Ask for the size of the log, once at a time.
 
-        :param told: called with it, unless the console has been left meanwhile.
+        :param told: called with the size, unless the console has been left.
         """
         if self._asking_size:
             return
@@ -261,26 +259,22 @@ class ConsoleSession:
         self.console.log.settled().addCallback(answered).addErrback(failed)
 
     def drained(self) -> None:
-        """Everything is sent."""
         self.display.drained()
 
     def resized(self, width: int, height: int) -> None:
-        """The terminal has another size."""
         self.display.resized(width)
 
     # From the console.
 
     @property
     def skipped(self) -> int:
-        """How many bytes it was too slow for."""
+        """The bytes of output that were skipped."""
         return self.display.skipped
 
     def output(self, data: bytes) -> None:
-        """Bytes from the VM."""
         self.display.output(data)
 
     def notice(self, notice: Notice) -> None:
-        """Something happened."""
         if notice.essential or not self.quiet:
             self.display.say(notice_text(notice, self.console.title), notice.essential)
         if isinstance(notice, Promoted):
@@ -291,11 +285,9 @@ class ConsoleSession:
             self.leave(exit_status.KICKED)
 
     def hold_input(self, on: bool) -> None:
-        """The console has enough to deliver."""
         self.session.router.hold(on)
 
     def rules_changed(self) -> None:
-        """Other rules hold from now on."""
         if not self.may(Right.SPY):
             self.say("[-- the rules have changed: you may no longer read this console --]")
             self.leave(exit_status.FORBIDDEN if self.may(Right.SEE) else exit_status.NO_SUCH_CONSOLE)
@@ -312,7 +304,6 @@ class ConsoleSession:
     # From the operator.
 
     def typed(self, data: bytes) -> None:
-        """What was typed."""
         self.last_input = self.wall()
         if self._scanner is None:
             self.write(data)
@@ -325,7 +316,7 @@ class ConsoleSession:
             if self.display.asking:
                 data = self._answer(data)
                 if not self.display.asking:
-                    commands = COMMANDS_PER_TURN  # an answer can mean a search through all consoles
+                    commands = COMMANDS_PER_TURN  # an answer can cost a search through all consoles
                 continue
             plain, key, data = self._scanner.feed(data)
             self.write(plain)
@@ -333,7 +324,7 @@ class ConsoleSession:
                 self._run_escape(self, key)
                 commands += 1
         if data:
-            self.session.router.put_off(data)  # it may be for whoever comes next
+            self.session.router.put_off(data)  # it may be for the next activity
         elif self._scanner.waiting and not self.gone:
             self._lone_escape = self.clock.callLater(LONE_ESCAPE_SECONDS, self._escape_was_meant)
 
@@ -343,12 +334,12 @@ class ConsoleSession:
             self.write(self._scanner.timeout())
 
     def redefine(self, escape: bytes) -> None:
-        """Take other two bytes for the escape from now on."""
+        """Use other two bytes as the escape."""
         self.escape = escape
         self._scanner = EscapeScanner(escape)
 
     def write(self, data: bytes) -> None:
-        """Send what was typed to the VM, or remind the operator that it cannot be."""
+        """Send input to the VM, or remind the operator that it is not sent."""
         if not data:
             return
         if not self.writing:
@@ -363,7 +354,7 @@ class ConsoleSession:
             self.say(text)
 
     def send_break(self) -> None:
-        """A break for the guest, asked for with the escape or by the client (RFC 4335)."""
+        """Send a break to the guest, for an escape command or the client (RFC 4335)."""
         if not self.writing:
             self.say(f"[read-only{self.hints}]")
         elif self.console.send_break(self.who):
@@ -373,7 +364,7 @@ class ConsoleSession:
             self.say(f"[-- not sent: {state_line(self.console, self.wall())} --]")
 
     def play(self, sequence: NamedSequence) -> None:
-        """Send a named sequence, as long as the pen is there."""
+        """Send a named sequence, as long as there is write access."""
         name = visible(sequence.name)
         self.audit("sequence", name=name)
 

@@ -1,4 +1,4 @@
-"""The escape commands: what each key behind the escape does, in words and in code, and when it is possible.
+"""The table of escape commands: key, help, function, and when it is possible.
 
 The help shows what is possible now and nothing else. What a key may do is decided here, by the operator's rights as
 they are at that moment; that includes the moment when a question that it asked is answered.
@@ -214,7 +214,7 @@ def _redefine(session: ConsoleSession, keys: bytes) -> None:
         session.say(f"[the escape is {show_escape(keys)} now]")
 
 
-def _may_have_pen(session: ConsoleSession) -> bool:
+def _may_get_write(session: ConsoleSession) -> bool:
     return session.may_write and not session.writing
 
 
@@ -225,17 +225,17 @@ _COMMANDS: dict[bytes, _Command] = {
     b"a": _Command(
         "attach read-write if nobody else writes, else queue",
         escape_access.attach,
-        _may_have_pen,
+        _may_get_write,
     ),
     b"b": _Command("send a message to the others here", _message, lambda s: len(s.console.viewers.all) > 1),
     b"f": _Command(
         "force: take write access from the writer",
         escape_access.force,
-        lambda s: _may_have_pen(s) and s.may(Right.FORCE),
+        lambda s: _may_get_write(s) and s.may(Right.FORCE),
     ),
     b"i": _Command("information about this console", escape_info.info),
     b"j": _Command(
-        "join: write beside the writer", escape_access.join, lambda s: _may_have_pen(s) and s.console.options.shared
+        "join: write beside the writer", escape_access.join, lambda s: _may_get_write(s) and s.console.options.shared
     ),
     b"l0": _Command("send a break", lambda s: s.send_break(), lambda s: s.writing),
     b"l?": _Command("list the named sequences", _sequences, lambda s: bool(s.console.options.sequences)),

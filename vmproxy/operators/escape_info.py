@@ -1,4 +1,4 @@
-"""The escape commands that only look: who is here, what is known about this console, which others there are."""
+"""The escape commands that show something: viewers, this console, all consoles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VIEWERS_SHOWN = 50
 
 
 def who(session: ConsoleSession) -> None:
-    """Who is at the console."""
+    """Show the viewers of the console."""
     now = session.wall()
     session.say("[who]")
     viewers, access = session.console.viewers.all, session.console.write_access
@@ -30,7 +30,7 @@ def who(session: ConsoleSession) -> None:
 
 
 def info(session: ConsoleSession) -> None:
-    """All that is known about the console, the size of its log included."""
+    """Show all that is known about the console, with the size of its log."""
 
     def told(size: int) -> None:
         now, console = session.wall(), session.console
@@ -45,7 +45,7 @@ def info(session: ConsoleSession) -> None:
 
 
 def others(session: ConsoleSession) -> None:
-    """All consoles that may be seen, as many as the screen holds."""
+    """Show the consoles that the operator may see, as many as the screen holds."""
     if not session.may_overview():
         return
     wall = session.wall()

@@ -1,8 +1,8 @@
-"""The escape: ``^E c`` and a key, picked out of what an operator types.
+"""The escape scanner: finds ``^E c`` and a key in the input of an operator.
 
-A pure state machine: keys in, data and commands out, one command at a time, for what follows it may be the answer to a
-question that it asks. A lone ``^E`` may be meant for the guest (bash, emacs), so it is held only until the next key or,
-by whoever owns the clock, for a second: see :attr:`EscapeScanner.waiting`.
+A state machine without a clock: keys in, data and commands out, one command at a time, as the keys after a command may
+answer its question. A lone ``^E`` may be meant for the guest (bash, emacs), so it is held only until the next key, or
+for a second by the owner of the clock: see :attr:`EscapeScanner.waiting`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _OCTAL = re.compile(rb"\\([0-3][0-7]?)?")
 
 @dataclass(frozen=True, slots=True)
 class EscapeCommand:
-    """A command: the key, or keys, behind the escape."""
+    """A command: the key or keys after the escape."""
 
     keys: bytes
 
@@ -25,8 +25,8 @@ class EscapeCommand:
 class EscapeScanner:
     """Separates commands from data.
 
-    :ivar waiting: whether bytes are held that become data if nothing follows soon: call :meth:`timeout` then. An escape
-        that is complete but for its key waits for the key, however long.
+    :ivar waiting: whether bytes are held that become data if no key follows soon: call :meth:`timeout` then. A complete
+        escape waits for its key without limit.
     """
 
     __slots__ = ("_held", "escape", "waiting")
@@ -38,10 +38,10 @@ class EscapeScanner:
         self.waiting = False
 
     def feed(self, data: bytes) -> tuple[bytes, EscapeCommand | None, bytes]:
-        """Take what was typed, up to the first command that is in it.
+        """Take input up to the first command in it.
 
-        :returns: the data before the command, the command if there is one, and what was typed behind it: it may be for
-            somebody else.
+        :returns: the data before the command, the command if there is one, and the input after it, which may be for
+            another activity.
         """
         plain = bytearray()
         prefix, second = self.escape
@@ -81,7 +81,7 @@ class EscapeScanner:
         return bytes(plain), None, b""
 
     def timeout(self) -> bytes:
-        """Nothing has followed: :returns: the data that was held."""
+        """Release the data that was held: no key has followed."""
         held = b""
         if self.waiting:
             held, self._held = self._held, b""

@@ -1,11 +1,11 @@
-"""The folder that an operator sees over SFTP: flat, read-only, and made up.
+"""The virtual folder of logs that an operator sees over SFTP: flat and read-only.
 
-It holds, for every console that he may look at, ``ALIAS.log``, its trail ``ALIAS.log.events``, ``ALIAS.txt`` if there
-is one, and what rotation has made of them: ``ALIAS.log.1``, ``ALIAS.log.events.2.gz``. A file is also found by whatever
-else its console is called. No path leads anywhere else: a name is taken apart into a console, which must be one that
-may be seen, and an ending, which must be one of these; nothing else of it reaches the disk.
+For every console that the operator may read it holds ``ALIAS.log``, its trail ``ALIAS.log.events``, ``ALIAS.txt`` if
+there is one, and rotated files: ``ALIAS.log.1``, ``ALIAS.log.events.2.gz``. The other names of a console find its files
+too. Invariant: no path leads out of it. A name is split into a console, which the operator must be able to see, and one
+of these endings; nothing else of a name reaches the disk.
 
-What waits for the disk is a plain function, to be called on a thread.
+Functions that wait for the disk are plain ones, to be called on a thread.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _NAME = re.compile(r"(.+)(\.log|\.txt)((?:\.events)?(?:\.[1-9][0-9]{0,4}(?:\.gz)
 class LogPath:
     """A file of a console.
 
-    :ivar name: what it is called in the folder.
-    :ivar path: where it is.
+    :ivar name: its name in the folder.
+    :ivar path: its path on the disk.
     :ivar live: whether it still grows.
     """
 
@@ -57,7 +57,7 @@ class LogPath:
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """A file that is there."""
+    """A file in the folder."""
 
     name: str
     size: int
@@ -65,13 +65,13 @@ class FileEntry:
 
     @property
     def attributes(self) -> dict[str, int]:
-        """As SFTP wants to have it."""
+        """The attributes of SFTP."""
         seconds = max(0, int(self.modified)) & 0xFFFFFFFF
         return {"size": self.size, "permissions": stat.S_IFREG | 0o440, "atime": seconds, "mtime": seconds}
 
     @property
     def line(self) -> str:
-        """As ``ls -l`` would show it."""
+        """A line of ``ls -l``."""
         when = time.strftime("%b %d %Y %H:%M", time.gmtime(self.modified))
         return f"-r--r-----    1 vmproxy  vmproxy  {self.size:>12} {when} {self.name}"
 
@@ -80,9 +80,9 @@ FOLDER_ATTRIBUTES = {"size": 0, "permissions": stat.S_IFDIR | 0o550, "atime": 0,
 
 
 def canonical(path: str) -> str:
-    """A path as it is inside the folder: ``/`` or ``/NAME``; what leads out of it ends at its top.
+    """The path inside the folder: ``/`` or ``/NAME``. A path that leads out of it ends at its top.
 
-    :raises FileNotFoundError: if it is no path at all.
+    :raises FileNotFoundError: if it is not a path.
     """
     if "\0" in path:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -90,10 +90,10 @@ def canonical(path: str) -> str:
 
 
 def place(view: VisibleConsoles, path: str) -> LogPath:
-    """The file that is meant by a path.
+    """The file of a path.
 
-    :raises FileNotFoundError: if there is no such console, also if it is one that may not be seen, or no such ending.
-    :raises PermissionError: if the console may be seen, but not what it says.
+    :raises FileNotFoundError: if the operator sees no such console, or there is no such ending.
+    :raises PermissionError: if the operator may see the console, but not read it.
     """
     name = canonical(path)[1:]
     parts = _NAME.fullmatch(name)
@@ -124,7 +124,7 @@ def open_file(path: Path) -> int:
 
 
 def look(path: Path | str, name: str) -> FileEntry | None:
-    """What there is at a path; None if it is no file."""
+    """The file at a path; None if there is none."""
     try:
         found = os.lstat(path)
     except (OSError, ValueError):
@@ -133,7 +133,7 @@ def look(path: Path | str, name: str) -> FileEntry | None:
 
 
 def files(alias: str, log: Path) -> Iterator[FileEntry]:
-    """The files of one console that there are."""
+    """The existing files of one console."""
     names = (f"{alias}.log", f"{alias}.log.events", f"{alias}.txt")
     found = LogFiles(log)
     renamed = {kind: (name, len(str(kind))) for kind, name in zip(found.kinds, names, strict=True)}
@@ -146,10 +146,9 @@ def files(alias: str, log: Path) -> Iterator[FileEntry]:
 
 
 class Listing:
-    """What is in the folder, piece by piece: thousands of consoles must neither stall the reactor nor be one packet.
+    """The list of the folder, piece by piece: thousands of consoles must neither stall the reactor nor be one packet.
 
-    A piece is made of so many consoles that may be looked at, however many are between them that may not: by the number
-    of pieces nobody shall learn that there are others.
+    Every piece holds the same number of readable consoles, so that the number of pieces does not tell of hidden ones.
     """
 
     def __init__(
@@ -161,9 +160,9 @@ class Listing:
         closed: Callable[[], None],
     ) -> None:
         """
-        :param consoles: all there are; those that may not be looked at are left out.
-        :param next_turn: fires when the reactor has seen to everybody else.
-        :param closed: called when it is closed, once.
+        :param consoles: all consoles; those that the operator may not read are left out.
+        :param next_turn: fires in the next turn of the reactor.
+        :param closed: called once, when the list is closed.
         """
         self._view = view
         self._left = iter(consoles)
@@ -173,7 +172,7 @@ class Listing:
         self._found: Iterator[FileEntry] = iter(())
 
     async def read(self) -> list[FileEntry]:
-        """Some of what there is; nothing at the end."""
+        """The next files; none at the end."""
         while True:
             entries = await self._in_thread(self._look_on)
             if entries:
@@ -184,7 +183,7 @@ class Listing:
             self._found = chain.from_iterable(files(alias, path) for alias, path in logs)
 
     async def _some(self) -> list[Console]:
-        """The next consoles that may be looked at; none at the end."""
+        """The next readable consoles; none at the end."""
         some: list[Console] = []
         for console, number in zip(self._left, count(1), strict=False):
             if self._view.may(console, Right.SPY):
@@ -199,7 +198,6 @@ class Listing:
         return list(islice(self._found, ENTRIES_AT_ONCE))
 
     def close(self) -> None:
-        """Nobody reads on."""
         self._left = iter(())
         closed, self._closed = self._closed, None
         if closed is not None:

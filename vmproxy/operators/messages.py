@@ -1,4 +1,4 @@
-"""The words that operators read: notices, banners, and the figures in them."""
+"""Texts for operators: notices, banners, and the figures in them."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ def notice_text(notice: Notice, title: str) -> str:
 
 
 def banner(console: Console, view: VisibleConsoles, now: float) -> str:
-    """What is said of a console on attach, without the brackets."""
+    """The banner of a console, without the brackets."""
     return f"{console.title} -- {state_line(console, now)}, {recording(console, view)}"
 
 
 def recording(console: Console, view: VisibleConsoles) -> str:
-    """Where a console is recorded, or that it is not and why."""
+    """The log of a console, or the reason why it is not being recorded."""
     if not console.logging:
         return "NOT being recorded: turned off"
     if console.log.problem:
@@ -129,26 +129,26 @@ def state_line(console: Console, now: float) -> str:
 
 
 def far_state(far: IRemoteEnd) -> str:
-    """``up``, ``dialling``, or that it is not there and why."""
+    """The state of a remote end, with the reason if it is not up."""
     return f"{far.state} ({visible(far.reason)})" if far.reason else far.state
 
 
 def far_line(far: IRemoteEnd) -> str:
-    """All that is known of a far end."""
+    """A remote end in a line."""
     at = f" at {far.address}" if far.state == "up" else ""
     again = f", again at {clock_time(far.again)}" if far.again else ""
     return f"{far.place}, {far_state(far)}{at} since {local_time(far.since)}{again}"
 
 
 def taken_from(losers: list[str]) -> str:
-    """What is said of those who lost the pen, behind that one is attached."""
+    """Suffix that names the viewers who lost write access."""
     if not losers:
         return ""
     return f" -- {', '.join(losers)} {'is a spy' if len(losers) == 1 else 'are spies'} now"
 
 
 def idle(viewer: IViewer | ViewerInfo, now: float) -> str:
-    """How long a viewer has typed nothing."""
+    """The time since a viewer has typed."""
     return human_span(now - viewer.last_input)
 
 

@@ -1,6 +1,6 @@
-"""From what an operator asks for to the console that he gets: found, and nothing in the way of attaching to it.
+"""Resolve targets: find the console that an operator names, and check that they may attach to it.
 
-What may not be seen is not found: see :class:`~vmproxy.operators.visible.VisibleConsoles`.
+Consoles that the operator may not see are not found: see :class:`~vmproxy.operators.visible.VisibleConsoles`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ CHOICES_SHOWN = 20
 
 
 class TargetError(VMProxyError):
-    """A console that is not attached to; the text says why.
+    """A target that cannot be attached to; the text says why.
 
-    :ivar status: the exit status that tells scripts.
+    :ivar status: the exit status for scripts.
     """
 
     def __init__(self, text: str, status: int) -> None:
@@ -30,9 +30,9 @@ class TargetError(VMProxyError):
 
 
 def locate(view: VisibleConsoles, target: Target) -> Console:
-    """The console that is meant.
+    """The console of a target.
 
-    :raises TargetError: if there is none, or several, or if it is to be forced and is not named in full.
+    :raises TargetError: if there is none, or several, or if force is asked for and the name is not a whole one.
     """
     try:
         console = view.find(target.console, target.port)
@@ -52,7 +52,7 @@ def locate(view: VisibleConsoles, target: Target) -> Console:
 
 
 def check(view: VisibleConsoles, console: Console, target: Target, can_ask: bool) -> None:
-    """Whether the operator may attach as he wants to.
+    """Check that the operator may attach in the wanted way.
 
     :param can_ask: whether there is a terminal at which a question can be answered.
     :raises TargetError: if not.

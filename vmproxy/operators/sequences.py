@@ -10,7 +10,7 @@ from vmproxy.access.policy import NamedSequence
 
 
 class Player:
-    """A sequence that is being played."""
+    """A named sequence under way."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Player:
         self._done(True)
 
     def stop(self) -> None:
-        """Leave the rest out, and tell nobody."""
+        """End without the rest, and tell nobody."""
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None

@@ -1,7 +1,7 @@
-"""What an operator asks for: ``web01``, ``alice:web01``, ``alice+web01,ro``, in an SSH user name or a command.
+"""Targets: ``web01``, ``alice:web01``, ``alice+web01,ro``, in an SSH user name or a command.
 
 ``[OPERATOR:]TARGET[,OPTION...]``. A target names a console as :meth:`NameIndex.find` understands it. Options change how
-it is attached to. The form is decided here and nowhere else; which consoles there are is not known here.
+it is attached to. Only the form is decided here; :mod:`vmproxy.operators.resolve` finds the console.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ OPTIONS = "ro, force, join, quiet, port=N, replay=LINES, escape=^Ec and reason=T
 
 
 class BadTarget(VMProxyError):
-    """A target that cannot be understood; the text says why."""
+    """A malformed target; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is wanted.
+    """A console and the way to attach to it.
 
     :ivar console: the name that was given.
-    :ivar read_only: only look, and never be promoted.
-    :ivar force: take the pen from whoever has it.
+    :ivar read_only: never have write access.
+    :ivar force: take write access from the writer.
     :ivar port: the serial port, where it was given apart from the name.
-    :ivar replay: how many lines to replay; None for the usual number.
-    :ivar quiet: fewer notices, also for an operator who usually wants them all.
-    :ivar join: write beside whoever has the pen, where the console allows it.
-    :ivar escape: the two bytes that precede a command in this session; None for the operator's usual ones.
-    :ivar reason: why others are taken over from.
+    :ivar replay: lines to replay; None for the usual number.
+    :ivar quiet: fewer notices, whatever the preference of the operator.
+    :ivar join: write beside the writer, where the console is shared.
+    :ivar escape: the two bytes that precede a command in this session; None for the operator's.
+    :ivar reason: the reason of force.
     """
 
     console: str

@@ -1,7 +1,7 @@
-"""What one operator may see of the consoles, and may do there. Everything he does goes through here.
+"""The consoles that one operator may see, and the operator's rights there.
 
-A console that he may not see is not there: it is not found, not listed, not counted, not a reason for an alias, and
-what he is told when he asks for it is what he would be told of one that does not exist.
+Invariant: a console that the operator may not see does not exist for them. It is not found, listed or counted, is no
+reason for an alias, and gives the same answers as a name that nobody has.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from vmproxy.console.registry import ConsoleRegistry
 
 
 class VisibleConsoles:
-    """One operator's consoles. It follows the rules as they are now, also if they change under it."""
+    """One operator's consoles, by the rules as they are now."""
 
     def __init__(self, directory: ConsoleRegistry, grants: Callable[[], Grants]) -> None:
-        """:param grants: the rules that concern the operator, as they are now."""
+        """:param grants: gives the rules for the operator, as they are now."""
         self._directory = directory
         self._grants = grants
 
@@ -29,15 +29,15 @@ class VisibleConsoles:
         return self.may(console, Right.SEE)
 
     def sorted(self) -> list[Console]:
-        """The consoles in the order in which people look for them."""
+        """The consoles in the order of their titles."""
         return sorted(self, key=lambda c: (c.title.casefold(), c.uuid, c.port))
 
     def rights(self, console: Console) -> Right:
-        """What the operator may do on a console."""
+        """The operator's rights on a console."""
         return self._grants().rights(console)
 
     def may(self, console: Console, right: Right) -> bool:
-        """Whether the operator may do something on a console."""
+        """Whether the operator has a right on a console."""
         return right in self._grants().rights(console)
 
     def find(self, target: str, port: str | None = None) -> Console:
@@ -49,9 +49,9 @@ class VisibleConsoles:
         return self._directory.names.find(target, port, self.__contains__)
 
     def is_exact(self, target: str, console: Console) -> bool:
-        """Whether a target names a console in full: by anything but a prefix."""
+        """Whether a target names a console in full, and not by a prefix."""
         return self._directory.names.is_exact(target, console, self.__contains__)
 
     def alias(self, console: Console) -> str:
-        """What the console can be typed as after ``ssh``."""
+        """The name of the console after ``ssh``."""
         return self._directory.names.alias(console, self.__contains__)
