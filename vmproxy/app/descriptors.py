@@ -1,7 +1,7 @@
 """The descriptors of the process, shared out between VMs, operators and logs.
 
 Every VM, every operator and every open log needs a descriptor. VMs come in thousands and by themselves, so they are
-bounded, and the rest is kept for operators and logs: an operator who wants to see what is wrong must get in.
+bounded, and the rest is kept for operators and logs: an operator who looks for a fault must get in.
 
 A connection without a descriptor is turned away with the help of a spare one, or waits: a listening socket that cannot
 be served would keep the process busy with nothing else.

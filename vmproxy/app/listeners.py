@@ -179,7 +179,7 @@ class Listeners:
             why = "no descriptor is left for it (LimitNOFILE)"
             self._refusals.add("descriptors", str(host), why, len(gone))
             return
-        self._refusals.add("waiting", "somebody", "no descriptor is left (LimitNOFILE); it has to wait")
+        self._refusals.add("waiting", "a client", "no descriptor is left (LimitNOFILE); it has to wait")
         port.stopReading()
         self._reactor.callLater(PAUSE, self._resume, port)
 

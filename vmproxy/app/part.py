@@ -12,32 +12,32 @@ from vmproxy.config.settings import Config
 
 
 class Part(Service):
-    """What the service starts, reconfigures and stops.
+    """One of the services that the concentrator is made of.
 
-    The calls come in this order: ``check`` and ``reconfigure``, at the start as at every reload; the listeners are
-    opened; ``load``, ``startService``; in the end the listeners are closed, and ``stopService`` is called.
+    Order of the calls: ``check`` and ``reconfigure``, at the start and at every reload; the listeners are opened;
+    ``load`` and ``startService``. At the end the listeners are closed, then ``stopService`` is called.
 
-    :ivar listeners: by the setting that says where they listen.
+    :ivar listeners: the listeners of the part, by the setting with their endpoints.
     """
 
     listeners: Mapping[str, Listeners] = {}
 
     def check(self, config: Config) -> Any:
-        """Read what a configuration names, on any thread; nothing is changed yet.
+        """Read the files that a configuration names, on any thread, and change nothing.
 
-        :returns: what :meth:`reconfigure` is to be given.
-        :raises ConfigError: if it cannot be used.
+        :returns: an argument for :meth:`reconfigure`.
+        :raises ConfigError: if they cannot be used.
         """
 
     def reconfigure(self, config: Config, checked: Any) -> list[str]:
         """Take a configuration.
 
-        :returns: what else than settings has changed, for people to read.
+        :returns: the changes beyond settings, for people to read.
         """
         return []
 
     def load(self) -> None:
-        """Read what is on the disk; privileges have been dropped.
+        """Read the part's state from the disk; privileges have been dropped.
 
         :raises VMProxyError, OSError: if the concentrator cannot start.
         """

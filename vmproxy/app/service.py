@@ -61,7 +61,7 @@ class VMProxyService(MultiService):
         path: Path | None = None,
     ) -> None:
         """
-        :param foreground: whether somebody reads what the process prints.
+        :param foreground: whether the process prints to a terminal or a log of its starter.
         :param read_again: reads the configuration as it is now; on another thread.
         :param path: the configuration file, if there is one.
         """

@@ -1,4 +1,4 @@
-"""The SSH service: who may log in, and the clients that have."""
+"""The SSH service: the accounts, and the clients that have logged in."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vmproxy.ssh.host_keys import load_or_make
 class SSHService(Part):
     """The SSH clients.
 
-    :ivar accounts: who may log in.
+    :ivar accounts: the decisions about logins.
     :ivar host_keys: the server's own keys, once they are loaded.
     :ivar keyring: the keys that could log in at the start.
     """

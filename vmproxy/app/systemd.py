@@ -131,9 +131,9 @@ def activated_sockets(environment: Mapping[str, str], names: Collection[str]) ->
 
     :param environment: of the process: ``LISTEN_PID``, ``LISTEN_FDS`` and ``LISTEN_FDNAMES``.
     :param names: what a socket may be for.
-    :returns: the endpoints' descriptions, by what they are for; a name for which there is none is left out.
-    :raises StartError: for a socket with another name, or that is none to accept connections from. A socket that
-        nobody serves would let hosts wait for ever.
+    :returns: the descriptions of endpoints, by name; names without a socket are left out.
+    :raises StartError: for a socket with another name, and for one that does not accept connections: hosts would wait
+        at it for ever.
     """
     if environment.get("LISTEN_PID") != str(os.getpid()):
         return {}

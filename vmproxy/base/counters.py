@@ -1,4 +1,4 @@
-"""Counters and gauges of the process: each part adds its own, whoever reports reads them all."""
+"""Counters and gauges of the process: parts add their own, and a report reads all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Count = Callable[[], Mapping[str, int]]
 
 
 class Counters:
-    """What can be read of the process at any time. Nothing is counted here: a part says how to read what it counts."""
+    """The counters and gauges of all parts. Each is read when it is reported, and counted where the event happens."""
 
     def __init__(self) -> None:
         self._gauges: dict[str, Callable[[], object]] = {}

@@ -1,4 +1,4 @@
-"""``vmproxy check``: what is wrong with a configuration, and what an operator may do on a console, by which rule."""
+"""``vmproxy check``: the problems of a configuration, and the rights of an operator with the rules behind them."""
 
 from __future__ import annotations
 

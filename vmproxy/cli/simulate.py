@@ -1,4 +1,4 @@
-"""``vmproxy simulate``: the options, and the reactor run that plays a fleet until somebody stops it.
+"""``vmproxy simulate``: the options, and the reactor run that plays a fleet until it is stopped.
 
 SIGUSR1 migrates every VM once, at once. The reactor is imported only when the command runs.
 """

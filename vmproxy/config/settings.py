@@ -32,8 +32,8 @@ class Config:
 
     :ivar state_dir: the folder of host keys and known consoles.
     :ivar audit_file: where it is relative, in the state folder.
-    :ivar policy: the rules, and what is particular about consoles.
-    :ivar dial: where VMs may be connected to.
+    :ivar policy: rules and settings of single consoles.
+    :ivar dial: destinations that VMs may be connected to.
     """
 
     state_dir: Path = setting(values.folder, Path("var"), option="state-dir", restart=True)

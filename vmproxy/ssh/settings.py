@@ -16,11 +16,11 @@ class SSHSettings:
     """How operators are served.
 
     :ivar listen: endpoints.
-    :ivar accounts: who may log in.
+    :ivar accounts: the files with accounts and keys.
     :ivar limits: how many connections there may be.
     :ivar login_timeout: seconds that a client has to log in.
     :ivar keepalive: seconds of silence after which a client is asked whether it is still there; 0 is never.
-    :ivar operators: what sessions are like.
+    :ivar operators: defaults of sessions.
     """
 
     listen: tuple[str, ...] = setting(values.endpoints(), ("tcp:2222",), option="ssh-listen")

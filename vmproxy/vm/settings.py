@@ -46,15 +46,15 @@ class VMSettings:
 
     :ivar listen: endpoints where connections begin in clear.
     :ivar tls_listen: endpoints where connections begin with TLS.
-    :ivar encryption: what is done about TLS on connections that begin in clear.
+    :ivar encryption: whether connections that begin in clear switch to TLS.
     :ivar handshake_timeout: seconds that a TLS handshake may take.
     :ivar service_uri: the services that are accepted; ``*`` is any.
     :ivar com_port: whether port control (RFC 2217) is accepted.
     :ivar keep_idle: seconds, as the hosts' serialN.keepIdle; 0 is off.
     :ivar identify_timeout: seconds that a connection has to say which VM it is.
     :ivar vmotion_timeout: seconds that a vMotion may take.
-    :ivar limits: who may connect at all.
-    :ivar duplicates: what holds for a second connection of a console.
+    :ivar limits: networks, numbers and rates of connections.
+    :ivar duplicates: the policy for a second connection of a console.
     """
 
     listen: tuple[str, ...] = setting(_ENDPOINTS, ("tcp:13370",), option="vm-listen")
