@@ -93,7 +93,7 @@ def test_an_empty_file_lets_nobody_in() -> None:
         ("[operators.alice]\npassword = 1", "operators.alice.password: not a string"),
         (
             "[operators.alice]\npassword = 'hunter2'",
-            "operators.alice.password: this is no argon2id hash; make one with",
+            "operators.alice.password: this is not an argon2id hash; make one with",
         ),
         ("[operators.alice]\ngroups = ['a b']", "operators.alice.groups: 'a b' is not a name for a group"),
         ("[operators.alice]\nescape = 'xx'", "operators.alice.escape: 'xx' is not an escape"),

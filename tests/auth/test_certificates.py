@@ -293,7 +293,7 @@ def test_one_by_a_security_key_is_refused_with_the_reason(keygen: Keygen) -> Non
 
 def test_something_behind_its_end() -> None:
     for more in (b"\0", b"\0\0\0\0", string(b"x"), GOOD):
-        with pytest.raises(BadCertificate, match="malformed: something behind its end"):
+        with pytest.raises(BadCertificate, match="malformed: data after its end"):
             check_good(GOOD + more)
 
 

@@ -56,7 +56,7 @@ WORDS: list[tuple[Notice, str]] = [
     (Message("bob", "reboot?\x07"), "[-- message from bob: reboot?\\x07 --]"),
     (Message("bob", "5 minutes", to_all=True), "[-- message from bob to all: 5 minutes --]"),
     (InputRecorded(True), "[-- what is typed is recorded from now on --]"),
-    (InputRecorded(False), "[-- what is typed is not recorded any more --]"),
+    (InputRecorded(False), "[-- what is typed is no longer recorded --]"),
     (LoggingOff("bob"), "[-- log: turned off by bob; NOT being recorded --]"),
     (LoggingOn("bob", 1200), "[-- log: turned on by bob, 1.2 kB not recorded --]"),
     (GuestBreak(), "[-- web01: the guest sent a break --]"),

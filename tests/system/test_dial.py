@@ -225,7 +225,7 @@ def test_a_destination_that_is_not_allowed_any_more_is_cut(
     cut.wait_ended()
     first.connected.wait_closed()
     eventually(lambda: daemon.status("first")["state"] == "down", "its console is down")
-    assert "no [[dial]] rule allows it any more" in str(daemon.status("first")["reason"])
+    assert "no [[dial]] rule allows it now" in str(daemon.status("first")["reason"])
     second.connected.say(b"still here")
     kept.wait_data(b"still here")
     assert kept.callers == 1

@@ -152,7 +152,7 @@ class VMotion(RuleBasedStateMachine):
         vm.held = b""
 
     def let_go(self, line: Line | None) -> None:
-        """A destination that is not wanted any more."""
+        """A destination that is no longer wanted."""
         if line is not None:
             line.role, line.vm, line.early, line.due = "nobody", None, b"", self.now + IDENTIFY_TIMEOUT
 

@@ -268,4 +268,4 @@ def _expiry(value: str) -> float:
         year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
         return datetime(year, month, day, hour, minute, second, tzinfo=UTC if found[7] else None).timestamp()
     except (ValueError, OverflowError, OSError):
-        raise ValueError(f"has an expiry-time that is no time: {visible(value, 40)}") from None
+        raise ValueError(f"has an expiry-time that is not a time: {visible(value, 40)}") from None

@@ -182,7 +182,7 @@ def _split(blob: bytes) -> _Raw:
     except ValueError as error:
         raise BadCertificate(f"malformed: {error}") from None
     if fields.more:
-        raise BadCertificate("malformed: something behind its end")
+        raise BadCertificate("malformed: data after its end")
     return _Raw(key, authority, algorithm)
 
 

@@ -96,7 +96,7 @@ def check_hash(text: str) -> None:
         for field in text.split("$")[-2:]:
             base64.b64decode(field + "=" * (-len(field) % 4), validate=True)
     except (InvalidHash, ValueError):
-        raise BadHash("this is no argon2id hash; make one with `vmproxy hash-password'") from None
+        raise BadHash("this is not an argon2id hash; make one with `vmproxy hash-password'") from None
     if found.type is not Type.ID:
         raise BadHash("this is another kind of argon2 than argon2id; make one with `vmproxy hash-password'")
     costs = (
@@ -172,7 +172,7 @@ class FairExecutor:
         :param address: on whose behalf.
         :param wanted: asked before it is done: whether it is to be done still.
         :raises TooBusy: if too many wait.
-        :raises Unwanted: if it was not wanted any more when its turn came, or its place was needed.
+        :raises Unwanted: if it was no longer wanted when its turn came, or its place was needed.
         """
         where = neighbourhood(address)
         if len(self._queues.get(where, ())) >= self._each:
@@ -195,7 +195,7 @@ class FairExecutor:
         return await result
 
     def _clear(self, where: str) -> None:
-        """Take out of a queue what is not wanted any more."""
+        """Take out of a queue what is no longer wanted."""
         queue = self._queues.get(where, ())
         wanted = deque(turn for turn in queue if turn.wanted())
         gone = [turn for turn in queue if turn not in wanted]

@@ -328,4 +328,4 @@ def _extension(fields: Fields) -> None:
 
 def _end(fields: Fields) -> None:
     if fields.more:
-        raise ValueError("something behind the end of a section")
+        raise ValueError("data after the end of a section")

@@ -68,7 +68,7 @@ def notice_text(notice: Notice, title: str) -> str:
                 f"[-- message from {notice.who}{' to all' if notice.to_all else ''}: {visible(notice.text, 1000)} --]"
             )
         case InputRecorded():
-            return f"[-- what is typed is {'recorded from now on' if notice.on else 'not recorded any more'} --]"
+            return f"[-- what is typed is {'recorded from now on' if notice.on else 'no longer recorded'} --]"
         case LoggingOff():
             return f"[-- log: turned off by {notice.who}; NOT being recorded --]"
         case LoggingOn():

@@ -118,5 +118,5 @@ def _escape(value: str) -> bytes:
 def _reason(value: str) -> str:
     reason = visible(value.strip(), REASON_LIMIT)
     if not reason:
-        raise BadTarget("reason: it is empty; write reason=TEXT behind all other options")
+        raise BadTarget("reason: it is empty; write reason=TEXT after all other options")
     return reason

@@ -206,7 +206,7 @@ class Outbox:
         if self.blocked:
             self.control_while_blocked += len(data)
             if self.control_while_blocked > CONTROL_LIMIT:
-                self.actions.append(Close("it asks and asks but does not read the answers", complain=False))
+                self.actions.append(Close("it keeps asking but does not read the answers", complain=False))
                 return
         self.data.append(data)
 

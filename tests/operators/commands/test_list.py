@@ -243,7 +243,7 @@ def test_an_operator_on_a_hidden_console_looks_like_one_on_none(w: SSHWorld) -> 
 
 def test_nobody_is_said(w: SSHWorld) -> None:
     w.vm()
-    assert result(run(w, "who web01")) == ("nobody is there\n", "", 0)
+    assert result(run(w, "who web01")) == ("nobody is on these consoles\n", "", 0)
     assert json.loads(run(w, "who --json web01").out) == []
 
 

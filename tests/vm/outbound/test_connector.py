@@ -351,7 +351,7 @@ def test_other_rules_cut_what_is_not_allowed_any_more(w: VMWorld, net: Net) -> N
     assert host.closed
     w.turn()
     assert console.state == "down"
-    assert "no [[dial]] rule allows it any more" in console.reason
+    assert "no [[dial]] rule allows it now" in console.reason
     host = w.connect().feed(wish(b"tcp://10.1.2.3:4000"))
     assert WONT_IT in host.subs()
 
@@ -525,4 +525,4 @@ def test_a_far_end_that_asks_and_does_not_read_is_hung_up_on(w: VMWorld, net: Ne
     w.turn()
     assert far.closed
     assert console.remote is not None
-    assert console.remote.reason == "it asks and asks but does not read the answers"
+    assert console.remote.reason == "it keeps asking but does not read the answers"

@@ -13,7 +13,7 @@ from vmproxy.operators.session import Session
 REASON_LIMIT = 1000
 
 _OPERATOR: Argument[str] = Argument("OPERATOR", Takes.OPTIONAL, "a name, or name@address; without it, all but you")
-_REASON = Option("--reason", "TEXT", Text(REASON_LIMIT), "told to those who are disconnected")
+_REASON = Option("--reason", "TEXT", Text(REASON_LIMIT), "the reason, shown to those who are disconnected")
 
 
 async def _kick(session: Session, args: Arguments) -> int:

@@ -43,7 +43,7 @@ async def print_users(session: Session, globs: list[str], as_json: bool) -> int:
     if as_json:
         await print_all(session, json_array(rows))
     elif len(table) == 1:
-        session.print("nobody is there\n")
+        session.print("nobody is on these consoles\n")
     else:
         widths = [max(map(cells, column)) for column in zip(*table, strict=True)]
         await print_all(session, (table_row(row, widths) for row in table))

@@ -314,5 +314,5 @@ def _why_left(title: str, status: int) -> str:
         case exit_status.NO_SUCH_CONSOLE:
             return f"{title}: no such console"
         case exit_status.FORBIDDEN:
-            return f"{title}: not allowed any more"
+            return f"{title}: no longer allowed"
     return f"{title}: left, status {status}"

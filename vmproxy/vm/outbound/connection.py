@@ -151,7 +151,7 @@ class OutboundConnection(Protocol):
         self.abort(str(error))
 
     def _cancelled(self, _made: Deferred[OutboundConnection]) -> None:
-        self.abort("not wanted any more")
+        self.abort("no longer wanted")
 
     # Bytes.
 
@@ -168,7 +168,7 @@ class OutboundConnection(Protocol):
         if answers:
             self._control += len(answers) if self._full else 0
             if self._control > CONTROL_LIMIT:
-                self.abort("it asks and asks but does not read the answers")
+                self.abort("it keeps asking but does not read the answers")
                 return
             self._tcp.write(answers)
         if self._telnet.fatal:

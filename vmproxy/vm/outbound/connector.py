@@ -38,7 +38,7 @@ _log = Logger()
 
 NO_ROOM = "no descriptor can be spared for it (LimitNOFILE)"
 NOT_ALLOWED = "no [[dial]] rule allows it"
-NOT_ANY_MORE = "no [[dial]] rule allows it any more"
+NOT_ANY_MORE = "no [[dial]] rule allows it now"
 OWN = "that is this machine itself, and no [[dial]] rule names its address"
 
 
