@@ -105,7 +105,7 @@ class Typist:
 
 
 class SSHViewer:
-    """An OpenSSH client that looks on; what it shows goes to a file.
+    """An OpenSSH client that is read-only; its output goes to a file.
 
     :ivar path: the file.
     """
@@ -146,7 +146,7 @@ class SSHViewer:
 
 
 class PlainViewer:
-    """A plain TCP connection that looks on, at the reference."""
+    """A plain, read-only TCP connection to the reference."""
 
     def __init__(self, loop: Loop, reference: Reference, path: Path) -> None:
         self._loop = loop

@@ -1,4 +1,4 @@
-"""What the machines print, and whether it stands in the logs, byte by byte.
+"""The output of the machines, and whether it is in the logs, byte by byte.
 
 Every machine prints one line with its own name and then goes round the same 997 lines, each from another place on. So
 every log's contents are known by how many lines were sent, and a byte lost, doubled or put into another's log shows.
@@ -50,8 +50,8 @@ BINARY = _make(binary=True)
 class Expected:
     """The contents of a log.
 
-    :ivar name: whose it is, for people; ``path``, where it stands.
-    :ivar start: what stands in front of the lines.
+    :ivar name: the machine, for people; ``path``: the file.
+    :ivar start: the beginning of each line.
     :ivar period: what the lines go round, from byte ``phase`` on; ``size`` bytes of them.
     """
 

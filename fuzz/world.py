@@ -28,7 +28,7 @@ SECRET = b"secretly"
 
 
 class _NoDisk:
-    """The writer's thread, which does nothing: what is logged stays in memory, and goes with the world."""
+    """A writer's thread that does nothing: logs stay in memory, and go with the world."""
 
     def __init__(self, writer: LogWriter) -> None:
         self.writer = writer

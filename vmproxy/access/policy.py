@@ -1,8 +1,8 @@
-"""Who may do what on which consoles, and what is particular about a console: rules, read once, asked often.
+"""Access rules, and the options of consoles: values, read once, asked often.
 
 Rules are in an order, and the first one that names both the operator and the console decides; where none does, the
-console does not exist for the operator. What is particular about a console (who may write, what is typed for a named
-sequence) is found by the same selectors. Names are compared without regard to capitals, as vSphere itself does.
+console does not exist for the operator. Options (whether several may write, the input of a named
+sequence) are found by the same selectors. Names are compared without regard to capitals, as vSphere itself does.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _INCLUDES = {
 
 
 class Subject(Protocol):
-    """What rules are about: a console, or what is known of one."""
+    """A console, as far as rules look at it."""
 
     @property
     def uuid(self) -> UUID:
@@ -85,11 +85,11 @@ class Subject(Protocol):
 
 
 class BadRule(VMProxyError):
-    """A rule, or what is said of a console, that cannot be used; the text says why and what would be right."""
+    """The error for a rule or an option; the text says why and what would be right."""
 
 
 class Selector:
-    """Which consoles are meant: ``web*`` (the name), ``uuid:564d*``, or ``query:team=blue`` (of the service URI)."""
+    """A choice of consoles: ``web*`` (the name), ``uuid:564d*``, or ``query:team=blue`` (of the service URI)."""
 
     __slots__ = ("_dotted", "_kind", "_match", "text")
 
@@ -112,7 +112,7 @@ class Selector:
         return hash(self.text)
 
     def selects(self, console: Subject) -> bool:
-        """Whether a console is meant."""
+        """Whether it selects a console."""
         if self._kind == "any":
             return True
         if self._kind == "uuid":
@@ -202,7 +202,7 @@ class Grants:
 
 @dataclass(frozen=True, slots=True)
 class NamedSequence:
-    """Something to be sent by name.
+    """A sequence of input with a name.
 
     :ivar parts: bytes, None for a break, or seconds to wait.
     """
@@ -215,7 +215,7 @@ _TOKEN = re.compile(r"<(break|wait [0-9.]+)>")
 
 
 def parse_sequence(text: str) -> tuple[bytes | float | None, ...]:
-    """Read what is to be sent: text, with ``<break>`` and ``<wait SECONDS>`` in it.
+    """Parse a sequence: text, with ``<break>`` and ``<wait SECONDS>`` in it.
 
     :raises BadRule: if it waits for too long.
     """
@@ -253,11 +253,11 @@ def _shared(value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ConsoleOptions:
-    """What is particular about a console.
+    """The options of a console.
 
-    :ivar shared: whether several may write at once, those who join.
-    :ivar record_input: whether what is typed goes to the trail.
-    :ivar message: of the day, shown to who attaches.
+    :ivar shared: whether others may join the writer.
+    :ivar record_input: whether input is recorded.
+    :ivar message: the message of the day, shown on attach.
     :ivar replay: how many lines are replayed on attach; None for the usual number.
     :ivar force_reason: whether taking over needs a reason.
     """
@@ -275,7 +275,7 @@ USUAL = ConsoleOptions()
 
 @dataclass(frozen=True, slots=True)
 class ConsoleSection:
-    """What the configuration says of some consoles; ``values`` are fields of :class:`ConsoleOptions`."""
+    """Options of some consoles; ``values`` are fields of :class:`ConsoleOptions`."""
 
     on: tuple[Selector, ...] = required(_selectors, _GLOBS)
     values: tuple[tuple[str, Any], ...] = ()
@@ -283,7 +283,7 @@ class ConsoleSection:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """All rules, and all that is said of consoles.
+    """All rules, and all options of consoles.
 
     :ivar rules: in order; the first that fits decides.
     :ivar sections: in order; of each value the first that fits counts.
@@ -298,7 +298,7 @@ class Policy:
         return Grants(rule for rule in self.rules if rule.concerns(name, groups))
 
     def options(self, console: Subject) -> ConsoleOptions:
-        """What is particular about a console; consoles of the same kind share the result."""
+        """The options of a console; consoles with the same options share the result."""
         if not self.sections:
             return USUAL
         fitting = tuple(n for n, section in enumerate(self.sections) if any(s.selects(console) for s in section.on))

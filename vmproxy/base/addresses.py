@@ -1,4 +1,4 @@
-"""Addresses: which one may come from, and whom one counts for.
+"""Addresses: lists of those that are allowed, and networks that count as one.
 
 The lists are those that OpenSSH's ``from=`` and ``source-address`` are made of; the networks of hosts are such a list.
 
@@ -26,7 +26,7 @@ _MASK = re.compile(r"[0-9]{1,3}")
 
 
 class BadAddresses(VMProxyError):
-    """A list of addresses that cannot be understood; the text names the item."""
+    """The error for a list of addresses; the text names the item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class AddressPatterns:
     names: tuple[str, ...]
 
     def matches(self, address: str) -> bool:
-        """Whether one may come from an address: an item matches it, and none that begins with ``!``.
+        """Whether an address is allowed: an item matches it, and none that begins with ``!``.
 
         :param address: a numeric address; anything else matches nothing, not even ``*``.
         """
@@ -80,9 +80,9 @@ def numeric_address(text: str) -> Address | None:
 
 @lru_cache(4096)
 def neighbourhood(address: str) -> str:
-    """Whom an address counts for: itself, or a /64 of IPv6, of which whoever has one address has them all.
+    """The network that an address is counted under: itself, or its /64 of IPv6, which one host has all of.
 
-    :param address: as the transport gives it; one that is none (of a Unix socket) stands for itself.
+    :param address: as the transport gives it; the path of a Unix socket is counted under itself.
     """
     if ":" not in address:
         return address
@@ -147,7 +147,7 @@ def network(text: str) -> Network:
 
     :raises BadAddresses: for anything else.
 
-    As with sshd, the mask is a number, and nothing may be set behind it: who wrote 10.0.0.1/8 meant one or the other.
+    As with sshd, the mask is a number, and nothing may be set behind it: 10.0.0.1/8 may mean the host or the network.
     """
     base, slash, mask = text.partition("/")
     try:

@@ -1,10 +1,9 @@
-"""Two clocks: one that never jumps, for what is to be done after a while, and the one on the wall, for what is told.
+"""Two clocks: a steady one for timers, which never jumps, and the time of day for people.
 
-Twisted's reactor counts by the clock on the wall. Set that back an hour, and for an hour nothing is done that waits:
-no byte is handed to the disk, no deadline ends. Set it forward an hour, and every deadline is over at once: operators
-and VMs are cut off that did nothing wrong. So ours counts by a clock that only goes on. It begins with the time of day,
-so that both are the same until somebody sets the clock; what people read (logs, trails, *since when*) and what is
-good until some date is by the wall.
+Twisted's reactor counts by the time of day. Set that back an hour, and for an hour no timer ends: no byte is handed to
+the disk. Set it forward an hour, and every deadline is over at once: operators and VMs are cut off that did nothing
+wrong. So the reactor counts by a steady clock. It begins with the time of day, and both are the same until somebody
+sets the clock. Logs, trails, *since when* and dates of expiry are by the time of day.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 
 
 def make_steady(reactor: IReactorTime) -> None:
-    """Have a reactor count by a clock that never jumps, and know the time of day apart from that.
+    """Have a reactor count by a steady clock, and know the time of day apart from it.
 
     It must not run yet. Its ``seconds()`` begin with those since the epoch.
     """
@@ -28,5 +27,5 @@ def make_steady(reactor: IReactorTime) -> None:
 
 
 def wall_of(clock: IReactorTime) -> Callable[[], float]:
-    """What tells the time of day, in seconds since the epoch, where a clock counts: its own where it has no other."""
+    """The function that tells the time of day, in seconds since the epoch, beside a clock."""
     return cast(Callable[[], float], getattr(clock, "wall", clock.seconds))

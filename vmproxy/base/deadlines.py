@@ -1,8 +1,8 @@
 """Many deadlines of one length, one timer.
 
-All connections that have not identified themselves wait equally long, and so do all pending migrations; what came
-first expires first. So a queue in order of arrival and a single delayed call for its head do for any number of them,
-and nothing ticks while the queue is empty.
+All connections that have not identified themselves wait equally long, and so do all pending migrations; the first to
+come expires first. So a queue in order of arrival and a single delayed call for its head do for any number of them.
+Nothing ticks while the queue is empty.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 class Deadlines(Generic[T]):
-    """Calls back for every item that is still there when its time is up."""
+    """Deadlines of one length: calls back for every item that is still there when its time is up."""
 
     __slots__ = ("_call", "_clock", "_due", "_expired", "_seconds")
 
@@ -87,7 +87,7 @@ class Deadlines(Generic[T]):
             if due > now:
                 break
             expired.append((item, due))
-        # One at a time: whoever is called may start, discard, or stop others, or fail.
+        # One at a time: a callback may start, discard, or stop others, or fail.
         try:
             for item, due in expired:
                 if self._due.get(item) == due:

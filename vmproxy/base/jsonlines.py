@@ -1,8 +1,8 @@
 """Files of lines that a crash has torn: their last line is mended before anything is written behind it.
 
 A process that is killed, or a machine that loses power, may leave half a line at the end of a file. What is written
-next would be joined to it, and both could not be read. A line that is whole but for its end gets that; any other was
-not written, and goes. Runs on the writer's thread: it waits for the disk.
+next would be joined to it, and both could not be read. A whole line without its end gets one; any other was not
+written, and goes. Runs on the writer's thread, for it waits for the disk.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Text that comes from a virtual machine is hostile: what it passes through before anything else sees it.
+"""The sanitizer for hostile text: from a VM, a remote end, a client.
 
 A VM's name may hold path separators, newlines, terminal escapes, text that runs backwards, or ten thousand
 characters. :func:`visible` makes it fit for a terminal or a log line, :func:`safe_word` for a file name, an SSH user

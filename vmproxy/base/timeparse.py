@@ -1,4 +1,4 @@
-"""A moment as people write it: ``10m``, ``16:00``, ``yesterday``, ``2026-11-22T16:09:13Z``."""
+"""Parsing of moments as people write them: ``10m``, ``16:00``, ``yesterday``, ``2026-11-22T16:09:13Z``."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _DATE = re.compile(
 
 
 class BadTime(VMProxyError):
-    """A moment that cannot be understood; the text says what would be right."""
+    """The error for a moment; the text says what would be right."""
 
 
 def parse_when(text: str, now: float) -> float:
-    """Understand a moment.
+    """Parse a moment.
 
     A span (``90s``, ``10m``, ``1d12h``) counts back from now, with or without `` ago``. A time of day is the last
     one that has been: today's, or yesterday's while today's is still to come. A date without a time is its midnight.

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 class ConsoleContext(Protocol):
-    """The parts that all consoles share; the registry provides it.
+    """What all consoles share; the registry provides it.
 
     :ivar clock: the time.
     :ivar process_log: the process's own log.
@@ -62,7 +62,7 @@ class ConsoleContext(Protocol):
         """The time of day, seconds since the epoch."""
 
     def remember(self, console: Console) -> None:
-        """A console went up, down, or to another host."""
+        """Record a console that went up, down, or to another host."""
 
 
 class Console:
@@ -70,15 +70,16 @@ class Console:
 
     :ivar uuid: the VM's VC UUID; with ``port`` the identity.
     :ivar port: the label of the serial port, ``1`` where the VM has only one.
-    :ivar name: the VM's name as it was told, unsanitized.
-    :ivar uri: the service URI that it came with.
+    :ivar name: the VM's name, unsanitized.
+    :ivar uri: the service URI of its latest connection.
     :ivar link: the connection that serves it; None while it is down, or between two hosts.
     :ivar since: when it went up or down, seconds since the epoch; 0 if it has never been seen since the start.
     :ivar reason: why it is down.
-    :ivar host: the address of the host that it is, or was last, connected from.
+    :ivar host: the address of its host, or of the latest one.
     :ivar settings: the serial parameters that the guest programmed, for people to read; empty if unknown.
     :ivar port_control: the state of COM-PORT, which moves with the VM.
-    :ivar far: what the VM wants to be connected to; None where it waits to be reached, as most do.
+    :ivar remote: the remote end of a VM of direction "client"; None for all others.
+    :ivar viewers: the viewers, and which of them may write (``write_access``).
     :ivar migrating: whether a vMotion is pending.
     :ivar options: what is particular about it.
     :ivar logging: whether output is recorded; an operator may turn that off.
@@ -143,7 +144,7 @@ class Console:
 
     @property
     def title(self) -> str:
-        """What people call it: the name made safe to show, with the port where it is not the first."""
+        """The name, safe to show, with the port where it is not the first."""
         name = visible(self.name) or str(self.uuid)
         return name if self.port == "1" else f"{name}.{self.port}"
 
@@ -187,10 +188,10 @@ class Console:
             remote=remote,
         )
 
-    # What is told of it.
+    # Facts.
 
     def recall(self, uri: str, host: str, since: float, reason: str) -> None:
-        """Take what is remembered from before the process was started; it is down."""
+        """Take the facts that were recorded before the process was started."""
         self.uri = uri
         self.host = host
         self.since = since
@@ -201,7 +202,7 @@ class Console:
         self.name = name
 
     def set_uri(self, uri: str) -> bool:
-        """Take the service URI that a connection came with.
+        """Take the service URI of a connection.
 
         :returns: whether it is another one.
         """
@@ -219,11 +220,11 @@ class Console:
         self.settings = settings
 
     def set_remote(self, remote: IRemoteEnd | None) -> None:
-        """Take another far end, or none."""
+        """Take another remote end, or none."""
         self.remote = remote
 
     def set_options(self, options: ConsoleOptions) -> None:
-        """Take other options; viewers hear of what changes for them."""
+        """Take other options, and tell the viewers what changes for them."""
         before, self.options = self.options, options
         if options.record_input != before.record_input:
             self.log.event("input-recording", on=options.record_input)
@@ -234,7 +235,7 @@ class Console:
     # Up: from the VM to the log and the viewers.
 
     def feed(self, data: bytes) -> None:
-        """Bytes from the VM, in order."""
+        """Take output of the VM."""
         if self.logging:
             self.log.append(data)
         else:
@@ -243,7 +244,7 @@ class Console:
             self.viewers.output(data)
 
     def guest_break(self) -> None:
-        """The guest sent a break; told at most once a second, but the far end hears every one."""
+        """Take a break of the guest: told at most once a second, but to the remote end always."""
         if self.remote is not None:
             self.viewers.tell_one(self.remote, GuestBreak())
         now = self._context.clock.seconds()
@@ -278,19 +279,19 @@ class Console:
         return self._input.delivered
 
     def link_ready(self) -> None:
-        """The link takes data again."""
+        """Deliver queued input: the link takes data again."""
         self._input.flow()
 
     def input_may_flow(self) -> None:
-        """A vMotion is over: deliver the input that was held."""
+        """Deliver queued input: a vMotion is over."""
         self._input.flow()
 
     # The link.
 
     def claim(self, link: ILink[Console], told: bool = True) -> None:
-        """A connection identified itself as this console's and serves it from now on.
+        """Put a connection into service that has identified itself as this console's.
 
-        :param told: whether it is told: not where it happens again and again (see :meth:`unsteady`).
+        :param told: whether this is told: not where it happens again and again (see :meth:`unsteady`).
         """
         old, self.link = self.link, None
         away = max(0.0, self._context.wall() - self.since) if self.reason and self.since else None
@@ -302,7 +303,7 @@ class Console:
             self._links.read_out(old, close=True)
 
     def move_to(self, link: ILink[Console], took: float, old: ILink[Console] | None) -> None:
-        """A vMotion has brought the console to another connection, in ``took`` seconds; ``old`` is still there."""
+        """Put the destination of a vMotion into service, after ``took`` seconds; ``old`` is the source if it lives."""
         self._serve(link, vmotion=True, away=took)
         if old is not None:
             self._links.read_out(old, close=False)
@@ -328,16 +329,16 @@ class Console:
         self.migrating = on
 
     def link_lost(self, link: ILink[Console]) -> None:
-        """The connection of the link in service is gone; another may follow."""
+        """Take the link in service out of service: its connection is gone, and another may follow."""
         self.link = None
         self._links.gone(link)
 
     def last_words(self, link: ILink[Console]) -> None:
-        """A connection that was to take over is gone, and so is the other: what it has kept is all that there is."""
+        """Take the early output of a vMotion's destination that is lost, as its source is."""
         self._links.last_words(link)
 
     def down(self, reason: str, told: bool = True) -> None:
-        """The link is gone and no other is expected.
+        """Go down: the link is gone and no other is expected.
 
         :param told: as for :meth:`claim`.
         """
@@ -363,7 +364,7 @@ class Console:
             reports.down(self, process_log)
         self._context.remember(self)
 
-    # What operators do to the whole of it.
+    # For operators.
 
     def reopen(self, who: str) -> bool:
         """Close the VM's connection, so that its host dials again.
@@ -427,20 +428,20 @@ class Console:
         self._input.restore(state.input)
         self.viewers.restore(state.viewers, viewers)
 
-    # The log's news.
+    # For the log.
 
     def log_failed(self, reason: str) -> None:
-        """The log cannot be written."""
+        """Tell that the log cannot be written."""
         self.viewers.tell(LogFailed(reason))
 
     def log_recovered(self, lost: int) -> None:
-        """The log is written again; ``lost`` bytes are missing."""
+        """Tell that the log is written again; ``lost`` bytes are missing."""
         self.viewers.tell(LogRecovered(lost))
 
     def log_congested(self, on: bool) -> None:
-        """The log is behind (``on``) and the VM had better wait, or it has caught up."""
+        """Hold output of the VM while the log is behind."""
         self._links.log_behind(on)
 
     def hold_for_remote(self, on: bool) -> None:
-        """What the VM is connected to reads too slowly (``on``) and the VM has to wait, or it has caught up."""
+        """Hold output of the VM while its remote end reads too slowly."""
         self._links.remote_behind(on)

@@ -1,8 +1,8 @@
 """The policy for a second connection of a console that has one already.
 
-A vMotion is no such case: its destination shows a pair and claims nothing. What counts as a connection is one that
-nobody has closed and that keepalive has not given up: a host that lost power says nothing, so under ``refuse`` its VM
-comes back when keepalive has found the old connection dead, and not before.
+A vMotion is no such case: its destination shows a pair and claims nothing. The old connection counts until it is
+closed or keepalive has given it up. A host that lost power says nothing: under ``refuse`` its VM comes back when
+keepalive has found the old connection dead, and not before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ClaimRefused(VMProxyError):
 
 @dataclass(frozen=True, slots=True)
 class DuplicatePolicy:
-    """What holds for a second connection.
+    """The policy for second connections.
 
     :ivar policy: one of :data:`POLICIES`.
     :ivar bits4: how many leading bits make the network of an IPv4 address, ``bits6`` of an IPv6 one.
@@ -34,13 +34,13 @@ class DuplicatePolicy:
     bits4: int = setting(values.whole(1, 32), 24, key="same-network-ipv4")
     bits6: int = setting(values.whole(1, 128), 64, key="same-network-ipv6")
 
-    def problem(self, there: str, newcomer: str) -> str:
-        """Why a newcomer may not take the place of who is there; ``""`` if it may.
+    def problem(self, there: str, new: str) -> str:
+        """Why a new connection may not replace the old one; ``""`` if it may.
 
-        :param there: the address of the host that serves the console; ``newcomer`` that of the other.
+        :param there: the address of the old connection's host; ``new`` that of the new one.
         """
         if self.policy == REFUSE:
             return f"it is connected from {there} already"
-        if self.policy == SAME_NETWORK and not same_network(there, newcomer, self.bits4, self.bits6):
+        if self.policy == SAME_NETWORK and not same_network(there, new, self.bits4, self.bits6):
             return f"it is connected from {there} already, which is another network"
         return ""

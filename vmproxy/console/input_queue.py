@@ -79,7 +79,7 @@ class InputQueue:
     def send_break(self, who: str, told: bool = True) -> bool:
         """Deliver a break behind the input before it: break and a letter is a command to many guests.
 
-        :param told: whether it stands in the trail: not where a program sends one after the other.
+        :param told: whether it is in the trail: not where a program sends one after the other.
         :returns: as :meth:`send`.
         """
         if not self._put(None):

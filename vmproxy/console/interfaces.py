@@ -1,6 +1,6 @@
-"""The small interfaces through which a console knows the world: its link to the VM, and its viewers.
+"""The interfaces between a console and the world: its link to the VM, its viewers, its remote end.
 
-Whatever provides them plugs in: a Telnet connection from a host, an SSH session, a test.
+A Telnet connection from a host provides one, so does an SSH session, or a test.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class ILink(IReceiver, Protocol[C]):
 
 
 class IViewer(Interface):
-    """Somebody who looks at a console, and may write."""
+    """A viewer of a console, which may write."""
 
     who: str = Attribute("The operator and the address, for people to read: ``alice@10.1.2.9``.")
     since: float = Attribute("When the viewer attached, seconds since the epoch.")
@@ -77,20 +77,23 @@ class IViewer(Interface):
     skipped: int = Attribute("How many bytes it was too slow for.")
 
     def output(data: bytes) -> None:
-        """Bytes from the VM. Must neither block, nor fail, nor keep more than a bounded number of them."""
+        """Take output of the VM. Must neither block nor fail.
+
+        Bound: a viewer keeps a bounded number of bytes.
+        """
 
     def notice(notice: Notice) -> None:
-        """Something happened to the console, or to the viewer's part in it."""
+        """Take a notice about the console, or about this viewer."""
 
     def hold_input(on: bool) -> None:
-        """Stop (and start again) handing input to the console: it has enough to deliver."""
+        """Stop, or start again, handing input to the console: its queue is full."""
 
     def rules_changed() -> None:
-        """Other rules hold from now on: see whether you may still be here, and write."""
+        """Check whether this viewer may still be here, and write: the access rules have changed."""
 
 
 class IRemoteEnd(IViewer):
-    """What the concentrator connects a console to because its VM has direction "client"; it is a viewer too."""
+    """The remote end that a VM of direction "client" is connected to; it is a viewer too."""
 
     place: str = Attribute("Where it is, for people to read: ``tcp://10.1.2.3:4000``.")
     address: str = Attribute("The address that it was last connected at; empty if never.")
@@ -100,4 +103,4 @@ class IRemoteEnd(IViewer):
     again: float = Attribute("When it will be dialled again, seconds since the epoch; 0 if that is not due.")
 
     def hang_up(reason: str) -> None:
-        """The VM is gone, or wants something else: send what is left to send, and close."""
+        """Send queued output, and close: the VM is gone, or wants another remote end."""

@@ -1,7 +1,7 @@
-"""What is remembered of the consoles when the process is gone: a journal, one JSON line a change.
+"""The journal of consoles, which survives the process: one JSON line a change.
 
-Appending a line is cheap however many consoles there are, and a line that was cut short by a crash costs only itself.
-On start the journal is read, the last line of a console counts, and the file is written anew without the others.
+Appending a line is cheap however many consoles there are, and a line that a crash has cut short costs only itself. At
+the start the journal is read, the last line of each console counts, and the file is written anew with these alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _log = Logger()
 
 @dataclass(frozen=True, slots=True)
 class ConsoleRecord:
-    """What is remembered of one console.
+    """The record of one console.
 
     :ivar log: the path of its log, relative to the log folder; ``template`` is what it was made from.
     :ivar up: whether it was up when this was written.
@@ -49,7 +49,7 @@ class ConsoleRecord:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Of which console it is."""
+        """The identity of the console."""
         return self.uuid, self.port
 
 
@@ -103,9 +103,9 @@ def read_records(path: Path) -> tuple[list[ConsoleRecord], int]:
 
 
 class Journal:
-    """The file. :meth:`load` is called once, at the start; what else touches the disk runs on the writer's thread.
+    """The journal. :meth:`load` is called once, at the start; all other disk access is on the writer's thread.
 
-    :ivar everything: tells, on the writer's thread, all that is known: to write a file anew that somebody has removed.
+    :ivar everything: gives, on the writer's thread, the records of all consoles: for a file that was removed.
     """
 
     def __init__(
@@ -115,8 +115,8 @@ class Journal:
         again: Callable[[Callable[[], object]], object] = ignored,
     ) -> None:
         """
-        :param submit: has a job done on the writer's thread.
-        :param again: called on that thread with a job that failed, which is to be tried again after a while.
+        :param submit: runs a job on the writer's thread.
+        :param again: called on that thread with a job that failed, to try it again after a while.
         """
         self.path = path
         self._again = again
@@ -129,7 +129,7 @@ class Journal:
         self._batch: dict[tuple[str, str], ConsoleRecord] = {}  # the writer's: the newest of each
 
     def load(self) -> list[ConsoleRecord]:
-        """Read the journal and write it anew without what is out of date.
+        """Read the journal and write it anew without outdated lines.
 
         :returns: the known consoles in the order in which they first appeared.
         :raises OSError: if it can neither be read nor made.
@@ -146,7 +146,7 @@ class Journal:
         self.everything = everything
 
     def record(self, known: ConsoleRecord) -> None:
-        """Remember a change."""
+        """Append the record of a console."""
         self._unwritten[known.uuid, known.port] = known
         if not self._submitted:
             self._submitted = True

@@ -1,8 +1,8 @@
-"""How people find a console: the exact name, the UUID, an alias that is safe to type after ``ssh``, or a prefix.
+"""Finding a console: by exact name, UUID, alias, or prefix. Aliases are safe to type after ``ssh``.
 
-Names are whatever a VM says: two may have the same, and one may look like another's alias. So there is an order in
-which a target is looked for, and an alias that is unique for each console. A console that an operator may not see is
-not there for that operator, in any of this.
+Names are hostile: two VMs may have the same, and one may look like another's alias. So targets are looked for in a
+fixed order, and each console has an alias that is unique. Invariant: a console that an operator may not see changes
+nothing of what that operator finds.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def _all(console: Console) -> bool:
 
 
 class NoSuchConsole(VMProxyError):
-    """Nothing is found under what was asked for."""
+    """No console has this name, UUID, alias or prefix."""
 
 
 class AmbiguousConsole(VMProxyError):
     """More than one console is found.
 
-    :ivar choices: which.
+    :ivar choices: the consoles.
     """
 
     def __init__(self, asked: str, choices: list[Console]) -> None:
@@ -61,19 +61,19 @@ class WordIndex(Generic[K, T]):
                 yield found
 
     def get(self, word: K) -> tuple[T, ...]:
-        """:returns: the consoles that a word means."""
+        """The consoles of a word."""
         found = self._found.get(word)
         if found is None:
             return ()
         return found if isinstance(found, tuple) else (found,)
 
     def add(self, word: K, thing: T) -> None:
-        """A word means a console too."""
+        """Add a console to a word."""
         there = self.get(word)
         self._found[word] = (*there, thing) if there else thing
 
     def discard(self, word: K, thing: T) -> None:
-        """A word does not mean a console any more; nothing happens if it did not."""
+        """Take a console from a word; nothing happens if it was not there."""
         rest = tuple(other for other in self.get(word) if other is not thing)
         if not rest:
             self._found.pop(word, None)
@@ -93,7 +93,7 @@ class PrefixIndex(Generic[T]):
         self._sorted = True
 
     def add(self, name: str, thing: T) -> None:
-        """A console has a name now."""
+        """Add a console under a name."""
         name = _folded(name)
         if self._sorted and len(self._names) > 1000:
             at = bisect_right(self._names, name)
@@ -105,7 +105,7 @@ class PrefixIndex(Generic[T]):
             self._sorted = False
 
     def discard(self, name: str, thing: T) -> None:
-        """A console does not have a name any more."""
+        """Take a console from under a name."""
         name = _folded(name)
         self._sort()
         for at in range(bisect_left(self._names, name), bisect_right(self._names, name)):
@@ -114,7 +114,7 @@ class PrefixIndex(Generic[T]):
                 return
 
     def find(self, prefix: str) -> list[T]:
-        """:returns: the consoles with a name that begins so, each once."""
+        """The consoles with a name that begins with this, each once."""
         folded = prefix.casefold()
         self._sort()
         found: dict[T, None] = {}
@@ -139,9 +139,9 @@ def _folded(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Aliases:
-    """What a console can be typed as.
+    """The aliases of a console.
 
-    :ivar base: what its name is reduced to; empty where nothing is left.
+    :ivar base: the name, reduced to safe characters; empty where nothing is left.
     :ivar plain: the base if it was free, and the link's name.
     :ivar unique: a name with digits of the UUID.
     """
@@ -152,7 +152,7 @@ class Aliases:
 
 
 class NameIndex:
-    """The consoles by what people call them."""
+    """All consoles, by name, UUID, alias and prefix."""
 
     def __init__(self, link: Callable[[str, ConsoleLog], None]) -> None:
         """:param link: has a link of a name made to a log."""
@@ -172,7 +172,7 @@ class NameIndex:
         return self._count
 
     def add(self, console: Console) -> None:
-        """A console is there, with the name that it has."""
+        """Add a console, under the name that it has."""
         self._ports.add(console.uuid, console)
         self._count += 1
         self._index(console)
@@ -200,12 +200,12 @@ class NameIndex:
         return aliases.unique
 
     def find(self, target: str, port: str | None = None, visible: Visible = _all) -> Console:
-        """Find the console that a person means.
+        """Find the console of a target.
 
         :param target: an exact name, a VC UUID in any spelling, an alias, or the beginning of a name; with ``.PORT``
             behind it for another port than the first.
         :param port: the port, where it is told apart from the target.
-        :param visible: which consoles there are for that person.
+        :param visible: tells which consoles the operator may see.
         :raises NoSuchConsole: if there is none.
         :raises AmbiguousConsole: if there are several.
         """
@@ -226,7 +226,7 @@ class NameIndex:
         yield self._of_prefix(target, visible)
 
     def is_exact(self, target: str, console: Console, visible: Visible = _all) -> bool:
-        """Whether a target names a console in full: by anything but a prefix."""
+        """Whether a target names a console in full, not by a prefix."""
         return any(console in candidates for candidates in self._exact(target, visible))
 
     def _exact(self, target: str, visible: Visible) -> Iterable[list[Console]]:
@@ -261,7 +261,7 @@ class NameIndex:
         return [c for c in self._by_base.get(target) if visible(c)]
 
     def _of_prefix(self, target: str, visible: Visible) -> list[Console]:
-        # What stands behind a tilde is no name's own: these aliases are found by what stands before it.
+        # The part behind a tilde is of no name: aliases with a tilde are found by the part before it.
         prefix = target.casefold()
         found = self._prefixes.find(target.partition("~")[0])
         if "~" in target:

@@ -1,4 +1,4 @@
-"""What a console tells its viewers, apart from the VM's own bytes: facts, not wording.
+"""Notices of a console to its viewers: facts, not wording.
 
 Each front words them in its own way. ``essential`` ones are told to every viewer, also to a quiet one.
 """
@@ -67,7 +67,7 @@ class Left(Notice):
 
 @dataclass(frozen=True, slots=True)
 class Demoted(Notice):
-    """You lost the pen to ``by``, who may have given a reason."""
+    """You lost write access to ``by``, who may have given a reason."""
 
     by: str
     reason: str = ""
@@ -76,21 +76,21 @@ class Demoted(Notice):
 
 @dataclass(frozen=True, slots=True)
 class Promoted(Notice):
-    """The pen is yours: whoever had it left or gave it up."""
+    """You have write access: the former writer left or gave it up."""
 
     essential: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
 class Shares(Notice):
-    """Somebody who looked on writes too from now on."""
+    """A viewer that was read-only writes too from now on."""
 
     who: str
 
 
 @dataclass(frozen=True, slots=True)
 class TookOver(Notice):
-    """Somebody took the pen from others, who were told themselves."""
+    """A viewer took write access from others, which were told themselves."""
 
     who: str
     was: str
@@ -98,7 +98,7 @@ class TookOver(Notice):
 
 @dataclass(frozen=True, slots=True)
 class Kicked(Notice):
-    """You are sent off the console."""
+    """You are disconnected from the console."""
 
     by: str
     reason: str
@@ -107,7 +107,7 @@ class Kicked(Notice):
 
 @dataclass(frozen=True, slots=True)
 class Message(Notice):
-    """Somebody has something to say, to those at this console or, as an administrator, to everybody."""
+    """A message of an operator to the viewers of this console or, from an administrator, to everybody."""
 
     who: str
     text: str
@@ -117,7 +117,7 @@ class Message(Notice):
 
 @dataclass(frozen=True, slots=True)
 class InputRecorded(Notice):
-    """What is typed is recorded from now on, or not any more."""
+    """Input is recorded from now on, or not any more."""
 
     on: bool
     essential: ClassVar[bool] = True

@@ -1,6 +1,6 @@
-"""All consoles: how a connection finds its own, and what is remembered of them. How people find one: :mod:`naming`.
+"""All consoles, by identity: VC UUID and port. How people find one: :mod:`vmproxy.console.naming`.
 
-A console's identity is VC UUID and port. It outlives its connections, and the process.
+A console outlives its connections, and the process.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from vmproxy.wire.serviceuri import parse
 
 @dataclass(frozen=True, slots=True)
 class ConsoleIdentity:
-    """What a connection has told of itself.
+    """The identity that a connection has shown.
 
     :ivar port: the label in the service URI's query, None where it names none.
-    :ivar dial: gives the console its far end, where the VM wants one: direction "client".
+    :ivar dial: gives the console its remote end, where the VM is of direction "client".
     """
 
     uuid: UUID
@@ -45,9 +45,9 @@ class ConsoleIdentity:
 
 
 class ConsoleRegistry:
-    """The consoles, by identity, and by what people call them.
+    """All consoles.
 
-    :ivar names: finds consoles by what people call them.
+    :ivar names: finds consoles by name.
     :ivar duplicates: the policy for a second connection of a console.
     """
 
@@ -78,7 +78,7 @@ class ConsoleRegistry:
 
     @property
     def policy(self) -> Policy:
-        """Who may do what, and what is particular about which consoles."""
+        """The access rules, and the options of consoles."""
         return self._policy
 
     def use(self, policy: Policy) -> None:
@@ -100,7 +100,7 @@ class ConsoleRegistry:
     # Connections.
 
     def load(self) -> None:
-        """Bring back the consoles that are known from before; all of them are down until their VMs connect."""
+        """Load the consoles of the journal; all of them are down until their VMs connect."""
         given: set[str] = set()  # a log that exists is kept, though it may differ from another in case only
         for known in self._journal.load():
             same = known.template == self._template and not is_reserved(known.log)
@@ -116,7 +116,7 @@ class ConsoleRegistry:
         self._store.flush()  # so that links have the names that they had, before a VM comes with another one
 
     def claim(self, identity: ConsoleIdentity, link: ILink[Console]) -> Console:
-        """Give a connection that has identified itself its console, made now if it is a new one.
+        """Give a connection that has identified itself its console, new or known.
 
         A connection that serves the console already is replaced: a host that lost power cannot say goodbye.
 
@@ -183,7 +183,7 @@ class ConsoleRegistry:
         console.log.event("name", name=shown(console.name), times=times)
 
     def stop(self) -> None:
-        """The end of the process: what has not been told yet is told now."""
+        """Sum up what has not been told, at the end of the process."""
         self._changes.stop()
         self._refusals.stop()
         self._renames.stop()
@@ -210,14 +210,14 @@ class ConsoleRegistry:
         return str(number)
 
     def lost(self, console: Console, link: ILink[Console], reason: str) -> None:
-        """A connection that served, or was to serve, a console is gone."""
+        """Take note that a connection that served, or was to serve, a console is gone."""
         if not self._migrations.destination_lost(link, reason) and console.link is link:
             console.link_lost(link)
             if not self._migrations.source_lost(console, reason):
                 console.down(reason, told=not self._changes.untold(console))
 
     def rename(self, console: Console, name: str) -> None:
-        """A VM told its name, perhaps a new one."""
+        """Give a console the name that its VM has told."""
         if name != console.name:
             former = console.name
             self.names.rename(console, name)
@@ -231,7 +231,7 @@ class ConsoleRegistry:
             self.remember(console)
 
     def remember(self, console: Console) -> None:
-        """Have the journal remember how a console is now."""
+        """Record a console in the journal."""
         self._journal.record(self._known(console))
 
     def _known(self, console: Console) -> ConsoleRecord:

@@ -1,8 +1,8 @@
-"""Who writes: one pen per console, and a line of those who wait for it.
+"""Write access to one console: the writer, those who joined the writer, and a queue of those who wait.
 
-One viewer holds the pen; the others look on. When it is put down, the one who has waited longest gets it. Taking it
-by force leaves the one who had it on the console, at the end of the line. Where a console allows it, others join: they
-write too, and one of them holds the pen when the one who held it leaves.
+All other viewers are read-only. When the writer gives up write access, the viewer that has waited longest gets it.
+Taking it by force leaves the former writer on the console, at the end of the queue. Where a console is shared, others
+join the writer, and one of them becomes the writer when the writer leaves.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from vmproxy.console.interfaces import IViewer
 
 
 class WriteAccess:
-    """The right to write on one console.
+    """Write access to one console.
 
-    :ivar writer: who has it.
+    Invariant: there is a writer while anybody waits; a viewer either writes or waits, never both.
+
+    :ivar writer: the viewer with write access; of several, the one that did not join.
     """
 
     __slots__ = ("_sharing", "_waiting", "writer")
@@ -27,7 +29,7 @@ class WriteAccess:
 
     @property
     def writers(self) -> tuple[IViewer, ...]:
-        """Everybody who may write now: who has the pen, and who has joined."""
+        """All viewers that may write now, the writer first."""
         return () if self.writer is None else (self.writer, *self._sharing)
 
     def writes(self, viewer: IViewer) -> bool:
@@ -35,7 +37,7 @@ class WriteAccess:
         return viewer is self.writer or viewer in self._sharing
 
     def waits(self, viewer: IViewer) -> bool:
-        """Whether a viewer is in the line."""
+        """Whether a viewer waits for write access."""
         return viewer in self._waiting
 
     def place(self, viewer: IViewer) -> int:
@@ -43,7 +45,7 @@ class WriteAccess:
         return self._waiting.index(viewer) + 1
 
     def take(self, viewer: IViewer) -> bool:
-        """Take the pen if it is free, else stand in line.
+        """Take write access if nobody has it, else wait for it.
 
         :returns: whether the viewer may write now.
         """
@@ -56,15 +58,15 @@ class WriteAccess:
         return False
 
     def join(self, viewer: IViewer) -> None:
-        """Write beside whoever has the pen."""
+        """Write beside the writer."""
         if not self.take(viewer):
             self._waiting.remove(viewer)
             self._sharing += (viewer,)
 
     def force(self, viewer: IViewer) -> tuple[IViewer, ...]:
-        """Take the pen from whoever has it.
+        """Take write access from the writers.
 
-        :returns: who lost it; they stand at the end of the line.
+        :returns: the former writers, which are at the end of the queue now.
         """
         losers = tuple(writer for writer in self.writers if writer is not viewer)
         if viewer in self._waiting:
@@ -75,9 +77,9 @@ class WriteAccess:
         return losers
 
     def drop(self, viewer: IViewer) -> IViewer | None:
-        """Put the pen down, or leave the line.
+        """Give up write access, or leave the queue.
 
-        :returns: who may write because of that and could not before, if anybody.
+        :returns: the viewer that may write because of that and could not before, if there is one.
         """
         if viewer in self._waiting:
             self._waiting.remove(viewer)
