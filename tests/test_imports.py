@@ -226,9 +226,9 @@ def private_names(source: str, ours: set[str]) -> set[str]:
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Attribute(attr=name):
-                used.add(name)
+                used.add(str(name))
             case ast.Call(func=ast.Name(id="getattr" | "setattr" | "hasattr"), args=[_, ast.Constant(value=name), *_]):
-                used.add(name)
+                used.add(str(name))
     return {name for name in used if name.startswith("_") and not name.endswith("__")} - ours
 
 

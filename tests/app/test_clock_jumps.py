@@ -12,6 +12,7 @@ import pytest
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.task import Clock
 
+from tests.support.fakes import at_once
 from vmproxy.app.service import VMProxyService
 from vmproxy.auth.limits import LoginBackoff
 from vmproxy.base.clock import make_steady, wall_of
@@ -217,7 +218,7 @@ def test_a_log_that_was_begun_when_the_clock_was_far_ahead_is_rotated_by_age_all
 @JUMPS
 def test_the_audit_trail_tells_the_new_time(tmp_path: Path, jump: float) -> None:
     clock = Split()
-    audit = Audit(tmp_path / "audit.jsonl", lambda job: job(), clock)
+    audit = Audit(tmp_path / "audit.jsonl", at_once, clock)
     clock.offset = jump
     audit.record("login")
     (line,) = audit.path.read_text().splitlines()

@@ -66,7 +66,7 @@ def no_descriptors(fewer: int = 0) -> Iterator[None]:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest_free = os.dup(0)
     os.close(lowest_free)
-    taken = []
+    taken: list[int] = []
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free - fewer, before[1]))
     try:
         yield

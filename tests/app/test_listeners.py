@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -28,9 +29,9 @@ class World:
     def change(self, *descriptions: str) -> None:
         self.wait(self.listeners.change(descriptions))
 
-    def wait(self, coroutine: object) -> None:
+    def wait(self, coroutine: Coroutine[Deferred[Any], Any, object]) -> None:
         done: list[object] = []
-        waiting: Deferred[object] = ensureDeferred(coroutine)  # type: ignore[call-overload]
+        waiting: Deferred[object] = ensureDeferred(coroutine)
         waiting.addBoth(done.append)
         for _ in range(100):
             if done:

@@ -45,7 +45,7 @@ def test_who_comes_by_a_new_listener_meets_the_new_rules(tmp_path: Path, reactor
         )
         return new, []
 
-    service._listen_anew = listen_anew  # type: ignore[method-assign]
+    service._listen_anew = listen_anew
     new = read('encryption = "off"\nnetworks = ["192.0.2.0/24"]\nsecond-connection = "refuse"\n')
     failed: list[object] = []
     Deferred.fromCoroutine(service._take(new, service._check(new))).addErrback(failed.append)

@@ -25,7 +25,7 @@ class Manager:
 
     def heard(self) -> list[dict[str, str]]:
         """What has been told since the last time, message by message."""
-        messages = []
+        messages: list[dict[str, str]] = []
         while True:
             try:
                 text = self.socket.recv(65536).decode()

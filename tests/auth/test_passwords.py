@@ -107,7 +107,7 @@ class Threads:
 
     def finish(self) -> None:
         call, done = self.jobs.pop(0)
-        execute(call).chainDeferred(done)  # type: ignore[arg-type]
+        execute(call).chainDeferred(done)
 
 
 def started(
@@ -121,7 +121,7 @@ def started(
 def test_a_few_are_computed_at_once_and_the_others_wait() -> None:
     threads = Threads()
     turns = FairExecutor(threads, at_once=2)
-    outcomes = [started(turns, "a", lambda n=n: n) for n in range(5)]  # type: ignore[misc]
+    outcomes = [started(turns, "a", lambda n=n: n) for n in range(5)]
     assert (len(threads.jobs), turns.waiting) == (2, 3)
     while threads.jobs:
         threads.finish()
@@ -175,8 +175,7 @@ def test_what_nobody_waits_for_is_not_computed() -> None:
     there = {"first": True, "second": True, "third": True}
     done: list[str] = []
     outcomes = {
-        name: started(turns, "a", lambda name=name: done.append(name), lambda name=name: there[name])  # type: ignore[misc]
-        for name in there
+        name: started(turns, "a", lambda name=name: done.append(name), lambda name=name: there[name]) for name in there
     }
     there["first"] = there["second"] = False
     while threads.jobs:
@@ -219,7 +218,7 @@ def test_the_same_work_is_done_for_who_has_a_password_and_who_has_not(monkeypatc
         return real(hashed, secret)
 
     monkeypatch.setattr(passwords, "verify", counted)
-    checker = PasswordFile(lambda: {"alice": GOOD}, execute)  # type: ignore[arg-type]
+    checker = PasswordFile(lambda: {"alice": GOOD}, execute)
     found: list[object] = []
     for name, secret in (("alice", b"secret"), ("alice", b"wrong"), ("nobody", b"secret"), ("", b"")):
         Deferred.fromCoroutine(checker.check(name, secret, "10.0.0.1", lambda: True)).addBoth(found.append)

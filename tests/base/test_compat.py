@@ -8,6 +8,7 @@ from pathlib import Path
 from OpenSSL import SSL
 from twisted.conch.ssh.factory import SSHFactory
 from twisted.conch.ssh.transport import SSHServerTransport
+from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactor, StringTransport
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -21,7 +22,7 @@ from vmproxy.vm.tls import Layer
 def test_a_tcp_transport_knows_what_waits_to_be_sent() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        transport = Connection(ours, None, MemoryReactor())
+        transport = Connection(ours, Protocol(), MemoryReactor())
         transport.connected = True
         assert not has_unsent(transport)
         transport.write(b"later")

@@ -190,7 +190,8 @@ def test_it_agrees_with_one_timer_for_each_item(steps: list[Any]) -> None:
 
 
 def test_another_time_holds_for_those_who_wait_too_and_keeps_their_order() -> None:
-    clock, rung = Clock(), []
+    clock = Clock()
+    rung: list[object] = []
     deadlines: Deadlines[str] = Deadlines(clock, 30, lambda item: rung.append((item, clock.seconds())))
     deadlines.use(20)
     deadlines.start("a")
@@ -207,7 +208,8 @@ def test_another_time_holds_for_those_who_wait_too_and_keeps_their_order() -> No
 
 
 def test_a_shorter_time_that_is_over_already_ends_at_once() -> None:
-    clock, rung = Clock(), []
+    clock = Clock()
+    rung: list[object] = []
     deadlines: Deadlines[str] = Deadlines(clock, 30, rung.append)
     deadlines.start("a")
     clock.advance(20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from vmproxy.base.timeparse import BadTime, parse_when
 
 
 @pytest.fixture(params=["UTC", "Europe/Berlin", "America/St_Johns"])
-def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The server's time zone."""
     monkeypatch.setenv("TZ", request.param)
     time.tzset()
@@ -24,7 +25,7 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
 
 
 def local(*parts: int) -> float:
-    return datetime(*parts).timestamp()
+    return datetime(*parts).timestamp()  # type: ignore[arg-type]  # numbers, and no zone
 
 
 @pytest.mark.parametrize(

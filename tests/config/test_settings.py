@@ -38,10 +38,10 @@ from vmproxy.vm.settings import Encryption, VMSettings
 
 
 @pytest.fixture
-def read(tmp_path: Path):
+def read(tmp_path: Path) -> Callable[..., Any]:
     """Reads a configuration that a test writes as text."""
 
-    def read(text: str, **options):
+    def read(text: str, **options: object) -> Any:
         file = tmp_path / "vmproxy.toml"
         file.write_text(text, encoding="utf-8")
         return settings.load(file, {name.replace("_", "-"): value for name, value in options.items()})
@@ -53,7 +53,7 @@ def read(tmp_path: Path):
 def wrong(read: Callable[..., Any]) -> Callable[..., list[str]]:
     """The problems of a configuration that must be refused."""
 
-    def wrong(text: str, **options) -> list[str]:
+    def wrong(text: str, **options: object) -> list[str]:
         with pytest.raises(ConfigError) as caught:
             read(text, **options)
         assert str(caught.value) == "\n".join(caught.value.problems)
@@ -66,7 +66,7 @@ def wrong(read: Callable[..., Any]) -> Callable[..., list[str]]:
 def only_problem(wrong: Callable[..., list[str]]) -> Callable[..., str]:
     """The problem of a configuration that has exactly one."""
 
-    def only(text: str, **options) -> str:
+    def only(text: str, **options: object) -> str:
         problems = wrong(text, **options)
         assert len(problems) == 1, problems
         return problems[0]

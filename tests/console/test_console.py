@@ -24,13 +24,14 @@ from vmproxy.console.notices import (
     LineUp,
     LogFailed,
     LogRecovered,
+    Notice,
     Promoted,
 )
 from vmproxy.console.write_access import WriteAccess
 
 
 @pytest.fixture
-def link():
+def link() -> FakeLink:
     return FakeLink()
 
 
@@ -49,7 +50,7 @@ class Failing(FakeViewer):
 
     def __init__(self, *calls: str) -> None:
         super().__init__("mallory@10.6.6.6")
-        self.calls = calls
+        self.calls = list(calls)
 
     def _fail(self, call: str) -> None:
         if call in self.calls:
@@ -59,7 +60,7 @@ class Failing(FakeViewer):
         self._fail("output")
         super().output(data)
 
-    def notice(self, notice) -> None:
+    def notice(self, notice: Notice) -> None:
         self._fail("notice")
         self._fail(type(notice).__name__)
         super().notice(notice)

@@ -8,6 +8,7 @@ import json
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.consoles import HOSTILE, World
-from tests.support.fakes import EPOCH, VM_A, VM_B, Logged
+from tests.support.fakes import EPOCH, VM_A, VM_B, Logged, at_once
 from vmproxy.console.journal import ConsoleRecord, Journal, parse
 
 GOOD = ConsoleRecord(
@@ -44,13 +45,13 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def journal(path: Path) -> Journal:
-    journal = Journal(path, lambda job: job())
+    journal = Journal(path, at_once)
     journal.load()
     return journal
 
 
 def loaded(path: Path) -> list[ConsoleRecord]:
-    return Journal(path, lambda job: job()).load()
+    return Journal(path, at_once).load()
 
 
 class TestRemembering:
@@ -94,7 +95,7 @@ class TestRemembering:
         assert [known.name for known in loaded(path)] == [name]
 
     def test_a_change_made_while_the_disk_hangs_is_written_afterwards(self, path: Path) -> None:
-        jobs = []
+        jobs: list[Callable[[], object]] = []
         journal = Journal(path, jobs.append)
         journal.load()
         for n in range(10):
@@ -136,21 +137,21 @@ class TestDisksThatFail:
             def __init__(self, file: Any) -> None:
                 self.file = file
 
-            def __enter__(self):
+            def __enter__(self) -> Any:
                 return self
 
-            def __exit__(self, *exc) -> None:
+            def __exit__(self, *exc: object) -> None:
                 self.file.close()
                 if exc[0] is None:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-            def write(self, text: str):
+            def write(self, text: str) -> Any:
                 return len(text)
 
-            def tell(self):
+            def tell(self) -> Any:
                 return 0
 
-            def __getattr__(self, name: str):
+            def __getattr__(self, name: str) -> Any:
                 return getattr(self.file, name)
 
         with monkeypatch.context() as patch, Logged() as lines:

@@ -57,7 +57,7 @@ def test_what_the_source_still_brought_comes_before_what_the_destination_brings(
 ) -> None:
     destination = FakeLink("10.0.0.2")
     source.under_way = lambda: console.feed(b"source ")
-    destination.serve = lambda console: console.feed(b"destination")  # type: ignore[method-assign]
+    destination.serve = lambda console: console.feed(b"destination")
     world.migrations.peer(destination, pair, None)
     world.migrations.complete(destination, SEQUENCE)
     world.store.flush()

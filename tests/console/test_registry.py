@@ -271,7 +271,7 @@ class TestPorts:
         assert console.host == "10.0.0.2"
         assert [(e["host"], e["by"]) for e in self.events(world, console, "replaced")] == [("10.0.0.1", "10.0.0.2")]
 
-    def events(self, world: World, console: Console, kind: str):
+    def events(self, world: World, console: Console, kind: str) -> list[dict[str, object]]:
         world.store.flush()
         return trail(console.log, kind)
 

@@ -17,6 +17,7 @@ from fuzz.seeds import SEEDS, WORDS
 from fuzz.targets import TARGETS
 from tests.support.properties import examples
 from vmproxy.auth import certificates
+from vmproxy.auth.authorized_keys import parse_authorized_keys
 from vmproxy.wire.telnet import Scanner
 
 FOUND = Path(fuzz.__file__).parent / "found"
@@ -61,7 +62,7 @@ def test_the_seeds_get_far() -> None:
     assert accepted == [("alice", "bob")] * 3
     lists = [certificates.parse_revoked(seed, "x") for seed in SEEDS["revoked"]]
     assert [found.everything for found in lists] == ["", "", ""]
-    assert [len(targets.parse_authorized_keys(seed, "x")) for seed in SEEDS["authorized-keys"]] == [1, 1, 0]
+    assert [len(parse_authorized_keys(seed, "x")) for seed in SEEDS["authorized-keys"]] == [1, 1, 0]
 
 
 def test_a_scanner_with_a_fault_is_found_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pty
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from vmproxy.log.timing import local_time, paced, stamped
 TEXT = "grün € \U0001f4a9\r\n\x1b[1;31mred\x1b[0m\x1b]0;t\x07\t\0\x7f\\\"'\n".encode()
 
 
-def recorded(items: list[Any], **options) -> tuple[dict, list]:
+def recorded(items: list[Any], **options: Any) -> tuple[dict[str, Any], list[Any]]:
     header, *events = [json.loads(line) for line in cast(items, "web01", **options)]
     return header, events
 
@@ -138,7 +139,7 @@ def test_asciinema_plays_what_the_vm_said(recording: tuple[Path, bytes], command
 
 
 @pytest.fixture
-def _utc(monkeypatch: pytest.MonkeyPatch):
+def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     yield

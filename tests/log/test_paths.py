@@ -119,7 +119,7 @@ def test_a_name_cannot_make_a_log_of_what_belongs_to_another(template: str, name
         paths.append(log_path(template, uuid, port, called, taken))
         taken.add(paths[-1])
     assert len(taken) == 5
-    files = [kind for path in paths for kind in LogFiles(PurePosixPath(path)).kinds]
+    files = [kind for path in paths for kind in LogFiles(Path(path)).kinds]
     assert len({*files}) == len(files)
     # Nor can any of them be one of those that rotation makes of another.
     numbered = re.compile(r"(.+?)(?:\.[0-9]+)?(?:\.gz)?(?:\.tmp)?")

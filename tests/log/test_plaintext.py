@@ -100,14 +100,14 @@ def test_it_does_not_matter_where_the_bytes_are_cut(data: bytes, draw: st.DrawFn
     data = in_full(data)
     whole = plain(data)
     assert plain(*(data[i : i + 1] for i in range(min(len(data), 300))), data[300:]) == whole
-    cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=8)))
+    cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=8)))
     assert plain(*(data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True))) == whole
 
 
 @given(st.lists(st.one_of(STREAM, st.none()), max_size=10))
 def test_nothing_but_text_comes_out_and_little_is_kept(pieces: list[Any]) -> None:
     lines = PlainLines()
-    out = []
+    out: list[bytes | None] = []
     for piece in pieces:
         out += [lines.flush()] if piece is None else lines.feed(in_full(piece), AT)
         assert len(lines._line) <= LINE_LIMIT

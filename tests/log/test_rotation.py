@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.consoles import World, trail
-from tests.support.fakes import EPOCH, VM_A, FakeLink, InlineRunner, Logged
+from tests.support.fakes import EPOCH, VM_A, InlineRunner, Logged
 from tests.support.properties import examples
 from vmproxy.log.compression import Work, compress
 from vmproxy.log.files import LogFiles, plain_of, trail_of
@@ -176,7 +176,7 @@ class TestBySize:
         log = world.log()
         rename = os.rename
 
-        def refuse(source: FakeLink, target: Any) -> None:
+        def refuse(source: Any, target: Any) -> None:
             raise OSError(errno.EACCES, "Permission denied")
 
         monkeypatch.setattr(os, "rename", refuse)
@@ -199,7 +199,7 @@ class TestBySize:
         say(world, log, b"123\n")
         rename = os.rename
 
-        def refuse(source: FakeLink, target: Any) -> None:
+        def refuse(source: Any, target: Any) -> None:
             if Path(source).name == which:
                 raise OSError(errno.EIO, "Input/output error")
             rename(source, target)
@@ -356,7 +356,7 @@ class TestByAge:
         say(world, bad, b"x")
         scandir = os.scandir
 
-        def refuse(path: Path):
+        def refuse(path: Path) -> Any:
             if Path(path).name == "bad":
                 raise OSError(errno.EIO, "Input/output error")
             return scandir(path)

@@ -27,18 +27,18 @@ LINES = st.lists(
 
 
 def search(
-    logs: Path, pattern: str, *, limits: Any = None, ignore_case: bool = False, fixed: bool = False
+    logs: list[tuple[str, Path]], pattern: str, *, limits: Any = None, ignore_case: bool = False, fixed: bool = False
 ) -> tuple[list[Hit], Search]:
     found = Search(logs, Pattern(pattern, ignore_case, fixed), limits)
     return [hit for hits in found for hit in hits], found
 
 
-def told(hits: Any) -> list[tuple]:
+def told(hits: Any) -> list[tuple[Any, ...]]:
     return [(hit.key, round(hit.at - T0, 3), hit.segment, hit.offset, hit.line) for hit in hits]
 
 
 @pytest.fixture
-def logs(tmp_path: Path) -> Path:
+def logs(tmp_path: Path) -> list[tuple[str, Path]]:
     """Two logs with old files: what each file holds, and when."""
     web, db = Archive(tmp_path, "web.log"), Archive(tmp_path, "db.log")
     web.say(T0, b"error one\r\nfine\r\n")
@@ -52,7 +52,7 @@ def logs(tmp_path: Path) -> Path:
     return [("web", web.path), ("db", db.path)]
 
 
-def test_the_newest_lines_come_first_whichever_log_they_are_in(logs: Path) -> None:
+def test_the_newest_lines_come_first_whichever_log_they_are_in(logs: list[tuple[str, Path]]) -> None:
     hits, found = search(logs, "error")
     assert told(hits) == [
         ("web", 40, 0, 0, b"last error: unfinished"),
@@ -64,7 +64,7 @@ def test_the_newest_lines_come_first_whichever_log_they_are_in(logs: Path) -> No
     assert [hit.line for hit in search(logs, "error (one|two)", ignore_case=True)[0]] == [b"error one", b"ERROR two"]
 
 
-def test_ends_of_lines_and_texts_that_are_no_patterns(logs: Path) -> None:
+def test_ends_of_lines_and_texts_that_are_no_patterns(logs: list[tuple[str, Path]]) -> None:
     assert [hit.line for hit in search(logs, "^.*error$")[0]] == [b"another error"]
     assert [hit.line for hit in search(logs, ".*", fixed=True)[0]] == []
     assert [hit.line for hit in search(logs, "r: u", fixed=True)[0]] == [b"last error: unfinished"]
@@ -192,7 +192,7 @@ def test_one_log_at_a_time_is_open(tmp_path: Path) -> None:
     assert most == 2
 
 
-def test_what_cannot_be_read_is_told_and_left_out(logs: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_told_and_left_out(logs: list[tuple[str, Path]], tmp_path: Path) -> None:
     (tmp_path / "web.log.1.gz").write_bytes(b"not gzip")
     os.mkdir(tmp_path / "dir.log")
     hits, found = search([*logs, ("none", tmp_path / "none.log"), ("dir", tmp_path / "dir.log")], "error")
@@ -267,7 +267,7 @@ def test_patterns_that_python_would_never_finish(pattern: str) -> None:
 )
 def test_a_line_is_met_however_it_is_cut(pieces: list[bytes], draw: st.DrawFn) -> None:
     data = b"".join(pieces)
-    cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=8)))
+    cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=8)))
     expecter = Expecter("password")
     found = [expecter.feed(data[a:b]) for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
     assert any(line is not None for line in found) == (b"password" in data)

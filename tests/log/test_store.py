@@ -64,7 +64,7 @@ class TestBytes:
         log = world.log()
         log.append(b"last words")
         log.event("down", reason="stopped")
-        stopped = []
+        stopped: list[None] = []
         world.store.stop().addCallback(stopped.append)
         assert stopped == [None]
         assert log.path.read_bytes() == b"last words"
@@ -109,14 +109,14 @@ class TestBytes:
     def test_settled_tells_the_size_of_what_was_appended_before(self, world: World) -> None:
         log = world.log()
         log.append(b"12345")
-        sizes = []
+        sizes: list[int] = []
         log.settled().addCallback(sizes.append)
         log.append(b"678")
         assert sizes == [5]
         assert log.path.read_bytes() == b"12345"
 
     def test_settled_fires_for_a_log_without_anything(self, world: World) -> None:
-        sizes = []
+        sizes: list[int] = []
         world.log().settled().addCallback(sizes.append)
         assert sizes == [0]
 
@@ -323,7 +323,7 @@ class TestCongestion:
         log = listened(hung)
         self.fill(log, LIMIT_PER_LOG)
         log.append(b"y" * 1000)
-        stopped = []
+        stopped: list[None] = []
         hung.store.stop().addCallback(stopped.append)
         hung.runner.go_on()
         assert stopped == [None]
@@ -341,7 +341,7 @@ class TestCongestion:
         hung.runner.go_on()
         del hung.runner.writer.write
         assert hung.store.unwritten < KB  # nothing but the event that tells of the gap
-        stopped = []
+        stopped: list[None] = []
         hung.store.stop().addCallback(stopped.append)
         hung.runner.go_on()
         assert stopped == [None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import tempfile
+from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -51,11 +52,11 @@ def build(folder: str | Path, steps: list[Any]) -> Archive:
     return archive
 
 
-def joined(pieces: list[Any]) -> bytes:
+def joined(pieces: Iterable[Any]) -> bytes:
     return b"".join(data for _, data in pieces)
 
 
-def by_time(pieces: list[Any]) -> list[tuple[float, int]]:
+def by_time(pieces: Iterable[Any]) -> list[tuple[float, int]]:
     """The times, in their order, and how many bytes have each."""
     return [
         (at, sum(len(data) for _, data in group)) for at, group in groupby(pieces, lambda piece: round(piece[0], 3))

@@ -275,7 +275,7 @@ class TestAFullDisk:
         write(world, log, b"123")
         disk.room = 0
         log.append(b"45")
-        sizes = []
+        sizes: list[int] = []
         log.settled().addCallback(sizes.append)
         assert sizes == [3]
 
@@ -366,7 +366,7 @@ class TestThingsInTheWay:
     ) -> None:
         open_ = os.open
 
-        def none_left(path: Path, *args, **kwargs) -> None:
+        def none_left(path: Path, *args: object, **kwargs: object) -> None:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
         monkeypatch.setattr(os, "open", none_left)

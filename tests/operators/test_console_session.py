@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -28,13 +29,13 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
     time.tzset()
 
 
-def attach(w: SSHWorld, user: str = "web01", **options: bool) -> RemoteChannel:
+def attach(w: SSHWorld, user: str = "web01", **options: Any) -> RemoteChannel:
     channel = w.login(user).attach(**options)
     assert not channel.ended, channel.screen
     return channel
 
 
-def fresh(w: SSHWorld, user: str = "web01", **options: bool) -> RemoteChannel:
+def fresh(w: SSHWorld, user: str = "web01", **options: Any) -> RemoteChannel:
     """Attached, and the greeting forgotten."""
     channel = attach(w, user, **options)
     channel.clear()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ PROMPT = b"root@web01:~# "
 
 
 class Machine:
-    def __init__(self, **options) -> None:
+    def __init__(self, **options: Any) -> None:
         self.clock = Clock()
         self.out = b""
         self.asked = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from tests.support.sim import LISTED, SALVO, WHO, Transport, ext
-from vmproxy.sim.interfaces import ProxyRefusedError, SimulationError, State
+from vmproxy.sim.interfaces import ProxyRefusedError, State
 from vmproxy.sim.link import HostProtocol
 from vmproxy.sim.output import BACKLOG_LIMIT
 from vmproxy.sim.port import KNOWN, HostPort
@@ -21,9 +23,9 @@ from vmproxy.wire.vmware import Sub, format_uuid
 
 class Log:
     def __init__(self) -> None:
-        self.events: list[tuple] = []
+        self.events: list[tuple[object, ...]] = []
         self.data = b""
-        self.reason: SimulationError | None = None
+        self.reason: str | None = None
 
     def port_opened(self, port: HostPort) -> None:
         self.events.append(("opened",))
@@ -47,7 +49,7 @@ class Log:
 
 
 class Host:
-    def __init__(self, **options) -> None:
+    def __init__(self, **options: Any) -> None:
         self.clock = Clock()
         self.log = Log()
         self.port = HostPort(WHO, "vmproxy?port=1", self.log, self.clock, **options)
@@ -58,7 +60,8 @@ class Host:
     def tell(self, data: bytes) -> bytes:
         self.transport.clear()
         self.protocol.dataReceived(data)
-        return self.transport.value()
+        said: bytes = self.transport.value()
+        return said
 
     def lose(self) -> None:
         self.protocol.connectionLost(Failure(ConnectionDone()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from twisted.logger import LogEvent, globalLogPublisher
@@ -26,10 +27,10 @@ def _no_failure_goes_unheard() -> Iterator[None]:
             failures.append(event)
 
     gc.collect()
-    globalLogPublisher.addObserver(observe)
+    globalLogPublisher.addObserver(observe)  # type: ignore[arg-type]  # any callable will do
     yield
     gc.collect()  # a Deferred tells of its unhandled failure when it goes
-    globalLogPublisher.removeObserver(observe)
+    globalLogPublisher.removeObserver(observe)  # type: ignore[arg-type]
     assert failures == []
 
 
@@ -72,7 +73,7 @@ class Recorder:
 
 
 class World:
-    def __init__(self, **settings) -> None:
+    def __init__(self, **settings: Any) -> None:
         self.net = Net()
         self.vm = VM(WHO, self.net, self.net.clock, guest=Recorder, settings=HostSettings(**settings))
         self.vm.start()

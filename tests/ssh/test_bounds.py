@@ -34,7 +34,7 @@ def kept(client: Client) -> int:
     """Bytes that the server keeps for a client."""
     server = client.server
     channels = server.service.channels.values() if server.service is not None else ()
-    queued = sum(c.queued + len(c.buf) for c in channels)  # type: ignore[attr-defined]
+    queued = sum(c.queued + len(c.buf) for c in channels)
     early = sum(len(data) for c in channels if hasattr(c, "router") for data in c.router._waiting)
     blocked = sum(len(p) + 100 for _, p in server._blockedByKeyExchange or ())
     return queued + early + blocked + len(client.tcp.buffer) + len(server.buf)
@@ -196,7 +196,7 @@ def test_opening_and_closing_without_end_leaves_nothing_behind(w: SSHWorld, how:
         channel = client.attach()
         channel.close()
         client.got.clear()
-    assert client.server.service.channels == {}  # type: ignore[union-attr]
+    assert client.server.service.channels == {}
     assert w.console().viewers.all == ()
     assert w.console().write_access.writer is None
 

@@ -182,7 +182,7 @@ def test_what_is_put_in_while_it_drains_is_still_sent_before_the_end() -> None:
         if channel.drains == 1:
             channel.send_err(b"late")
 
-    channel.drained = late  # type: ignore[method-assign]
+    channel.drained = late
     channel.addWindowBytes(100)
     assert transport.sent[-1] == ("err", b"late")
     assert channel.drains >= 1

@@ -114,24 +114,24 @@ def clock() -> Clock:
 def alive_of(clock: Clock, seconds: float, count: int) -> tuple[ClientKeepalive, list[Quiet]]:
     alive, connections = ClientKeepalive(clock, seconds), [Quiet() for _ in range(count)]
     for one in connections:
-        alive.watch(one)  # type: ignore[arg-type]
+        alive.watch(one)
     return alive, connections
 
 
 def test_any_number_of_connections_needs_one_timer(clock: Clock) -> None:
     alive, connections = alive_of(clock, 10, 1000)
     assert len(clock.getDelayedCalls()) == 1
-    alive.heard(connections[0])  # type: ignore[arg-type]
+    alive.heard(connections[0])
     assert len(clock.getDelayedCalls()) == 1
     for one in connections:
-        alive.discard(one)  # type: ignore[arg-type]
+        alive.discard(one)
     assert clock.getDelayedCalls() == []
 
 
 def test_each_has_its_own_time(clock: Clock) -> None:
     alive, (first, second) = alive_of(clock, 10, 2)
     clock.pump([10] * TRIES)
-    alive.heard(second)  # type: ignore[arg-type]
+    alive.heard(second)
     clock.advance(10)
     assert (first.aborted, second.aborted) == (True, False)
     clock.pump([10] * TRIES)
@@ -141,7 +141,7 @@ def test_each_has_its_own_time(clock: Clock) -> None:
 
 def test_no_time_at_all_means_never(clock: Clock) -> None:
     alive, (one,) = alive_of(clock, 0, 1)
-    alive.heard(one)  # type: ignore[arg-type]
+    alive.heard(one)
     assert clock.getDelayedCalls() == []
 
 
@@ -161,5 +161,5 @@ def test_it_can_be_turned_off_while_it_runs(clock: Clock) -> None:
     clock.advance(1000)
     assert not one.aborted
     alive.stop()
-    alive.heard(one)  # type: ignore[arg-type]
+    alive.heard(one)
     assert clock.getDelayedCalls() == []

@@ -6,6 +6,7 @@ import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -36,7 +37,7 @@ def packet(kind: int, body: bytes) -> bytes:
 class Session:
     """An SFTP client that says each packet."""
 
-    def __init__(self, w: SSHWorld, user: str = "alice", greet: bool = True, **options: int) -> None:
+    def __init__(self, w: SSHWorld, user: str = "alice", greet: bool = True, **options: Any) -> None:
         self.channel: RemoteChannel = w.login(user).open(**options)
         self.channel.request(b"subsystem", NS(b"sftp"))
         self._number = 0
@@ -56,7 +57,7 @@ class Session:
         self.channel.client.pump()
         data = self.channel.out
         self.channel.clear()
-        found = []
+        found: list[Any] = []
         while data:
             (length,) = struct.unpack_from(">L", data)
             assert len(data) >= 4 + length, "a packet that is not whole"
@@ -266,7 +267,7 @@ def test_who_loses_the_right_cannot_read_on(w: SSHWorld, sftp: Session) -> None:
 def pieces(sftp: Session) -> list[int]:
     """How many entries each answer of a listing has."""
     handle = getNS(sftp.ask(OPENDIR, NS(b"/"))[1])[0]
-    found = []
+    found: list[Any] = []
     while True:
         sftp.raw(sftp.request(READDIR, NS(handle)))
         answers = sftp.answers()

@@ -184,7 +184,7 @@ def test_a_user_name_that_is_another_operators_is_the_name_of_a_console_and_noth
     client = begun(w)
     assert with_key(client, "bob")
     assert client.attach().screen.endswith(b"[attached]\r\n")
-    assert w.console("bob").write_access.writer.who == "alice@10.1.2.9"  # type: ignore[union-attr]
+    assert w.console("bob").write_access.writer.who == "alice@10.1.2.9"
 
 
 def test_the_avatar_knows_the_groups_the_escape_and_quiet(w: SSHWorld) -> None:
@@ -689,7 +689,7 @@ def test_too_many_passwords_at_once_are_no_failure_of_who_tries(w: SSHWorld) -> 
     verifying: list[Deferred[object]] = []
     accounts = w.factory.accounts
     accounts.load()
-    checker = PasswordFile(accounts._passwords, lambda call: verifying.append(Deferred()) or verifying[-1])  # type: ignore[func-returns-value]
+    checker = PasswordFile(accounts._passwords, lambda call: verifying.append(Deferred()) or verifying[-1])
     use_source(w, checker)
     w.factory.accounts.load()
     clients = [begun(w) for _ in range(AT_ONCE + WAITING_EACH)]

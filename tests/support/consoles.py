@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -107,7 +108,7 @@ class World:
         self.clock.advance(seconds)
         self.writer.tick()
 
-    def trail(self, console: Console, *kinds: str) -> list[dict[str, object]]:
+    def trail(self, console: Console, *kinds: str) -> list[dict[str, Any]]:
         """The event trail as it is on the disk now, or what of it is of these kinds."""
         self.store.flush()
         return trail(console.log, *kinds)
@@ -125,7 +126,7 @@ class World:
         return World(self.folder, template)
 
 
-def trail(log: ConsoleLog, *kinds: str) -> list[dict[str, object]]:
+def trail(log: ConsoleLog, *kinds: str) -> list[dict[str, Any]]:
     """The event trail without its format lines, or what of it is of these kinds. Every line must be whole."""
     path = Path(log.file.trail_path)
     data = path.read_bytes() if path.exists() else b""

@@ -28,7 +28,7 @@ def w(tmp_path: Path) -> Iterator[SSHWorld]:
     for transport in list(world.front.transports):
         tcp = transport.transport
         assert tcp is not None
-        tcp.closed()
+        tcp.closed()  # type: ignore[attr-defined]  # a Pipe
     world.front.deadline.stop()
     world.stop()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectError, ConnectionAborted, ConnectionDone, NotConnectingError
@@ -30,6 +31,8 @@ def address(host: str, port: int) -> IAddress:
 
 class FarTransport(StringTransport):
     """The concentrator's end of a connection to a far end."""
+
+    protocol: Any
 
     def __init__(self, clock: Clock, host: str, port: int, ours: str) -> None:
         super().__init__(hostAddress=address(ours, 50000), peerAddress=address(host, port), lenient=True)

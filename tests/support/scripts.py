@@ -28,7 +28,7 @@ from tests.support.vm import (
     WONT,
     Host,
     Token,
-    World,
+    VMWorld,
     com,
     doubled,
     parse,
@@ -171,16 +171,16 @@ class Outcome:
         return parse(self.sent[connection])
 
     def subs(self, connection: str) -> list[bytes]:
-        return [t[2] for t in self.tokens(connection) if t[:2] == ("sub", EXT)]  # type: ignore[misc]
+        return [t[2] for t in self.tokens(connection) if t[:2] == ("sub", EXT)]
 
     def data(self, connection: str) -> bytes:
-        return b"".join(t[1] for t in self.tokens(connection) if t[0] == "data")  # type: ignore[misc]
+        return b"".join(t[1] for t in self.tokens(connection) if t[0] == "data")
 
 
 class Observer:
     """What a test does besides while a script is played."""
 
-    def begin(self, world: World) -> None:
+    def begin(self, world: VMWorld) -> None:
         """The concentrator is there, nobody has connected."""
 
     def piece(self, host: Host) -> None:

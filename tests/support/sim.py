@@ -123,7 +123,7 @@ class Net:
         self.refuse = False
         self.secret = b"secret\x01\x02"
 
-    def connect(self, factory: Any) -> Deferred:
+    def connect(self, factory: Any) -> Deferred[Any]:
         if self.refuse:
             return fail(ConnectError(string="refused"))
         protocol = factory.buildProtocol(None)

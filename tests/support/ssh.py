@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -300,7 +301,7 @@ class Client(SSHClientTransport):
         self.supportedCompressions = [b"none"]
         self.out = ClientPipe()
         self.tcp = Pipe(world.clock)
-        self.transport = self.out
+        self.transport = self.out  # type: ignore[assignment]
         server = world.factory.buildProtocol(self.tcp.getPeer())
         assert server is not None
         self.server: OperatorTransport = server
@@ -464,14 +465,14 @@ class Client(SSHClientTransport):
         self.send(OPEN, NS(kind) + struct.pack(">3L", number, window, packet) + extra)
         return RemoteChannel(self, number)
 
-    def raw(self, host: str, port: int = 1, **options: int) -> RemoteChannel:
+    def raw(self, host: str, port: int = 1, **options: Any) -> RemoteChannel:
         return self.open(
             b"direct-tcpip",
             NS(host.encode()) + struct.pack(">L", port) + NS(b"127.0.0.1") + struct.pack(">L", 1),
             **options,
         )
 
-    def attach(self, name: str = "", *, pty: bool = True, **options: int) -> RemoteChannel:
+    def attach(self, name: str = "", *, pty: bool = True, **options: Any) -> RemoteChannel:
         """A session on a console: that of the user name, or one by name."""
         channel = self.open(**options)
         if pty:
@@ -482,7 +483,7 @@ class Client(SSHClientTransport):
             channel.shell()
         return channel
 
-    def run(self, command: str, **options: int) -> RemoteChannel:
+    def run(self, command: str, **options: Any) -> RemoteChannel:
         """Run a command without a terminal."""
         channel = self.open(**options)
         channel.exec(command)
@@ -587,7 +588,7 @@ class RemoteChannel:
 
     @property
     def server_channel(self) -> object:
-        return self.client.server.service.channels[self.id]  # type: ignore[union-attr]
+        return self.client.server.service.channels[self.id]
 
 
 def target(**options: object) -> Target:

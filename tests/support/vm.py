@@ -187,7 +187,7 @@ class Host:
 
     def sent(self) -> bytes:
         """What the concentrator sent since the last time somebody asked."""
-        data = self.transport.value()
+        data: bytes = self.transport.value()
         self.transport.clear()
         return data
 
@@ -196,11 +196,11 @@ class Host:
 
     def subs(self, option: int = EXT) -> list[bytes]:
         """The subnegotiations of one option among what was sent."""
-        return [t[2] for t in self.tokens() if t[0] == "sub" and t[1] == option]  # type: ignore[misc]
+        return [t[2] for t in self.tokens() if t[0] == "sub" and t[1] == option]
 
     def data(self) -> bytes:
         """The serial data among what was sent."""
-        return b"".join(t[1] for t in self.tokens() if t[0] == "data")  # type: ignore[misc]
+        return b"".join(t[1] for t in self.tokens() if t[0] == "data")
 
     def begin(self, sequence: bytes = b"\x01\x02\x03\x04") -> bytes:
         """BEGIN, and see GOAHEAD: the pair that the destination has to show."""

@@ -87,5 +87,5 @@ def test_two_that_take_a_console_from_each_other_fill_no_log(daemon: Daemon, mak
     assert len([e for e in daemon.events("web01") if e["event"] == "replaced"]) <= 20
     daemon.stop()
     (event,) = [e for e in daemon.events("web01") if e["event"] == "unsteady"][-1:]
-    assert event["times"] >= 1
+    assert int(str(event["times"])) >= 1
     assert daemon.events("web01")[-1]["event"] == "down"

@@ -102,7 +102,7 @@ def without_keys(log: Path) -> bytes:
 def pasted(daemon: Daemon, make_vm: MakeVM, client: MakeClient, size: int) -> None:
     vm = make_vm(daemon)
     gate = threading.Event()
-    vm.connected.on_data = lambda _data: gate.wait()
+    vm.connected.on_data = lambda _data: (gate.wait(), None)[1]
     first = client("127.0.0.1", user="web01")
     first.expect_err(b"[attached]")
     before = peak = daemon.memory()

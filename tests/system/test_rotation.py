@@ -122,7 +122,7 @@ def test_renames_and_a_signal_during_the_stream_lose_nothing(daemon: Daemon, mak
     vm = make_vm(daemon)
     stop = threading.Event()
     sent = bytearray(b"begin\r\n")
-    vm.connected.say(sent)
+    vm.connected.say(bytes(sent))
     log = daemon.log("web01")
     eventually(lambda: log.exists() and log.stat().st_size, "the log is there")
     log = log.resolve()

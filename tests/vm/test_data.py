@@ -396,7 +396,7 @@ def test_a_transport_that_fills_up_again_at_once_gets_no_more_than_one_piece(w: 
         write(data)
         producer.pauseProducing()
 
-    host.transport.write = full  # type: ignore[method-assign]
+    host.transport.write = full
     got = b""
     for _ in range(5):
         producer.resumeProducing()

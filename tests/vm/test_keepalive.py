@@ -257,14 +257,14 @@ def test_a_host_that_is_gone_is_noticed_also_while_nobody_reads_what_it_says(w: 
         host.protocol.hold_output(True)
         for _ in range(10):
             w.clock.advance(HELD_SECONDS)
-        assert (host.protocol.transport.paused, is_dead(near)) == (True, False)  # type: ignore[attr-defined]
+        assert (host.protocol.transport.paused, is_dead(near)) == (True, False)
         far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         far.close()  # a reset
         until = time.monotonic() + 30
-        while host.protocol.transport.paused and time.monotonic() < until:  # type: ignore[attr-defined]
+        while host.protocol.transport.paused and time.monotonic() < until:
             time.sleep(0.01)
             w.clock.advance(HELD_SECONDS)
-        assert not host.protocol.transport.paused  # type: ignore[attr-defined]
+        assert not host.protocol.transport.paused
         assert len(w.front.held) == 0
     assert not is_dead(near)  # it is closed: that was noticed
 

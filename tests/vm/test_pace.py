@@ -46,12 +46,12 @@ def test_a_name_that_changes_all_the_time_makes_one_link(w: VMWorld) -> None:
     w.store.flush()
     jobs: list[object] = []
     submit = w.store.runner.submit
-    w.store.runner.submit = jobs.append  # type: ignore[method-assign]
+    w.store.runner.submit = jobs.append
     for n in range(1000):
         host.feed(sub(NAME, b"name-%d" % n))
     w.store.flush()
     linking = [job for job in jobs if job == w.store._make_links]
-    w.store.runner.submit = submit  # type: ignore[method-assign]
+    w.store.runner.submit = submit
     for job in jobs:
         submit(job)  # type: ignore[arg-type]
     assert len(linking) == 1

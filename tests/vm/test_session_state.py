@@ -25,7 +25,7 @@ from tests.support.vm import (
     PEER,
     PEER_OK,
     Host,
-    World,
+    VMWorld,
     session,
     sub,
 )
@@ -69,7 +69,7 @@ class HandsOver(Observer):
 class Late(Observer):
     """Questions are answered at the end of each step, unless the connection is gone."""
 
-    def begin(self, world: World) -> None:
+    def begin(self, world: VMWorld) -> None:
         self.world = world
         self.waiting: list[tuple[Callable[..., Any], tuple[Any, ...], Deferred[Any]]] = []
         broker = world.front.broker
@@ -138,13 +138,13 @@ def test_every_slot_is_handed_over_or_made_anew() -> None:
 
 
 @pytest.fixture
-def late(w: World) -> Late:
+def late(w: VMWorld) -> Late:
     late = Late()
     late.begin(w)
     return late
 
 
-def test_what_comes_behind_a_claim_that_is_not_answered_yet_waits_for_the_answer(w: World, late: Late) -> None:
+def test_what_comes_behind_a_claim_that_is_not_answered_yet_waits_for_the_answer(w: VMWorld, late: Late) -> None:
     host = w.connect().feed(session() + b"first " + sub(BEGIN, SEQUENCE)).feed(b"second")
     assert (host.protocol.session.state, len(w.directory)) == (CLAIMING, 0)
     assert GOAHEAD not in [s[0] for s in host.subs()]
@@ -154,7 +154,7 @@ def test_what_comes_behind_a_claim_that_is_not_answered_yet_waits_for_the_answer
     assert w.console.state == "migrating"
 
 
-def test_what_waits_for_an_answer_is_bounded(w: World, late: Late) -> None:
+def test_what_waits_for_an_answer_is_bounded(w: VMWorld, late: Late) -> None:
     host = w.connect().feed(session())
     for _ in range(EARLY_LIMIT // 1000):
         host.feed(b"x" * 1000)
@@ -166,7 +166,7 @@ def test_what_waits_for_an_answer_is_bounded(w: World, late: Late) -> None:
     assert len(w.logged(w.console)) == (EARLY_LIMIT // 1000 + 1) * 1000
 
 
-def test_a_connection_that_waits_for_an_answer_is_not_closed_for_its_silence(w: World, late: Late) -> None:
+def test_a_connection_that_waits_for_an_answer_is_not_closed_for_its_silence(w: VMWorld, late: Late) -> None:
     host = w.connect().feed(session())
     w.clock.advance(100)
     assert not host.closed
@@ -176,7 +176,7 @@ def test_a_connection_that_waits_for_an_answer_is_not_closed_for_its_silence(w: 
     assert not host.closed
 
 
-def test_a_pair_may_be_looked_up_for_a_while(w: World, late: Late) -> None:
+def test_a_pair_may_be_looked_up_for_a_while(w: VMWorld, late: Late) -> None:
     source = w.connect().feed(session())
     late.step()
     pair = source.begin(SEQUENCE)
@@ -190,7 +190,7 @@ def test_a_pair_may_be_looked_up_for_a_while(w: World, late: Late) -> None:
     assert w.logged(w.console) == b"early"
 
 
-def test_a_pair_that_comes_to_nothing_late_is_refused(w: World, late: Late) -> None:
+def test_a_pair_that_comes_to_nothing_late_is_refused(w: VMWorld, late: Late) -> None:
     source = w.connect().feed(session())
     late.step()
     pair = source.begin(SEQUENCE)
@@ -202,7 +202,7 @@ def test_a_pair_that_comes_to_nothing_late_is_refused(w: World, late: Late) -> N
     assert (w.console.link, destination.closed) == (source.protocol, False)
 
 
-def test_a_lookup_that_fails_is_told_and_closes_the_connection(w: World) -> None:
+def test_a_lookup_that_fails_is_told_and_closes_the_connection(w: VMWorld) -> None:
     answer: Deferred[Any] = Deferred()
     w.front.broker.claim_console = lambda identity, link: answer
     host = w.connect().feed(session())
@@ -212,7 +212,7 @@ def test_a_lookup_that_fails_is_told_and_closes_the_connection(w: World) -> None
     assert len(w.directory) == 0
 
 
-def test_an_answer_for_a_connection_that_is_gone_changes_nothing(w: World) -> None:
+def test_an_answer_for_a_connection_that_is_gone_changes_nothing(w: VMWorld) -> None:
     answer: Deferred[Any] = Deferred()
     w.front.broker.find_peer = lambda link, pair, uuid: answer
     source, console = w.vm()

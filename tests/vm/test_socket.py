@@ -144,7 +144,7 @@ def test_a_source_that_never_stops_sending_does_not_hold_up_the_vmotion(w: VMWor
     destination = w.destination(source.begin())
     near = source.transport.near
     source.transport.near = Flood()  # type: ignore[assignment]
-    source.transport.getHandle = lambda: near  # type: ignore[method-assign]
+    source.transport.getHandle = lambda: near
     source.on_its_way(b"x")  # what is peeked at; it is never taken
     before = source.transport.reads
     destination.feed(sub(COMPLETE, SEQUENCE))
@@ -157,14 +157,14 @@ def test_a_connection_that_was_replaced_before_its_turn_tells_nothing_about_the_
     w: VMWorld, source: SocketHost
 ) -> None:
     console = w.console
-    read, source.transport.doRead = source.transport.doRead, lambda: None  # type: ignore[method-assign]
+    read, source.transport.doRead = source.transport.doRead, lambda: None
     source.on_its_way(b"one ")  # so the next connection has to wait
     second = w.connect("10.0.0.2").feed(session(name=b"second") + verb(WILL, COM_PORT) + com(1, b"\0\0\x12\xc0"))
     second.feed(b"two ")
     third = w.connect("10.0.0.3").feed(session(name=b"third") + verb(WILL, COM_PORT) + com(1, b"\0\0\x25\x80"))
     third.feed(b"three")
     assert (console.name, console.settings[:4]) == ("third", "9600")
-    source.transport.doRead = read  # type: ignore[method-assign]
+    source.transport.doRead = read
     source.transport.doRead()
     for _ in range(20):
         w.clock.advance(0.25)
@@ -214,7 +214,7 @@ def test_a_stopped_connection_is_closed_once_its_last_bytes_are_out(w: VMWorld, 
     transport = RealBuffer(reactor)
     protocol = w.factory.buildProtocol(w.connect("10.0.0.3").transport.peerAddr)
     assert protocol is not None
-    protocol.makeConnection(transport)  # type: ignore[arg-type]
+    protocol.makeConnection(transport)
     protocol.dataReceived(session())
     (console,) = w.directory
     if full:

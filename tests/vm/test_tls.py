@@ -342,7 +342,7 @@ def test_what_makes_no_sense_ends_the_connection_and_is_told(tls: VMWorld) -> No
 
 
 def test_a_host_that_says_goodbye_and_reads_nothing_does_not_stay(tls: VMWorld) -> None:
-    class Stuck(type(TLSHost(tls).transport)):  # type: ignore[misc]
+    class Stuck(type(TLSHost(tls).transport)):
         def loseConnection(self) -> None: ...  # bytes wait that the host does not take
 
     host = TLSHost(tls).feed(session())

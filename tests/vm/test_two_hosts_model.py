@@ -98,7 +98,7 @@ class Line(Host):
     def __init__(self, world: VMWorld, address: str) -> None:
         self.world = world
         self.address = address
-        self.transport: SocketTransport = SocketTransport(world, address)  # type: ignore[assignment]
+        self.transport: SocketTransport = SocketTransport(world, address)
         protocol = world.factory.buildProtocol(self.transport.peerAddr)
         assert protocol is not None
         self.protocol = self.transport.protocol = protocol

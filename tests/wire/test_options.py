@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -408,7 +409,7 @@ asks = st.tuples(st.just("ask"), st.integers(0, 1), st.sampled_from(KNOWN[:3]), 
 scripts = st.lists(st.one_of(deliveries, asks), max_size=50)
 
 
-def run(pairs: list[set[tuple[int, Side]]], script: list[tuple[object, ...]]) -> Ends:
+def run(pairs: list[set[tuple[int, Side]]], script: list[tuple[Any, ...]]) -> Ends:
     ends = Ends([Acceptable([o for o, s in each if s is US], [o for o, s in each if s is PEER]) for each in pairs])
     asked = 0
     for kind, who, *rest in script:

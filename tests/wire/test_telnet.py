@@ -441,7 +441,7 @@ def test_nothing_is_retained_once_all_is_complete() -> None:
 def test_a_reader_that_stops_at_a_token_has_had_nothing_behind_it_looked_at() -> None:
     scanner = Scanner()
     tokens = scanner.feed(negotiation(DO, 37) + b"\x16\x03\x01\xff\xfa\x2c")
-    assert next(tokens) == Negotiation(DO, 37)
+    assert next(iter(tokens)) == Negotiation(DO, 37)
     assert not scanner.busy
     assert list(tokens) == [b"\x16\x03\x01"]
     assert scanner.busy

@@ -55,8 +55,8 @@ def test_input_and_its_end_may_come_before_the_command_runs(w: SSHWorld) -> None
     link = w.vm()
     client = w.login()
     channel = client.open()
-    client.sendPacket(98, channel.id.to_bytes(4, "big") + b"\0\0\0\4exec\0\0\0\0\x0asend web01")  # type: ignore[union-attr]
-    client.sendPacket(94, channel.id.to_bytes(4, "big") + b"\0\0\0\3abc")  # type: ignore[union-attr]
+    client.sendPacket(98, channel.id.to_bytes(4, "big") + b"\0\0\0\4exec\0\0\0\0\x0asend web01")
+    client.sendPacket(94, channel.id.to_bytes(4, "big") + b"\0\0\0\3abc")
     channel.send(EOF)
     assert (link.written, channel.status) == (b"abc", 0)
 

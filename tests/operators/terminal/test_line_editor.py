@@ -211,7 +211,7 @@ def test_tab_lists_the_choices_where_there_are_several() -> None:
     e = editor(complete=names("web01", "web02"))
     events = e.feed(b"web0\t")
     assert Choices(("web01", "web02")) in events
-    assert row(events[-1].data) == ("> web0", 6)  # type: ignore[union-attr]
+    assert row(events[-1].data) == ("> web0", 6)
 
 
 def test_of_too_many_choices_not_all_are_shown_but_all_count() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -25,7 +26,7 @@ UP, DOWN, PAGE_DOWN, END = b"\x1b[A", b"\x1b[B", b"\x1b[6~", b"\x1b[F"
 class Person:
     """Somebody at a terminal, who has just come."""
 
-    def __init__(self, w: SSHWorld, size: tuple[int, int] = (80, 24), term: bytes = b"xterm", **options: int) -> None:
+    def __init__(self, w: SSHWorld, size: tuple[int, int] = (80, 24), term: bytes = b"xterm", **options: Any) -> None:
         self.w = w
         self.terminal = Terminal(*size)
         self.channel: RemoteChannel = w.login().open(**options)

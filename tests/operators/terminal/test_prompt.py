@@ -5,9 +5,10 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
+from twisted.conch.ssh.common import NS
 
 from tests.support.fakes import VM_B
-from tests.support.ssh import DATA, NS, RemoteChannel, SSHWorld
+from tests.support.ssh import DATA, RemoteChannel, SSHWorld
 from vmproxy.auth.accounts_file import Account
 from vmproxy.operators.terminal.line_editor import Completion
 from vmproxy.operators.terminal.prompt import DRAW_LIMIT, consoles_by_name
