@@ -176,13 +176,11 @@ async def open_log(
     session: Session,
     console: Console,
     since: float | None = None,
-    enough: int | None = None,
     trails: bool = True,
 ) -> OpenedLog:
     """Open the log of a console as it is at the moment of the call.
 
     :param since: files that end before are not needed, in seconds since the epoch.
-    :param enough: bytes: no more files are needed once they hold so many.
     :param trails: whether the event trails are needed too.
     :raises CommandError: if the operator, or all together, read as many as they may already.
     """
@@ -198,7 +196,7 @@ async def open_log(
         else:
             opened.callback(files)
 
-    on_disk = console.log.on_writer(lambda path: open_segments(path, since=since, enough=enough, trails=trails))
+    on_disk = console.log.on_writer(lambda path: open_segments(path, since=since, trails=trails))
     on_disk.addCallbacks(arrived, opened.errback)
     try:
         return OpenedLog(session, console, await opened)

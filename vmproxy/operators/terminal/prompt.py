@@ -73,7 +73,7 @@ class Prompt:
 
     def _show(self, choices: tuple[str, ...]) -> None:
         if self._channel.queued > DRAW_LIMIT:
-            return  # the next Tab shows them to somebody who reads
+            return  # the next Tab shows them to a client that reads
         width, height = self._channel.size
         lines = columns(choices, width, max(1, height - 3))
         self._channel.send_err(b"\r\n" + b"".join(line.encode() + b"\r\n" for line in lines))
