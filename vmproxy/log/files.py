@@ -29,6 +29,8 @@ HOLES = 3
 SEGMENT = re.compile(r"(.+)\.([1-9]\d{0,2})(\.gz)?")
 """The name of a file that was put aside: the live one's, the number, and whether it is compressed."""
 
+_OF_A_LOG = re.compile(r"(?:\.events)?(?:\.[1-9]\d{0,3}(?:\.gz)?)?$")
+
 T = TypeVar("T")
 
 
@@ -45,6 +47,17 @@ def numbered(look: Callable[[int], T | None], start: int = 0) -> Iterator[T]:
             yield found
         elif (missing := missing + 1) > HOLES:
             return
+
+
+def logs_in(folder: str) -> set[str]:
+    """The names of the logs of which there is anything in a folder.
+
+    :raises OSError: if it cannot be read; where there is none, there are no logs.
+    """
+    try:
+        return {_OF_A_LOG.sub("", name) for name in os.listdir(folder)}
+    except FileNotFoundError:
+        return set()
 
 
 def places(live: Path | str, number: int) -> tuple[str, ...]:

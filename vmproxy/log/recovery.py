@@ -97,6 +97,8 @@ def _last_format(fd: int, size: int) -> tuple[int, int, int, int] | None:
 
 def _from_older(path: str, size: int) -> End:
     """Where a log ends whose trail says nothing: behind the newest of those that were put aside."""
+    if not any(map(os.path.lexists, places(f"{path}.events", 1))):
+        return End(size, 0, 0, 0)
     newer = 0  # in files whose trail is empty
     for number in range(1, HOLES + 2):
         for place in places(f"{path}.events", number):

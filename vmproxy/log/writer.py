@@ -26,6 +26,7 @@ from vmproxy.log.events import Event, event, format_line, time_mark
 from vmproxy.log.feed import EventFeed
 from vmproxy.log.file_pool import FilePool, OpenFile, PartialWriteError, reason, write_all
 from vmproxy.log.file_state import Item, LogFile
+from vmproxy.log.files import logs_in
 from vmproxy.log.periodic import Task, Timer, next_due
 from vmproxy.log.plain_log import PlainFile, PlainWriter
 from vmproxy.log.recovery import find_end
@@ -70,6 +71,7 @@ class LogWriter:
         self.rotation.use(policy or RotationPolicy())
         self._plain_writer = PlainWriter(self._pool, now)
         self.find: Callable[[str], LogFile | None] = lambda _path: None
+        self._known: dict[str, set[str]] = {}  # the logs in each folder, as far as there were any at the start
         self._at = 0.0
         self._links_fail = False
         self.feed = EventFeed(lambda _call: None)
@@ -118,6 +120,9 @@ class LogWriter:
     def recover(self, file: LogFile) -> None:
         """Find out the offset of a log."""
         try:
+            if self._is_new(file):
+                file.offset = file.base = 0
+                return
             end = find_end(file.path)
         except OSError as error:
             # The bytes are recorded all the same. The trail is looked at again when it can be written.
@@ -134,6 +139,17 @@ class LogWriter:
             size = end.offset - end.shift
             self.tell_event(file, event(self._now(), "truncated", {"size": size}))
             self.tell(file, format_line(self._now(), end.offset, size))
+
+    def _is_new(self, file: LogFile) -> bool:
+        # In a storm of new VMs there is nothing to ask the disk for: a folder is read once.
+        folder, _, name = file.path.rpartition("/")
+        known = self._known.get(folder)
+        if known is None:
+            known = self._known[folder] = logs_in(folder)
+        if name in known:
+            return False
+        known.add(name)
+        return True
 
     def _append_data(self, file: LogFile, data: bytes, at: float) -> None:
         path = file.path
@@ -232,7 +248,8 @@ class LogWriter:
         if not file.whole:
             self._look_again(file, trail)
         if not trail.size or trail.cut or trail.size - file.stated >= STATED_EVERY:
-            how = self._look(file)
+            # A log that is empty, as far as is known, is looked at when its first byte is written.
+            how = self._look(file) if file.offset != file.shift else ""
             lines = format_line(self._now(), file.offset, file.offset - file.shift, how if trail.size else "") + lines
             trail = self._pool.get(file.trail_path)
             file.stated = trail.size
