@@ -56,9 +56,6 @@ CIRCLES: set[str] = set()
 WITH_FRONT_LIBRARIES: set[str] = set()
 WITH_PRIVATE_NAMES: set[str] = set()
 WITH_GENDER: set[str] = {
-    "vmproxy/auth/authenticator.py",
-    "vmproxy/auth/limits.py",
-    "vmproxy/auth/passwords.py",
     "vmproxy/operators/output_view.py",
 }
 

@@ -1,9 +1,9 @@
-"""Who may come in: the decisions about keys, certificates and passwords, and what they leave in the logs.
+"""The authenticator: decisions about keys, certificates and passwords, and their records in the logs.
 
-Who one is comes from the credential, never from the text around it. A key says who it belongs to. A certificate names
-its principals, of which exactly one must be an operator, unless the SSH user name says which is meant. A password says
-nothing, so the SSH user name must name the operator. A user name that claims somebody (``alice:web01``) must agree with
-the credential; one that has no colon may as well be the name of a console, and claims nothing.
+Invariant: the credential says who the operator is, never the text around it. A key belongs to one operator. A
+certificate names its principals, of which exactly one must be an operator, unless the SSH user name says which one. A
+password names nobody, so the SSH user name must name the operator. A user name that claims an operator
+(``alice:web01``) must agree with the credential; one without a colon may name a console, and claims nobody.
 
 The packets are the business of :mod:`vmproxy.ssh.userauth`.
 """
@@ -36,20 +36,20 @@ _log = Logger()
 
 
 class LoginRefused(VMProxyError):
-    """A try that lets nobody in; the text says why, for our logs and never for the client."""
+    """A refused login; the text says why, for our logs and never for the client."""
 
 
 class LoginBusy(VMProxyError):
-    """A try that cannot be looked at now, through no fault of who makes it; the text is for our logs too."""
+    """A login that cannot be checked now, through no fault of the client; the text is for our logs only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A key that lets somebody in who can sign with it.
+    """A key that lets its holder in after a signature.
 
-    :ivar key: the plain key, of a certificate the one inside.
-    :ivar algorithm: what the signature must be made with.
-    :ivar shown: what the audit trail says about it.
+    :ivar key: the plain key; of a certificate, the one inside.
+    :ivar algorithm: the algorithm of the signature.
+    :ivar shown: its fields in the audit trail.
     """
 
     account: Account
@@ -60,12 +60,12 @@ class Offer:
 
 
 class Authenticator:
-    """Decides who may come in.
+    """Decides who may log in.
 
     :ivar gate: the connections that have not logged in.
-    :ivar delays: how long failures are held back.
+    :ivar delays: the delays of answers to failed logins.
     :ivar clock: the reactor.
-    :ivar on_change: called with what is in force, whenever it is something else than before.
+    :ivar on_change: called with the keyring whenever it changes.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Authenticator:
         self.on_change = on_change
 
     def load(self) -> Keyring:
-        """Read everything now; waits for the disk. Called at the start, before anybody can connect.
+        """Read all files now; waits for the disk. Called at the start, before any client can connect.
 
         :raises ConfigError: if the operators file cannot be used.
         """
@@ -112,9 +112,9 @@ class Authenticator:
         return self._keyring
 
     async def refresh(self) -> Keyring:
-        """See what has changed on the disk. However many ask, one thread at most is busy with it.
+        """Read the files that have changed. Bound: one thread, however many requests there are.
 
-        :returns: what is in force.
+        :returns: the keyring in force.
         :raises ConfigError: if there is an operators file that never could be used.
         """
         waiter: Deferred[Keyring] = Deferred()
@@ -124,7 +124,7 @@ class Authenticator:
         return await waiter
 
     def _read(self) -> None:
-        # Who asks while the files are being read may mean a change made since: the next reading is his.
+        # A request during a reading may mean a change made since then: it waits for the next reading.
         self._reading = True
         asking, self._waiting = self._waiting, []
         self._in_thread(self._reader.read).addBoth(self._have_read, asking)
@@ -146,7 +146,7 @@ class Authenticator:
 
     @property
     def methods(self) -> list[bytes]:
-        """The methods of authentication that can lead in."""
+        """The methods of authentication that can succeed."""
         if self._elsewhere or self._passwords():
             return [b"publickey", b"password", b"keyboard-interactive"]
         return [b"publickey"]
@@ -157,7 +157,7 @@ class Authenticator:
         """Decide about a key, or a certificate, before its signature.
 
         :param user: the SSH user name.
-        :param algorithm: what it would be signed with, as the client calls it.
+        :param algorithm: the algorithm of its signature, in the client's words.
         :param blob: the key or certificate.
         :raises LoginRefused: if it lets nobody in.
         """
@@ -210,7 +210,7 @@ class Authenticator:
     async def password(self, user: str, secret: bytes, address: str, wanted: Callable[[], bool]) -> Account:
         """Decide about a password.
 
-        :param wanted: whether anybody still waits for the answer.
+        :param wanted: whether the client still waits for the answer.
         :raises LoginRefused: if it lets nobody in.
         :raises LoginBusy: if too many are being checked.
         """
@@ -224,14 +224,14 @@ class Authenticator:
             raise LoginBusy(str(error)) from None
         except VMProxyError as error:
             raise LoginRefused(str(error)) from None
-        # That took its time: who was removed meanwhile stays outside.
+        # Checking takes time: an operator who was removed meanwhile stays out.
         account = self._keyring.account(name) if name is not None and self._keyring is not None else None
         if account is None:
             raise LoginRefused("wrong password, or no operator of that name who has one")
         return account
 
     async def look_again(self) -> None:
-        """See what has changed on the disk, before the methods are told."""
+        """Read the files that have changed, before the methods are listed."""
         with suppress(LoginRefused):
             await self._in_force()
 
@@ -241,10 +241,10 @@ class Authenticator:
         except ConfigError as error:
             raise LoginRefused(f"the operators file cannot be used: {'; '.join(error.problems)}") from None
 
-    # What came of it.
+    # Records.
 
     def entered(self, account: Account, method: str, user: str, address: str, shown: dict[str, object]) -> None:
-        """Somebody has logged in."""
+        """Record a login."""
         self.delays.succeeded(address, account.name)
         how = " ".join(f"{name} {value}" for name, value in shown.items())
         _log.info(
@@ -258,9 +258,9 @@ class Authenticator:
         self._audit("login", who=account.name, **{"from": address}, user=visible(user, 80), method=method, **shown)
 
     def failed(self, method: str, user: str, address: str, why: str) -> float:
-        """A try has failed: it goes to the audit trail, and counts against whoever is there.
+        """Record a failed login, which counts against the client's network.
 
-        :returns: seconds after which to say so.
+        :returns: the seconds after which to answer.
         """
         self.put_off(method, user, address, why)
         try:
@@ -270,20 +270,20 @@ class Authenticator:
         return self.delays.failed(address, user if claimed is None else claimed)
 
     def put_off(self, method: str, user: str, address: str, why: str) -> None:
-        """A try could not be looked at: it goes to the audit trail, and counts against nobody."""
+        """Record a login that could not be checked; it counts against nobody."""
         self._audit(
             "login-failed", **{"from": address}, user=visible(user, 80), method=method, reason=visible(why, 300)
         )
 
     def turned_away(self, account: Account, user: str, address: str, why: str) -> None:
-        """Somebody has proved who he is, but may have no more connections."""
+        """Record a correct login of an operator who may have no more connections."""
         _log.warn("{who}@{peer}: login refused: {why}", who=account.name, peer=address, why=why)
         self._audit(
             "login-refused", who=account.name, **{"from": address}, user=visible(user, 80), reason=why, connections=1
         )
 
     def log_refusal(self, user: str, address: str, why: str) -> None:
-        """Say in the log, and nowhere else, that a try came to nothing."""
+        """Write a refusal to the log, and to no other place."""
         _log.info("{peer}: login as {user} refused: {why}", peer=address, user=visible(user, 80), why=visible(why, 300))
 
 

@@ -1,10 +1,10 @@
-"""What lets people in at the moment: the operators, their keys, the authorities of certificates, and what is revoked.
+"""The keyring: operators, their keys, the authorities of certificates, and revocations, as the files say them now.
 
-Every login asks the disk, so that a change counts at the next one; but files that have not changed are not read again,
-and what has been understood of them is kept. An operators file that has become wrong changes nothing: the last good one
-stays in force, and the log says so. A file of revoked keys that cannot be read revokes everything.
+Every login checks the files on the disk, so that a change counts at the next one; only changed files are read. An
+operators file that has become wrong changes nothing: the last good one stays in force, and the log says so. A file
+of revoked keys that cannot be read revokes all keys.
 
-All of this waits for the disk. It is done on another thread, never on two at the same time.
+All of this waits for the disk: it runs on one thread at a time.
 """
 
 from __future__ import annotations
@@ -37,12 +37,11 @@ _log = Logger()
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """What lets people in.
+    """All credentials at one moment.
 
-    :ivar owners: whose each key is, by blob, and with what restrictions; several keys are the same one with different
-        restrictions.
+    :ivar owners: the operator of each key (blob), and the key with its restrictions, once for each line that has it.
     :ivar shared: the keys that more than one operator has; they let nobody in.
-    :ivar authorities: the keys (blobs) of those who sign certificates.
+    :ivar authorities: the keys (blobs) of the authorities that sign certificates.
     :ivar passwords: the hashes, by operator.
     """
 
@@ -61,9 +60,9 @@ class Keyring:
 
 @dataclass(frozen=True, slots=True)
 class AccountSettings:
-    """Where it is said who may log in.
+    """The files that say who may log in.
 
-    :ivar operators_file: None if there is none: then there is one operator.
+    :ivar operators_file: None for a single operator without a file.
     :ivar authorized_keys: patterns of the files with the keys of the one operator.
     """
 
@@ -76,7 +75,7 @@ class AccountSettings:
 
 
 class KeyringReader:
-    """Reads all files that say who may log in."""
+    """Reads the files that say who may log in."""
 
     def __init__(self, settings: AccountSettings, owner: str) -> None:
         """:param owner: the name of the one operator that there is without an operators file."""
@@ -90,7 +89,7 @@ class KeyringReader:
         self._keyring: Keyring | None = None
 
     def read(self) -> Keyring:
-        """What is in force now; the same object as before if nothing has changed.
+        """The keyring in force; the same object as before if nothing has changed.
 
         :raises ConfigError: if the operators file is wrong and never was right.
         """
@@ -131,7 +130,7 @@ class KeyringReader:
         return found
 
     def _once(self, path: str, read: Callable[[str], T]) -> T:
-        """Read a file, unless it has been read as it is."""
+        """Read a file if it has changed since it was read."""
         try:
             status = os.stat(path)
         except OSError:

@@ -1,13 +1,12 @@
-"""What strangers may cost, and operators: how many connections and files may be open, how long failures take.
+"""Limits before and after the login: connections, open files, and the delay of answers to failed logins.
 
-Strangers are counted by :func:`neighbourhood`. Who has logged in counts by his name:
-what operators hold that costs descriptors is shared out, so that none of them can take it all.
+Connections without a login count by :func:`neighbourhood`; after the login they count by operator, so that none of them
+can take all descriptors.
 
-The delay before a failed try is answered grows with each failure from a neighbourhood and is forgotten some time after
-the last one; with a success only the failures of that operator are. A password is held back by the delay that there is
-already before it is checked, right or wrong: who closes the connection instead of waiting for the answer gets no more
-tries than who waits. What was waited before is not waited again behind it. Keys are checked at once: nobody guesses
-them.
+The delay of an answer grows with each failure from a neighbourhood, and is forgotten some time after the last one; a
+success forgets the failures of that operator alone. A password waits for the present delay before it is checked, right
+or wrong, so that a client that closes the connection gets no more tries than one that waits; that wait is not repeated
+after the check. Keys are checked at once: they cannot be guessed.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _log = Logger()
 
 @dataclass(frozen=True, slots=True)
 class LoginLimits:
-    """How many connections there may be.
+    """Bounds on connections.
 
     :ivar in_all: connections that have not logged in, from everywhere.
     :ivar per_address: connections that have not logged in, from one address.
@@ -55,7 +54,7 @@ class LoginLimits:
 
 
 class ConnectionLimiter:
-    """Counts the connections that have not logged in, and says when there are too many."""
+    """Bounds the connections that have not logged in, in all and for each neighbourhood."""
 
     def __init__(
         self,
@@ -77,15 +76,15 @@ class ConnectionLimiter:
 
     @property
     def refused(self) -> int:
-        """How many connections were turned away so far."""
+        """The connections refused so far."""
         return self._refusals.counts.total()
 
     def __len__(self) -> int:
-        """How many connections there are that have not logged in."""
+        """The connections that have not logged in."""
         return len(self._inside)
 
     def enter(self, connection: Hashable, address: str) -> bool:
-        """There is a new connection.
+        """Count a new connection.
 
         :returns: whether it may stay.
         """
@@ -101,7 +100,7 @@ class ConnectionLimiter:
         return True
 
     def leave(self, connection: Hashable) -> None:
-        """A connection has logged in, or is gone. One that is not known is no error."""
+        """Count a connection no more: it has logged in, or is gone. An unknown one is ignored."""
         where = self._inside.pop(connection, None)
         if where is not None:
             self._counts[where] -= 1
@@ -117,17 +116,17 @@ class ConnectionLimiter:
 
 
 class Quota(Generic[H]):
-    """Counts what operators hold of something, and says when somebody has his share of it, or nothing is left.
+    """Bounds a resource, in all and for each operator.
 
-    :ivar each: how many one operator may hold, whatever connections he has.
+    :ivar each: the share of one operator, over all connections.
     """
 
     __slots__ = ("_counts", "_holders", "_in_all", "each")
 
     def __init__(self, each: int, in_all: int) -> None:
         """
-        :param each: how many one operator may hold, whatever connections he has.
-        :param in_all: how many all of them.
+        :param each: the share of one operator, over all connections.
+        :param in_all: the share of all operators together.
         """
         self.each = each
         self._in_all = in_all
@@ -135,28 +134,28 @@ class Quota(Generic[H]):
         self._counts: dict[str, int] = {}
 
     def use(self, each: int) -> None:
-        """Have another share hold from now on; nothing is taken away."""
+        """Use another share; nothing is taken away."""
         self.each = each
 
     def __len__(self) -> int:
-        """How many are held."""
+        """The number in use."""
         return len(self._holders)
 
     def __iter__(self) -> Iterator[tuple[H, str]]:
-        """What is held, and by whom, as it is now."""
+        """The holders and their operators, as they are now."""
         return iter(list(self._holders.items()))
 
     def problem(self, name: str) -> str:
-        """Why an operator may have no more, as in "32 of yours are open"; ``""`` if he may."""
+        """Why an operator may have no more, as in "32 of yours are open"; ``""`` if they may."""
         if self._counts.get(name, 0) >= self.each:
             return f"{self.each} of yours are open"
         return f"{self._in_all} in all are open" if len(self._holders) >= self._in_all else ""
 
     def take(self, holder: H, name: str) -> bool:
-        """An operator wants one more.
+        """Take one for an operator.
 
-        :param holder: what stands for it until it is given back; each only once.
-        :returns: whether he may have it.
+        :param holder: stands for it until it is given back; each only once.
+        :returns: whether the operator gets it.
         """
         if self.problem(name):
             return False
@@ -165,7 +164,7 @@ class Quota(Generic[H]):
         return True
 
     def give_back(self, holder: H) -> None:
-        """It is needed no more. One that is not held is no error."""
+        """Give one back. An unknown holder is ignored."""
         name = self._holders.pop(holder, None)
         if name is not None:
             self._counts[name] -= 1
@@ -174,7 +173,7 @@ class Quota(Generic[H]):
 
 
 class LoginBackoff:
-    """How long the answer to a failed try is held back."""
+    """The delays of answers to failed logins."""
 
     __slots__ = ("_clock", "_failures")
 
@@ -183,20 +182,20 @@ class LoginBackoff:
         self._failures: dict[str, _Failures] = {}  # in order of the last
 
     def __len__(self) -> int:
-        """How many neighbourhoods are remembered."""
+        """The neighbourhoods with failures."""
         return len(self._failures)
 
     def present(self, address: str) -> float:
-        """:returns: seconds by which whoever is there is held back already; 0 without failures."""
+        """The present delay in seconds for an address; 0 without failures."""
         self._forget(self._clock.seconds())
         found = self._failures.get(neighbourhood(address))
         return _delay(found.count) if found is not None else 0.0
 
     def failed(self, address: str, name: str) -> float:
-        """A try has failed.
+        """Count a failure.
 
-        :param name: who it claimed to be.
-        :returns: seconds after which to say so.
+        :param name: the operator that it claimed.
+        :returns: the seconds after which to answer.
         """
         now = self._clock.seconds()
         self._forget(now)
@@ -212,9 +211,9 @@ class LoginBackoff:
         return _delay(found.count)
 
     def succeeded(self, address: str, name: str) -> None:
-        """An operator has logged in from there: his own failures are forgiven, and nobody else's.
+        """Forget the failures of an operator who has logged in, and of nobody else.
 
-        Otherwise whoever may log in could guess the passwords of the others without ever being held back.
+        Else an operator could guess the passwords of others without a delay.
         """
         where = neighbourhood(address)
         found = self._failures.get(where)
@@ -232,7 +231,7 @@ class LoginBackoff:
 
 
 class _Failures:
-    """The failures of a neighbourhood: how many, how many of them as whom, and when the last one was."""
+    """The failures of a neighbourhood: their number, by name too, and the time of the last."""
 
     __slots__ = ("count", "last", "names")
 

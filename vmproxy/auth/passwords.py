@@ -1,10 +1,9 @@
-"""Passwords: hashes made and checked with argon2id, away from the reactor, and never many at once.
+"""Passwords: hashes made and checked with argon2id, on threads, and never many at once.
 
-A hash costs a tenth of a second of processor time and 64 MiB of memory; that is what makes it a good one, and what
-makes a flood of wrong passwords expensive for us. So a few are computed at the same time, the rest wait in a bounded
-queue, of which no neighbourhood can take more than a few places, and the neighbourhoods that wait take turns: whoever
-floods waits behind himself, and what nobody waits for any more is not computed. A name that nobody has, or that has
-no password, costs as much as one that has, so that the time tells nothing.
+A hash costs a tenth of a second of processor time and 64 MiB of memory: a flood of wrong passwords is expensive for
+us. Bound: a few are computed at a time; the rest wait in a queue with a limit, in all and for each neighbourhood.
+Neighbourhoods take turns, so that a flood delays only its own. A check that no client waits for is not computed. A name
+that nobody has, or without a password, costs as much as one with a password: the time tells nothing.
 
 :class:`PasswordChecker` is the seam for other sources of passwords.
 """
@@ -42,15 +41,15 @@ _log = Logger()
 
 
 class BadHash(VMProxyError):
-    """A password hash that cannot be used; the text says why."""
+    """An invalid password hash; the text says why."""
 
 
 class TooBusy(VMProxyError):
-    """More passwords wait to be checked than may."""
+    """Too many passwords wait to be checked."""
 
 
 class Unwanted(VMProxyError):
-    """Nobody waits for the answer any more, so it was not looked for."""
+    """No client waits for the answer any more, so there is none."""
 
 
 class PasswordChecker(Protocol):
@@ -59,14 +58,14 @@ class PasswordChecker(Protocol):
     async def check(self, name: str, secret: bytes, address: str, wanted: Callable[[], bool]) -> str | None:
         """Check a password.
 
-        :param name: who it is said to be; nobody of that name may exist.
-        :param secret: what was typed; at most :data:`PASSWORD_LIMIT` bytes.
-        :param address: where from.
-        :param wanted: whether the client is still there; what it need not know need not be found out.
-        :returns: the operator's name; None if the password is wrong or nobody has that name, and it must not be
-            possible to tell which, by the time taken either.
+        :param name: the claimed name, of an operator or of nobody.
+        :param secret: the password, at most :data:`PASSWORD_LIMIT` bytes.
+        :param address: the client's address.
+        :param wanted: whether the client still waits for the answer.
+        :returns: the operator's name; None if the password is wrong or nobody has that name. The time must not tell
+            which.
         :raises TooBusy: if too many wait already.
-        :raises VMProxyError: if it cannot be told at the moment.
+        :raises VMProxyError: if it cannot be checked at the moment.
         """
 
 
@@ -85,9 +84,9 @@ def hash_password(secret: str) -> str:
 
 
 def check_hash(text: str) -> None:
-    """Make sure that a hash is one, and does not cost so much that logins would stop the machine.
+    """Check that a hash is valid, and not so expensive that logins would stop the machine.
 
-    :raises BadHash: if not.
+    :raises BadHash: if it is not.
     """
     try:
         if len(text) > HASH_LIMIT:
@@ -112,7 +111,7 @@ def check_hash(text: str) -> None:
 
 
 def verify(hashed: str, secret: bytes) -> bool:
-    """Whether a password is the one that was hashed; as slow as hashing."""
+    """Whether a password matches a hash; as slow as hashing."""
     try:
         return PasswordHasher().verify(hashed, secret)
     except InvalidHash:
@@ -125,9 +124,9 @@ def verify(hashed: str, secret: bytes) -> bool:
 
 
 def dummy_like(hashed: str | None) -> str:
-    """A hash that no password has and that costs as much to check as another.
+    """A hash that matches no password and costs as much to check as another.
 
-    :param hashed: the other; None for one that costs what ours cost.
+    :param hashed: the other; None for the cost of our own hashes.
     """
     if hashed is not None:
         head, salt, digest = hashed.rsplit("$", 2)
@@ -140,9 +139,9 @@ def dummy_like(hashed: str | None) -> str:
 
 
 class FairExecutor:
-    """Has slow calls done on other threads, a few at once; those of one neighbourhood do not keep another's waiting.
+    """Runs slow calls on threads, a few at once, in turns between neighbourhoods.
 
-    :ivar waiting: how many calls wait.
+    :ivar waiting: the number of calls that wait.
     """
 
     __slots__ = ("_at_once", "_each", "_in_thread", "_limit", "_queues", "_running", "waiting")
@@ -155,8 +154,8 @@ class FairExecutor:
         each: int = WAITING_EACH,
     ) -> None:
         """
-        :param limit: how many may wait at most.
-        :param each: how many of one neighbourhood.
+        :param limit: the number of calls that may wait.
+        :param each: the number of them for one neighbourhood.
         """
         self._in_thread = in_thread
         self._at_once = at_once
@@ -164,15 +163,15 @@ class FairExecutor:
         self._each = each
         self._running = 0
         self.waiting = 0
-        self._queues: dict[str, deque[_Turn]] = {}  # the first one's turn is next
+        self._queues: dict[str, deque[_Turn]] = {}  # the first one is next
 
     async def run(self, address: str, call: Callable[[], T], wanted: Callable[[], bool]) -> T:
-        """Have a call done.
+        """Run a call.
 
-        :param address: on whose behalf.
-        :param wanted: asked before it is done: whether it is to be done still.
+        :param address: the address that it is for.
+        :param wanted: whether the result is still wanted; asked before the call runs.
         :raises TooBusy: if too many wait.
-        :raises Unwanted: if it was no longer wanted when its turn came, or its place was needed.
+        :raises Unwanted: if it was no longer wanted when its turn came, or when its place was needed.
         """
         where = neighbourhood(address)
         if len(self._queues.get(where, ())) >= self._each:
@@ -195,7 +194,7 @@ class FairExecutor:
         return await result
 
     def _clear(self, where: str) -> None:
-        """Take out of a queue what is no longer wanted."""
+        """Remove the calls from a queue that are no longer wanted."""
         queue = self._queues.get(where, ())
         wanted = deque(turn for turn in queue if turn.wanted())
         gone = [turn for turn in queue if turn not in wanted]
@@ -229,7 +228,7 @@ class FairExecutor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Turn:
-    """A call that waits."""
+    """A waiting call."""
 
     start: Callable[[], None]
     wanted: Callable[[], bool]
@@ -248,12 +247,11 @@ class PasswordFile:
         hashes: Callable[[], Mapping[str, str]],
         in_thread: Callable[[Callable[[], object]], Deferred[object]],
     ) -> None:
-        """:param hashes: gives the hashes that are in force, by operator."""
+        """:param hashes: gives the hashes in force, by operator."""
         self._hashes = hashes
         self._turns = FairExecutor(in_thread)
 
     async def check(self, name: str, secret: bytes, address: str, wanted: Callable[[], bool]) -> str | None:
-        """See :class:`PasswordChecker`."""
         hashes = self._hashes()
         hashed = hashes.get(name) or dummy_like(next(iter(hashes.values()), None))
         return name if await self._turns.run(address, lambda: verify(hashed, secret), wanted) else None

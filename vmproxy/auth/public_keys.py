@@ -1,8 +1,8 @@
-"""Public keys as SSH writes them down, and the fields that such things are made of.
+"""Public keys in SSH's formats, and their fields.
 
-What lists of keys, certificates and revocation lists have in common. The ``cryptography`` library decides whether a
-key makes sense: unlike conch's parsers it notices what is cut short or has something behind it, so that half a line
-of a file is never taken for another, weaker key.
+Shared by lists of keys, certificates and revocation lists. The ``cryptography`` library decides whether a key is valid:
+unlike conch's parsers it rejects truncated keys and trailing bytes, so that half a line of a file is never taken for
+another, weaker key.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import hashlib
 from cryptography.hazmat.primitives.serialization import SSHPublicKeyTypes, load_ssh_public_key
 
 PUBLIC_KEY_LIMIT = 16 * 1024
-"""Bytes of a public key that are looked at."""
+"""Bound: bytes of a public key."""
 
 KEY_TYPES: dict[bytes, int] = {
     b"ssh-ed25519": 1,
@@ -24,13 +24,13 @@ KEY_TYPES: dict[bytes, int] = {
     b"sk-ssh-ed25519@openssh.com": 2,
     b"sk-ecdsa-sha2-nistp256@openssh.com": 3,
 }
-"""The types of key that are accepted, and of how many strings each is made, its type not counted."""
+"""The accepted types of key, and the number of strings in each, without the type."""
 
 SECURITY_KEY = b"sk-"
-"""What the types of keys that live in a security key (FIDO) begin with."""
+"""The prefix of types of keys in a security key (FIDO)."""
 
 CERTIFICATE_SUFFIX = b"-cert-v01@openssh.com"
-"""What follows a key's type, less its own ``@openssh.com``, in the type of a certificate for it."""
+"""The suffix of a key's type, less its own ``@openssh.com``, in the type of a certificate for it."""
 
 _TYPE_LIMIT = 64
 _DOMAIN = b"@openssh.com"
@@ -50,30 +50,30 @@ class Fields:
 
     @property
     def more(self) -> bool:
-        """Whether anything is left."""
+        """Whether any bytes are left."""
         return self.at < len(self._data)
 
     def take(self, count: int) -> bytes:
-        """So many bytes as they are."""
+        """Take some bytes."""
         if count > len(self._data) - self.at:
             raise ValueError("cut short")
         self.at += count
         return self._data[self.at - count : self.at]
 
     def since(self, start: int) -> bytes:
-        """What has been taken from a place on."""
+        """The bytes taken since a position."""
         return self._data[start : self.at]
 
     def number(self, size: int) -> int:
-        """An unsigned number of so many bytes."""
+        """Take an unsigned number of some bytes."""
         return int.from_bytes(self.take(size), "big")
 
     def string(self) -> bytes:
-        """A string with its length in front."""
+        """Take a string with its length in front."""
         return self.take(self.number(4))
 
     def strings(self) -> list[bytes]:
-        """All that is left, as strings."""
+        """Take the rest, as strings."""
         found = []
         while self.more:
             found.append(self.string())
@@ -81,7 +81,7 @@ class Fields:
 
 
 def key_type(blob: bytes) -> bytes:
-    """What type of key it says it is; ``b""`` if it does not say."""
+    """The type in a key's blob; ``b""`` if there is none."""
     try:
         return Fields(blob[: 4 + _TYPE_LIMIT]).string()
     except ValueError:
@@ -89,7 +89,7 @@ def key_type(blob: bytes) -> bytes:
 
 
 def key_problem(blob: bytes) -> str:
-    """What is wrong with a public key; ``""`` if nothing is."""
+    """The problem of a public key; ``""`` if it is valid."""
     kind = key_type(blob)
     if kind not in KEY_TYPES:
         return "is of a type that is not supported"
@@ -103,12 +103,12 @@ def key_problem(blob: bytes) -> str:
 
 
 def load_key(blob: bytes) -> SSHPublicKeyTypes:
-    """The key of a blob; of one in a security key, what it signs with. Raises whatever the library raises."""
+    """The key of a blob; of a security key, its signing key. Raises whatever the library raises."""
     return load_ssh_public_key(key_type(blob) + b" " + base64.b64encode(blob))
 
 
 def certified_type(certificate_type: bytes) -> bytes:
-    """The type of key that a type of certificate is for; ``b""`` if it is not one of those that are accepted."""
+    """The type of key of a type of certificate; ``b""`` if it is not accepted."""
     plain = certificate_type.removesuffix(CERTIFICATE_SUFFIX)
     if plain == certificate_type:
         return b""
@@ -132,9 +132,9 @@ def take_certified_key(fields: Fields) -> bytes:
 
 
 def certified_key(certificate: bytes) -> bytes:
-    """The key inside a certificate, about which nothing else is checked.
+    """The key inside a certificate, which is not checked otherwise.
 
-    :raises ValueError: if it is no certificate.
+    :raises ValueError: if it is not a certificate.
     """
     return take_certified_key(Fields(certificate))
 

@@ -1,4 +1,4 @@
-"""What verify_signature that a client holds the private half of a key: a signature over the login it asks for."""
+"""Signatures over a login: they prove that a client holds the private key."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _HASHES: dict[bytes, HashAlgorithm] = {
     b"rsa-sha2-512": SHA512(),
     b"rsa-sha2-256": SHA256(),
 }
-_USER_PRESENT, _USER_VERIFIED = 1, 4  # the flags of a security key that say that it was touched, and knew its owner
+_USER_PRESENT, _USER_VERIFIED = 1, 4  # flags of a security key: it was touched; it has verified its owner
 _log = Logger()
 
 
 def fits(algorithm: bytes, blob: bytes) -> bool:
-    """Whether a key is one that makes such signatures.
+    """Whether a key makes signatures of an algorithm.
 
     :param algorithm: a plain signature algorithm such as ``rsa-sha2-256``.
     :param blob: a plain public key.
@@ -51,15 +51,15 @@ def fits(algorithm: bytes, blob: bytes) -> bool:
 
 
 def verify_signature(key: AuthorizedKey, algorithm: bytes, signature: bytes, data: bytes) -> bool:
-    """Whether a signature is right.
+    """Whether a signature is valid.
 
-    :param key: the plain key, and what must be true of its signatures if it is a security key.
-    :param algorithm: what was agreed to.
-    :param data: what must have been signed.
+    :param key: the plain key, with the conditions for signatures of a security key.
+    :param algorithm: the agreed algorithm.
+    :param data: the signed data.
     """
     try:
         fields = Fields(signature)
-        # The algorithm inside the signature counts, and must be the one that was agreed to: no SHA-1 by the back door.
+        # The algorithm inside the signature counts, and must be the agreed one: no SHA-1 by the back door.
         if fields.string() != algorithm or not fits(algorithm, key.blob):
             return False
         raw = fields.string()

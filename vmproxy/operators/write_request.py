@@ -33,7 +33,7 @@ class Answer(Enum):
 class WriteRequest:
     """A wish to write.
 
-    :ivar read_only: no wish at all: the session only looks on.
+    :ivar read_only: no wish at all: the session is to be read-only.
     :ivar join: write beside the writer, where the console is shared.
     :ivar force: take over from the writer, for this ``reason``.
     """

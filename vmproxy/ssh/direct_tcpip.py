@@ -1,9 +1,8 @@
-"""The raw stream: ``ssh -W web01:0`` and ``ssh -L 1234:web01:0``. Eight bits both ways, nothing in between.
+"""Raw streams: ``ssh -W web01:0`` and ``ssh -L 1234:web01:0``. Eight bits both ways, nothing in between.
 
-For gdb, kgdb, WinDbg, minicom and scripts. It takes the pen like any writer, and is refused if somebody has it,
-unless the console is one that several may write to. As there is nobody to tell about skipped bytes, none may be
-skipped: a stream whose reader is slow gets them from the log, see :mod:`vmproxy.operators.viewer_queue`, and is closed
-if that cannot be: better broken than wrong.
+For gdb, kgdb, WinDbg, minicom and scripts. A raw stream takes write access, and is refused if another viewer has it,
+unless the console is shared. Invariant: it is complete or it ends. A slow reader gets the output from the log, see
+:mod:`vmproxy.operators.viewer_queue`; if the log cannot give it, the stream is closed.
 """
 
 from __future__ import annotations
@@ -96,23 +95,21 @@ class RawChannel(FlowChannel):
         self.skipped = 0
 
     def channelOpen(self, specificData: bytes) -> None:
-        """The client has been told that the channel is open: go live."""
+        """Attach: the client knows that the channel is open."""
         self._console.viewers.attach(self, write=True, join=True)
         self._operator.audit("attach", console=self._console.title, uuid=str(self._console.uuid), mode="raw")
         self._open = True
 
     def dataReceived(self, data: bytes) -> None:
-        """Input for the VM."""
         self.last_input = self._services.wall()
         if not self._console.write_access.writes(self) or not self._console.send(data, self.who):
             self._break_off("input could not be delivered")
 
     def eofReceived(self) -> None:
-        """No more input: somebody else may write. The other direction goes on until the client closes it."""
+        """Give up write access. The other direction goes on until the client closes it."""
         self._console.viewers.drop_write(self)
 
     def closed(self) -> None:
-        """The channel is gone."""
         super().closed()
         if self._open:
             self._operator.audit("detach", console=self._console.title, uuid=str(self._console.uuid))
@@ -121,7 +118,6 @@ class RawChannel(FlowChannel):
             self._behind.wake()
 
     def output(self, data: bytes) -> None:
-        """Bytes from the VM."""
         if self._behind is not None:
             self._behind.output(data)
         elif self.queued + len(data) <= QUEUE_LIMIT:
@@ -132,7 +128,6 @@ class RawChannel(FlowChannel):
             live.addCallback(self._live).addErrback(self._cannot_catch_up)
 
     def drained(self) -> None:
-        """All that was queued is sent."""
         if self._behind is not None:
             self._behind.wake()
 
@@ -148,7 +143,7 @@ class RawChannel(FlowChannel):
         self._break_off(f"the client reads too slowly, and {failure.getErrorMessage()}")
 
     def notice(self, notice: Notice) -> None:
-        """There is no place to show notices; some of them end the stream, behind what came before."""
+        """End the stream at some notices, after the output before them; none can be shown."""
         recorded = isinstance(notice, InputRecorded) and notice.on
         if (recorded or isinstance(notice, LineDown | ShuttingDown | Demoted | Kicked)) and not self._ending:
             self._ending = True
@@ -157,11 +152,9 @@ class RawChannel(FlowChannel):
                 self.finish()
 
     def hold_input(self, on: bool) -> None:
-        """The console has enough."""
         self.hold(on)
 
     def rules_changed(self) -> None:
-        """Other rules hold from now on."""
         if not self._operator.view.may(self._console, Right.RAW):
             self._break_off("the rules have changed")
 
