@@ -44,7 +44,6 @@ class EarlyOutput:
 
         Reading must go on, for the identity may stand behind this data.
 
-
         :param known: whether it is known which console it is for.
         """
         crowded = not known and self._terms.early >= EARLY_IN_ALL

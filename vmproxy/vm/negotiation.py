@@ -23,6 +23,7 @@ from vmproxy.wire.telnet import (
     nvt_encode,
 )
 
+_US, _PEER = Side.US, Side.PEER  # a member costs a call each time that it is looked up
 _ASKED = ((BINARY, Side.US), (SGA, Side.US), (ECHO, Side.US), (BINARY, Side.PEER), (SGA, Side.PEER))
 _OURS = (BINARY, SGA, ECHO, VMWARE_EXT)
 
@@ -79,12 +80,12 @@ class LineNegotiation:
     @property
     def extended(self) -> bool:
         """Whether the host speaks VMware's extension."""
-        return self._options.enabled(VMWARE_EXT, Side.PEER)
+        return self._options.enabled(VMWARE_EXT, _PEER)
 
     @property
     def com_port(self) -> bool:
         """Whether the VM has turned on port control."""
-        return self._options.enabled(COM_PORT, Side.PEER)
+        return self._options.enabled(COM_PORT, _PEER)
 
     def ask(self, option: int, side: Side, on: bool) -> None:
         """Ask for a side of an option to be turned on or off."""
@@ -94,16 +95,16 @@ class LineNegotiation:
     def received(self, verb: int, option: int) -> None:
         """Take in WILL, WONT, DO or DONT."""
         options = self._options
-        first = verb == WILL and option == AUTHENTICATION and not options.enabled(AUTHENTICATION, Side.PEER)
+        first = verb == WILL and option == AUTHENTICATION and not options.enabled(AUTHENTICATION, _PEER)
         if answer := options.received(verb, option):
             self._out.control(answer)
         if option == BINARY:
-            if options.enabled(BINARY, Side.PEER):
+            if options.enabled(BINARY, _PEER):
                 self.decoder = None
             elif self.decoder is None:
                 self.decoder = NvtDecoder()
         elif option == AUTHENTICATION and not self.encrypted:
-            if first and options.enabled(AUTHENTICATION, Side.PEER):
+            if first and options.enabled(AUTHENTICATION, _PEER):
                 self._out.control(ASK)  # once: a second START would stand where the handshake begins
             elif verb == WONT and self.gate is not None:
                 self._out.actions.append(Close("it does not offer TLS, which is required"))
@@ -113,7 +114,7 @@ class LineNegotiation:
 
         :returns: whether it is one, and one is due.
         """
-        if option != AUTHENTICATION or self.encrypted or not self._options.enabled(AUTHENTICATION, Side.PEER):
+        if option != AUTHENTICATION or self.encrypted or not self._options.enabled(AUTHENTICATION, _PEER):
             return False
         answer = read_answer(payload)
         if answer is Answer.START:
@@ -133,19 +134,19 @@ class LineNegotiation:
         gate, self.gate = self.gate, None
         if gate is None:
             return b""
-        self.ask(VMWARE_EXT, Side.PEER, True)  # it waits for the end of the handshake, as everything that is sent
+        self.ask(VMWARE_EXT, _PEER, True)  # it waits for the end of the handshake, as everything that is sent
         return gate.known
 
     def encode(self, data: bytes) -> bytes:
         """Serial data for the guest, as it travels."""
-        return escape(data if self._options.enabled(BINARY, Side.US) else nvt_encode(data))
+        return escape(data if self._options.enabled(BINARY, _US) else nvt_encode(data))
 
     def snapshot(self) -> NegotiationState:
         """The options as a value."""
         options = self._options
         return NegotiationState(
-            com_port=options.accepts(COM_PORT, Side.PEER),
-            tls=options.accepts(AUTHENTICATION, Side.PEER),
+            com_port=options.accepts(COM_PORT, _PEER),
+            tls=options.accepts(AUTHENTICATION, _PEER),
             options=options.snapshot(),
             after_cr=None if self.decoder is None else self.decoder.after_cr,
             encrypted=self.encrypted,

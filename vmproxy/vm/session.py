@@ -222,10 +222,10 @@ class VMSession:
                 self._input(DATA, data)
             return
         self.commands += 1
-        if isinstance(token, Subnegotiation):
-            self._subnegotiated(token.option, token.payload)
-        elif isinstance(token, Negotiation):
+        if isinstance(token, Negotiation):
             self._negotiated(token.verb, token.option)
+        elif isinstance(token, Subnegotiation):
+            self._subnegotiated(token.option, token.payload)
         elif isinstance(token, Command):
             self._out.actions.append(Count("telnet commands"))  # none of them means anything on a serial line
         else:

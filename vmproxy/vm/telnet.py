@@ -82,10 +82,10 @@ class HostTelnet(Telnet):
 
     session: VMSession
 
-    def __init__(self, frontend: VMFrontend, address: IAddress) -> None:
+    def __init__(self, frontend: VMFrontend, peer: str) -> None:
         # Telnet.__init__ is left out on purpose: its tables per connection are replaced by the session.
         self.frontend = frontend
-        self.peer = host_of(address)
+        self.peer = peer
         self.console: Console | None = None
         self.ready = True
         self._receiving = False
@@ -525,6 +525,7 @@ class VMFactory(Factory[HostTelnet]):
     def buildProtocol(self, address: IAddress | None) -> HostTelnet | None:
         """A connection, unless the process is being stopped, or the host may not connect."""
         front = self._frontend
-        if address is None or front.broker.stopping or not front.admission.enter(host_of(address)):
+        if address is None or front.broker.stopping:
             return None
-        return HostTelnet(front, address)
+        peer = host_of(address)
+        return HostTelnet(front, peer) if front.admission.enter(peer) else None

@@ -35,6 +35,8 @@ class Side(IntEnum):
     US = 0
     PEER = 1
 
+    __hash__ = int.__hash__  # an enumeration's own is in Python, and every negotiation looks up several
+
 
 _NO, _YES, _WANT_NO, _WANT_NO_THEN_YES, _WANT_YES, _WANT_YES_THEN_NO = range(6)
 _OFFERED = 6  # off, and an offer of the peer's stands that got no answer because it had been refused before

@@ -69,10 +69,10 @@ def parse_uuid(parameters: bytes) -> UUID:
     digits = _UUID_NOISE.sub(b"", parameters)
     if not _HEX.fullmatch(digits):
         raise WireError(f"not a UUID: {parameters[:80]!r}")
-    uuid = UUID(hex=digits.decode("ascii"))
-    if not uuid.int:
+    number = int(digits, 16)
+    if not number:
         raise WireError("the UUID is all zeros")
-    return uuid
+    return UUID(int=number)
 
 
 def format_uuid(uuid: UUID) -> bytes:
