@@ -1,4 +1,4 @@
-"""What happened in a simulation, in numbers: for the report line, for tests, and for the bench."""
+"""The numbers of a simulation: for the report line, for tests, and for the bench."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any number of simulated VMs: who they are, how fast they connect, and when they migrate.
+"""Any number of simulated VMs: their identities, how fast they connect, and when they migrate.
 
 A machine with several serial ports is several :class:`~vmproxy.sim.vm.VM` objects with one identity; they migrate at
 the same moment, as one machine does.
@@ -25,7 +25,7 @@ _TRY_AGAIN = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to simulate.
+    """The plan of a simulation.
 
     :ivar vms: how many machines.
     :ivar ports: serial ports of each.
@@ -115,7 +115,7 @@ class Fleet:
     """All the machines of one simulation.
 
     :ivar vms: every serial port of every machine, in order.
-    :ivar counters: what has happened so far.
+    :ivar counters: the numbers so far.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Fleet:
         guest: Callable[[VM], Guest] | None = None,
     ) -> None:
         """
-        :param guest: makes what runs in a VM; the small Linux, as planned, if None.
+        :param guest: makes the guest of a VM; the small Linux, as planned, if None.
         """
         self.plan = plan
         self.clock = clock
@@ -176,7 +176,7 @@ class Fleet:
         return every.addCallback(lambda machines: [outcome for machine in machines for outcome in machine])
 
     def summary(self) -> str:
-        """:returns: one line on what has happened so far."""
+        """:returns: the numbers so far, in one line."""
         return self.counters.summary(len(self.vms))
 
     def _uri(self, number: int) -> str:

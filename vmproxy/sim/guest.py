@@ -1,6 +1,6 @@
 """The guest: a small Linux-like machine with a serial console. No sockets: a clock and an output callback go in.
 
-It boots, asks for a login, and offers a shell that echoes and edits what is typed. It is frozen while a vMotion
+It boots, asks for a login, and offers a shell that echoes and edits input. It is frozen while a vMotion
 carries it from host to host (stunned) and while its serial port takes no more (paused): it prints nothing then, its
 programs stand still, and what is typed waits in the port's input buffer, which drops what does not fit, as a UART does.
 """
@@ -83,7 +83,7 @@ class LinuxGuest:
     ) -> None:
         """
         :param name: the host name.
-        :param output: takes what the machine prints.
+        :param output: takes the machine's output.
         :param vmotion: asks the host to migrate this machine. Must not do so before it returns.
         :param boot_speed: 2 boots twice as fast as 1, and 0 at once.
         :param chatter: how many seconds apart, on average, the idle machine logs a line; 0 is never.
@@ -134,7 +134,7 @@ class LinuxGuest:
         self._chatter_timer = None
 
     def feed(self, data: bytes) -> None:
-        """Somebody typed."""
+        """Take input."""
         if self._pieces is not None and b"\x03" in data:
             # A ^C gets through to a program that reads nothing, as on a real terminal.
             self._input.clear()
@@ -150,7 +150,7 @@ class LinuxGuest:
         self._flush()
 
     def break_received(self) -> None:
-        """Somebody sent a break: the kernel says what it knows to do with one."""
+        """Take a break: the kernel lists its magic keys."""
         if not self._frozen and self._mode is not _Mode.OFF:
             self._interject(texts.stamped(self._uptime(), texts.SYSRQ_HELP))
             self._flush()

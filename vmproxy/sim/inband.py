@@ -1,4 +1,4 @@
-"""TLS in-band, the VM's side: what is said under AUTHENTICATION (RFC 2941) until both ends switch.
+"""TLS in-band, the VM's side: the exchange under AUTHENTICATION (RFC 2941) until both ends switch.
 
 The proxy asks for the SSL type, the VM answers START, the proxy ACCEPTED, and the VM's next byte is a ClientHello.
 Between START and the proxy's answer nothing may be sent: a proxy that has accepted reads it as TLS.
@@ -14,7 +14,7 @@ _START, _ACCEPTED = 1, 2
 
 
 class Step(Enum):
-    """What a message under AUTHENTICATION means for the connection."""
+    """The meaning of a message under AUTHENTICATION for the connection."""
 
     NOTHING = auto()
     DECLINE = auto()  # say `answer`, and go on in clear
@@ -38,7 +38,7 @@ class InbandTLS:
     def received(self, payload: bytes) -> tuple[Step, bytes]:
         """Take in a subnegotiation of the proxy.
 
-        :param payload: what stands behind the option.
+        :param payload: the message, without the option.
         :returns: what to do, and the payload to answer with, if any.
         """
         match payload[:1]:

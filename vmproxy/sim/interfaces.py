@@ -26,7 +26,7 @@ class ProxyRefusedError(SimulationError):
 
 @dataclass(frozen=True, slots=True)
 class VMIdentity:
-    """Who a VM says it is."""
+    """The identity that a VM shows."""
 
     vc_uuid: UUID
     name: str
@@ -58,7 +58,7 @@ class HostSettings:
     :ivar close_after_complete: close the source just after COMPLETE instead of just before.
     :ivar close_gap: how long before COMPLETE the source closes.
     :ivar abort_share: the share of migrations that is aborted, 0 to 1.
-    :ivar direction: what VMs want: ``S``, to be reached, or ``C``, to be connected to what their URI names.
+    :ivar direction: of the VMs: ``S`` waits to be reached, ``C`` is connected to the address in its URI.
     :ivar longest_pause: the longest pause before the next attempt to connect.
     """
 
@@ -74,7 +74,7 @@ class HostSettings:
 
 
 class Guest(Protocol):
-    """What runs in a VM, as its host sees it: a serial port and a switch.
+    """The guest of a VM, as its host sees it: a serial port and a switch.
 
     It gets hold of :meth:`vmproxy.sim.vm.VM.write` for its output when it is made. Both :meth:`stun` and
     :meth:`pause` say: no output from here on; what comes first ends last, so the two may overlap.
@@ -84,10 +84,10 @@ class Guest(Protocol):
         """Power on. Called once, when the VM's first connection is open."""
 
     def feed(self, data: bytes) -> None:
-        """Somebody typed. Never called between :meth:`stun` and :meth:`unstun`: the host keeps that back."""
+        """Take input. Never called between :meth:`stun` and :meth:`unstun`: the host keeps input back."""
 
     def break_received(self) -> None:
-        """Somebody sent a break."""
+        """Take a break."""
 
     def stun(self) -> None:
         """A vMotion: time stands still."""
@@ -106,13 +106,13 @@ class Guest(Protocol):
 
 
 class Wire(Protocol):
-    """What a port needs of a transport."""
+    """A transport, as far as a port looks at it."""
 
     def write(self, data: bytes) -> None:
         """Send."""
 
     def close(self) -> None:
-        """Send what is buffered, then end the connection."""
+        """Send buffered bytes, then end the connection."""
 
     def abort(self) -> None:
         """End the connection at once."""

@@ -1,4 +1,4 @@
-"""The line that somebody is typing at a simulated shell: echo, editing, history. Bytes in, bytes to echo out.
+"""The input line of a simulated shell: echo, editing, history. Bytes in, bytes to echo out.
 
 It edits the way people expect of a terminal line: backspace takes a whole character of UTF-8, ^U the line, ^W a word;
 arrow up and down walk through what was entered before; other escape sequences are swallowed. An Enter is CR, LF, CR LF
@@ -26,7 +26,7 @@ class Key(Enum):
 class ShellLine:
     """One line after the other.
 
-    :ivar echo: whether what is typed is shown; off for a password.
+    :ivar echo: whether input is shown; off for a password.
     """
 
     __slots__ = ("_after_cr", "_escape", "_history", "_line", "_place", "echo")
@@ -45,7 +45,7 @@ class ShellLine:
 
     @property
     def line(self) -> bytes:
-        """What has been typed so far."""
+        """The input so far."""
         return bytes(self._line)
 
     def take(self, remember: bool) -> bytes:

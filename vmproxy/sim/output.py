@@ -1,7 +1,7 @@
-"""What one port writes: held back while a switch to TLS is under way, counted while nobody reads it.
+"""The output of one port: held back while a switch to TLS is under way, counted while nobody reads it.
 
-While the transport's buffer is full, or the proxy has suspended us by COM-PORT, whoever feeds the port is told to
-pause. What is written all the same adds up, and past a limit the port gives up: a proxy that asks and never reads
+While the transport's buffer is full, or the proxy has suspended us by COM-PORT, the port's user is told to
+pause. All later output adds up, and past a limit the port gives up: a proxy that asks and never reads
 must not make the simulator grow.
 """
 
@@ -65,7 +65,7 @@ class Output:
             self._held = bytearray()
 
     def release(self) -> None:
-        """Send what was held back."""
+        """Send the bytes that were held back."""
         held, self._held = self._held, None
         if held and self._wire is not None:
             self._wire.write(bytes(held))
@@ -81,7 +81,7 @@ class Output:
     def stop(self, which: Stop, on: bool) -> bool:
         """Take in that sending should stop, or may go on.
 
-        :returns: whether that makes a difference to whoever writes.
+        :returns: whether that makes a difference to the writer.
         """
         before = self.stops
         self.stops = before | which if on else before & ~which
@@ -91,7 +91,7 @@ class Output:
         return True
 
     def close(self, clock: IReactorTime) -> None:
-        """Send what is buffered and close; at once, if that takes too long."""
+        """Send buffered bytes and close; at once, if that takes too long."""
         if self._wire is not None and self._deadline is None:
             # A proxy that never reads would keep the connection for ever.
             self._deadline = clock.callLater(CLOSE_WITHIN, self._wire.abort)

@@ -145,7 +145,7 @@ class HostPort:
         self._user = user
 
     def connected(self, wire: Wire) -> None:
-        """The connection stands."""
+        """Take a transport: the connection is open."""
         self._output.connected(wire)
         if self.state is not State.OPENING:
             wire.abort()
@@ -227,7 +227,7 @@ class HostPort:
             self._write(self._options.ask(COM_PORT, Side.US, True))
 
     def close(self) -> None:
-        """Send what is buffered and close."""
+        """Send buffered bytes and close."""
         self._end(SimulationError("closed by the host"), abort=False)
 
     def fail(self, reason: SimulationError) -> None:

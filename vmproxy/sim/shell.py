@@ -20,7 +20,7 @@ Pieces = Iterator[tuple[float, bytes]]
 
 
 class Action(Enum):
-    """What a command does to the machine."""
+    """The effect of a command on the machine."""
 
     LOGOUT = auto()
     REBOOT = auto()
@@ -30,7 +30,7 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a line: text to print, pieces to print bit by bit, something to do."""
+    """The result of a line: text to print, pieces to print bit by bit, something to do."""
 
     text: str = ""
     pieces: Pieces | None = None

@@ -1,4 +1,4 @@
-"""What a simulated guest prints: the boot, the banner, the fake files, the log lines of an idle machine.
+"""The texts of a simulated guest: the boot, the banner, the fake files, the log lines of an idle machine.
 
 The distribution is made up, and says that it is simulated wherever a person would look, so that nobody mistakes a
 demonstration for a machine.
@@ -108,7 +108,7 @@ def stamped(seconds: float, text: str) -> bytes:
 
 
 def kernel_log() -> Iterator[bytes]:
-    """What the kernel has said since boot, as ``dmesg`` prints it."""
+    """The messages of the kernel since boot, as ``dmesg`` prints them."""
     seconds = 0.0
     for number, line in enumerate(_KERNEL_LINES):
         yield stamped(seconds, line)
@@ -127,7 +127,7 @@ def boot(name: str) -> Iterator[tuple[float, bytes]]:
 
 
 def shutdown(uptime: float) -> Iterator[tuple[float, bytes]]:
-    """What a reboot prints before the next boot."""
+    """The output of a reboot before the next boot."""
     for line in _STOPPING:
         yield 0.1, f"[\x1b[0;32m  OK  \x1b[0m] {line}.\r\n".encode()
     yield 0.2, stamped(uptime, "reboot: Restarting system")

@@ -30,7 +30,7 @@ _log = Logger()
 class VM:
     """One serial port of one VM.
 
-    :ivar guest: what runs in it; may be replaced before :meth:`start`.
+    :ivar guest: its guest.
     :ivar port: the connection that carries it, or None.
     """
 
@@ -72,8 +72,8 @@ class VM:
         turn: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """
-        :param guest: makes what runs in it; a small Linux if None.
-        :param turn: how long to wait at least before connecting: who shares it, shares a rate.
+        :param guest: makes its guest; a small Linux if None.
+        :param turn: how long to wait at least before connecting; VMs that share it share a rate.
         """
         self.identity = identity
         self.clock = clock
