@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 
-from docutils.nodes import Element, TextElement
+from docutils.nodes import Element, TextElement, document, reference
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -15,6 +17,7 @@ author = "the vmproxy developers"
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.apidoc"]
 exclude_patterns = ["_build"]
 html_theme = "alabaster"
+html_extra_path = ["../etc", "../README.rst", "../NEWS.rst", "../CONTRIBUTING.rst"]
 nitpicky = True
 # Lines of a session that are no shell, such as those of jq.
 # A base class that two modules name alike is resolved by its module in the code.
@@ -63,6 +66,17 @@ def by_its_last_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, con
     return None
 
 
+def to_built_pages(app: Sphinx, page: document) -> None:
+    """Turn links between files, as they work in a checkout (``logs.rst#rotation``), into links between built pages."""
+    for link in page.findall(reference):
+        target = str(link.get("refuri", ""))
+        if file := re.fullmatch(r"([a-z-]+)\.rst(#.*)?", target):
+            link["refuri"] = f"{file[1]}.html{file[2] or ''}"
+        elif target.startswith("../"):
+            link["refuri"] = Path(target).name
+
+
 def setup(app: Sphinx) -> None:
     """Add the resolver behind Sphinx's own."""
     app.connect("missing-reference", by_its_last_name)
+    app.connect("doctree-read", to_built_pages)
