@@ -1,7 +1,7 @@
 """SSH channels with a bound in both directions.
 
 Out: bytes wait in a queue of our own. conch gets only as many as the client's window and its reading allow, so that
-conch's own unbounded buffer is never used. The queue has no limit: users look at :attr:`FlowChannel.queued` first, each
+conch's own unbounded buffer is never used. The queue has no limit: users look at ``queued`` first, each
 with its own policy. In: conch reopens the client's window as data comes in. While input is held, the window stays shut,
 and the client can send no more than what is left of it.
 """

@@ -35,7 +35,7 @@ def find(session: Session, target: Target, right: Right = Right.SEE) -> Console:
     """The console of a target.
 
     :param right: the right that the operator needs on it.
-    :raises Refused: if the operator may see no such console, or several.
+    :raises TargetError: if the operator may see no such console, or several.
     :raises CommandError: if the operator does not have the right.
     """
     view = session.operator.view
@@ -74,7 +74,7 @@ async def chosen(session: Session, globs: Sequence[str], right: Right = Right.SE
 
     :param globs: a glob that selects nothing may still be a UUID, an alias, or the beginning of a name.
     :param right: the right that the operator needs on them; other consoles are left out.
-    :raises Refused: if a glob finds nothing.
+    :raises TargetError: if a glob finds nothing.
     :raises CommandError: if there are globs, and the operator has the right on none of the consoles.
     """
     wanted = selectors(globs)

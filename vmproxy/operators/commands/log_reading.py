@@ -41,7 +41,7 @@ _log = Logger()
 class SearchSlot:
     """A search's place among all searches: it has a turn for each batch, so a slow client keeps no other waiting.
 
-    Bound: :data:`~vmproxy.operators.readings.SEARCHES` search at once, and one of each operator.
+    Bound: ``readings.SEARCHES`` search at once, and one of each operator.
     """
 
     def __init__(self, session: Session) -> None:
