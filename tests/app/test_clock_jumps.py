@@ -137,7 +137,7 @@ class Logs:
     def __init__(self, folder: Path, policy: RotationPolicy | None = None) -> None:
         self.clock = Split()
         self.writer = LogWriter(16, self.clock.wall, policy)
-        inputs = Audit(folder / "input.jsonl", lambda job: job(), self.clock)
+        inputs = Audit(folder / "input.jsonl", at_once, self.clock)
         self.store = LogStore(folder, self.clock, Here(self.writer), lambda call: call(), inputs)
         self.log = self.store.open("vm.log")
         self.path = folder / "vm.log"

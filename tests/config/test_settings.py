@@ -743,7 +743,7 @@ class TestNames:
             if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Call)
         ]
         defined = Counter(
-            next((one.value.value for one in call.keywords if one.arg == "key"), name.replace("_", "-"))
+            next((one.value.value for one in call.keywords if one.arg == "key"), name.replace("_", "-"))  # type: ignore[attr-defined]  # looked at on purpose
             for name, call in calls
             if ast.unparse(call.func) == "setting"
         )

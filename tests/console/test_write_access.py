@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -37,7 +38,7 @@ def shared(w: World) -> Console:
     return w.claim()
 
 
-def at(console: Console, who: str, **how: bool) -> FakeViewer:
+def at(console: Console, who: str, **how: Any) -> FakeViewer:
     viewer = FakeViewer(who)
     console.viewers.attach(viewer, **{"write": True, **how})
     return viewer
@@ -180,6 +181,7 @@ class TestReopen:
 
     def test_not_while_it_is_down_or_moves(self, w: World) -> None:
         console = w.claim()
+        assert console.link is not None
         w.migrations.begin(console, console.link, b"\x01")
         assert not console.reopen("alice")
         other = w.claim("db", VM_B)

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -42,7 +43,7 @@ def say(world: World, log: ConsoleLog, data: bytes) -> None:
     world.writer.tick()
 
 
-def restarted(folder: Path, **policy: int) -> tuple[World, ConsoleLog]:
+def restarted(folder: Path, **policy: Any) -> tuple[World, ConsoleLog]:
     """What a new process finds, however the one before it ended."""
     world = World(folder)
     world.writer.rotation.use(RotationPolicy(**policy))

@@ -159,7 +159,7 @@ class TestBySize:
             assert world.writer.rotation.rotated == turn * PER_TURN
         world.writer.tick()
         assert world.writer.rotation.rotated == len(logs)
-        assert world.writer.next_tick() > 0
+        assert world.writer.next_tick() > 0  # type: ignore[operator]  # a number by now
 
     def test_the_files_put_aside_hold_no_descriptor(self, world: World) -> None:
         world.writer.rotation.use(RotationPolicy(size=1))
@@ -302,7 +302,7 @@ class TestByAge:
         for log in logs:
             log.append(b"x")
         world.store.flush()
-        while world.writer.next_tick() <= 0.1:  # the first sweep, in which none is old enough
+        while world.writer.next_tick() <= 0.1:  # type: ignore[operator]  # the first sweep, in which none is old enough
             world.tick(0.1)
         world.clock.advance(2 * DAY)
         done, turns = 0, 0
@@ -843,7 +843,7 @@ class TestPlainText:
         log = plain.log()
         write(plain, log, b"login: ")
         plain.writer.tick()
-        assert 0 < plain.writer.next_tick() <= 5
+        assert 0 < plain.writer.next_tick() <= 5  # type: ignore[operator]  # a number by now
         for _ in range(4):
             plain.tick(1)
         assert self.lines(log) == []
@@ -941,7 +941,7 @@ class TestOnTheWritersSide:
         world.writer.rotation.use(RotationPolicy(size=6, keep=1))
         log = world.log()
         log.append(b"before")
-        files = []
+        files: list[Any] = []
         log.on_writer(lambda path: path.open("rb")).addCallback(files.append)
         world.tick(1)
         say(world, log, b"aaaaaa", b"bbbbbb", b"cccccc")

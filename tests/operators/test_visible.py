@@ -110,8 +110,8 @@ class TestHidden:
         assert [(c.uuid, c.port) for c in restricted.sorted()] == identity
         targets = [name for _, name, _, _ in vms] + [str(UUID(int=n)) for n, _, _, _ in vms] + ["web-01", "w"]
         for target in filter(None, targets):
-            for port in (None, "1", "2"):
-                assert told(restricted, target, port) == told(free, target, port)
+            for number in (None, "1", "2"):
+                assert told(restricted, target, number) == told(free, target, number)
         for mine, other in zip(restricted.sorted(), free.sorted(), strict=True):
             assert restricted.find(restricted.alias(mine)) is mine
             assert restricted.is_exact(restricted.alias(mine), mine)

@@ -52,7 +52,7 @@ class Host:
     def __init__(self, **options: Any) -> None:
         self.clock = Clock()
         self.log = Log()
-        self.port = HostPort(WHO, "vmproxy?port=1", self.log, self.clock, **options)
+        self.port = HostPort(WHO, "vmproxy?port=1", self.log, self.clock, **options)  # type: ignore[arg-type]  # a fake
         self.protocol = HostProtocol(self.port)
         self.transport = Transport()
         self.protocol.makeConnection(self.transport)
@@ -303,7 +303,7 @@ class Wire:
 
 @pytest.mark.parametrize("accepted", [True, False])
 def test_inband_tls(accepted: bool) -> None:
-    port = HostPort(WHO, "vmproxy", Log(), Clock())
+    port = HostPort(WHO, "vmproxy", Log(), Clock())  # type: ignore[arg-type]  # a fake
     wire = Wire()
     port.connected(wire)
     port.received(AUTH_SALVO + LISTED)

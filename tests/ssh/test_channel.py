@@ -46,10 +46,10 @@ class NotingChannel(FlowChannel):
 def channel_of(window: int = 1 << 20, packet: int = 1 << 15) -> tuple[NotingChannel, FakeTransport]:
     transport = FakeTransport()
     connection = OperatorConnection()
-    connection.transport = transport
+    connection.transport = transport  # type: ignore[assignment]  # replaced
     channel = NotingChannel(window, packet)
     channel.conn = connection
-    channel.id = 7
+    channel.id = 7  # type: ignore[assignment]  # replaced
     connection.channels[7] = channel
     connection.channelsToRemoteChannel[channel] = 3
     connection.localToRemoteChannel[7] = 3

@@ -85,7 +85,7 @@ def test_a_key_cut_short_is_told_by_its_name(tmp_path: Path, cut: int) -> None:
 
 
 def test_a_key_with_a_passphrase_is_told_so(tmp_path: Path) -> None:
-    pem = ed25519_key().keyObject if hasattr(ed25519_key(), "keyObject") else ed25519_key()._keyObject
+    pem = ed25519_key().keyObject if hasattr(ed25519_key(), "keyObject") else ed25519_key()._keyObject  # type: ignore[attr-defined]  # looked at on purpose
     _put(tmp_path, pem.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, BestAvailableEncryption(b"secret")))
     with pytest.raises(HostKeyError, match="passphrase"):
         load_or_make(tmp_path)

@@ -665,7 +665,7 @@ def test_a_try_counts_though_its_client_has_gone_before_it_was_decided(w: SSHWor
     (event,) = w.audited("login-failed")
     assert (event["user"], event["method"]) == ("alice", "password")
     assert w.factory.accounts.delays.present("10.1.2.9") > 0
-    assert not [call for call in w.clock.getDelayedCalls() if call.func.__name__ == "_resume"]
+    assert not [call for call in w.clock.getDelayedCalls() if call.func.__name__ == "_resume"]  # type: ignore[attr-defined]  # looked at on purpose
     assert not logged.tracebacks
 
 
@@ -804,7 +804,7 @@ def test_a_connection_lost_while_its_answer_is_held_back_leaves_nothing(w: SSHWo
     client = begun(w)
     client.send(USERAUTH_REQUEST, request("alice", b"password", b"\0" + NS(b"wrong")))
     client.tcp.closed()
-    assert not [call for call in w.clock.getDelayedCalls() if call.func.__name__ == "_resume"]
+    assert not [call for call in w.clock.getDelayedCalls() if call.func.__name__ == "_resume"]  # type: ignore[attr-defined]  # looked at on purpose
     w.clock.advance(100)
     assert not logged.tracebacks
 

@@ -105,7 +105,7 @@ class SSHWorld(World):
     def release_threads(self) -> None:
         while self._thread_jobs:
             call, done = self._thread_jobs.pop(0)
-            succeed(None).addCallback(lambda _, call=call: call()).chainDeferred(done)
+            succeed(None).addCallback(lambda _, call=call: call()).chainDeferred(done)  # type: ignore[call-overload]  # any callable
 
     def audited(self, *kinds: str) -> list[dict[str, object]]:
         """The audit trail, or what of it is of these kinds."""
@@ -135,7 +135,7 @@ class SSHWorld(World):
         self.claim(name, port="1", uri=uri, link=link)
         return link
 
-    def console(self, name: str = "web01") -> Console:
+    def console(self, name: str = "web01") -> Console:  # type: ignore[override]  # of its own kind
         return self.directory.names.find(name)
 
     def settle(self) -> None:

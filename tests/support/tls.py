@@ -204,7 +204,7 @@ class TLSHost(Host):
         self.tls.send(data)
         return self.outgoing()
 
-    def feed(self, data: bytes, cuts: Iterable[int] | None = None) -> TLSHost:
+    def feed(self, data: bytes, cuts: Iterable[int] | None = None) -> TLSHost:  # type: ignore[override]  # of its own kind
         self.wire(self.encrypted(data) if self.secure else data, cuts)
         self.take()
         return self

@@ -70,7 +70,7 @@ def asking(daemon: Daemon, *words: str, user: str, method: str) -> list[str]:
 def audited(daemon: Daemon, kind: str) -> list[dict[str, object]]:
     trail = daemon.state / "audit.jsonl"
     events = map(json.loads, trail.read_text().splitlines()) if trail.exists() else iter(())
-    return [event for event in events if event["event"] == kind]
+    return [event for event in events if event["event"] == kind]  # type: ignore[var-annotated]  # JSON
 
 
 def login(daemon: Daemon) -> dict[str, object]:

@@ -252,7 +252,7 @@ def test_what_is_put_behind_start_is_not_believed(
     daemon = make_daemon(with_tls(pem, more='encryption = "require"\n'))
     liar = HostConnection(daemon.vm_port)  # collects what a man in the middle would put in
     sent: list[bytes] = []
-    liar.raw = sent.append
+    liar.raw = sent.append  # type: ignore[assignment]  # replaced
     liar.sub(0, bytes(range(90)))
     liar.sub(70, b"Svmproxy")
     liar.sub(80, uuid.uuid4().bytes.hex(" ").encode())

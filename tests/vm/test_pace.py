@@ -46,7 +46,7 @@ def test_a_name_that_changes_all_the_time_makes_one_link(w: VMWorld) -> None:
     w.store.flush()
     jobs: list[object] = []
     submit = w.store.runner.submit
-    w.store.runner.submit = jobs.append
+    w.store.runner.submit = jobs.append  # type: ignore[assignment]  # replaced
     for n in range(1000):
         host.feed(sub(NAME, b"name-%d" % n))
     w.store.flush()

@@ -183,7 +183,7 @@ class VMotion(RuleBasedStateMachine):
 
     # The rules.
 
-    @initialize(target=lines)
+    @initialize(target=lines)  # type: ignore[arg-type]  # a fake
     def begin_with_both(self) -> object:
         return multiple(self.start(self.vms[0]), self.start(self.vms[1]))
 
@@ -321,7 +321,7 @@ class VMotion(RuleBasedStateMachine):
         self.begin_on(ready[-last], sequence)
 
     @precondition(lambda self: self.pending(arrived=False))
-    @rule(target=lines, last=st.booleans(), identity=st.booleans(), fresh=st.booleans())
+    @rule(target=lines, last=st.booleans(), identity=st.booleans(), fresh=st.booleans())  # type: ignore[arg-type]  # a fake
     def peer_properly(self, last: bool, identity: bool, fresh: bool) -> object:
         pending = self.pending(arrived=False)[-last]
         (vm,) = [vm for vm in self.vms if vm.pending is pending]

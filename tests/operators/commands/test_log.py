@@ -300,7 +300,7 @@ def operators(w: SSHWorld, count: int) -> list[Client]:
     clients = []
     for n in range(count):
         client = w.login()
-        client.server.avatar.name = client.server.avatar.user = f"operator{n}"
+        client.server.avatar.name = client.server.avatar.user = f"operator{n}"  # type: ignore[attr-defined]  # looked at on purpose
         clients.append(client)
     return clients
 

@@ -226,7 +226,7 @@ def test_a_closed_menu_leaves_no_timer(w: SSHWorld) -> None:
     person.type(b"\x1b")
     person.channel.close()
     w.clock.advance(0)
-    assert not [call for call in w.clock.getDelayedCalls() if "menu" in repr(call.func)]
+    assert not [call for call in w.clock.getDelayedCalls() if "menu" in repr(call.func)]  # type: ignore[attr-defined]  # looked at on purpose
 
 
 def test_names_and_output_from_vms_cannot_reach_the_terminal(w: SSHWorld) -> None:
