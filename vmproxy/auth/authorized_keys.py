@@ -1,12 +1,11 @@
 """Lists of keys in the format of ``authorized_keys``, with the options that sshd's manual describes.
 
-An option here can only take something away from a key. Honoured are ``from=``, ``expiry-time=``, ``restrict`` with its
-relatives for terminals and forwarding, and the two for security keys. What would restrict things that are not
-offered at all (X11, agents, ``~/.ssh/rc``) needs no care. The others are warned about and the key counts all the same,
-except for ``cert-authority``: the key of an authority signs keys, and is none to log in with.
+Invariant: an option can only restrict a key. Supported are ``from=``, ``expiry-time=``, ``restrict`` with its relatives
+for terminals and forwarding, and the two for security keys. Options about features that are not offered (X11, agents,
+``~/.ssh/rc``) are ignored. Other options are warned about, and the key counts, except for ``cert-authority``: the key
+of an authority signs keys, and cannot log in.
 
-What cannot be understood costs its line and nothing else. :func:`parse_authorities` reads the same format for what is
-trusted to sign certificates.
+A malformed line is skipped alone. :func:`parse_authorities` reads the same format for authorities of certificates.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from vmproxy.base.addresses import AddressPatterns, BadAddresses, parse_patterns
 from vmproxy.base.sanitize import visible
 
 FILE_LIMIT = 1024 * 1024
-"""Bytes of a file that are read; whole lines."""
+"""Bound: bytes of a file, in whole lines."""
 
 _OPTION = re.compile(r'([A-Za-z0-9][A-Za-z0-9@._-]*)(?:="((?:[^"\\]|\\"|\\(?!"))*)")?(?:,(?!\Z)|\Z)')
 _TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?(Z|UTC)?", re.ASCII | re.IGNORECASE)
@@ -46,7 +45,7 @@ _log = Logger()
 
 @dataclass(frozen=True, slots=True)
 class AuthorizedKey:
-    """One line: a key, and under which conditions it counts.
+    """One line: a key and its conditions.
 
     The same key may stand in several lines, each with its own conditions; one line whose conditions hold is enough.
 
@@ -83,7 +82,7 @@ class AuthorizedKey:
 
 @dataclass(slots=True)
 class _Options:
-    """What stands in front of a key, as it is being read."""
+    """The options of a key, while they are read."""
 
     sources: AddressPatterns | None = None
     expires: float | None = None
@@ -96,7 +95,7 @@ class _Options:
 
 
 def parse_authorized_keys(text: bytes, where: str) -> list[AuthorizedKey]:
-    """Read keys in the format of ``authorized_keys``; whatever the bytes are, it does not raise.
+    """Read keys in the format of ``authorized_keys``; it never raises.
 
     :param where: the file's name, for the warnings: about lines that are left out because they are malformed or
         describe an authority, about options that are not honoured, and about host names in ``from=``.
@@ -135,7 +134,7 @@ def parse_authorized_keys(text: bytes, where: str) -> list[AuthorizedKey]:
 
 
 def parse_authorities(text: bytes, where: str) -> frozenset[bytes]:
-    """Read the keys that are trusted to sign certificates: one per line, with ``cert-authority`` in front or without.
+    """Read the keys of authorities, one a line, with or without ``cert-authority`` in front.
 
     A line with other options is left out, because an authority has no conditions here; so is one that lives in a
     security key, whose signatures the ``cryptography`` library cannot check. Both are warned about.
@@ -154,7 +153,7 @@ def parse_authorities(text: bytes, where: str) -> frozenset[bytes]:
 
 
 def shown_time(seconds: float) -> str:
-    """A moment for a log line: ``2027-01-31 12:00:00Z``."""
+    """A time for the log: ``2027-01-31 12:00:00Z``."""
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}Z"
     except (OverflowError, ValueError, OSError):  # what no calendar holds
@@ -166,7 +165,7 @@ def _skipped(where: str, number: int, problem: str) -> None:
 
 
 def _lines(text: bytes, where: str) -> Iterator[tuple[int, _Options, bytes, list[str]]]:
-    """The lines that make sense: number, options, key, and the options that are not honoured."""
+    """The valid lines: number, options, key, and the options that are not supported."""
     for number, line in enumerate(text.split(b"\n"), 1):
         line = line.strip()
         if not line or line.startswith(b"#"):
@@ -189,7 +188,7 @@ def _lines(text: bytes, where: str) -> Iterator[tuple[int, _Options, bytes, list
 
 
 def _end_of_options(line: bytes) -> int:
-    """Where the options end: at the first blank outside of quotes."""
+    """The end of the options: the first blank outside of quotes."""
     quoted = False
     at = 0
     while at < len(line) and (quoted or line[at] not in b" \t"):
@@ -204,7 +203,7 @@ def _end_of_options(line: bytes) -> int:
 
 
 def _understand(written: bytes, options: _Options) -> list[str]:
-    """Put what is honoured into the options.
+    """Apply the supported options.
 
     :returns: the names of those that are not honoured.
     :raises ValueError: if they are malformed, or a value is; the text goes on from "this key".
@@ -227,7 +226,7 @@ def _understand(written: bytes, options: _Options) -> list[str]:
 
 
 def _take(name: str, value: str | None, options: _Options) -> bool:
-    """Honour one option; False if that cannot be done."""
+    """Apply one option; False if it is not supported."""
     if name == "cert-authority":
         options.authority = True
         return True

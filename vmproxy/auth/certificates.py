@@ -1,12 +1,11 @@
-"""Certificates of users: an authority that is trusted here says whose a key is, for how long, and from where.
+"""Certificates of users (OpenSSH's PROTOCOL.certkeys): a trusted authority names the owners of a key, and its limits.
 
-OpenSSH's PROTOCOL.certkeys. The ``cryptography`` library parses the format and checks the authority's signature; what
-it keeps to itself (the bytes of the two keys, the algorithm of the signature) is taken from the same bytes here.
-Nothing is asked of the library, and no signature computed, before the authority is found to be a trusted one: a
-stranger cannot make the server work.
+The ``cryptography`` library parses the format and checks the authority's signature. The fields that it does not give
+(the bytes of the two keys, the algorithm of the signature) are read from the same bytes here. Invariant: no signature
+is checked before the authority is found to be a trusted one, so that a stranger cannot make the server compute.
 
-Refused, because the library cannot parse them: certificates for security keys (``sk-...``) and those that a security
-key has signed. So are certificates whose options are not in order or stand there twice; ``ssh-keygen`` sorts them.
+The library cannot parse certificates for security keys (``sk-...``), or those that a security key has signed: they are
+refused. So are certificates with options out of order or given twice; ``ssh-keygen`` sorts them.
 """
 
 from __future__ import annotations
@@ -45,17 +44,17 @@ SIGNATURE_OF: dict[bytes, bytes] = {
     b"rsa-sha2-512-cert-v01@openssh.com": b"rsa-sha2-512",
     b"rsa-sha2-256-cert-v01@openssh.com": b"rsa-sha2-256",
 }
-"""For each algorithm that a login with a certificate may use, the one that the signature itself must name."""
+"""The algorithms of logins with certificates, each with the algorithm that the signature must name."""
 
 ALGORITHMS: tuple[bytes, ...] = tuple(SIGNATURE_OF)
 """The algorithms for logins with certificates, to be offered in this order."""
 
 CERTIFICATE_LIMIT = 32 * 1024
-"""Bytes of a certificate."""
+"""Bound: bytes of a certificate."""
 PRINCIPALS_LIMIT = 256
-"""Principals in one certificate; OpenSSH's limit too."""
+"""Bound: principals in one certificate, as in OpenSSH."""
 RSA_BITS = range(2048, 16384 + 1)
-"""The sizes of RSA keys that are accepted, of users and of authorities."""
+"""The accepted sizes of RSA keys, of users and of authorities."""
 
 _AUTHORITY_SIGNATURES = frozenset(
     (
@@ -70,12 +69,12 @@ _AUTHORITY_SIGNATURES = frozenset(
 
 
 class BadCertificate(VMProxyError):
-    """A certificate that nobody may log in with; the text says why, for the log."""
+    """A refused certificate; the text says why, for the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What a certificate says that has been found good.
+    """The fields of an accepted certificate.
 
     :ivar principals: the names it is for; at least one.
     :ivar key_id: what its authority calls it; safe to show.
@@ -101,7 +100,7 @@ class Certificate:
         return signature in (b"rsa-sha2-256", b"rsa-sha2-512") if kind == b"ssh-rsa" else signature == kind
 
     def fields(self) -> dict[str, str | int]:
-        """What the audit trail says of it."""
+        """Its fields in the audit trail."""
         return {
             "certificate": self.key_id,
             "serial": self.serial,
@@ -112,7 +111,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class _Raw:
-    """What is taken from the bytes before the library sees them."""
+    """The fields that are read from the bytes before the library sees them."""
 
     key: bytes
     authority: bytes
@@ -122,7 +121,7 @@ class _Raw:
 def check_certificate(
     blob: bytes, authorities: Container[bytes], revoked: Revoked, address: str, now: float
 ) -> Certificate:
-    """Decide whether a certificate may be used; whether its key is there as well is for the login to find out.
+    """Check a certificate. The login checks that the client has its key.
 
     :param blob: the certificate as the client sent it.
     :param authorities: the public keys, in SSH's format, that are trusted to sign.
@@ -187,7 +186,7 @@ def _split(blob: bytes) -> _Raw:
 
 
 def _load(blob: bytes) -> SSHCertificate:
-    """Have the library parse it and check the authority's signature."""
+    """Parse a certificate and check the authority's signature, with the library."""
     try:
         certificate = load_ssh_public_identity(key_type(blob) + b" " + base64.b64encode(blob))
         assert isinstance(certificate, SSHCertificate)
@@ -216,7 +215,7 @@ def _check_time(certificate: SSHCertificate, now: float) -> None:
 
 
 def _principals(certificate: SSHCertificate) -> tuple[str, ...]:
-    """The names it is for; those that cannot be the name of anybody are left out."""
+    """The principals, without those that cannot be names of operators."""
     written = certificate.valid_principals
     if not written:
         raise BadCertificate("it names no principals, which would make it valid for everybody")

@@ -1,12 +1,12 @@
-"""What is revoked although it would be trusted otherwise: keys, authorities, and certificates by number or name.
+"""Revocation lists: keys, authorities, and certificates by number or name.
 
-The list is a file in one of two forms. As text, each line is a public key (of an operator or of an authority), a
+A list is a file in one of two forms. As text, each line is a public key (of an operator or of an authority), a
 fingerprint ``SHA256:...``, or what ``ssh-keygen -k`` reads: ``serial: 17-20``, ``id: TEXT``, ``key: ...``, ``sha1:
 ...``, ``sha256: ...``, ``hash: SHA256:...``. Binary, it is the Key Revocation List that ``ssh-keygen -k`` writes
 (OpenSSH's PROTOCOL.krl).
 
-A list that cannot be read or understood, be it in one line, revokes everything, as with sshd: whoever could make the
-file unreadable would otherwise have back a key that was stolen.
+Invariant: a list that cannot be read or parsed, be it in one line, revokes everything, as with sshd. Else making the
+file unreadable would bring a stolen key back.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from vmproxy.auth.public_keys import (
 from vmproxy.base.sanitize import visible
 
 REVOKED_LIMIT = 16 * 1024 * 1024
-"""Bytes of a list; a larger one counts as unreadable."""
+"""Bound: bytes of a list. A larger one counts as unreadable."""
 
 _MAGIC = b"SSHKRL\n\0"
 _FORMAT_VERSION = 1
@@ -41,7 +41,7 @@ _SERIAL = re.compile(r"(0x[0-9a-f]{1,16}|[0-9]{1,22})(?:\s*-\s*(0x[0-9a-f]{1,16}
 
 
 class _Section(IntEnum):
-    """What the sections of a binary list hold."""
+    """Types of sections in a binary list."""
 
     CERTIFICATES = 1
     KEYS = 2
@@ -52,7 +52,7 @@ class _Section(IntEnum):
 
 
 class _Part(IntEnum):
-    """What the parts of its sections about certificates hold."""
+    """Types of subsections about certificates."""
 
     SERIALS = 0x20
     RANGE = 0x21
@@ -96,7 +96,7 @@ class _Certificates:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """A list of what is revoked; made without arguments, of nothing.
+    """A revocation list; without arguments, an empty one.
 
     :ivar everything: why all is taken for revoked; ``""`` if it is not.
     """
@@ -108,7 +108,7 @@ class Revoked:
     _certificates: tuple[tuple[bytes | None, _Certificates], ...] = ()
 
     def key_problem(self, blob: bytes) -> str:
-        """Why a plain key must not be used, for the log.
+        """Why a plain key is revoked, for the log.
 
         :param blob: the public key in SSH's format; of a certificate, the key inside.
         :returns: ``""`` if it is not revoked.
@@ -124,7 +124,7 @@ class Revoked:
         return ""
 
     def certificate_problem(self, key: bytes, authority: bytes, serial: int, key_id: bytes) -> str:
-        """Why a certificate must not be used, for the log.
+        """Why a certificate is revoked, for the log.
 
         :param key: the key that is certified.
         :param authority: the key that signed.
@@ -154,7 +154,7 @@ def read_revoked(path: str | os.PathLike[str]) -> Revoked:
 
 
 def parse_revoked(data: bytes, where: str) -> Revoked:
-    """Understand a list in either form; whatever the bytes are, it does not raise.
+    """Parse a list in either form; it never raises.
 
     :param where: the file's name, for the reason why everything is revoked.
     """
@@ -243,7 +243,7 @@ def _serials(text: bytes) -> tuple[int, int]:
 
 
 def _serial(text: str) -> int:
-    """As C reads it, and so ssh-keygen: octal with a zero in front."""
+    """Read a number as C does, and so ssh-keygen: octal after a leading zero."""
     if text[:2].lower() == "0x":
         return int(text, 16)
     return int(text, 8 if text.startswith("0") else 10)
