@@ -17,6 +17,7 @@ import socket
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -469,6 +470,7 @@ class TwoHosts(RuleBasedStateMachine):
             assert self.received == self.typed, "input is held although the guest runs and takes it"
 
 
+@pytest.mark.slow  # its last assert needs all of the examples
 def test_two_hosts_and_one_console_in_any_interleaving() -> None:
     TwoHosts.moved = TwoHosts.aborted = TwoHosts.replaced = 0
     run_state_machine_as_test(

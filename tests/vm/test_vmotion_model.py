@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -481,6 +482,7 @@ class VMotion(RuleBasedStateMachine):
         assert len(serving) == len(links)
 
 
+@pytest.mark.slow  # its last assert needs all of the examples
 def test_vmotion_does_what_the_model_says_whatever_happens() -> None:
     VMotion.completed = 0
     run_state_machine_as_test(
