@@ -55,9 +55,7 @@ CLIMBING: set[str] = set()
 CIRCLES: set[str] = set()
 WITH_FRONT_LIBRARIES: set[str] = set()
 WITH_PRIVATE_NAMES: set[str] = set()
-WITH_GENDER: set[str] = {
-    "vmproxy/operators/output_view.py",
-}
+WITH_GENDER: set[str] = set()
 
 
 def modules() -> dict[str, Path]:

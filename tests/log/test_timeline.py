@@ -19,7 +19,7 @@ from vmproxy.log.events import event, time_mark
 from vmproxy.log.file_state import LogFile
 from vmproxy.log.reader import CHUNK, Source, open_segments
 from vmproxy.log.rotation import RotationPolicy
-from vmproxy.log.time_index import LINE_LIMIT, Trail
+from vmproxy.log.time_index import LINE_LIMIT, TimeIndex
 from vmproxy.log.timeline import Timeline
 from vmproxy.log.writer import LogWriter
 
@@ -388,7 +388,7 @@ def test_times_of_single_bytes(archive: Archive) -> None:
         if compressed:
             path = path.with_name("vm.log.events.1.gz")
             path.write_bytes(gzip.compress(archive.trail.read_bytes()))
-        trail = Trail(Source(path, compressed), not compressed)
+        trail = TimeIndex(Source(path, compressed), not compressed)
         assert trail.times([0, 4, 5, 14, 15, 20_000, 29_994, 29_995, 10**9]) == [
             *(T0 + n for n in (0, 0, 0, 0, 1, 1999, 2998, 2999, 2999))
         ]
@@ -396,7 +396,7 @@ def test_times_of_single_bytes(archive: Archive) -> None:
     empty = archive.trail.with_name("empty.events")
     empty.write_bytes(b"garbage\n")
     source = Source(empty, False)
-    assert Trail(source, True).times([1, 2]) == [None, None]
+    assert TimeIndex(source, True).times([1, 2]) == [None, None]
     source.close()
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from vmproxy.log.events import Event
 from vmproxy.log.plain_log import PlainFile
 
-Item = bytes | Event
+LogItem = bytes | Event
 
 
 class Reporter(Protocol):

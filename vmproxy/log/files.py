@@ -1,8 +1,8 @@
-"""The files of one log by number: the live ones, and what rotation has made of them before.
+"""The files of one log by number: the live ones, and those that rotation has put aside.
 
 A log ``web01.log`` has a trail, ``web01.log.events``, and may have plain text beside it, ``web01.txt``. Rotation
 numbers all of them alike, as logrotate does by default: ``web01.log.1`` is the newest old log, ``web01.log.events.1``
-its trail, whose offsets count from the beginning of ``web01.log.1``; compressed they end in ``.gz``. What has one
+its trail; compressed they end in ``.gz``. What has one
 number is one segment, and is moved and removed together. (:mod:`reader` reads them.)
 
 Moving several files is several steps, and any of them may fail or be the last before the power does. The order of the

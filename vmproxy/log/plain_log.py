@@ -1,4 +1,4 @@
-"""The second file that a log may have: plain lines with times, for people who ship logs with line-based tools.
+"""Plain text beside a log: lines with times, for line-based tools that ship logs.
 
 What has been written to the log ``web01.log`` is written once more to ``web01.txt``, as :class:`PlainLines` makes it:
 a line at a time, with its time (UTC) in front and without escape sequences. A line is written when it is complete, or

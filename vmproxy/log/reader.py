@@ -4,7 +4,7 @@ Beside ``X.log`` and its trail ``X.log.events`` stand, after a rotation, ``X.log
 of the old ones, then ``.2`` and so on, possibly compressed: ``X.log.3.gz``. vmproxy's own rotation and logrotate's
 default name them alike. Other schemes (logrotate's ``dateext``, ``start``, other compressors) are not read here.
 
-Log N and trail N are a pair whose offsets begin at 0. All files are opened at once, so that what is read is one
+Log N and trail N are a pair. All files are opened at once, so that what is read is one
 consistent history whatever is renamed, compressed or removed afterwards. On the writer's thread, behind a flush, no
 rotation of our own comes in between; elsewhere, and under logrotate, a file that is met twice counts once.
 

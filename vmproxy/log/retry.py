@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from vmproxy.log.events import Event, event
 from vmproxy.log.file_pool import FilePool, reason
-from vmproxy.log.file_state import Item, LogFile
+from vmproxy.log.file_state import LogFile, LogItem
 from vmproxy.log.periodic import Timer
 
 BACKLOG_PER_LOG = 256 * 1024
@@ -96,7 +96,7 @@ class Retry:
         if self.wait() is None:
             self._timer.start()
 
-    def keep(self, file: LogFile, items: Sequence[Item]) -> None:
+    def keep(self, file: LogFile, items: Sequence[LogItem]) -> None:
         """Keep what a log that fails was to be given."""
         backlog = file.backlog
         for item in items:

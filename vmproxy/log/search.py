@@ -21,7 +21,7 @@ from vmproxy.base.sanitize import human_bytes
 from vmproxy.log.files import numbered, places
 from vmproxy.log.pattern import Match, Pattern
 from vmproxy.log.reader import CHUNK, PROBLEMS_LIMIT, Segment, Source, open_segment
-from vmproxy.log.time_index import trail_of
+from vmproxy.log.time_index import time_index_of
 
 WINDOW = 4 * 1024
 _LINE_LIMIT = 64 * 1024
@@ -193,7 +193,7 @@ class Search:
         if not found:
             return []
         short = [self._short(at, data, match) for at, data, match in found]
-        trail = trail_of(segment)
+        trail = time_index_of(segment)
         times = trail.times([at + match.start for at, _, match in found]) if trail is not None else [None] * len(found)
         self.hits += len(found)
         return [

@@ -25,7 +25,7 @@ from vmproxy.base.clock import wall_of
 from vmproxy.log.audit import Audit
 from vmproxy.log.events import event
 from vmproxy.log.feed import Follower
-from vmproxy.log.file_state import Item, LogFile
+from vmproxy.log.file_state import LogFile, LogItem
 from vmproxy.log.paths import folded
 from vmproxy.log.settings import LogSettings
 from vmproxy.log.writer import LogWriter
@@ -103,7 +103,7 @@ class ConsoleLog:
 
     def __init__(self, store: LogStore, name: str) -> None:
         self._store = store
-        self._items: list[Item] | None = None
+        self._items: list[LogItem] | None = None
         self._unwritten = 0  # bytes that the writer has not dealt with yet
         self._collected = 0  # those of them that are in _items
         self._dropped = 0
@@ -254,7 +254,7 @@ class ConsoleLog:
 
     # Between the store and its logs.
 
-    def take(self) -> tuple[list[Item], int]:
+    def take(self) -> tuple[list[LogItem], int]:
         """Hand over what came in: the items and the bytes in them."""
         items, self._items = self._items, None
         size, self._collected = self._collected, 0

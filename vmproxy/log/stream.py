@@ -21,7 +21,7 @@ from vmproxy.errors import VMProxyError
 from vmproxy.log.reader import Segment, Source, open_segments
 from vmproxy.log.recovery import packed_size
 from vmproxy.log.store import ConsoleLog
-from vmproxy.log.time_index import Trail
+from vmproxy.log.time_index import TimeIndex
 
 BLOCK = 64 * 1024
 FILES_LIMIT = 8
@@ -72,7 +72,7 @@ def contents(segment: Segment, size: int) -> Contents:
 
     :param size: of the file, unpacked.
     """
-    formats = Trail(segment.trail, not segment.number).formats if segment.trail is not None else []
+    formats = TimeIndex(segment.trail, not segment.number).formats if segment.trail is not None else []
     found: list[Extent] = []
     first: int | None = None
     cut = False

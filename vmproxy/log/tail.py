@@ -1,4 +1,4 @@
-"""The log as history: its last lines, across the files that rotation made. What replay and ``log -n`` are made of.
+"""The last lines of a log, across the files that rotation made, for replay and ``log -n``.
 
 A line is what a line feed ends, and what comes after the last of them: a prompt is a line too.
 

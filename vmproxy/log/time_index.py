@@ -76,7 +76,7 @@ class _Place:
     offset: int
 
 
-class Trail:
+class TimeIndex:
     """One file's trail.
 
     :ivar torn: how many lines could not be read so far.
@@ -263,9 +263,9 @@ class Trail:
             position += len(line)
 
 
-def trail_of(segment: Segment) -> Trail | None:
+def time_index_of(segment: Segment) -> TimeIndex | None:
     """The trail of one of a log's files; None where there is none."""
-    return Trail(segment.trail, not segment.number) if segment.trail is not None else None
+    return TimeIndex(segment.trail, not segment.number) if segment.trail is not None else None
 
 
 def _formats(text: bytes, start: int) -> Iterator[Format]:

@@ -19,7 +19,7 @@ from collections.abc import Generator, Iterator
 from itertools import chain
 
 from vmproxy.log.reader import Segment, Segments, Source
-from vmproxy.log.time_index import Entry, Trail, trail_of
+from vmproxy.log.time_index import Entry, TimeIndex, time_index_of
 from vmproxy.log.writer import MARK_SECONDS
 
 Fields = dict[str, object]
@@ -70,7 +70,7 @@ class Timeline:
         """
         # A mark says when the first of the bytes came that came within a second.
         since = None if self._since is None else self._since - MARK_SECONDS
-        trail = trail_of(segment)
+        trail = time_index_of(segment)
         entries = trail.entries(since) if trail is not None else iter(())
         first = next(entries, None)
         log = segment.log if data else None
@@ -104,7 +104,7 @@ class Timeline:
         self._report(trail)
         return done
 
-    def _report(self, trail: Trail | None) -> None:
+    def _report(self, trail: TimeIndex | None) -> None:
         if trail is not None and trail.torn:
             self._segments.complain(f"{trail.name}: {trail.torn} of its lines cannot be read")
 

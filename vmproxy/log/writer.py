@@ -1,15 +1,15 @@
 """The writer behind the logs: everything that touches the disk, on a thread of its own.
 
 The reactor never waits for a disk. It collects what arrives, console by console, and hands it over in batches
-several times a second; the writer opens, appends, makes links, and looks for files that were moved. Each log's items
-(bytes and events) are written in order, so that an event's offset is exact.
+several times a second; the writer opens, appends, makes links, and looks for files that were moved. In between, logs
+are rotated (:mod:`vmproxy.log.rotation`), a few at a time. What cannot be written is kept and tried again
+(:mod:`vmproxy.log.retry`).
 
-When a write fails, the log's items wait here, bounded, and are tried again every second; what is over the bound is
-counted, and when writing works again stands in the trail as a ``gap`` of that size, at the offset where the bytes
-are missing. A trail that cannot be written keeps no byte of the VM's waiting: its lines wait apart. In between writing,
-logs are rotated (:mod:`rotation`), a few at a time.
+Each log's items (bytes and events) are written in order, so that an event's offset is exact. The writer knows the
+offset of the next byte of each log, and where in the file it goes; if the file is of another size than that, somebody
+else changed it, and the trail says where the output goes on.
 
-:class:`LogWriter` is the work itself and knows no threads; :class:`LogWriterThread` runs it.
+:class:`LogWriter` is the work itself and knows no threads; :class:`~vmproxy.log.writer_thread.LogWriterThread` runs it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from twisted.logger import Logger
 from vmproxy.log.events import Event, event, format_line, time_mark
 from vmproxy.log.feed import EventFeed
 from vmproxy.log.file_pool import FilePool, OpenFile, PartialWriteError, reason, write_all
-from vmproxy.log.file_state import Item, LogFile
+from vmproxy.log.file_state import LogFile, LogItem
 from vmproxy.log.files import logs_in
 from vmproxy.log.periodic import Task, Timer, next_due
 from vmproxy.log.plain_log import PlainFile, PlainWriter
@@ -79,7 +79,7 @@ class LogWriter:
         self.follow = _Follow(self._pool, now, self._say_again)
         self._tasks: list[Task] = [self.retry, self.follow, self.rotation, self._plain_writer]
 
-    def write(self, file: LogFile, items: Sequence[Item], at: float) -> None:
+    def write(self, file: LogFile, items: Sequence[LogItem], at: float) -> None:
         """Append items to a log and its trail.
 
         :param at: when they arrived, seconds since the epoch.
@@ -396,10 +396,9 @@ class LogWriter:
 
 
 class _Nobody:
-    """Who hears of the troubles of a log whose console is not known."""
+    """Null reporter, for a log whose console is not known."""
 
-    def report(self, problem: str, lost: int) -> None:
-        """Nobody listens."""
+    def report(self, problem: str, lost: int) -> None: ...
 
 
 class _Follow:

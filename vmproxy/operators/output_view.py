@@ -1,9 +1,9 @@
-"""What an operator who is on a console gets to see: the VM's bytes, notices, the past, and questions in between.
+"""The view of a console on an operator's terminal: output, notices, replay, and prompts in between.
 
-What the VM says goes through a bounded queue. A viewer who does not keep up skips what does not fit, and is told how
-much as soon as he has caught up; nobody else notices. While a replay is being read, or a question stands on the screen,
-live output waits in the same bounds. The VM's bytes go to the client's stdout as they are, unless the operator wants
-times in front of lines; everything else goes to its stderr, each notice on a line of its own.
+Output goes through a bounded queue. A viewer who reads too slowly skips what does not fit, and is told how much as soon
+as everything before it is sent; nobody else notices. During a replay, and while a prompt is on the screen, output waits
+in the same queue. The VM's bytes go to the client's stdout unchanged, unless the operator wants times in front of
+lines; everything else goes to its stderr, each notice on a line of its own.
 """
 
 from __future__ import annotations
