@@ -231,3 +231,21 @@ def test_a_stopped_connection_is_closed_once_its_last_bytes_are_out(w: VMWorld, 
     assert ended is main.CONNECTION_DONE
     assert b"x" * 200_000 in transport.wire or not full
     protocol.stopProducing()
+
+
+def test_a_host_that_asks_and_never_reads_is_closed_whatever_the_buffer_says_of_itself(
+    w: VMWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Twisted says that a buffer is full at each write to it, not once.
+    transport = RealBuffer(Reactor())
+    aborted: list[bool] = []
+    monkeypatch.setattr(transport, "abortConnection", lambda: aborted.append(True), raising=False)
+    protocol = w.factory.buildProtocol(w.connect("10.0.0.3").transport.peerAddr)
+    assert protocol is not None
+    protocol.makeConnection(transport)
+    protocol.dataReceived(session())
+    asked = 0
+    while not aborted and asked < 2**20:
+        protocol.dataReceived(sub(99) * 100)
+        asked += 600
+    assert aborted

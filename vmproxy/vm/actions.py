@@ -184,12 +184,13 @@ class Outbox:
         self.control_while_blocked = 0
 
     def block(self, on: bool, control: int = 0) -> None:
-        """Note that the host reads slower than is written, or not any more.
+        """Note that the host reads slower than is written, or not any more; to say so again changes nothing.
 
         :param control: the bytes of commands since then.
         """
+        if not on or not self.blocked:  # Twisted says so again at each write to a full buffer
+            self.control_while_blocked = control
         self.blocked = on
-        self.control_while_blocked = control
 
     def take_data(self) -> list[bytes]:
         """Take out the bytes."""
