@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from tests.support.daemon import Daemon, eventually
 from tests.support.host import FakeVM
 
@@ -71,6 +73,7 @@ def rename(path: Path) -> None:
         kind.rename(kind.with_name(f"{kind.name}.1"))
 
 
+@pytest.mark.alone  # a line that comes in pieces for longer than a prompt waits is two lines of plain text
 def test_its_own_rotation_loses_and_doubles_nothing_under_a_fast_stream(
     make_daemon: MakeDaemon, make_vm: MakeVM
 ) -> None:
