@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support.fakes import FakeViewer
-from tests.support.vm import BEGIN, COMPLETE, MIGRATION_TIMEOUT, NAME, VMWorld, session, sub
+from tests.support.outbound import Net, wish
+from tests.support.vm import BEGIN, COMPLETE, IDENTIFY_TIMEOUT, MIGRATION_TIMEOUT, NAME, VMWorld, session, sub, world
 from vmproxy.base.ratelimit import REPEAT_SECONDS, REPEATS_TOLD, RepeatSummary
 from vmproxy.console.duplicates import REFUSE, SAME_NETWORK, DuplicatePolicy
 from vmproxy.console.notices import LineDown, LineUp
@@ -25,6 +26,28 @@ def test_under_refuse_the_first_one_stays(w: VMWorld, logged: list[str]) -> None
     assert logged[-1] == "10.0.0.2: closed: web: it is connected from 10.0.0.1 already"
     assert w.front.counters["refused second connections"] == 1
     assert w.trail(console, "replaced") == []
+
+
+def test_under_refuse_the_reason_is_told_when_a_name_was_awaited_in_vain(logged: list[str]) -> None:
+    nameless = session().replace(sub(NAME, b"web"), b"")
+    with world(needs_name=True) as w:
+        w.directory.use_duplicates(DuplicatePolicy(REFUSE))
+        w.vm()
+        second = w.connect("10.0.0.2").feed(nameless)
+        w.clock.advance(IDENTIFY_TIMEOUT)
+        assert second.closed
+        assert logged[-1] == "10.0.0.2: closed: web: it is connected from 10.0.0.1 already"
+        w.connect("10.0.0.2").feed(nameless).lose()
+        assert w.front.counters["refused second connections"] == 2
+
+
+def test_under_refuse_one_whose_destination_was_looked_up_is_closed_at_once(w: VMWorld) -> None:
+    w.directory.use_duplicates(DuplicatePolicy(REFUSE))
+    net = Net(w)
+    net.hosts["far.example.com"] = ["10.1.2.3"]
+    first, second = (w.connect(host).feed(wish(b"tcp://far.example.com:4000")) for host in ("10.0.0.1", "10.0.0.2"))
+    assert (first.closed, second.closed) == (False, True)
+    assert w.front.counters["refused second connections"] == 1
 
 
 def test_under_refuse_a_host_that_lost_power_comes_back_when_keepalive_has_found_that_out(w: VMWorld) -> None:

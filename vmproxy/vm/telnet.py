@@ -140,7 +140,7 @@ class HostTelnet(Telnet):
         self.session.close()
         if self.console is None:
             self.session.identify(late=True)  # it may have waited for nothing but a name
-            self._perform(self.session.take_actions())
+            self._act()
         front.forget(self)
         self.ready = False
         console, self.console = self.console, None
@@ -189,7 +189,7 @@ class HostTelnet(Telnet):
 
     def _act(self) -> None:
         # An event has led to something: in a read, it goes out behind that.
-        if actions := self.session.take_actions():
+        while actions := self.session.take_actions():  # an answer may lead to more
             self._perform(actions)
         if not self._receiving:
             self._flush()
