@@ -343,12 +343,10 @@ class HostTelnet(Telnet):
 
     def write(self, data: bytes) -> None:
         """Serial data for the guest."""
-        data = self.session.encode(data)
-        if self._receiving:
-            self.session.send(data)  # behind the answers
-        else:
-            send(self._tcp, data)
-            self.frontend.liveness.written(self)
+        session = self.session
+        session.send(session.encode(data))  # behind the answers
+        if not self._receiving:
+            self._flush()
 
     def send_break(self) -> None:
         """A break to the guest."""

@@ -143,6 +143,20 @@ def test_a_wish_that_is_refused_changes_nothing_of_what_was_agreed(w: VMWorld, n
     assert w.console.remote.place == w.console.uri == "tcp://10.1.2.3:1"
 
 
+def test_input_that_waited_for_the_vm_comes_behind_the_answer_to_its_request(w: VMWorld, net: Net) -> None:
+    net.hosts["far.example.com"] = ["10.1.2.3"]
+    first = w.connect().feed(wish(b"tcp://far.example.com:4000"))
+    assert w.console.link is first.protocol
+    first.transport.producer.pauseProducing()
+    w.console.send(b"typed")
+    net.silent = True
+    second = w.connect("10.0.0.2").feed(wish(b"tcp://far.example.com:4000"))
+    second.sent()
+    net.speak()
+    assert w.console.link is second.protocol
+    assert second.sent() == sub(WILL_PROXY) + b"typed"
+
+
 def test_what_is_still_looked_up_when_a_vm_is_served_comes_too_late(w: VMWorld, net: Net) -> None:
     net.silent = True
     net.hosts = {"a.example.com": ["10.1.1.1"]}
