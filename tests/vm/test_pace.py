@@ -71,6 +71,13 @@ def test_what_the_guest_set_its_port_to_moves_with_the_vm(w: VMWorld) -> None:
     assert [s[1:] for s in destination.subs(COM_PORT) if s[0] == 101] == [(9600).to_bytes(4, "big")]
 
 
+def test_what_the_guest_set_its_port_to_outlasts_port_control(w: VMWorld) -> None:
+    host, console = w.vm()
+    host.feed(verb(WILL, COM_PORT) + com(1, (9600).to_bytes(4, "big")) + verb(WONT, COM_PORT))
+    host.feed(verb(WILL, COM_PORT))
+    assert console.settings.startswith("9600")
+
+
 @pytest.mark.parametrize("sets", [False, True])
 def test_port_control_before_complete_is_that_of_the_vm_unless_the_destination_sets_it(w: VMWorld, sets: bool) -> None:
     source, console = w.vm()

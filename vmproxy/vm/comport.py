@@ -55,7 +55,9 @@ class PortControl:
             return
         self.on = on
         if not on:
-            # A VM that turned it off will not say RESUME either.
+            # A VM that turned it off will not say RESUME either. What it has set is its console's.
+            if carries:
+                self._inherited = self._server
             self._server = None
             self._suspend(False)
             return
