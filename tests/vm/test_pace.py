@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.fakes import VM_B
-from tests.support.vm import COM_PORT, NAME, NEGOTIATION, PEER, WILL, VMWorld, com, sub, verb
+from tests.support.vm import COM_PORT, NAME, NEGOTIATION, PEER, WILL, WONT, VMWorld, com, sub, verb
 
 SEQUENCE = b"\x01\x02\x03\x04"
 COMPLETE = 46
