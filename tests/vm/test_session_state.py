@@ -18,16 +18,21 @@ from tests.support.vm import (
     ABORT,
     BEGIN,
     CAPTURED_LIST,
+    COM_PORT,
     COMPLETE,
     GOAHEAD,
+    IDENTIFY_TIMEOUT,
     KNOWN_1,
     NEGOTIATION,
     PEER,
     PEER_OK,
+    WILL,
     Host,
     VMWorld,
+    com,
     session,
     sub,
+    verb,
 )
 from vmproxy.base.state import pack, unpack
 from vmproxy.vm.early import EARLY_LIMIT
@@ -132,6 +137,20 @@ def test_every_slot_is_handed_over_or_made_anew() -> None:
     kept = {renamed.get(slot, slot.removeprefix("_")) for slot in VMSession.__slots__ if slot not in anew}
     outbox = {"unsent", "blocked", "control_while_blocked"}
     assert kept | outbox == {field.name for field in fields(VMSessionState)}
+
+
+def test_a_vm_that_takes_nothing_and_what_it_has_set_are_known_behind_a_handover(w: VMWorld) -> None:
+    host, console = w.vm()
+    host.feed(verb(WILL, COM_PORT) + com(1, (9600).to_bytes(4, "big")) + com(8))
+    assert not host.protocol.ready
+    host.protocol.ready = True  # as another process has them before
+    console.set_port_control(None, "")
+    hand_over(host)
+    assert not host.protocol.ready
+    assert console.port_control is not None
+    assert console.settings.startswith("9600")
+    host.feed(com(9))
+    assert host.protocol.ready
 
 
 # Late answers.

@@ -97,6 +97,12 @@ class PortControl:
         """The connection carries no console any more."""
         self._inherited = None
 
+    def tell(self) -> None:
+        """Tell the console again what the VM has set, if it has set anything."""
+        known = self._server if self.on else self._inherited
+        if known is not None:
+            self._out.actions.append(PortSettings(known))
+
     def _suspend(self, on: bool) -> None:
         self.suspended = on
         self._out.actions.append(Readiness(not on and not self._out.blocked))

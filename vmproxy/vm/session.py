@@ -480,7 +480,7 @@ class VMSession:
     def restore(cls, state: VMSessionState, terms: Terms) -> VMSession:
         """A session that goes on where another one was.
 
-        What it had asked and what it had held are among its actions again.
+        What it had asked, what it had held and what the console does not keep are among its actions again.
         """
         line = state.line
         session = cls(terms, line.com_port, line.tls, line.gate is not None, line.encrypted)
@@ -511,6 +511,11 @@ class VMSession:
         actions = self._out.actions
         if self.holds:
             actions.append(Reading(False))
+        port = self._port
+        if self._out.blocked or (port is not None and port.suspended):
+            actions.append(Readiness(False))
+        if port is not None and self.state in CARRYING:
+            port.tell()
         claim = self._extension.claim(late=True) if self.state == CLAIMING else None
         if claim is not None:
             actions.append(claim)
