@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from tests.support.scripts import SESSIONS, Observer, Outcome, bytewise, run, whole
 from tests.support.vm import (
     ABORT,
+    AUTHENTICATION,
     BEGIN,
     CAPTURED_LIST,
     COM_PORT,
@@ -35,10 +36,13 @@ from tests.support.vm import (
     verb,
 )
 from vmproxy.base.state import pack, unpack
+from vmproxy.vm.actions import StartTLS
 from vmproxy.vm.early import EARLY_LIMIT
+from vmproxy.vm.extension import Terms
 from vmproxy.vm.session import VMSession
 from vmproxy.vm.session_state import VMSessionState
 from vmproxy.vm.session_table import ASKING, CLAIMING, FROM_DRIVER, FROM_HOST, STATES, TABLE, table_text
+from vmproxy.wire.telnet import IAC, SB, SE
 
 SEQUENCE = b"\x01\x02\x03\x04"
 
@@ -207,6 +211,44 @@ def test_a_pair_may_be_looked_up_for_a_while(w: VMWorld, late: Late) -> None:
     assert PEER_OK in [s[0] for s in destination.subs()]
     assert w.console.link is destination.protocol
     assert w.logged(w.console) == b"early"
+
+
+def test_a_pair_that_was_looked_up_for_a_while_is_an_identity(w: VMWorld, late: Late) -> None:
+    source = w.connect().feed(session())
+    late.step()
+    pair = source.begin(SEQUENCE)
+    destination = w.connect("10.0.0.2").feed(NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST) + sub(PEER, pair))
+    late.step()
+    w.clock.advance(IDENTIFY_TIMEOUT + 1)
+    assert not destination.closed
+
+
+def test_what_comes_between_an_answer_and_the_word_that_it_has_come_overtakes_nothing(w: VMWorld, late: Late) -> None:
+    host = w.connect().feed(session()).feed(b"first ")
+    claim, given, answer = late.waiting.pop()
+    found = claim(*given)
+    host.feed(b"second")
+    answer.callback(found)
+    assert w.logged(w.console) == b"first second"
+
+
+def test_what_comes_in_clear_behind_the_start_of_tls_is_not_looked_at_after_a_late_answer() -> None:
+    asked = VMSession(Terms(("vmproxy",), b""), com_port=False, tls=True)
+    start = bytes((IAC, SB, AUTHENTICATION, 0, 7, 0, 1, IAC, SE))
+    for _ in asked.receive(verb(WILL, AUTHENTICATION) + session() + start):
+        pass
+    for _ in asked.receive(b"from somebody on the way"):
+        pass
+    assert asked.state == CLAIMING
+    asked.serve()
+    heard = []
+    for action in asked.go_on():
+        heard.append(action)
+        if isinstance(action, StartTLS):
+            asked.tls_started()
+    assert StartTLS() in heard
+    assert not [action for action in heard if isinstance(action, bytes)]
+    assert asked.plain
 
 
 def test_a_pair_that_comes_to_nothing_late_is_refused(w: VMWorld, late: Late) -> None:

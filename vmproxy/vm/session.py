@@ -157,7 +157,7 @@ class VMSession:
 
         Each action is to be performed before the next is asked for: what follows in the bytes depends on it.
         """
-        if self._rest is not None or self.state in ASKING:
+        if self._rest is not None or self._kept or self.state in ASKING:
             self._kept = self._kept or bytearray()
             self._kept += data
             if len(self._kept) > EARLY_LIMIT:
@@ -322,6 +322,9 @@ class VMSession:
     def tls_started(self) -> None:
         """TLS has begun; what was agreed on before holds."""
         self._scanner = Scanner()
+        if self._kept:  # in clear, behind the host's START: nobody knows whose it is
+            self._kept = b""
+            self.hold(EARLY, False)
         self._input(TLS)
         known = self._line.tls_started()
         if self.state == OPEN and self._line.extended:
@@ -600,7 +603,12 @@ class VMSession:
 
     def _see_plain(self) -> None:
         self.plain = (
-            self.state in HEARD and not self._scanner.busy and not self._receiving and self._line.decoder is None
+            self.state in HEARD
+            and not self._scanner.busy
+            and not self._receiving
+            and self._rest is None
+            and not self._kept
+            and self._line.decoder is None
         )
 
 

@@ -50,7 +50,7 @@ from vmproxy.vm.comport import settings_text
 from vmproxy.vm.frontend import VMFrontend
 from vmproxy.vm.keepalive import is_dead, set_options
 from vmproxy.vm.session import LOG, PACE, VMSession
-from vmproxy.vm.session_table import ASKING, CLOSED, OPEN
+from vmproxy.vm.session_table import ARRIVING, ASKING, CLOSED
 from vmproxy.vm.settings import Encryption
 from vmproxy.vm.sockets import send, socket_of, unread
 from vmproxy.vm.tls import Layer, failure_of
@@ -200,6 +200,7 @@ class HostTelnet(Telnet):
             self._act()
             self._perform(self.session.go_on())
             self._flush()
+            self._see_identity()
 
     def _flush(self) -> None:
         if data := self.session.take_data():
@@ -480,7 +481,11 @@ class HostTelnet(Telnet):
 
     def _peer_asked(self, action: Peer) -> None:
         self.frontend.broker.peer(self, action)
-        if self.session.state not in (OPEN, CLOSED, *ASKING):
+        self._see_identity()
+
+    def _see_identity(self) -> None:
+        # The pair of a vMotion says which VM it is.
+        if self.session.state == ARRIVING:
             self.frontend.unidentified.discard(self)
 
     def _close_for(self, action: Close) -> None:
