@@ -146,3 +146,24 @@ def test_a_link_that_was_being_read_out_is_read_out_and_then_it_is_the_turn_of_t
         assert new.console is again
         world.stop()
         other.stop()
+
+
+def test_a_link_whose_turn_comes_because_the_one_before_it_is_lost_is_heard() -> None:
+    with worlds() as (world, other):
+        first, second = FakeLink("10.0.0.1"), FakeLink("10.0.0.2")
+        first.more_to_come = True
+        console = world.claim(link=first)
+        world.claim(link=second)
+        assert second.calls == ["wait"]
+        again = taken_over(other, state_of(console), [second], [])
+        assert (again.link, second.calls) == (second, ["wait", "serve"])
+
+
+def test_a_link_is_read_from_unless_the_log_is_behind_here_too() -> None:
+    with worlds() as (world, other):
+        link = FakeLink("10.0.0.1")
+        console = world.claim(link=link)
+        console.log_congested(True)
+        assert link.held[-1]
+        taken_over(other, state_of(console), [link], [])
+        assert not link.held[-1]

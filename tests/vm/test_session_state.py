@@ -39,7 +39,7 @@ from vmproxy.base.state import pack, unpack
 from vmproxy.vm.actions import StartTLS
 from vmproxy.vm.early import EARLY_LIMIT
 from vmproxy.vm.extension import Terms
-from vmproxy.vm.session import VMSession
+from vmproxy.vm.session import LOG, PACE, VMSession
 from vmproxy.vm.session_state import VMSessionState
 from vmproxy.vm.session_table import ASKING, CLAIMING, FROM_DRIVER, FROM_HOST, STATES, TABLE, table_text
 from vmproxy.wire.telnet import IAC, SB, SE
@@ -155,6 +155,16 @@ def test_a_vm_that_takes_nothing_and_what_it_has_set_are_known_behind_a_handover
     assert console.settings.startswith("9600")
     host.feed(com(9))
     assert host.protocol.ready
+
+
+def test_only_what_a_session_holds_for_itself_is_held_behind_a_handover(w: VMWorld) -> None:
+    # Nobody would let go of the rest: who had asked for it has gone with the old process.
+    host, _ = w.vm()
+    host.protocol.hold_output(True)
+    host.feed(b"\xff\xf1" * 9000)
+    assert (host.protocol.session.holds, host.paused) == (LOG | PACE, True)
+    hand_over(host)
+    assert (host.protocol.session.holds, host.paused) == (0, False)
 
 
 # Late answers.

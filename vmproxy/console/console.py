@@ -424,9 +424,10 @@ class Console:
         self.settings = state.settings
         self.logging = state.logging
         self.link = links.get(state.link)
-        self._links.restore(links[name] for name in state.links if name in links)
         self._input.restore(state.input)
         self.viewers.restore(state.viewers, viewers)
+        there = [name for name in state.links if name in links]
+        self._links.restore((links[name] for name in there), heard=there[:1] == list(state.links[:1]))
 
     # For the log.
 

@@ -111,9 +111,17 @@ class LinkQueue(Generic[C]):
         """The links, in the order of their output."""
         return tuple(self._line)
 
-    def restore(self, links: Iterable[ILink[C]]) -> None:
-        """Take over links, which know themselves whether it is their turn."""
+    def restore(self, links: Iterable[ILink[C]], heard: bool) -> None:
+        """Take over links.
+
+        :param heard: whether the first of them fed the console already; else it is its turn now.
+        """
         self._line = list(links)
-        if self._line and self._line[0] is not self._console.link:
-            head = self._line[0]
+        if not self._line:
+            return
+        head = self._line[0]
+        head.hold_output(self._waits(head))
+        if not heard:
+            head.serve(self._console)
+        if head is not self._console.link:
             head.retire(lambda: self.gone(head))

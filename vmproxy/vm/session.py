@@ -504,16 +504,16 @@ class VMSession:
         session._rest = None if state.rest is None else iter([token_of(token) for token in state.rest])
         session._kept = state.kept
         session.commands = state.commands
-        session.holds = state.holds
+        session.holds = state.holds & EARLY  # the others are for the log, the remote end and the clock to say again
         session.state = state.state
         session._see_plain()
+        if state.holds:
+            out.actions.append(Reading(not session.holds))
         session._ask_again()
         return session
 
     def _ask_again(self) -> None:
         actions = self._out.actions
-        if self.holds:
-            actions.append(Reading(False))
         port = self._port
         if self._out.blocked or (port is not None and port.suspended):
             actions.append(Readiness(False))
