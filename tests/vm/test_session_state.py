@@ -223,6 +223,16 @@ def test_a_pair_may_be_looked_up_for_a_while(w: VMWorld, late: Late) -> None:
     assert w.logged(w.console) == b"early"
 
 
+def test_a_console_that_is_found_for_a_connection_that_is_gone_goes_down(w: VMWorld, late: Late) -> None:
+    host = w.connect().feed(b"early " + session())
+    host.die()
+    assert len(late.waiting) == 1
+    late.step()
+    assert (w.console.state, w.console.link) == ("down", None)
+    assert w.logged(w.console) == b"early "
+    assert [e["event"] for e in w.trail(w.console, "up", "down")] == ["up", "down"]
+
+
 def test_a_pair_that_was_looked_up_for_a_while_is_an_identity(w: VMWorld, late: Late) -> None:
     source = w.connect().feed(session())
     late.step()

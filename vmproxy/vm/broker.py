@@ -28,6 +28,7 @@ from vmproxy.console.registry import ConsoleIdentity, ConsoleRegistry
 from vmproxy.vm.actions import Abort, Begin, Claim, Complete, Details, DialRefused, Judge, Peer
 from vmproxy.vm.admission import Admission
 from vmproxy.vm.session import VMSession
+from vmproxy.vm.session_table import CLOSED
 from vmproxy.wire.dialuri import DialURI
 
 COMPLAINTS_PER_MINUTE = 60
@@ -139,7 +140,12 @@ class ConsoleBroker:
             link.session.refused(str(error))
             return
         if isinstance(answer, Deferred):
-            answer.addCallbacks(lambda _: link.answered(), self._claim_failed, (), {}, (link,))
+            answer.addCallbacks(self._late_claim, self._claim_failed, (link,), {}, (link,))
+
+    def _late_claim(self, console: Console, link: Asker) -> None:
+        if link.session.state == CLOSED and link.console is None:
+            self._directory.lost(console, link, f"closed by {link.peer}")  # before the answer came
+        link.answered()
 
     def _claim_failed(self, failure: Failure, link: Asker) -> None:
         link.session.refused(_reason(failure, ClaimRefused))

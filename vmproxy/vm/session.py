@@ -408,6 +408,8 @@ class VMSession:
 
     def close(self) -> None:
         """The connection is closed, or lost; what was kept may still be served."""
+        if self.state == CLAIMING:
+            self._extension.claim_nothing()  # it has been asked for
         self._input(CLOSE)
         self.plain = False
 
