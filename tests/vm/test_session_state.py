@@ -243,6 +243,18 @@ def test_a_pair_that_was_looked_up_for_a_while_is_an_identity(w: VMWorld, late: 
     assert not destination.closed
 
 
+def test_a_vmotion_whose_destination_is_gone_when_it_is_found_goes_on_without_it(w: VMWorld, late: Late) -> None:
+    source = w.connect().feed(session())
+    late.step()
+    pair = source.begin(SEQUENCE)
+    destination = w.connect("10.0.0.2").feed(NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST) + sub(PEER, pair))
+    destination.die()
+    late.step()
+    assert len(w.trail(w.console, "vmotion-destination-lost")) == 1
+    source.die()
+    assert (w.console.state, w.console.link) == ("down", None)
+
+
 def test_what_comes_between_an_answer_and_the_word_that_it_has_come_overtakes_nothing(w: VMWorld, late: Late) -> None:
     host = w.connect().feed(session()).feed(b"first ")
     claim, given, answer = late.waiting.pop()

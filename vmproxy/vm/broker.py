@@ -233,7 +233,10 @@ class ConsoleBroker:
             link.session.give_up("too many wrong migration pairs; its address is blocked for a minute")
 
     def _late_peer(self, migration: Migration, link: Asker) -> None:
-        self._accept_peer(link, migration)
+        if link.session.state == CLOSED:
+            self._directory.lost(migration.console, link, f"closed by {link.peer}")  # before the answer came
+        else:
+            self._accept_peer(link, migration)
         link.answered()
 
     def _peer_failed(self, failure: Failure, link: Asker) -> None:
