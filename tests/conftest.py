@@ -7,6 +7,7 @@ first two try the same examples each time, so that a change is not blamed for an
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -21,6 +22,12 @@ settings.register_profile("quick", deadline=None, max_examples=20, derandomize=I
 settings.register_profile("full", deadline=None, max_examples=100, derandomize=IN_CI)
 settings.register_profile("deep", deadline=None, max_examples=2000, derandomize=False)
 settings.load_profile("full")  # unless the command line names another
+
+
+def pytest_configure() -> None:
+    """Have daemons started with SIGINT at its default: a shell ignores it for what runs in its background."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
