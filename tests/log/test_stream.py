@@ -124,6 +124,27 @@ def test_it_reads_across_files_that_were_put_aside(tmp_path: Path, compress: boo
         stream.close()
 
 
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("start", [1210, 1150])
+def test_many_older_files_do_not_count_as_rotations(tmp_path: Path, compress: bool, start: int) -> None:
+    vm = Vm(tmp_path, size=100, compress=compress)
+    for _ in range(12):
+        vm.say(100)
+        vm.flush()
+        vm.flush()
+    vm.say(50)
+    stream = LogStream(vm.log, start)
+    refresh(stream)
+    for _ in range(3):
+        vm.say(50)
+        vm.flush()
+        vm.flush()  # rotates, and compresses
+        vm.say(50)
+        refresh(stream)
+    assert b"".join(iter(stream.read, b"")) == vm.bytes(start, 1550)
+    stream.close()
+
+
 def test_it_holds_what_it_reads_whatever_becomes_of_the_files(vm: Vm) -> None:
     vm.say(1000)
     stream = LogStream(vm.log, 0)

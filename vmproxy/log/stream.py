@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vmproxy.errors import VMProxyError
-from vmproxy.log.reader import Segment, Source, open_segments
+from vmproxy.log.files import numbered
+from vmproxy.log.reader import Segment, Source, open_segment
 from vmproxy.log.recovery import packed_size
 from vmproxy.log.store import ConsoleLog
 from vmproxy.log.time_index import TimeIndex
@@ -211,23 +212,34 @@ class LogStream:
         self._files.append(_File(source, [Extent(file.since + file.shift, file.offset, file.since)]))
 
     def _open_all(self, held: set[tuple[int, int]]) -> None:
+        """Open files from the live one back, as far as they can hold something new."""
         file = self._log.file
-        files = open_segments(self._log.path, limit=FILES_LIMIT + 1)
+        enough = file.offset - self.end if self._sizes_tell else None
         found: list[Segment] = []
-        known = False
-        for segment in reversed(files):
-            known = known or (segment.log is not None and segment.log.identity in held)
-            if not known:
-                if segment.log is not None and not segment.number:
-                    segment.log.size = min(segment.log.size, file.offset - file.shift)
-                    self._live = segment.log.identity
-                found.insert(0, segment)
-            else:
+        seen: set[tuple[int, int]] = set()
+        for segment in numbered(lambda number: open_segment(self._log.path, number, True, seen, [])):
+            log = segment.log
+            if len(found) > FILES_LIMIT or (log is not None and log.identity in held):
                 segment.close()
+                break
+            found.insert(0, segment)
+            if log is None:
+                continue
+            if not segment.number:
+                log.size = min(log.size, file.offset - file.shift)
+                self._live = log.identity
+            if enough is not None and (enough := enough - _content(log)) <= 0:
+                break
         for segment in found:
             self._take(segment)
         if len(self._files) + len(self._new) > FILES_LIMIT + 1:
             raise NotInLog("the log has been rotated too often")
+
+    @property
+    def _sizes_tell(self) -> bool:
+        """Whether the files hold no bytes but the VM's from ``end`` on: they may hold fewer, never more."""
+        # A cut since the first look ends the reading.
+        return bool(self._files or self._new) or (not self._cuts and self.end >= self._log.file.base)
 
     def _take(self, segment: Segment) -> None:
         for number, one in enumerate(self._new):
@@ -330,6 +342,16 @@ class LogStream:
             self._files.popleft().source.close()
         while self._new:
             self._new.pop().close()
+
+
+def _content(log: Source) -> int:
+    """How many bytes a file holds, 0 where that cannot be told."""
+    if not log.compressed:
+        return log.size
+    try:
+        return packed_size(log.fileno())
+    except OSError:
+        return 0
 
 
 def _behind(extent: Extent, offset: int) -> Extent:
