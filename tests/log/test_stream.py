@@ -201,6 +201,24 @@ def test_a_file_that_is_cut_while_it_is_read_ends_it(vm: Vm) -> None:
         refresh(stream)
 
 
+@pytest.mark.parametrize("look", [False, True])
+def test_a_file_that_is_cut_while_nobody_has_it_open_ends_it_however_long_it_is_again(vm: Vm, look: bool) -> None:
+    vm.say(100)
+    stream = LogStream(vm.log, 0)
+    refresh(stream)
+    vm.world.store.reopen()  # as it is closed when it is not used, or there are too many
+    os.truncate(vm.log.path, 0)
+    vm.say(201)
+    vm.flush()
+    if look:
+        with pytest.raises(NotInLog, match="was cut"):
+            refresh(stream)
+    else:
+        with pytest.raises(NotInLog, match="shorter"):
+            stream.read()
+    stream.close()
+
+
 def test_after_copytruncate_a_new_reader_finds_both_files(vm: Vm) -> None:
     vm.say(300)
     vm.rename(truncate=True)

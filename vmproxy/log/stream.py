@@ -170,7 +170,7 @@ class LogStream:
             if self.position < 0:
                 self.position = file.base + self._received
             self.end = self.position
-        if file.cuts != self._cuts:
+        if file.cuts != self._cuts or self._was_cut:
             raise NotInLog("the log was cut")
         held = {one.source.identity for one in self._files} | {one.identity for one in self._logs()}
         if self._live is not None and self._shift != file.shift:
@@ -183,6 +183,14 @@ class LogStream:
         else:
             self._open_all(held)
         self.end = file.offset
+
+    @property
+    def _was_cut(self) -> bool:
+        """Whether the live file was cut since the last look: the writer counts that only of files that it has open."""
+        # A file that was put aside is not where it was; behind a gap, output goes on behind what is known.
+        file = self._log.file
+        changed = self._live is not None and self._shift != file.shift and file.since < self.end - self._shift
+        return changed and self._live is not None and _stands(file.path, self._live)
 
     def _extend(self, end: int, since: int) -> None:
         """The live file has become longer."""
@@ -287,8 +295,11 @@ class LogStream:
         shift = file.shift
         last = one.extents[-1]
         least = last.byte + last.end - last.offset
-        if one.source.identity == self._live and shift == self._shift:
-            least = offset - shift
+        if one.source.identity == self._live:
+            if shift == self._shift:
+                least = offset - shift
+            elif self._was_cut:
+                return False
         return file.cuts == self._cuts and os.fstat(one.source.fileno()).st_size >= least
 
     def _survey(self) -> None:
