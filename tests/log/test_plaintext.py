@@ -96,11 +96,11 @@ def test_what_a_terminal_would_show(data: bytes, lines: list[Any]) -> None:
 
 
 @given(STREAM, st.data())
-def test_it_does_not_matter_where_the_bytes_are_cut(data: bytes, draw: st.DrawFn) -> None:
+def test_it_does_not_matter_where_the_bytes_are_cut(data: bytes, draw: st.DataObject) -> None:
     data = in_full(data)
     whole = plain(data)
     assert plain(*(data[i : i + 1] for i in range(min(len(data), 300))), data[300:]) == whole
-    cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=8)))
+    cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=8)))
     assert plain(*(data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True))) == whole
 
 

@@ -265,9 +265,9 @@ def test_patterns_that_python_would_never_finish(pattern: str) -> None:
 @given(
     st.lists(st.sampled_from([b"login: ", b"\r\n", b"pass", b"word", b"\r", b"\n", b"x" * 100]), max_size=20), st.data()
 )
-def test_a_line_is_met_however_it_is_cut(pieces: list[bytes], draw: st.DrawFn) -> None:
+def test_a_line_is_met_however_it_is_cut(pieces: list[bytes], draw: st.DataObject) -> None:
     data = b"".join(pieces)
-    cuts = sorted(draw(st.lists(st.integers(0, len(data)), max_size=8)))
+    cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=8)))
     expecter = Expecter("password")
     found = [expecter.feed(data[a:b]) for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
     assert any(line is not None for line in found) == (b"password" in data)
