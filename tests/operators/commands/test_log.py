@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.fakes import VM_B, FakeViewer, Logged
 from tests.support.ssh import Client, RemoteChannel, SSHWorld
-from vmproxy.operators.commands import events
+from vmproxy.operators.commands import context, events
 from vmproxy.operators.commands.log_reading import READINGS_PER_OPERATOR, UNREAD_SECONDS
 from vmproxy.operators.commands.watcher import QUEUE_LIMIT
 
@@ -527,6 +527,46 @@ def test_a_follower_of_events_who_does_not_read_is_told_how_many_it_missed(
     shown = kinds(channel).count("note")
     assert 5 < shown < 50
     assert f"[-- {50 - shown} events skipped: your connection is too slow --]" in channel.err.decode()
+
+
+def test_events_of_a_hidden_console_neither_count_nor_keep_a_follower_from_its_own(
+    w: SSHWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "QUEUE_LIMIT", 1000)
+    w.vm()
+    w.vm("db01", uuid=VM_B)
+    w.rules(("alice", "spy", "web01"))
+    client = w.login()
+    channel = client.run("events -f -n 0")
+    for n in range(50):
+        w.console("db01").log.event("note", text=str(n))
+    w.store.flush()
+    w.console().log.event("note", text="mine")
+    w.store.flush()
+    w.clock.advance(1.0)
+    client.pump()
+    assert "text=mine" in channel.out.decode()
+    assert b"skipped" not in channel.err
+
+
+def test_events_of_a_console_that_was_not_asked_for_cost_one_look_at_all_consoles(
+    w: SSHWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w.vm()
+    w.vm("db01", uuid=VM_B)
+    looks: list[None] = []
+    chosen = context.chosen_or_own
+    monkeypatch.setattr(events, "chosen_or_own", lambda *args: (looks.append(None), chosen(*args))[1])
+    client = w.login()
+    channel = client.run("events -f -n 0 web01")
+    for n in range(5):
+        w.console("db01").log.event("note", text=str(n))
+        w.console().log.event("note", text=f"mine {n}")
+        w.store.flush()
+        w.clock.advance(1.0)
+        client.pump()
+    assert len(looks) == 2
+    assert kinds(channel).count("note") == 5
 
 
 def test_a_console_that_appears_while_events_are_followed_is_followed_too(w: SSHWorld) -> None:

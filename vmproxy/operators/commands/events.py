@@ -23,6 +23,7 @@ from vmproxy.log.events import FORMAT_MARK
 from vmproxy.log.file_state import LogFile
 from vmproxy.log.files import trail_of
 from vmproxy.log.reader import CHUNK, Segments, open_segments
+from vmproxy.log.store import ConsoleLog
 from vmproxy.log.timeline import Timeline
 from vmproxy.log.timing import local_time
 from vmproxy.operators import exit_status
@@ -31,6 +32,7 @@ from vmproxy.operators.commands.declaration import GLOBS, JSON, SINCE, Arguments
 from vmproxy.operators.commands.log_reading import on_disk
 from vmproxy.operators.presentation import Fields, identity_fields
 from vmproxy.operators.session import Session, tell
+from vmproxy.operators.visible import VisibleConsoles
 
 EVENTS = 20
 EVENTS_SINCE = 1000
@@ -66,26 +68,35 @@ class _ConsoleEvent:
 class _Follower:
     """Events that happen, until they are shown.
 
-    :ivar lines: the name of the log, and the line of its trail.
+    Invariant: events of a console that the operator may not read take no room here, and are not counted.
+
+    :ivar lines: the lines of trails, each with its console.
+    :ivar unwanted: consoles that the operator has not asked for.
     """
 
-    def __init__(self) -> None:
-        self.lines: deque[tuple[str, bytes]] = deque()
+    def __init__(self, view: VisibleConsoles) -> None:
+        self._view = view
+        self.lines: deque[tuple[Console, bytes]] = deque()
+        self.unwanted: set[Console] = set()
         self._size = 0
         self._skipped = 0
 
     def told(self, file: LogFile, lines: bytes) -> None:
         """Lines were written to a trail."""
+        log = file.reporter
+        console = log.listener if isinstance(log, ConsoleLog) else None
+        if not isinstance(console, Console) or console in self.unwanted or not self._view.may(console, Right.SPY):
+            return
         for line in lines.splitlines():
             if line.endswith(_TIME_MARK) or FORMAT_MARK in line:
                 continue
             if self._size + len(line) > QUEUE_LIMIT:
                 self._skipped += 1
             else:
-                self.lines.append((file.name, line))
+                self.lines.append((console, line))
                 self._size += len(line)
 
-    def take(self) -> tuple[deque[tuple[str, bytes]], int]:
+    def take(self) -> tuple[deque[tuple[Console, bytes]], int]:
         """The lines, and how many more did not fit."""
         lines, skipped = self.lines, self._skipped
         self.lines, self._size, self._skipped = deque(), 0, 0
@@ -99,7 +110,7 @@ async def _run(session: Session, args: Arguments) -> int:
         consoles = await chosen_or_own(session, args[GLOBS], args.right)
         await print_all(session, _shown(session, await _newest(session, consoles, most, since), JSON in args))
         return exit_status.OK
-    follower = _Follower()
+    follower = _Follower(session.operator.view)
     followers = session.services.registry.event_followers
     followers.add(follower.told)
     try:
@@ -112,10 +123,11 @@ async def _follow(session: Session, args: Arguments, follower: _Follower, most: 
     as_json = JSON in args
     consoles = await chosen_or_own(session, args[GLOBS], args.right)
     newest = await _newest(session, consoles, most, since)
-    come = {(name, json.dumps(parsed[1])) for name, line in follower.lines if (parsed := _parsed(line))}
-    past = [event for event in newest if (event.console.log.name, json.dumps(event.fields)) not in come]
+    come = {(console, json.dumps(parsed[1])) for console, line in follower.lines if (parsed := _parsed(line))}
+    past = [event for event in newest if (event.console, json.dumps(event.fields)) not in come]
     await print_all(session, _shown(session, past, as_json))
     turns = 0
+    wanted = set(consoles)
     while not session.over:
         if not await session.when_drained():
             break
@@ -123,14 +135,15 @@ async def _follow(session: Session, args: Arguments, follower: _Follower, most: 
         turns += 1
         require_any_right(session, consoles)
         lines, skipped = follower.take()
-        by_name = {console.log.name: console for console in consoles} if lines else {}
-        if turns % CHOOSE_EVERY == 0 or any(name not in by_name for name, _ in lines):
+        unknown = {console for console, _ in lines} - wanted
+        if turns % CHOOSE_EVERY == 0 or unknown - follower.unwanted:
             consoles = await chosen_or_own(session, args[GLOBS], args.right)
-            by_name = {console.log.name: console for console in consoles}
+            wanted = set(consoles)
+            follower.unwanted = (follower.unwanted | unknown) - wanted
         fresh = (
-            _ConsoleEvent(*parsed, by_name[name])
-            for name, line in lines
-            if name in by_name and (parsed := _parsed(line))
+            _ConsoleEvent(*parsed, console)
+            for console, line in lines
+            if console in wanted and (parsed := _parsed(line))
         )
         await print_all(session, _shown(session, fresh, as_json))
         if skipped:
