@@ -145,6 +145,29 @@ def test_many_older_files_do_not_count_as_rotations(tmp_path: Path, compress: bo
     stream.close()
 
 
+@pytest.mark.parametrize("event", [False, True])
+def test_a_log_whose_trail_alone_was_put_aside_goes_on_where_it_was(tmp_path: Path, event: bool) -> None:
+    vm = Vm(tmp_path, size=100)
+    for size in (100, 100, 50):
+        vm.say(size)
+        if event:
+            vm.log.event("test")
+        vm.flush()
+        vm.flush()
+    trail = Path(vm.log.file.trail_path)
+    for number in (2, 1):  # the process ends in the middle of a rotation
+        for path in (vm.log.path, trail):
+            os.rename(path.with_name(f"{path.name}.{number}"), path.with_name(f"{path.name}.{number + 1}"))
+    os.rename(trail, trail.with_name(f"{trail.name}.1"))
+    vm.start()
+    vm.say(20)
+    vm.flush()
+    assert vm.log.file.offset == 270
+    stream = LogStream(vm.log, 0)
+    assert b"".join(drain(stream)) == vm.bytes(0, 270)
+    stream.close()
+
+
 def test_it_holds_what_it_reads_whatever_becomes_of_the_files(vm: Vm) -> None:
     vm.say(1000)
     stream = LogStream(vm.log, 0)

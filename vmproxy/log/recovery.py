@@ -103,6 +103,11 @@ def _from_older(path: str, size: int) -> End:
     for number in range(1, HOLES + 2):
         for place in places(f"{path}.events", number):
             if os.path.lexists(place) and (text := _unpacked(place)):
+                if number == 1 and _content(path, 1) is None and (last := _last_of(text)) is not None:
+                    # The process ended between putting aside the trail and the log: it tells of the live one.
+                    shift, told = last
+                    end = max(shift + size, told)
+                    return End(end, end - size, 0 if end == shift + size else size, 0)
                 begin = _end_of_old(path, number, text) + newer
                 return End(begin + size, begin, 0, 0)
         if (content := _content(path, number)) is None:
@@ -120,12 +125,20 @@ def _unpacked(trail: str) -> bytes:
 
 
 def _end_of_old(path: str, number: int, text: bytes) -> int:
+    if (last := _last_of(text)) is None:
+        return _legacy_size(path)
+    shift, told = last
+    return max(told, shift + (_content(path, number) or 0))
+
+
+def _last_of(text: bytes) -> tuple[int, int] | None:
+    """What the last format line in a trail says: the shift, and the highest offset from there on."""
     formats = list(FORMAT.finditer(text))
     if not formats:
-        return _legacy_size(path)
+        return None
     offset = int(formats[-1][1])
     told = max((int(match[1]) for match in _OFFSET.finditer(text, formats[-1].start())), default=offset)
-    return max(told, offset - int(formats[-1][2]) + (_content(path, number) or 0))
+    return offset - int(formats[-1][2]), told
 
 
 def _legacy_size(path: str) -> int:
