@@ -425,6 +425,15 @@ def test_what_is_typed_ahead_reaches_the_console_and_the_menu(w: SSHWorld) -> No
     assert person.terminal.lines[0] == " 0 of 1 console    filter: webx"
 
 
+def test_what_is_typed_behind_the_command_console_reaches_the_console(w: SSHWorld) -> None:
+    (link,) = vms(w, "web01")
+    person = Person(w)
+    person.type(b":console web01\rls\r")
+    assert link.written == b"ls\r"
+    person.type(b"\x05c.x")
+    assert person.terminal.alternate
+
+
 def test_a_filter_and_enter_in_one_packet_take_what_fits(w: SSHWorld) -> None:
     vms(w, "db01", "web01")
     person = Person(w)

@@ -170,11 +170,11 @@ class Menu:
                 case _Mode.ENDED:
                     self._come_back()
                     data = data if data.startswith(b":") else b""
-                case _Mode.COMMAND:
+                case _Mode.COMMAND if self._session.router.activity is self:
                     if b"\x03" in data and self._task is not None:
                         self._task.cancel()
                     return
-                case _Mode.AWAY:
+                case _Mode.COMMAND | _Mode.AWAY:
                     # Another activity has become current meanwhile.
                     if self._session.router.activity is not self:
                         self._session.router.feed(data)
