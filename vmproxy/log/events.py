@@ -33,6 +33,7 @@ FORMAT = re.compile(
     re.MULTILINE,
 )
 FORMAT_MARK = b'"event":"format"'
+TIME_MARK_END = b'"event":"time"}\n'
 
 
 def timestamp(seconds: float) -> str:
