@@ -80,6 +80,20 @@ def test_a_restart_continues_it(folder: Path, clean: bool) -> None:
     assert log.offset == 9
 
 
+def test_times_in_a_trail_do_not_go_back_though_events_wait_for_the_writer(folder: Path) -> None:
+    world = World(folder)
+    world.runner.held = True
+    log = world.log("vm.log")
+    log.event("first")
+    world.tick(5)
+    log.event("second")
+    world.runner.release()
+    world.tick(5)
+    times = [json.loads(line)["at"] for line in Path(log.file.trail_path).read_bytes().splitlines()]
+    assert len(times) == 3
+    assert times == sorted(times)
+
+
 def test_rotation_continues_it_and_so_does_a_restart_behind_it(folder: Path) -> None:
     world, log = restarted(folder, size=4)
     for piece in (b"1234", b"5678", b"9"):

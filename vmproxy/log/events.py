@@ -85,13 +85,17 @@ def time_mark(at: float, offset: int) -> bytes:
     return f'{{"at":"{timestamp(at)}","offset":{offset},"event":"time"}}\n'.encode("ascii")
 
 
-def format_line(at: float, offset: int, byte: int, cut: str = "") -> bytes:
+def stamp_of(line: bytes) -> str:
+    """The timestamp in a trail's line."""
+    return line[7 : line.index(b'"', 7)].decode("ascii")
+
+
+def format_line(at: str, offset: int, byte: int, cut: str = "") -> bytes:
     """The line that says that the byte at ``offset`` is, or will be, at ``byte`` in the file.
 
+    :param at: the timestamp of the line that follows, or of now: times in a trail do not go back.
     :param cut: how the file was changed by somebody else: ``truncated`` (what is in it is the end of what came before)
         or ``foreign`` (what is in it may be anything).
     """
     how = f',"cut":"{cut}"' if cut else ""
-    return f'{{"at":"{timestamp(at)}","offset":{offset},"event":"format","trail":2,"byte":{byte}{how}}}\n'.encode(
-        "ascii"
-    )
+    return f'{{"at":"{at}","offset":{offset},"event":"format","trail":2,"byte":{byte}{how}}}\n'.encode("ascii")

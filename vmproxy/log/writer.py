@@ -22,7 +22,7 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from vmproxy.log.events import Event, event, format_line, time_mark
+from vmproxy.log.events import Event, event, format_line, stamp_of, time_mark, timestamp
 from vmproxy.log.feed import EventFeed
 from vmproxy.log.file_pool import FilePool, OpenFile, PartialWriteError, reason, write_all
 from vmproxy.log.file_state import LogFile, LogItem
@@ -138,7 +138,7 @@ class LogWriter:
         if end.cut:
             size = end.offset - end.shift
             self.tell_event(file, event(self._now(), "truncated", {"size": size}))
-            self.tell(file, format_line(self._now(), end.offset, size))
+            self.tell(file, format_line(timestamp(self._now()), end.offset, size))
 
     def _is_new(self, file: LogFile) -> bool:
         # In a storm of new VMs there is nothing to ask the disk for: a folder is read once.
@@ -179,7 +179,7 @@ class LogWriter:
     def _changed(self, file: LogFile) -> None:
         """The file is not as long as it would be had only this process written to it: say where the output goes on."""
         if how := self._look(file):
-            self.tell(file, format_line(self._now(), file.offset, file.offset - file.shift, how))
+            self.tell(file, format_line(timestamp(self._now()), file.offset, file.offset - file.shift, how))
 
     def _look(self, file: LogFile) -> str:
         """See where in the file the next byte will be.
@@ -224,7 +224,7 @@ class LogWriter:
         file.since = file.offset - file.shift
         file.offset += item.missing
         file.shift += item.missing
-        self.tell(file, format_line(item.at, file.offset, file.since))
+        self.tell(file, format_line(timestamp(item.at), file.offset, file.since))
 
     def tell(self, file: LogFile, *lines: bytes) -> None:
         """Append lines to a log's trail; those that cannot be written are kept."""
@@ -250,7 +250,9 @@ class LogWriter:
         if not trail.size or trail.cut or trail.size - file.stated >= STATED_EVERY:
             # A log that is empty, as far as is known, is looked at when its first byte is written.
             how = self._look(file) if file.offset != file.shift else ""
-            lines = format_line(self._now(), file.offset, file.offset - file.shift, how if trail.size else "") + lines
+            # Events have waited for the writer: it is later now.
+            at = stamp_of(lines) if lines else timestamp(self._now())
+            lines = format_line(at, file.offset, file.offset - file.shift, how if trail.size else "") + lines
             trail = self._pool.get(file.trail_path)
             file.stated = trail.size
             trail.cut = False
