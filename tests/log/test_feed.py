@@ -20,3 +20,15 @@ def test_followers_are_told_events_and_no_time_marks(tmp_path: Path) -> None:
     log.event("hello")
     world.store.flush()
     assert [(file, b'"event":"hello"' in lines) for file, lines in told] == [(log.file, True)]
+
+
+def test_a_gap_is_written_together_with_where_the_output_goes_on(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    log = world.log()
+    told: list[bytes] = []
+    world.store.event_followers.add(lambda _file, lines: told.append(lines))
+    log.gap(7, "test")
+    world.store.flush()
+    (lines,) = told
+    assert [b'"event":"gap"' in line for line in lines.splitlines()] == [True, False]
+    assert b'"offset":7,"event":"format"' in lines

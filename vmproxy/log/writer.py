@@ -220,11 +220,12 @@ class LogWriter:
             self.tell(file, item.line(file.offset))
             return
         self._changed(file)  # what was there before is not to be taken for a part of the gap
-        self.tell(file, item.line(file.offset))
-        file.since = file.offset - file.shift
+        byte = file.offset - file.shift
+        # In one write: a gap without its format line would not count after a crash.
+        self.tell(file, item.line(file.offset), format_line(timestamp(item.at), file.offset + item.missing, byte))
+        file.since = byte
         file.offset += item.missing
         file.shift += item.missing
-        self.tell(file, format_line(timestamp(item.at), file.offset, file.since))
 
     def tell(self, file: LogFile, *lines: bytes) -> None:
         """Append lines to a log's trail; those that cannot be written are kept."""
