@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 
 from tests.support.fakes import Listener, Logged
 from vmproxy.log.audit import Audit
-from vmproxy.log.compression import CompressorThread, Work
+from vmproxy.log.compression import CompressorThread, Work, compress
 from vmproxy.log.file_pool import FilePool
 from vmproxy.log.rotation import RotationPolicy
 from vmproxy.log.settings import LogSettings
@@ -115,9 +115,10 @@ def test_moved_files_are_looked_for_though_nothing_else_happens(
     looked: queue.SimpleQueue[None] = queue.SimpleQueue()
     follow = FilePool.follow
 
-    def noticed(pool: FilePool) -> None:
-        follow(pool)
+    def noticed(pool: FilePool) -> list[str]:
+        changed = follow(pool)
         looked.put(None)
+        return changed
 
     monkeypatch.setattr(FilePool, "follow", noticed)
     log = threaded.store.open("vm.log")
@@ -210,3 +211,21 @@ def test_the_compressor_stops_at_once_and_leaves_nothing(tmp_path: Path) -> None
     answers.get(timeout=PATIENCE)()
     assert "the process stops" in str(problems[0])
     assert [path.name for path in tmp_path.iterdir()] == ["vm.log.1"]
+
+
+def test_a_compression_that_ends_too_late_to_be_heard_leaves_nothing(tmp_path: Path) -> None:
+    threaded = Threaded(tmp_path / "logs")
+    ended = threading.Event()
+
+    def unheard(work: Work, _done: Callable[[Exception | None], object]) -> None:
+        compress(work, lambda _seconds: False)
+        ended.set()
+
+    threaded.runner.writer.rotation.compress_with(unheard)
+    threaded.store.reconfigure(LogSettings(rotation=RotationPolicy(size=10, compress=True), plain=False))
+    threaded.store.open("vm.log").append(b"x" * 100)
+    threaded.store.flush()
+    assert ended.wait(PATIENCE)
+    assert list((tmp_path / "logs").glob("*.tmp"))
+    threaded.stop()
+    assert not list((tmp_path / "logs").glob("*.tmp"))

@@ -167,9 +167,13 @@ class Rotation:
         self._uncompressed[path] = None
 
     def close(self) -> None:
-        """Forget what is under way: the process stops."""
+        """Forget what is under way, and begin nothing any more: the process stops."""
+        self._due.clear()
+        self._uncompressed.clear()
         if self._under_way is not None:
             os.close(self._under_way.pin)
+            # It may have ended well, but too late: nobody puts it in its place any more.
+            self._under_way.temporary.unlink(missing_ok=True)
             self._under_way = None
 
     def is_temporary(self, path: Path) -> bool:
