@@ -36,7 +36,7 @@ class Outer:
 INNER = st.builds(Inner, st.binary(), st.none() | st.lists(st.binary()).map(tuple))
 OUTER = st.builds(
     Outer,
-    st.text(st.characters(exclude_categories=("Cs",))),  # type: ignore[arg-type]  # a fake
+    st.text(st.characters(exclude_categories=("Cs",))),  # type: ignore[arg-type]  # hypothesis names the categories as literals
     st.integers(),
     st.booleans(),
     st.floats(allow_nan=False, allow_infinity=False),
