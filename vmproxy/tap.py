@@ -13,6 +13,7 @@ import vmproxy
 from vmproxy.app.privileges import import_everything
 from vmproxy.app.service import VMProxyService
 from vmproxy.base.clock import make_steady
+from vmproxy.base.compat import quicken
 from vmproxy.config.settings import load
 from vmproxy.errors import ConfigError
 
@@ -81,6 +82,7 @@ def makeService(options: Options) -> VMProxyService:
     except ConfigError as error:
         raise SystemExit(str(error)) from None
     make_steady(cast(PosixReactorBase, reactor))
+    quicken(reactor)
     twistd = options.parent
     foreground = twistd is None or bool(twistd.get("nodaemon"))
     if twistd is not None and twistd.get("umask") is None:

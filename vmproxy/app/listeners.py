@@ -19,11 +19,12 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.posixbase import PosixReactorBase
-from twisted.internet.tcp import Port
+from twisted.internet.tcp import Port, Server
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vmproxy.app.descriptors import SpareDescriptor
+from vmproxy.base.compat import QuickServer
 from vmproxy.base.ratelimit import RefusalLog
 from vmproxy.errors import VMProxyError
 
@@ -169,6 +170,8 @@ class Listeners:
             listening = cast(socket.socket, port.socket)
             self._prepare(listening)
             port.socket = ListeningSocket(listening, lambda: self._out_of_descriptors(port, listening))
+            if port.transport is Server:  # neither TLS nor a Unix socket
+                port.transport = QuickServer  # type: ignore[assignment]  # narrowed by the line above
         return port
 
     def _out_of_descriptors(self, port: Port, listening: socket.socket) -> None:
