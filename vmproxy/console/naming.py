@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import UUID
 
+from vmproxy.base.nearest import slips
 from vmproxy.base.sanitize import safe_word
 from vmproxy.base.sanitize import visible as shown
 from vmproxy.console.console import Console
@@ -220,6 +221,18 @@ class NameIndex:
                 raise AmbiguousConsole(target, chosen)
         which = shown(target) if port is None else f"{shown(target)}, port {shown(port)}"
         raise NoSuchConsole(f"{which}: no such console")
+
+    def near(self, target: str, visible: Visible) -> Console | None:
+        """A console whose alias is one slip of the keyboard away from a target that finds none.
+
+        Bound: as many look-ups as there are slips, however many consoles there are, and whichever are visible.
+        """
+        for word in dict.fromkeys((target, target.casefold())):
+            for slip in slips(word):
+                console = self._by_alias.get(slip)
+                if console is not None and visible(console):
+                    return console
+        return None
 
     def _steps(self, target: str, visible: Visible) -> Iterable[list[Console]]:
         yield from self._exact(target, visible)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from vmproxy.base.escape import show_escape
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
+from vmproxy.operators import exit_status
 from vmproxy.operators.console_session import ConsoleSession
 from vmproxy.operators.escape_commands import run_escape
 from vmproxy.operators.escape_keys import EscapeCommand
@@ -24,11 +25,12 @@ OnLeave = Callable[[int, str], None]
 """Called with the exit status, and the title of the console that was left."""
 
 
-def attach(session: Session, target: Target, on_leave: OnLeave | None = None) -> bool:
+def attach(session: Session, target: Target, on_leave: OnLeave | None = None, unknown: str = "") -> bool:
     """Go to a console and stay there.
 
     :param on_leave: called when the console is left, or when there is none to go to, instead of ending the session;
         only with a server that stops the session ends all the same.
+    :param unknown: a line of advice for where there is no such console, instead of the usual one.
     :returns: whether it is attached. If not, the operator has been told why.
     """
     view = session.operator.view
@@ -36,7 +38,10 @@ def attach(session: Session, target: Target, on_leave: OnLeave | None = None) ->
         console = locate(view, target)
         check(view, console, target, session.has_pty)
     except TargetError as refused:
-        tell(session, str(refused))
+        text = str(refused)
+        if unknown and refused.status == exit_status.NO_SUCH_CONSOLE:
+            text = f"{text.splitlines()[0]}\n{unknown}"
+        tell(session, text)
         _end(session, refused.status, target.console, on_leave)
         return False
     go_to(session, console, target, on_leave)

@@ -37,7 +37,7 @@ def locate(view: VisibleConsoles, target: Target) -> Console:
     try:
         console = view.find(target.console, target.port)
     except NoSuchConsole as error:
-        text = f"{error}\n(`list' shows the consoles, `help' the commands)"
+        text = f"{error}{_meant(view, target.console)}\n(`list' shows the consoles, `help' the commands)"
         raise TargetError(text, exit_status.NO_SUCH_CONSOLE) from None
     except AmbiguousConsole as error:
         shown = error.choices[:CHOICES_SHOWN]
@@ -49,6 +49,19 @@ def locate(view: VisibleConsoles, target: Target) -> Console:
         text = f"{visible(target.console)}: force needs a whole name; did you mean {console.title}?"
         raise TargetError(text, exit_status.USAGE)
     return console
+
+
+def _meant(view: VisibleConsoles, word: str) -> str:
+    near = view.near(word)
+    if near is not None:
+        return f"; did you mean {near.title}?"
+    if any(char in word for char in "*?["):
+        return "; give one name, not a pattern"
+    first, _, more = word.partition(" ")
+    try:
+        return f"; give one name, such as {view.find(first).title}" if more else ""
+    except VMProxyError:
+        return ""
 
 
 def check(view: VisibleConsoles, console: Console, target: Target, can_ask: bool) -> None:

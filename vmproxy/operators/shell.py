@@ -14,7 +14,7 @@ from vmproxy.operators.commands.context import chosen, print_all
 from vmproxy.operators.commands.job import Job
 from vmproxy.operators.commands.list import print_table
 from vmproxy.operators.commands.parser import split
-from vmproxy.operators.commands.registry import COMMANDS, execute, help_text
+from vmproxy.operators.commands.registry import COMMANDS, execute, help_text, no_command
 from vmproxy.operators.messages import notice_text
 from vmproxy.operators.session import Session, tell
 from vmproxy.operators.target import BadTarget, parse
@@ -58,13 +58,14 @@ async def _run(session: Session, line: str) -> None:
     if not words:
         target = session.operator.target
         if target is not None:
-            attach(session, target)
+            name = session.operator.name
+            attach(session, target, unknown=f"You are logged in as {name}; ssh {name}@... shows the menu.")
             return
         if session.has_pty:
             Menu(session).start()
             return
     elif words[0] not in COMMANDS:
-        attach(session, parse(line.strip()))
+        attach(session, parse(line.strip()), unknown=no_command(words[0]))
         return
     job = Job(session)
     session.router.push(job)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from vmproxy.access.policy import Grants, Right
 from vmproxy.console.console import Console
 from vmproxy.console.registry import ConsoleRegistry
+from vmproxy.errors import VMProxyError
 
 
 class VisibleConsoles:
@@ -47,6 +48,17 @@ class VisibleConsoles:
         :raises AmbiguousConsole: if there are several that may be seen.
         """
         return self._directory.names.find(target, port, self.__contains__)
+
+    def is_name(self, target: str) -> bool:
+        """Whether a target is the whole name of a console."""
+        try:
+            return self.is_exact(target, self.find(target))
+        except VMProxyError:
+            return False
+
+    def near(self, target: str) -> Console | None:
+        """The console that is probably meant by a target that finds none; see :meth:`NameIndex.near`."""
+        return self._directory.names.near(target, self.__contains__)
 
     def is_exact(self, target: str, console: Console) -> bool:
         """Whether a target names a console in full, and not by a prefix."""

@@ -221,7 +221,7 @@ def test_a_declaration_makes_sense(command: Command) -> None:
     metavars = [argument.metavar for argument in command.arguments]
     assert len(set(metavars)) == len(metavars)
     assert all(argument.missing for argument in command.arguments if argument.takes in (Takes.CONSOLE, Takes.WORD))
-    assert (command.right is None) == (command.name in ("whoami", "version", "help"))
+    assert (command.right is None) == (command.name in ("whoami", "version", "help", "exit"))
     assert command.summary
     assert all(option.help for option in command.options)
     assert not command.notes or command.notes.endswith("\n")

@@ -422,3 +422,63 @@ def test_a_sender_is_told_when_recording_begins_meanwhile(w: SSHWorld) -> None:
     options(w, **{"record-input": True})
     go_on(w, channel)
     assert channel.err == b"[-- what is typed is recorded from now on --]\n"
+
+
+# send NAME TEXT
+
+
+@pytest.mark.parametrize(
+    ("line", "typed"),
+    [
+        ("send web01 uptime", b"uptime\r"),
+        ("send web01 ls -la --force", b"ls -la --force\r"),
+        ("send web01 -h", None),
+        ("send web01 -- -h", b"-h\r"),
+        ("send -n web01 '\\x03'", b"\x03"),
+        ("send web01 'uptime\\r'", b"uptime\r"),
+        ("send web01 'C:\\\\new'", b"C:\\new\r"),
+        ("send web01 é", "é\r".encode()),
+        ("send web01,ro uptime", b"uptime\r"),
+    ],
+)
+def test_a_text_is_typed_with_enter_behind_it(w: SSHWorld, line: str, typed: bytes | None) -> None:
+    link = w.vm()
+    channel = run(w, line)
+    go_on(w, channel)
+    assert (channel.status, link.written) == (0, typed or b"")
+    assert w.console().viewers.all == ()
+    assert [e["bytes"] for e in w.audited("send")] == ([] if typed is None else [len(typed)])
+
+
+def test_a_text_goes_to_the_console_of_the_user_name(w: SSHWorld) -> None:
+    link, other = w.vm(), w.vm("web02", VM_B)
+    go_on(w, run(w, "send systemctl restart nginx", user="web01"))
+    go_on(w, run(w, "send web02 uptime", user="web01"))
+    assert (link.written, other.written) == (b"systemctl restart nginx\r", b"uptime\r")
+
+
+def test_a_name_with_blanks_may_be_followed_by_a_text_if_it_is_quoted(w: SSHWorld) -> None:
+    link = w.vm("VM (old)")
+    go_on(w, run(w, "send 'VM (old)' uptime"))
+    assert link.written == b"uptime\r"
+    channel = run(w, "send VM (old)")  # without a text it needs no quotes
+    channel.type(b"date\r")
+    assert link.written == b"uptime\rdate\r"
+
+
+def test_a_vm_cannot_take_a_text_for_another_by_its_name(w: SSHWorld) -> None:
+    link, other = w.vm(), w.vm("web01 uptime", VM_B)
+    go_on(w, run(w, "send web01 uptime"))
+    assert (link.written, other.written) == (b"uptime\r", b"")
+
+
+def test_a_text_works_in_the_menu_and_meets_a_writer_as_input_does(w: SSHWorld) -> None:
+    link = w.vm()
+    channel = w.login().attach(pty=True)
+    channel.type(b":send web01 uptime\r")
+    go_on(w, channel)
+    assert link.written == b"uptime\r"
+    w.console().viewers.attach(FakeViewer("bob@10.1.2.9"), write=True)
+    assert run(w, "send web01 uptime").status == 9
+    assert run(w, "send -n web01").status == 2
+    assert link.written == b"uptime\r"

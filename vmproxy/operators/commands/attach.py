@@ -44,13 +44,13 @@ async def _console(session: Session, args: Arguments) -> int:
     )
 
 
-async def go(session: Session, target: Target) -> int:
-    """Attach, and stay until the console is left.
+async def go(session: Session, target: Target, unknown: str = "") -> int:
+    """Attach, and stay until the console is left; see :func:`~vmproxy.operators.attachment.attach`.
 
     :returns: the exit status.
     """
     left: Deferred[int] = Deferred()
-    attach(session, target, lambda status, _: left.callback(status))
+    attach(session, target, lambda status, _: left.callback(status), unknown)
     return await left
 
 

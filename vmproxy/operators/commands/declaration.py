@@ -162,6 +162,7 @@ class Takes(Enum):
     WORD = auto()
     OPTIONAL = auto()  # a word, or none
     LIST = auto()  # all that are left
+    REST = auto()  # all that are left, whatever they look like: no options among them
     TEXT = auto()  # all that are left, as one text
 
 
@@ -183,7 +184,7 @@ class Argument(Generic[T_co]):
     @property
     def usage(self) -> str:
         match self.takes:
-            case Takes.LIST:
+            case Takes.LIST | Takes.REST:
                 return f"[{self.metavar}...]"
             case Takes.OPTIONAL:
                 return f"[{self.metavar}]"
@@ -235,7 +236,6 @@ class Command:
     :ivar aliases: other names.
     :ivar notes: the rest of its help, lines for people.
     :ivar terminal: whether it is of use only at a terminal.
-    :ivar reads_input: whether it reads the client's standard input.
     """
 
     name: str
@@ -246,7 +246,6 @@ class Command:
     aliases: tuple[str, ...] = ()
     notes: str = ""
     terminal: bool = False
-    reads_input: bool = False
 
     @property
     def arguments(self) -> list[Argument[Any]]:

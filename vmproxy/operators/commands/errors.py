@@ -17,6 +17,10 @@ class CommandError(VMProxyError):
         self.status = status
 
 
+class HelpWanted(VMProxyError):
+    """A command with ``-h``: its help is wanted, and nothing else."""
+
+
 class UsageError(CommandError):
     """A command that cannot be understood; the text says what would be right."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 
 from vmproxy.access.policy import Right
@@ -12,28 +11,15 @@ from vmproxy.log.timeline import Timeline
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import find
 from vmproxy.operators.commands.declaration import NAME, SINCE, Arguments, Command, Option, Real, Time
-from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.log_reading import open_log
 from vmproxy.operators.commands.search import FIXED, IGNORE_CASE, PATTERN, pattern_of
+from vmproxy.operators.commands.send import Typed
 from vmproxy.operators.commands.watcher import FORCE, JOIN, REASON, Watcher, to_write
 from vmproxy.operators.session import Session
 
-TEXT_LIMIT = 4096
 TIMEOUT = 60.0
 TIMEOUT_LIMIT = 7 * 86400.0
 LINE_SHOWN = 4096
-_ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|[rnte\\0])")
-_ESCAPES = {"r": "\r", "n": "\n", "t": "\t", "e": "\x1b", "\\": "\\", "0": "\0"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Bytes:
-    r"""A text in which ``\r``, ``\n``, ``\t``, ``\e``, ``\0``, ``\\`` and ``\xNN`` stand for bytes."""
-
-    def read(self, option: str, text: str, now: float) -> bytes:
-        if len(text) > TEXT_LIMIT:
-            raise UsageError(f"{option}: at most {TEXT_LIMIT} characters")
-        return _unescaped(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +35,7 @@ _SINCE = Option(SINCE.name, SINCE.metavar, _Past(), "search the log from then on
 _SEND = Option(
     "--send",
     "TEXT",
-    _Bytes(),
+    Typed(),
     "type TEXT as soon as the console is watched; \\r \\n \\t \\e \\xNN stand for bytes",
     right=Right.WRITE,
 )
@@ -66,7 +52,7 @@ async def _expect(session: Session, args: Arguments) -> int:
         try:
             line = await _seek_history(session, watcher, expecter, since)
             if line is None and text:
-                watcher.take_write(to_write(args))
+                watcher.take_write(to_write(args, args[NAME]))
                 session.operator.audit("send", console=console.title, uuid=str(console.uuid), bytes=len(text))
                 watcher.send(text)
                 watcher.drop_write_if_delivered()
@@ -102,18 +88,6 @@ async def _seek_history(session: Session, watcher: Watcher, expecter: Expecter, 
                     return line
         opened.problems()
     return None
-
-
-def _unescaped(text: str) -> bytes:
-    if len(text) > TEXT_LIMIT:
-        raise UsageError(f"--send: at most {TEXT_LIMIT} characters")
-    data = b""
-    place = 0
-    for match in _ESCAPE.finditer(text):
-        data += text[place : match.start()].encode("utf-8", "surrogateescape")
-        data += bytes([int(match[1][1:], 16)]) if match[1][0] == "x" else _ESCAPES[match[1]].encode()
-        place = match.end()
-    return data + text[place:].encode("utf-8", "surrogateescape")
 
 
 COMMANDS = (

@@ -139,6 +139,8 @@ async def _status(session: Session, args: Arguments) -> int:
 
 
 COMMANDS = (
-    Command("list", "list the consoles", _list, (GLOBS, _COLUMNS, USERS, WHO, EXTENDED, MACHINE, JSON), Right.SEE),
+    Command(
+        "list", "list the consoles", _list, (GLOBS, _COLUMNS, USERS, WHO, EXTENDED, MACHINE, JSON), Right.SEE, ("ls",)
+    ),
     Command("status", "show everything about one console", _status, (NAME, JSON), Right.SEE, ("info",)),
 )

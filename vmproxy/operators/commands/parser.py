@@ -1,7 +1,8 @@
 """Parsing: the words of a command line to the values of a command's arguments and options.
 
 Whatever the words are, they are values or a :class:`UsageError`. Forms of an option: ``-n 5`` and ``-n5``,
-``--since 1h`` and ``--since=1h``, ``-iF`` and ``-i -F``; ``--`` ends the options.
+``--since 1h`` and ``--since=1h``, ``-iF`` and ``-i -F``; ``--`` ends the options, and so does the first word of a text
+that is typed.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from vmproxy.access.policy import Right
+from vmproxy.base.nearest import did_you_mean
 from vmproxy.base.sanitize import visible
 from vmproxy.operators.commands.declaration import Argument, Arguments, Command, Flag, Option, Takes
-from vmproxy.operators.commands.errors import UsageError
+from vmproxy.operators.commands.errors import HelpWanted, UsageError
 from vmproxy.operators.target import Target, parse
+
+HELP = ("-h", "--help")
 
 
 def split(line: str) -> list[str]:
@@ -30,6 +34,7 @@ def read_arguments(command: Command, words: Sequence[str], now: float, own: Call
 
     :param now: seconds since the epoch.
     :param own: the console of the user name, for commands that are about one console.
+    :raises HelpWanted: if help is asked for instead.
     :raises UsageError: if an option is unknown or has no value, or if there are too few words or too many.
     :raises BadTarget: if a console is named with options that mean nothing.
     """
@@ -61,12 +66,15 @@ def _options(command: Command, words: Iterator[str], given: dict[str, str]) -> I
     """Take the options out of words; the others are left."""
     flags = {option.name for option in command.options if isinstance(option, Flag)}
     valued = {name: option.name for option in command.options if isinstance(option, Option) for name in option.names}
+    arguments = iter(command.arguments)
     for word in words:
         long, equals, value = word.partition("=")
         if word == "--":
             yield from words
         elif not word.startswith("-") or word == "-":
             yield word
+            if (argument := next(arguments, None)) is not None and argument.takes is Takes.REST:
+                yield from words
         elif word in flags:
             given[word] = ""
         elif word in valued:
@@ -80,9 +88,12 @@ def _options(command: Command, words: Iterator[str], given: dict[str, str]) -> I
             given[valued[word[:2]]] = word[2:]
         elif not word.startswith("--") and all(f"-{letter}" in flags for letter in word[1:]):
             given.update((f"-{letter}", "") for letter in word[1:])
+        elif word in HELP:
+            raise HelpWanted
         else:
-            known = ", ".join(name for option in command.options for name in option.names) or "none"
-            raise UsageError(f"{visible(word)}: no such option; there is {known}")
+            names = [name for option in command.options for name in option.names]
+            near = did_you_mean(long, names) if word.startswith("--") else ""
+            raise UsageError(f"{visible(word)}: no such option{near or '; there is ' + (', '.join(names) or 'none')}")
 
 
 def _check_groups(command: Command, values: dict[str, object]) -> None:
@@ -121,7 +132,7 @@ def _positional(
                 if not text.strip():
                     raise UsageError(argument.missing)
                 yield argument.metavar, text
-            case Takes.LIST:
+            case Takes.LIST | Takes.REST:
                 yield argument.metavar, list(words)
 
 
@@ -136,6 +147,8 @@ def _name(
     if len(arguments) == 1:
         return " ".join(words), ()
     _, other = arguments
+    if other.takes is Takes.REST:
+        return "".join(words[:1]), words[1:]
     if len(words) > 2:
         raise UsageError(f"too many words; quote a name with blanks: NAME {other.metavar}")
     if len(words) == 2:

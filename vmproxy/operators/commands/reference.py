@@ -13,10 +13,10 @@ from vmproxy.operators.commands.declaration import Command
 from vmproxy.operators.commands.help import rights, synopsis
 from vmproxy.operators.commands.registry import TABLE
 
-_WIDTHS = (30, 55, 15)
+_WIDTHS = (36, 55, 15)
 _RULE = "  ".join("=" * width for width in _WIDTHS) + "\n"
 _TABLE = re.compile(rf"{_RULE}Command .*?\n{_RULE}.*?\n{_RULE}", re.DOTALL)
-_WITHOUT_OWN_LINE = ("version", "help")
+_WITHOUT_OWN_LINE = ("version", "help", "exit")
 
 
 def overview_table() -> str:

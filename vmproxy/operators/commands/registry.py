@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import chain
 
 from vmproxy import __version__
+from vmproxy.base.nearest import did_you_mean
 from vmproxy.base.sanitize import visible
 from vmproxy.errors import VMProxyError
 from vmproxy.log.pattern import BadPattern
@@ -29,22 +30,26 @@ from vmproxy.operators.commands import (
 from vmproxy.operators.commands import list as list_
 from vmproxy.operators.commands.context import now
 from vmproxy.operators.commands.declaration import Argument, Arguments, Command, Takes
-from vmproxy.operators.commands.errors import CommandError, UsageError
+from vmproxy.operators.commands.errors import CommandError, HelpWanted, UsageError
 from vmproxy.operators.commands.help import details, overview
-from vmproxy.operators.commands.job import Job
 from vmproxy.operators.commands.parser import meant_instead, read_arguments
 from vmproxy.operators.resolve import TargetError
 from vmproxy.operators.session import Session, tell
 from vmproxy.operators.target import BadTarget, parse
 
 _COMMAND: Argument[str] = Argument("COMMAND", Takes.OPTIONAL, completes="command")
+_LISTED = "; `help' lists them"
 
 
 async def _help(session: Session, args: Arguments) -> int:
     name = args[_COMMAND]
     if name and name not in COMMANDS:
-        raise UsageError(f"{visible(name)}: no such command; `help' lists them")
+        raise UsageError(f"{visible(name)}: no such command{did_you_mean(name, COMMANDS) or _LISTED}")
     session.print(details(COMMANDS[name]) if name else help_text())
+    return exit_status.OK
+
+
+async def _exit(session: Session, args: Arguments) -> int:
     return exit_status.OK
 
 
@@ -69,7 +74,10 @@ TABLE: tuple[Command, ...] = tuple(
         kick.COMMANDS,
         (
             Command("version", "print the version", _version),
-            Command("help", "print help about all commands, or about one", _help, (_COMMAND,)),
+            Command(
+                "help", "print help about all commands, or about one", _help, (_COMMAND,), None, ("?", "-h", "--help")
+            ),
+            Command("exit", "leave the menu, or the session", _exit, aliases=("quit", "logout")),
         ),
     )
 )
@@ -83,6 +91,11 @@ def help_text() -> str:
     return overview(TABLE)
 
 
+def no_command(word: str) -> str:
+    """Advice about a word that is neither a command nor a console."""
+    return f"{visible(word)} is no command either{did_you_mean(word, COMMANDS) or _LISTED}"
+
+
 async def execute(session: Session, words: list[str]) -> int:
     """Run a command, and print its error. The session goes on; cancelling ends the command.
 
@@ -93,7 +106,7 @@ async def execute(session: Session, words: list[str]) -> int:
     try:
         if name in COMMANDS:
             return await _execute(session, COMMANDS[name], words[1:])
-        return await attach.go(session, parse(" ".join(words)))
+        return await attach.go(session, parse(" ".join(words)), no_command(name))
     except (CommandError, TargetError) as error:
         text, status = str(error), error.status
     except (BadTarget, BadPattern) as error:
@@ -109,9 +122,11 @@ async def execute(session: Session, words: list[str]) -> int:
 
 
 async def _execute(session: Session, command: Command, words: list[str]) -> int:
-    if instead := meant_instead(command, words):
-        command = COMMANDS[instead]
-    args = read_arguments(command, words, now(session), lambda: session.operator.target)
-    if command.reads_input and not isinstance(session.router.activity, Job):
-        raise UsageError("it reads its standard input: run it with ssh, not here")
+    try:
+        if instead := meant_instead(command, words):
+            command = COMMANDS[instead]
+        args = read_arguments(command, words, now(session), lambda: session.operator.target)
+    except HelpWanted:
+        session.print(details(command))
+        return exit_status.OK
     return await command.run(session, args)

@@ -1,10 +1,13 @@
-"""``send`` and ``break``: input from scripts.
+"""``send`` and ``break``: input from scripts, and from command lines.
 
 Both take write access as any operator does, or fail with a status if there is a writer, and give it back at their end,
 whatever the end is. They end when the VM's host has taken everything.
 """
 
 from __future__ import annotations
+
+import re
+from dataclasses import dataclass
 
 from vmproxy.access.policy import NamedSequence, Right
 from vmproxy.base.sanitize import visible
@@ -16,10 +19,35 @@ from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.job import Job
 from vmproxy.operators.commands.watcher import FORCE, JOIN, REASON, Watcher, to_write
 from vmproxy.operators.session import Session
+from vmproxy.operators.target import Target, parse
 
 DELIVERY_SECONDS = 0.02
+TEXT_LIMIT = 4096
+_ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|[rnte\\0])")
+_ESCAPES = {"r": "\r", "n": "\n", "t": "\t", "e": "\x1b", "\\": "\\", "0": "\0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    r"""A text in which ``\r``, ``\n``, ``\t``, ``\e``, ``\0``, ``\\`` and ``\xNN`` stand for bytes."""
+
+    def read(self, option: str, text: str, now: float) -> bytes:
+        if len(text) > TEXT_LIMIT:
+            raise UsageError(f"{option}: at most {TEXT_LIMIT} characters")
+        data = b""
+        place = 0
+        for match in _ESCAPE.finditer(text):
+            data += text[place : match.start()].encode("utf-8", "surrogateescape")
+            data += bytes([int(match[1][1:], 16)]) if match[1][0] == "x" else _ESCAPES[match[1]].encode()
+            place = match.end()
+        return data + text[place:].encode("utf-8", "surrogateescape")
+
 
 _SEQUENCE: Argument[str] = Argument("SEQUENCE", Takes.OPTIONAL, "its name or its number; --list shows them")
+_TEXT: Argument[list[str]] = Argument(
+    "TEXT", Takes.REST, "typed as given, with Enter behind it; \\r \\n \\t \\e \\xNN stand for bytes"
+)
+_NO_ENTER = Flag("-n", "no Enter behind TEXT")
 _LIST = Flag("--list", "show the sequences of the console")
 
 
@@ -67,10 +95,16 @@ class _Input:
 
 
 async def _send(session: Session, args: Arguments) -> int:
-    console = find(session, args[NAME], args.right)
+    target, words = _told_apart(session, args[NAME], args[_TEXT])
+    console = find(session, target, args.right)
+    if words:
+        return await _send_text(session, console, to_write(args, target), words, _NO_ENTER not in args)
+    if _NO_ENTER in args:
+        raise UsageError(f"{_NO_ENTER} goes with a text")
     job = session.router.activity
-    assert isinstance(job, Job)  # see Command.reads_input
-    with Watcher(session, console, to_write(args)) as watcher:
+    if not isinstance(job, Job):
+        raise UsageError("give TEXT; without it, run it with ssh: it reads standard input")
+    with Watcher(session, console, to_write(args, target)) as watcher:
         source = _Input(session, watcher, job)
         try:
             session.router.push(source, lambda: session.router.hold(console.congested))
@@ -82,6 +116,29 @@ async def _send(session: Session, args: Arguments) -> int:
         finally:
             session.router.pop(source)
             session.operator.audit("send", console=console.title, uuid=str(console.uuid), bytes=watcher.sent)
+    return exit_status.OK
+
+
+def _told_apart(session: Session, target: Target, words: list[str]) -> tuple[Target, list[str]]:
+    """The console and the text that words mean: a name may have blanks, and may be that of the user name."""
+    view, own = session.operator.view, session.operator.target
+    if words and not view.is_name(target.console):
+        whole = parse(" ".join((target.console, *words)))
+        if view.is_name(whole.console):
+            return whole, []
+    if own is not None and target is not own and not view.is_name(target.console):
+        return own, [target.console, *words]
+    return target, words
+
+
+async def _send_text(session: Session, console: Console, target: Target, words: list[str], enter: bool) -> int:
+    data = Typed().read(_TEXT.metavar, " ".join(words), 0)
+    if enter and not data.endswith((b"\r", b"\n")):
+        data += b"\r"
+    with Watcher(session, console, target) as watcher:
+        session.operator.audit("send", console=console.title, uuid=str(console.uuid), bytes=len(data))
+        watcher.send(data)
+        await _delivered(session, watcher)
     return exit_status.OK
 
 
@@ -99,7 +156,7 @@ async def _break(session: Session, args: Arguments) -> int:
         session.print("0  break\n" + "".join(f"{n}  {name}\n" for n, name in enumerate(names, 1)))
         return exit_status.OK
     sequence = _sequence(console, args[_SEQUENCE])
-    with Watcher(session, console, to_write(args)) as watcher:
+    with Watcher(session, console, to_write(args, args[NAME])) as watcher:
         name = {"name": sequence.name} if sequence is not None else {}
         kind = "break" if sequence is None else "sequence"
         session.operator.audit(kind, console=console.title, uuid=str(console.uuid), **name)
@@ -131,13 +188,14 @@ def _sequence(console: Console, wanted: str) -> NamedSequence | None:
 COMMANDS = (
     Command(
         "send",
-        "send standard input to a console",
+        "type a text, or standard input, at a console",
         _send,
-        (NAME, FORCE, JOIN, REASON),
+        (NAME, _TEXT, _NO_ENTER, FORCE, JOIN, REASON),
         Right.WRITE,
-        notes="Ends when the input has ended and the VM's host has taken all of it. Eight bits, nothing is changed.\n"
-        "Needs write access: status 9 if another operator has it.\n",
-        reads_input=True,
+        notes="Options go before the text. Without a text, standard input is sent as it is, eight bits.\n"
+        "Ends when the VM's host has taken everything. Needs write access: status 9 if\n"
+        "another operator has it.\n"
+        "Examples: send web01 uptime; send -n web01 '\\x03'; printf 'root\\r' | ssh ... send web01\n",
     ),
     Command(
         "break", "send a break, or a named sequence", _break, (NAME, _SEQUENCE, _LIST, FORCE, JOIN, REASON), Right.WRITE

@@ -20,7 +20,7 @@ from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Demoted, InputRecorded, Kicked, LineDown, Notice, ShuttingDown
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import must_be_exact, now, refusal
-from vmproxy.operators.commands.declaration import NAME, Arguments, Flag, Option, Text
+from vmproxy.operators.commands.declaration import Arguments, Flag, Option, Text
 from vmproxy.operators.commands.errors import CommandError
 from vmproxy.operators.messages import idle, notice_text
 from vmproxy.operators.session import Session, tell
@@ -36,9 +36,9 @@ JOIN = Flag("--join", "write beside others, if the console is shared")
 REASON = Option("--reason", "TEXT", Text(REASON_LIMIT), f"the reason; some consoles require one for {FORCE}")
 
 
-def to_write(args: Arguments) -> Target:
+def to_write(args: Arguments, target: Target) -> Target:
     """The target of a command that writes, with its options for write access."""
-    return replace(args[NAME], read_only=False, force=FORCE in args, join=JOIN in args, reason=args.get(REASON, ""))
+    return replace(target, read_only=False, force=FORCE in args, join=JOIN in args, reason=args.get(REASON, ""))
 
 
 @implementer(IViewer)

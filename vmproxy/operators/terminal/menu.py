@@ -19,14 +19,13 @@ from vmproxy.console.notices import Notice, ShuttingDown
 from vmproxy.operators import exit_status
 from vmproxy.operators.attachment import go_to
 from vmproxy.operators.commands.parser import split
-from vmproxy.operators.commands.registry import COMMANDS, execute
+from vmproxy.operators.commands.registry import COMMANDS, execute, no_command
 from vmproxy.operators.messages import notice_text
 from vmproxy.operators.resolve import TargetError, check, locate
 from vmproxy.operators.session import Session
 from vmproxy.operators.target import BadTarget, Target, parse
 from vmproxy.operators.terminal import keys
 from vmproxy.operators.terminal.keys import KeyDecoder
-from vmproxy.operators.terminal.menu_command_line import LEAVING
 from vmproxy.operators.terminal.menu_list import IN_LIST
 from vmproxy.operators.terminal.menu_view import MenuView
 from vmproxy.operators.terminal.screen import usable
@@ -261,7 +260,7 @@ class Menu:
         words = split(line)
         if not words:
             return
-        if words[0] in LEAVING:
+        if words[0] == "q" or (words[0] in COMMANDS and COMMANDS[words[0]].name == "exit"):
             self._leave(exit_status.OK)
             return
         self._go_away(_Mode.COMMAND)
@@ -274,7 +273,10 @@ class Menu:
             console = locate(self._consoles, target)
             check(self._consoles, console, target, True)
         except (TargetError, BadTarget) as error:
-            self._session.print(f"{error}\n")
+            text = str(error)
+            if isinstance(error, TargetError) and error.status == exit_status.NO_SUCH_CONSOLE:
+                text = f"{text.splitlines()[0]}\n{no_command(words[0])}"
+            self._session.print(f"{text}\n")
             self._command_ended(error.status if isinstance(error, TargetError) else exit_status.USAGE)
         else:
             self._go_to(console, target)

@@ -18,8 +18,7 @@ from vmproxy.operators.terminal.menu_list import ConsoleEntry, ConsoleList
 from vmproxy.operators.visible import VisibleConsoles
 
 OFFERED = 200
-LEAVING = ("exit", "quit", "q")
-_NAMES = (*(command.name for command in TABLE), LEAVING[0])
+_NAMES = tuple(command.name for command in TABLE)
 
 
 class CommandLine:

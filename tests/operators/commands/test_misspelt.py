@@ -1,0 +1,88 @@
+"""A word that nothing knows: the answer says what was meant, and never what may not be seen."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.fakes import VM_B
+from tests.support.ssh import SSHWorld
+from vmproxy.operators.commands.registry import COMMANDS
+
+
+def said(w: SSHWorld, command: str, user: str = "alice") -> tuple[int | None, str]:
+    channel = w.login(user).run(command)
+    return channel.status, channel.err.decode()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_every_command_explains_itself(w: SSHWorld, name: str, option: str) -> None:
+    channel = w.login().run(f"{name} {option}")
+    assert (channel.status, channel.err) == (0, b"")
+    assert channel.out.decode().startswith(COMMANDS[name].name)
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "answer"),
+    [
+        ("lst", 3, "lst: no such console\nlst is no command either; did you mean list?\n"),
+        ("hlep", 3, "hlep: no such console\nhlep is no command either; did you mean help?\n"),
+        ("reboot web01", 3, "reboot web01: no such console\nreboot is no command either; `help' lists them\n"),
+        ("help lst", 2, "help: lst: no such command; did you mean list?\n"),
+        ("list --jsno", 2, "list: --jsno: no such option; did you mean --json?\n"),
+        ("log web01 --sinse=1h", 2, "log: --sinse=1h: no such option; did you mean --since?\n"),
+    ],
+)
+def test_a_misspelt_command_or_option(w: SSHWorld, line: str, status: int, answer: str) -> None:
+    w.vm()
+    assert said(w, line) == (status, answer)
+
+
+@pytest.mark.parametrize("typed", ["wbe01", "web1", "web001", "web02", "WBE01"])
+@pytest.mark.parametrize("line", ["{}", "status {}", "log {}", "console {}", "list {}", "send {} uptime"])
+def test_a_misspelt_console(w: SSHWorld, typed: str, line: str) -> None:
+    w.vm()
+    status, answer = said(w, line.format(typed))
+    assert (status, answer.splitlines()[0]) == (3, f"{typed}: no such console; did you mean web01?")
+
+
+def test_what_may_not_be_seen_is_never_meant(w: SSHWorld) -> None:
+    w.vm("web01")
+    w.vm("web03", VM_B)
+    w.rules(("*", "", "web01"), ("*", "admin", "*"))
+    assert said(w, "status web02")[1].startswith("web02: no such console; did you mean web03?")
+    w.rules(("*", "", "*"))
+    assert said(w, "status web02")[1] == said(w, "status xyz02")[1].replace("xyz02", "web02")
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("status web01 db01", "web01 db01: no such console; give one name, such as web01"),
+        ("log -f web01 db01", "web01 db01: no such console; give one name, such as web01"),
+        ("expect 'web*' panic", "web*: no such console; give one name, not a pattern"),
+    ],
+)
+def test_many_names_where_there_is_one(w: SSHWorld, line: str, advice: str) -> None:
+    w.vm()
+    status, answer = said(w, line)
+    assert (status, answer.splitlines()[0]) == (3, advice)
+
+
+def test_the_account_of_the_client_instead_of_the_operator(w: SSHWorld) -> None:
+    channel = w.login("root").attach(pty=True)
+    assert channel.err.decode().splitlines() == [
+        "root: no such console",
+        "You are logged in as alice; ssh alice@... shows the menu.",
+    ]
+
+
+@pytest.mark.parametrize("word", ["exit", "quit", "logout"])
+def test_words_for_leaving(w: SSHWorld, word: str) -> None:
+    assert said(w, word) == (0, "")
+
+
+def test_ls_lists(w: SSHWorld) -> None:
+    w.vm()
+    client = w.login()
+    assert client.run("ls").out == client.run("list").out
