@@ -19,6 +19,7 @@ from vmproxy.operators.messages import clock_time
 from vmproxy.operators.replay import last_lines
 from vmproxy.operators.terminal.line_editor import Completion
 from vmproxy.operators.terminal.prompt import Prompt
+from vmproxy.operators.terminal.replay_filter import harmless
 from vmproxy.operators.viewer_queue import ViewerQueue
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ class OutputView:
         )
 
     async def _replay(self, files: Deferred[Segments], lines: int) -> None:
-        data = await last_lines(files, lines, self._channel.services.in_thread)
+        past = (lambda data: b"".join(harmless([data]))) if self._channel.has_pty else bytes
+        data = await last_lines(files, lines, self._channel.services.in_thread, past)
         if not data or self._gone or self._channel.queued + len(data) > QUEUE_LIMIT:
             return
         shown = data.count(b"\n") + (not data.endswith(b"\n"))

@@ -27,15 +27,19 @@ def _open(path: Path) -> Segments:
 
 
 async def last_lines(
-    files: Deferred[Segments], lines: int, in_thread: Callable[[Callable[[], bytes]], Deferred[bytes]]
+    files: Deferred[Segments],
+    lines: int,
+    in_thread: Callable[[Callable[[], bytes]], Deferred[bytes]],
+    shown: Callable[[bytes], bytes],
 ) -> bytes:
     """The last lines of what was opened, which is closed.
 
-    :returns: the bytes as they stand, an unfinished last line included; at most 256 KiB.
+    :param shown: makes of the bytes, on the thread, what is shown of them.
+    :returns: that, an unfinished last line included; at most 256 KiB.
     :raises OSError: if there is something, and none of it can be read.
     """
     segments = await files
     try:
-        return await in_thread(lambda: tail.last_lines(segments, lines))
+        return await in_thread(lambda: shown(tail.last_lines(segments, lines)))
     finally:
         segments.close()

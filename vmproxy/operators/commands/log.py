@@ -7,7 +7,8 @@ not hold yet waits in it. If it waits for longer than the bounds allow, the foll
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
@@ -20,6 +21,7 @@ from vmproxy.operators.commands.errors import CommandError, UsageError
 from vmproxy.operators.commands.log_reading import OpenedLog, open_log, print_pieces
 from vmproxy.operators.commands.watcher import Watcher
 from vmproxy.operators.session import Session, tell
+from vmproxy.operators.terminal.replay_filter import ReplayFilter, harmless
 
 FOLLOW_LINES = 20
 LAST_LIMIT = 4 * 1024 * 1024
@@ -56,12 +58,14 @@ async def _print(
     until: float | None,
     stamper: Stamper | None,
 ) -> int:
+    pieces: Callable[[], Iterator[bytes]]
     timed = stamper is not None or since is not None or until is not None
     with await open_log(session, console, since=since, trails=timed) as opened:
         if timed:
-            reading = opened.reading(lambda: _timed(opened, lines, since, until, stamper))
+            pieces = partial(_timed, opened, lines, since, until, stamper)
         else:
-            reading = opened.reading(lambda: from_last_lines(opened.files, lines))
+            pieces = partial(from_last_lines, opened.files, lines)
+        reading = opened.reading((lambda: harmless(pieces())) if session.has_pty else pieces)
         await print_pieces(session, console, reading)
         return opened.problems()
 
@@ -96,10 +100,11 @@ def _last(pieces: Iterator[bytes], lines: int) -> Iterator[bytes]:
 
 
 async def _follow(session: Session, watcher: Watcher, stamper: Stamper | None) -> int:
+    shown = ReplayFilter().feed if session.has_pty else bytes
     while True:
         await watcher.changed()
         for at, data in watcher.queue.take():
-            session.send(data if stamper is None else stamper.feed(data, at))
+            session.send(shown(data if stamper is None else stamper.feed(data, at)))
         if not await session.when_drained():
             raise CommandError("the client is gone")
         if skipped := watcher.queue.take_skipped():

@@ -12,6 +12,7 @@ from vmproxy.operators.commands.context import find, require_right, sleep
 from vmproxy.operators.commands.declaration import NAME, SINCE, UNTIL, Arguments, Command, Option, Real, Whole
 from vmproxy.operators.commands.log_reading import open_log, print_pieces, taken
 from vmproxy.operators.session import Session, tell
+from vmproxy.operators.terminal.replay_filter import ReplayFilter
 
 SPEED_LIMIT = 1_000_000.0
 LARGEST_TERMINAL = 1000
@@ -36,6 +37,7 @@ async def _replay(session: Session, args: Arguments) -> int:
         reading = opened.reading(lambda: paced(Timeline(opened.files, since, until).pieces(), speed))
         if session.has_pty:
             tell(session, f"[-- replay of {console.title}; ^C ends it --]")
+        past = ReplayFilter()
         owed = 0.0
         while batch := await reading.batch():
             for wait, data in batch:
@@ -44,10 +46,11 @@ async def _replay(session: Session, args: Arguments) -> int:
                     await sleep(session, owed)
                     owed = 0.0
                 require_right(session, console)
-                session.send(data)
+                session.send(past.feed(data) if session.has_pty else data)
                 if not await taken(session):
                     return exit_status.FAILED
         if session.has_pty:
+            session.send(past.end())
             tell(session, "\n[-- end of the replay --]")
         return opened.problems()
 
