@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from vmproxy.base.sanitize import visible
 from vmproxy.errors import WireError
 from vmproxy.vm.actions import Claim, Count, DialRefused, Judge, Outbox
+from vmproxy.vm.negotiation import NegotiationState
 from vmproxy.wire import dialuri, serviceuri
 from vmproxy.wire.dialuri import DialError, DialURI
 from vmproxy.wire.telnet import VMWARE_EXT, subnegotiation
@@ -26,8 +27,20 @@ _UNKNOWN_RECEIVED = int(Sub.UNKNOWN_SUBOPTION_RCVD_2)
 _GET_NAME = int(Sub.GET_VM_NAME)
 
 
+FIRST_READS = 64
+
+
 def _never() -> bool:
     return False
+
+
+class FirstRead(NamedTuple):
+    """What the first read of a connection led to, and will for others that say the same."""
+
+    line: NegotiationState
+    extension: ExtensionState
+    commands: int
+    answer: bytes
 
 
 @dataclass(slots=True)
@@ -39,6 +52,7 @@ class Terms:
     :ivar needs_name: whether a VM's name must be known before its console, because logs are named after it.
     :ivar dials: tells whether VMs with direction "client" are served at all.
     :ivar early: bytes of output in all sessions that wait because nobody knows yet whose they are.
+    :ivar first_reads: what hosts say first, by their bytes and the options that stood; :data:`FIRST_READS` at most.
     """
 
     service_uris: tuple[str, ...]
@@ -46,6 +60,13 @@ class Terms:
     needs_name: bool = False
     dials: Callable[[], bool] = field(default=_never)
     early: int = 0
+    first_reads: dict[tuple[bytes, object], FirstRead] = field(default_factory=dict)
+
+    def remember(self, key: tuple[bytes, object], first: FirstRead) -> None:
+        """Keep what a first read led to."""
+        if len(self.first_reads) >= FIRST_READS:
+            self.first_reads.clear()
+        self.first_reads[key] = first
 
     def count_early(self, size: int) -> None:
         """Add to the sum of early output, or take away from it."""
@@ -54,6 +75,7 @@ class Terms:
     def accept(self, service_uris: tuple[str, ...]) -> None:
         """Accept other services from now on."""
         self.service_uris = service_uris
+        self.first_reads.clear()
 
 
 class Carried(Protocol):
@@ -108,7 +130,7 @@ def suboption(code: int) -> bytes:
 
 _LIST = subnegotiation(VMWARE_EXT, message(Sub.KNOWN_SUBOPTIONS_2, SUPPORTED))
 _WILL_PROXY = suboption(Sub.WILL_PROXY)
-WONT_PROXY = suboption(Sub.WONT_PROXY)
+_WONT_PROXY = suboption(Sub.WONT_PROXY)
 
 
 class Extension:
@@ -277,7 +299,7 @@ class Extension:
 
     def _wont_proxy(self, reason: str) -> None:
         self._out.complain("refused proxy requests", f"WONT-PROXY: {reason}")
-        self._out.control(WONT_PROXY)
+        self._out.control(_WONT_PROXY)
 
     def _vc_uuid(self, parameters: bytes, carried: Carried | None) -> None:
         uuid = parse_uuid(parameters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cache
 
@@ -76,6 +77,11 @@ class LineNegotiation:
         self.encrypted = encrypted
         self.gate = StartTLSGate(out) if guarded else None
         out.data.append(asked)
+
+    @property
+    def key(self) -> Hashable:
+        """All that decides what becomes of a first read."""
+        return self._options.key, self.encrypted
 
     @property
     def extended(self) -> bool:

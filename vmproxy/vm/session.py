@@ -8,6 +8,7 @@ arrives meanwhile is kept, and above a bound the host is not read from.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, cast
@@ -28,7 +29,7 @@ from vmproxy.vm.actions import (
 )
 from vmproxy.vm.comport import PortControl
 from vmproxy.vm.early import EARLY_LIMIT, EarlyOutput
-from vmproxy.vm.extension import DETAILS, Carried, CarriedState, Contradiction, Extension, Terms
+from vmproxy.vm.extension import DETAILS, Carried, CarriedState, Contradiction, Extension, FirstRead, Terms
 from vmproxy.vm.negotiation import LineNegotiation
 from vmproxy.vm.session_state import TokenState, VMSessionState, token_of, token_state
 from vmproxy.vm.session_table import (
@@ -89,6 +90,11 @@ _VMOTION: dict[int, str] = {
 }
 _SETTLING = (int(Sub.VMOTION_BEGIN), int(Sub.VMOTION_PEER))
 _END: tuple[None] = (None,)  # behind the tokens of a read: nothing more for now
+SHORT_READ = 512
+"""The bytes at most of a read that is looked at as a whole before it is scanned."""
+# What a VM says of itself, and nothing else: UUIDs and name.
+_INTRODUCTION = re.compile(rb"(?:\xff\xfa\xe8[PRTV][^\xff]*\xff\xf0)+")
+_PARTS = b"\xff\xf0\xff\xfa\xe8"
 _BREAK = bytes((IAC, BRK))
 
 
@@ -163,10 +169,50 @@ class VMSession:
             if len(self._kept) > EARLY_LIMIT:
                 self.hold(EARLY, True)
             return self.take_actions()
+        if not self.plain and len(data) <= SHORT_READ and self.state != CLOSED:
+            # In a storm, thousands of hosts say the same in their first read, and who they are in the next one.
+            if not self.commands:
+                return self._begin(data)
+            if _INTRODUCTION.fullmatch(data) and not self._scanner.busy and self._line.gate is None:
+                return self._introduce(data[3:-2].split(_PARTS))
         tokens = self._scanner.feed(data)
         if self.plain and type(tokens) is tuple and len(tokens) == 1 and type(tokens[0]) is bytes:
             return cast(tuple[bytes], tokens)  # data with doubled IACs, nothing else
         return self._scan(tokens)
+
+    def _begin(self, data: bytes) -> Iterable[Action]:
+        # What a first read leads to is the same for all hosts that say the same, if it leads to no action.
+        key = data, self._line.key
+        if self.state != OPEN or self._scanner.busy or self._early is not None or self._out.blocked:
+            return self._scan(self._scanner.feed(data))
+        first = self._terms.first_reads.get(key)
+        if first is None:
+            return self._remember(key, len(self._out.data), self._scan(self._scanner.feed(data)))
+        self._line.restore(first.line)
+        self._extension.restore(first.extension)
+        self.commands = first.commands
+        self._out.data.append(first.answer)
+        return ()
+
+    def _remember(self, key: tuple[bytes, object], sent: int, actions: Iterable[Action]) -> Iterator[Action]:
+        quiet = True
+        for action in actions:
+            quiet = False
+            yield action
+        whole = not self._scanner.busy and self._early is None and self._port is None
+        if quiet and whole and self.state == OPEN and self._extension.uri is not None:
+            answer = b"".join(self._out.data[sent:])
+            first = FirstRead(self._line.snapshot(), self._extension.snapshot(), self.commands, answer)
+            self._terms.remember(key, first)
+
+    def _introduce(self, payloads: list[bytes]) -> Iterable[Action]:
+        for number, payload in enumerate(payloads, 1):
+            self.commands += 1
+            self._extended(payload)
+            if self._out.actions:  # to be performed before the others are looked at
+                others = [Subnegotiation(VMWARE_EXT, other) for other in payloads[number:]]
+                return chain(self.take_actions(), self._scan(others))
+        return self._scan(())
 
     def go_on(self) -> Iterator[Action]:
         """Take in what was kept, after a late answer has been handed in."""

@@ -14,9 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vmproxy.vm.actions import Outbox
-from vmproxy.vm.extension import WONT_PROXY
-from vmproxy.wire.telnet import VMWARE_EXT
-from vmproxy.wire.vmware import Sub
+from vmproxy.wire.telnet import VMWARE_EXT, subnegotiation
+from vmproxy.wire.vmware import Sub, message
+
+_WONT_PROXY = subnegotiation(VMWARE_EXT, message(Sub.WONT_PROXY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class StartTLSGate:
         elif payload[0] == Sub.DO_PROXY and not self._refused:
             # Once: it goes on, and may switch yet.
             self._refused = True
-            self._out.control(WONT_PROXY)
+            self._out.control(_WONT_PROXY)
             self._out.complain("refused proxy requests", "WONT-PROXY: it has not switched to TLS, which is required")
 
     def snapshot(self) -> GateState:
