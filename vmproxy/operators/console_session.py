@@ -28,6 +28,7 @@ from vmproxy.operators.session import Session
 from vmproxy.operators.target import Target
 from vmproxy.operators.terminal.line_editor import Completion
 from vmproxy.operators.terminal.prompt import consoles_by_name
+from vmproxy.operators.terminal.reports import Reports
 
 LONE_ESCAPE_SECONDS = 1.0
 REMINDER_SECONDS = 5.0
@@ -86,6 +87,7 @@ class ConsoleSession:
         self._prefix_answered = False
         self._scanner = EscapeScanner(self.escape) if session.has_pty else None
         self._lone_escape: IDelayedCall | None = None
+        self._reports = Reports()
 
     def enter(self, force: bool, join: bool, reason: str) -> bool:
         """Become a viewer of the console.
@@ -112,13 +114,22 @@ class ConsoleSession:
         self.console.viewers.detach(self)
         self.audit("detach")
 
-    def leave(self, status: int = exit_status.OK) -> None:
-        """Leave the console at once, however long the operator takes to read what is still queued."""
+    def leave(self, words: str, status: int = exit_status.OK) -> None:
+        """Leave the console at once, however long the operator takes to read what is still queued.
+
+        :param words: shown on the terminal as it was before the console.
+        """
+        self.display.say_last(words)
         self.stop()
         self._left(status)
 
+    def farewell(self) -> bytes:
+        """What puts the terminal right before the session ends."""
+        return self.display.undo()
+
     def move(self, console: Console, target: Target) -> None:
         """Go to another console."""
+        self.display.say_last(f"[detached from {self.console.title}]")
         self.stop()
         self._move(console, target)
 
@@ -275,22 +286,23 @@ class ConsoleSession:
         self.display.output(data)
 
     def notice(self, notice: Notice) -> None:
-        if notice.essential or not self.quiet:
-            self.display.say(notice_text(notice, self.console.title), notice.essential)
+        text = notice_text(notice, self.console.title)
+        if isinstance(notice, ShuttingDown):
+            self.leave(text, exit_status.SHUTTING_DOWN)
+        elif isinstance(notice, Kicked):
+            self.leave(text, exit_status.KICKED)
+        elif notice.essential or not self.quiet:
+            self.display.say(text, notice.essential)
         if isinstance(notice, Promoted):
             self.audit("promote")
-        if isinstance(notice, ShuttingDown):
-            self.leave(exit_status.SHUTTING_DOWN)
-        elif isinstance(notice, Kicked):
-            self.leave(exit_status.KICKED)
 
     def hold_input(self, on: bool) -> None:
         self.session.router.hold(on)
 
     def rules_changed(self) -> None:
         if not self.may(Right.SPY):
-            self.say("[-- the rules have changed: you may no longer read this console --]")
-            self.leave(exit_status.FORBIDDEN if self.may(Right.SEE) else exit_status.NO_SUCH_CONSOLE)
+            status = exit_status.FORBIDDEN if self.may(Right.SEE) else exit_status.NO_SUCH_CONSOLE
+            self.leave("[-- the rules have changed: you may no longer read this console --]", status)
             return
         could, self._could_write = self._could_write, self.may_write
         if could == self._could_write:
@@ -304,6 +316,10 @@ class ConsoleSession:
     # From the operator.
 
     def typed(self, data: bytes) -> None:
+        if self._scanner is not None and (b"\x1b" in data or self._reports.begun):
+            data = self._without_reports(data)
+            if not data:
+                return
         self.last_input = self.wall()
         if self._scanner is None:
             self.write(data)
@@ -327,6 +343,18 @@ class ConsoleSession:
             self.session.router.put_off(data)  # it may be for the next activity
         elif self._scanner.waiting and not self.gone:
             self._lone_escape = self.clock.callLater(LONE_ESCAPE_SECONDS, self._escape_was_meant)
+
+    def _without_reports(self, data: bytes) -> bytes:
+        """Send on what the terminal has sent by itself: the guest asks one terminal, and that is the writer's.
+
+        :returns: what was typed.
+        """
+        parts = list(self._reports.split(data))
+        if self.console.write_access.writer is self:
+            for report, part in parts:
+                if report:
+                    self.console.send(part, self.who)
+        return b"".join(part for report, part in parts if not report)
 
     def _escape_was_meant(self) -> None:
         self._lone_escape = None

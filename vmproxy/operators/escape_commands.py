@@ -74,8 +74,7 @@ def _help(session: ConsoleSession) -> None:
 
 
 def _detach(session: ConsoleSession) -> None:
-    session.say("[detached]")
-    session.leave()
+    session.leave("[detached]")
 
 
 def _move(session: ConsoleSession) -> None:
@@ -107,7 +106,6 @@ def _move_to(session: ConsoleSession, answer: str | None) -> None:
         quiet=target.quiet or session.quiet,
         escape=target.escape or session.escape,
     )
-    session.say(f"[detached from {session.console.title}]")
     session.move(console, target)
 
 

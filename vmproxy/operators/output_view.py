@@ -3,7 +3,8 @@
 Output goes through a bounded queue. A viewer who reads too slowly skips what does not fit, and is told how much as soon
 as everything before it is sent; nobody else notices. During a replay, and while a prompt is on the screen, output waits
 in the same queue. The VM's bytes go to the client's stdout unchanged, unless the operator wants times in front of
-lines; everything else goes to its stderr, each notice on a line of its own.
+lines; everything else goes to its stderr, each notice on a line of its own. On a terminal, a notice waits until the VM
+has completed its sequence or character; if that takes too long, the sequence is cancelled, and begun again behind it.
 """
 
 from __future__ import annotations
@@ -12,20 +13,23 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from vmproxy.log.reader import Segments
 from vmproxy.operators.messages import clock_time
 from vmproxy.operators.replay import last_lines
+from vmproxy.operators.terminal.guest_state import CANCEL, GuestState
 from vmproxy.operators.terminal.line_editor import Completion
 from vmproxy.operators.terminal.prompt import Prompt
-from vmproxy.operators.terminal.replay_filter import harmless
+from vmproxy.operators.terminal.replay_filter import USUAL, harmless
 from vmproxy.operators.viewer_queue import ViewerQueue
 
 if TYPE_CHECKING:
     from vmproxy.operators.session import Session
 
 QUEUE_LIMIT = 256 * 1024
+WITHIN_SECONDS = 0.2  # how long a notice waits for the end of a sequence
 NOTICES_LIMIT = 32 * 1024
 STAMP_SIZE = 9  # ``16:09:13`` and a blank
 
@@ -47,6 +51,10 @@ class OutputView:
         self._replaying = False
         self._question: Prompt | None = None
         self._queue = ViewerQueue(QUEUE_LIMIT)
+        self._guest = GuestState() if channel.has_pty else None
+        self._owed = b""  # the beginning of a sequence that was cancelled
+        self._notices: list[bytes] = []  # they wait for its end
+        self._overdue: IDelayedCall | None = None
         self._at_line_start = True
         self._vm_at_line_start = True
 
@@ -96,21 +104,55 @@ class OutputView:
             self._question.drained()
         queue = self._queue
         if queue.skipping and not self.waiting and not queue.size and not self._catching_up:
+            if self._guest is not None:
+                self._channel.send(self._guest.lost())
+                self._owed = b""
             self.say(f"[-- {queue.take_skipped()} bytes skipped: {self._why} --]", True)
 
     def _show(self, data: bytes, at: float) -> None:
+        guest = self._guest
+        if guest is not None:
+            guest.feed(data)
         first = self._vm_at_line_start
         self._at_line_start = self._vm_at_line_start = data.endswith(b"\n")
         if self.stamps:
             stamp = clock_time(at).encode() + b" "
             data = (stamp if first else b"") + data[:-1].replace(b"\n", b"\n" + stamp) + data[-1:]
+        if self._owed:
+            data, self._owed = self._owed + data, b""
         self._channel.send(data)
+        if self._notices and guest is not None and not guest.within:
+            self._say_now()
 
     def say(self, text: str, essential: bool = False) -> None:
         """Tell the operator something, on a line of its own."""
         if self._channel.queued > QUEUE_LIMIT + NOTICES_LIMIT * (2 if essential else 1):
             return  # somebody who has not read for so long is not helped by more of them
         line = text.encode("utf-8", "backslashreplace") + self._eol
+        if self._notices or (self._guest is not None and self._guest.within and not self._owed):
+            if self._overdue is None:
+                self._overdue = self._channel.services.clock.callLater(WITHIN_SECONDS, self._say_now)
+            self._notices.append(line)
+        else:
+            self._put(line)
+
+    def _say_now(self) -> None:
+        """Show the notices that wait."""
+        overdue, self._overdue = self._overdue, None
+        if overdue is not None and overdue.active():
+            overdue.cancel()
+        self._break_in()
+        notices, self._notices = self._notices, []
+        for line in notices:
+            self._put(line)
+
+    def _break_in(self) -> None:
+        """Have the terminal take something else, though the VM has not completed its sequence."""
+        if self._guest is not None and self._guest.cut and not self._owed:
+            self._owed = self._guest.cut
+            self._channel.send(CANCEL)
+
+    def _put(self, line: bytes) -> None:
         if self._question is not None:
             line = self._question.over(line)
         elif not self._at_line_start:
@@ -120,12 +162,26 @@ class OutputView:
 
     def stop(self) -> None:
         """Nothing more is to be shown."""
+        self._channel.send(self.undo())
         self._gone = True
         self._queue.take()
+
+    def undo(self) -> bytes:
+        """Show what waits; :returns: what undoes what the guest has done to the terminal."""
         if self._question is not None:
             self._channel.send_err(self._question.lift())
             self._question.stop()
             self._question = None
+        self._say_now()
+        undo = b"" if self._guest is None else self._guest.undo()
+        self._owed = b""
+        self._at_line_start = self._at_line_start and undo in (b"", USUAL)
+        return undo
+
+    def say_last(self, text: str) -> None:
+        """Tell the operator something on their terminal as it was before."""
+        self._channel.send(self.undo())
+        self.say(text, True)
 
     # The past.
 
@@ -145,6 +201,8 @@ class OutputView:
         data = await last_lines(files, lines, self._channel.services.in_thread, past)
         if not data or self._gone or self._channel.queued + len(data) > QUEUE_LIMIT:
             return
+        self._say_now()
+        self._break_in()
         shown = data.count(b"\n") + (not data.endswith(b"\n"))
         self.say(f"[-- last {shown} line{'s' if shown > 1 else ''} --]")
         self._at_line_start = self._vm_at_line_start = data.endswith(b"\n")
@@ -199,6 +257,7 @@ class OutputView:
 
         if self._question is not None:
             self._question.cancel()
+        self._say_now()
         if not self._at_line_start:
             self._channel.send_err(self._eol)
         self._at_line_start = True
