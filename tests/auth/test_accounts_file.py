@@ -253,7 +253,9 @@ def test_one_that_becomes_wrong_leaves_the_old_in_force_and_is_logged(tmp_path: 
     ("mode", "text", "said"),
     [
         (0o644, f"[operators.a]\npassword = '{cheap_hash()}'", "may read the hashes"),
+        (0o640, f"[operators.a]\npassword = '{cheap_hash()}'", ""),
         (0o644, "[operators.a]", ""),
+        (0o666, f"[operators.a]\npassword = '{cheap_hash()}'", "chown root:vmproxy and chmod 640"),
         (0o600, f"[operators.a]\npassword = '{cheap_hash()}'", ""),
         (0o622, "[operators.a]", "may change who may log in"),
     ],

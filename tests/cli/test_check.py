@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from vmproxy.auth.passwords import verify
 from vmproxy.cli import main
+from vmproxy.config import settings
+from vmproxy.config.difference import IN_FORCE, write_in_force
 
 RULES = """
 [[rule]]
@@ -119,18 +124,135 @@ def test_an_operator_whom_nobody_knows(check: Check) -> None:
     assert err.splitlines()[-1] == "mallory: there is no such operator"
 
 
-def test_a_console_alone_is_not_enough(check: Check) -> None:
-    assert check("--console", "web01")[0] == 2
+def test_a_console_alone_shows_everybody(check: Check) -> None:
+    status, out, _ = check("--console", "web01", operators=f"{OPERATORS}[operators.zoe]\n")
+    assert status == 0
+    assert out.splitlines() == [
+        f"on web01 ({VM}, vmproxy):",
+        "  " + "alice (@web)".ljust(30) + " see, spy, write (rule 3)",
+        "  " + "root (@admins)".ljust(30) + " see, spy, write, force, raw, admin (rule 1)",
+        "  " + "zoe".ljust(30) + " no access (hidden)",
+    ]
+
+
+def test_of_many_consoles_the_rules_are_shown(check: Check, tmp_path: Path) -> None:
+    journal = tmp_path / "state" / "consoles.jsonl"
+    line = journal.read_text().splitlines()[0]
+    more = [line.replace(VM, str(UUID(int=n))).replace("web01", f"vm{n:03}") for n in range(1, 301)]
+    journal.write_text(journal.read_text() + "".join(f"{one}\n" for one in more))
+    status, out, _ = check("--as", "alice", operators=OPERATORS)
+    assert status == 0
+    assert out.splitlines()[1:] == [
+        "  on 300: no access (hidden)",
+        "      vm001, vm002, vm003, ...",
+        "  on 2: see, spy, write (rule 3)",
+        "      db\\x1b01, web01",
+        "--console NAME says why, for one of them",
+    ]
+
+
+def test_what_is_misspelt_is_told_with_what_is_near(check: Check) -> None:
+    assert "did you mean alice?" in check("--as", "alcie", operators=OPERATORS)[2]
+    assert "did you mean web01?" in check("--as", "alice", "--console", "wbe01", operators=OPERATORS)[1]
+
+
+def test_everything_is_told_at_once_by_line_and_the_warnings_are_counted(check: Check, tmp_path: Path) -> None:
+    rules = RULES.replace('"write"', '"wirte"') + '[vm]\nlisen = 1\ncertificates = ["/nonexistent.pem"]\n'
+    status, out, err = check(rules=rules, operators="revoked-keys = 'none'\n[operators.alcie]\nkeys-file = 'no'\n")
+    assert (status, out) == (1, "")
+    file = f"{tmp_path}/vmproxy.toml"
+    told = [line.removeprefix(tmp_path.as_posix()) for line in err.splitlines()]
+    assert [line.partition(": ")[0] for line in told if "(warning)" not in line] == [
+        "/vmproxy.toml:15",
+        "/vmproxy.toml:18",
+        "/vmproxy.toml:19",
+        "no key lets anybody in",
+        "/vmproxy.toml",
+    ]
+    assert f"{file}:15: rule 3: may: 'wirte' is not a right" in err
+    assert f"{file}:19: vm.certificates: /nonexistent.pem: No such file" in err
+    assert "there is no operator alice in the operators file; did you mean alcie? (warning)" in err
+    assert told[-1].endswith(f": 4 errors, {err.count('(warning)')} warnings")
+    (tmp_path / "operators.toml").unlink()
+    assert f"{file}:3: ssh.operators-file: {tmp_path}/operators.toml: No such file" in _again(tmp_path)
+
+
+def _again(folder: Path) -> str:
+    with redirect_stderr(io.StringIO()) as err:
+        main.main(["check", str(folder / "vmproxy.toml")])
+    return err.getvalue()
+
+
+def test_warnings_are_errors_where_it_is_strict(check: Check, tmp_path: Path) -> None:
+    assert check("--strict", operators=OPERATORS)[0] == 0
+    for arguments, expected in (((), 0), (("--strict",), 1)):
+        status, out, err = check(*arguments, operators="[operators.root]\n")
+        assert status == expected
+        assert out.splitlines()[0] == f"{tmp_path}/vmproxy.toml: {err.count('(warning)')} warnings, no errors"
+
+
+def test_the_mode_of_the_operators_file_is_warned_of_as_at_the_start(check: Check, tmp_path: Path) -> None:
+    check(operators=OPERATORS)
+    (tmp_path / "operators.toml").chmod(0o660)
+    assert "may change who may log in; chown root:vmproxy and chmod 640 it (warning)" in _again(tmp_path)
+    (tmp_path / "operators.toml").chmod(0o640)
+    assert _again(tmp_path) == ""
+
+
+def test_advice_names_what_is_open_and_nothing_that_is_decided(check: Check, tmp_path: Path) -> None:
+    status, out, _ = check("--advise", rules="", operators="")
+    assert status == 0
+    keys = re.findall(r"^ ?\d+\. (\S+):", out, re.MULTILINE)
+    assert keys == ["ssh.operators-file", "[[rule]]", "vm.certificates", "vm.networks", "log.rotate-size"]
+    assert max(map(len, out.splitlines())) < 80 or str(tmp_path) in out
+    assert f"{len(keys)} things to decide before production: vmproxy check" in check(rules="")[1]
+    decided = f'{RULES}[vm]\nnetworks = ["10.0.0.0/8"]\n[log]\nfolder-total = "1 GB"\n'
+    out = check("--advise", rules=decided, operators=OPERATORS + "password = '$argon2id$no'\n")[1]
+    assert "[[rule]]" not in out
+    assert "vm.networks" not in out
+    assert "log." not in out
+
+
+def test_the_difference_to_another_file(check: Check, tmp_path: Path) -> None:
+    check(operators=OPERATORS)
+    old = tmp_path / "old.toml"
+    old.write_bytes((tmp_path / "vmproxy.toml").read_bytes())
+    assert "nothing would change" in check("--diff", str(old), operators=OPERATORS)[1]
+    rules = RULES.replace('"vault*"', '"safe*"') + "[vm]\nkeep-idle = 60\n[log]\nopen-files = 100\n"
+    status, out, _ = check("--diff", str(old), rules=rules, operators=OPERATORS)
+    assert status == 0
+    assert out.splitlines() == [
+        f"since {old}: 4 changes",
+        "  vm.keep-idle: default -> 60",
+        '  [[rule]] removed: {"who": "*", "may": [], "on": ["vault*"]}',
+        '  [[rule]] added: {"who": "*", "may": [], "on": ["safe*"]}',
+        "  log.open-files: default -> 100 (at the next start)",
+    ]
+
+
+def test_the_difference_to_what_the_daemon_has_read(check: Check, tmp_path: Path) -> None:
+    status, _, err = check("--diff")
+    assert status == 1
+    assert "in-force.json: No such file" in err
+    config = settings.load(tmp_path / "vmproxy.toml", {"vm-listen": ["tcp:1"]})
+    write_in_force(config, 1_700_000_000)
+    status, out, _ = check("--diff", rules=RULES + "[vm]\nkeep-idle = 60\n")
+    assert status == 0
+    assert "vm.keep-idle: default -> 60" in out
+    assert "vm.listen" not in out
+    for damaged in ("", "[]", "{}", '{"toml": 3}', '{"toml": "x", "name": "x", "options": {}, "at": 1}'):
+        (tmp_path / "state" / IN_FORCE).write_text(damaged)
+        assert check("--diff")[0] == 1
 
 
 def test_a_rule_that_names_strangers_is_pointed_out(check: Check) -> None:
     status, out, err = check(operators="[operators.root]\n")
     assert status == 0
-    assert "nothing is wrong" in out
+    assert "3 warnings, no errors" in out
     assert [line.partition(": ")[2] for line in err.splitlines()] == [
-        "rule 1: there is no group @admins in the operators file",
-        "rule 3: there is no group @web in the operators file",
-        "rule 3: there is no operator alice in the operators file",
+        "rule 1: there is no group @admins in the operators file (warning)",
+        "rule 3: there is no group @web in the operators file (warning)",
+        "rule 3: there is no operator alice in the operators file (warning)",
     ]
 
 
@@ -145,8 +267,8 @@ def test_a_list_of_revoked_keys_that_makes_no_sense(check: Check, tmp_path: Path
     (tmp_path / "revoked").write_text("nonsense\n")
     status, out, err = check(operators='revoked-keys = "revoked"\n[operators.alice]\n')
     assert (status, out) == (1, "")
-    assert err.startswith(f"{tmp_path}/revoked: ")
-    assert err.endswith("; every key is refused because of that\n")
+    assert err.startswith("no key lets anybody in: ")
+    assert f"{tmp_path}/revoked" in err
 
 
 def test_a_password_is_hashed_from_stdin(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

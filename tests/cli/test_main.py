@@ -17,7 +17,7 @@ def test_check_of_a_good_file_says_so_and_exits_with_0(tmp_path: Path, capsys: p
     file.write_text("[vm]\nkeep-idle = 5\n")
     assert main.main(["check", str(file)]) == 0
     out, err = capsys.readouterr()
-    assert out == f"{file}: nothing is wrong with it\n"
+    assert out.splitlines()[0] == f"{file}: nothing is wrong with it"
     assert err == ""
 
 
@@ -62,6 +62,32 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
         main.main(arguments)
     assert caught.value.code == 2
     assert "usage: vmproxy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["chek", "x"], "chek: no such command; did you mean check?"),
+        (["check", "x", "--strct"], "--strct: not expected here; did you mean --strict?"),
+        (["simulate", "--nmaes=a"], "--nmaes=a: not expected here; did you mean --names?"),
+        ([], "give a command: check, "),
+    ],
+)
+def test_what_is_misspelt_is_told_with_what_is_near(
+    arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main.main(arguments)
+    assert meant in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["check", "make-cert", "simulate", "demo", "hash-password"])
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_every_command_has_help(command: str, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main.main([command, option])
+    assert caught.value.code == 0
+    assert f"usage: vmproxy {command}" in capsys.readouterr().out
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,8 +71,14 @@ def test_an_address_of_ipv6_stands_in_brackets(tmp_path: Path, run: Run) -> None
 def test_a_file_that_is_there_is_not_touched(pem: Path, run: Run) -> None:
     before = pem.read_bytes()
     status, out, err = run("make-cert", pem, "--name", "x", "--kind", "ecdsa")
-    assert (status, out, err) == (1, "", f"{pem}: File exists\n")
+    assert (status, out) == (1, "")
+    assert err == f"{pem}: it is there already; give another name, or --force to replace it\n"
     assert pem.read_bytes() == before
+    status, out, err = run("make-cert", pem, "--name", "x", "--kind", "ecdsa", "--force")
+    assert (status, err) == (0, "")
+    assert pem.read_bytes() != before
+    assert pem.stat().st_mode & 0o777 == 0o600
+    assert list(pem.parent.glob("*.new")) == []
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "-x", "a..b", "ü.example.com", "x" * 64, "a\x1b", "10.1.2.3.4:1"])
@@ -103,7 +109,7 @@ def test_check_says_what_hosts_are_shown(tmp_path: Path, pem: Path, run: Run) ->
     file = configured(tmp_path, f'certificates = ["{pem}"]')
     status, out, err = run("check", file)
     assert (status, err) == (0, "")
-    first, second = out.splitlines()
+    first, second, *_ = out.splitlines()
     assert re.fullmatch(rf"{pem}: for proxy\.example\.com, until \d{{4}}-\d\d-\d\d, #thumbprint=(..:){{19}}..", first)
     assert second == f"{file}: nothing is wrong with it"
 
@@ -115,7 +121,8 @@ def test_check_reads_the_files(tmp_path: Path, pem: Path, run: Run, setting: str
     broken.chmod(0o600)
     status, out, err = run("check", configured(tmp_path, setting.format(broken, pem=pem)))
     assert (status, out) == (1, "")
-    assert err.startswith(f"{broken}: no certificate in PEM form")
+    key = "client-ca" if "client-ca" in setting else "certificates"
+    assert f": vm.{key}: {broken}: no certificate in PEM form" in err
 
 
 def test_check_warns(tmp_path: Path, pem: Path, run: Run) -> None:

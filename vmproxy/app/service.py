@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -29,6 +30,7 @@ from vmproxy.app.systemd import Notifier, activated_sockets, initial_environment
 from vmproxy.app.vm_service import VMService
 from vmproxy.auth.limits import FILES_IN_ALL, LOGINS_IN_ALL
 from vmproxy.base.counters import Counters
+from vmproxy.config.difference import IN_FORCE, write_in_force
 from vmproxy.config.settings import SETTINGS, Config, differences
 from vmproxy.errors import ConfigError, StartError, VMProxyError
 from vmproxy.operators.services import Services
@@ -156,7 +158,14 @@ class VMProxyService(MultiService):
             _log.info("{line}", line=line)
         for problem in filter(None, (running_as(), readable_again(self._path))):
             _log.warn("{problem}", problem=problem)
+        self._write_down(self._config)
         self._notifier.ready()
+
+    def _write_down(self, config: Config) -> None:
+        try:
+            write_in_force(config, time.time())
+        except OSError as error:
+            _log.warn("{file} cannot be written: {error}", file=IN_FORCE, error=error.strerror)
 
     def _status(self) -> str:
         return (
@@ -235,6 +244,7 @@ class VMProxyService(MultiService):
         changed = [*differences(self._config, new, restart=False), *others]
         waiting = differences(self._started, new, restart=True)
         self._config = new
+        await self._in_thread(lambda: self._write_down(new))
         _log.info("the configuration is in force; changed: {changed}", changed=", ".join(changed) or "nothing")
         if waiting:
             _log.warn("these changes wait for a restart: {waiting}", waiting=", ".join(waiting))

@@ -15,10 +15,11 @@ from vmproxy.app.startup import tls_warnings
 from vmproxy.base.clock import wall_of
 from vmproxy.base.counters import Counters
 from vmproxy.config.settings import Config
+from vmproxy.errors import ConfigError
 from vmproxy.log.audit import Audit
 from vmproxy.log.paths import template_fields
 from vmproxy.vm import certificates
-from vmproxy.vm.certificates import Credentials
+from vmproxy.vm.certificates import CertificateError, Credentials
 from vmproxy.vm.frontend import VMFrontend
 from vmproxy.vm.outbound.connector import OutboundConnector
 from vmproxy.vm.outbound.resolver import system_resolver
@@ -81,7 +82,10 @@ class VMService(Part):
         return len(self.front.connections) + self._connector.sockets
 
     def check(self, config: Config) -> Credentials | None:
-        return certificates.load(config.vm.tls)
+        try:
+            return certificates.load(config.vm.tls)
+        except CertificateError as error:
+            raise ConfigError(error.by_setting) from None
 
     def reconfigure(self, config: Config, checked: Credentials | None) -> list[str]:
         before = self.front.tls.use(checked)

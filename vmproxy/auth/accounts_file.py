@@ -147,9 +147,9 @@ def load_operators(path: Path) -> Operators:
         with path.open("rb") as file:
             data = file.read(OPERATORS_LIMIT + 1)
     except OSError as error:
-        raise ConfigError([f"{path}: {error.strerror}"]) from None
+        raise ConfigError([f"ssh.operators-file: {path}: {error.strerror}"]) from None
     if len(data) > OPERATORS_LIMIT:
-        raise ConfigError([f"{path}: larger than {OPERATORS_LIMIT} bytes"])
+        raise ConfigError([f"ssh.operators-file: {path}: larger than {OPERATORS_LIMIT} bytes"])
     return parse_operators(data, str(path), path.absolute().parent)
 
 

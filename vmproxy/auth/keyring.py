@@ -32,6 +32,9 @@ T = TypeVar("T")
 # A file that was changed so shortly before it was read may have changed again without its time telling.
 SETTLED = 2.0
 
+PERMISSIONS = "chown root:vmproxy and chmod 640 it"
+"""The owner and the mode of the operators file: administrators write it, the daemon's group reads it."""
+
 _log = Logger()
 
 
@@ -159,9 +162,9 @@ def _read_operators(path: str) -> Operators | list[str]:
     except OSError as error:
         return [f"{path}: {error.strerror}"]
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        _log.warn("{path}: others may change who may log in; chmod go-w it", path=path)
-    if mode & (stat.S_IRGRP | stat.S_IROTH) and any(entry.password for entry in operators.entries.values()):
-        _log.warn("{path}: others may read the hashes of passwords that it holds; chmod 600 it", path=path)
+        _log.warn("{path}: others than its owner may change who may log in; {remedy}", path=path, remedy=PERMISSIONS)
+    elif mode & stat.S_IROTH and any(entry.password for entry in operators.entries.values()):
+        _log.warn("{path}: others may read the hashes of its passwords; {remedy}", path=path, remedy=PERMISSIONS)
     return operators
 
 

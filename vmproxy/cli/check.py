@@ -1,156 +1,201 @@
-"""``vmproxy check``: the problems of a configuration, and the rights of an operator with the rules behind them."""
+"""``vmproxy check``: what is wrong with a configuration, what a reload would change, and who may do what by which rule.
+
+All that the daemon would refuse or warn about at its start is told at once, by file and line: the configuration, and
+the files that it names.
+"""
 
 from __future__ import annotations
 
 import argparse
+import getpass
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID
+from textwrap import wrap
+from typing import cast
 
-from vmproxy.access.policy import Policy
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
+
 from vmproxy.app.startup import tls_warnings
-from vmproxy.auth.accounts_file import Account, Operators, load_operators
-from vmproxy.auth.revocation import read_revoked
+from vmproxy.auth.accounts_file import Operators
+from vmproxy.auth.keyring import Keyring, KeyringReader
+from vmproxy.base.nearest import did_you_mean
 from vmproxy.base.sanitize import visible
-from vmproxy.config import settings
-from vmproxy.console.journal import read_records
+from vmproxy.cli import check_rights
+from vmproxy.config.advice import advise
+from vmproxy.config.difference import IN_FORCE, changes, read_in_force
+from vmproxy.config.settings import SETTINGS, ConfigFile, read_config
 from vmproxy.errors import ConfigError
+from vmproxy.operators.messages import local_time
 from vmproxy.vm import certificates
-from vmproxy.vm.certificates import Credentials
+from vmproxy.vm.certificates import CertificateError, Credentials
 
-_NOBODY = UUID(int=0)
-
-
-@dataclass(frozen=True, slots=True)
-class KnownConsole:
-    """A console as the journal knows it, or one that is only a name."""
-
-    uuid: UUID
-    port: str
-    name: str
-    uri: str
-
-    @property
-    def title(self) -> str:
-        """The console's name for people."""
-        name = visible(self.name) or str(self.uuid)
-        return name if self.port == "1" else f"{name}.{self.port}"
+_WIDTH = 79
+_RUNNING = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("file", type=Path, metavar="FILE", help="the configuration")
+    parser.add_argument("--strict", action="store_true", help="warnings are errors: exit status 1")
+    parser.add_argument("--advise", action="store_true", help="show what to decide before production")
+    parser.add_argument(
+        "--diff",
+        nargs="?",
+        const=_RUNNING,
+        metavar="OLD",
+        help="show what a reload would change: since the daemon has read its configuration, or since the file OLD",
+    )
     parser.add_argument("--as", dest="operator", metavar="OPERATOR", help="show what an operator may do")
-    parser.add_argument("--console", metavar="NAME", help="on this console: a name or a VC UUID")
+    parser.add_argument(
+        "--console", metavar="NAME", help="on this console, a name or a VC UUID; alone: who may do what"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command.
 
-    :returns: the exit status: 1 if something is wrong.
+    :returns: the exit status: 1 if something is wrong, or with ``--strict`` dubious.
     """
     try:
-        found = settings.load(args.file, {})
-        shown = certificates.load(found.vm.tls)
-        file = found.ssh.accounts.operators_file
-        operators = load_operators(file) if file is not None else None
-        consoles = _known(found) if args.operator or args.console else []
+        found = read_config(args.file, {})
     except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
-    if operators is not None and operators.revoked is not None:
-        problem = read_revoked(operators.revoked).everything
-        if problem:
-            print(f"{operators.revoked}: {problem}; every key is refused because of that", file=sys.stderr)
-            return 1
-    for warning in (*_unknown_names(found.policy, operators), *tls_warnings(found, shown, time.time())):
-        print(f"{args.file}: {warning}", file=sys.stderr)
+        return _tell(args.file, error.problems, [])
+    errors = list(found.problems)
+    warnings: list[str] = []
+    shown = _certificates(found, errors, warnings)
+    keyring = _keyring(found, errors, warnings)
+    config = found.config
+    operators = keyring.operators if keyring is not None and config.ssh.accounts.operators_file is not None else None
+    warnings += _unknown_names(found, operators)
+    if errors:
+        return _tell(args.file, errors, warnings)
+    _tell(args.file, [], warnings)
+    status = 1 if warnings and args.strict else 0
     if args.operator or args.console:
-        return _explain(found.policy, operators, consoles, args.operator, args.console)
-    _say_certificates(shown)
-    print(f"{args.file}: nothing is wrong with it")
-    return 0
-
-
-def _say_certificates(shown: Credentials | None) -> None:
+        return check_rights.explain(config, operators, args.operator, args.console) or status
+    if args.diff is not None:
+        return _say_difference(found, args.diff) or status
     for one in shown.certificates if shown is not None else ():
         names = ", ".join(visible(name) for name in one.names) or "no name"
         print(f"{one.file}: for {names}, until {one.valid_until:%Y-%m-%d}, #thumbprint={one.thumbprint}")
+    told = _count(len(warnings), "warning")
+    print(f"{args.file}: " + (f"{told}, no errors" if warnings else "nothing is wrong with it"))
+    _say_advice(found, keyring, args.advise)
+    return status
 
 
-def _known(found: settings.Config) -> list[KnownConsole]:
-    known, _ = read_records(found.state_dir / "consoles.jsonl")
-    return [KnownConsole(UUID(one.uuid), one.port, one.name, one.uri) for one in known]
+def _tell(file: Path, errors: list[str], warnings: list[str]) -> int:
+    errors.sort(key=lambda text: _line(text, file))
+    for text in (*errors, *(f"{warning} (warning)" for warning in warnings)):
+        print(text, file=sys.stderr)
+    if errors and warnings:
+        print(f"{file}: {_count(len(errors), 'error')}, {_count(len(warnings), 'warning')}", file=sys.stderr)
+    return 1 if errors or warnings else 0
 
 
-def _unknown_names(policy: Policy, operators: Operators | None) -> Iterator[str]:
+def _line(text: str, file: Path) -> int:
+    line = text.removeprefix(f"{file}:").partition(":")[0]
+    return int(line) if line.isdecimal() else sys.maxsize
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+# The files that the configuration names.
+
+
+def _certificates(found: ConfigFile, errors: list[str], warnings: list[str]) -> Credentials | None:
+    try:
+        shown = certificates.load(found.config.vm.tls)
+    except CertificateError as error:
+        errors += _placed(found, error.by_setting)
+        return None
+    warnings += _placed(found, tls_warnings(found.config, shown, time.time()))
+    return shown
+
+
+def _keyring(found: ConfigFile, errors: list[str], warnings: list[str]) -> Keyring | None:
+    """Who may log in, by the daemon's own reader: what it would write to its log is told here."""
+    events: list[LogEvent] = []
+    observer = cast(ILogObserver, events.append)
+    globalLogPublisher.addObserver(observer)
+    try:
+        keyring = KeyringReader(found.config.ssh.accounts, getpass.getuser()).read()
+    except ConfigError as error:
+        errors += _placed(found, error.problems)
+        return None
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    for event in events:
+        text = formatEvent(event)
+        grave = event["log_level"] is LogLevel.error
+        (errors if grave else warnings).extend(_placed(found, [text]))
+    return keyring
+
+
+def _placed(found: ConfigFile, texts: list[str]) -> Iterator[str]:
+    """The texts, each behind the line of the setting that it is about, or of the file."""
+    for text in texts:
+        key = text.partition(":")[0]
+        yield f"{found.place(key)}: {text}" if key in SETTINGS else text
+
+
+def _unknown_names(found: ConfigFile, operators: Operators | None) -> Iterator[str]:
     # Not an error: the operator may be about to be added, or have been removed. But it may be a misspelling.
     if operators is None:
         return
-    names = set(operators.entries)
-    groups = {f"@{group}" for entry in operators.entries.values() for group in entry.account.groups}
-    for rule in policy.rules:
-        for who in sorted(rule.who - names - groups - {"*"}):
-            what = "group" if who.startswith("@") else "operator"
-            yield f"rule {rule.number}: there is no {what} {visible(who)} in the operators file"
+    names = list(operators.entries)
+    groups = [f"@{group}" for entry in operators.entries.values() for group in entry.account.groups]
+    rules = found.file.table.get("rule", [])  # as they are written: one of them may be wrong otherwise
+    for number, rule in enumerate(rules if isinstance(rules, list) else []):
+        line = found.file.line(("rule", number, "who"))
+        written = rule.get("who") if isinstance(rule, dict) else None
+        words = {word for word in (written if isinstance(written, list) else [written]) if isinstance(word, str)}
+        for who in sorted(words - {*names, *groups, "*"}):
+            what, known = ("group", groups) if who.startswith("@") else ("operator", names)
+            text = f"there is no {what} {visible(who)} in the operators file{did_you_mean(who, known)}"
+            yield f"{found.file.name}:{line}: rule {number + 1}: {text}"
 
 
-def _explain(
-    policy: Policy, operators: Operators | None, consoles: list[KnownConsole], operator: str | None, console: str | None
-) -> int:
-    if operator is None:
-        print("--console needs --as OPERATOR", file=sys.stderr)
-        return 2
-    account = _account(operators, operator)
-    if account is None:
-        print(f"{visible(operator)}: there is no such operator", file=sys.stderr)
-        return 1
-    groups = f" ({', '.join(f'@{group}' for group in account.groups)})" if account.groups else ""
-    grants = policy.grants(account.name, account.groups)
-    if console is None:
-        print(f"{account.name}{groups} may, on the consoles that are known:")
-        for one in sorted(consoles, key=lambda c: (c.title.casefold(), c.port)):
-            rule = grants.decides(one)
-            words = ", ".join(rule.may.words) if rule is not None and rule.may else "no access (hidden)"
-            print(f"  {one.title:<30} {words}" + (f" (rule {rule.number})" if rule is not None and rule.number else ""))
-        return 0
-    chosen = _chosen(consoles, console)
-    if not chosen:
-        print(f"{visible(console)} is not known; rules by UUID or service URI do not match it")
-        chosen = [KnownConsole(_NOBODY, "1", console, "")]
-    for one in chosen:
-        uuid = "" if one.uuid == _NOBODY else f" ({one.uuid}, {visible(one.uri)})"
-        print(f"{account.name}{groups} on {one.title}{uuid}:")
-        _say(policy, account, one)
-    return 0
+# What else can be asked.
 
 
-def _say(policy: Policy, account: Account, one: KnownConsole) -> None:
-    for rule in policy.rules:
-        if not rule.concerns(account.name, account.groups):
-            print(f"  not: {rule} -- it does not name the operator")
-        elif not rule.selects(one):
-            print(f"  not: {rule} -- it does not name the console")
+def _say_advice(found: ConfigFile, keyring: Keyring | None, whole: bool) -> None:
+    advice = list(advise(found.config, keyring))
+    if advice and not whole:
+        things = _count(len(advice), "thing")
+        print(f"{things} to decide before production: vmproxy check {found.file.name} --advise")
+    if not whole:
+        return
+    print(f"{_count(len(advice), 'thing')} to decide before production{':' if advice else ''}")
+    for number, one in enumerate(advice, 1):
+        print(*wrap(f"{number:>2}. {one.key}: {one.text}", _WIDTH, subsequent_indent="    "), sep="\n")
+
+
+def _say_difference(found: ConfigFile, old: str) -> int:
+    """Print what a reload would change.
+
+    :returns: the exit status: 1 if there is nothing to compare with.
+    """
+    try:
+        if old == _RUNNING:
+            before, at = read_in_force(found.config.state_dir)
+            # A reload has the command line of the daemon too.
+            found = read_config(Path(found.file.name), before.config.source.options)
+            what = f"since the daemon has read {before.file.name}, {local_time(at)}"
         else:
-            print(f"  may {', '.join(rule.may.words)}" if rule.may else "  no access (hidden)")
-            print(f"  by {rule}" if rule.number else "  because there are no rules")
-            return
-    print("  no access (hidden): no rule names both")
-
-
-def _account(operators: Operators | None, name: str) -> Account | None:
-    if operators is None:
-        return Account(name)  # the account that runs the concentrator
-    entry = operators.entries.get(name)
-    return None if entry is None else entry.account
-
-
-def _chosen(consoles: list[KnownConsole], wanted: str) -> list[KnownConsole]:
-    exact = [one for one in consoles if wanted in (one.name, one.title, str(one.uuid), one.uuid.hex)]
-    return exact or [one for one in consoles if one.name.casefold() == wanted.casefold()]
+            before, what = read_config(Path(old), {}), f"since {old}"
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        if old == _RUNNING:
+            print(f"the daemon writes {IN_FORCE} into its state-dir; name the old file instead", file=sys.stderr)
+        return 1
+    told = list(changes(before, found))
+    print(f"{what}: " + ("nothing would change" if not told else f"{_count(len(told), 'change')}"))
+    for change in told:
+        print(*wrap(f"  {change}", _WIDTH, subsequent_indent="      "), sep="\n")
+    return 0

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import re
 import sys
 
 import vmproxy
 from vmproxy.auth.passwords import BadHash, hash_password
+from vmproxy.base.nearest import did_you_mean
+from vmproxy.base.sanitize import visible
 from vmproxy.cli import check, demo, make_cert, simulate
 
 
@@ -30,12 +33,23 @@ def main(arguments: list[str] | None = None) -> int:
         ("simulate", simulate, "simulate ESXi hosts with VMs"),
         ("demo", demo, "a concentrator with simulated VMs, for a first look"),
     ):
-        command = commands.add_parser(name, help=help_text)
+        command = commands.add_parser(name, help=help_text, description=help_text, allow_abbrev=False)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     password = commands.add_parser("hash-password", help="make the hash of a password for the operators file")
     password.set_defaults(run=_hash_password)
-    args = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words:
+        parser.error(f"give a command: {', '.join(commands.choices)}")
+    if not words[0].startswith("-") and words[0] not in commands.choices:
+        near = did_you_mean(words[0], commands.choices) or f"; there are {', '.join(commands.choices)}"
+        parser.error(f"{visible(words[0])}: no such command{near}")
+    args, unknown = parser.parse_known_args(words)
+    if unknown:
+        command = commands.choices[args.command]
+        known = re.findall(r"(?<!\w)--?\w[\w-]*", command.format_help())
+        near = did_you_mean(unknown[0].partition("=")[0], known) if unknown[0].startswith("--") else ""
+        command.error(f"{visible(unknown[0])}: not expected here{near}")
     status: int = args.run(args)
     return status
 

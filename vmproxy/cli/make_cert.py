@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--days", type=int, default=3650, metavar="N", help="days for which it is valid (default: 3650)"
     )
+    parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
     parser.add_argument("--kind", choices=("rsa", "ecdsa"), default="rsa", help="kind of the key (default: rsa)")
     parser.add_argument("--port", type=int, default=13370, help="for the URI of telnet:// (default: 13370)")
     parser.add_argument("--tls-port", type=int, default=13371, help="for the URI of telnets:// (default: 13371)")
@@ -64,10 +65,17 @@ def run(args: argparse.Namespace) -> int:
         if not 1 <= args.days <= 36500:
             raise BadName("--days is a number from 1 to 36500")
         certificate, pem = make(names, args.days, args.kind, datetime.datetime.now(datetime.UTC))
-        with os.fdopen(os.open(args.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        new = args.file.with_name(args.file.name + ".new") if args.force else args.file
+        if args.force:
+            new.unlink(missing_ok=True)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(pem)
+        new.replace(args.file)
     except BadName as error:
         print(error, file=sys.stderr)
+        return 1
+    except FileExistsError:
+        print(f"{args.file}: it is there already; give another name, or --force to replace it", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"{args.file}: {error.strerror}", file=sys.stderr)

@@ -27,6 +27,19 @@ _TABLES = ("rule", "console", "dial")
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where a configuration comes from.
+
+    :ivar name: the file, or what stands for it.
+    :ivar options: what the command line said instead.
+    """
+
+    name: str = "the defaults"
+    toml: str = ""
+    options: Mapping[str, str | list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings.
 
@@ -43,10 +56,29 @@ class Config:
     log: LogSettings = section(LogSettings)
     policy: Policy = field(default_factory=Policy)
     dial: DialRules = field(default_factory=DialRules)
+    source: Source = field(default_factory=Source, compare=False, repr=False)
 
 
 SETTINGS = settings_of(Config)
 """Every setting, by key, such as ``vm.listen``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A configuration that has been read, right or wrong.
+
+    :ivar config: what it says, with defaults in place of what is wrong.
+    :ivar problems: lines for people, with file and line.
+    """
+
+    file: TomlFile
+    config: Config
+    problems: list[str]
+
+    def place(self, key: str) -> str:
+        """``FILE:LINE`` of a setting; the file alone if it is not there."""
+        line = self.file.line(tuple(key.split(".")))
+        return f"{self.file.name}:{line}" if line else self.file.name
 
 
 def load(path: Path | None, options: Mapping[str, str | list[str]]) -> Config:
@@ -56,10 +88,32 @@ def load(path: Path | None, options: Mapping[str, str | list[str]]) -> Config:
     :param options: what the command line says instead, by option name.
     :raises ConfigError: with every problem found.
     """
+    found = read_config(path, options)
+    if found.problems:
+        raise ConfigError(found.problems)
+    return found.config
+
+
+def read_config(path: Path | None, options: Mapping[str, str | list[str]]) -> ConfigFile:
+    """Read the configuration, with every problem found; see :func:`load`.
+
+    :raises ConfigError: if there is no such file, or it is not TOML.
+    """
+    if path is None:
+        return parse_config(b"", Source().name, options)
     try:
-        file = TomlFile(b"" if path is None else path.read_bytes(), "the defaults" if path is None else str(path))
+        return parse_config(path.read_bytes(), str(path), options)
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror}"]) from None
+
+
+def parse_config(data: bytes, name: str, options: Mapping[str, str | list[str]]) -> ConfigFile:
+    """Parse the configuration; see :func:`read_config`.
+
+    :param name: the file's name, for problems.
+    :raises ConfigError: if it is not TOML.
+    """
+    file = TomlFile(data, name)
     overridden = {key: one.option for key, one in SETTINGS.items() if one.option in options}
     for key, option in overridden.items():
         place, _, name = key.rpartition(".")
@@ -73,11 +127,12 @@ def load(path: Path | None, options: Mapping[str, str | list[str]]) -> Config:
     by_option = [problem for problem in problems if label(problem.path) in overridden]
     found = [f"--{overridden[label(problem.path)]}: {problem.text}" for problem in by_option]
     found += told([problem for problem in (*problems, *wrong, *wrong_dial) if problem not in by_option], file)
-    if found or config is None:
-        raise ConfigError(found)
+    assert config is not None, "nothing is required"
     state = config.state_dir.absolute()
     log = replace(config.log, dir=state / config.log.dir)
-    return replace(config, state_dir=state, audit_file=state / config.audit_file, log=log)
+    source = Source(name, data.decode(), options)
+    config = replace(config, state_dir=state, audit_file=state / config.audit_file, log=log, source=source)
+    return ConfigFile(file, config, found)
 
 
 def differences(old: Config, new: Config, restart: bool) -> list[str]:

@@ -56,7 +56,20 @@ _OPTIONS = SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVE
 
 
 class CertificateError(ConfigError):
-    """Files that cannot be used; each problem names its file."""
+    """Files that cannot be used; each problem names its file.
+
+    :ivar of_authorities: how many of the problems, the first, are those of ``vm.client-ca``.
+    """
+
+    def __init__(self, problems: list[str], of_authorities: int = 0) -> None:
+        super().__init__(problems)
+        self.of_authorities = of_authorities
+
+    @property
+    def by_setting(self) -> list[str]:
+        """The problems, each with the setting that names the file."""
+        keys = ("vm.certificates", "vm.client-ca")
+        return [f"{keys[n < self.of_authorities]}: {problem}" for n, problem in enumerate(self.problems)]
 
 
 _PAIRS = 'files such as ["vm.pem"], or tables such as [{ certificate = "vm.crt", key = "vm.key" }]'
@@ -170,6 +183,7 @@ def load(settings: TLSSettings) -> Credentials | None:
             authorities = _certificates(settings.client_ca)
         except CertificateError as error:
             problems += error.problems
+    of_authorities = len(problems)
     found = []
     for file, key_file in settings.pairs:
         try:
@@ -177,7 +191,7 @@ def load(settings: TLSSettings) -> Credentials | None:
         except CertificateError as error:
             problems += error.problems
     if problems:
-        raise CertificateError(problems)
+        raise CertificateError(problems, of_authorities)
     if not found:
         return None
     credentials = Credentials(settings, tuple(found))
