@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -213,3 +214,50 @@ class TestSequences:
         _, problems = parse_policy(None, [{"on": "*", "sequences": value}])
         assert len(problems) == 1
         assert str(problems[0]).startswith("console 1: sequences: ")
+
+
+@dataclass
+class SomeConsole:
+    uuid: UUID
+    port: str
+    name: str
+    uri: str
+
+
+GLOBS = st.sampled_from(
+    [
+        "web*",
+        "*",
+        "*1",
+        "web01.1",
+        "*.2",
+        "db?",
+        "uuid:0123*",
+        "uuid:*5",
+        "query:team=blue",
+        "query:*",
+        "[w]eb*",
+        "w*b*",
+    ]
+)
+MAY = st.sampled_from([[], ["see"], ["write"], ["admin"]])
+
+
+@given(
+    written=st.lists(st.tuples(st.lists(GLOBS, min_size=1, max_size=3), MAY), max_size=6),
+    name=st.one_of(st.sampled_from(["web01", "WEB", "db1", "", "web01.1", "w\nb"]), st.text(max_size=4)),
+    port=st.sampled_from(["1", "2", "kgdb"]),
+    uri=st.sampled_from(["vmproxy", "vmproxy?team=blue", "vmproxy?a&team=BLUE"]),
+)
+def test_the_first_rule_that_selects_a_console_decides(
+    written: list[tuple[list[str], list[str]]], name: str, port: str, uri: str
+) -> None:
+    rules = [{"who": "*", "may": may, "on": on} for on, may in written]
+    found, problems = parse_policy(rules, None)
+    assert problems == []
+    console = SomeConsole(VM_A, port, name, uri)
+    grants = found.grants("alice")
+    expected = next((rule for rule in found.rules if rule.selects(console)), None)
+    assert grants.decides(console) is expected
+    assert grants.see(console) is (Right.SEE in grants.rights(console))
+    assert grants.see(console) or not grants.see_all

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import fnmatch
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
@@ -89,9 +89,13 @@ class BadRule(VMProxyError):
 
 
 class Selector:
-    """A choice of consoles: ``web*`` (the name), ``uuid:564d*``, or ``query:team=blue`` (of the service URI)."""
+    """A choice of consoles: ``web*`` (the name), ``uuid:564d*``, or ``query:team=blue`` (of the service URI).
 
-    __slots__ = ("_dotted", "_kind", "_match", "text")
+    :ivar kind: ``name``, ``uuid``, ``query``; ``any`` selects all.
+    :ivar pattern: the glob as an expression; ``dotted``: whether there is a dot in it.
+    """
+
+    __slots__ = ("_match", "dotted", "kind", "pattern", "text")
 
     def __init__(self, text: str) -> None:
         """:raises BadRule: if it selects nothing that can be."""
@@ -101,9 +105,10 @@ class Selector:
         if not glob:
             raise BadRule(f"{text!r} selects nothing; write a glob such as 'web*', 'uuid:564d*' or 'query:team=blue'")
         self.text = text
-        self._kind = "any" if kind == "name" and glob == "*" else kind
-        self._dotted = "." in glob
-        self._match = re.compile(fnmatch.translate(glob.casefold())).match
+        self.kind = "any" if kind == "name" and glob == "*" else kind
+        self.dotted = "." in glob
+        self.pattern = fnmatch.translate(glob.casefold())
+        self._match = re.compile(self.pattern).match
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Selector) and other.text == self.text
@@ -113,18 +118,18 @@ class Selector:
 
     def selects(self, console: Subject) -> bool:
         """Whether it selects a console."""
-        if self._kind == "any":
+        if self.kind == "any":
             return True
-        if self._kind == "uuid":
+        if self.kind == "uuid":
             return self._match(str(console.uuid)) is not None
-        if self._kind == "query":
+        if self.kind == "query":
             query = console.uri.partition("?")[2].casefold()
             return any(self._match(part) for part in query.split("&"))
         name = console.name.casefold()
         if self._match(name) is not None:
             return True
         # web01.2 is a name too; web01.1 only for who writes it so.
-        return (console.port != "1" or self._dotted) and self._match(f"{name}.{console.port}") is not None
+        return (console.port != "1" or self.dotted) and self._match(f"{name}.{console.port}") is not None
 
 
 _WORDS = ", ".join(EVERYTHING.words)
@@ -179,18 +184,71 @@ EVERYBODY = Rule(0, frozenset("*"), EVERYTHING, (Selector("*"),))
 """What holds where no rules are written."""
 
 
-class Grants:
-    """The rules that concern one operator."""
+class _ByName:
+    """Rules in a row that select by name, as one expression: one look finds the first of them that fits."""
 
-    __slots__ = ("_rules",)
+    __slots__ = ("_dotted", "_match", "_match_dotted", "_rules")
+
+    def __init__(self, found: Sequence[tuple[Selector, Rule]]) -> None:
+        self._rules = [rule for _, rule in found]
+        self._dotted = [number for number, (selector, _) in enumerate(found, 1) if selector.dotted]
+        self._match = _first_of([selector for selector, _ in found])
+        self._match_dotted = _first_of([selector for selector, _ in found if selector.dotted])
+
+    def decides(self, console: Subject) -> Rule | None:
+        name, port = console.name.casefold(), console.port
+        match = self._match(name)
+        numbers = [match.lastindex or 0] if match is not None else []
+        if port != "1":
+            if (match := self._match(f"{name}.{port}")) is not None:
+                numbers.append(match.lastindex or 0)
+        elif self._dotted and (match := self._match_dotted(f"{name}.1")) is not None:
+            numbers.append(self._dotted[(match.lastindex or 0) - 1])
+        return self._rules[min(numbers) - 1] if numbers else None
+
+
+def _first_of(selectors: Iterable[Selector]) -> Callable[[str], re.Match[str] | None]:
+    return re.compile("|".join(f"({selector.pattern})" for selector in selectors)).match
+
+
+class _ByOther:
+    """One selector by something else than a name."""
+
+    __slots__ = ("_rule", "_selects")
+
+    def __init__(self, selector: Selector, rule: Rule) -> None:
+        self._selects = selector.selects
+        self._rule = rule
+
+    def decides(self, console: Subject) -> Rule | None:
+        return self._rule if self._selects(console) else None
+
+
+class Grants:
+    """The rules that concern one operator.
+
+    :ivar see_all: whether every console is seen, whatever it is.
+    """
+
+    __slots__ = ("_steps", "see_all")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        self._rules = tuple(rules)
+        steps: list[_ByName | _ByOther] = []
+        names: list[tuple[Selector, Rule]] = []
+        self.see_all = False
+        for number, rule in enumerate(rules):
+            self.see_all = self.see_all or (not number and rule.may is not Right.NONE and _has_any(rule))
+            names += [(selector, rule) for selector in rule.on if selector.kind == "name"]
+            if others := [selector for selector in rule.on if selector.kind != "name"]:
+                steps += [_ByName(names)] if names else []
+                steps += [_ByOther(selector, rule) for selector in others]
+                names = []
+        self._steps = (*steps, _ByName(names)) if names else tuple(steps)
 
     def decides(self, console: Subject) -> Rule | None:
         """The rule that decides about a console; None if there is none."""
-        for rule in self._rules:
-            if rule.selects(console):
+        for step in self._steps:
+            if (rule := step.decides(console)) is not None:
                 return rule
         return None
 
@@ -198,6 +256,15 @@ class Grants:
         """What the operator may do."""
         rule = self.decides(console)
         return Right.NONE if rule is None else rule.may
+
+    def see(self, console: Subject) -> bool:
+        """Whether the operator sees a console."""
+        rule = self.decides(console)
+        return rule is not None and rule.may is not Right.NONE
+
+
+def _has_any(rule: Rule) -> bool:
+    return any(selector.kind == "any" for selector in rule.on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,10 +359,14 @@ class Policy:
     rules: tuple[Rule, ...] = (EVERYBODY,)
     sections: tuple[ConsoleSection, ...] = ()
     _made: dict[tuple[int, ...], ConsoleOptions] = field(default_factory=dict, compare=False, repr=False)
+    _granted: dict[tuple[int, ...], Grants] = field(default_factory=dict, compare=False, repr=False)
 
     def grants(self, name: str, groups: Sequence[str] = ()) -> Grants:
-        """The rules that concern an operator."""
-        return Grants(rule for rule in self.rules if rule.concerns(name, groups))
+        """The rules that concern an operator; operators with the same rules share the result."""
+        concerning = tuple(n for n, rule in enumerate(self.rules) if rule.concerns(name, groups))
+        if concerning not in self._granted:
+            self._granted[concerning] = Grants(self.rules[n] for n in concerning)
+        return self._granted[concerning]
 
     def options(self, console: Subject) -> ConsoleOptions:
         """The options of a console; consoles with the same options share the result."""

@@ -64,6 +64,9 @@ class ConsoleContext(Protocol):
     def remember(self, console: Console) -> None:
         """Record a console that went up, down, or to another host."""
 
+    def turned(self, console: Console) -> None:
+        """Take note that a console that was down is up, or is down."""
+
 
 class Console:
     """A serial port of a VM.
@@ -313,7 +316,9 @@ class Console:
             self.since = self._context.wall()
         self.link = link
         self.host = link.peer
-        self.reason = ""
+        if self.reason:
+            self.reason = ""
+            self._context.turned(self)
         notice = LineUp(link.peer, away, vmotion)
         if told:
             reports.up(self, self._context.process_log, notice)
@@ -345,6 +350,7 @@ class Console:
         self.link = None
         self.since = self._context.wall()
         self.reason = reason or "unknown"
+        self._context.turned(self)
         if told:
             reports.down(self, self._context.process_log)
         if size := self._input.lose():

@@ -1,34 +1,44 @@
-"""Finding a console: by exact name, UUID, alias, or prefix. Aliases are safe to type after ``ssh``.
+"""Finding a console: by UUID, alias, name, or prefix. Aliases are safe to type after ``ssh``.
 
-Names are hostile: two VMs may have the same, and one may look like another's alias. So targets are looked for in a
-fixed order, and each console has an alias that is unique. Invariant: a console that an operator may not see changes
-nothing of what that operator finds.
+Names are hostile: a VM may be called like another one's UUID, alias, or SSH name. So targets are looked for in a fixed
+order, in which what cannot be chosen by a VM comes first, and each console has an alias that finds it and nothing else.
+Where VMs share a name, it is that of the one that is up.
+
+:class:`Names` holds the consoles that somebody may see and no others. Invariant: a console that an operator may not
+see changes nothing of what that operator finds, nor how long it takes.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Hashable, Iterable, Iterator
+import re
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 from uuid import UUID
 
+from vmproxy.access.policy import Subject
 from vmproxy.base.nearest import slips
 from vmproxy.base.sanitize import safe_word
 from vmproxy.base.sanitize import visible as shown
 from vmproxy.console.console import Console
 from vmproxy.errors import VMProxyError
-from vmproxy.log.store import ConsoleLog
 
 NAMELESS = "vm"
-Visible = Callable[[Console], bool]
+MARK = "~"
+SHORT, LONG = 8, 32  # digits of a UUID in an alias
+LOOKED_AT = 1000
+"""Bound of one question: among more consoles of one name than this, none is looked for that is up."""
+BROAD = 200
+"""Bound of a prefix: of more words of several consoles than this the number is not told."""
+CHOICES = 20
+_FEW = 64  # entries that are put into their places one by one
+_DIGITS = re.compile(rf"[0-9A-Fa-f]{{{SHORT},{LONG}}}")
 
-K = TypeVar("K")
-T = TypeVar("T", bound=Hashable)
+NAME, LABEL, WORD, UNNAMED = range(4)
+"""Kinds of entries: a name that is its own SSH name, one that is not, an SSH name only, and that of no name."""
 
-
-def _all(console: Console) -> bool:
-    return True
+Entry = tuple[str, str, int, int, str, Console]
+"""A word without regard to case, the word, its kind, the UUID, the port, the console."""
 
 
 class NoSuchConsole(VMProxyError):
@@ -38,292 +48,273 @@ class NoSuchConsole(VMProxyError):
 class AmbiguousConsole(VMProxyError):
     """More than one console is found.
 
-    :ivar choices: the consoles.
+    :ivar choices: the consoles, those that are up first; :data:`CHOICES` at most.
+    :ivar more: how many there are beside these, in words; empty if there are none.
     """
 
-    def __init__(self, asked: str, choices: list[Console]) -> None:
-        super().__init__(f"{shown(asked)}: that could be {len(choices)} consoles")
-        self.choices = sorted(choices, key=lambda c: (c.title.casefold(), c.uuid, _port_order(c)))
+    def __init__(self, asked: str, found: Sequence[Console]) -> None:
+        count = str(len(found)) if len(found) <= BROAD else f"more than {BROAD}"
+        super().__init__(f"{shown(asked)}: that could be {count} consoles")
+        self.choices = sorted(found[:BROAD], key=lambda console: not is_up(console))[:CHOICES]
+        rest = len(found) - len(self.choices)
+        self.more = "" if not rest else str(rest) if len(found) <= BROAD else "many"
 
 
-class WordIndex(Generic[K, T]):
-    """Consoles by words, in the order in which they were added."""
+@dataclass(frozen=True, slots=True)
+class _Nobody:
+    """A console that there is not, for the rules."""
 
-    __slots__ = ("_found",)
+    uuid: UUID
+    port: str
+    name: str
+    uri: str
 
-    def __init__(self) -> None:
-        self._found: dict[K, T | tuple[T, ...]] = {}
 
-    def __iter__(self) -> Iterator[T]:
-        for found in list(self._found.values()):  # at once: the log's thread goes through it too, if ever
-            if isinstance(found, tuple):
-                yield from found
-            else:
-                yield found
+NOBODY = _Nobody(UUID(int=0), "1", "", "")
 
-    def get(self, word: K) -> tuple[T, ...]:
-        """The consoles of a word."""
-        found = self._found.get(word)
-        if found is None:
+
+def is_up(console: Console) -> bool:
+    """Whether a console is not down."""
+    return console.link is not None or console.migrating
+
+
+def base_of(console: Console) -> str:
+    """The name, reduced to safe characters, with the port where it is not the first; empty where nothing is left."""
+    word = safe_word(console.name)
+    return word if console.port == "1" or not word else f"{word}.{console.port}"
+
+
+def entries_of(console: Console) -> tuple[Entry, ...]:
+    """The words by which a console is found."""
+    name, port, number = console.name, console.port, console.uuid.int
+    word = base_of(console)
+    kind = WORD
+    if not word:
+        word, kind = NAMELESS if port == "1" else f"{NAMELESS}.{port}", UNNAMED
+    elif word == name:
+        return ((_folded(name), name, NAME, number, port, console),)
+    other = (_folded(word), word, kind, number, port, console)
+    return ((_folded(name), name, LABEL, number, port, console), other) if name else (other,)
+
+
+def read_uuid(text: str) -> UUID | None:
+    """The UUID that a text is, in any spelling; None if it is none."""
+    digits = text.replace("-", "").replace(" ", "").strip("{}") if len(text) >= LONG else ""
+    return UUID(hex=digits) if len(digits) == LONG and _DIGITS.fullmatch(digits) else None
+
+
+class Names:
+    """Consoles by the words that find them: a sorted list, and a question costs a few steps however long it is."""
+
+    __slots__ = ("_entries", "_fresh", "_ports", "_sees")
+
+    def __init__(self, ports: Callable[[UUID], Iterable[Console]], sees: Callable[[Subject], bool] | None) -> None:
+        """
+        :param ports: gives all consoles of a VM.
+        :param sees: tells which consoles are among these; None: all are.
+        """
+        self._ports = ports
+        self._sees = sees
+        self._entries: list[Entry] = []
+        self._fresh: list[Entry] = []  # not in their places yet: thousands come at once, and nobody asks meanwhile
+
+    def __iter__(self) -> Iterator[Console]:
+        """The consoles in the order of their words."""
+        self._settle()
+        return iter([entry[5] for entry in self._entries if entry[2] != LABEL])
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Add words of consoles."""
+        self._fresh += entries
+
+    def discard(self, entry: Entry) -> None:
+        """Take out a word of a console; nothing happens if it is not there."""
+        self._settle()
+        at = bisect_left(self._entries, entry[:5])
+        if at < len(self._entries) and self._entries[at][:5] == entry[:5]:
+            del self._entries[at]
+
+    def among(self, sees: Callable[[Subject], bool]) -> Names:
+        """Those of the consoles that somebody sees."""
+        self._settle()
+        names = Names(self._ports, sees)
+        names._entries = [entry for entry in self._entries if sees(entry[5])]
+        return names
+
+    def _settle(self) -> None:
+        if not self._fresh:
+            return
+        fresh, self._fresh = self._fresh, []
+        if len(fresh) > _FEW:
+            self._entries += fresh
+            self._entries.sort()
+        else:
+            for entry in fresh:
+                insort(self._entries, entry)
+
+    # Questions.
+
+    def find(self, target: str, port: str | None = None) -> Console:
+        """The console of a target.
+
+        :param target: a UUID in any spelling, an alias, a name, or the beginning of a name; with ``.PORT`` behind it
+            for another port than the first.
+        :param port: the port, where it is told apart from the target.
+        :raises NoSuchConsole: if there is none.
+        :raises AmbiguousConsole: if there are several.
+        """
+        found = self._look(target, port)
+        if len(found) > 1:
+            raise AmbiguousConsole(target, found)
+        if not found:
+            which = shown(target) if port is None else f"{shown(target)}, port {shown(port)}"
+            raise NoSuchConsole(f"{which}: no such console")
+        return found[0]
+
+    def is_exact(self, target: str, console: Console) -> bool:
+        """Whether a target names a console in full, not by a prefix."""
+        return any(console in found for found in self._exact(target))
+
+    def alias(self, console: Console) -> str:
+        """The name under which a console can be typed after ``ssh``: it finds this console and no other."""
+        base = base_of(console)
+        if base and self.meant(base) is console:
+            return base
+        return self.unique(console)
+
+    def unique(self, console: Console) -> str:
+        """An alias with digits of the UUID: as many as it needs."""
+        word, digits = entries_of(console)[-1][1], console.uuid.hex
+        for alias in (f"{word}{MARK}{digits[:SHORT]}", f"{word}{MARK}{digits}"):
+            if self.meant(alias) is console:
+                return alias
+        return f"{word}{MARK}{digits}.{console.port}"
+
+    def near(self, target: str) -> Console | None:
+        """A console with a name that is one slip of the keyboard away from a target that finds none.
+
+        Bound: as many look-ups as there are slips, however many consoles there are.
+        """
+        self._settle()
+        for slip in slips(target.casefold()):
+            at = bisect_left(self._entries, (slip,))
+            if at < len(self._entries) and self._entries[at][0] == slip:
+                return self._entries[at][5]
+        return None
+
+    def meant(self, target: str) -> Console | None:
+        """The same as :meth:`find`; None if there is none, or several."""
+        found = self._look(target, None)
+        return found[0] if len(found) == 1 else None
+
+    def of_base(self, base: str) -> list[Console]:
+        """The consoles that would have a word for an alias, if no others had."""
+        return [*self._of_word(base, NAME, NAME), *self._of_word(base, WORD, WORD)]
+
+    def _look(self, target: str, port: str | None) -> Sequence[Console]:
+        for found in self._exact(target):
+            if chosen := self._choose(found, port):
+                return chosen
+        if not target or self._is_uuid(target):
+            return ()  # the VM of a UUID is meant, and none that is called so
+        found = self._of_prefix(target)
+        if port is None and found:
+            first = found[0]
+            several_vms = any(console.uuid.int != first.uuid.int for console in found)
+            if several_vms and any(console.name != first.name or not first.name for console in found):
+                return found
+        return self._choose(found, port)
+
+    def _exact(self, target: str) -> Iterator[Sequence[Console]]:
+        name, _, label = target.rpartition(".")
+        if MARK in target:
+            yield self._of_alias(target)
+        elif vm := self._of_uuid(target):
+            yield vm
+        elif label and (vm := self._of_uuid(name)):
+            yield [console for console in vm if console.port == label]
+        else:
+            # Names before what they are reduced to, also with a port behind them.
+            for first, last in ((NAME, LABEL), (WORD, WORD)):
+                yield self._of_word(target, first, last)
+                if name and label:
+                    yield self._with_port(self._of_word(name, first, last), label)
+
+    def _choose(self, found: Sequence[Console], port: str | None) -> Sequence[Console]:
+        """The console that is meant, or all that could be."""
+        if port is not None:
+            found = self._with_port(found, port)
+        if len(found) < 2 or len(found) > LOOKED_AT:
+            return found
+        vm, up, several = found[0].uuid.int, -1, False
+        for console in found:
+            number = console.uuid.int
+            several = several or number != vm
+            if number != up and is_up(console):
+                if up >= 0:
+                    return found
+                up = number
+        if several and up < 0:
+            return found
+        return [min((c for c in found if c.uuid.int == (up if several else vm)), key=_port_order)]
+
+    def _visible(self, consoles: Iterable[Console]) -> list[Console]:
+        return list(consoles) if self._sees is None else [c for c in consoles if self._sees(c)]
+
+    def _with_port(self, found: Sequence[Console], port: str) -> list[Console]:
+        vms = dict.fromkeys(console.uuid for console in found[:LOOKED_AT])
+        return self._visible(c for uuid in vms for c in self._ports(uuid) if c.port == port)
+
+    def _is_uuid(self, target: str) -> bool:
+        return MARK not in target and bool(self._of_uuid(target) or self._of_uuid(target.rpartition(".")[0]))
+
+    def _of_uuid(self, target: str) -> list[Console]:
+        uuid = read_uuid(target)
+        if uuid is None:
+            return []
+        there = self._ports(uuid)
+        if not there and self._sees is not None:
+            self._sees(NOBODY)  # which takes as long as it does for a console that may not be seen
+        return self._visible(there)
+
+    def _of_word(self, word: str, first: int, last: int) -> Sequence[Console]:
+        self._settle()
+        folded = _folded(word)
+        low = bisect_left(self._entries, (folded, word, first))
+        return self._consoles(low, bisect_left(self._entries, (folded, word, last + 1), low))
+
+    def _of_alias(self, target: str) -> Sequence[Console]:
+        word, _, rest = target.partition(MARK)
+        digits, dot, label = rest.partition(".")
+        if _DIGITS.fullmatch(digits) is None:
             return ()
-        return found if isinstance(found, tuple) else (found,)
+        self._settle()
+        first, last = (int(digits.ljust(LONG, fill), 16) for fill in "0f")
+        found: list[Console] = []
+        for kind in (NAME, WORD, UNNAMED):
+            low = bisect_left(self._entries, (_folded(word), word, kind, first))
+            found += self._consoles(low, bisect_left(self._entries, (_folded(word), word, kind, last + 1), low))
+        return self._with_port(found, label) if dot else found
 
-    def add(self, word: K, thing: T) -> None:
-        """Add a console to a word."""
-        there = self.get(word)
-        self._found[word] = (*there, thing) if there else thing
+    def _of_prefix(self, target: str) -> list[Console]:
+        self._settle()
+        word, mark, digits = target.casefold().partition(MARK)
+        low = bisect_left(self._entries, (word,))
+        high = bisect_left(self._entries, True, low, key=lambda entry: not entry[0].startswith(word))
+        if mark:  # what is behind it is of no name
+            near = (entry for entry in self._entries[low : min(high, low + LOOKED_AT)] if entry[0] == word)
+            return [entry[5] for entry in near if entry[2] != LABEL and f"{entry[3]:032x}".startswith(digits)]
+        if high - low > BROAD and self._entries[low][1] != self._entries[high - 1][1]:
+            high = low + BROAD + 1
+        return list(dict.fromkeys(self._consoles(low, high)))
 
-    def discard(self, word: K, thing: T) -> None:
-        """Take a console from a word; nothing happens if it was not there."""
-        rest = tuple(other for other in self.get(word) if other is not thing)
-        if not rest:
-            self._found.pop(word, None)
-        else:
-            self._found[word] = rest if len(rest) > 1 else rest[0]
-
-
-class PrefixIndex(Generic[T]):
-    """Consoles by the beginning of a name, whatever its case: a list, sorted when it is needed."""
-
-    __slots__ = ("_names", "_sorted", "_things")
-
-    def __init__(self) -> None:
-        # Side by side: a pair for each of thousands would be larger than both lists.
-        self._names: list[str] = []
-        self._things: list[T] = []
-        self._sorted = True
-
-    def add(self, name: str, thing: T) -> None:
-        """Add a console under a name."""
-        name = _folded(name)
-        if self._sorted and len(self._names) > 1000:
-            at = bisect_right(self._names, name)
-            self._names.insert(at, name)
-            self._things.insert(at, thing)
-        else:
-            self._names.append(name)
-            self._things.append(thing)
-            self._sorted = False
-
-    def discard(self, name: str, thing: T) -> None:
-        """Take a console from under a name."""
-        name = _folded(name)
-        self._sort()
-        for at in range(bisect_left(self._names, name), bisect_right(self._names, name)):
-            if self._things[at] is thing:
-                del self._names[at], self._things[at]
-                return
-
-    def find(self, prefix: str) -> list[T]:
-        """The consoles with a name that begins with this, each once."""
-        folded = prefix.casefold()
-        self._sort()
-        found: dict[T, None] = {}
-        for at in range(bisect_left(self._names, folded), len(self._names)):
-            if not self._names[at].startswith(folded):
-                break
-            found[self._things[at]] = None
-        return list(found)
-
-    def _sort(self) -> None:
-        if not self._sorted:
-            order = sorted(range(len(self._names)), key=self._names.__getitem__)
-            self._names = [self._names[n] for n in order]
-            self._things = [self._things[n] for n in order]
-            self._sorted = True
+    def _consoles(self, low: int, high: int) -> list[Console]:
+        return [entry[5] for entry in self._entries[low : min(high, low + LOOKED_AT + 1)]]
 
 
 def _folded(name: str) -> str:
     folded = name.casefold()
     return name if folded == name else folded  # not the same text twice in memory
-
-
-@dataclass(frozen=True, slots=True)
-class Aliases:
-    """The aliases of a console.
-
-    :ivar base: the name, reduced to safe characters; empty where nothing is left.
-    :ivar plain: the base if it was free, and the link's name.
-    :ivar unique: a name with digits of the UUID.
-    """
-
-    base: str
-    plain: str
-    unique: str
-
-
-class NameIndex:
-    """All consoles, by name, UUID, alias and prefix."""
-
-    def __init__(self, link: Callable[[str, ConsoleLog], None]) -> None:
-        """:param link: has a link of a name made to a log."""
-        self._link = link
-        self._ports: WordIndex[UUID, Console] = WordIndex()
-        self._count = 0
-        self._by_name: WordIndex[str, Console] = WordIndex()
-        self._by_alias: dict[str, Console] = {}
-        self._by_base: WordIndex[str, Console] = WordIndex()
-        self._prefixes: PrefixIndex[Console] = PrefixIndex()
-        self._aliases: dict[Console, Aliases] = {}
-
-    def __iter__(self) -> Iterator[Console]:
-        return iter(self._ports)
-
-    def __len__(self) -> int:
-        return self._count
-
-    def add(self, console: Console) -> None:
-        """Add a console, under the name that it has."""
-        self._ports.add(console.uuid, console)
-        self._count += 1
-        self._index(console)
-
-    def ports(self, uuid: UUID) -> tuple[Console, ...]:
-        """The consoles of one VM."""
-        return self._ports.get(uuid)
-
-    def rename(self, console: Console, name: str) -> None:
-        """Give a console another name."""
-        self._unindex(console)
-        console.set_name(name)
-        self._index(console)
-
-    def alias(self, console: Console, visible: Visible = _all) -> str:
-        """The name under which a console can be typed after ``ssh``, unique among those that are visible."""
-        aliases = self._aliases[console]
-        # A plain one is no use where it is also the name of another: exact names come first.
-        for word in dict.fromkeys((aliases.base, aliases.plain)):
-            try:
-                if word and self.find(word, None, visible) is console and self.is_exact(word, console, visible):
-                    return word
-            except VMProxyError:
-                continue
-        return aliases.unique
-
-    def find(self, target: str, port: str | None = None, visible: Visible = _all) -> Console:
-        """Find the console of a target.
-
-        :param target: an exact name, a VC UUID in any spelling, an alias, or the beginning of a name; with ``.PORT``
-            behind it for another port than the first.
-        :param port: the port, where it is told apart from the target.
-        :param visible: tells which consoles the operator may see.
-        :raises NoSuchConsole: if there is none.
-        :raises AmbiguousConsole: if there are several.
-        """
-        for candidates in self._steps(target, visible) if target else ():
-            chosen = candidates if port is None else self._with_port(candidates, port, visible)
-            if port is None and len(chosen) > 1 and len({c.uuid for c in chosen}) == 1:
-                # One VM with several ports: the bare name means the first of them.
-                chosen = [min(chosen, key=_port_order)]
-            if len(chosen) == 1:
-                return chosen[0]
-            if chosen:
-                raise AmbiguousConsole(target, chosen)
-        which = shown(target) if port is None else f"{shown(target)}, port {shown(port)}"
-        raise NoSuchConsole(f"{which}: no such console")
-
-    def near(self, target: str, visible: Visible) -> Console | None:
-        """A console whose alias is one slip of the keyboard away from a target that finds none.
-
-        Bound: as many look-ups as there are slips, however many consoles there are, and whichever are visible.
-        """
-        for word in dict.fromkeys((target, target.casefold())):
-            for slip in slips(word):
-                console = self._by_alias.get(slip)
-                if console is not None and visible(console):
-                    return console
-        return None
-
-    def _steps(self, target: str, visible: Visible) -> Iterable[list[Console]]:
-        yield from self._exact(target, visible)
-        yield self._of_prefix(target, visible)
-
-    def is_exact(self, target: str, console: Console, visible: Visible = _all) -> bool:
-        """Whether a target names a console in full, not by a prefix."""
-        return any(console in candidates for candidates in self._exact(target, visible))
-
-    def _exact(self, target: str, visible: Visible) -> Iterable[list[Console]]:
-        # Names before aliases, also with a port behind them: an alias of one VM may look like the port of another.
-        name, _, port = target.rpartition(".")
-        for way in (self._of_name, self._of_uuid, self._of_alias):
-            yield way(target, visible)
-            if name and port:
-                yield self._with_port(way(name, visible), port, visible)
-
-    def _with_port(self, candidates: list[Console], port: str, visible: Visible) -> list[Console]:
-        vms = dict.fromkeys(c.uuid for c in candidates)
-        return [c for uuid in vms for c in self._ports.get(uuid) if c.port == port and visible(c)]
-
-    def _of_name(self, target: str, visible: Visible) -> list[Console]:
-        return [c for c in self._by_name.get(target) if visible(c)]
-
-    def _of_uuid(self, target: str, visible: Visible) -> list[Console]:
-        digits = target.replace("-", "").replace(" ", "").strip("{}")
-        if len(digits) != 32:
-            return []
-        try:
-            return [c for c in self._ports.get(UUID(hex=digits)) if visible(c)]
-        except ValueError:
-            return []
-
-    def _of_alias(self, target: str, visible: Visible) -> list[Console]:
-        console = self._by_alias.get(target)
-        if console is not None and visible(console):
-            return [console]
-        # One that may not be seen must not keep others from a plain alias.
-        return [c for c in self._by_base.get(target) if visible(c)]
-
-    def _of_prefix(self, target: str, visible: Visible) -> list[Console]:
-        # The part behind a tilde is of no name: aliases with a tilde are found by the part before it.
-        prefix = target.casefold()
-        found = self._prefixes.find(target.partition("~")[0])
-        if "~" in target:
-            found = [c for c in found if any(w.casefold().startswith(prefix) for w in self._words(c))]
-        return [c for c in found if visible(c)]
-
-    def _words(self, console: Console) -> tuple[str, str, str]:
-        aliases = self._aliases[console]
-        return console.name, aliases.plain, aliases.unique
-
-    def _index(self, console: Console) -> None:
-        name = console.name
-        self._by_name.add(name, console)
-        word = safe_word(name)
-        base = word if console.port == "1" or not word else f"{word}.{console.port}"
-        if base == name:
-            base = name  # not the same text twice in memory
-        for beginning in _beginnings(name, base):
-            self._prefixes.add(beginning, console)
-        former = self._aliases.get(console)
-        if former is not None:
-            if former.base == base:
-                return  # the link stays as it is: somebody may be tailing it
-            self._by_alias.pop(former.plain, None)
-            self._by_alias.pop(former.unique, None)
-            if former.base:
-                self._by_base.discard(former.base, console)
-        start, digits = base or NAMELESS, console.uuid.hex
-        unique = f"{start}~{digits[:8]}"
-        if unique in self._by_alias:
-            unique = f"{start}~{digits}"
-        if unique in self._by_alias:
-            unique = f"{start}~{digits}.{console.port}"
-        plain = base if base and base not in self._by_alias else unique
-        aliases = self._aliases[console] = Aliases(base, plain, unique)
-        self._by_alias[aliases.plain] = self._by_alias[aliases.unique] = console
-        if base:
-            self._by_base.add(base, console)
-        if name:
-            self._link(aliases.plain, console.log)
-
-    def _unindex(self, console: Console) -> None:
-        self._by_name.discard(console.name, console)
-        for beginning in _beginnings(console.name, self._aliases[console].base):
-            self._prefixes.discard(beginning, console)
-
-
-def _beginnings(name: str, base: str) -> set[str]:
-    return {(base or NAMELESS).casefold(), name.casefold() or NAMELESS}
 
 
 def _port_order(console: Console) -> tuple[bool, int, str]:

@@ -21,7 +21,7 @@ from vmproxy.console.duplicates import ClaimRefused, DuplicatePolicy
 from vmproxy.console.interfaces import ILink
 from vmproxy.console.journal import TEXT_LIMIT, ConsoleRecord, Journal
 from vmproxy.console.migrations import Migrations
-from vmproxy.console.naming import NameIndex
+from vmproxy.console.name_index import NameIndex
 from vmproxy.log.feed import Follower
 from vmproxy.log.paths import is_reserved, log_path
 from vmproxy.log.store import LogStore
@@ -84,6 +84,7 @@ class ConsoleRegistry:
     def use(self, policy: Policy) -> None:
         """Take another policy, from now on."""
         self._policy = policy
+        self.names.rules_changed()
         for console in self:
             console.set_options(policy.options(console))
             console.viewers.rules_changed()
@@ -102,7 +103,10 @@ class ConsoleRegistry:
     def load(self) -> None:
         """Load the consoles of the journal; all of them are down until their VMs connect."""
         given: set[str] = set()  # a log that exists is kept, though it may differ from another in case only
-        for known in self._journal.load():
+        # Of several that have one name, the one that had the link keeps it: that was up last.
+        for known in sorted(
+            self._journal.load(), key=lambda known: (not known.up, known.since * (1 if known.up else -1))
+        ):
             same = known.template == self._template and not is_reserved(known.log)
             kept = known.log if same and known.log not in given else None
             console = self._add(UUID(known.uuid), known.port, known.name, kept)
@@ -134,7 +138,8 @@ class ConsoleRegistry:
         console.set_options(self._policy.options(console))
         if identity.name:
             self.rename(console, identity.name)
-        if moved:
+        if moved and not new:
+            self.names.uri_changed(console)
             console.viewers.rules_changed()  # rules may select by the query of the URI
         self._migrations.cancel(console)
         if identity.dial is not None:
@@ -142,9 +147,11 @@ class ConsoleRegistry:
         elif console.remote is not None:
             console.remote.hang_up("the VM waits to be reached from now on")
         console.claim(link, told)
-        if new and identity.name:
-            self._named(console)
-            console.log.event("name", name=shown(identity.name))
+        if new:
+            self.names.turned(console)
+            if identity.name:
+                self._named(console)
+                console.log.event("name", name=shown(identity.name))
         return console
 
     def _at(self, uuid: UUID, port: str) -> Console | None:
@@ -229,6 +236,10 @@ class ConsoleRegistry:
             elif self._renames.again(console):
                 console.log.event("name", name=shown(name), was=shown(former))
             self.remember(console)
+
+    def turned(self, console: Console) -> None:
+        """Take note that a console went up or down."""
+        self.names.turned(console)
 
     def remember(self, console: Console) -> None:
         """Record a console in the journal."""

@@ -15,8 +15,6 @@ from vmproxy.operators.target import Target
 from vmproxy.operators.visible import VisibleConsoles
 from vmproxy.operators.write_request import Answer, ask
 
-CHOICES_SHOWN = 20
-
 
 class TargetError(VMProxyError):
     """A target that cannot be attached to; the text says why.
@@ -40,10 +38,9 @@ def locate(view: VisibleConsoles, target: Target) -> Console:
         text = f"{error}{_meant(view, target.console)}\n(`list' shows the consoles, `help' the commands)"
         raise TargetError(text, exit_status.NO_SUCH_CONSOLE) from None
     except AmbiguousConsole as error:
-        shown = error.choices[:CHOICES_SHOWN]
-        choices = [f"  {c.title}  {c.uuid}  port {c.port}  {c.state}" for c in shown]
-        if len(error.choices) > len(shown):
-            choices.append(f"  and {len(error.choices) - len(shown)} more")
+        choices = [f"  {c.title}  {c.uuid}  port {c.port}  {c.state}" for c in error.choices]
+        if error.more:
+            choices.append(f"  and {error.more} more")
         raise TargetError("\n".join([str(error), *choices]), exit_status.AMBIGUOUS) from None
     if target.force and not view.is_exact(target.console, console):
         text = f"{visible(target.console)}: force needs a whole name; did you mean {console.title}?"

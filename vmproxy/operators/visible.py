@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from vmproxy.access.policy import Grants, Right
 from vmproxy.console.console import Console
+from vmproxy.console.naming import Names
 from vmproxy.console.registry import ConsoleRegistry
 from vmproxy.errors import VMProxyError
 
@@ -23,8 +24,7 @@ class VisibleConsoles:
         self._grants = grants
 
     def __iter__(self) -> Iterator[Console]:
-        rights = self._grants().rights
-        return (console for console in self._directory if Right.SEE in rights(console))
+        return iter(self._names)
 
     def __contains__(self, console: Console) -> bool:
         return self.may(console, Right.SEE)
@@ -42,12 +42,12 @@ class VisibleConsoles:
         return right in self._grants().rights(console)
 
     def find(self, target: str, port: str | None = None) -> Console:
-        """The console that is meant, as :meth:`NameIndex.find` understands it.
+        """The console that is meant, as :meth:`Names.find` understands it.
 
         :raises NoSuchConsole: if there is none, or none that may be seen.
         :raises AmbiguousConsole: if there are several that may be seen.
         """
-        return self._directory.names.find(target, port, self.__contains__)
+        return self._names.find(target, port)
 
     def is_name(self, target: str) -> bool:
         """Whether a target is the whole name of a console."""
@@ -57,13 +57,17 @@ class VisibleConsoles:
             return False
 
     def near(self, target: str) -> Console | None:
-        """The console that is probably meant by a target that finds none; see :meth:`NameIndex.near`."""
-        return self._directory.names.near(target, self.__contains__)
+        """The console that is probably meant by a target that finds none; see :meth:`Names.near`."""
+        return self._names.near(target)
 
     def is_exact(self, target: str, console: Console) -> bool:
         """Whether a target names a console in full, and not by a prefix."""
-        return self._directory.names.is_exact(target, console, self.__contains__)
+        return self._names.is_exact(target, console)
 
     def alias(self, console: Console) -> str:
         """The name of the console after ``ssh``."""
-        return self._directory.names.alias(console, self.__contains__)
+        return self._names.alias(console)
+
+    @property
+    def _names(self) -> Names:
+        return self._directory.names.seen_by(self._grants())

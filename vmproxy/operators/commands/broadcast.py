@@ -25,9 +25,9 @@ async def _broadcast(session: Session, args: Arguments) -> int:
         raise UsageError(f"at most {TEXT_LIMIT} characters")
     operator = session.operator
     notice = Message(operator.who, text, to_all=True)
-    everything = True
+    everything = True  # of what there is for the operator
     mine: list[Console] = []
-    for count, console in enumerate(list(session.services.registry), 1):
+    for count, console in enumerate(operator.view, 1):
         if operator.view.may(console, Right.ADMIN):
             mine.append(console)
         else:
@@ -67,6 +67,6 @@ COMMANDS = (
         _broadcast,
         (_TEXT,),
         Right.ADMIN,
-        notes="Sent to every console that you administer; also to the menus if you administer all consoles.\n",
+        notes="Sent to every console that you administer; also to the menus if you administer all that you see.\n",
     ),
 )
