@@ -40,6 +40,7 @@ from vmproxy.log.audit import Audit
 from vmproxy.operators.operator import OperatorSettings
 from vmproxy.operators.services import Services
 from vmproxy.operators.target import Target
+from vmproxy.ssh.conch_log import QuietLogger
 from vmproxy.ssh.frontend import OperatorFactory, SSHFrontend
 from vmproxy.ssh.settings import SSHSettings
 from vmproxy.ssh.transport import OperatorTransport
@@ -253,8 +254,10 @@ class Pipe:
         if self.connected:
             self.connected = False
             self.buffer.clear()
-            assert self.protocol is not None
-            self.protocol.connectionLost(Failure(ConnectionDone()))
+            self.producer = None
+            protocol, self.protocol = self.protocol, None  # as Twisted's does
+            assert protocol is not None
+            protocol.connectionLost(Failure(ConnectionDone()))
 
 
 class ClientPipe:
@@ -283,6 +286,8 @@ class Client(SSHClientTransport):
     :ivar got: the packets that came, as ``(number, payload)``; without those of the key exchange.
     :ivar secure: whether the key exchange is done.
     """
+
+    _log = QuietLogger()  # Twisted would keep what conch says until somebody begins to log
 
     def __init__(self, world: SSHWorld, strict: bool = True) -> None:
         self.world = world

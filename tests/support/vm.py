@@ -145,7 +145,10 @@ class HostTransport(StringTransport):
     def lose(self, why: Exception) -> None:
         if not self.lost:
             self.lost = self.disconnected = self.disconnecting = True
-            self.protocol.connectionLost(Failure(why))
+            protocol = self.protocol
+            del self.protocol  # as Twisted's does
+            protocol.connectionLost(Failure(why))
+            self.producer = None
 
 
 class Host:

@@ -30,6 +30,7 @@ from vmproxy.app.systemd import Notifier, activated_sockets, initial_environment
 from vmproxy.app.vm_service import VMService
 from vmproxy.auth.limits import FILES_IN_ALL, LOGINS_IN_ALL
 from vmproxy.base.counters import Counters
+from vmproxy.base.tasks import outcome
 from vmproxy.config.difference import IN_FORCE, write_in_force
 from vmproxy.config.settings import SETTINGS, Config, differences
 from vmproxy.errors import ConfigError, StartError, VMProxyError
@@ -100,7 +101,7 @@ class VMProxyService(MultiService):
         return min(self._config.log.open_files, self._budget.log_files + to_spare)
 
     def _in_thread(self, call: Callable[[], object]) -> Deferred[object]:
-        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), call)
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), outcome, call)
 
     # Starting.
 

@@ -118,3 +118,13 @@ def handshake_done(layer: Any) -> bool:
 def exchanging_keys(transport: Any) -> bool:
     """Whether an SSH transport (``SSHTransportBase``) is amid a key exchange: it queues what is sent, without bound."""
     return bool(transport._keyExchangeState != transport._KEY_EXCHANGE_NONE)
+
+
+def let_go_of_client(connector: Any, client: Any) -> None:
+    """Undo what keeps a TCP client and its connector when they are over, in a later turn than that in which they end.
+
+    The two know each other, and a client that has failed has methods of its own as attributes.
+    """
+    connector.transport = None
+    for name in ("doRead", "doWrite"):
+        vars(client).pop(name, None)

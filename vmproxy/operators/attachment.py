@@ -62,10 +62,10 @@ def go_to(
     :param instead_of: the activity whose place it takes.
     """
 
-    def left(status: int) -> None:
+    def left(activity: ConsoleSession, status: int) -> None:
         session.router.pop(activity, lambda: _end(session, status, console.title, on_leave))
 
-    def move(other: Console, wanted: Target) -> None:
+    def move(activity: ConsoleSession, other: Console, wanted: Target) -> None:
         go_to(session, other, wanted, on_leave, activity.display.stamps, instead_of=activity)
 
     activity = ConsoleSession(session, console, target, stamps, run_escape, left, move)

@@ -53,8 +53,8 @@ class ConsoleSession:
         target: Target,
         stamps: bool,
         run_escape: Callable[[ConsoleSession, EscapeCommand], None],
-        left: Callable[[int], None],
-        move: Callable[[Console, Target], None],
+        left: Callable[[ConsoleSession, int], None],
+        move: Callable[[ConsoleSession, Console, Target], None],
     ) -> None:
         """
         :param stamps: whether there are times in front of lines.
@@ -121,7 +121,7 @@ class ConsoleSession:
         """
         self.display.say_last(words)
         self.stop()
-        self._left(status)
+        self._left(self, status)
 
     def farewell(self) -> bytes:
         """What puts the terminal right before the session ends."""
@@ -131,7 +131,7 @@ class ConsoleSession:
         """Go to another console."""
         self.display.say_last(f"[detached from {self.console.title}]")
         self.stop()
-        self._move(console, target)
+        self._move(self, console, target)
 
     # What the operator may do.
 

@@ -54,6 +54,17 @@ class InputSource(Protocol):
         """Keep the client from sending more input, or let it go on."""
 
 
+class _Over:
+    """The client of a session that is over: the session has the router, so the router must not keep the session."""
+
+    over = True
+
+    def hold(self, on: bool) -> None: ...
+
+
+_OVER = _Over()
+
+
 class InputRouter:
     """A stack of activities. Input is for the one on top; it makes room for another, and is current again behind it.
 
@@ -62,7 +73,7 @@ class InputRouter:
     """
 
     def __init__(self, source: InputSource, clock: IReactorTime) -> None:
-        self._source = source
+        self._source: InputSource = source
         self._clock = clock
         self._stack: list[Activity] = []
         self._waiting: list[bytes] = []
@@ -149,7 +160,8 @@ class InputRouter:
         return self.activity.farewell() if isinstance(self.activity, TakesScreen) else b""
 
     def close(self) -> None:
-        """Stop all activities: the session is over."""
+        """Stop all activities, and let go of the client: the session is over."""
+        self._source = _OVER
         self._waiting.clear()
         while self._stack:
             self._stack.pop().stop()

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
+from vmproxy.base.tasks import spawn
 from vmproxy.log.reader import Segments
 from vmproxy.operators.messages import clock_time
 from vmproxy.operators.replay import last_lines
@@ -192,9 +193,7 @@ class OutputView:
         :param then: called when the view is live.
         """
         self._replaying = True
-        Deferred.fromCoroutine(self._replay(files, lines)).addErrback(self._replay_failed).addCallback(
-            lambda _: self._replayed(then)
-        )
+        spawn(self._replay(files, lines)).addErrback(self._replay_failed).addCallback(lambda _: self._replayed(then))
 
     async def _replay(self, files: Deferred[Segments], lines: int) -> None:
         past = (lambda data: b"".join(harmless([data]))) if self._channel.has_pty else bytes

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vmproxy.base.tasks import spawn
 from vmproxy.console.notices import ShuttingDown
 from vmproxy.errors import VMProxyError
 from vmproxy.operators import exit_status
@@ -28,7 +29,7 @@ def start(session: Session, line: str) -> None:
 
     Without a line: the console in the user name, the menu at a terminal, or an overview.
     """
-    Deferred.fromCoroutine(_run(session, line)).addErrback(_failed, session)
+    spawn(_run(session, line)).addErrback(_failed, session)
 
 
 def shut_down(session: Session) -> None:

@@ -16,6 +16,7 @@ from enum import Enum
 
 from twisted.internet.defer import Deferred
 
+from vmproxy.base.tasks import spawn
 from vmproxy.log.store import ConsoleLog
 from vmproxy.log.stream import BLOCK, LogStream, NotInLog
 from vmproxy.operators.services import Services
@@ -125,7 +126,7 @@ class LateReader:
         self._wake: Callable[[], None] | None = None
         self.output(data)
         self._looked = services.clock.seconds()
-        self._opened = Deferred.fromCoroutine(self._stream.refresh())
+        self._opened = spawn(self._stream.refresh())
 
     @property
     def kept(self) -> int:

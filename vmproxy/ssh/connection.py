@@ -33,6 +33,9 @@ class OperatorConnection(SSHConnection):
 
     _log = QuietLogger()
 
+    def serviceStarted(self) -> None:
+        """Nothing to do: conch would have the operator know this, and the two would keep each other."""
+
     def getChannel(self, channelType: bytes, windowSize: int, maxPacket: int, data: bytes) -> SSHChannel:
         """Make the channel that the client requests.
 

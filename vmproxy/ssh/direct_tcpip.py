@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from twisted.conch.error import ConchError
 from twisted.conch.ssh.connection import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_CONNECT_FAILED
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vmproxy.access.policy import Right
+from vmproxy.base.tasks import spawn
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.naming import NoSuchConsole
@@ -124,7 +124,7 @@ class RawChannel(FlowChannel):
             self.send(data)
         elif not self.over:
             self._behind = LateReader(self, self._console.log, self._services, data)
-            live = Deferred.fromCoroutine(self._behind.run())
+            live = spawn(self._behind.run())
             live.addCallback(self._live).addErrback(self._cannot_catch_up)
 
     def drained(self) -> None:

@@ -30,6 +30,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vmproxy.base.tasks import spawn
 from vmproxy.operators import exit_status, log_listing
 from vmproxy.operators.session import Session, tell
 from vmproxy.ssh.conch_log import QuietLogger
@@ -197,7 +198,7 @@ class SFTP(FileTransferServer):
         return b"%d" % self._handles
 
     def _scanDirectory(self, dirIter: log_listing.Listing, f: object) -> Deferred[list[_Name]]:
-        return Deferred.fromCoroutine(self._names(dirIter))
+        return spawn(self._names(dirIter))
 
     async def _names(self, listing: log_listing.Listing) -> list[_Name]:
         entries = await listing.read()

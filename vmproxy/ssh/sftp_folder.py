@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from vmproxy.access.policy import Right
+from vmproxy.base.tasks import spawn
 from vmproxy.operators import log_listing
 from vmproxy.operators.operator import Operator
 from vmproxy.operators.services import Services
@@ -57,7 +58,7 @@ class SFTPFile:
 
     def readChunk(self, offset: int, length: int) -> Deferred[bytes]:
         """Bytes from an offset on; at most so many, none at the end."""
-        return Deferred.fromCoroutine(self._read(offset, min(length, READ_LIMIT)))
+        return spawn(self._read(offset, min(length, READ_LIMIT)))
 
     def _ask(self) -> None:
         if not self._operator.view.may(self._place.console, Right.SPY):
@@ -86,7 +87,7 @@ class SFTPFile:
 
     def getAttrs(self) -> Deferred[dict[str, int]]:
         """Its size and times."""
-        return Deferred.fromCoroutine(self._attributes())
+        return spawn(self._attributes())
 
     async def _attributes(self) -> dict[str, int]:
         if self._place.live:
@@ -133,7 +134,7 @@ class LogFolder:
 
     def openFile(self, filename: bytes, flags: int, attrs: dict[str, object]) -> Deferred[SFTPFile]:
         """Open a file for reading."""
-        return Deferred.fromCoroutine(self._open(as_path(filename), flags))
+        return spawn(self._open(as_path(filename), flags))
 
     async def _open(self, path: str, flags: int) -> SFTPFile:
         if flags != FXF_READ:
@@ -158,7 +159,7 @@ class LogFolder:
 
     def getAttrs(self, path: bytes, followLinks: int) -> Deferred[dict[str, int]]:
         """The attributes of a file or of the folder."""
-        return Deferred.fromCoroutine(self._look(as_path(path)))
+        return spawn(self._look(as_path(path)))
 
     async def _look(self, path: str) -> dict[str, int]:
         if log_listing.canonical(path) == "/":

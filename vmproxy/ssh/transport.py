@@ -146,6 +146,7 @@ class OperatorTransport(SSHServerTransport):
         super().connectionLost(reason)
         self._gate.leave(self)
         self._front.gone(self)
+        self.service = None  # it knows us too: without this only the cyclic collector would free the two
 
     @property
     def over(self) -> bool:

@@ -30,6 +30,7 @@ from vmproxy.auth.accounts_file import Account
 from vmproxy.auth.authenticator import Authenticator, LoginBusy, LoginRefused
 from vmproxy.auth.limits import FIRST_DELAY
 from vmproxy.auth.signatures import verify_signature
+from vmproxy.base.tasks import spawn
 from vmproxy.ssh.conch_log import QuietLogger
 from vmproxy.ssh.transport import LoginFactory, OperatorTransport
 
@@ -99,7 +100,7 @@ class UserAuth(SSHService):
             return
         work = self._begin(packet) if number == MSG_USERAUTH_REQUEST else self._answered(packet)
         self._busy = True
-        Deferred.fromCoroutine(work).addErrback(self._broken).addCallback(lambda _: self._next())
+        spawn(work).addErrback(self._broken).addCallback(lambda _: self._next())
 
     def _next(self) -> None:
         self._busy = False

@@ -15,6 +15,7 @@ import termios
 
 from twisted.internet.interfaces import ISystemHandle
 from twisted.internet.tcp import Connection
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 from vmproxy.base.compat import has_unsent
 from vmproxy.vm.tls import Layer
@@ -22,7 +23,7 @@ from vmproxy.vm.tls import Layer
 
 def socket_of(transport: object) -> socket.socket | None:
     """The socket behind a transport, also below TLS; None where there is none (tests)."""
-    if isinstance(transport, Layer):
+    if isinstance(transport, TLSMemoryBIOProtocol):
         transport = transport.transport
     handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
     return handle if isinstance(handle, socket.socket) else None

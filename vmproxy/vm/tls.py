@@ -116,6 +116,8 @@ class Layer(TLSMemoryBIOProtocol):
 
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:
         super()._tlsShutdownFinished(reason)
+        if reason is not None:
+            reason.cleanFailure()  # a frame of Twisted's has it, and it has the frame, and with it this
         # Nobody writes any more. A producer that is paused would keep the connection open, and so would a host that
         # does not read what is left.
         self.unregisterProducer()

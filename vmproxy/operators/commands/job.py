@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 
 from twisted.internet.defer import Deferred
 
+from vmproxy.base.tasks import spawn
 from vmproxy.operators.session import Session
 
 
@@ -17,7 +18,7 @@ class Job:
         self._task: Deferred[int] | None = None
 
     def start(self, command: Coroutine[Deferred[object], object, int]) -> Deferred[int]:
-        self._task = Deferred.fromCoroutine(command)
+        self._task = spawn(command)
         return self._task
 
     def typed(self, data: bytes) -> None:

@@ -130,7 +130,8 @@ class OpenedLog:
         readings.of_operator[name] -= 1
         if not readings.of_operator[name]:
             del readings.of_operator[name]
-        self._end()
+        end, self._end = self._end, self.files.close  # not to keep a reader, which keeps this
+        end()
 
     def reading(self, make: Callable[[], Iterator[T]]) -> BatchReader[T]:
         """A reader of the log, which is closed with it; one at most."""

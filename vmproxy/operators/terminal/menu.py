@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vmproxy.base.tasks import spawn
 from vmproxy.console.console import Console
 from vmproxy.console.notices import Notice, ShuttingDown
 from vmproxy.operators import exit_status
@@ -283,7 +284,7 @@ class Menu:
 
     def _run(self, words: list[str], then_end: bool = False) -> None:
         self._mode = _Mode.COMMAND
-        self._task = task = Deferred.fromCoroutine(execute(self._session, words))
+        self._task = task = spawn(execute(self._session, words))
         task.addErrback(self._command_failed)
         task.addCallback(self._session.finish if then_end else self._command_ended)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from functools import partial
 
 from vmproxy.base.sanitize import visible
 from vmproxy.operators.commands.parser import split
@@ -29,9 +30,7 @@ class CommandLine:
     """
 
     def __init__(self, consoles: ConsoleList, view: VisibleConsoles, services: Services) -> None:
-        self._consoles = consoles
-        self._view = view
-        self._services = services
+        self._complete = partial(_completion, consoles, view, services)  # not bound to this: the editor keeps it
         self._history: list[str] = []
         self._size = (80, 24)
         self._editor = self._new()
@@ -69,10 +68,9 @@ class CommandLine:
                     return event.text.strip() if isinstance(event, Entered) else ""
         return None
 
-    def _complete(self, left: str) -> Completion:
-        if not self._services.may_look_through(self._view):
-            return Completion(0, ())
-        return complete(left, self._consoles, self._view)
+
+def _completion(consoles: ConsoleList, view: VisibleConsoles, services: Services, left: str) -> Completion:
+    return complete(left, consoles, view) if services.may_look_through(view) else Completion(0, ())
 
 
 def complete(left: str, consoles: ConsoleList, view: VisibleConsoles) -> Completion:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -32,6 +33,26 @@ KEPT = 400  # consoles that are remembered
 _log = Logger()
 
 
+class Picture(Protocol):
+    """What is refreshed."""
+
+    def draw(self) -> None:
+        """Bring the terminal up to date."""
+
+    def with_last_lines(self) -> Sequence[ConsoleEntry]:
+        """The consoles whose last lines are shown."""
+
+
+class _NoPicture:
+    def draw(self) -> None: ...
+
+    def with_last_lines(self) -> Sequence[ConsoleEntry]:
+        return ()
+
+
+_NONE = _NoPicture()
+
+
 class Refresher:
     """Refreshes a menu, and tells it when to draw."""
 
@@ -40,36 +61,35 @@ class Refresher:
         services: Services,
         listed: ConsoleList,
         last: LastLines,
-        on_screen: Callable[[], Sequence[ConsoleEntry]],
-        changed: Callable[[], None],
     ) -> None:
-        """
-        :param on_screen: finds the consoles whose last lines are shown.
-        :param changed: called when it is time to draw.
-        """
         self._services = services
         self._clock = services.clock
         self._listed = listed
         self._last = last
-        self._on_screen = on_screen
-        self._changed = changed
+        self._picture: Picture = _NONE
         self._tick: IDelayedCall | None = None
         self._sweep: IDelayedCall | None = None
         self._reading = False
         self._read_at = 0.0
 
-    def start(self) -> None:
+    def start(self, picture: Picture) -> None:
         """Refresh now, and every second."""
-        self._tick = self._clock.callLater(REFRESH_SECONDS, self.start)
+        self._picture = picture
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self._tick = self._clock.callLater(REFRESH_SECONDS, self._refresh)
         self.look_through()
-        self._changed()
+        self._picture.draw()
         self.read(everything=True)
 
     def stop(self) -> None:
+        """Refresh no more, and let go of the picture."""
         for call in (self._tick, self._sweep):
             if call is not None and call.active():
                 call.cancel()
         self._tick = self._sweep = None
+        self._picture = _NONE  # which has this
 
     def look_through(self) -> None:
         """Begin a scan of the registry if one is due, or go on with it."""
@@ -84,7 +104,7 @@ class Refresher:
         if self._listed.step():
             self._sweep = self._clock.callLater(0, self._step)
         else:
-            self._changed()
+            self._picture.draw()
 
     def read(self, everything: bool = False) -> None:
         """Read last lines, unless a reading is under way.
@@ -95,7 +115,7 @@ class Refresher:
         now = self._clock.seconds()
         if self._reading:
             return
-        shown = [entry.console for entry in self._on_screen()]
+        shown = [entry.console for entry in self._picture.with_last_lines()]
         if not everything and (0 <= now - self._read_at < LAST_LINES_SECONDS or not self._last.missing(shown)):
             return
         consoles = self._last.wanted(shown)
@@ -109,7 +129,7 @@ class Refresher:
     def _has_read(self, consoles: list[Console], sizes: list[int], lines: list[str | None]) -> None:
         self._reading = False
         self._last.learn(consoles, sizes, lines)
-        self._changed()
+        self._picture.draw()
 
     def _cannot_read(self, failure: Failure) -> None:
         self._reading = False

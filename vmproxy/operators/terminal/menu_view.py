@@ -77,7 +77,7 @@ class MenuView:
         self._screen = Screen(session.size)
         self._listed = ConsoleList(view, session.services.registry)
         self._last = LastLines(view)
-        self._refresher = Refresher(session.services, self._listed, self._last, self._with_last_lines, self.draw)
+        self._refresher = Refresher(session.services, self._listed, self._last)
         self._messages: list[str] = []
         self._stale = False
         self._redraw: IDelayedCall | None = None
@@ -94,7 +94,7 @@ class MenuView:
         self._note = note
         self.resized()
         self._session.send(ENTER)
-        self._refresher.start()
+        self._refresher.start(self)
 
     def hide(self) -> bytes:
         """Leave the terminal to others.
@@ -170,7 +170,8 @@ class MenuView:
             self._stale = False
             self.draw()
 
-    def _with_last_lines(self) -> Sequence[ConsoleEntry]:
+    def with_last_lines(self) -> Sequence[ConsoleEntry]:
+        """The consoles whose last lines are shown."""
         shown = columns_for(self._screen.width, self._listed.longest).last
         return self.selection.on_screen if shown else ()
 

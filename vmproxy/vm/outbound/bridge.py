@@ -27,6 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vmproxy.base.tasks import spawn
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IRemoteEnd
 from vmproxy.console.notices import (
@@ -154,7 +155,7 @@ class OutboundBridge:
         self._timer = None
         self.again = 0.0
         self._tries += 1
-        attempt = Deferred.fromCoroutine(self._connector.connect(self.uri))
+        attempt = spawn(self._connector.connect(self.uri))
         self._attempt = attempt
         attempt.addCallbacks(self._connected, self._failed)
         attempt.addErrback(lambda failure: _log.failure("dialling {to} failed", failure=failure, to=self.place))

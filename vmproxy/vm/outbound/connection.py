@@ -22,7 +22,7 @@ from zope.interface import implementer
 from vmproxy.errors import VMProxyError
 from vmproxy.vm.keepalive import Liveness, set_options
 from vmproxy.vm.outbound.rules import DialRule
-from vmproxy.vm.outbound.tls import explain, tls_creator
+from vmproxy.vm.outbound.tls import explain, start_tls, tls_creator
 from vmproxy.vm.sockets import socket_of
 from vmproxy.wire.dialuri import DialURI
 from vmproxy.wire.nvtclient import BREAK, NvtClient
@@ -127,7 +127,7 @@ class OutboundConnection(Protocol):
                 return
         if self.uri.tls:
             try:
-                self._tcp.startTLS(tls_creator(self.uri.host, self.rule))
+                start_tls(self, self._tcp, tls_creator(self.uri.host, self.rule), self._clock)
             except ValueError as error:  # a name that TCP takes and TLS does not, with "_" for instance
                 self._fail(DialFailed(f"TLS: {error}"))
         else:
@@ -224,6 +224,7 @@ class OutboundConnection(Protocol):
         why = self._reason or ("closed by the far end" if reason.check(ConnectionDone) else explain(reason))
         if not self.made.called:
             self.made.errback(DialFailed(why))
+        self.transport = None  # which has this, by its connector
         owner, self.owner = self.owner, None
         if owner is not None:
             owner.line_lost(self, why)

@@ -19,7 +19,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vmproxy.base.clock import wall_of
+from vmproxy.base.compat import let_go_of_client
 from vmproxy.base.ratelimit import RateLimit
+from vmproxy.base.tasks import spawn
 from vmproxy.console.console import Console
 from vmproxy.vm.keepalive import Liveness
 from vmproxy.vm.outbound.bridge import OutboundBridge
@@ -110,7 +112,7 @@ class OutboundConnector:
         elif uri.address is not None:
             done(uri, "" if self.rules.allowed(uri, [uri.address], self._is_own) else OWN)
         else:
-            Deferred.fromCoroutine(self._judge_found(uri, done)).addErrback(
+            spawn(self._judge_found(uri, done)).addErrback(
                 lambda failure: _log.failure("judging {to} failed", failure=failure, to=uri.place)
             )
 
@@ -199,6 +201,13 @@ class OutboundConnector:
         self.sockets += 1
         line.ended.addCallback(self._one_less)
         connector = self._reactor.connectTCP(str(address), uri.port, OutboundFactory(line), 2 * CONNECT_SECONDS)
+        client = getattr(connector, "transport", None)
+
+        def over(_: None) -> None:
+            self.clock.callLater(0, let_go_of_client, connector, client)
+
+        if client is not None:
+            line.ended.addCallback(over)
 
         def failed(failure: Failure) -> Failure:
             with suppress(NotConnectingError):  # where it is past that, the line closes itself

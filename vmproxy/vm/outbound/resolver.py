@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from twisted.internet._resolver import GAIResolver
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -109,7 +110,15 @@ def system_resolver(reactor: IReactorThreads) -> IHostnameResolver:
             pool.start()
         return pool
 
-    return GAIResolver(reactor, get)
+    return GAIResolver(reactor, get, _addresses)
+
+
+def _addresses(*wanted: Any, **how: Any) -> Any:
+    # What fails on a thread of Twisted's is kept by the frames there until the cyclic collector comes.
+    try:
+        return socket.getaddrinfo(*wanted, **how)
+    except (OSError, UnicodeError):
+        return []
 
 
 def is_own(address: Address) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cryptography import x509
 from OpenSSL import SSL
@@ -11,7 +11,8 @@ from OpenSSL.crypto import X509
 from service_identity.exceptions import VerificationError
 from twisted.internet._sslverify import ClientTLSOptions  # the public way makes a context for each host
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IProtocolFactory, IReactorTime
+from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
@@ -19,6 +20,8 @@ from twisted.internet.ssl import (
     platformTrust,
     trustRootFromCertificates,
 )
+from twisted.internet.tcp import Connection
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -79,6 +82,28 @@ def tls_creator_for(host: str, verify: bool, authorities: bytes | None) -> IOpen
 def tls_creator(host: str, rule: DialRule) -> IOpenSSLClientConnectionCreator:
     """Make TLS connections to a host under a rule."""
     return tls_creator_for(host, rule.verify, rule.authorities)
+
+
+class _Layer(BufferingTLSTransport):
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        super()._tlsShutdownFinished(reason)  # type: ignore[no-untyped-call]  # Twisted's
+        if reason is not None:
+            reason.cleanFailure()  # a frame of Twisted's has it, and it has the frame, and with it this
+
+
+def start_tls(
+    connection: Protocol, tcp: Connection, creator: IOpenSSLClientConnectionCreator, clock: IReactorTime
+) -> None:
+    """Slip TLS in between a connection and its transport.
+
+    The transport's own ``startTLS`` leaves it with methods of the layer, which nothing takes back at the end.
+
+    :raises ValueError: for a name that no certificate can be for.
+    """
+    layer = _Layer(TLSMemoryBIOFactory(creator, True, cast(IProtocolFactory, None), clock), connection, False)
+    tcp.protocol = layer
+    connection.transport = layer
+    layer.makeConnection(tcp)  # type: ignore[no-untyped-call]  # Twisted's
 
 
 def explain(failure: Failure) -> str:
