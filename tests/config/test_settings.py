@@ -96,7 +96,7 @@ class TestDefaults:
                 com_port=True,
                 keep_idle=300,
                 identify_timeout=30.0,
-                vmotion_timeout=60.0,
+                vmotion_timeout=300.0,
                 limits=AdmissionLimits(networks=None, connections=0, per_address=0, per_second=1000),
                 duplicates=DuplicatePolicy(policy="replace", bits4=24, bits6=64),
             ),

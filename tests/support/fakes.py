@@ -155,7 +155,7 @@ class FakeLink:
             done()
         self.done = done
 
-    def release(self) -> int:
+    def release(self, reason: str) -> int:
         self.calls.append("release")
         return 0
 

@@ -135,7 +135,8 @@ SESSIONS: dict[str, Script] = {
         ("b", DESTINATION + sub(PEER, pair())),
         ("operator", b"held"),
         ("a", sub(ABORT) + b"goes on" + sub(BEGIN, SEQUENCE)),
-        ("c", DESTINATION + sub(PEER, pair(0)) + sub(PEER, pair(1)) + b"here" + sub(COMPLETE, SEQUENCE)),
+        ("d", DESTINATION + sub(PEER, pair(0))),
+        ("c", DESTINATION + sub(PEER, pair(1)) + b"here" + sub(COMPLETE, SEQUENCE)),
         ("b", sub(COMPLETE, SEQUENCE)),
     ],
     "a destination that is another VM": [

@@ -34,24 +34,19 @@ def let_in(daemon: Daemon) -> bool:
             return False
 
 
-def test_who_guesses_migration_pairs_is_closed_out_and_the_vms_that_are_there_go_on(
+def test_a_wrong_pair_ends_its_connection_and_nothing_else(
     daemon: Daemon, make_vm: Callable[..., FakeVM], host: Callable[[Daemon], HostConnection]
 ) -> None:
     vm = make_vm(daemon)
     vm.migrate(b"seq1")
-    guesser, patient = host(daemon), host(daemon)
-    guesser.negotiate()
-    patient.negotiate()
-    for n in range(10):
+    for n in range(20):  # as hosts do when the daemon was restarted in the middle of an evacuation
+        guesser = host(daemon)
+        guesser.negotiate()
         guesser.sub(44, b"seq1" + bytes((n,)) * 8)
-    guesser.wait_closed()
-    assert not let_in(daemon)
-    patient.sub(44, b"seq1" + b"guess ok")
-    patient.wait_closed()
-    assert all(sub[0] != 45 for one in (guesser, patient) for sub in one.subs)
-    said = daemon.said()
-    assert "too many wrong migration pairs; its address is blocked for a minute" in said
-    assert "127.0.0.1: connection refused: blocked for its wrong migration pairs (1 refused)" in said
+        guesser.wait_closed()
+        assert all(sub[0] != 45 for sub in guesser.subs)
+    assert let_in(daemon)
+    vm.migrate(b"seq2")
     vm.connected.say(b"here")
     eventually(lambda: daemon.logged("web01") == b"here", "the VM goes on")
     assert daemon.status("web01")["state"] == "up"

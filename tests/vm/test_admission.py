@@ -1,4 +1,4 @@
-"""Who may be a VM: networks, how many, how fast, who is closed out, and what all that remembers."""
+"""Who may be a VM: networks, how many, how fast, and what all that remembers."""
 
 from __future__ import annotations
 
@@ -8,24 +8,15 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from tests.support.vm import (
-    BEGIN,
-    CAPTURED_LIST,
     IDENTIFY_TIMEOUT,
-    KNOWN_1,
-    MIGRATION_TIMEOUT,
-    NEGOTIATION,
-    PEER,
-    PEER_OK,
     SPELLED_A,
     SPELLED_B,
-    VC_UUID,
     VMWorld,
     session,
-    sub,
 )
 from vmproxy.base.addresses import network
 from vmproxy.base.ratelimit import REFUSALS_EVERY
-from vmproxy.vm.admission import CLOSED_SECONDS, RATE_SECONDS, REMEMBERED, WRONG_PAIRS, Admission, AdmissionLimits
+from vmproxy.vm.admission import RATE_SECONDS, REMEMBERED, Admission, AdmissionLimits
 from vmproxy.vm.frontend import UNMISSED_SECONDS
 from vmproxy.vm.settings import VMSettings
 
@@ -194,72 +185,6 @@ def test_those_who_are_served_make_no_room(w: VMWorld, logged: list[str]) -> Non
     assert [c.state for c in w.directory] == ["up", "up"]
 
 
-# Wrong migration pairs.
-
-
-def guess(w: VMWorld, address: str, pair: bytes = b"\x01\x02\x03\x04guessing") -> bool:
-    """Show a pair; whether the connection was closed for it."""
-    return w.connect(address).feed(NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST) + sub(PEER, pair)).closed
-
-
-def test_ten_wrong_pairs_in_a_minute_close_an_address_out_for_a_minute(w: VMWorld, logged: list[str]) -> None:
-    host, console = w.vm(address="10.6.6.6")
-    before = w.connect("10.6.6.6")
-    assert [guess(w, "10.6.6.6") for _ in range(WRONG_PAIRS)] == [False] * (WRONG_PAIRS - 1) + [True]
-    assert logged[-1].endswith("closed: too many wrong migration pairs; its address is blocked for a minute")
-    assert not knock(w, "10.6.6.6")
-    assert knock(w, "10.0.0.2"), "others are not concerned"
-    pair = w.vm(address="10.0.0.3", uri=b"vmproxy?port=2")[0].begin()
-    before.feed(NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST) + sub(PEER, pair))
-    assert before.closed, "a connection from before may not go on guessing, and its pairs are not looked at"
-    assert PEER_OK not in [s[0] for s in before.subs()]
-    host.feed(b"the VM that is served goes on")
-    assert w.logged(console) == b"the VM that is served goes on"
-    w.clock.advance(CLOSED_SECONDS - 1)
-    assert not knock(w, "10.6.6.6")
-    w.clock.advance(1)
-    assert knock(w, "10.6.6.6")
-    assert not guess(w, "10.6.6.6"), "it begins anew"
-    assert w.front.counters["addresses closed out"] == 1
-
-
-def test_wrong_pairs_that_are_further_apart_close_nobody_out(w: VMWorld) -> None:
-    for _ in range(50):
-        assert not guess(w, "10.0.0.1")
-        w.clock.advance(CLOSED_SECONDS / (WRONG_PAIRS - 1))
-    assert knock(w, "10.0.0.1")
-
-
-def test_one_connection_that_guesses_again_and_again_is_closed(w: VMWorld) -> None:
-    host = w.connect("10.6.6.6").feed(NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST))
-    for n in range(100):
-        host.feed(sub(PEER, b"%d" % n))
-    assert host.closed
-    assert w.front.counters["refused peers"] == WRONG_PAIRS
-
-
-def test_an_evacuation_that_takes_too_long_closes_no_host_out(w: VMWorld) -> None:
-    # Their pairs are spent, but nobody guessed them.
-    source, _ = w.vm()
-    pairs = []
-    for n in range(3 * WRONG_PAIRS):
-        source.feed(sub(BEGIN, b"%d" % n))
-        pairs += [s[1:] for s in source.subs() if s[0] == 41]
-    w.clock.advance(MIGRATION_TIMEOUT)
-    assert len(pairs) == 3 * WRONG_PAIRS
-    assert not any(guess(w, "10.0.0.2", pair) for pair in pairs)
-    assert knock(w, "10.0.0.2")
-    assert w.front.counters["refused peers"] == 3 * WRONG_PAIRS
-
-
-def test_the_right_pair_of_another_vm_is_no_guess(w: VMWorld) -> None:
-    pair = w.vm()[0].begin()
-    for _ in range(2 * WRONG_PAIRS):
-        host = w.connect("10.0.0.2").feed(NEGOTIATION + sub(VC_UUID, SPELLED_B) + sub(PEER, pair))
-        assert not host.closed
-    w.destination(pair, "10.0.0.2")
-
-
 # What is remembered.
 
 
@@ -285,7 +210,7 @@ def test_what_holds_of_those_who_are_there_is_not_forgotten() -> None:
     assert not one.enter("192.0.2.1")
 
 
-@given(st.lists(st.tuples(st.sampled_from("eelw"), st.integers(0, 3), st.floats(0, 40)), max_size=80))
+@given(st.lists(st.tuples(st.sampled_from("eel"), st.integers(0, 3), st.floats(0, 40)), max_size=80))
 def test_its_counts_are_right_whatever_comes_and_goes(steps: list[tuple[str, int, float]]) -> None:
     clock = Clock()
     one = admission(clock, room=4, per_address=2)
@@ -293,14 +218,12 @@ def test_its_counts_are_right_whatever_comes_and_goes(steps: list[tuple[str, int
     for step, number, seconds in steps:
         address = f"10.0.0.{number}"
         if step == "e":
-            may = len(inside) < 4 and inside.count(address) < 2 and not one.closed_out(address)
+            may = len(inside) < 4 and inside.count(address) < 2
             assert one.enter(address) is may
             if may:
                 inside.append(address)
         elif step == "l" and address in inside:
             inside.remove(address)
             one.leave(address)
-        elif step == "w" and address in inside:
-            one.wrong_pair(address)
         clock.advance(seconds)
         assert len(one) == len(inside)

@@ -41,7 +41,7 @@ from vmproxy.vm.early import EARLY_LIMIT
 from vmproxy.vm.extension import Terms
 from vmproxy.vm.session import LOG, PACE, VMSession
 from vmproxy.vm.session_state import VMSessionState
-from vmproxy.vm.session_table import ASKING, CLAIMING, FROM_DRIVER, FROM_HOST, STATES, TABLE, table_text
+from vmproxy.vm.session_table import ASKING, CLAIMING, COMPLETING, FROM_DRIVER, FROM_HOST, STATES, TABLE, table_text
 from vmproxy.wire.telnet import IAC, SB, SE
 
 SEQUENCE = b"\x01\x02\x03\x04"
@@ -292,7 +292,51 @@ def test_a_pair_that_comes_to_nothing_late_is_refused(w: VMWorld, late: Late) ->
     late.step()
     assert PEER_OK not in [s[0] for s in destination.subs()]
     assert w.front.counters["refused peers"] == 1
-    assert (w.console.link, destination.closed) == (source.protocol, False)
+    assert (w.console.link, destination.closed) == (source.protocol, True)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_complete_may_be_answered_later(w: VMWorld, moves: bool, gone: bool) -> None:
+    answer: Deferred[bool] = Deferred()
+    w.front.broker.complete_move = lambda link, sequence: answer
+    source, console = w.vm()
+    destination = w.destination(source.begin(SEQUENCE)).feed(b"early ")
+    console.send(b"held")
+    destination.feed(sub(COMPLETE, SEQUENCE) + b"behind")
+    assert (destination.protocol.session.state, console.state) == (COMPLETING, "migrating")
+    if gone:
+        destination.die()
+    answer.callback(w.migrations.complete(destination.protocol, SEQUENCE) if moves else False)
+    if gone:
+        assert (console.state, console.link, w.logged(console)) == ("migrating", source.protocol, b"")
+        return
+    assert console.link is (destination if moves else source).protocol
+    assert destination.data() == (b"held" if moves else b"")
+    assert w.logged(console) == (b"early behind" if moves else b"")
+
+
+def test_a_complete_whose_answer_fails_leaves_the_vmotion_pending(w: VMWorld) -> None:
+    answer: Deferred[bool] = Deferred()
+    ask, w.front.broker.complete_move = w.front.broker.complete_move, lambda link, sequence: answer
+    source, console = w.vm()
+    destination = w.destination(source.begin(SEQUENCE)).feed(sub(COMPLETE, SEQUENCE))
+    answer.errback(RuntimeError("the directory is away"))
+    assert (destination.closed, console.state) == (False, "migrating")
+    w.front.broker.complete_move = ask
+    destination.feed(sub(COMPLETE, SEQUENCE))
+    assert console.link is destination.protocol
+
+
+def test_a_connection_that_is_gone_when_its_complete_is_answered_takes_the_console_down(w: VMWorld) -> None:
+    answer: Deferred[bool] = Deferred()
+    w.front.broker.complete_move = lambda link, sequence: answer
+    source, console = w.vm()
+    destination = w.destination(source.begin(SEQUENCE)).feed(b"early" + sub(COMPLETE, SEQUENCE))
+    assert w.migrations.complete(destination.protocol, SEQUENCE)
+    destination.die()
+    answer.callback(True)
+    assert (console.state, console.link, w.logged(console)) == ("down", None, b"early")
 
 
 def test_a_lookup_that_fails_is_told_and_closes_the_connection(w: VMWorld) -> None:

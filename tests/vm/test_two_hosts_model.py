@@ -187,6 +187,12 @@ class TwoHosts(RuleBasedStateMachine):
             self.completes()
             self.speaking.read(65536)
             self.look()
+        if self.phase == "ok" and not self.line.ended:
+            self.let_go()
+            self.offset = self.line.put(sub(ABORT, self.sequence))
+            self.phase = "aborting"
+            self.line.read(65536)
+            self.look()
         if self.phase in ("granted", "peered", "ok", "lost"):
             self.give_up()
         self.pass_time(MIGRATION_TIMEOUT)
@@ -294,8 +300,11 @@ class TwoHosts(RuleBasedStateMachine):
         self.other = None
 
     def give_up(self) -> None:
-        """Nobody says COMPLETE or ABORT in time: the source goes on, or, if it has closed, the destination."""
+        """Nobody says COMPLETE or ABORT for long: whoever is alone goes on, and two wait for each other."""
         self.pass_time(MIGRATION_TIMEOUT + 1)
+        if self.phase == "ok" and not self.line.ended:
+            assert self.console.state == "migrating"
+            return
         if self.line.ended and self.other is not None:
             self.line, self.other, self.early = self.other, None, False
         else:

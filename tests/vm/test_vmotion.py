@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from pathlib import Path
 
 import pytest
 
@@ -399,7 +400,6 @@ def test_a_peer_with_a_wrong_pair_opens_nothing_and_spoils_nothing(w: VMWorld, l
     assert intruder.sent() == b""
     assert any("10.6.6.6" in line and "PEER" in line for line in logged)
     assert console.link is source.protocol
-    w.clock.advance(IDENTIFY_TIMEOUT + 1)
     assert intruder.closed
     destination = w.destination(pair)
     complete(destination)
@@ -637,17 +637,15 @@ def test_after_abort_and_data_the_same_connection_may_begin_again(w: VMWorld) ->
     assert w.logged(console) == b"data there"
 
 
-def test_after_abort_the_same_destination_may_come_again_with_the_new_pair(w: VMWorld) -> None:
+@pytest.mark.parametrize("how", ["abort", "begin"])
+def test_a_destination_that_is_wanted_no_more_is_closed_at_once(w: VMWorld, how: str) -> None:
     source, console = w.vm()
     destination = w.destination(source.begin(b"one!"))
     destination.feed(b"never ran")
-    source.feed(sub(ABORT))
-    destination.feed(sub(PEER, source.begin(b"two!")))
-    assert codes(destination) == [PEER_OK]
-    w.clock.advance(IDENTIFY_TIMEOUT + 1)
-    assert not destination.closed
-    complete(destination, b"ran", b"two!")
-    assert w.logged(console) == b"ran"
+    source.feed(sub(ABORT) if how == "abort" else sub(BEGIN, b"two!"))
+    assert destination.closed
+    assert [e["bytes"] for e in w.trail(console, "discarded")] == [len(b"never ran")]
+    assert w.logged(console) == b""
 
 
 # BEGIN twice.
@@ -761,11 +759,141 @@ def test_a_destination_that_never_tells_its_identity_serves_all_the_same(w: VMWo
     assert w.logged(console) == b"x"
 
 
+@pytest.mark.parametrize("when", ["before", "long before", "with it", "behind"])
+def test_a_host_that_has_shown_the_pair_has_any_time_to_complete(w: VMWorld, when: str) -> None:
+    source, console = w.vm()
+    alice = FakeViewer()
+    console.viewers.attach(alice, write=True)
+    pair = source.begin()
+    console.send(b"held ")
+    w.clock.advance(MIGRATION_TIMEOUT - 1)
+    destination = w.destination(pair)
+    for _ in range(20):
+        w.clock.advance(MIGRATION_TIMEOUT / 2)
+        assert (source.closed, destination.closed, console.state) == (False, False, "migrating")
+    console.send(b"on")
+    if when == "long before":
+        source.lose()
+        w.clock.advance(MIGRATION_TIMEOUT - 1)
+    if when == "before":
+        source.lose()
+    complete(destination, b"early ").feed(b"and late")
+    if when == "with it":
+        source.lose()
+    assert (console.state, console.link) == ("up", destination.protocol)
+    assert (source.data(), destination.data()) == (b"", b"held on")
+    assert alice.seen == w.logged(console) == b"early and late"
+    w.clock.advance(RETIRED_SECONDS + 1)
+    w.turn()
+    assert w.delayed() == []
+
+
+@pytest.mark.parametrize("seconds", [0, 10, 1000])
+def test_a_lost_destination_leaves_the_source_its_full_time_to_abort(w: VMWorld, seconds: int) -> None:
+    source, console = w.vm()
+    destination = w.destination(source.begin())
+    console.send(b"held")
+    w.clock.advance(seconds)
+    destination.die()
+    w.clock.advance(MIGRATION_TIMEOUT - 0.1)
+    assert (source.data(), console.state) == (b"", "migrating")
+    source.feed(sub(ABORT))
+    assert (source.data(), console.state) == (b"held", "up")
+    assert w.delayed() == []
+
+
+@pytest.mark.parametrize("role", ["nobody", "late", "used", "another vm"])
+def test_a_refused_peer_ends_its_connection_at_once(w: VMWorld, role: str) -> None:
+    source, console = w.vm()
+    pair = source.begin()
+    if role == "late":
+        w.clock.advance(MIGRATION_TIMEOUT + 1)
+    elif role == "used":
+        w.destination(pair, "10.0.0.7")
+    told = sub(VC_UUID, SPELLED_B) if role == "another vm" else b""
+    wrong = w.connect("10.0.0.2").feed(NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST) + told)
+    wrong.sent()
+    wrong.feed(sub(PEER, pair if role != "nobody" else pair[:-1]) + sub(COMPLETE, SEQUENCE) + b"output")
+    assert wrong.closed
+    assert wrong.sent() == b""
+    assert console.link is source.protocol
+
+
+def test_a_connection_that_waits_for_its_name_claims_nothing_when_its_peer_is_refused(tmp_path: Path) -> None:
+    w = VMWorld(tmp_path, needs_name=True)
+    source, console = w.vm()
+    uuid_and_uri = sub(VC_UUID, SPELLED_A) + sub(DO_PROXY, b"Svmproxy")
+    wrong = w.connect("10.0.0.2").feed(NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST) + uuid_and_uri)
+    wrong.feed(sub(PEER, b"nonsense"))
+    assert wrong.closed
+    w.turn()
+    assert (console.link, source.closed) == (source.protocol, False)
+    w.stop()
+
+
+# Overtaken: another connection has claimed the console, and the destination is still there.
+
+
+@pytest.mark.parametrize("source_first", [True, False])
+def test_a_complete_counts_when_whoever_overtook_the_destination_is_gone(w: VMWorld, source_first: bool) -> None:
+    source, console = w.vm()
+    alice = FakeViewer()
+    console.viewers.attach(alice, write=True)
+    destination = w.destination(source.begin()).feed(b"early ")
+    if source_first:
+        source.die()
+    again = w.connect("10.0.0.1").feed(session())  # the source's host dials again, as hosts do
+    w.clock.advance(10 * MIGRATION_TIMEOUT)
+    assert (console.link, destination.closed) == (again.protocol, False)
+    again.feed(b"source ").lose()
+    assert console.state == "down"
+    w.clock.advance(5)
+    complete(destination, b"more ").feed(b"and more")
+    assert (console.state, console.link) == ("up", destination.protocol)
+    assert alice.seen == w.logged(console) == b"source early more and more"
+    assert console.since == w.clock.seconds()
+    console.send(b"typed")
+    assert destination.data() == b"typed"
+    assert w.delayed() == []
+
+
+@pytest.mark.parametrize("migrating", [False, "begun", "alone", "arrived"])
+def test_a_complete_while_another_connection_has_the_console_is_closed_so_that_its_host_claims(
+    w: VMWorld, migrating: bool | str
+) -> None:
+    source, console = w.vm()
+    destination = w.destination(source.begin()).feed(b"never mind")
+    again = w.connect("10.0.0.1").feed(session())
+    if migrating:
+        again.sent()
+        pair = again.begin(b"next")
+        if migrating == "alone":
+            again.lose()
+        elif migrating == "arrived":
+            w.destination(pair, "10.0.0.3")
+    complete(destination)
+    assert destination.closed
+    assert console.link is (None if migrating == "alone" else again.protocol)
+    assert [e["bytes"] for e in w.trail(console, "discarded")] == [len(b"never mind")]
+    w.turn()
+    once_more = w.connect("10.0.0.2").feed(session())
+    assert console.link is once_more.protocol
+
+
+def test_an_overtaken_destination_that_is_lost_changes_nothing(w: VMWorld) -> None:
+    source, console = w.vm()
+    destination = w.destination(source.begin()).feed(b"never ran")
+    again = w.connect("10.0.0.1").feed(session())
+    destination.die()
+    assert (console.state, console.link, w.logged(console)) == ("up", again.protocol, b"")
+    assert [e["bytes"] for e in w.trail(console, "discarded")] == [len(b"never ran")]
+    assert w.delayed() == []
+
+
 # The deadline.
 
 
-@pytest.mark.parametrize("source_alive", [True, False])
-@pytest.mark.parametrize("destination_there", [True, False])
+@pytest.mark.parametrize(("source_alive", "destination_there"), [(True, False), (False, True), (False, False)])
 def test_abandoned_at_the_deadline_with_nothing_held_for_ever(
     w: VMWorld, source_alive: bool, destination_there: bool
 ) -> None:
@@ -785,6 +913,7 @@ def test_abandoned_at_the_deadline_with_nothing_held_for_ever(
     assert not console.migrating
     assert not alice.held
     if source_alive:
+        assert destination is None
         assert console.link is source.protocol
         assert source.data() == b"h" * 70_000
         assert w.logged(console) == b"source "
@@ -799,7 +928,7 @@ def test_abandoned_at_the_deadline_with_nothing_held_for_ever(
     assert len(w.trail(console, "vmotion-abandoned")) == 1
     if destination is not None:
         complete(destination)
-        assert console.link is (source if source_alive else destination).protocol
+        assert console.link is destination.protocol
     w.clock.advance(IDENTIFY_TIMEOUT + 1)
     w.turn()
     assert w.delayed() == []

@@ -59,7 +59,8 @@ class Line:
     """A connection, as the model sees it."""
 
     host: Host
-    role: str = "nobody"  # nobody, serving, destination, retired, gone
+    role: str = "nobody"  # nobody, serving, destination, overtaken, retired, gone
+    sequence: bytes = b""  # of the vMotion that it was the destination of, overtaken
     vm: Vm | None = None
     early: bytes = b""
     told: str = ""  # the identity that it told, where that was not by its session
@@ -73,7 +74,7 @@ class Pending:
     source: Line | None
     pair: bytes
     sequence: bytes
-    due: float
+    due: float | None  # a host that has shown the pair may take its time
     destination: Line | None = None
     arrived: bool = False
 
@@ -96,7 +97,7 @@ class Vm:
 class VMotion(RuleBasedStateMachine):
     lines: Bundle[Line] = Bundle("lines")
 
-    completed = 0
+    completed = late = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,8 +116,14 @@ class VMotion(RuleBasedStateMachine):
             yield self.made[-1]
 
     def teardown(self) -> None:
-        # Whatever was begun ends by itself: nothing is held, and nothing waits, for ever.
+        # Whatever was begun ends, by itself or with a host that is there: nothing is held, and nothing waits, for ever.
         self.pass_time(MIGRATION_TIMEOUT + 1)
+        for line in list(self.all):
+            if line.role == "overtaken":
+                self.close_it(line, broken=True)
+        for vm in self.vms:
+            if vm.pending is not None and vm.pending.destination is not None:
+                self.complete_on(vm.pending.destination, None)
         self.pass_time(IDENTIFY_TIMEOUT + 1)
         self.check()
         assert self.w.delayed() == []
@@ -155,15 +162,14 @@ class VMotion(RuleBasedStateMachine):
     def let_go(self, line: Line | None) -> None:
         """A destination that is no longer wanted."""
         if line is not None:
-            line.role, line.vm, line.early, line.due = "nobody", None, b"", self.now + IDENTIFY_TIMEOUT
+            line.role, line.vm, line.early, line.due = "gone", None, b"", 0.0
 
     def expire(self) -> None:
         for vm in self.vms:
             pending = vm.pending
-            if pending is not None and pending.due <= self.now:
+            if pending is not None and pending.due is not None and pending.due <= self.now:
                 vm.pending = None
                 if pending.source is not None:
-                    self.let_go(pending.destination)
                     self.flow(vm)
                 elif pending.destination is not None:
                     self.serve(vm, pending.destination)
@@ -198,7 +204,8 @@ class VMotion(RuleBasedStateMachine):
         line.early = early.replace(b"\r\0", b"\r")
         if pending is not None:
             vm.pending = None
-            self.let_go(pending.destination)
+            if pending.destination is not None:
+                pending.destination.role, pending.destination.sequence = "overtaken", pending.sequence
         if old is not None:
             old.role, old.vm = "gone", None
         self.serve(vm, line)
@@ -265,10 +272,13 @@ class VMotion(RuleBasedStateMachine):
                 if line.told and "AB".index(line.told) != vm.index:
                     break
                 pending.arrived, pending.destination = True, line
+                pending.due = None if pending.source is not None else self.now + MIGRATION_TIMEOUT
                 line.role, line.vm, line.due = "destination", vm, 0.0
                 assert line.host.subs() == [bytes((PEER_OK,)) + pending.sequence]
                 return
         assert line.host.subs() == []
+        if line.role == "nobody":
+            line.role = "gone"
 
     @rule(line=lines, sequence=st.sampled_from([None, *SEQUENCES]))
     def complete(self, line: Line, sequence: bytes | None) -> None:
@@ -276,6 +286,9 @@ class VMotion(RuleBasedStateMachine):
 
     def complete_on(self, line: Line, sequence: bytes | None) -> None:
         if line.role == "gone":
+            return
+        if line.role == "overtaken":
+            self.complete_late(line, line.sequence if sequence is None else sequence)
             return
         pending = line.vm.pending if line.vm is not None and line.role == "destination" else None
         if sequence is None:
@@ -289,6 +302,18 @@ class VMotion(RuleBasedStateMachine):
         if pending.source is not None:
             pending.source.role, pending.source.due = "retired", self.now + RETIRED
         self.serve(vm, line)
+
+    def complete_late(self, line: Line, sequence: bytes) -> None:
+        line.host.feed(sub(COMPLETE, sequence))
+        vm = line.vm
+        assert vm is not None
+        if sequence != line.sequence:
+            return
+        if vm.serving is None and vm.pending is None:
+            self.serve(vm, line)
+            VMotion.late += 1
+        else:
+            self.let_go(line)
 
     @rule(line=lines, sequence=st.sampled_from([None, b"", b"wrong"]))
     def abort(self, line: Line, sequence: bytes | None) -> None:
@@ -374,6 +399,15 @@ class VMotion(RuleBasedStateMachine):
             which = len(self.made) - 1 - self.made.index(pending.pair[len(pending.sequence) :])
             self.show(self.arrive_now(), which, False, "AB"[vm] if identity else "")
 
+    @precondition(lambda self: any(line.role == "overtaken" for line in self.all))
+    @rule(alone=st.booleans())
+    def the_overtaken_completes(self, alone: bool) -> None:
+        line = next(line for line in self.all if line.role == "overtaken")
+        assert line.vm is not None
+        if alone and line.vm.serving is not None and line.vm.pending is None:
+            self.close_it(line.vm.serving, broken=False)
+        self.complete_on(line, None)
+
     @precondition(lambda self: self.pending())
     @rule(last=st.booleans(), much=st.booleans())
     def type_meanwhile(self, last: bool, much: bool) -> None:
@@ -430,9 +464,12 @@ class VMotion(RuleBasedStateMachine):
         if vm is None or role == "retired":
             return
         pending = vm.pending
+        if role == "overtaken":
+            return
         if role == "destination":
             assert pending is not None
             pending.destination = None
+            pending.due = self.now + MIGRATION_TIMEOUT
             if pending.source is None:
                 vm.pending = None
                 vm.log += line.early  # all that there is of the VM
@@ -446,6 +483,8 @@ class VMotion(RuleBasedStateMachine):
                 self.go_down(vm)
             else:
                 pending.source = None
+                if pending.destination is not None:
+                    pending.due = self.now + MIGRATION_TIMEOUT
 
     @rule(seconds=st.sampled_from([0.5, 0.5, 1.0, 1.0, 4.0, 4.0, 11.0, 31.0, 61.0]))
     def time(self, seconds: float) -> None:
@@ -484,10 +523,11 @@ class VMotion(RuleBasedStateMachine):
 
 @pytest.mark.slow  # its last assert needs all of the examples
 def test_vmotion_does_what_the_model_says_whatever_happens() -> None:
-    VMotion.completed = 0
+    VMotion.completed = VMotion.late = 0
     run_state_machine_as_test(
         VMotion,
         settings=examples(100, stateful_step_count=60, suppress_health_check=list(HealthCheck)),
     )
     # Else it was about nothing.
     assert VMotion.completed > 10
+    assert VMotion.late > 2

@@ -53,6 +53,11 @@ class Deadlines(Generic[T]):
         if not self._due:
             self.stop()
 
+    def age(self, item: T) -> float | None:
+        """The seconds of an item's time that are over; None if it has none."""
+        due = self._due.get(item)
+        return None if due is None else self._clock.seconds() + self._seconds - due
+
     def oldest(self) -> tuple[T, float] | None:
         """The item that has waited longest, and for how many seconds."""
         for item, due in self._due.items():

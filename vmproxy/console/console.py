@@ -312,7 +312,7 @@ class Console:
             self._links.read_out(old, close=False)
 
     def _serve(self, link: ILink[Console], vmotion: bool, away: float | None, told: bool = True) -> None:
-        if not vmotion:
+        if not vmotion or self.reason:  # it may have been down when a late COMPLETE came
             self.since = self._context.wall()
         self.link = link
         self.host = link.peer

@@ -55,8 +55,8 @@ class ILink(IReceiver, Protocol[C]):
         :param done: to be called, once, when that is all.
         """
 
-    def release(self) -> int:
-        """Forget the console that this link was to carry, and its early output.
+    def release(self, reason: str) -> int:
+        """Forget the console that this link was to carry, and its early output, and close.
 
         :returns: how many bytes that were.
         """

@@ -3,14 +3,19 @@
 The pending state belongs to the console and not to a connection, because hosts close the source *before* the
 destination says COMPLETE.
 
-======== ==============================================================================
-awaited  BEGIN was answered; the source is there, the destination has not come
-alone    the same, and the source is gone
-arrived  the destination has shown the pair, which is used up; both are there
-moving   the same, and the source is gone: only COMPLETE is missing
-left     the destination was lost; the source is there, and will ABORT or BEGIN again
-over     nothing is pending any more
-======== ==============================================================================
+========= ==============================================================================
+awaited   BEGIN was answered; the source is there, the destination has not come
+alone     the same, and the source is gone
+arrived   the destination has shown the pair, which is used up; both are there
+moving    the same, and the source is gone: only COMPLETE is missing
+left      the destination was lost; the source is there, and will ABORT or BEGIN again
+overtaken another connection has claimed the console while the destination was there
+over      nothing is pending any more
+========= ==============================================================================
+
+A host that has shown the pair may take as long as it likes, so ``arrived`` has no deadline: to give up would send
+input to a source whose guest is stunned. Nor has ``overtaken``, in which the console is not held: a COMPLETE counts
+there if nobody serves the console by then. ``moving`` and ``left`` have a full time of their own.
 """
 
 from __future__ import annotations
@@ -21,15 +26,19 @@ from uuid import UUID
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import ILink
 
-AWAITED, ALONE, ARRIVED, MOVING, LEFT, OVER = "awaited", "alone", "arrived", "moving", "left", "over"
-STATES = (AWAITED, ALONE, ARRIVED, MOVING, LEFT, OVER)
+AWAITED, ALONE, ARRIVED, MOVING, LEFT = "awaited", "alone", "arrived", "moving", "left"
+OVERTAKEN, OVER = "overtaken", "over"
+STATES = (AWAITED, ALONE, ARRIVED, MOVING, LEFT, OVERTAKEN, OVER)
+PENDING = frozenset((AWAITED, ALONE, ARRIVED, MOVING, LEFT))
+"""The states in which input is held."""
 
 PEER, COMPLETE, ABORT = "PEER", "COMPLETE", "ABORT"
-SOURCE_LOST, DESTINATION_LOST, EXPIRED, REPLACED = "source lost", "destination lost", "expired", "replaced"
-INPUTS = (PEER, COMPLETE, ABORT, SOURCE_LOST, DESTINATION_LOST, EXPIRED, REPLACED)
+SOURCE_LOST, DESTINATION_LOST, EXPIRED = "source lost", "destination lost", "expired"
+REPLACED, CLAIMED = "replaced", "claimed"  # by a BEGIN; by another connection of the VM
+INPUTS = (PEER, COMPLETE, ABORT, SOURCE_LOST, DESTINATION_LOST, EXPIRED, REPLACED, CLAIMED)
 
 RELEASE, RESUME, MOVE, HEAR, DOWN = "release", "resume", "move", "hear", "down"
-"""Actions: forget the destination; go on with the source; serve at the destination; hear what a destination that is
+"""Actions: close the destination; go on with the source; serve at the destination; hear what a destination that is
 gone has kept; the console is down."""
 
 TABLE: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
@@ -38,23 +47,28 @@ TABLE: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     (AWAITED, SOURCE_LOST): (ALONE, ()),
     (AWAITED, EXPIRED): (OVER, (RESUME,)),
     (AWAITED, REPLACED): (OVER, ()),
+    (AWAITED, CLAIMED): (OVER, ()),
     (ALONE, PEER): (MOVING, ()),
     (ALONE, EXPIRED): (OVER, (DOWN,)),
-    (ALONE, REPLACED): (OVER, ()),
+    (ALONE, CLAIMED): (OVER, ()),
     (ARRIVED, COMPLETE): (OVER, (MOVE,)),
     (ARRIVED, ABORT): (OVER, (RELEASE, RESUME)),
     (ARRIVED, SOURCE_LOST): (MOVING, ()),
     (ARRIVED, DESTINATION_LOST): (LEFT, (RELEASE,)),
-    (ARRIVED, EXPIRED): (OVER, (RELEASE, RESUME)),
     (ARRIVED, REPLACED): (OVER, (RELEASE,)),
+    (ARRIVED, CLAIMED): (OVERTAKEN, ()),
     (MOVING, COMPLETE): (OVER, (MOVE,)),
     (MOVING, DESTINATION_LOST): (OVER, (HEAR, DOWN)),
     (MOVING, EXPIRED): (OVER, (MOVE,)),
-    (MOVING, REPLACED): (OVER, (RELEASE,)),
+    (MOVING, CLAIMED): (OVERTAKEN, ()),
     (LEFT, ABORT): (OVER, (RESUME,)),
     (LEFT, SOURCE_LOST): (OVER, (DOWN,)),
     (LEFT, EXPIRED): (OVER, (RESUME,)),
     (LEFT, REPLACED): (OVER, ()),
+    (LEFT, CLAIMED): (OVER, ()),
+    (OVERTAKEN, COMPLETE): (OVER, (MOVE,)),
+    (OVERTAKEN, DESTINATION_LOST): (OVER, (RELEASE,)),
+    (OVERTAKEN, REPLACED): (OVER, (RELEASE,)),
 }
 """(state, input) -> (next state, actions). What is not in it cannot happen, or is refused."""
 
@@ -62,7 +76,7 @@ TABLE: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
 def table_text() -> str:
     """The table for people to read: a line for each entry."""
     return "\n".join(
-        f"{state:8} {what:17} -> {after:8} {', '.join(does)}".rstrip() for (state, what), (after, does) in TABLE.items()
+        f"{state:9} {what:17} -> {after:9} {', '.join(does)}".rstrip() for (state, what), (after, does) in TABLE.items()
     )
 
 
@@ -72,6 +86,7 @@ class MigrationState:
 
     :ivar uuid: with ``port`` the console's identity.
     :ivar age: seconds since BEGIN.
+    :ivar waited: seconds of its deadline that are over; None where it has none.
     :ivar source: the name of the source's connection; empty where it is gone; likewise ``destination``.
     """
 
@@ -81,6 +96,7 @@ class MigrationState:
     sequence: bytes
     secret: bytes
     age: float
+    waited: float | None
     encrypted: bool
     source: str
     destination: str

@@ -1,16 +1,17 @@
 """All vMotions: consoles move from one connection to another and lose no byte.
 
-A migration is pending from BEGIN until COMPLETE or ABORT. In that time nothing is sent to the VM: what operators type
-waits in the console, which pushes back on them when it is full. What can end it (:mod:`vmproxy.console.migration` has
-the table):
+A migration is pending from BEGIN until COMPLETE or ABORT, for as long as a host takes once it has shown the pair. In
+that time nothing is sent to the VM: what operators type waits in the console, which pushes back on them when it is
+full. What can end it (:mod:`vmproxy.console.migration` has the table):
 
 * COMPLETE on the destination: what the source's connection has brought already is taken first, then the destination
   serves the console, starting with what it sent early; then the held input goes to it.
-* ABORT on the source: the source goes on, the held input goes to it.
-* BEGIN again on the source: the new migration replaces the old one.
-* A new connection that claims the console: it replaces whatever there was.
-* The deadline, or nothing left to wait for: the console goes on with the connection that is still there, the source
-  first; with none, it is down.
+* ABORT on the source: the source goes on, the held input goes to it, the destination is closed.
+* BEGIN again on the source: the new migration replaces the old one, whose destination is closed.
+* A new connection that claims the console: it serves. A destination that is there stays; its COMPLETE counts if nobody
+  serves the console by then, else it is closed, so that its host dials again and claims.
+* The deadline, where no pair was shown or one of the two connections is gone, or nothing left to wait for: the console
+  goes on with the connection that is still there; with none, it is down.
 
 The pair of sequence and secret opens the door once. A destination that is lost after PEER has used the pair up: the
 source host will ABORT or BEGIN again.
@@ -29,14 +30,20 @@ from vmproxy.console.console import Console
 from vmproxy.console.interfaces import ILink
 from vmproxy.console.migration import (
     ABORT,
+    ARRIVED,
+    CLAIMED,
     COMPLETE,
     DESTINATION_LOST,
     DOWN,
     EXPIRED,
     HEAR,
+    LEFT,
     MOVE,
+    MOVING,
     OVER,
+    OVERTAKEN,
     PEER,
+    PENDING,
     RELEASE,
     REPLACED,
     RESUME,
@@ -78,7 +85,7 @@ class Migrations:
 
     def __init__(self, clock: IReactorTime, timeout: float, new_secret: Callable[[], bytes]) -> None:
         """
-        :param timeout: seconds after which a migration without COMPLETE or ABORT is abandoned.
+        :param timeout: seconds after which a migration is abandoned that waits for a connection.
         :param new_secret: makes the secret of a pair; never the same twice.
         """
         self._clock = clock
@@ -92,22 +99,24 @@ class Migrations:
         self.completed = self.aborted = self.abandoned = 0
 
     def __len__(self) -> int:
-        return len(self._deadlines)
+        return len(self._by_console)
 
     def begin(self, console: Console, source: ILink[Console], sequence: bytes) -> Migration:
         """BEGIN: from now on the console's input is held.
 
         :param source: the connection that serves the console now.
         """
-        self.cancel(console)
+        former = self._by_console.get(console)
+        if former is not None:
+            self._take(former, REPLACED)
         migration = Migration(console, source, sequence, self._new_secret(), self._clock.seconds())
+        self._deadlines.start(migration)
         self._add(migration)
         self._by_pair[migration.pair] = migration
         console.log.event("vmotion-begin", host=source.peer)
         return migration
 
-    def _add(self, migration: Migration, age: float = 0.0) -> None:
-        self._deadlines.start(migration, age)
+    def _add(self, migration: Migration) -> None:
         self._by_console[migration.console] = migration
         migration.console.hold_for_migration(True)
 
@@ -130,6 +139,7 @@ class Migrations:
             raise PeerRefused("this connection has a part in a vMotion already")
         self._spend(pair)
         migration.input(PEER)
+        self._set_deadline(migration)
         migration.found(destination)
         self._by_destination[destination] = migration
         migration.console.log.event("vmotion-peer", host=destination.peer)
@@ -151,6 +161,10 @@ class Migrations:
         """
         migration = self._by_destination.get(destination)
         if migration is None or migration.sequence != sequence:
+            return False
+        console = migration.console
+        if migration.state == OVERTAKEN and (console.link is not None or console in self._by_console):
+            self._take(migration, REPLACED)  # its host dials again, and claims
             return False
         if migration.source is not None:
             migration.source.drain()
@@ -197,7 +211,7 @@ class Migrations:
         """End the vMotion of a console that a new connection claims."""
         migration = self._by_console.get(console)
         if migration is not None:
-            self._take(migration, REPLACED)
+            self._take(migration, CLAIMED)
 
     def _expired(self, migration: Migration) -> None:
         self._take(migration, EXPIRED, "the vMotion was neither completed nor aborted in time")
@@ -205,14 +219,19 @@ class Migrations:
     def _take(self, migration: Migration, what: str, why: str = "") -> None:
         """Take an input of the machine, and perform its actions."""
         console, source, destination = migration.console, migration.source, migration.destination
+        was_pending = migration.state in PENDING
         actions = migration.input(what)
         if HEAR in actions and destination is not None:
             console.last_words(destination)
-        if migration.state == OVER:
-            self._end(migration)
+        if was_pending and migration.state not in PENDING:
+            self._settle(migration)
+        if destination is not None and (migration.state == OVER or RELEASE in actions):
+            self._by_destination.pop(destination, None)
+            migration.found(None)
         if RELEASE in actions and destination is not None:
-            self._release(migration, destination)
-        if migration.state != OVER or what == REPLACED:
+            self._release(console, destination, what)
+        self._set_deadline(migration)
+        if migration.state != OVER or what in (REPLACED, CLAIMED) or not (was_pending or MOVE in actions):
             return
         took = self._clock.seconds() - migration.started
         if what == COMPLETE and destination is not None:
@@ -231,22 +250,24 @@ class Migrations:
         elif DOWN in actions:
             console.down(why)
 
-    def _end(self, migration: Migration) -> None:
-        self._deadlines.discard(migration)
+    def _set_deadline(self, migration: Migration) -> None:
+        # To wait for a host costs nothing; the others have a full time from now on, or go on with that of BEGIN.
+        if migration.state in (ARRIVED, OVERTAKEN, OVER):
+            self._deadlines.discard(migration)
+        elif migration.state in (MOVING, LEFT):
+            self._deadlines.start(migration)
+
+    def _settle(self, migration: Migration) -> None:
         self._spend(migration.pair)
+        migration.source_lost()
         del self._by_console[migration.console]
         migration.console.hold_for_migration(False)
-        if migration.destination is not None:
-            del self._by_destination[migration.destination]
-            migration.found(None)
 
-    def _release(self, migration: Migration, destination: ILink[Console]) -> None:
-        self._by_destination.pop(destination, None)
-        migration.found(None)
-        kept = destination.release()
+    def _release(self, console: Console, destination: ILink[Console], what: str) -> None:
+        kept = destination.release(f"its vMotion has ended ({what})")
         if kept:
             # The guest never ran there, so this should not be; but nothing goes without a word.
-            migration.console.log.event("discarded", bytes=kept, host=destination.peer)
+            console.log.event("discarded", bytes=kept, host=destination.peer)
 
     def _spend(self, pair: bytes) -> None:
         if self._by_pair.pop(pair, None) is not None:
@@ -279,13 +300,14 @@ class Migrations:
                 sequence=one.sequence,
                 secret=one.secret,
                 age=now - one.started,
+                waited=self._deadlines.age(one),
                 encrypted=one.encrypted,
                 source="" if one.source is None else link(one.source),
                 destination="" if one.destination is None else link(one.destination),
             )
-            for one in self._by_console.values()
+            for one in {**dict.fromkeys(self._by_console.values()), **dict.fromkeys(self._by_destination.values())}
         ]
-        return MigrationsState(tuple(sorted(pending, key=lambda one: -one.age)), tuple(self._spent))
+        return MigrationsState(tuple(sorted(pending, key=lambda one: -(one.waited or 0))), tuple(self._spent))
 
     def restore(
         self, state: MigrationsState, console: Callable[[UUID, str], Console], links: Mapping[str, ILink[Console]]
@@ -293,16 +315,23 @@ class Migrations:
         """Go on where another process was; nothing is pending here yet.
 
         :param console: finds a console.
-        :param links: the links by their names.
+        :param links: the links by their names; those that are missing are lost.
         """
         self._spent = dict.fromkeys(state.spent)
         for one in state.pending:
-            source = links[one.source] if one.source else None
+            source, destination = links.get(one.source), links.get(one.destination)
             started = self._clock.seconds() - one.age
             migration = Migration(console(one.uuid, one.port), source, one.sequence, one.secret, started)
-            migration.restore(one, links[one.destination] if one.destination else None)
-            self._add(migration, one.age)
-            if migration.destination is not None:
-                self._by_destination[migration.destination] = migration
+            migration.restore(one, destination)
+            if one.waited is not None:
+                self._deadlines.start(migration, one.waited)
+            if one.state in PENDING:
+                self._add(migration)
+            if destination is not None:
+                self._by_destination[destination] = migration
             if migration.expects(PEER):
                 self._by_pair[migration.pair] = migration
+            if one.destination and destination is None:
+                self._take(migration, DESTINATION_LOST, "its connection was not handed over, in a vMotion")
+            if one.source and source is None and migration.expects(SOURCE_LOST):
+                self._take(migration, SOURCE_LOST, "its connection was not handed over")

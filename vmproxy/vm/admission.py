@@ -1,4 +1,4 @@
-"""Limits on connections from hosts, by address: networks, number, rate, lockout.
+"""Limits on connections from hosts, by address: networks, number, rate.
 
 Looked at before anything is made for a connection, for thousands of hosts may come back at once, and a scanner comes a
 thousand times a second. Addresses count by their :func:`neighbourhood`. A whole
@@ -24,8 +24,6 @@ from vmproxy.base.ratelimit import RefusalLog, TokenBucket
 from vmproxy.base.schema import setting
 
 RATE_SECONDS = 20.0
-WRONG_PAIRS = 10
-CLOSED_SECONDS = 60.0
 REMEMBERED = 10_000
 SCARCE = 16  # the last sixteenth
 
@@ -120,10 +118,6 @@ class Admission:
         now = self._clock.seconds()
         if place is None:
             place = self._place(where, now)
-        if place.closed_until:
-            if now < place.closed_until:
-                return self._refuse("closed out", address, "blocked for its wrong migration pairs")
-            place.closed_until = 0.0
         if limits.per_address and place.live >= limits.per_address:
             why = f"{place.live} connections from {where} (vm.connections-per-address)"
             return self._refuse("per address", address, why)
@@ -145,25 +139,6 @@ class Admission:
         """A connection that was let in is gone."""
         self._live -= 1
         self._places[neighbourhood(address)].live -= 1
-
-    def closed_out(self, address: str) -> bool:
-        """Whether an address is closed out."""
-        place = self._places.get(neighbourhood(address))
-        return place is not None and self._clock.seconds() < place.closed_until
-
-    def wrong_pair(self, address: str) -> bool:
-        """A connection that was let in has shown a migration pair that never was.
-
-        :returns: whether its address is closed out from now on.
-        """
-        place = self._places[neighbourhood(address)]
-        now = self._clock.seconds()
-        place.wrong = [*(at for at in place.wrong if 0 <= now - at < CLOSED_SECONDS), now]
-        if len(place.wrong) < WRONG_PAIRS:
-            return False
-        place.wrong = []
-        place.closed_until = now + CLOSED_SECONDS
-        return True
 
     def _may_come(self, address: str) -> bool:
         allowed = self._allowed.get(address)
@@ -199,18 +174,15 @@ class Admission:
 class _Place:
     """The history of one address."""
 
-    __slots__ = ("bucket", "closed_until", "live", "wrong")
+    __slots__ = ("bucket", "live")
 
     def __init__(self, budget: float, now: float) -> None:
         self.live = 0
         self.bucket = TokenBucket(budget, now)  # how many more may come
-        self.wrong: list[float] = []
-        self.closed_until = 0.0
 
     def matters(self, now: float) -> bool:
         """Whether it must be remembered while there are no connections."""
-        since = self.wrong[-1] if self.wrong else 0.0
-        return now < self.closed_until or now - self.bucket.at < RATE_SECONDS or now - since < CLOSED_SECONDS
+        return now - self.bucket.at < RATE_SECONDS
 
 
 def _tell(who: str, why: str, count: int) -> None:

@@ -26,7 +26,7 @@ from vmproxy.console.migration import Migration
 from vmproxy.console.migrations import Migrations, PeerRefused
 from vmproxy.console.registry import ConsoleIdentity, ConsoleRegistry
 from vmproxy.vm.actions import Abort, Begin, Claim, Complete, Details, DialRefused, Judge, Peer
-from vmproxy.vm.admission import Admission
+from vmproxy.vm.peer_lockout import PeerLockout
 from vmproxy.vm.session import VMSession
 from vmproxy.vm.session_table import CLOSED
 from vmproxy.wire.dialuri import DialURI
@@ -103,20 +103,22 @@ class ConsoleBroker:
     :ivar claim_console: finds the console of an identity and lets a link serve it; raises, or fails with,
         :class:`ClaimRefused`.
     :ivar find_peer: finds the vMotion of a pair; raises, or fails with, :class:`PeerRefused`.
+    :ivar complete_move: lets the destination of a vMotion serve its console; answers whether it does.
     :ivar outbound: where VMs with direction "client" are served.
     :ivar stopping: whether the process is being stopped: no vMotion can be served any more.
     """
 
     def __init__(
-        self, directory: ConsoleRegistry, migrations: Migrations, admission: Admission, complaints: Complaints
+        self, directory: ConsoleRegistry, migrations: Migrations, lockout: PeerLockout, complaints: Complaints
     ) -> None:
         self.claim_console: Callable[[ConsoleIdentity, Asker], Console | Deferred[Console]] = directory.claim
         self.find_peer: Callable[[Asker, bytes, UUID | None], Migration | Deferred[Migration]] = migrations.peer
+        self.complete_move: Callable[[Asker, bytes], bool | Deferred[bool]] = migrations.complete
         self.outbound: Outbound | None = None
         self.stopping = False
         self._directory = directory
         self._migrations = migrations
-        self._admission = admission
+        self._lockout = lockout
         self._complaints = complaints
 
     # Consoles.
@@ -209,9 +211,8 @@ class ConsoleBroker:
 
     def peer(self, link: Asker, wanted: Peer) -> None:
         """Look up the vMotion of a pair."""
-        if self._admission.closed_out(link.peer):
-            # Not even looked at, or connections that were opened before could go on guessing.
-            link.session.give_up("blocked for its wrong migration pairs")
+        if self._lockout.locked(link.peer):
+            link.session.peer_refused("PEER refused: its address is blocked for its wrong migration pairs")
             return
         try:
             answer = self.find_peer(link, wanted.pair, wanted.uuid)
@@ -228,9 +229,9 @@ class ConsoleBroker:
 
     def _refuse_peer(self, link: Asker, error: PeerRefused) -> None:
         link.session.peer_refused(f"PEER refused: {error}")
-        if error.guess and self._admission.wrong_pair(link.peer):
-            self._complaints.counters["addresses closed out"] += 1
-            link.session.give_up("too many wrong migration pairs; its address is blocked for a minute")
+        if error.guess and self._lockout.wrong_pair(link.peer):
+            what = "too many wrong migration pairs; no PEER from its address is accepted for a minute"
+            self._complaints.add("addresses closed out", link.peer, what)
 
     def _late_peer(self, migration: Migration, link: Asker) -> None:
         if link.session.state == CLOSED:
@@ -246,8 +247,24 @@ class ConsoleBroker:
 
     def complete(self, link: Asker, wanted: Complete) -> None:
         """Let the destination of a vMotion serve its console."""
-        if not self._migrations.complete(link, wanted.sequence):
+        pending = self._migrations.pending_at(link)
+        answer = self.complete_move(link, wanted.sequence)
+        if isinstance(answer, Deferred):
+            answer.addCallbacks(self._late_complete, self._complete_failed, (link, pending), {}, (link,))
+        elif not answer:
             link.session.not_completed()
+
+    def _late_complete(self, moved: bool, link: Asker, pending: Migration | None) -> None:
+        if not moved:
+            link.session.not_completed()
+        elif link.session.state == CLOSED and link.console is None and pending is not None:
+            self._directory.lost(pending.console, link, f"closed by {link.peer}")  # before the answer came
+        link.answered()
+
+    def _complete_failed(self, failure: Failure, link: Asker) -> None:
+        _reason(failure, ClaimRefused)
+        link.session.not_completed()
+        link.answered()
 
     def abort(self, link: Asker, wanted: Abort) -> None:
         """End the vMotion of a source."""

@@ -17,6 +17,7 @@ from vmproxy.vm.admission import Admission
 from vmproxy.vm.broker import Asker, Complaints, ConsoleBroker
 from vmproxy.vm.extension import Terms
 from vmproxy.vm.keepalive import Liveness, change_options, set_options
+from vmproxy.vm.peer_lockout import PeerLockout
 from vmproxy.vm.settings import VMSettings
 from vmproxy.vm.sockets import socket_of
 from vmproxy.vm.tls import HostTLS
@@ -91,7 +92,7 @@ class VMFrontend:
         self.complaints = Complaints(clock)
         self.tls = HostTLS(clock)
         self.admission = Admission(clock, settings.limits, room, self._make_room, self._outbound_sockets)
-        self.broker = ConsoleBroker(directory, migrations, self.admission, self.complaints)
+        self.broker = ConsoleBroker(directory, migrations, PeerLockout(clock), self.complaints)
         self.terms = Terms(settings.service_uri, signature, needs_name, self._dials)
         self.inherited = False
         self.connections: set[HostConnection] = set()

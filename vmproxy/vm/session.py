@@ -354,7 +354,10 @@ class VMSession:
     def peer_refused(self, reason: str) -> None:
         """The pair opens no door."""
         self._input(UNKNOWN)
+        self._extension.claim_nothing()
         self._out.complain("refused peers", reason)
+        # Its guest is stunned until it knows, and silence would be the only answer: there is none for this.
+        self._out.actions.append(Close("its PEER was refused", complain=False))
 
     def not_completed(self) -> None:
         """COMPLETE was said of another vMotion, or of one that has ended."""

@@ -52,7 +52,7 @@ class VMSettings:
     :ivar com_port: whether port control (RFC 2217) is accepted.
     :ivar keep_idle: seconds, as the hosts' serialN.keepIdle; 0 is off.
     :ivar identify_timeout: seconds that a connection has to say which VM it is.
-    :ivar vmotion_timeout: seconds that a vMotion may take.
+    :ivar vmotion_timeout: seconds that a vMotion waits for a connection: the destination's, or one that was lost.
     :ivar limits: networks, numbers and rates of connections.
     :ivar duplicates: the policy for a second connection of a console.
     """
@@ -66,7 +66,7 @@ class VMSettings:
     com_port: bool = setting(values.flag, True)
     keep_idle: int = setting(values.whole(0, 32767), 300)
     identify_timeout: float = setting(values.seconds(1, 3600), 30.0)
-    vmotion_timeout: float = setting(values.seconds(1, 3600), 60.0)
+    vmotion_timeout: float = setting(values.seconds(1, 3600), 300.0)
     limits: AdmissionLimits = group(AdmissionLimits)
     duplicates: DuplicatePolicy = group(DuplicatePolicy)
 

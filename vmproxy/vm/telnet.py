@@ -432,16 +432,15 @@ class HostTelnet(Telnet):
         if done is not None:
             done()
 
-    def release(self) -> int:
-        """Forget the console that this was to carry, and its early output.
+    def release(self, reason: str) -> int:
+        """Forget the console that this was to carry, and its early output, and close.
 
         :returns: the number of bytes that are forgotten.
         """
         kept = self.session.release()
-        self._act()
         self.console = None
-        if self in self.frontend.connections and not self.frontend.broker.stopping:
-            self.frontend.unidentified.start(self)
+        if self in self.frontend.connections:
+            self.close(reason)
         return kept
 
     def hold_output(self, on: bool) -> None:
