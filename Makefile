@@ -11,7 +11,7 @@ PARALLEL = -n $(WORKERS) --dist loadgroup
 .PHONY: again run demo test test-rest test-all soak bench fuzz lint types docs habits format clean
 
 run: $(VENV)/installed
-	$(BIN)/twistd -n --pidfile= vmproxy $(ARGS)
+	$(BIN)/vmproxy run $(ARGS)
 
 demo: $(VENV)/installed
 	@$(BIN)/vmproxy demo $(ARGS)

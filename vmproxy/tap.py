@@ -1,8 +1,10 @@
-"""The options of ``twistd vmproxy``, and its service: the only module that imports the reactor."""
+"""The two ways to run the service, by ``twistd vmproxy`` and by ``vmproxy run``; only here the reactor is imported."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -10,6 +12,7 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.python import usage
 
 import vmproxy
+from vmproxy.app.output import Output
 from vmproxy.app.privileges import import_everything
 from vmproxy.app.service import VMProxyService
 from vmproxy.base.clock import make_steady
@@ -72,21 +75,61 @@ def makeService(options: Options) -> VMProxyService:
 
     :raises SystemExit: with every problem, if the configuration cannot be used.
     """
-    from twisted.internet import reactor
-
-    import_everything()
     path = Path(options["config"]).absolute() if options["config"] is not None else None
-    overrides = options.overrides()
+    twistd = options.parent
     try:
-        config = load(path, overrides)
+        service, _ = _made(path, options.overrides(), twistd is None or bool(twistd.get("nodaemon")))
     except ConfigError as error:
         raise SystemExit(str(error)) from None
-    make_steady(cast(PosixReactorBase, reactor))
-    quicken(reactor)
-    twistd = options.parent
-    foreground = twistd is None or bool(twistd.get("nodaemon"))
     if twistd is not None and twistd.get("umask") is None:
         # For twistd's own log, which is opened next, and for the rest of the process, for which twistd sets another.
         os.umask(UMASK)
         twistd["umask"] = UMASK
-    return VMProxyService(config, cast(PosixReactorBase, reactor), foreground, lambda: load(path, overrides), path)
+    return service
+
+
+def run_in_foreground(path: Path | None, overrides: Mapping[str, str | list[str]]) -> None:
+    """Run the concentrator until a signal ends it.
+
+    :param path: the configuration file, if there is one.
+    :param overrides: what the command line says instead, by option name.
+    :raises ConfigError: with every problem, if the configuration cannot be used.
+    :raises StartError: with one line, if the concentrator cannot start.
+    """
+    os.umask(UMASK)
+    output = Output(sys.stdout, os.environ)
+    service, reactor = _made(path, overrides, False, output.set_level)
+    output.begin()
+    problems: list[Exception] = []
+
+    def start() -> None:
+        try:
+            service.privilegedStartService()
+            service.startService()
+        except Exception as error:  # to be raised where a caller is
+            problems.append(error)
+            reactor.stop()
+        else:
+            reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+
+    # From here on a signal, also one in the middle of the start, stops the service in order.
+    reactor.callWhenRunning(start)
+    reactor.run()
+    for problem in problems:
+        raise problem
+
+
+def _made(
+    path: Path | None,
+    overrides: Mapping[str, str | list[str]],
+    foreground: bool,
+    set_level: Callable[[str], None] | None = None,
+) -> tuple[VMProxyService, PosixReactorBase]:
+    from twisted.internet import reactor
+
+    import_everything()
+    config = load(path, overrides)
+    ours = cast(PosixReactorBase, reactor)
+    make_steady(ours)
+    quicken(ours)
+    return VMProxyService(config, ours, foreground, lambda: load(path, overrides), path, set_level), ours

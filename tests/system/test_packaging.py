@@ -63,12 +63,36 @@ def test_the_plugin_works_from_a_wheel_outside_the_checkout(tmp_path: Path) -> N
 
     pip = installed("python", "-m", "pip", "install", "--disable-pip-version-check", str(wheel))
     assert pip.returncode == 0, pip.stderr
+    # From the wheel alone, as pipx puts it on the path.
+    assert "--ssh-listen" in installed("vmproxy", "run", "--help").stdout
+    assert "Operators connect to" in ran_for_a_moment(str(binaries / "vmproxy"), tmp_path)
     usage = installed("twistd", "vmproxy", "--help")
     assert usage.returncode == 0
     assert "--vm-listen" in usage.stdout
     assert installed("vmproxy", "--version").stdout.startswith("vmproxy ")
     sample = tmp_path / "venv" / "share" / "vmproxy" / "vmproxy.toml"
     assert installed("vmproxy", "check", str(sample)).returncode == 0
+
+
+def ran_for_a_moment(vmproxy: str, folder: Path) -> str:
+    """What the concentrator says until it is ready."""
+    options = ("--state-dir", str(folder / "state"), "--vm-listen=tcp:0:interface=127.0.0.1")
+    clean = {name: value for name, value in environment().items() if name != "PYTHONPATH"}
+    with subprocess.Popen(
+        [vmproxy, "run", *options, "--ssh-listen=tcp:0:interface=127.0.0.1"],
+        cwd=folder,
+        env=clean,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if "  State: " in line:
+                process.terminate()
+    assert process.returncode == 0, said
+    return said
 
 
 class Checkout:

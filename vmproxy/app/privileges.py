@@ -28,7 +28,9 @@ def import_everything() -> None:
 def running_as() -> str:
     """The problem with the account once privileges have been dropped; empty if there is none."""
     if os.geteuid() == 0:
-        return "vmproxy runs as root, which it does not need: give twistd --uid and --gid, or run it as another account"
+        return (
+            "vmproxy runs as root, which it does not need: run it as another account, or by twistd with --uid and --gid"
+        )
     if os.getuid() == 0:
         return "vmproxy has only set root's rights aside (twistd --euid), and can take them again: leave --euid out"
     return ""

@@ -32,7 +32,7 @@ from vmproxy.auth.limits import FILES_IN_ALL, LOGINS_IN_ALL
 from vmproxy.base.counters import Counters
 from vmproxy.base.tasks import outcome
 from vmproxy.config.difference import IN_FORCE, write_in_force
-from vmproxy.config.settings import SETTINGS, Config, differences
+from vmproxy.config.settings import LOG_LEVEL, SETTINGS, Config, differences
 from vmproxy.errors import ConfigError, StartError, VMProxyError
 from vmproxy.operators.services import Services
 
@@ -62,15 +62,18 @@ class VMProxyService(MultiService):
         foreground: bool = True,
         read_again: Callable[[], Config] | None = None,
         path: Path | None = None,
+        set_level: Callable[[str], None] | None = None,
     ) -> None:
         """
-        :param foreground: whether the process prints to a terminal or a log of its starter.
+        :param foreground: whether a problem at the start is a SystemExit, or an error for the starter to tell.
         :param read_again: reads the configuration as it is now; on another thread.
         :param path: the configuration file, if there is one.
+        :param set_level: takes ``log-level``; None if the starter decides what is logged.
         """
         super().__init__()
         self._path = path
         self._foreground = foreground
+        self._set_level = set_level
         self._config = self._started = config
         self._read_again = read_again or (lambda: config)
         self._reloading = self._reload_again = self._stopping = False
@@ -157,7 +160,12 @@ class VMProxyService(MultiService):
             len(self.consoles.registry),
         ):
             _log.info("{line}", line=line)
-        for problem in filter(None, (running_as(), readable_again(self._path))):
+        unheard = (
+            ""
+            if self._set_level or self._config.log_level == LOG_LEVEL
+            else "log-level counts under `vmproxy run' only"
+        )
+        for problem in filter(None, (running_as(), readable_again(self._path), unheard)):
             _log.warn("{problem}", problem=problem)
         self._write_down(self._config)
         self._notifier.ready()
@@ -236,6 +244,8 @@ class VMProxyService(MultiService):
         return {part: part.check(config) for part in self.parts}
 
     def _reconfigure(self, config: Config, checked: Checked) -> list[str]:
+        if self._set_level is not None:
+            self._set_level(config.log_level)
         return [what for part in self.parts for what in part.reconfigure(config, checked[part])]
 
     async def _take(self, new: Config, checked: Checked) -> None:

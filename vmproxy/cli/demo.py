@@ -42,11 +42,8 @@ def run(args: argparse.Namespace) -> int:
     stop = _Stop()
     print("Starting a concentrator and three simulated VMs ...", flush=True)
     with _Children(folder) as children:
-        # -c and not -m or a script: twistd must find the plugin wherever vmproxy itself was found.
-        twistd = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
         children.start(
-            "concentrator",
-            [sys.executable, "-c", twistd, "-n", "--pidfile=", "vmproxy", "--config", str(folder / "vmproxy.toml")],
+            "concentrator", [sys.executable, "-m", "vmproxy", "run", "--config", str(folder / "vmproxy.toml")]
         )
         if not _wait_for(lambda: _listening(ssh_port) and _listening(vm_port), children, stop):
             return _report(children, stop)

@@ -1,4 +1,4 @@
-"""The ``vmproxy`` command, with its subcommands. The daemon itself is ``twistd vmproxy``."""
+"""The ``vmproxy`` command, with its subcommands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import vmproxy
 from vmproxy.auth.passwords import BadHash, hash_password
 from vmproxy.base.nearest import did_you_mean
 from vmproxy.base.sanitize import visible
-from vmproxy.cli import check, demo, make_cert, simulate
+from vmproxy.cli import check, demo, make_cert, run, simulate
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,12 +22,13 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="vmproxy",
-        description="Tools of the virtual serial port concentrator.",
-        epilog="The concentrator itself is `twistd -n vmproxy', or `twistd vmproxy' as a daemon; --help says more.",
+        description="A virtual serial port concentrator for VMware virtual machines, and its tools.",
+        epilog="`vmproxy COMMAND --help' says more. `twistd vmproxy' runs the concentrator as a background process.",
     )
     parser.add_argument("--version", action="version", version=f"vmproxy {vmproxy.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module, help_text in (
+        ("run", run, "run the concentrator in the foreground"),
         ("check", check, "check a configuration; show who may do what"),
         ("make-cert", make_cert, "make a certificate for hosts; show what to enter in vSphere"),
         ("simulate", simulate, "simulate ESXi hosts with VMs"),

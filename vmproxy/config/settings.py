@@ -23,6 +23,7 @@ from vmproxy.vm.outbound.rules_file import parse_dial
 from vmproxy.vm.settings import VMSettings
 
 _AUDIT = Path("audit.jsonl")
+LOG_LEVEL = "info"
 _TABLES = ("rule", "console", "dial")
 
 
@@ -45,6 +46,7 @@ class Config:
 
     :ivar state_dir: the folder of host keys and known consoles.
     :ivar audit_file: where it is relative, in the state folder.
+    :ivar log_level: of the daemon's own log, the lowest that is said.
     :ivar policy: rules and settings of single consoles.
     :ivar dial: destinations that VMs may be connected to.
     """
@@ -56,6 +58,7 @@ class Config:
     log: LogSettings = section(LogSettings)
     policy: Policy = field(default_factory=Policy)
     dial: DialRules = field(default_factory=DialRules)
+    log_level: str = setting(values.one_of(("debug", "info", "warn", "error")), LOG_LEVEL)
     source: Source = field(default_factory=Source, compare=False, repr=False)
 
 
