@@ -16,7 +16,7 @@ import vmproxy
 ROOT = Path(vmproxy.__file__).parent
 
 # Attributes of Twisted's own objects, which some class of ours happens to have as well.
-OF_TWISTED = {"avatar", "clock", "factory", "transport", "wall"}
+OF_TWISTED = {"avatar", "clock", "factory", "protocol", "socket", "transport", "wall"}
 
 # Files with records that others of their package fill in: of each there are thousands.
 RECORDS = {"log/file_state.py": "log/", "log/file_pool.py": "log/"}

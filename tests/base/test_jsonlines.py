@@ -102,7 +102,7 @@ def test_audit_and_journal_are_tried_again_every_second_and_told_once(tmp_path: 
     folder.write_bytes(b"no folder")
     with Logged() as lines:
         audit.record("login")
-        journal.record(ConsoleRecord(str(VM_B), *(getattr(KNOWN, name) for name in KNOWN.__slots__[1:])))
+        journal.record(ConsoleRecord(str(VM_B), *(getattr(KNOWN, name) for name in KNOWN._fields[1:])))
         for _ in range(5):
             world.tick(RETRY_SECONDS)
     assert len([line for line in lines if "cannot write" in line]) == 2

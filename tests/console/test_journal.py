@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import json
 import os
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.support.consoles import HOSTILE, World
 from tests.support.fakes import EPOCH, VM_A, VM_B, Logged, at_once
-from vmproxy.console.journal import ConsoleRecord, Journal, parse
+from vmproxy.console.journal import ConsoleRecord, Journal, _line, parse
 
 GOOD = ConsoleRecord(
     uuid=str(VM_A),
@@ -35,7 +34,7 @@ GOOD = ConsoleRecord(
 
 
 def line(**changes: object) -> str:
-    return json.dumps({**dataclasses.asdict(GOOD), **changes}) + "\n"
+    return json.dumps({**GOOD._asdict(), **changes}) + "\n"
 
 
 @pytest.fixture
@@ -62,20 +61,20 @@ class TestRemembering:
     def test_the_last_word_on_a_console_counts_and_the_order_is_that_of_the_first(
         self, journal: Journal, path: Path
     ) -> None:
-        other = dataclasses.replace(GOOD, uuid=str(VM_B), name="db01")
-        second = dataclasses.replace(GOOD, port="2")
-        for known in (GOOD, other, second, dataclasses.replace(GOOD, name="web02", up=False, reason="gone")):
+        other = GOOD._replace(uuid=str(VM_B), name="db01")
+        second = GOOD._replace(port="2")
+        for known in (GOOD, other, second, GOOD._replace(name="web02", up=False, reason="gone")):
             journal.record(known)
-        assert loaded(path) == [dataclasses.replace(GOOD, name="web02", up=False, reason="gone"), other, second]
+        assert loaded(path) == [GOOD._replace(name="web02", up=False, reason="gone"), other, second]
 
     def test_a_change_back_is_a_change(self, journal: Journal, path: Path) -> None:
         for up in (True, False, True):
-            journal.record(dataclasses.replace(GOOD, up=up))
+            journal.record(GOOD._replace(up=up))
         assert loaded(path)[0].up is True
 
     def test_loading_leaves_one_line_for_each_console(self, journal: Journal, path: Path) -> None:
         for n in range(100):
-            journal.record(dataclasses.replace(GOOD, since=EPOCH + n))
+            journal.record(GOOD._replace(since=EPOCH + n))
         loaded(path)
         assert path.read_bytes().count(b"\n") == 1
 
@@ -84,13 +83,13 @@ class TestRemembering:
     ) -> None:
         monkeypatch.setattr("vmproxy.console.journal.REWRITE_AT", 2000)
         for n in range(200):
-            journal.record(dataclasses.replace(GOOD, since=EPOCH + n))
+            journal.record(GOOD._replace(since=EPOCH + n))
             assert path.stat().st_size < 2000 + 400
-        assert loaded(path) == [dataclasses.replace(GOOD, since=EPOCH + 199)]
+        assert loaded(path) == [GOOD._replace(since=EPOCH + 199)]
 
     @pytest.mark.parametrize("name", HOSTILE)
     def test_a_name_comes_back_as_it_was(self, journal: Journal, path: Path, name: str) -> None:
-        journal.record(dataclasses.replace(GOOD, name=name))
+        journal.record(GOOD._replace(name=name))
         assert path.read_bytes().count(b"\n") == 1
         assert [known.name for known in loaded(path)] == [name]
 
@@ -99,10 +98,10 @@ class TestRemembering:
         journal = Journal(path, jobs.append)
         journal.load()
         for n in range(10):
-            journal.record(dataclasses.replace(GOOD, since=EPOCH + n))
+            journal.record(GOOD._replace(since=EPOCH + n))
         assert len(jobs) == 1  # one job for all of them
         jobs.pop()()
-        assert loaded(path) == [dataclasses.replace(GOOD, since=EPOCH + 9)]
+        assert loaded(path) == [GOOD._replace(since=EPOCH + 9)]
 
 
 class TestDisksThatFail:
@@ -110,12 +109,12 @@ class TestDisksThatFail:
         journal.record(GOOD)
         path.unlink()
         path.mkdir()
-        other = dataclasses.replace(GOOD, uuid=str(VM_B))
+        other = GOOD._replace(uuid=str(VM_B))
         with Logged() as lines:
             journal.record(other)
         assert any("cannot write" in line for line in lines)
         path.rmdir()
-        journal.record(dataclasses.replace(GOOD, port="2"))
+        journal.record(GOOD._replace(port="2"))
         assert other in loaded(path)
 
     def test_one_failure_does_not_end_remembering_for_good(self, journal: Journal, path: Path) -> None:
@@ -124,8 +123,8 @@ class TestDisksThatFail:
         journal.record(GOOD)
         path.rmdir()
         for n in range(3):
-            journal.record(dataclasses.replace(GOOD, since=EPOCH + n))
-        assert loaded(path) == [dataclasses.replace(GOOD, since=EPOCH + 2)]
+            journal.record(GOOD._replace(since=EPOCH + n))
+        assert loaded(path) == [GOOD._replace(since=EPOCH + 2)]
 
     def test_changes_that_met_a_full_disk_are_not_forgotten(
         self, journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
@@ -158,7 +157,7 @@ class TestDisksThatFail:
             patch.setattr(Path, "open", lambda self, *args, **kwargs: Full(original(self, *args, **kwargs)))
             journal.record(GOOD)
         assert any("No space left" in line for line in lines)
-        other = dataclasses.replace(GOOD, uuid=str(VM_B))
+        other = GOOD._replace(uuid=str(VM_B))
         journal.record(other)
         assert loaded(path) == [GOOD, other]
 
@@ -167,7 +166,7 @@ class TestDisksThatFail:
         journal.record(GOOD)
         with path.open("ab") as file:
             file.write(b'{"uuid":"torn')
-        other = dataclasses.replace(GOOD, uuid=str(VM_B))
+        other = GOOD._replace(uuid=str(VM_B))
         journal.record(other)
         assert loaded(path) == [GOOD, other]
 
@@ -183,7 +182,7 @@ NONSENSE = {
     "no JSON": "what is this\n",
     "a list": "[1, 2]\n",
     "null": "null\n",
-    "a field missing": json.dumps({k: v for k, v in dataclasses.asdict(GOOD).items() if k != "log"}) + "\n",
+    "a field missing": json.dumps({k: v for k, v in GOOD._asdict().items() if k != "log"}) + "\n",
     "a number as name": line(name=5),
     "a text as time": line(since="yesterday"),
     "null as host": line(host=None),
@@ -269,3 +268,26 @@ class TestNonsense:
         assert stat.S_ISREG(path.stat().st_mode)
         assert path.stat().st_ino != before
         assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@given(
+    st.builds(
+        ConsoleRecord,
+        uuid=st.uuids().map(str),
+        port=st.text(),
+        name=st.text(),
+        uri=st.text(),
+        log=st.text('ab."\\\n', min_size=3),
+        template=st.text(),
+        host=st.text(),
+        up=st.booleans(),
+        since=st.floats(0, 4e9),
+        reason=st.text(),
+    )
+)
+def test_a_line_is_the_json_of_its_record(known: ConsoleRecord) -> None:
+    text = _line(known)
+    assert json.loads(text) == known._asdict()
+    assert text.count("\n") == 1
+    if ".." not in known.log and known.log != ".":
+        assert parse(text) == known

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.consoles import HOSTILE
-from vmproxy.log.events import event, time_mark, timestamp
+from vmproxy.log.events import AND, Event, event, time_mark, timestamp
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,10 @@ def test_what_goes_in_comes_out(kind: str, fields: dict[str, Any], offset: int) 
 def test_a_time_mark_says_which_byte_came_when() -> None:
     assert json.loads(time_mark(60, 5)) == {"at": "1970-01-01T00:01:00.000Z", "offset": 5, "event": "time"}
     assert time_mark(60, 5).endswith(b"}\n")
+
+
+@given(st.text(), st.text(), st.floats(0, 4e9), st.integers(0, 1 << 60))
+def test_two_events_in_one_are_the_lines_of_both(host: str, name: str, at: float, offset: int) -> None:
+    one, other = event(at, "up", {"host": host}), event(at, "name", {"name": name})
+    both = Event(at, one.body + AND + other.body)
+    assert both.line(offset) == one.line(offset) + other.line(offset)

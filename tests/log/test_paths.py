@@ -187,3 +187,9 @@ def test_names_that_differ_in_case_only_have_files_that_differ_in_more() -> None
         path = log_path("{name}.log", VM_B, "1", name, taken)
         assert folded(path) not in taken
         assert path == f"{name}~{VM_B.hex[:8]}.log"
+
+
+@given(st.uuids(), st.sampled_from(["1", "2", "con"]), st.lists(st.sampled_from(["{}.log", "{}.2.log", "{}~.log"])))
+def test_the_short_way_of_the_usual_template_leads_to_the_same_path(uuid: UUID, port: str, others: list[str]) -> None:
+    taken = {other.format(uuid) for other in others}
+    assert log_path("{uuid}.log", uuid, port, "web", taken) == log_path("./{uuid}.log", uuid, port, "web", taken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 from uuid import UUID
 
@@ -267,3 +268,26 @@ def test_a_secret_needs_no_doubling_on_the_wire() -> None:
         assert subnegotiation(VMWARE_EXT, message(Sub.VMOTION_GOAHEAD, secret)) == (
             b"\xff\xfa\xe8\x29" + secret + b"\xff\xf0"
         )
+
+
+def parsed(parameters: bytes) -> UUID | None:
+    try:
+        return parse_uuid(parameters)
+    except WireError:
+        return None
+
+
+@given(
+    st.one_of(
+        st.uuids().map(format_uuid),
+        st.text("0123456789abcdefABCDEF -{}\0\n_xg+\xff", max_size=50).map(lambda text: text.encode("latin-1")),
+        st.tuples(st.uuids().map(format_uuid), st.integers(0, 48), st.sampled_from(b" -{}\0\n_xg+\xff")).map(
+            lambda made: made[0][: made[1]] + bytes((made[2],)) + made[0][made[1] :]
+        ),
+    )
+)
+@examples(500)
+def test_the_short_way_of_reading_a_uuid_reads_no_other(parameters: bytes) -> None:
+    digits = re.sub(rb"[\s\-{}\0]+", b"", parameters)
+    right = re.fullmatch(rb"[0-9a-fA-F]{32}", digits)
+    assert parsed(parameters) == (UUID(hex=digits.decode()) if right and int(digits, 16) else None)

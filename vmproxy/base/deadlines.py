@@ -49,8 +49,7 @@ class Deadlines(Generic[T]):
 
     def discard(self, item: T) -> None:
         """Forget an item; nothing happens if it is not there."""
-        self._due.pop(item, None)
-        if not self._due:
+        if self._due.pop(item, None) is not None and not self._due:
             self.stop()
 
     def age(self, item: T) -> float | None:

@@ -117,12 +117,24 @@ class RateLimitedLog:
         :param kind: the plural under which the line is counted: ``consoles up``.
         :param text: the line, with ``fields`` filled in.
         """
+        if self.allows(kind):
+            self.emit(text, level, **fields)
+
+    def allows(self, kind: str) -> bool:
+        """Count a line.
+
+        :returns: whether it is to be logged, by :meth:`emit`: so its fields are made for nothing else.
+        """
         if self._limit.allow():
-            _log.emit(level, text, **fields)
-            return
+            return True
         self._untold[kind] += 1
         if self._call is None:
             self._call = self._clock.callLater(1, self.sum_up)
+        return False
+
+    def emit(self, text: str, level: LogLevel = LogLevel.info, **fields: object) -> None:
+        """Log a line that is allowed."""
+        _log.emit(level, text, **fields)
 
     def sum_up(self) -> None:
         """Log how many lines were only counted."""

@@ -291,17 +291,18 @@ class Console:
 
     # The link.
 
-    def claim(self, link: ILink[Console], told: bool = True) -> None:
+    def claim(self, link: ILink[Console], told: bool = True, name: str = "") -> None:
         """Put a connection into service that has identified itself as this console's.
 
         :param told: whether this is told: not where it happens again and again (see :meth:`unsteady`).
+        :param name: the name of a console that is new, as it may be shown.
         """
         old, self.link = self.link, None
         away = max(0.0, self._context.wall() - self.since) if self.reason and self.since else None
         if old is not None and told:
             reports.replaced(self, self._context.process_log, old.peer, link.peer)
         self.port_control = None
-        self._serve(link, vmotion=False, away=away, told=told)
+        self._serve(link, vmotion=False, away=away, told=told, name=name)
         if old is not None:
             self._links.read_out(old, close=True)
 
@@ -311,7 +312,9 @@ class Console:
         if old is not None:
             self._links.read_out(old, close=False)
 
-    def _serve(self, link: ILink[Console], vmotion: bool, away: float | None, told: bool = True) -> None:
+    def _serve(
+        self, link: ILink[Console], vmotion: bool, away: float | None, told: bool = True, name: str = ""
+    ) -> None:
         if not vmotion or self.reason:  # it may have been down when a late COMPLETE came
             self.since = self._context.wall()
         self.link = link
@@ -319,15 +322,14 @@ class Console:
         if self.reason:
             self.reason = ""
             self._context.turned(self)
-        notice = LineUp(link.peer, away, vmotion)
         if told:
-            reports.up(self, self._context.process_log, notice)
+            reports.up(self, self._context.process_log, away, vmotion, name)
         self._links.add(link)
         self.input_may_flow()
         if told:
             self._context.remember(self)
         elif self.remote is not None:
-            self.viewers.tell_one(self.remote, notice)  # it has waited for that
+            self.viewers.tell_one(self.remote, LineUp(link.peer, away, vmotion))  # it has waited for that
 
     def hold_for_migration(self, on: bool) -> None:
         """Hold input: a vMotion is pending. At its end, :meth:`input_may_flow` or :meth:`move_to` delivers it."""
@@ -365,7 +367,7 @@ class Console:
         process_log = self._context.process_log
         reports.unsteady(self, process_log, times)
         if self.link is not None:
-            reports.up(self, process_log, LineUp(self.host, None, False))
+            reports.up(self, process_log)
         elif not self.migrating:
             reports.down(self, process_log)
         self._context.remember(self)

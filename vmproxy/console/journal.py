@@ -10,9 +10,8 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from twisted.logger import Logger
@@ -27,8 +26,7 @@ REWRITE_AT = 64 * 1024 * 1024
 _log = Logger()
 
 
-@dataclass(frozen=True, slots=True)
-class ConsoleRecord:
+class ConsoleRecord(NamedTuple):
     """The record of one console.
 
     :ivar log: the path of its log, relative to the log folder; ``template`` is what it was made from.
@@ -53,9 +51,7 @@ class ConsoleRecord:
         return self.uuid, self.port
 
 
-_TYPES = {f.name: {"str": str, "bool": bool, "float": (int, float)}[str(f.type)] for f in fields(ConsoleRecord)}
-
-_TEXTS = [name for name, wanted in _TYPES.items() if wanted is str]
+_TYPES = {name: (int, float) if name == "since" else bool if name == "up" else str for name in ConsoleRecord._fields}
 _NO_PART = frozenset(("", ".", ".."))  # of a path inside a folder
 
 _YEAR_9999 = 253_370_764_800
@@ -72,7 +68,7 @@ def parse(line: str) -> ConsoleRecord:
     kept: dict[str, Any] = {}
     for name, wanted in _TYPES.items():
         value = kept[name] = values.get(name)
-        if not isinstance(value, wanted):  # type: ignore[arg-type]
+        if not isinstance(value, wanted):
             raise ValueError(f"{name} is missing or of the wrong type")
     if not _NO_PART.isdisjoint(kept["log"].split("/")) or "\0" in kept["log"]:
         raise ValueError("the log is not inside the log folder")
@@ -208,5 +204,9 @@ class Journal:
 
 
 def _line(known: ConsoleRecord) -> str:
-    texts = "".join(f'"{name}":{quoted(getattr(known, name))},' for name in _TEXTS)
-    return f'{{{texts}"up":{"true" if known.up else "false"},"since":{known.since!r}}}\n'
+    uuid, port, name, uri, log, template, host, up, since, reason = known
+    return (
+        f'{{"uuid":{quoted(uuid)},"port":{quoted(port)},"name":{quoted(name)},"uri":{quoted(uri)},"log":{quoted(log)},'
+        f'"template":{quoted(template)},"host":{quoted(host)},"reason":{quoted(reason)},'
+        f'"up":{"true" if up else "false"},"since":{since!r}}}\n'
+    )

@@ -6,7 +6,7 @@ A console outlives its connections, and the process.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from twisted.internet.interfaces import IReactorTime
@@ -16,6 +16,7 @@ from vmproxy.access.policy import Policy
 from vmproxy.base.clock import wall_of
 from vmproxy.base.ratelimit import REPEAT_SECONDS, RateLimitedLog, RepeatSummary
 from vmproxy.base.sanitize import visible as shown
+from vmproxy.base.uuids import spelled
 from vmproxy.console.console import Console
 from vmproxy.console.duplicates import ClaimRefused, DuplicatePolicy
 from vmproxy.console.interfaces import ILink
@@ -29,8 +30,7 @@ from vmproxy.wire.dialuri import is_dialled
 from vmproxy.wire.serviceuri import parse
 
 
-@dataclass(frozen=True, slots=True)
-class ConsoleIdentity:
+class ConsoleIdentity(NamedTuple):
     """The identity that a connection has shown.
 
     :ivar port: the label in the service URI's query, None where it names none.
@@ -146,12 +146,12 @@ class ConsoleRegistry:
             identity.dial(console)  # first: it must miss nothing of what the VM says
         elif console.remote is not None:
             console.remote.hang_up("the VM waits to be reached from now on")
-        console.claim(link, told)
+        named = new and bool(identity.name)
+        console.claim(link, told, shown(identity.name) if named else "")
         if new:
             self.names.turned(console)
-            if identity.name:
-                self._named(console)
-                console.log.event("name", name=shown(identity.name))
+        if named:
+            self._named(console)
         return console
 
     def _at(self, uuid: UUID, port: str) -> Console | None:
@@ -161,9 +161,9 @@ class ConsoleRegistry:
         return None
 
     def _named(self, console: Console) -> None:
-        self.process_log.tell(
-            "new consoles", "{uuid} port {port}: {name}", uuid=console.uuid, port=console.port, name=shown(console.name)
-        )
+        if self.process_log.allows("new consoles"):
+            name = shown(console.name)
+            self.process_log.emit("{uuid} port {port}: {name}", uuid=console.uuid, port=console.port, name=name)
 
     def _check(self, console: Console, link: ILink[Console]) -> None:
         migration = self._migrations.pending_of(console)
@@ -248,7 +248,7 @@ class ConsoleRegistry:
     def _known(self, console: Console) -> ConsoleRecord:
         # Not by way of ConsoleInfo: thousands of consoles may change at once, and it takes several times as long.
         return ConsoleRecord(
-            uuid=str(console.uuid),
+            uuid=spelled(console.uuid),
             port=console.port,
             name=console.name[:TEXT_LIMIT],
             uri=console.uri[:TEXT_LIMIT],

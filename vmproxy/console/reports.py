@@ -26,20 +26,31 @@ class Reported(Protocol):
         """Its name, for people to read."""
 
 
-def up(console: Reported, process_log: RateLimitedLog, notice: LineUp) -> None:
-    """Tell that a link serves the console."""
-    console.log.event("up", host=console.host)
-    how = ", by vMotion" if notice.vmotion else ""
-    text = "{console}: up, from {host}{how}"
-    process_log.tell("consoles up", text, console=console.title, host=console.host, how=how)
-    console.viewers.tell(notice)
+def up(
+    console: Reported, process_log: RateLimitedLog, away: float | None = None, vmotion: bool = False, name: str = ""
+) -> None:
+    """Tell that a link serves the console.
+
+    :param name: of one that is served for the first time, as it may be shown.
+    """
+    if name:
+        console.log.arrival(console.host, name)
+    else:
+        console.log.event("up", host=console.host)
+    if process_log.allows("consoles up"):
+        how = ", by vMotion" if vmotion else ""
+        process_log.emit("{console}: up, from {host}{how}", console=console.title, host=console.host, how=how)
+    if console.viewers.all:
+        console.viewers.tell(LineUp(console.host, away, vmotion))
 
 
 def down(console: Reported, process_log: RateLimitedLog) -> None:
     """Tell that no link serves the console."""
     console.log.event("down", reason=console.reason, host=console.host)
-    process_log.tell("consoles down", "{console}: down, {reason}", console=console.title, reason=console.reason)
-    console.viewers.tell(LineDown(console.reason, console.since))
+    if process_log.allows("consoles down"):
+        process_log.emit("{console}: down, {reason}", console=console.title, reason=console.reason)
+    if console.viewers.all:
+        console.viewers.tell(LineDown(console.reason, console.since))
 
 
 def replaced(console: Reported, process_log: RateLimitedLog, host: str, by: str) -> None:

@@ -16,9 +16,9 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import dataclass
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
+from typing import NamedTuple
 
 compact = json.JSONEncoder(separators=(",", ":")).encode
 """JSON without blanks. ``json.dumps`` with arguments would make an encoder for each line."""
@@ -36,6 +36,10 @@ FORMAT_MARK = b'"event":"format"'
 TIME_MARK_END = b'"event":"time"}\n'
 
 
+AND = "\0"
+"""Stands between the ends of lines; there is none in JSON."""
+
+
 def timestamp(seconds: float) -> str:
     """``2026-11-22T16:09:13.123Z`` for seconds since the epoch."""
     whole = int(seconds)
@@ -49,11 +53,10 @@ def _second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """An event on its way to the trail; where in the log it belongs is known when its turn comes.
 
-    :ivar body: the end of its line, from the event's name on.
+    :ivar body: the end of its line, from the event's name on; those of several events have :data:`AND` between them.
     :ivar missing: bytes from the VM that are not recorded here.
     """
 
@@ -63,7 +66,10 @@ class Event:
 
     def line(self, offset: int) -> bytes:
         """The line for the trail."""
-        return f'{{"at":"{timestamp(self.at)}","offset":{offset},{self.body}\n'.encode("ascii")
+        head, body = f'{{"at":"{timestamp(self.at)}","offset":{offset},', self.body
+        if AND in body:
+            body = body.replace(AND, f"\n{head}")
+        return f"{head}{body}\n".encode("ascii")
 
 
 def event(at: float, kind: str, fields: dict[str, object], missing: int = 0) -> Event:

@@ -84,16 +84,41 @@ class FilePool:
             file.followed = None
             return file
         self._make_room(1)
+        fd = self._open(path)
+        stat = os.fstat(fd)
+        file = self._files[path] = OpenFile(fd, stat.st_size, stat.st_dev, stat.st_ino, self._calls)
+        return file
+
+    def borrow(self, path: StrPath) -> OpenFile:
+        """A file for one use, opened or made where it has to be; :meth:`give_back` follows.
+
+        It pushes out no other, for it does not stay open.
+
+        :raises OSError: if it cannot be.
+        """
+        path = os.fspath(path)
+        file = self._files.get(path)
+        if file is not None:
+            return file
+        if len(self._files) >= max(2, self._limit()):
+            self._make_room(1)
+        fd = self._open(path)
+        return OpenFile(fd, os.fstat(fd).st_size, -1, -1, -1)
+
+    @staticmethod
+    def give_back(file: OpenFile) -> None:
+        """Close a borrowed file, if it was opened for that."""
+        if file.used < 0:
+            os.close(file.fd)
+
+    def _open(self, path: str) -> int:
         try:
-            fd = _open(path)
+            return _open(path)
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._files:
                 raise
             self._drop_oldest()  # what else the process has open has taken all: make do with what is ours
-            fd = _open(path)
-        stat = os.fstat(fd)
-        file = self._files[path] = OpenFile(fd, stat.st_size, stat.st_dev, stat.st_ino, self._calls)
-        return file
+            return _open(path)
 
     def _make_room(self, files: int) -> None:
         limit = max(2, self._limit())
@@ -105,20 +130,6 @@ class FilePool:
     def _drop_oldest(self) -> None:
         _, oldest = self._files.popitem(last=False)
         os.close(oldest.fd)
-
-    def append_line(self, path: StrPath, line: bytes) -> OpenFile:
-        """Append a line, or several, as a whole or not at all.
-
-        :raises OSError: if it cannot be.
-        """
-        file = self.get(path)
-        try:
-            write_all(file.fd, line)
-        except PartialWriteError as error:
-            os.ftruncate(file.fd, file.size)  # no torn line: it is written again as a whole
-            raise error.cause from error
-        file.size += len(line)
-        return file
 
     def stands_at(self, path: StrPath, stat: os.stat_result) -> bool:
         """Whether the file open for a path, if there is one, is the file that was found there."""
@@ -201,6 +212,19 @@ def _open(path: StrPath) -> int:
     except FileNotFoundError:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return os.open(path, flags, 0o640)
+
+
+def append_line(file: OpenFile, line: bytes) -> None:
+    """Append a line, or several, as a whole or not at all.
+
+    :raises OSError: if it cannot be.
+    """
+    try:
+        write_all(file.fd, line)
+    except PartialWriteError as error:
+        os.ftruncate(file.fd, file.size)  # no torn line: it is written again as a whole
+        raise error.cause from error
+    file.size += len(line)
 
 
 def write_all(fd: int, data: bytes) -> None:

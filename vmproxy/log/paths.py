@@ -13,6 +13,7 @@ from string import Formatter
 from uuid import UUID
 
 from vmproxy.base.sanitize import safe_word
+from vmproxy.base.uuids import spelled
 from vmproxy.errors import VMProxyError
 
 FIELDS = ("uuid", "uuid_hex", "name", "port")
@@ -22,7 +23,7 @@ _TAKEN = re.compile(r"\.(events|txt|gz|tmp|[0-9]+)")
 
 
 _VALUES: dict[str, Callable[[UUID, str, str], str]] = {
-    "uuid": lambda uuid, port, name: str(uuid),
+    "uuid": lambda uuid, port, name: spelled(uuid),
     "uuid_hex": lambda uuid, port, name: uuid.hex,
     "name": lambda uuid, port, name: safe_word(name) or f"vm-{uuid.hex[:8]}",
     "port": lambda uuid, port, name: port,
@@ -64,6 +65,8 @@ def log_path(template: str, uuid: UUID, port: str, name: str, taken: Container[s
         suffix ``.log``, or ``-PORT`` at the end where there is none; where another console has that path (two VMs of
         one name), or another one's trail or old logs would have it, the UUID's first digits are added too.
     """
+    if template == "{uuid}.log" and port == "1" and (path := f"{spelled(uuid)}.log") not in taken:
+        return path  # nothing of it needs a look, and a storm of new VMs asks for thousands
     path = _normal(template).format(
         **{field: _VALUES[field](uuid, port, name) for field in template_fields(template)},
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from vmproxy.log.events import timestamp
-from vmproxy.log.file_pool import FilePool, reason
+from vmproxy.log.file_pool import FilePool, append_line, reason
 from vmproxy.log.files import plain_of
 from vmproxy.log.plaintext import PlainLines
 
@@ -111,7 +111,7 @@ class PlainWriter:
             note = f"{timestamp(now)} [-- {file.missing} lines are missing here: {file.problem} --]\n"
             text = note.encode("utf-8", "backslashreplace") + text
         try:
-            self._pool.append_line(file.path, text)
+            append_line(self._pool.get(file.path), text)
         except (OSError, ValueError) as error:
             if not file.problem:
                 _log.error("cannot write {path}: {problem}", path=str(file.path), problem=reason(error))

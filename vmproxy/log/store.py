@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 
 from vmproxy.base.clock import wall_of
 from vmproxy.log.audit import Audit
-from vmproxy.log.events import event
+from vmproxy.log.events import AND, Event, event, quoted
 from vmproxy.log.feed import Follower
 from vmproxy.log.file_state import LogFile, LogItem
 from vmproxy.log.paths import folded
@@ -182,33 +182,37 @@ class ConsoleLog:
         """
         missing, self._passed = self._passed, 0
         self._store.passing.discard(self)
-        self._record(kind, {**fields, "bytes": missing}, missing)
+        self._record(event(self._store.wall(), kind, {**fields, "bytes": missing}, missing))
         return missing
 
     def gap(self, size: int, reason: str) -> None:
         """Record that bytes from the VM are missing here."""
         self.received += size
-        self._record("gap", {"bytes": size, "reason": reason}, size)
+        self._record(event(self._store.wall(), "gap", {"bytes": size, "reason": reason}, size))
 
     def event(self, kind: str, **fields: object) -> None:
         """Record an event at this point of the log."""
-        self._record(kind, fields, 0)
+        self._record(event(self._store.wall(), kind, fields))
 
-    def _record(self, kind: str, fields: dict[str, object], missing: int) -> None:
-        item = event(self._store.wall(), kind, fields, missing)
-        size = len(item.body) + EVENT_OVERHEAD
-        if self._unwritten + size > LIMIT_PER_LOG + LIMIT_EVENTS or self._store.unwritten + size > 2 * LIMIT_IN_ALL:
-            self._store.events_lost += 1
-            if missing:
-                self._dropped += missing  # it is told later
-                self._store.dropping.add(self)
+    def arrival(self, host: str, name: str) -> None:
+        """Record that the VM came for the first time: the events ``up`` and ``name``, at once."""
+        body = f'"event":"up","host":{quoted(host)}}}{AND}"event":"name","name":{quoted(name)}}}'
+        self._record(Event(self._store.wall(), body))
+
+    def _record(self, item: Event) -> None:
+        store, size = self._store, len(item.body) + EVENT_OVERHEAD
+        if self._unwritten + size > LIMIT_PER_LOG + LIMIT_EVENTS or store.unwritten + size > 2 * LIMIT_IN_ALL:
+            store.events_lost += 1 + item.body.count(AND)
+            if item.missing:
+                self._dropped += item.missing  # it is told later
+                store.dropping.add(self)
             return
         self._unwritten += size
         self._collected += size
-        self._store.unwritten += size
+        store.unwritten += size
         if self._items is None:
             self._items = [item]
-            self._store.dirty(self)
+            store.dirty(self)
         else:
             self._items.append(item)
 
@@ -250,7 +254,7 @@ class ConsoleLog:
         """Record how much was dropped."""
         lost, self._dropped = self._dropped, 0
         self._store.dropping.discard(self)
-        self._record("gap", {"bytes": lost, "reason": "the disk is too slow"}, lost)
+        self._record(event(self._store.wall(), "gap", {"bytes": lost, "reason": "the disk is too slow"}, lost))
 
     # Between the store and its logs.
 

@@ -24,7 +24,7 @@ from twisted.logger import Logger
 
 from vmproxy.log.events import Event, event, format_line, stamp_of, time_mark, timestamp
 from vmproxy.log.feed import EventFeed
-from vmproxy.log.file_pool import FilePool, OpenFile, PartialWriteError, reason, write_all
+from vmproxy.log.file_pool import FilePool, OpenFile, PartialWriteError, append_line, reason, write_all
 from vmproxy.log.file_state import LogFile, LogItem
 from vmproxy.log.files import logs_in
 from vmproxy.log.periodic import Task, Timer, next_due
@@ -245,19 +245,24 @@ class LogWriter:
 
         :raises OSError: if they cannot be written.
         """
-        trail = self._pool.get(file.trail_path)
-        if not file.whole:
-            self._look_again(file, trail)
-        if not trail.size or trail.cut or trail.size - file.stated >= STATED_EVERY:
-            # A log that is empty, as far as is known, is looked at when its first byte is written.
-            how = self._look(file) if file.offset != file.shift else ""
-            # Events have waited for the writer: it is later now.
-            at = stamp_of(lines) if lines else timestamp(self._now())
-            lines = format_line(at, file.offset, file.offset - file.shift, how if trail.size else "") + lines
-            trail = self._pool.get(file.trail_path)
-            file.stated = trail.size
-            trail.cut = False
-        if self._pool.append_line(file.trail_path, lines).size >= self.rotation.trail_limit:
+        pool = self._pool
+        # A trail stays open beside its log. That of a console that says nothing must not push out others.
+        trail = pool.get(file.trail_path) if file.path in pool else pool.borrow(file.trail_path)
+        try:
+            if not file.whole:
+                self._look_again(file, trail)
+            if not trail.size or trail.cut or trail.size - file.stated >= STATED_EVERY:
+                # A log that is empty, as far as is known, is looked at when its first byte is written.
+                how = self._look(file) if file.offset != file.shift else ""
+                # Events have waited for the writer: it is later now.
+                at = stamp_of(lines) if lines else timestamp(self._now())
+                lines = format_line(at, file.offset, file.offset - file.shift, how if trail.size else "") + lines
+                file.stated = trail.size
+                trail.cut = False
+            append_line(trail, lines)
+        finally:
+            pool.give_back(trail)
+        if trail.size >= self.rotation.trail_limit:
             self.rotation.due(file.where, "trail")
 
     def _look_again(self, file: LogFile, trail: OpenFile) -> None:

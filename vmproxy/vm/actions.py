@@ -6,14 +6,14 @@ Serial data for the console is an action too, as plain ``bytes``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from vmproxy.wire.comport import AccessServer
 from vmproxy.wire.dialuri import DialURI
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """Find the console and let this connection serve it. Answers: ``wait``, ``serve``, ``refused``.
 
     :ivar port: the label in the service URI's query; None where it names none.
@@ -76,8 +76,7 @@ class Abort:
     sequence: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Details:
+class Details(NamedTuple):
     """Tell the console what the VM has said of itself; the name is empty where it has not come."""
 
     bios_uuid: UUID | None

@@ -14,6 +14,7 @@ from enum import IntEnum
 from functools import lru_cache
 from uuid import UUID
 
+from vmproxy.base.uuids import uuid_of
 from vmproxy.errors import WireError
 
 
@@ -60,19 +61,24 @@ def message(code: int, parameters: bytes = b"") -> bytes:
     return bytes((code,)) + parameters
 
 
-@lru_cache(256)  # BIOS and location are mostly the same, and a VM tells all again in each vMotion
 def parse_uuid(parameters: bytes) -> UUID:
     """Read a UUID as hosts send it (hex pairs with blanks and one dash) or in any common spelling.
 
     :raises WireError: if these are not 32 hex digits, or all of them are zero, which is nobody's identity.
     """
+    try:  # as hosts send it
+        data = bytes.fromhex(parameters.replace(b"-", b"").decode("ascii"))
+    except ValueError:
+        data = b""
+    if len(data) == 16 and (number := int.from_bytes(data)):
+        return uuid_of(number)
     digits = _UUID_NOISE.sub(b"", parameters)
     if not _HEX.fullmatch(digits):
         raise WireError(f"not a UUID: {parameters[:80]!r}")
     number = int(digits, 16)
     if not number:
         raise WireError("the UUID is all zeros")
-    return UUID(int=number)
+    return uuid_of(number)
 
 
 def format_uuid(uuid: UUID) -> bytes:
