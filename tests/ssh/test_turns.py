@@ -5,16 +5,19 @@ from __future__ import annotations
 from twisted.conch.ssh.common import NS
 
 from tests.support.ssh import IGNORE, LOGIN_TIMEOUT, Client, SSHWorld
-from vmproxy.ssh.transport import PACKETS_PER_TURN
+from vmproxy.base.turns import SLICE, SPAN
+
+COST = SLICE / 4  # seconds that each packet takes
 
 
 def counting(client: Client) -> list[int]:
-    """The packets that the server deals with, as it does."""
+    """The packets that the server deals with, as it does; each takes its time."""
     server, seen = client.server, []
-    dispatch = server.dispatchMessage
+    dispatch, clock = server.dispatchMessage, client.world.clock
 
     def dispatched(number: int, payload: bytes) -> None:
         seen.append(number)
+        clock.rightNow += COST
         dispatch(number, payload)
 
     server.dispatchMessage = dispatched  # type: ignore[assignment]  # replaced
@@ -23,15 +26,16 @@ def counting(client: Client) -> list[int]:
 
 def test_many_small_packets_in_one_read_leave_turns_to_others(w: SSHWorld) -> None:
     client = w.login()
+    w.clock.advance(0)
     seen = counting(client)
-    for _ in range(10 * PACKETS_PER_TURN + 1):
+    for _ in range(1001):
         client.sendPacket(IGNORE, NS(b""))
     client.server.dataReceived(bytes(client.out.buffer))
     client.out.buffer.clear()
-    assert len(seen) == PACKETS_PER_TURN
+    assert SPAN / COST <= len(seen) <= SPAN / COST + 1
     assert not client.tcp.reading
     w.clock.advance(0)  # here one turn follows the other at once; in the reactor others come in between
-    assert len(seen) == 10 * PACKETS_PER_TURN + 1
+    assert len(seen) == 1001
     assert client.tcp.reading
     channel = client.run("whoami")
     assert channel.status == 0
@@ -41,8 +45,9 @@ def test_what_comes_between_two_turns_keeps_its_order(w: SSHWorld) -> None:
     w.vm()
     client = w.login("web01")
     channel = client.attach(pty=False)
+    counting(client)
     link = w.console().link
-    for number in range(3 * PACKETS_PER_TURN):
+    for number in range(100):
         channel.queue(94, NS(b"%03d " % number))
     data = bytes(client.out.buffer)
     client.out.buffer.clear()
@@ -50,7 +55,26 @@ def test_what_comes_between_two_turns_keeps_its_order(w: SSHWorld) -> None:
         client.server.dataReceived(data[start : start + 1000])
     for _ in range(4):
         w.clock.advance(0)
-    assert link.written == b"".join(b"%03d " % number for number in range(3 * PACKETS_PER_TURN))
+    assert link.written == b"".join(b"%03d " % number for number in range(100))
+
+
+def test_one_operator_with_much_to_do_keeps_no_other_waiting(w: SSHWorld) -> None:
+    busy, other = w.login("alice"), w.login("bob")
+    w.clock.advance(0)
+    seen, theirs = counting(busy), counting(other)
+    for _ in range(1000):
+        busy.sendPacket(IGNORE, NS(b""))
+    other.sendPacket(IGNORE, NS(b""))
+    w.services.turns.wait("carol", lambda: order.append((len(seen), len(theirs))))
+    order: list[tuple[int, int]] = []
+    for client in (busy, other):
+        client.server.dataReceived(bytes(client.out.buffer))
+        client.out.buffer.clear()
+    assert not theirs  # others wait already
+    w.clock.advance(0)
+    assert len(theirs) == 1
+    assert order[0][0] <= 2 * SLICE / COST
+    assert len(seen) == 1000
 
 
 def test_a_new_key_exchange_before_the_login_gives_no_new_time(w: SSHWorld) -> None:

@@ -64,7 +64,7 @@ class Daemon:
         self.log_dir = log_dir or folder / "log"
         self.output = folder / "daemon.out"
         self.config = folder / "vmproxy.toml"
-        self._identity = keys / "operator"
+        self.identity = keys / "operator"
         self._host_key = (keys / "ssh_host_ed25519_key.pub").read_text()
         self._extra = extra
         self.prefix = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh"] if descriptors else []
@@ -123,7 +123,7 @@ class Daemon:
             f'[vm]\nlisten = ["{self.listen[0]}"]\n'
             f"{_section(self._extra, 'vm')}\n"
             f'[ssh]\nlisten = ["{self.listen[1]}"]\n'
-            f'authorized-keys = ["{self._identity}.pub"]\n{_section(self._extra, "ssh")}\n'
+            f'authorized-keys = ["{self.identity}.pub"]\n{_section(self._extra, "ssh")}\n'
             f"{tables[0] if tables else ''}"
         )
 
@@ -202,7 +202,7 @@ class Daemon:
             "-p",
             str(self.ssh_port),
             "-i",
-            str(identity or self._identity),
+            str(identity or self.identity),
             *(("-l", user) if user else ()),
             "-o",
             "IdentitiesOnly=yes",

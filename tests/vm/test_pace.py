@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet.error import ConnectionLost
 
 from tests.support.fakes import VM_B
 from tests.support.vm import COM_PORT, NAME, NEGOTIATION, PEER, WILL, WONT, VMWorld, com, sub, verb
+from vmproxy.base.turns import SPAN
 
 SEQUENCE = b"\x01\x02\x03\x04"
 COMPLETE = 46
@@ -17,10 +19,59 @@ def test_a_flood_of_commands_has_to_wait_and_is_read_in_small_portions(w: VMWorl
     flooder.feed(b"\xff\xf1" * 9000 + b"data")
     assert flooder.paused
     assert flooder.transport.bufferSize < 65536
-    assert w.logged(console) == b"data"
+    assert w.logged(console) == b""
     assert not other.paused
     w.clock.advance(1)
+    w.clock.advance(1)
+    assert w.logged(console) == b"data"
     assert not flooder.paused
+
+
+def test_commands_before_any_identity_are_bounded(w: VMWorld) -> None:
+    stranger = w.connect().feed(b"\xff\xf1" * 1999)
+    assert not stranger.closed
+    assert stranger.feed(b"\xff\xf1").closed
+
+
+def test_commands_of_one_read_leave_turns_to_others_and_keep_their_order(w: VMWorld) -> None:
+    host, console = w.vm()
+    turns = w.front.turns
+    assert turns.open()
+    w.clock.rightNow += SPAN  # the turn has been used up by others
+    host.protocol.dataReceived(b"one" + b"\xff\xf1two" + sub(NAME, b"renamed") + b"three")
+    host.protocol.dataReceived(b"four")
+    host.protocol.dataReceived(b"\xff\xf1five")
+    assert w.logged(console) == b""
+    assert host.paused
+    w.turn()
+    assert w.logged(console) == b"onetwothreefourfive"
+    assert console.name == "renamed"
+    assert not host.paused
+
+
+def test_what_waits_for_a_turn_is_not_lost_with_the_connection(w: VMWorld) -> None:
+    host, console = w.vm()
+    assert w.front.turns.open()
+    w.clock.rightNow += SPAN
+    host.protocol.dataReceived(b"one\xff\xf1two")
+    host.transport.lose(ConnectionLost())
+    assert console.state == "up"
+    w.turn()
+    assert w.logged(console) == b"onetwo"
+    assert console.state == "down"
+    assert not w.front.connections
+
+
+def test_a_vmotion_completes_behind_what_its_source_has_sent_whatever_else_is_done(w: VMWorld) -> None:
+    source, console = w.vm()
+    destination = w.destination(source.begin())
+    assert w.front.turns.open()
+    w.clock.rightNow += SPAN
+    source.protocol.dataReceived(b"\xff\xf1last of the source")
+    destination.protocol.dataReceived(sub(COMPLETE, SEQUENCE) + b"first of the destination")
+    for _ in range(3):
+        w.clock.advance(1)
+    assert w.logged(console) == b"last of the sourcefirst of the destination"
 
 
 def test_what_real_hosts_send_in_a_second_has_not_to_wait(w: VMWorld) -> None:

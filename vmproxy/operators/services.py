@@ -12,6 +12,7 @@ from vmproxy.access.policy import Grants
 from vmproxy.auth.accounts_file import Account
 from vmproxy.auth.limits import FILES_EACH, FILES_IN_ALL, Quota
 from vmproxy.base.clock import wall_of
+from vmproxy.base.turns import Turns
 from vmproxy.console.notices import ShuttingDown
 from vmproxy.console.registry import ConsoleRegistry
 from vmproxy.log.audit import Audit
@@ -34,6 +35,7 @@ class Services:
     :ivar presence: the operators who are logged in, and their sessions.
     :ivar stopping: whether the server is being stopped.
     :ivar readings: the logs that commands read, and their share of threads.
+    :ivar turns: the time in each turn of the reactor for what operators, and clients before the login, have done.
     :ivar open_files: the files that clients have open for reading (SFTP), by operator.
     """
 
@@ -53,6 +55,7 @@ class Services:
         self.settings = settings
         self.presence = Presence()
         self.readings = Readings()
+        self.turns = Turns(clock)
         self.open_files: Quota[object] = Quota(FILES_EACH, FILES_IN_ALL)
         self.stopping = False
         self._defer_to_thread = defer_to_thread

@@ -35,6 +35,7 @@ from vmproxy.auth.limits import ConnectionLimiter
 from vmproxy.auth.signatures import SIGNATURES
 from vmproxy.base.compat import exchanging_keys
 from vmproxy.base.deadlines import Deadlines
+from vmproxy.operators.operator import Operator
 from vmproxy.operators.services import Services
 from vmproxy.ssh.conch_log import QuietLogger
 from vmproxy.ssh.keepalive import ClientKeepalive
@@ -49,7 +50,6 @@ KEY_EXCHANGES = [
 
 PACKET_LIMIT_BEFORE_LOGIN = 64 * 1024
 UNREAD_LIMIT = 256 * 1024
-PACKETS_PER_TURN = 32
 PACKET_OVERHEAD = 64  # length, padding, authentication; or what a queued packet costs
 
 _KEXINIT, _NEWKEYS, _KEX_INIT = 20, 21, 30
@@ -122,8 +122,7 @@ class OperatorTransport(SSHServerTransport):
         self._logged_in = False
         self._over = False  # closed, or we have disconnected
         self._unread = 0
-        self._taken = 0  # packets in this turn of the reactor
-        self._later = False  # the rest comes in the next
+        self._later = False  # what has arrived waits for a turn of the reactor
 
     # The life of the connection.
 
@@ -205,24 +204,26 @@ class OperatorTransport(SSHServerTransport):
         if self._over:
             return
         self._front.alive.heard(self)
-        if not self._later:
-            self._taken = 0
         super().dataReceived(data)
         if not (self._logged_in or self._later) and len(self.buf) > PACKET_LIMIT_BEFORE_LOGIN:
             self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"that packet is too large")
 
     def getPacket(self) -> bytes | None:
-        """The next packet; none when it is over, or in this turn of the reactor."""
-        if self._over or self._later:
+        """The next packet; none when it is over, or the turn of the reactor has been used up."""
+        if self._over or self._later or not self.buf:
             return None
-        if self._taken >= PACKETS_PER_TURN:
-            # One read can hold thousands of small packets: other clients have a turn in between.
+        if not self.services.turns.open():
+            # One read can hold thousands of small packets, and each cost much: others have a turn in between.
             self._later = True
             self._tcp.pauseProducing()
-            self.services.clock.callLater(0, self._next_turn)
+            self.services.turns.wait(self.who, self._next_turn)
             return None
-        self._taken += 1
         return cast("bytes | None", super().getPacket())
+
+    @property
+    def who(self) -> str:
+        """Whose time it takes: the operator's; that of all who have not logged in."""
+        return cast(Operator, self.avatar).name if self._logged_in else ""
 
     def _next_turn(self) -> None:
         self._later = False

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vmproxy.base.deadlines import Deadlines
+from vmproxy.base.turns import Turns
 from vmproxy.console.migrations import Migrations
 from vmproxy.console.registry import ConsoleRegistry
 from vmproxy.vm.admission import Admission
@@ -65,6 +66,7 @@ class HostConnection(Asker, Protocol):
 class VMFrontend:
     """The settings and services that all connections from hosts share.
 
+    :ivar turns: the time in each turn of the reactor for Telnet commands and TLS handshakes.
     :ivar tls: TLS towards hosts, as the configuration has it now.
     :ivar admission: who may connect.
     :ivar broker: answers what sessions ask.
@@ -89,8 +91,9 @@ class VMFrontend:
         """
         self.clock = clock
         self.settings = settings
+        self.turns = Turns(clock)
         self.complaints = Complaints(clock)
-        self.tls = HostTLS(clock)
+        self.tls = HostTLS(clock, self.turns)
         self.admission = Admission(clock, settings.limits, room, self._make_room, self._outbound_sockets)
         self.broker = ConsoleBroker(directory, migrations, PeerLockout(clock), self.complaints)
         self.terms = Terms(settings.service_uri, signature, needs_name, self._dials)

@@ -9,6 +9,7 @@ arrives meanwhile is kept, and above a bound the host is not read from.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, cast
@@ -79,8 +80,9 @@ from vmproxy.wire.telnet import (
 )
 from vmproxy.wire.vmware import Sub, message
 
-LOG, EARLY, PACE = 1, 2, 4
-"""Why a host is not read from: log or remote end are behind, too much waits for the console, too many commands come."""
+LOG, EARLY, PACE, TURN = 1, 2, 4, 8
+"""Why a host is not read from: log or remote end are behind, too much waits for the console, too many commands come,
+they wait for a turn of the reactor."""
 
 _VMOTION: dict[int, str] = {
     Sub.VMOTION_BEGIN: BEGIN,
@@ -109,7 +111,7 @@ class VMSession:
     :ivar state: one of the table's.
     :ivar plain: whether a read without an IAC byte is serial data for the console as it stands: the driver may hand it
         on without asking here.
-    :ivar commands: how many Telnet commands have come.
+    :ivar commands: how many Telnet commands have been looked at.
     :ivar holds: why the host is not read from, one bit for each reason.
     """
 
@@ -118,6 +120,7 @@ class VMSession:
         "_early",
         "_extension",
         "_kept",
+        "_limit",
         "_line",
         "_out",
         "_port",
@@ -152,23 +155,31 @@ class VMSession:
         self._rest: Iterator[Token | None] | None = None  # what stood behind a question in the same read
         self._kept: bytes | bytearray = b""  # what came behind that
         self.commands = 0
+        self._limit = sys.maxsize
         self.holds = 0
         self.plain = False
         self.state = GUARDED if guarded else OPEN
 
     # In: bytes from the host.
 
-    def receive(self, data: bytes) -> Iterable[Action]:
+    def receive(self, data: bytes, commands: int = sys.maxsize) -> Iterable[Action]:
         """Take in bytes from the host, cut anywhere.
+
+        :param commands: how many Telnet commands to look at; what stands behind them is kept, for :meth:`go_on`.
 
         Each action is to be performed before the next is asked for: what follows in the bytes depends on it.
         """
-        if self._rest is not None or self._kept or self.state in ASKING:
+        if self._rest is not None or self._kept or self.state in ASKING or not commands:
             self._kept = self._kept or bytearray()
             self._kept += data
+            self.plain = False
             if len(self._kept) > EARLY_LIMIT:
                 self.hold(EARLY, True)
             return self.take_actions()
+        self._limit = self.commands + commands
+        return self._fresh(data)
+
+    def _fresh(self, data: bytes) -> Iterable[Action]:
         if not self.plain and len(data) <= SHORT_READ and self.state != CLOSED:
             # In a storm, thousands of hosts say the same in their first read, and who they are in the next one.
             if not self.commands:
@@ -199,7 +210,7 @@ class VMSession:
         for action in actions:
             quiet = False
             yield action
-        whole = not self._scanner.busy and self._early is None and self._port is None
+        whole = self._rest is None and not self._scanner.busy and self._early is None and self._port is None
         if quiet and whole and self.state == OPEN and self._extension.uri is not None:
             answer = b"".join(self._out.data[sent:])
             first = FirstRead(self._line.snapshot(), self._extension.snapshot(), self.commands, answer)
@@ -214,9 +225,18 @@ class VMSession:
                 return chain(self.take_actions(), self._scan(others))
         return self._scan(())
 
-    def go_on(self) -> Iterator[Action]:
-        """Take in what was kept, after a late answer has been handed in."""
-        while self.state not in ASKING:
+    @property
+    def resting(self) -> bool:
+        """Whether something is kept that could be looked at now."""
+        return (self._rest is not None or bool(self._kept)) and self.state not in ASKING
+
+    def go_on(self, commands: int = sys.maxsize) -> Iterator[Action]:
+        """Take in what was kept, after a late answer has been handed in, or in a turn to come.
+
+        :param commands: as for :meth:`receive`.
+        """
+        self._limit = self.commands + commands
+        while self.state not in ASKING and self.commands < self._limit:
             if self._rest is not None:
                 rest, self._rest = self._rest, None
                 yield from self._scan(rest)
@@ -224,7 +244,7 @@ class VMSession:
                 data, self._kept = bytes(self._kept), b""
                 self.hold(EARLY, False)
                 yield from self.take_actions()
-                yield from self._scan(self._scanner.feed(data))
+                yield from self._fresh(data)
             else:
                 return
 
@@ -235,6 +255,9 @@ class VMSession:
             rest = chain(tokens, _END)
             for token in rest:
                 if self.state == CLOSED:
+                    return
+                if self.commands >= self._limit and type(token) is not bytes and token is not None:
+                    self._rest = chain((token,), rest)
                     return
                 if extension.ripe and not (type(token) is Subnegotiation and _adds(token)):
                     # What was said so far is followed by something else, or by nothing for now.

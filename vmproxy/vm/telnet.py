@@ -26,6 +26,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vmproxy.base.addresses import neighbourhood
 from vmproxy.console.console import Console
 from vmproxy.vm.actions import (
     Abort,
@@ -49,7 +50,7 @@ from vmproxy.vm.actions import (
 from vmproxy.vm.comport import settings_text
 from vmproxy.vm.frontend import VMFrontend
 from vmproxy.vm.keepalive import is_dead, set_options
-from vmproxy.vm.session import LOG, PACE, VMSession
+from vmproxy.vm.session import LOG, PACE, TURN, VMSession
 from vmproxy.vm.session_table import ARRIVING, ASKING, CLOSED
 from vmproxy.vm.settings import Encryption
 from vmproxy.vm.sockets import send, socket_of, unread
@@ -58,7 +59,9 @@ from vmproxy.wire.options import Side
 from vmproxy.wire.telnet import IAC_BYTE
 
 SMALL_READ = 4096
+LARGE_READ = Connection.bufferSize
 COMMANDS_PER_SECOND = 2000
+COMMANDS_AT_ONCE = 64
 DRAIN_READS = 16
 QUIET_SECONDS = 0.25  # longer than TCP waits before it sends a lost segment again (200 ms on Linux, RFC 6298)
 
@@ -81,6 +84,9 @@ class HostTelnet(Telnet):
     """
 
     session: VMSession
+    _in_line = False  # what is kept has asked for a turn of the reactor
+    _draining = False
+    _lost: Failure | None = None  # the connection is gone; what came before that waits for its turn
 
     def __init__(self, frontend: VMFrontend, peer: str) -> None:
         # Telnet.__init__ is left out on purpose: its tables per connection are replaced by the session.
@@ -103,6 +109,7 @@ class HostTelnet(Telnet):
         front.connections.add(self)
         front.counters["connections"] += 1
         front.unidentified.start(self)
+        self._tcp.bufferSize = SMALL_READ  # until it is known whose time it takes
         settings = front.settings
         handle = None if front.inherited else socket_of(self.transport)
         if handle is not None:
@@ -122,7 +129,9 @@ class HostTelnet(Telnet):
         self._flush()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Telnet's has a default
-        if self._close_reason:
+        if self._in_line and self in self.frontend.connections:
+            self._lost = reason
+        elif self._close_reason:
             self._leave(self._close_reason)
         elif reason.check(ConnectionDone):
             self._leave(f"closed by {self.peer}")
@@ -167,16 +176,41 @@ class HostTelnet(Telnet):
         if session.plain and IAC_BYTE not in data:
             self.console.feed(data)  # type: ignore[union-attr]  # a plain session carries a console
             return
+        may_go_on = self._draining or self.frontend.turns.open()
+        self._take_in(session.receive(data, COMMANDS_AT_ONCE if may_go_on else 0))
+
+    def _take_in(self, actions: Iterable[Action]) -> None:
+        session, turns = self.session, self.frontend.turns
         before = session.commands
         self._receiving = True
         try:
-            self._perform(session.receive(data))
+            self._perform(actions)
+            while self._within_pace(before) and session.resting and turns.open():
+                before = session.commands
+                self._perform(session.go_on(COMMANDS_AT_ONCE))
         finally:
             self._receiving = False
             self._flush()
-        thousands = session.commands // COMMANDS_PER_SECOND - before // COMMANDS_PER_SECOND
-        if thousands and session.state != CLOSED:
-            self._check_pace(thousands)
+        if session.resting:
+            self._get_in_line()
+
+    def _get_in_line(self) -> None:
+        # A connection that serves no console is one of a crowd, and the crowd waits like one address.
+        if self._in_line:
+            self._hold(TURN, True)
+        elif not self.session.holds & PACE:
+            self._in_line = True
+            who = "" if self.console is None else neighbourhood(self.peer)
+            self.frontend.turns.wait(who, self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._in_line = False
+        session = self.session
+        if session.holds & TURN:
+            self._hold(TURN, False)
+        self._take_in(session.go_on(COMMANDS_AT_ONCE))
+        if self._lost is not None and not self._in_line:
+            self.connectionLost(self._lost)
 
     def applicationDataReceived(self, data: bytes) -> None:
         """Serial data from the guest."""
@@ -198,8 +232,7 @@ class HostTelnet(Telnet):
         """An answer came late: what came behind the question is looked at now."""
         if not self._receiving:
             self._act()
-            self._perform(self.session.go_on())
-            self._flush()
+            self._take_in(self.session.go_on(COMMANDS_AT_ONCE))
             self._see_identity()
 
     def _flush(self) -> None:
@@ -207,16 +240,28 @@ class HostTelnet(Telnet):
             send(self._tcp, data)
             self.frontend.liveness.written(self)
 
-    def _check_pace(self, thousands: int) -> None:
+    def _within_pace(self, before: int) -> bool:
         # Each command costs far more than a byte of data. A sender of thousands of them in a second, which no host is,
-        # waits for the next one, and is read in small portions from then on, so that the others do not wait.
-        now = self.frontend.clock.seconds()
-        if thousands > 1 or now - self._second < 1:
-            self._complain("floods of commands", "it sends too many Telnet commands, and has to wait")
-            self._tcp.bufferSize = SMALL_READ
-            self._hold(PACE, True)
-            self.frontend.clock.callLater(1, self._hold, PACE, False)
-        self._second = now
+        # waits for the next one, and is read in small portions from then on.
+        session = self.session
+        if session.commands // COMMANDS_PER_SECOND == before // COMMANDS_PER_SECOND or session.state == CLOSED:
+            return True
+        if self.console is None:
+            self.give_up("it sends too many Telnet commands, and has not said which VM it is")
+            return False
+        before_that, self._second = self._second, self.frontend.clock.seconds()
+        if self._second - before_that >= 1:
+            return True
+        self._complain("floods of commands", "it sends too many Telnet commands, and has to wait")
+        self._tcp.bufferSize = SMALL_READ
+        self._hold(PACE, True)
+        self.frontend.clock.callLater(1, self._next_second)
+        return False
+
+    def _next_second(self) -> None:
+        self._hold(PACE, False)
+        if self.session.resting and not self._in_line:
+            self._get_in_line()
 
     def _hold(self, reason: int, on: bool) -> None:
         self.session.hold(reason, on)
@@ -310,7 +355,9 @@ class HostTelnet(Telnet):
     def handshake_overdue(self) -> None:
         """The handshake has had its time."""
         layer = self.transport
-        if self.session.holds or (isinstance(layer, Layer) and unread(layer.tcp) and layer.may_be_late()):
+        if self.session.holds or (
+            isinstance(layer, Layer) and (layer.waiting or unread(layer.tcp)) and layer.may_be_late()
+        ):
             # It is we who do not read, or have not come to it yet: thousands of hosts may be back at once.
             self.frontend.handshakes.start(self)
             self._identify_anew()
@@ -375,6 +422,7 @@ class HostTelnet(Telnet):
             return
         self.console = console
         self.frontend.unidentified.discard(self)
+        self._tcp.bufferSize = LARGE_READ
         # If others have come since, what was told there holds.
         self.session.carry(console, console.port_control, self.in_service)
 
@@ -390,17 +438,19 @@ class HostTelnet(Telnet):
             log.take_all(True)  # no more than the system's buffer holds
         try:
             left = self._unread()
+            self._draining = True
             for _ in range(left if reads is None else reads):
                 if left <= 0:
                     break
                 left -= self._tcp.bufferSize  # small where the host has been slowed down
                 self._tcp.doRead()
         finally:
+            self._draining = False
             if log is not None:
                 log.take_all(False)
 
     def _unread(self) -> int:
-        return unread(self.transport) if self in self.frontend.connections else 0
+        return unread(self.transport) + self._in_line if self in self.frontend.connections else 0
 
     def retire(self, done: Callable[[], None]) -> None:
         """Read out what is still on its way, and close soon: another link has taken over."""

@@ -29,6 +29,7 @@ from zope.interface import implementer
 
 from vmproxy.base.compat import handshake_done, tls_connection
 from vmproxy.base.deadlines import Deadlines
+from vmproxy.base.turns import Turns
 from vmproxy.vm.certificates import Credentials, reasons
 
 CLOSING_SECONDS = 5.0
@@ -48,6 +49,12 @@ class Layer(TLSMemoryBIOProtocol):
     _head = b""  # the beginning of a record, as far as it is no complete header
     _missing = 0  # of the record under way
     _late = 0
+    _waiting = b""  # bytes of a handshake that wait for a turn of the reactor
+
+    @property
+    def waiting(self) -> bool:
+        """Whether bytes of the handshake wait for a turn of the reactor."""
+        return bool(self._waiting)
 
     @property
     def tcp(self) -> Connection:
@@ -78,9 +85,24 @@ class Layer(TLSMemoryBIOProtocol):
         return self._late <= LATE_TIMES
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes from the host: whole records are opened, the rest is kept."""
+        """Bytes from the host: whole records are opened, the rest is kept. Handshakes have their turns."""
+        turns = self.factory.tls.turns
+        if self._waiting or not (handshake_done(self) or turns.open()):
+            if not self._waiting:
+                self.tcp.pauseProducing()
+                turns.wait("", self._next_turn)
+            self._waiting += data
+            return
         self._count(data)
         super().dataReceived(data)
+
+    def _next_turn(self) -> None:
+        data, self._waiting = self._waiting, b""
+        if not self.disconnecting and tls_connection(self) is not None:
+            if not cast(Any, self.wrappedProtocol).session.holds:  # it has reasons of its own not to read
+                self.tcp.resumeProducing()
+            self._count(data)
+            super().dataReceived(data)
 
     def _count(self, data: bytes) -> None:
         at, end = 0, len(data)
@@ -171,11 +193,13 @@ class TLSFactory(TLSMemoryBIOFactory):
 class HostTLS:
     """TLS towards hosts, as the configuration has it now.
 
+    :ivar turns: the time in each turn of the reactor for handshakes.
     :ivar credentials: what new connections are shown, None where there is no certificate; connections that are there
         keep what they have.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, turns: Turns) -> None:
+        self.turns = turns
         self.credentials: Credentials | None = None
         self._clock = clock
         self._inband = TLSFactory(self, None, clock)

@@ -1,0 +1,100 @@
+"""Turns of the reactor: work whose size a stranger chooses is done in portions.
+
+A guest in vMotion waits for us, and so does every operator. Whoever takes on such work asks :meth:`Turns.open` before
+each piece of it, a packet or a row, and where the turn has been used up leaves the rest to :meth:`Turns.wait`. All of
+them together have :data:`SPAN` in a turn of the reactor. Those who wait are served in the order of who they are: one of
+an operator's, one of the next; everybody who is not known yet is one of them. So neither a thousand connections nor a
+thousand commands of somebody make anybody else wait for more than a turn and the number of the others who wait.
+
+Bound: a turn takes the span and the one piece that was begun in it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+SPAN = 0.008
+SLICE = 0.002  # of one that has waited, while others wait too
+
+_log = Logger()
+
+
+class Turns:
+    """The time in each turn of the reactor for work whose size strangers choose."""
+
+    __slots__ = ("_clock", "_coming", "_until", "_waiting")
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._until = 0.0  # there is time until then
+        self._coming = False  # the next turn has been asked for
+        self._waiting: dict[Hashable, deque[Callable[[], object]]] = {}
+
+    def open(self) -> bool:
+        """Whether there is time for another piece of work."""
+        now = self._clock.seconds()
+        if now < self._until:
+            return True
+        if self._coming:
+            return False
+        self._until = now + SPAN
+        self._ask()
+        return True
+
+    def wait(self, who: Hashable, go_on: Callable[[], object]) -> None:
+        """Have work gone on with in a turn to come.
+
+        :param who: whose work it is.
+        :param go_on: does some of it; to be asked again if that was not all.
+        """
+        queue = self._waiting.get(who)
+        if queue is None:
+            queue = self._waiting[who] = deque()
+        queue.append(go_on)
+        if not self._coming:
+            self._ask()
+
+    def next(self, who: Hashable) -> Deferred[None]:
+        """Fires in a turn to come; may be cancelled."""
+        turn: Deferred[None] = Deferred()
+
+        def go_on() -> None:
+            if not turn.called:
+                turn.callback(None)
+
+        self.wait(who, go_on)
+        return turn
+
+    def _ask(self) -> None:
+        self._coming = True
+        self._clock.callLater(0, self._begin)
+
+    def _begin(self) -> None:
+        self._coming = False
+        if not self._waiting:
+            self._until = 0.0
+            return
+        self._ask()
+        now = self._clock.seconds()
+        end = now + SPAN
+        # Each that waits now, once; who is not done stands behind those who have come since.
+        for _ in range(sum(map(len, self._waiting.values()))):
+            if now >= end:
+                break
+            who, queue = next(iter(self._waiting.items()))
+            go_on = queue.popleft()
+            del self._waiting[who]
+            if queue:
+                self._waiting[who] = queue
+            self._until = min(end, now + SLICE)
+            try:
+                go_on()
+            except Exception:
+                _log.failure("work that has waited for its turn failed")
+            now = self._clock.seconds()
+        self._until = 0.0 if self._waiting else end
