@@ -261,3 +261,13 @@ def test_the_first_rule_that_selects_a_console_decides(
     assert grants.decides(console) is expected
     assert grants.see(console) is (Right.SEE in grants.rights(console))
     assert grants.see(console) or not grants.see_all
+
+
+def test_a_table_alone_is_for_all_consoles(w: World) -> None:
+    found, problems = parse_policy(None, {"forget-after": "90d", "write": "shared"})
+    assert problems == []
+    assert found.forgets
+    assert found.options(w.claim()).forget_after == 90 * 86400
+    assert not parse_policy(None, {"write": "shared"})[0].forgets
+    wrong: list[dict[str, object]] = [{"forget-after": "soon"}, {"forget": 1}, {"on": []}]
+    assert [len(parse_policy(None, table)[1]) for table in wrong] == [1, 1, 1]

@@ -327,6 +327,7 @@ class ConsoleOptions:
     :ivar message: the message of the day, shown on attach.
     :ivar replay: how many lines are replayed on attach; None for the usual number.
     :ivar force_reason: whether taking over needs a reason.
+    :ivar forget_after: seconds after which it is forgotten if it is down; 0: never.
     """
 
     shared: bool = setting(_shared, False, key="write")
@@ -335,6 +336,7 @@ class ConsoleOptions:
     sequences: tuple[NamedSequence, ...] = setting(_sequences, ())
     replay: int | None = setting(values.whole(0, REPLAY_LIMIT, "a number of lines"), None)
     force_reason: bool = setting(values.flag, False)
+    forget_after: float = setting(values.span, 0.0)
 
 
 USUAL = ConsoleOptions()
@@ -367,6 +369,11 @@ class Policy:
         if concerning not in self._granted:
             self._granted[concerning] = Grants(self.rules[n] for n in concerning)
         return self._granted[concerning]
+
+    @property
+    def forgets(self) -> bool:
+        """Whether consoles are forgotten after some time."""
+        return any(name == "forget_after" and value for section in self.sections for name, value in section.values)
 
     def options(self, console: Subject) -> ConsoleOptions:
         """The options of a console; consoles with the same options share the result."""

@@ -1,4 +1,7 @@
-"""``[[rule]]`` and ``[[console]]`` tables: read from what TOML gives, every problem told."""
+"""``[[rule]]`` and ``[[console]]`` tables: read from what TOML gives, every problem told.
+
+One ``[console]`` table alone is for all consoles.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import Any
 
 from vmproxy.access.policy import EVERYBODY, ConsoleOptions, ConsoleSection, Policy, Rule
 from vmproxy.base.schema import Problem, read, read_values, settings_of, tables
+from vmproxy.base.toml import KeyPath
 
 
 def parse_policy(rules: Any, consoles: Any) -> tuple[Policy, list[Problem]]:
@@ -21,8 +25,11 @@ def parse_policy(rules: Any, consoles: Any) -> tuple[Policy, list[Problem]]:
     ]
     options = settings_of(ConsoleOptions)
     sections = []
+    everywhere = isinstance(consoles, dict)
+    if everywhere:
+        consoles = [{"on": ["*"], **consoles}]
     for index, table in enumerate(tables("console", consoles, problems)):
-        place = ("console", index)
+        place: KeyPath = ("console",) if everywhere else ("console", index)
         own = {key: value for key, value in table.items() if key in options}
         checked = read_values(options, own, problems, place)
         values = tuple((options[key].attributes[0], value) for key, value in checked.items())

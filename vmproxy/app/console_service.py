@@ -11,6 +11,7 @@ from vmproxy.app.log_service import LogService
 from vmproxy.app.part import Part
 from vmproxy.base.counters import Counters
 from vmproxy.config.settings import Config
+from vmproxy.console.expiry import Expiry
 from vmproxy.console.journal import Journal
 from vmproxy.console.migrations import Migrations
 from vmproxy.console.registry import ConsoleRegistry
@@ -29,6 +30,7 @@ class ConsoleService(Part):
         journal = Journal(config.state_dir / "consoles.jsonl", log.store.soon, log.again)
         self.migrations = migrations = Migrations(clock, config.vm.vmotion_timeout, new_secret)
         self.registry = ConsoleRegistry(clock, log.store, journal, migrations, config.log.file)
+        self._expiry = Expiry(clock, self.registry, log.audit.record)
         counters.gauge("consoles", lambda: dict(Counter(console.state for console in self.registry)))
         counters.count(
             lambda: {
@@ -44,11 +46,14 @@ class ConsoleService(Part):
         if config.policy == self.registry.policy:
             return []
         self.registry.use(config.policy)
+        self._expiry.reconfigure()
         return ["rules and consoles"]
 
     def load(self) -> None:
         self.registry.load()
+        self._expiry.reconfigure()
 
     def stopService(self) -> None:
         super().stopService()
+        self._expiry.stop()
         self.registry.stop()

@@ -224,6 +224,11 @@ class RepeatSummary(Generic[K]):
         """Whether events of a key wait for the end of the minute."""
         return key in self._late
 
+    def forget(self, key: K) -> None:
+        """Forget a thing, and what was not told of it."""
+        self._late.discard(key)
+        self._seen.pop(key, None)
+
     def stop(self) -> None:
         """Sum up now, at the end of the process."""
         for key in list(self._seen):

@@ -86,6 +86,7 @@ class Console:
     :ivar migrating: whether a vMotion is pending.
     :ivar options: what is particular about it.
     :ivar logging: whether output is recorded; an operator may turn that off.
+    :ivar forgotten: whether it is in no list any more; nobody has any right on it then.
     """
 
     __slots__ = (
@@ -94,6 +95,7 @@ class Console:
         "_input",
         "_links",
         "bios_uuid",
+        "forgotten",
         "host",
         "link",
         "location_uuid",
@@ -131,6 +133,7 @@ class Console:
         self.host = ""
         self.settings = ""
         self.logging = True
+        self.forgotten = False
         self.options = USUAL
         self.viewers = Viewers(self)
         self.write_access = self.viewers.write_access
@@ -373,6 +376,25 @@ class Console:
         self._context.remember(self)
 
     # For operators.
+
+    @property
+    def can_be_forgotten(self) -> bool:
+        """Whether it is down, and nothing more of it is on its way."""
+        return self.link is None and not self.migrating and not self._links.all
+
+    def has_not_come(self, since: float) -> None:
+        """Be down since a time, at the latest: its VM was there when the process before this one ended."""
+        self.since = since
+        self._context.remember(self)
+
+    def forget(self, who: str) -> None:
+        """Be forgotten: the viewers are disconnected, and this is the last event of its trail."""
+        self.forgotten = True
+        if self.remote is not None:
+            self.remote.hang_up("its console is forgotten")
+        for viewer in self.viewers.all:
+            self.viewers.kick(viewer, who, "the console is forgotten")
+        self.log.event("forgotten", who=who)
 
     def reopen(self, who: str) -> bool:
         """Close the VM's connection, so that its host dials again.

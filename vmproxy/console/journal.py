@@ -78,6 +78,15 @@ def parse(line: str) -> ConsoleRecord:
     return ConsoleRecord(**kept)
 
 
+def _forgotten(line: str) -> tuple[str, str] | None:
+    """The console of a line that says that it is forgotten; None if the line says something else."""
+    try:
+        values = json.loads(line)
+        return (str(UUID(values["uuid"])), str(values["port"])) if values["forgotten"] is True else None
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None
+
+
 def read_records(path: Path) -> tuple[list[ConsoleRecord], int]:
     """Read a journal; it is no error if there is none.
 
@@ -92,7 +101,10 @@ def read_records(path: Path) -> tuple[list[ConsoleRecord], int]:
                 try:
                     known = parse(line)
                 except (ValueError, TypeError, RecursionError):
-                    bad += 1
+                    if (gone := _forgotten(line)) is None:
+                        bad += 1
+                    else:
+                        found.pop(gone, None)
                 else:
                     found[known.uuid, known.port] = known
     return list(found.values()), bad
@@ -119,10 +131,11 @@ class Journal:
         self._failing = False
         self.everything: Callable[[], Iterable[ConsoleRecord]] = tuple
         self._submit = submit
-        self._unwritten: dict[tuple[str, str], ConsoleRecord] = {}  # filled by the reactor, emptied by the writer
+        # Filled by the reactor, emptied by the writer; None: it is forgotten.
+        self._unwritten: dict[tuple[str, str], ConsoleRecord | None] = {}
         self._submitted = False
         self._rewritten = 0  # how large it was when it was last written anew
-        self._batch: dict[tuple[str, str], ConsoleRecord] = {}  # the writer's: the newest of each
+        self._batch: dict[tuple[str, str], ConsoleRecord | None] = {}  # the writer's: the newest of each
 
     def load(self) -> list[ConsoleRecord]:
         """Read the journal and write it anew without outdated lines.
@@ -143,7 +156,14 @@ class Journal:
 
     def record(self, known: ConsoleRecord) -> None:
         """Append the record of a console."""
-        self._unwritten[known.uuid, known.port] = known
+        self._add(known.key, known)
+
+    def forget(self, known: ConsoleRecord) -> None:
+        """Append that a console is forgotten."""
+        self._add(known.key, None)
+
+    def _add(self, key: tuple[str, str], known: ConsoleRecord | None) -> None:
+        self._unwritten[key] = known
         if not self._submitted:
             self._submitted = True
             self._submit(self._append)
@@ -182,12 +202,13 @@ class Journal:
         except FileNotFoundError:
             # Somebody has removed it, perhaps with its folder: all that it held is written anew.
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._rewrite({known.key: known for known in (*self.everything(), *self._batch.values())}.values())
+            everything = {known.key: known for known in self.everything()} | self._batch
+            self._rewrite(known for known in everything.values() if known is not None)
             return 0
         with file:
             size = mend_open(file.fileno(), self.path)
             file.seek(size)
-            data = "".join(map(_line, self._batch.values())).encode("ascii")
+            data = "".join(_line(known) if known else _gone(*key) for key, known in self._batch.items()).encode("ascii")
             if file.write(data) != len(data):
                 file.truncate(size)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -201,6 +222,10 @@ class Journal:
             os.fsync(file.fileno())
             self._rewritten = file.tell()
         new.replace(self.path)
+
+
+def _gone(uuid: str, port: str) -> str:
+    return f'{{"uuid":{quoted(uuid)},"port":{quoted(port)},"forgotten":true}}\n'
 
 
 def _line(known: ConsoleRecord) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from uuid import UUID
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import LogLevel
 
@@ -23,11 +24,16 @@ from vmproxy.console.interfaces import ILink
 from vmproxy.console.journal import TEXT_LIMIT, ConsoleRecord, Journal
 from vmproxy.console.migrations import Migrations
 from vmproxy.console.name_index import NameIndex
+from vmproxy.errors import VMProxyError
 from vmproxy.log.feed import Follower
 from vmproxy.log.paths import is_reserved, log_path
 from vmproxy.log.store import LogStore
 from vmproxy.wire.dialuri import is_dialled
 from vmproxy.wire.serviceuri import parse
+
+
+class StillThere(VMProxyError):
+    """A console that is not down cannot be forgotten."""
 
 
 class ConsoleIdentity(NamedTuple):
@@ -222,6 +228,23 @@ class ConsoleRegistry:
             console.link_lost(link)
             if not self._migrations.source_lost(console, reason):
                 console.down(reason, told=not self._changes.untold(console))
+
+    def forget(self, console: Console, who: str, remove_log: bool = False) -> Deferred[None]:
+        """Forget a console that is down. If its VM comes back, it is a new one; its log goes on if it is still there.
+
+        :param remove_log: whether log, trail and old logs are removed.
+        :returns: fires when that is done; fails with an :class:`OSError` if not all of them could be.
+        :raises StillThere: if it is not down.
+        """
+        if console.forgotten or not console.can_be_forgotten or self._migrations.pending_of(console) is not None:
+            raise StillThere(f"{console.title}: only a console that is down can be forgotten")
+        console.forget(who)
+        for told in (self._changes, self._refusals, self._renames):
+            told.forget(console)
+        self.names.remove(console)
+        done = self._store.forget(console.log, remove_log)
+        self._journal.forget(self._known(console))  # behind the files: what is left of them by a crash has a console
+        return done
 
     def rename(self, console: Console, name: str) -> None:
         """Give a console the name that its VM has told."""

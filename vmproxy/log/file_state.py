@@ -118,6 +118,10 @@ class LogFile:
         """How many bytes of the log wait."""
         return 0 if self._backlog is None else self._backlog.size
 
+    def drop_backlog(self) -> None:
+        """Let what waits be lost."""
+        self._backlog = None
+
     def forget_backlog(self) -> None:
         """Nothing waits any more."""
         if self._backlog is not None and not (self._backlog.items or self._backlog.lines):

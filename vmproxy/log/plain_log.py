@@ -89,6 +89,11 @@ class PlainWriter:
                 return
             self._finish(next(iter(self._unfinished)))
 
+    def finish(self, file: PlainFile) -> None:
+        """Write the unfinished line of a file, if there is one."""
+        if file in self._unfinished:
+            self._finish(file)
+
     def close(self) -> None:
         """Write all unfinished lines."""
         while self._unfinished:

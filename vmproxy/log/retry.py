@@ -128,6 +128,13 @@ class Retry:
             if len(waiting) < BACKLOG_EVENTS or (b'"event":"gap"' in line and len(waiting) < 2 * BACKLOG_EVENTS):
                 waiting.append(line)
 
+    def forget(self, file: LogFile) -> None:
+        """Keep nothing of a log any more: it is to be removed."""
+        self._logs.pop(file, None)
+        self._trails.pop(file, None)
+        self._size -= file.waiting_bytes
+        file.drop_backlog()
+
     def step(self) -> None:
         """Try again."""
         if self.wait() == 0:

@@ -126,8 +126,8 @@ class ConsoleLog:
         """Where the log stands."""
         return self.file.where
 
-    def report_to(self, listener: LogListener) -> None:
-        """Have a listener told how the log fares."""
+    def report_to(self, listener: LogListener | None) -> None:
+        """Have a listener told how the log fares; None: nobody."""
         self.listener = listener
 
     def take_all(self, on: bool) -> None:
@@ -383,6 +383,22 @@ class LogStore:
         if (other := folded(name)) != name:
             self._folded.add(other)
         return log
+
+    def forget(self, log: ConsoleLog, remove: bool) -> Deferred[None]:
+        """Take leave of a log, behind all that was appended: another one may be opened at its path.
+
+        :param remove: whether its files are removed.
+        :returns: fires when that is done; fails with an :class:`OSError` if not all of them could be.
+        """
+        done = self.on_writer(lambda: self.runner.writer.forget(log.file, remove))
+        del self._logs[log.name]
+        self._folded.discard(folded(log.name))
+        self._links.pop(log, None)
+        self._congested.pop(log, None)
+        self.dropping.discard(log)
+        self.passing.discard(log)
+        log.report_to(None)
+        return done
 
     def _find(self, path: str) -> LogFile | None:
         # On the writer's thread: one look into a dictionary.

@@ -15,6 +15,7 @@ else changed it, and the trail says where the output goes on.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ from vmproxy.log.events import Event, event, format_line, stamp_of, time_mark, t
 from vmproxy.log.feed import EventFeed
 from vmproxy.log.file_pool import FilePool, OpenFile, PartialWriteError, append_line, reason, write_all
 from vmproxy.log.file_state import LogFile, LogItem
-from vmproxy.log.files import logs_in
+from vmproxy.log.files import LogFiles, logs_in
 from vmproxy.log.periodic import Task, Timer, next_due
 from vmproxy.log.plain_log import PlainFile, PlainWriter
 from vmproxy.log.recovery import find_end
@@ -380,6 +381,29 @@ class LogWriter:
         """Close one log and its trail, so that the next write finds or makes them at their paths."""
         self._pool.drop(file.path)
         self._pool.drop(file.trail_path)
+
+    def forget(self, file: LogFile, remove: bool) -> None:
+        """Take leave of a log: nothing more is written to it, and it has no link.
+
+        :param remove: whether its files are removed, also those that were put aside.
+        :raises OSError: if not all of them could be.
+        """
+        if file.plain is not None:
+            self._plain_writer.finish(file.plain)
+        files = LogFiles(file.where)
+        for path in files.kinds:
+            self._pool.drop(path)
+        if file.link:
+            with contextlib.suppress(OSError):  # it leads to a log that is there, or to nothing
+                _unlink(f"{file.folder}/by-name/{file.link}.log", f"../{file.name}")
+            file.link = ""
+        if remove:
+            self.retry.forget(file)
+            left = [number for number in files.numbers() if not self.rotation.remove(files, number, "it is forgotten")]
+            for path in reversed(files.kinds):
+                path.unlink(missing_ok=True)
+            if left:
+                raise OSError(errno.EIO, f"{len(left)} old logs could not be removed")
 
     def close(self) -> None:
         """Write what still waits, as far as it can be written, and close every file."""

@@ -35,11 +35,11 @@ class VisibleConsoles:
 
     def rights(self, console: Console) -> Right:
         """The operator's rights on a console."""
-        return self._grants().rights(console)
+        return Right.NONE if console.forgotten else self._grants().rights(console)
 
     def may(self, console: Console, right: Right) -> bool:
         """Whether the operator has a right on a console."""
-        return right in self._grants().rights(console)
+        return right in self.rights(console)
 
     def find(self, target: str, port: str | None = None) -> Console:
         """The console that is meant, as :meth:`Names.find` understands it.

@@ -154,6 +154,7 @@ NAMED = [
     "send NAME",
     "expect NAME x",
     "kick NAME",
+    "forget NAME",
 ]
 
 
@@ -195,6 +196,7 @@ def test_of_what_may_not_be_seen_nothing_is_told(w: SSHWorld, command: str) -> N
         ("send web01", "spy"),
         ("break web01", "spy"),
         ("kick web01", "write force raw"),
+        ("forget web01", "write force raw"),
         ("broadcast hello", "write force raw"),
     ],
 )
@@ -205,6 +207,29 @@ def test_what_one_may_see_but_not_do_is_refused_with_status_10(w: SSHWorld, comm
     assert (out, status) == ("", 10)
     assert err.strip()
     assert w.console().viewers.all == ()
+
+
+@pytest.mark.parametrize(
+    ("states", "names"),
+    [("up", ["web01"]), ("DOWN", ["db01", "web02"]), ("down,migrating", ["db01", "web02"]), ("migrating", [])],
+)
+def test_list_by_state(w: SSHWorld, states: str, names: list[str]) -> None:
+    three(w)
+    for name in ("db01", "web02"):
+        w.lose(w.console(name))
+    for option in ("--state", "-s"):
+        channel = run(w, f"list --json {option} {states}")
+        assert ([c["name"] for c in json.loads(channel.out)], channel.status) == (names, 0)
+    assert result(run(w, "list --state migrating")) == ("none of 3 consoles is migrating\n", "", 0)
+    assert [line.split()[0] for line in run(w, f"list --state {states} 'web*'").out.decode().splitlines()[1:]] == [
+        name for name in names if name.startswith("web")
+    ]
+
+
+@pytest.mark.parametrize("option", ["--state", "--state gone", "--state ''", "--state up,x", "-w --state up"])
+def test_a_state_that_is_none(w: SSHWorld, option: str) -> None:
+    w.vm()
+    assert run(w, f"list {option}").status == 2
 
 
 # who

@@ -75,6 +75,21 @@ class _Columns:
         return columns
 
 
+STATES = ("up", "down", "migrating")
+
+
+@dataclass(frozen=True, slots=True)
+class _States:
+    """A list of states, separated by commas."""
+
+    def read(self, option: str, text: str, now: float) -> frozenset[str]:
+        words = frozenset(word.strip().casefold() for word in text.split(","))
+        if wrong := words.difference(STATES):
+            raise UsageError(f"{visible(min(wrong))}: no such state; there are {', '.join(STATES)}")
+        return words
+
+
+_STATE = Option("--state", "STATES", _States(), f"only those in these states: {', '.join(STATES)}, or several", "-s")
 _COLUMNS = Option("-c", "COLUMNS", _Columns(), f"separated by commas: {', '.join(COLUMNS)}", "--columns", group="form")
 USERS = Flag("-u", "name, state and users", "form")
 WHO = Flag("-w", "the same as `who'", "form")
@@ -88,18 +103,24 @@ _FORMS = {USERS: ("name", "state", "users"), EXTENDED: ("name", "host", "uri", "
 
 
 async def _list(session: Session, args: Arguments) -> int:
+    states = args.get(_STATE, frozenset(STATES))
     if WHO in args:
+        if _STATE in args:
+            raise UsageError(f"{WHO} and {_STATE} together make no sense")
         return await print_users(session, args[GLOBS], JSON in args)
     columns: Sequence[str] = args.get(_COLUMNS, _USUAL)
     for flag, of_form in _FORMS.items():
         if flag in args:
             columns = of_form
-    consoles = await chosen(session, args[GLOBS])
+    known = await chosen(session, args[GLOBS])
+    consoles = [console for console in known if console.state in states]
     view = session.operator.view
     if JSON in args:
         await print_all(session, json_array(console_fields(shown(c, view)) for c in consoles))
     elif MACHINE in args:
         await print_all(session, (machine_line(shown(c, view)) for c in consoles))
+    elif known and not consoles:
+        session.print(f"none of {len(known):,} consoles is {' or '.join(sorted(states))}\n")
     elif not consoles:
         session.print(f"no consoles are known yet ({clock_time(now(session))})\n")
     else:
@@ -140,7 +161,12 @@ async def _status(session: Session, args: Arguments) -> int:
 
 COMMANDS = (
     Command(
-        "list", "list the consoles", _list, (GLOBS, _COLUMNS, USERS, WHO, EXTENDED, MACHINE, JSON), Right.SEE, ("ls",)
+        "list",
+        "list the consoles",
+        _list,
+        (GLOBS, _STATE, _COLUMNS, USERS, WHO, EXTENDED, MACHINE, JSON),
+        Right.SEE,
+        ("ls",),
     ),
     Command("status", "show everything about one console", _status, (NAME, JSON), Right.SEE, ("info",)),
 )

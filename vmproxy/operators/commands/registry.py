@@ -19,6 +19,7 @@ from vmproxy.operators.commands import (
     broadcast,
     events,
     expect,
+    forget,
     kick,
     log,
     replay,
@@ -72,6 +73,7 @@ TABLE: tuple[Command, ...] = tuple(
         expect.COMMANDS,
         broadcast.COMMANDS,
         kick.COMMANDS,
+        forget.COMMANDS,
         (
             Command("version", "print the version", _version),
             Command(
