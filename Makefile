@@ -11,7 +11,9 @@ PARALLEL = -n $(WORKERS) --dist loadgroup
 .PHONY: again run demo test test-rest test-all soak bench fuzz lint types docs habits format clean
 
 run: $(VENV)/installed
-	$(BIN)/vmproxy run $(ARGS)
+	@$(BIN)/vmproxy run $(ARGS) || { status=$$?; \
+		echo "Options go into ARGS, for other ports: make run ARGS=\"--vm-listen tcp:13380 --ssh-listen tcp:2223\"" >&2; \
+		exit $$status; }
 
 demo: $(VENV)/installed
 	@$(BIN)/vmproxy demo $(ARGS)

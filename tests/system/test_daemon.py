@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
+import select
 import signal
 import socket
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import TWISTD, Daemon, environment, eventually
+from tests.support.daemon import PATIENCE, TWISTD, Daemon, environment, eventually
 from tests.support.host import FakeVM, HostConnection
 
 MakeVM = Callable[..., FakeVM]
@@ -30,9 +33,10 @@ def run(*command: str, cwd: Path, timeout: float = 120) -> subprocess.CompletedP
 def test_it_says_what_one_needs_to_know(daemon: Daemon) -> None:
     said = daemon.said()
     for wanted in (
-        f"Virtual machines connect to  127.0.0.1:{daemon.vm_port}",
-        f"Direction: Server, Port URI: vmproxy, vSPC URI: telnet://127.0.0.1:{daemon.vm_port}",
-        f"Operators connect to         127.0.0.1:{daemon.ssh_port}",
+        f"Virtual machines connect to 127.0.0.1:{daemon.vm_port}",
+        "Direction: Server, Port URI: vmproxy\n",
+        f"vSPC URI: telnet://127.0.0.1:{daemon.vm_port}\n",
+        f"Operators connect to        127.0.0.1:{daemon.ssh_port}",
         "with 1 key from",
         "nobody else",
         str(daemon.log_dir),
@@ -92,7 +96,7 @@ def test_a_wrong_service_uri_is_refused_with_a_logged_reason(daemon: Daemon) -> 
 def test_sigusr2_reports_and_ends_nothing(daemon: Daemon, make_vm: MakeVM) -> None:
     make_vm(daemon)
     daemon.process.send_signal(signal.SIGUSR2)
-    eventually(lambda: "consoles: {'up': 1}" in daemon.said(), "it reports")
+    eventually(lambda: "consoles: up 1; " in daemon.said(), "it reports")
     assert daemon.running
 
 
@@ -101,6 +105,7 @@ def test_what_makes_it_impossible_to_start_is_said_in_a_line(daemon: Daemon, tmp
     taken = run(*base, "--vm-listen", f"tcp:{daemon.vm_port}:interface=127.0.0.1", cwd=tmp_path)
     assert taken.returncode == 1
     assert f"cannot listen on tcp:{daemon.vm_port}" in taken.stdout + taken.stderr
+    assert "choose another port: --vm-listen tcp:PORT, or vm.listen" in taken.stdout + taken.stderr
     assert "Traceback" not in taken.stdout + taken.stderr
     wrong = tmp_path / "wrong.toml"
     wrong.write_text("[vm]\nlisen = 3\n")
@@ -137,3 +142,55 @@ def test_the_demonstration_prints_commands_that_work(tmp_path: Path, keys: Path)
     finally:
         demo.send_signal(signal.SIGINT)
         assert demo.wait(30) == 0
+
+
+def at_a_terminal(command: list[str], folder: Path, wanted: str) -> tuple[subprocess.Popen[bytes], int, str]:
+    """Start a command at a terminal of its own, and wait until it has said something.
+
+    :returns: the process, the other end of the terminal, and what it has said.
+    """
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 80))
+    process = subprocess.Popen(
+        ["setsid", "--ctty", *command], cwd=folder, env=environment(), stdin=slave, stdout=slave, stderr=slave
+    )
+    os.close(slave)
+    said = b""
+    while wanted.encode() not in said:
+        assert select.select([master], [], [], PATIENCE)[0], said.decode()
+        said += os.read(master, 65536)
+    return process, master, said.decode()
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_closing_the_terminal_of_the_demonstration_ends_all_of_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vmproxy", "demo", "--dir", str(tmp_path)]
+    demo, terminal, said = at_a_terminal(command, tmp_path, "Press Ctrl-C")
+    started = children(demo.pid)
+    assert len(started) == 2
+    assert max(len(line) for line in said.splitlines() if str(tmp_path) not in line) < 80
+    os.close(terminal)
+    assert demo.wait(60) == 0
+    assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
+
+
+def test_closing_the_terminal_ends_a_daemon_in_the_foreground_and_sighup_alone_does_not(
+    tmp_path: Path, keys: Path
+) -> None:
+    made = Daemon(tmp_path / "daemon", keys)
+    made.write_config()
+    command = [sys.executable, "-m", "vmproxy", "run", "--config", str(made.config)]
+    process, terminal, said = at_a_terminal(command, tmp_path, "--advise")
+    summary = [line for line in said[said.index("vmproxy 0") :].splitlines() if "#warn" not in line]
+    assert max(len(line) for line in summary if "/" not in line) < 80
+    assert "#info]  Operators connect" not in said
+    process.send_signal(signal.SIGHUP)
+    while "is in force" not in said:
+        assert select.select([terminal], [], [], PATIENCE)[0], said
+        said += os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert process.wait(60) == 0

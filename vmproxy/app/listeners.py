@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 
 from vmproxy.app.descriptors import SpareDescriptor
 from vmproxy.base.compat import QuickServer
+from vmproxy.base.failures import explain_listening
 from vmproxy.base.ratelimit import RefusalLog
 from vmproxy.errors import VMProxyError
 
@@ -163,7 +164,7 @@ class Listeners:
             raise CannotListen(description, "it takes too long")
         port = outcome[0]
         if isinstance(port, Failure):
-            raise CannotListen(description, port.getErrorMessage(), _taken(port.value))
+            raise CannotListen(description, explain_listening(port.value), _taken(port.value))
         if isinstance(port, Port):
             port.socket.listen(BACKLOG)
             self._spare.hold()

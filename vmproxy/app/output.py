@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TextIO
 
 from twisted.logger import (
@@ -19,6 +20,7 @@ from twisted.logger import (
     LogLevel,
     LogLevelFilterPredicate,
     eventAsText,
+    formatEvent,
     globalLogBeginner,
     textFileLogObserver,
 )
@@ -42,7 +44,10 @@ class Output:
         :param environment: of the process: ``JOURNAL_STREAM``.
         """
         self._predicate = LogLevelFilterPredicate()
-        writer = JournalObserver(stream) if is_journal(stream, environment) else textFileLogObserver(stream)
+        if is_journal(stream, environment):
+            writer: ILogObserver = JournalObserver(stream)
+        else:
+            writer = TerminalObserver(stream) if stream.isatty() else textFileLogObserver(stream)
         self.set_level("info")
         self.observer = FilteringLogObserver(writer, [self._predicate])
 
@@ -57,6 +62,24 @@ class Output:
     def begin(self) -> None:
         """Take the process's log events, those included that came before."""
         globalLogBeginner.beginLoggingTo([self.observer], redirectStandardIO=False)
+
+
+@implementer(ILogObserver)
+class TerminalObserver:
+    """Writes events at a terminal: the summary at the start without time and origin, so that it fits."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._other = textFileLogObserver(stream)
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write an event."""
+        if not event.get("summary"):
+            self._other(event)
+            return
+        with suppress(OSError):  # the terminal is closed
+            self._stream.write(f"{formatEvent(event)}\n")
+            self._stream.flush()
 
 
 @implementer(ILogObserver)

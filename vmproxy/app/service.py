@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import getpass
 import os
 import signal
 import sys
@@ -26,10 +27,11 @@ from vmproxy.app.part import Part
 from vmproxy.app.privileges import readable_again, running_as, unreadable_code
 from vmproxy.app.ssh_service import SSHService
 from vmproxy.app.startup import TLSStatus, startup_lines
-from vmproxy.app.systemd import Notifier, activated_sockets, initial_environment
+from vmproxy.app.systemd import Notifier, activated_sockets, has_terminal, initial_environment
 from vmproxy.app.vm_service import VMService
 from vmproxy.auth.limits import FILES_IN_ALL, LOGINS_IN_ALL
 from vmproxy.base.counters import Counters
+from vmproxy.base.failures import explain_start
 from vmproxy.base.tasks import outcome
 from vmproxy.config.difference import IN_FORCE, write_in_force
 from vmproxy.config.settings import LOG_LEVEL, SETTINGS, Config, differences
@@ -76,7 +78,7 @@ class VMProxyService(MultiService):
         self._set_level = set_level
         self._config = self._started = config
         self._read_again = read_again or (lambda: config)
-        self._reloading = self._reload_again = self._stopping = False
+        self._reloading = self._reload_again = self._stopping = self._has_terminal = False
         self._reactor = reactor
         self._sockets: dict[str, tuple[str, ...]] = {}  # by setting: opened for us, in place of what the setting says
         self.counters = counters = Counters()
@@ -117,14 +119,25 @@ class VMProxyService(MultiService):
             self._reconfigure(self._config, self._check(self._config))
             activated = activated_sockets(initial_environment(), SOCKETS)
             self._sockets = {SOCKETS[name]: endpoints for name, endpoints in activated.items()}
-            for key, listeners in self._listening():
-                listeners.open(self._where(key, self._config))
+            if problems := list(self._open_listeners()):
+                raise self._cannot("\n".join(problems))
         except ConfigError as error:
             raise self._cannot(str(error)) from None
         except StartError as error:
             raise self._cannot(f"vmproxy cannot start: {error}") from None
-        except CannotListen as error:
-            raise self._cannot(f"vmproxy {error}") from None
+
+    def _open_listeners(self) -> Iterator[str]:
+        """Listen at all endpoints.
+
+        :returns: the problems: of each setting the first.
+        """
+        for key, listeners in self._listening():
+            try:
+                listeners.open(self._where(key, self._config))
+            except CannotListen as error:
+                option = SETTINGS[key].option
+                way = f"--{option} tcp:PORT, or {key}" if option else key
+                yield f"vmproxy {error}" + (f"; choose another port: {way}" if error.taken else "")
 
     def startService(self) -> None:
         """Start everything else.
@@ -136,8 +149,11 @@ class VMProxyService(MultiService):
         try:
             for part in self.parts:
                 part.load()
-        except (VMProxyError, OSError) as error:
+        except VMProxyError as error:
             raise self._cannot(f"vmproxy cannot start: {error}") from None
+        except OSError as error:
+            why = explain_start(error, getpass.getuser())
+            raise self._cannot(f"vmproxy cannot start: {why}") from None
         super().startService()
         # The objects that exist now stay: the garbage collector need not look at them, nor run after every 700 objects.
         gc.collect()
@@ -145,6 +161,8 @@ class VMProxyService(MultiService):
         gc.set_threshold(100_000, 20, 100)
         # The time that the writer's thread may compute while an answer to a host waits; the default is 5 ms.
         sys.setswitchinterval(0.0005)
+        # Under nohup the terminal may go, and the daemon stays.
+        self._has_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and has_terminal()
         self._on_signal(signal.SIGHUP, self._sighup)
         self._on_signal(signal.SIGUSR2, self._report)
         if signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:  # with a log file, twistd has taken it
@@ -159,7 +177,7 @@ class VMProxyService(MultiService):
             self.ssh.keyring,
             len(self.consoles.registry),
         ):
-            _log.info("{line}", line=line)
+            _log.info("{line}", line=line, summary=True)
         unheard = (
             ""
             if self._set_level or self._config.log_level == LOG_LEVEL
@@ -206,6 +224,10 @@ class VMProxyService(MultiService):
         signal.signal(number, handler)
 
     def _sighup(self) -> None:
+        if self._has_terminal and not has_terminal():
+            _log.info("SIGHUP: the terminal is closed, and vmproxy stops with it")
+            self._reactor.stop()
+            return
         _log.info("SIGHUP: the log files are opened anew, the configuration is read again")
         self.log.store.reopen()
         self._reload_again = True
@@ -283,8 +305,7 @@ class VMProxyService(MultiService):
         return new, problems
 
     def _report(self) -> None:
-        gauges = "; ".join(f"{name}: {value}" for name, value in self.counters.gauges.items())
-        _log.info("{gauges}; counters: {counters}", gauges=gauges, counters=self.counters.counts)
+        _log.info("{report}", report=self.counters.report())
 
     # Stopping.
 

@@ -6,18 +6,22 @@ import datetime
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from twisted.conch.ssh.keys import Key
 
 import vmproxy
 from vmproxy.auth.keyring import Keyring
 from vmproxy.base.sanitize import visible
+from vmproxy.config.advice import advise
 from vmproxy.config.settings import Config
 from vmproxy.ssh.host_keys import fingerprint
 from vmproxy.vm.certificates import Credentials
 from vmproxy.vm.settings import Encryption
 
 SHOWN = 5  # operators' names
+WIDTH = 79
+_LABEL = 29
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,37 +49,51 @@ def startup_lines(
     :param keyring: the operators, and what they can log in with.
     :param known: the number of consoles that are known from before.
     """
-    lines = [
-        f"vmproxy {vmproxy.__version__} is ready.",
-    ]
+    lines = [f"vmproxy {vmproxy.__version__} is ready."]
     if vm_addresses:
-        lines.append(f"  Virtual machines connect to  {', '.join(vm_addresses)}{_in_band(config, tls)}")
+        lines += _entry("Virtual machines connect to", f"{', '.join(vm_addresses)}{_in_band(config, tls)}")
     if tls.addresses:
-        lines.append(f"  With TLS from the start, to  {', '.join(tls.addresses)}")
+        lines += _entry("With TLS from the start, to", ", ".join(tls.addresses))
     uri = next((word for word in config.vm.service_uri if word != "*"), "vmproxy")
-    settings = f"  In vSphere, serial port:     Direction: Server, Port URI: {uri}, vSPC URI: "
+    settings = f"Direction: Server, Port URI: {visible(uri)}"
     for address in vm_addresses[:1]:
         host, number = _reachable(address)
         if number:
-            lines.append(f"{settings}telnet://{host}:{number}")
+            lines += _entry("In vSphere, serial port:", settings, f"vSPC URI: telnet://{host}:{number}")
     for address in tls.addresses[:1]:
         host, number = _reachable(address)
         if number and tls.credentials is not None:
             mark = tls.credentials.certificates[0].thumbprint
-            lines.append(f"{settings}telnets://{host}:{number}#thumbprint={mark}")
+            lines += _entry("In vSphere, serial port:", settings, "vSPC URI, in one line:")
+            lines.append(f"    telnets://{host}:{number}#thumbprint={mark}")
     lines += _certificates(tls)
-    lines.append(f"  Operators connect to         {', '.join(ssh_addresses)}")
+    lines += _entry("Operators connect to", ", ".join(ssh_addresses))
     for address in ssh_addresses[:1]:
         host, number = _reachable(address)
         if number:
-            lines.append(f"  To reach a console:          ssh -p {number} NAME@{host}")
-            lines.append(f"  To see what there is:        ssh -p {number} {host} list")
-    lines.append(f"  Who may log in:              {_who(config, keyring)}")
+            lines += _entry("To reach a console:", f"ssh -p {number} NAME@{host}")
+            lines += _entry("To see what there is:", f"ssh -p {number} {host} list")
+    lines += _entry("Who may log in:", _who(config, keyring))
     for key in host_keys:
-        lines.append(f"  SSH host key:                {fingerprint(key)} ({key.type()})")
-    lines.append(f"  Logs:                        {config.log.dir}  (by name: {config.log.dir / 'by-name'})")
-    lines.append(f"  State:                       {config.state_dir}  ({_count(known, 'console')} known)")
+        lines += _entry(f"SSH host key ({key.type()}):", fingerprint(key))
+    lines += _entry("Logs:", str(config.log.dir), f"by name: {config.log.dir / 'by-name'}")
+    lines += _entry("State:", str(config.state_dir), f"({_count(known, 'console')} known)")
+    if open_decisions := list(advise(config, keyring)):
+        file = config.source.name if config.source.toml else "FILE"
+        things = _count(len(open_decisions), "thing")
+        lines += _entry("Before production:", f"{things} to decide:", f"vmproxy check {file} --advise")
     return lines
+
+
+def _entry(label: str, *texts: str) -> list[str]:
+    """A label and what belongs to it, in lines of at most :data:`WIDTH` characters; a path or a URI is not broken."""
+    lines = [
+        line
+        for text in texts
+        for line in wrap(text, WIDTH - _LABEL, break_long_words=False, break_on_hyphens=False) or [""]
+    ]
+    labels = [f" {label}"] + [""] * len(lines)
+    return [f"{left:<{_LABEL}}{line}" for left, line in zip(labels, lines, strict=False)]
 
 
 def tls_warnings(config: Config, credentials: Credentials | None, now: float) -> list[str]:
@@ -108,7 +126,7 @@ def _certificates(tls: TLSStatus) -> list[str]:
     lines = []
     for one in tls.credentials.certificates if tls.credentials is not None else ():
         names = visible(", ".join(one.names[:SHOWN])) or "no name"
-        lines.append(f"  Certificate for hosts:       {names}, until {one.valid_until:%Y-%m-%d} ({one.file})")
+        lines += _entry("Certificate for hosts:", f"{names}, until {one.valid_until:%Y-%m-%d}", f"({one.file})")
     return lines
 
 

@@ -126,6 +126,15 @@ def initial_environment() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
+def has_terminal() -> bool:
+    """Whether the process has a controlling terminal now: a daemon has none, nor has one whose terminal was closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
 def activated_sockets(environment: Mapping[str, str], names: Collection[str]) -> dict[str, tuple[str, ...]]:
     """The sockets that were handed over to this process.
 

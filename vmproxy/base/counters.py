@@ -31,3 +31,14 @@ class Counters:
     def counts(self) -> dict[str, int]:
         """The present values of all counters."""
         return {name: number for read in self._counts for name, number in read().items()}
+
+    def report(self) -> str:
+        """All gauges and counters in one line."""
+        told = [
+            f"{name}: {_listed(value) if isinstance(value, Mapping) else value}" for name, value in self.gauges.items()
+        ]
+        return "; ".join([*told, f"counters: {_listed(self.counts)}"])
+
+
+def _listed(numbers: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in numbers.items()) or "none"

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demonstration until SIGINT or SIGTERM.
+    """Run the demonstration until SIGINT, SIGTERM or SIGHUP.
 
     :returns: the exit status: 1 if it could not start, or one of its parts ended by itself.
     """
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     _ssh_config(folder, ssh_port, host_key)
     (folder / "vmproxy.toml").write_text(_toml(folder, vm_port, ssh_port), encoding="utf-8")
     stop = _Stop()
-    print("Starting a concentrator and three simulated VMs ...", flush=True)
+    _say("Starting a concentrator and three simulated VMs ...")
     with _Children(folder) as children:
         children.start(
             "concentrator", [sys.executable, "-m", "vmproxy", "run", "--config", str(folder / "vmproxy.toml")]
@@ -52,18 +53,23 @@ def run(args: argparse.Namespace) -> int:
         logs = [folder / "log" / "by-name" / f"{name}.log" for name in NAMES]
         if not _wait_for(lambda: all(log.exists() for log in logs), children, stop):
             return _report(children, stop)
-        print(_what_to_try(folder), flush=True)
+        _say(_what_to_try(folder))
         while not stop.asked and children.alive():
             time.sleep(0.2)
         return _report(children, stop)
 
 
+def _say(text: str) -> None:
+    with suppress(OSError):  # the terminal may be gone: SIGHUP says so
+        print(text, flush=True)
+
+
 class _Stop:
-    """Notes SIGINT and SIGTERM."""
+    """Notes SIGINT, SIGTERM, and SIGHUP: the end of the terminal ends the demonstration."""
 
     def __init__(self) -> None:
         self.asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._ask)
 
     def _ask(self, _number: int, _frame: FrameType | None) -> None:
@@ -127,7 +133,7 @@ def _wait_for(condition: object, children: _Children, stop: _Stop) -> bool:
 
 def _report(children: _Children, stop: _Stop) -> int:
     if stop.asked:
-        print("\nStopped.")
+        _say("\nStopped.")
         return 0
     for name, status, output in children.ended():
         print(f"The {name} ended with status {status}; the end of {output}:", file=sys.stderr)

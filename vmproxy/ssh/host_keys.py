@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from twisted.conch.ssh.keys import EncryptedKeyError, FingerprintFormats, Key
 
+from vmproxy.base.sanitize import visible
 from vmproxy.errors import VMProxyError
 
 RSA_BITS = 3072
@@ -49,7 +50,7 @@ def _load(path: Path, kind: str) -> Key:
     except EncryptedKeyError:
         raise HostKeyError(f"{path}: has a passphrase, which nobody is there to enter") from None
     except Exception as error:  # conch's parsers raise whatever comes their way
-        raise HostKeyError(f"{path}: not a private key ({error.__class__.__name__}: {error})") from None
+        raise HostKeyError(f"{path}: not a private key ({visible(str(error), 200)})") from None
     if key.isPublic() or key.type() != _TYPES[kind]:
         raise HostKeyError(f"{path}: not a private key of the kind {kind}")
     return key

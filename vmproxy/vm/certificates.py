@@ -322,7 +322,7 @@ def _public(key: object) -> bytes:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).splitlines() or [error.__class__.__name__]
-    return visible(lines[0], 200)
+    return visible(lines[0].partition(" See https:")[0], 200)
 
 
 def reasons(error: SSL.Error) -> str:

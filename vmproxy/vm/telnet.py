@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vmproxy.base.addresses import neighbourhood
+from vmproxy.base.failures import explain
 from vmproxy.console.console import Console
 from vmproxy.vm.actions import (
     Abort,
@@ -139,7 +140,8 @@ class HostTelnet(Telnet):
             self._complain("failures of TLS", f"TLS failed: {why}")
             self._leave(f"TLS failed: {why}")
         else:
-            self._leave(f"connection lost to {self.peer}: {reason.getErrorMessage().rstrip('.')}")
+            why = explain(reason.value)
+            self._leave(f"connection lost to {self.peer}" + (f": {why}" if why != "connection lost" else ""))
 
     def _leave(self, reason: str) -> None:
         # The console must not wait for a socket to be closed; and once is enough.

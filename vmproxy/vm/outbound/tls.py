@@ -10,7 +10,6 @@ from OpenSSL import SSL
 from OpenSSL.crypto import X509
 from service_identity.exceptions import VerificationError
 from twisted.internet._sslverify import ClientTLSOptions  # the public way makes a context for each host
-from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import (
@@ -25,6 +24,7 @@ from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vmproxy.base import failures
 from vmproxy.base.sanitize import visible
 from vmproxy.vm.outbound.rules import DialRule
 from vmproxy.wire.dialuri import literal
@@ -115,6 +115,4 @@ def explain(failure: Failure) -> str:
         return visible(f"TLS: {text}", 200)
     if isinstance(error, VerificationError):
         return "TLS: the certificate is for another host"
-    if isinstance(error, ConnectionLost):
-        return "connection lost"
-    return visible(failure.getErrorMessage().rstrip("."), 200) or type(error).__name__
+    return failures.explain(error)
