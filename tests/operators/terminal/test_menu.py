@@ -247,7 +247,7 @@ def test_vms_of_one_name_and_other_ports_are_all_there(w: SSHWorld) -> None:
     w.vm("web01", VM_B)
     w.vm("web01", VM_A, port="2")
     person = Person(w)
-    assert person.names == ["web01", "web01", "web01.2"]
+    assert person.names == [f"web01~{VM_A.hex[:8]}", f"web01~{VM_B.hex[:8]}", "web01.2"]
     person.type(DOWN + b"\r")
     w.clock.advance(0)
     assert w.directory.names.find(str(VM_A)).viewers.all == ()

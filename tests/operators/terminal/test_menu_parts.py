@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.fakes import EPOCH
+from tests.support.fakes import EPOCH, VM_B
 from tests.support.ssh import SSHWorld
 from vmproxy.operators.commands.parser import split
 from vmproxy.operators.terminal.keys import DOWN, UP
 from vmproxy.operators.terminal.menu_command_line import complete, last_word
 from vmproxy.operators.terminal.menu_list import ConsoleList, Selection
 from vmproxy.operators.terminal.menu_refresh import TAIL, last_line
-from vmproxy.operators.terminal.menu_view import columns_for, help_lines, rows_for, short_state, top_row
+from vmproxy.operators.terminal.menu_view import columns_for, fitted, help_lines, rows_for, short_state, top_row
 from vmproxy.operators.terminal.width import cells
 from vmproxy.operators.visible import VisibleConsoles
 
@@ -54,6 +54,49 @@ def test_filters_one_after_the_other_find_what_each_alone_finds(names: list[str]
             wanted = [n for n in names if fnmatchcase(n.casefold(), f"*{pattern.casefold()}*")]
             assert sorted(found) == sorted(wanted)
         w.stop()
+
+
+def test_a_filter_by_state(w: SSHWorld) -> None:
+    listed = list_of(w, "web01", "web 02", "db01", "state")
+    for name in ("db01", "web 02"):
+        w.lose(w.console(name))
+    for pattern, names in (
+        ("state:down", ["db01", "web 02"]),
+        ("STATE:D", ["db01", "web 02"]),
+        ("state:up", ["state", "web01"]),
+        ("state:", ["db01", "state", "web 02", "web01"]),
+        ("state:up,down", ["db01", "state", "web 02", "web01"]),
+        ("state:down web", ["web 02"]),
+        ("web state:up", ["web01"]),
+        ("b 0 state:down", ["web 02"]),
+        ("w*2 state:down", ["web 02"]),
+        ("state:nonsense", []),
+        ("state", ["state"]),
+        ("xstate:up", []),
+    ):
+        assert [entry.title for entry in listed.matching(pattern)] == names, pattern
+    found = listed.matching("state:down")
+    assert listed.matching("state:down") is found  # nothing has changed, and what is chosen stays
+    w.lose(w.console("web01"))
+    assert [entry.title for entry in listed.matching("state:down")] == ["db01", "web 02", "web01"]
+
+
+def test_where_two_have_one_name_the_list_says_which_is_which(w: SSHWorld) -> None:
+    listed = list_of(w, "web02", "db01")
+    w.lose(w.console("web02"))
+    old = w.console("web02")
+    w.vm("web02", uuid=VM_B)
+    listed.begin(EPOCH)
+    while listed.step():
+        pass
+    names = [listed.shown(entry) for entry in listed.matching("")]
+    assert sorted(names) == sorted(["db01", "web02", f"web02~{old.uuid.hex[:8]}"])
+
+
+@given(st.text("abc日", max_size=12), st.integers(1, 40))
+def test_the_digits_stay_where_there_is_room(word: str, width: int) -> None:
+    assert cells(fitted(f"{word}~01234567", width)) == width
+    assert width < 17 or fitted(f"{word}~01234567", width).rstrip().endswith("~01234567")
 
 
 def test_a_list_in_which_nothing_changed_stays_the_same(w: SSHWorld) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from fnmatch import translate
 
 from vmproxy.console.console import Console
+from vmproxy.console.naming import MARK
 from vmproxy.console.registry import ConsoleRegistry
 from vmproxy.operators.terminal import keys
 from vmproxy.operators.terminal.width import cells
@@ -23,6 +24,8 @@ SLICE = 500
 SWEEP_SECONDS = 5.0
 FILTER_LIMIT = 64
 REFILTERS = 8  # times that the list is filtered between two drawings, whatever keys come
+
+_STATE = re.compile(r"(?:^| )state:([^ ]*)(?= |$)", re.IGNORECASE)
 
 # Keys that need the list as it is by the filter.
 IN_LIST = frozenset(
@@ -81,6 +84,7 @@ class ConsoleList:
         self._new = False
         self._known: dict[Console, ConsoleEntry] = {}
         self._filtered: tuple[str, Sequence[ConsoleEntry], Sequence[ConsoleEntry]] = ("", (), ())
+        self._in_state: Sequence[ConsoleEntry] = ()
         self.entries: Sequence[ConsoleEntry] = ()
         self.longest = 0
         self.complete = False
@@ -148,11 +152,27 @@ class ConsoleList:
             self._known.pop(entry.console, None)
         self._replace([entry for entry in self.entries if entry not in gone])
 
-    def matching(self, pattern: str) -> Sequence[ConsoleEntry]:
-        """The consoles with a pattern in their title; the same list again as long as nothing changes.
+    def shown(self, entry: ConsoleEntry) -> str:
+        """The name of a console in the list: its title, or its SSH NAME where others have the same name."""
+        alias = self._view.alias(entry.console)
+        return alias if MARK in alias and entry.name else entry.title
 
-        :param pattern: a part of a title; ``*`` matches anything, ``?`` any character.
+    def matching(self, pattern: str) -> Sequence[ConsoleEntry]:
+        """The consoles that match a filter; the same list again as long as nothing changes.
+
+        :param pattern: a part of a title; ``*`` matches anything, ``?`` any character. ``state:down`` beside it leaves
+            those in this state.
         """
+        pattern, states = _without_states(pattern)
+        found = self._titled(pattern)
+        if states:
+            now = [entry for entry in found if entry.console.state.startswith(states)]
+            if now != self._in_state:
+                self._in_state = now
+            found = self._in_state
+        return found
+
+    def _titled(self, pattern: str) -> Sequence[ConsoleEntry]:
         before, among, found = self._filtered
         if among is self.entries and before == pattern:
             return found
@@ -177,6 +197,12 @@ class ConsoleList:
         if end - start > limit:
             return [*self.entries[start : start + limit - 1], self.entries[end - 1]]
         return self.entries[start:end]
+
+
+def _without_states(pattern: str) -> tuple[str, tuple[str, ...]]:
+    """A filter without its words about states, and the beginnings of these states."""
+    states = [state for found in _STATE.finditer(pattern) for state in found[1].casefold().split(",")]
+    return (_STATE.sub("", pattern).strip(), tuple(filter(None, states))) if states else (pattern, ())
 
 
 def _fitting(pattern: str, entries: Sequence[ConsoleEntry]) -> list[ConsoleEntry]:

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from vmproxy.base.escape import show_escape
 from vmproxy.console.console import Console
+from vmproxy.console.naming import MARK
 from vmproxy.operators.session import Session
 from vmproxy.operators.terminal.menu_command_line import CommandLine
 from vmproxy.operators.terminal.menu_list import ConsoleEntry, ConsoleList, Selection
@@ -39,7 +40,7 @@ _HELP = (
     (
         "",
         "The consoles that you may see. Type a part of a name to filter them; * stands for any text, ? for any one"
-        " character.",
+        " character. state:down shows those that are down, state:up web those that are up and have web in their name.",
     ),
     ("", ""),
     ("Enter", "attach; read-only if another operator writes"),
@@ -254,16 +255,31 @@ def writer_of(console: Console, width: int) -> str:
     return f"{cut(who, width - len(more) - 1)} {more}" if more else who
 
 
+def fitted(name: str, width: int) -> str:
+    """A name in a column; of an SSH NAME with digits of the UUID, these stay."""
+    word, mark, digits = name.rpartition(MARK)
+    if mark and cells(name) > width > 2 * len(digits):
+        name = cut(word, width - len(digits) - 1) + mark + digits
+    return pad(name, width)
+
+
 def console_row(
-    entry: ConsoleEntry, columns: ColumnWidths, now: float, last: Callable[[Console], str], chosen: bool, width: int
+    entry: ConsoleEntry,
+    name: str,
+    columns: ColumnWidths,
+    now: float,
+    last: Callable[[Console], str],
+    chosen: bool,
+    width: int,
 ) -> Row:
     """One console.
 
+    :param name: see :meth:`ConsoleList.shown`.
     :param last: knows its last line of output.
     """
     console = entry.console
     parts = [
-        (">" if chosen else " ") + pad(entry.title, columns.name),
+        (">" if chosen else " ") + fitted(name, columns.name),
         pad(short_state(console, now), columns.state),
     ]
     if columns.writer:
@@ -321,13 +337,14 @@ def picture(
     :returns: the lines, and the column of the cursor in the first of them.
     """
     width, height = size
-    columns = columns_for(width, listed.longest)
+    names = [listed.shown(entry) for entry in selection.on_screen]
+    columns = columns_for(width, max(listed.longest, *map(cells, names), 0))
     top, column = top_row(len(selection.found), len(listed.entries), listed.complete, selection.filter, width)
     rows = [top]
     if height >= HEADINGS_FROM:
         rows.append(heading_row(columns))
-    for number, entry in enumerate(selection.on_screen, selection.top):
-        rows.append(console_row(entry, columns, now, last.of, number == selection.chosen, width))
+    for number, (entry, name) in enumerate(zip(selection.on_screen, names, strict=True), selection.top):
+        rows.append(console_row(entry, name, columns, now, last.of, number == selection.chosen, width))
     if not selection.found:
         rows.append(empty_row(len(listed.entries), listed.complete))
     return rows + [Row()] * (height - 1 - len(rows)), column
