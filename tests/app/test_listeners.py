@@ -13,7 +13,7 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.protocol import Factory, Protocol
 
 from vmproxy.app.descriptors import SpareDescriptor
-from vmproxy.app.listeners import CannotListen, Listeners
+from vmproxy.app.listeners import ACCEPTS_AT_ONCE, CannotListen, Listeners
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
@@ -115,6 +115,20 @@ def test_who_connects_is_accepted_and_stays_when_the_socket_goes(world: World) -
             client.recv(1)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), 30)
+
+
+def test_a_crowd_is_accepted_over_several_turns(world: World) -> None:
+    world.listeners.open([LOOPBACK])
+    (port,) = world.ports()
+    clients = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(3 * ACCEPTS_AT_ONCE)]
+    before = now = len(world.reactor.getReaders())
+    while now < before + len(clients):
+        then = now
+        world.reactor.doIteration(1)
+        now = len(world.reactor.getReaders())
+        assert now <= then + ACCEPTS_AT_ONCE
+    for client in clients:
+        client.close()
 
 
 def test_an_endpoint_that_cannot_be_at_the_start_is_told(world: World) -> None:

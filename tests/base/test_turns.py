@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 
 from tests.support.fakes import Logged
-from vmproxy.base.turns import SLICE, SPAN, Turns
+from vmproxy.base.turns import RUN, SLICE, SPAN, Turns, sort_steps
 
 PIECE = SLICE / 4
 
@@ -58,6 +58,13 @@ def test_all_is_done_in_turns_of_a_bounded_length(work: list[tuple[str, int]]) -
     while clock.calls:
         assert clock.turn() <= SPAN + PIECE
     assert len(done) == sum(pieces for _, pieces in work)
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 5)), max_size=3 * RUN))
+def test_sorting_in_steps_is_sorting(things: list[tuple[int, int]]) -> None:
+    ordered = sorted(things, key=lambda thing: thing[0])
+    assert set(sort_steps(things, lambda thing: thing[0])) <= {None}
+    assert things == ordered
 
 
 def test_who_has_little_to_do_waits_for_one_slice_of_each_other() -> None:

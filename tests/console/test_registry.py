@@ -17,6 +17,7 @@ from tests.support.consoles import HOSTILE, World, trail
 from tests.support.fakes import EPOCH, VM_A, VM_B, VM_C, FakeLink, FakeViewer
 from tests.support.properties import examples
 from vmproxy.console.console import Console
+from vmproxy.console.duplicates import ClaimRefused
 from vmproxy.console.naming import AmbiguousConsole, NoSuchConsole
 from vmproxy.console.notices import LineUp
 from vmproxy.errors import VMProxyError
@@ -273,6 +274,17 @@ class TestPorts:
     def events(self, world: World, console: Console, kind: str) -> list[dict[str, object]]:
         world.store.flush()
         return trail(console.log, kind)
+
+    @pytest.mark.parametrize("labels", [True, False])
+    def test_a_vm_has_at_most_32_ports_and_the_33rd_is_refused_and_told(self, world: World, labels: bool) -> None:
+        consoles = [world.claim(uri=f"vmproxy?n={n}", port=f"p{n}" if labels else None) for n in range(32)]
+        for n in range(32, 50):
+            with pytest.raises(ClaimRefused, match="it has 32 serial ports already"):
+                world.claim(uri=f"vmproxy?n={n}", port=f"p{n}" if labels else None)
+        assert len(world.directory) == 32
+        assert len(self.events(world, consoles[0], "refused")) == 10
+        assert world.claim(uri="vmproxy?n=3", port="p3" if labels else None) is consoles[3]
+        assert world.claim("other", uuid=VM_B).port == "1"
 
     def test_ports_are_told_apart_after_a_restart(self, world: World) -> None:
         world.claim(uri="vmproxy")

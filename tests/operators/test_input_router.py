@@ -39,7 +39,7 @@ class Typist:
 
 def router() -> tuple[InputRouter, Client, Clock]:
     client, clock = Client(), Clock()
-    return InputRouter(client, clock), client, clock
+    return InputRouter(client, lambda go_on: clock.callLater(0, go_on)), client, clock
 
 
 def test_what_is_typed_ahead_is_for_the_first_activity_once_it_has_started() -> None:

@@ -41,6 +41,25 @@ def told(one: VisibleConsoles, target: str, port: str | None = None) -> str:
         return str(error)
 
 
+def test_what_is_seen_is_worked_out_a_little_at_a_time(w: World) -> None:
+    consoles = [w.claim(f"web{n:03}" if n % 2 else f"db{n:03}", UUID(int=n + 1)) for n in range(500)]
+    one = view(w, ("spy", "web*"))
+    times = iter([True, False] * 1000)
+    assert not one.prepare(lambda: next(times))
+    w.directory.rename(consoles[1], "db-now")
+    w.directory.rename(consoles[2], "web-now")
+    rounds = 1
+    while not one.prepare(lambda: next(times)):
+        rounds += 1
+    assert rounds > 3
+    seen = [console for console in consoles if console.name.startswith("web")]
+    assert sorted(c.uuid for c in one) == sorted(c.uuid for c in seen)
+    assert one.prepare(lambda: False)
+    again = view(w, ("spy", "web*"))
+    assert not again.prepare(lambda: False)
+    assert again.find("web-now") is consoles[2]  # who asks before that waits for all of it
+
+
 class TestHidden:
     def test_by_no_name(self, w: World) -> None:
         console = w.claim("vault01")

@@ -46,6 +46,7 @@ class Daemon:
     :ivar within: a command that runs it, and its operators' clients, somewhere else: in a network namespace, say.
     :ivar vm_address: where it listens for VMs.
     :ivar preload: a library that its process loads first; empty for none.
+    :ivar patience: seconds that it may take to start.
     :ivar prefix: a command that starts the daemon: what follows it is run in its place.
     :ivar options: for twistd, such as ``--uid``.
     :ivar environment: of the process; ``pass_fds``: descriptors that it inherits.
@@ -54,6 +55,7 @@ class Daemon:
     within: tuple[str, ...] = ()
     vm_address = "127.0.0.1"
     preload = ""
+    patience = PATIENCE
 
     def __init__(
         self, folder: Path, keys: Path, extra: str = "", log_dir: Path | None = None, descriptors: int = 0
@@ -98,7 +100,7 @@ class Daemon:
             assert self.process.poll() is None, self.said()
             return "State: " in self.said()[said:]
 
-        eventually(ready, "the daemon is ready")
+        eventually(ready, "the daemon is ready", self.patience)
         fresh = self.said()[said:]
         self.vm_port = int(re.findall(r"Virtual machines connect to +[0-9.]+:(\d+)", fresh)[-1])
         self.ssh_port = int(re.findall(r"Operators connect to +127\.0\.0\.1:(\d+)", fresh)[-1])

@@ -6,6 +6,8 @@ follows is input. Output and complaints are sent as they come; an exit status cl
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory, Protocol
@@ -37,7 +39,7 @@ class PlainSession(Protocol):
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        self.router = InputRouter(self, services.clock)
+        self.router = InputRouter(self, partial(services.turns.wait, ""))
         self.over = False
         self.input_ended = False
         self.status: int | None = None

@@ -62,6 +62,24 @@ def test_what_waits_for_a_turn_is_not_lost_with_the_connection(w: VMWorld) -> No
     assert not w.front.connections
 
 
+def test_what_waits_for_the_next_second_is_not_lost_with_the_connection_either(w: VMWorld) -> None:
+    host, console = w.vm()
+    host.feed(b"\xff\xf1" * 9000 + b"data")
+    assert host.paused
+    host.lose()
+    assert w.logged(console) == b"data"
+    assert console.state == "down"
+
+
+def test_what_waits_for_a_turn_is_not_lost_at_the_end_of_the_process(w: VMWorld) -> None:
+    host, console = w.vm()
+    assert w.front.turns.open()
+    w.clock.rightNow += SPAN
+    host.protocol.dataReceived(b"one\xff\xf1two")
+    w.front.stop()
+    assert w.logged(console) == b"onetwo"
+
+
 def test_a_vmotion_completes_behind_what_its_source_has_sent_whatever_else_is_done(w: VMWorld) -> None:
     source, console = w.vm()
     destination = w.destination(source.begin())

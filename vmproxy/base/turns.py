@@ -11,8 +11,10 @@ Bound: a turn takes the span and the one piece that was begun in it.
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -20,8 +22,25 @@ from twisted.logger import Logger
 
 SPAN = 0.008
 SLICE = 0.002  # of one that has waited, while others wait too
+RUN = 200
+
+T = TypeVar("T")
 
 _log = Logger()
+
+
+def sort_steps(things: list[T], key: Callable[[T], Any]) -> Iterator[None]:
+    """Sort a list in steps of less than a millisecond; to sort thousands at once takes longer than a turn may."""
+    runs: list[list[T]] = []
+    for at in range(0, len(things), RUN):
+        runs.append(sorted(things[at : at + RUN], key=key))
+        yield
+    merged: list[T] = []
+    for thing in heapq.merge(*runs, key=key):
+        merged.append(thing)
+        if len(merged) % RUN == 0:
+            yield
+    things[:] = merged
 
 
 class Turns:

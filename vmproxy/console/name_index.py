@@ -6,6 +6,7 @@ are that they do not see. Operators whom the same rules concern share it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from vmproxy.console.naming import Entry, Names, base_of, entries_of, read_uuid
 from vmproxy.log.store import ConsoleLog
 
 VIEWS = 64
-CHANGES = 2048
+CHANGES = 16384
 
 
 class _View:
@@ -24,21 +25,32 @@ class _View:
     :ivar changes: words that came and went since somebody asked; whether one came, and the word.
     """
 
-    __slots__ = ("_sees", "changes", "names")
+    __slots__ = ("_sees", "_steps", "changes", "names")
 
     def __init__(self, names: Names, grants: Grants) -> None:
         self._sees = grants.see
-        self.names = names.among(grants.see)
-        self.changes: list[tuple[bool, Entry]] = []
+        self.names, self._steps = names.among(grants.see)
+        self.changes: deque[tuple[bool, Entry]] = deque()
 
-    def catch_up(self) -> None:
-        """Take in the changes."""
-        changes, self.changes = self.changes, []
-        for came, entry in changes:
+    @property
+    def overtaken(self) -> bool:
+        """Whether it has missed changes."""
+        return len(self.changes) > CHANGES
+
+    def catch_up(self, may_go_on: Callable[[], bool] = lambda: True) -> bool:
+        """Take in the consoles, and the changes since; :returns: whether that is done."""
+        while next(self._steps, self) is None:
+            if not may_go_on():
+                return False
+        while self.changes:
+            if not may_go_on():
+                return False
+            came, entry = self.changes.popleft()
             if not came:
                 self.names.discard(entry)
             elif self._sees(entry[5]):
                 self.names.add((entry,))
+        return True
 
 
 class NameIndex:
@@ -76,15 +88,25 @@ class NameIndex:
         """The names of the consoles that are seen by some rules."""
         if grants.see_all:
             return self._all
+        view = self._view(grants)
+        view.catch_up()
+        return view.names
+
+    def prepare(self, grants: Grants, may_go_on: Callable[[], bool]) -> bool:
+        """Work out what is seen by some rules, as long as there is time: with many rules it takes some.
+
+        :returns: whether it is worked out.
+        """
+        return grants.see_all or self._view(grants).catch_up(may_go_on)
+
+    def _view(self, grants: Grants) -> _View:
         view = self._views.pop(grants, None)
-        if view is None or len(view.changes) > CHANGES:
+        if view is None or view.overtaken:
             view = _View(self._all, grants)
         self._views[grants] = view
         if len(self._views) > VIEWS:
             del self._views[next(iter(self._views))]
-        if view.changes:
-            view.catch_up()
-        return view.names
+        return view
 
     def rules_changed(self) -> None:
         """Forget what is seen by which rules."""
@@ -139,7 +161,7 @@ class NameIndex:
 
     def _note(self, gone: Sequence[Entry], come: Sequence[Entry]) -> None:
         for view in self._views.values():
-            if len(view.changes) <= CHANGES:
+            if not view.overtaken:
                 view.changes += [(False, entry) for entry in gone]
                 view.changes += [(True, entry) for entry in come]
 

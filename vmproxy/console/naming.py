@@ -134,12 +134,16 @@ class Names:
         if at < len(self._entries) and self._entries[at][:5] == entry[:5]:
             del self._entries[at]
 
-    def among(self, sees: Callable[[Subject], bool]) -> Names:
-        """Those of the consoles that somebody sees."""
+    def among(self, sees: Callable[[Subject], bool]) -> tuple[Names, Iterator[None]]:
+        """Those of the consoles that somebody sees; they are put there by the steps."""
         self._settle()
         names = Names(self._ports, sees)
-        names._entries = [entry for entry in self._entries if sees(entry[5])]
-        return names
+        return names, names._take(list(self._entries), sees)
+
+    def _take(self, entries: list[Entry], sees: Callable[[Subject], bool]) -> Iterator[None]:
+        for at in range(0, len(entries), _FEW):
+            self._entries += [entry for entry in entries[at : at + _FEW] if sees(entry[5])]
+            yield
 
     def _settle(self) -> None:
         if not self._fresh:

@@ -31,6 +31,8 @@ from vmproxy.log.store import LogStore
 from vmproxy.wire.dialuri import is_dialled
 from vmproxy.wire.serviceuri import parse
 
+PORTS_LIMIT = 32  # of a VM
+
 
 class StillThere(VMProxyError):
     """A console that is not down cannot be forgotten."""
@@ -136,6 +138,7 @@ class ConsoleRegistry:
         console = self._at(identity.uuid, port)
         new = console is None
         if console is None:
+            self._check_ports(identity.uuid, link)
             console = self._add(identity.uuid, port, identity.name, None)
         else:
             self._check(console, link)
@@ -178,6 +181,14 @@ class ConsoleRegistry:
                 if self._refusals.again(console):
                     console.log.event("refused", host=there.peer, by=link.peer)
                 raise ClaimRefused(f"{console.title}: {problem}")
+
+    def _check_ports(self, uuid: UUID, link: ILink[Console]) -> None:
+        there = self.names.ports(uuid)
+        if len(there) >= PORTS_LIMIT:
+            console = there[0]
+            if self._refusals.again(console):
+                console.log.event("refused", by=link.peer, ports=len(there))
+            raise ClaimRefused(f"{console.title}: it has {len(there)} serial ports already, no VM has more")
 
     def _is_told(self, console: Console) -> bool:
         # One that comes back after a minute or more, or for the first time, is always told.

@@ -33,7 +33,6 @@ from vmproxy.operators.terminal.reports import Reports
 LONE_ESCAPE_SECONDS = 1.0
 REMINDER_SECONDS = 5.0
 OVERVIEW_SECONDS = 1.0
-COMMANDS_PER_TURN = 20  # a paste full of them must not delay other sessions
 
 
 @implementer(IViewer)
@@ -327,18 +326,15 @@ class ConsoleSession:
         if self._lone_escape is not None:
             self._lone_escape.cancel()
             self._lone_escape = None
-        commands = 0
-        while data and not self.gone and commands < COMMANDS_PER_TURN:
+        turns = self.session.services.turns
+        while data and not self.gone and turns.open():
             if self.display.asking:
                 data = self._answer(data)
-                if not self.display.asking:
-                    commands = COMMANDS_PER_TURN  # an answer can cost a search through all consoles
                 continue
             plain, key, data = self._scanner.feed(data)
             self.write(plain)
             if key is not None:
                 self._run_escape(self, key)
-                commands += 1
         if data:
             self.session.router.put_off(data)  # it may be for the next activity
         elif self._scanner.waiting and not self.gone:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from twisted.internet.interfaces import IReactorTime
-
 
 class Activity(Protocol):
     """An occupation of a session: a console, the menu, a command, SFTP."""
@@ -72,9 +70,10 @@ class InputRouter:
     Bound: the client is held while input waits here, so no more can wait than its window lets in.
     """
 
-    def __init__(self, source: InputSource, clock: IReactorTime) -> None:
+    def __init__(self, source: InputSource, next_turn: Callable[[Callable[[], None]], object]) -> None:
+        """:param next_turn: has something done in the operator's next turn."""
         self._source: InputSource = source
-        self._clock = clock
+        self._next_turn = next_turn
         self._stack: list[Activity] = []
         self._waiting: list[bytes] = []
         self._kept = False  # what waits is for the next activity; the current one goes on hearing what is typed
@@ -133,9 +132,9 @@ class InputRouter:
         self._wait(data)
 
     def put_off(self, data: bytes) -> None:
-        """Handle input in the next turn of the reactor, with all that comes behind it: there was much to do in this."""
+        """Handle input in the operator's next turn, with all that comes behind it: there was much to do in this."""
         self._wait(data)
-        self._clock.callLater(0, self._deliver)
+        self._next_turn(self._deliver)
 
     def _wait(self, data: bytes) -> None:
         self._waiting.append(data)

@@ -17,7 +17,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, count, islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +28,12 @@ from vmproxy.errors import VMProxyError
 from vmproxy.log.files import LogFiles, plain_of
 
 if TYPE_CHECKING:
+    from vmproxy.base.turns import Turns
     from vmproxy.console.console import Console
     from vmproxy.operators.visible import VisibleConsoles
 
 ENTRIES_AT_ONCE = 100
 CONSOLES_AT_ONCE = 50
-LOOKED_AT_PER_TURN = 300
 
 InThread = Callable[[Callable[[], list["FileEntry"]]], Deferred[list["FileEntry"]]]
 
@@ -156,18 +156,20 @@ class Listing:
         view: VisibleConsoles,
         consoles: Iterable[Console],
         in_thread: InThread,
-        next_turn: Callable[[], Deferred[None]],
+        turns: Turns,
+        who: str,
         closed: Callable[[], None],
     ) -> None:
         """
         :param consoles: all consoles; those that the operator may not read are left out.
-        :param next_turn: fires in the next turn of the reactor.
+        :param turns: has the time that it takes; ``who``: whose time.
         :param closed: called once, when the list is closed.
         """
         self._view = view
         self._left = iter(consoles)
         self._in_thread = in_thread
-        self._next_turn = next_turn
+        self._turns = turns
+        self._who = who
         self._closed: Callable[[], None] | None = closed
         self._found: Iterator[FileEntry] = iter(())
 
@@ -177,7 +179,10 @@ class Listing:
             entries = await self._in_thread(self._look_on)
             if entries:
                 return entries
-            logs = [(self._view.alias(c), c.log.path) for c in await self._some()]
+            logs = []
+            for console in await self._some():
+                await self._turn()
+                logs.append((self._view.alias(console), console.log.path))
             if not logs:
                 return []
             self._found = chain.from_iterable(files(alias, path) for alias, path in logs)
@@ -185,14 +190,17 @@ class Listing:
     async def _some(self) -> list[Console]:
         """The next readable consoles; none at the end."""
         some: list[Console] = []
-        for console, number in zip(self._left, count(1), strict=False):
+        for console in self._left:
+            await self._turn()
             if self._view.may(console, Right.SPY):
                 some.append(console)
                 if len(some) == CONSOLES_AT_ONCE:
                     break
-            if number % LOOKED_AT_PER_TURN == 0:
-                await self._next_turn()
         return some
+
+    async def _turn(self) -> None:
+        if not self._turns.open():
+            await self._turns.next(self._who)
 
     def _look_on(self) -> list[FileEntry]:
         return list(islice(self._found, ENTRIES_AT_ONCE))

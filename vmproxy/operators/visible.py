@@ -26,6 +26,13 @@ class VisibleConsoles:
     def __iter__(self) -> Iterator[Console]:
         return iter(self._names)
 
+    def prepare(self, may_go_on: Callable[[], bool]) -> bool:
+        """Work out which consoles these are, as long as there is time; :returns: whether that is done.
+
+        What is asked for before that has to wait until it is.
+        """
+        return self._directory.names.prepare(self._grants(), may_go_on)
+
     def __contains__(self, console: Console) -> bool:
         return self.may(console, Right.SEE)
 

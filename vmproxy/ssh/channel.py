@@ -69,8 +69,10 @@ class FlowChannel(SSHChannel):
             last = self._queue[-1] if self._queue else None
             if last is not None and last[0] == stream and len(last[1]) + len(data) <= SMALL:
                 self._queue[-1] = (stream, last[1] + data)  # a VM may print byte by byte: the queue must stay small
-            else:
+            elif len(data) <= WINDOW:
                 self._queue.append((stream, data))
+            else:  # in pieces: what is left of one is copied for each packet
+                self._queue.extend((stream, data[at : at + WINDOW]) for at in range(0, len(data), WINDOW))
             self.queued += len(data)
             self.pump()
 

@@ -25,7 +25,7 @@ from vmproxy.ssh.session import SessionChannel
 from vmproxy.ssh.transport import OperatorTransport
 
 CHANNELS_LIMIT = 64
-SMALLEST_PACKET = 64
+SMALLEST_PACKET = 4096  # each costs as much as encrypting several kilobytes; RFC 4253 (6.1) asks for 32768
 
 
 class OperatorConnection(SSHConnection):

@@ -7,6 +7,7 @@ either, the operator gets the menu, or an overview. See :mod:`vmproxy.operators.
 from __future__ import annotations
 
 import struct
+from functools import partial
 
 from twisted.conch.ssh.common import getNS
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -41,7 +42,7 @@ class SessionChannel(FlowChannel):
         self.term = ""
         self.input_ended = False
         self._started = False
-        self.router = InputRouter(self, services.clock)
+        self.router = InputRouter(self, partial(services.turns.wait, operator.name))
         self._stream: int | None = None
         self._barrier: IDelayedCall | None = None
 

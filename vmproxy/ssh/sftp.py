@@ -39,7 +39,6 @@ from vmproxy.ssh.sftp_folder import LogFolder, SFTPFile, as_bytes, denied
 PACKET_LIMIT = 34_000
 INPUT_HIGH = 64 * 1024
 OUTPUT_HIGH = 128 * 1024
-REQUESTS_PER_TURN = 8
 
 _Name = tuple[bytes, bytes, dict[str, int]]
 _CODES = {errno.ENOENT: FX_NO_SUCH_FILE, errno.ENOTDIR: FX_NO_SUCH_FILE, errno.EACCES: FX_PERMISSION_DENIED}
@@ -59,7 +58,6 @@ class SFTP(FileTransferServer):
         self._begun = False  # the client has sent its version
         self._answering = False  # a request is being handled
         self._in_turn = False
-        self._handled = 0  # in this turn of the reactor
         self._later = False
         self._no_more = False
         self._handles = 0
@@ -103,7 +101,6 @@ class SFTP(FileTransferServer):
                 packet = self._packet()
                 if packet is None:
                     break
-                self._handled += 1
                 self._handle(packet[0], packet[1:])
         finally:
             self._in_turn = False
@@ -115,15 +112,14 @@ class SFTP(FileTransferServer):
     def _may_take(self) -> bool:
         if self._answering or self._later or self._channel.over or self._channel.queued > OUTPUT_HIGH:
             return False
-        if self._handled >= REQUESTS_PER_TURN:
+        if not self._channel.services.turns.open():
             self._later = True
-            self._channel.services.clock.callLater(0, self._next_turn)
+            self._channel.services.turns.wait(self._channel.operator.name, self._next_turn)
             return False
         return True
 
     def _next_turn(self) -> None:
         self._later = False
-        self._handled = 0
         if not self._channel.over:
             self._go_on()
 

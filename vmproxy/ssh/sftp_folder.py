@@ -12,7 +12,6 @@ import os
 from twisted.conch.interfaces import ISFTPFile, ISFTPServer
 from twisted.conch.ssh.filetransfer import FXF_READ
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from vmproxy.access.policy import Right
@@ -182,7 +181,8 @@ class LogFolder:
             self._view,
             list(services.registry),
             services.in_thread,
-            lambda: deferLater(services.clock, 0),
+            services.turns,
+            self._operator.name,
             lambda: services.open_files.give_back(share),
         )
 

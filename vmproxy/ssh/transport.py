@@ -212,11 +212,13 @@ class OperatorTransport(SSHServerTransport):
         """The next packet; none when it is over, or the turn of the reactor has been used up."""
         if self._over or self._later or not self.buf:
             return None
-        if not self.services.turns.open():
+        turns = self.services.turns
+        operator = cast("Operator | None", self.avatar) if self._logged_in else None
+        if not turns.open() or (operator is not None and not operator.view.prepare(turns.open)):
             # One read can hold thousands of small packets, and each cost much: others have a turn in between.
             self._later = True
             self._tcp.pauseProducing()
-            self.services.turns.wait(self.who, self._next_turn)
+            turns.wait(self.who, self._next_turn)
             return None
         return cast("bytes | None", super().getPacket())
 

@@ -130,8 +130,11 @@ class HostTelnet(Telnet):
         self._flush()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Telnet's has a default
-        if self._in_line and self in self.frontend.connections:
+        if self.session.resting and self in self.frontend.connections:
             self._lost = reason
+            if not self._in_line:
+                self._hold(PACE, False)
+                self._get_in_line()
         elif self._close_reason:
             self._leave(self._close_reason)
         elif reason.check(ConnectionDone):
@@ -163,6 +166,8 @@ class HostTelnet(Telnet):
     def stop(self) -> None:
         """Take in what has arrived, and close in order: the process is being stopped."""
         self.drain(None)
+        while self.session.resting:
+            self._perform(self.session.go_on())
         self._leave("the concentrator was stopped")
         # With a producer registered, Twisted would wait for it as long as the host does not read.
         self._tcp.unregisterProducer()
@@ -211,7 +216,7 @@ class HostTelnet(Telnet):
         if session.holds & TURN:
             self._hold(TURN, False)
         self._take_in(session.go_on(COMMANDS_AT_ONCE))
-        if self._lost is not None and not self._in_line:
+        if self._lost is not None and not session.resting:
             self.connectionLost(self._lost)
 
     def applicationDataReceived(self, data: bytes) -> None:
@@ -248,6 +253,8 @@ class HostTelnet(Telnet):
         session = self.session
         if session.commands // COMMANDS_PER_SECOND == before // COMMANDS_PER_SECOND or session.state == CLOSED:
             return True
+        if self._lost is not None:
+            return True  # no more of them come
         if self.console is None:
             self.give_up("it sends too many Telnet commands, and has not said which VM it is")
             return False
@@ -439,7 +446,7 @@ class HostTelnet(Telnet):
         if log is not None:
             log.take_all(True)  # no more than the system's buffer holds
         try:
-            left = self._unread()
+            left = self._unread() - self.session.resting
             self._draining = True
             for _ in range(left if reads is None else reads):
                 if left <= 0:
@@ -452,7 +459,7 @@ class HostTelnet(Telnet):
                 log.take_all(False)
 
     def _unread(self) -> int:
-        return unread(self.transport) + self._in_line if self in self.frontend.connections else 0
+        return unread(self.transport) + self.session.resting if self in self.frontend.connections else 0
 
     def retire(self, done: Callable[[], None]) -> None:
         """Read out what is still on its way, and close soon: another link has taken over."""

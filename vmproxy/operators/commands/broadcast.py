@@ -9,7 +9,7 @@ from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
 from vmproxy.console.notices import Message, Notice
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import SLICE, pause
+from vmproxy.operators.commands.context import in_turns
 from vmproxy.operators.commands.declaration import Argument, Arguments, Command, Takes
 from vmproxy.operators.commands.errors import CommandError, UsageError
 from vmproxy.operators.session import Session
@@ -27,17 +27,15 @@ async def _broadcast(session: Session, args: Arguments) -> int:
     notice = Message(operator.who, text, to_all=True)
     everything = True  # of what there is for the operator
     mine: list[Console] = []
-    for count, console in enumerate(operator.view, 1):
+    async for console in in_turns(session, operator.view):
         if operator.view.may(console, Right.ADMIN):
             mine.append(console)
         else:
             everything = False
-        if count % SLICE == 0:
-            await pause(session)
     if not mine:
         raise CommandError("you administer no console", exit_status.FORBIDDEN)
     told = 0
-    for console in mine:
+    async for console in in_turns(session, mine):
         told += len(console.viewers.all)
         console.viewers.tell(notice)
     if everything:

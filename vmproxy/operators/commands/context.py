@@ -7,12 +7,14 @@ presses ^C or leaves, so it releases what it holds in a ``finally``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 
 from vmproxy.access.policy import BadRule, Right, Selector
 from vmproxy.base.sanitize import visible
+from vmproxy.base.turns import sort_steps
 from vmproxy.console.console import Console
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.errors import CommandError, UsageError
@@ -24,7 +26,9 @@ from vmproxy.operators.terminal.width import fill
 CHUNK = 64 * 1024
 GLOBS_LIMIT = 64
 GLOB_LIMIT = 256  # characters: compiling a pattern takes the square of its length
-SLICE = 200  # consoles between two pauses
+
+T = TypeVar("T")
+
 _DOING = {Right.SPY: "read its output", Right.WRITE: "write to it", Right.ADMIN: "disconnect anybody"}
 
 
@@ -81,23 +85,22 @@ async def chosen(session: Session, globs: Sequence[str], right: Right = Right.SE
     found: dict[Console, None] = {}
     hit = [False] * len(wanted)
     rights = session.operator.view.rights
-    for count, console in enumerate(list(session.services.registry), 1):
-        # A console that may not be seen is not compared, so the time taken tells nothing of it.
-        if Right.SEE in rights(console):
-            matching = [n for n, selector in enumerate(wanted) if selector.selects(console)]
-            for n in matching:
-                hit[n] = True
-            if matching or not wanted:
-                found[console] = None
-        if count % SLICE == 0:
-            await pause(session)
+    # A console that may not be seen is not compared, so the time taken tells nothing of it.
+    async for console in in_turns(session, session.operator.view):
+        matching = [n for n, selector in enumerate(wanted) if selector.selects(console)]
+        for n in matching:
+            hit[n] = True
+        if matching or not wanted:
+            found[console] = None
     for glob, was_hit in zip(globs, hit, strict=True):
         if not was_hit:
+            await turn(session)
             found[locate(session.operator.view, parse(glob))] = None
-    allowed = [console for console in found if right in rights(console)]
+    allowed = [console async for console in in_turns(session, found) if right in rights(console)]
     if wanted and not allowed:
         raise CommandError(f"{' '.join(map(visible, globs))}: you may not read their output", exit_status.FORBIDDEN)
-    allowed.sort(key=lambda c: (c.title.casefold(), c.uuid, c.port))
+    async for _ in in_turns(session, sort_steps(allowed, lambda c: (c.title.casefold(), c.uuid.int, c.port))):
+        pass
     return allowed
 
 
@@ -155,7 +158,7 @@ async def print_all(session: Session, lines: Iterable[str], size: int = CHUNK) -
     """
     parts: list[str] = []
     length = 0
-    for count, line in enumerate(lines, 1):
+    async for line in in_turns(session, lines):
         parts.append(line)
         length += len(line)
         if length > size:
@@ -164,8 +167,6 @@ async def print_all(session: Session, lines: Iterable[str], size: int = CHUNK) -
             length = 0
             if not await session.when_drained():
                 return False
-        if count % SLICE == 0:
-            await pause(session)
     session.print("".join(parts))
     return True
 
@@ -183,9 +184,20 @@ def sleep(session: Session, seconds: float) -> Deferred[None]:
     return done
 
 
-def pause(session: Session) -> Deferred[None]:
-    """Let other work have a turn of the reactor."""
-    return sleep(session, 0)
+async def turn(session: Session) -> None:
+    """Wait for the next turn of the reactor if this one has been used up."""
+    turns = session.services.turns
+    if not turns.open():
+        await turns.next(session.operator.name)
+
+
+async def in_turns(session: Session, things: Iterable[T]) -> AsyncIterator[T]:
+    """Things one by one, none of them in a turn of the reactor that has been used up."""
+    turns, name = session.services.turns, session.operator.name
+    for thing in things:
+        if not turns.open():
+            await turns.next(name)
+        yield thing
 
 
 def now(session: Session) -> float:

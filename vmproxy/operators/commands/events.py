@@ -27,7 +27,7 @@ from vmproxy.log.store import ConsoleLog
 from vmproxy.log.timeline import Timeline
 from vmproxy.log.timing import local_time
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import chosen_or_own, print_all, require_any_right, sleep
+from vmproxy.operators.commands.context import chosen_or_own, in_turns, print_all, require_any_right, sleep
 from vmproxy.operators.commands.declaration import GLOBS, JSON, SINCE, Arguments, Command, Flag, Option, Whole
 from vmproxy.operators.commands.log_reading import on_disk
 from vmproxy.operators.presentation import Fields, identity_fields
@@ -123,8 +123,11 @@ async def _follow(session: Session, args: Arguments, follower: _Follower, most: 
     as_json = JSON in args
     consoles = await chosen_or_own(session, args[GLOBS], args.right)
     newest = await _newest(session, consoles, most, since)
-    come = {(console, json.dumps(parsed[1])) for console, line in follower.lines if (parsed := _parsed(line))}
-    past = [event for event in newest if (event.console, json.dumps(event.fields)) not in come]
+    come: set[tuple[Console, str]] = set()
+    async for console, line in in_turns(session, list(follower.lines)):
+        if parsed := _parsed(line):
+            come.add((console, json.dumps(parsed[1])))
+    past = (event for event in newest if (event.console, json.dumps(event.fields)) not in come)
     await print_all(session, _shown(session, past, as_json))
     turns = 0
     wanted = set(consoles)
@@ -170,7 +173,7 @@ async def _newest(session: Session, consoles: list[Console], most: int, since: f
             lambda some=some: [(c, _read(c.log.path, most, since, look_back)) for c in some],  # type: ignore[misc]
         )
         for console, read in found:
-            for at, fields in read:
+            async for at, fields in in_turns(session, read):
                 count += 1
                 item = (at, count, _ConsoleEvent(at, fields, console))
                 if len(heap) < most:

@@ -14,7 +14,7 @@ from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import human_bytes, visible
 from vmproxy.console.console import Console
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import SLICE, chosen, find, now, pause, print_all, table_row
+from vmproxy.operators.commands.context import chosen, find, in_turns, now, print_all, table_row
 from vmproxy.operators.commands.declaration import GLOBS, JSON, NAME, Arguments, Command, Flag, Option
 from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.users import print_users
@@ -133,11 +133,9 @@ async def print_table(session: Session, consoles: list[Console], columns: Sequen
     head = [COLUMNS[column][0] for column in columns]
     made = [COLUMNS[column][1] for column in columns]
     widths = [len(text) for text in head]
-    for count, console in enumerate(consoles, 1):
+    async for console in in_turns(session, consoles):
         for n, cell in enumerate(made[:-1]):
             widths[n] = max(widths[n], cells(cell(view, console, at)))
-        if count % SLICE == 0:
-            await pause(session)
 
     def rows() -> Iterator[str]:
         yield table_row(head, widths)

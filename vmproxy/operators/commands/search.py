@@ -7,7 +7,7 @@ cancelled. Bound: a few searches run at once, of one operator one; others wait f
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import visible
@@ -16,7 +16,7 @@ from vmproxy.log.pattern import Pattern
 from vmproxy.log.search import Hit, Limits, Search
 from vmproxy.log.timing import local_time
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import chosen_or_own, require_any_right
+from vmproxy.operators.commands.context import chosen_or_own, in_turns, require_any_right
 from vmproxy.operators.commands.declaration import (
     GLOBS,
     JSON,
@@ -38,6 +38,7 @@ PATTERN_LIMIT = 1000
 HITS = 100
 HITS_LIMIT = 10_000
 LINE_SHOWN = 600
+LINES_AT_ONCE = 50
 
 _MISSING = f"give a pattern of 1 to {PATTERN_LIMIT} characters"
 PATTERN: Argument[str] = Argument(
@@ -76,19 +77,22 @@ async def _search(
     # Lines that are too old are left out here, so they must not count against what is wanted.
     limits = Limits(hits=most if since is None else 2 * HITS_LIMIT)
     work = Search([(console, console.log.path) for console in consoles], pattern, limits)
-    reading = BatchReader(session, lambda: iter(work), work.close)
+    reading = BatchReader(session, lambda: _shown(work, since, as_json), work.close)
     slot = SearchSlot(session)
     shown = 0
     stopped = ""
     try:
         while not stopped and (batch := await slot.batch(reading)):
             require_any_right(session, consoles)
-            hits = [hit for found in batch for hit in found if since is None or hit.at >= since]
-            if shown + len(hits) >= most:
-                del hits[most - shown :]
-                stopped = f"there may be more: only the newest {most} are shown"
-            shown += len(hits)
-            session.print("".join(_lines(session, hits, as_json)))
+            async for console, lines in in_turns(session, filter(None, batch)):
+                if shown + len(lines) >= most:
+                    del lines[most - shown :]
+                    stopped = f"there may be more: only the newest {most} are shown"
+                shown += len(lines)
+                if session.operator.view.may(console, Right.SPY):  # the rules may have changed
+                    session.print("".join(lines))
+                if stopped:
+                    break
             if not await taken(session):
                 return exit_status.FAILED
     finally:
@@ -101,17 +105,23 @@ async def _search(
     return exit_status.OK if shown else exit_status.FAILED
 
 
-def _lines(session: Session, hits: Iterable[Hit], as_json: bool) -> Iterable[str]:
-    for hit in hits:
-        console = hit.key
-        assert isinstance(console, Console)
-        if not session.operator.view.may(console, Right.SPY):
-            continue  # the rules have changed while it was under way
-        if as_json:
-            yield json.dumps(hit_fields(hit, console)) + "\n"
-        else:
-            line = hit.line.decode("utf-8", "backslashreplace")
-            yield f"{local_time(hit.at)[:19]}  {console.title}: {visible(line.rstrip(), LINE_SHOWN)}\n"
+def _shown(work: Search, since: float | None, as_json: bool) -> Iterator[tuple[Console, list[str]] | None]:
+    """What is found, as lines of a console; None for each block without any.
+
+    It is made on the thread that searches: to make ten thousand lines of control characters fit to show takes seconds.
+    """
+    for found in work:
+        for at in range(0, len(found) or 1, LINES_AT_ONCE):
+            hits = [hit for hit in found[at : at + LINES_AT_ONCE] if since is None or hit.at >= since]
+            console = hits[0].key if hits else None
+            yield (console, [_line(hit, console, as_json) for hit in hits]) if isinstance(console, Console) else None
+
+
+def _line(hit: Hit, console: Console, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(hit_fields(hit, console)) + "\n"
+    line = hit.line.decode("utf-8", "backslashreplace")
+    return f"{local_time(hit.at)[:19]}  {console.title}: {visible(line.rstrip(), LINE_SHOWN)}\n"
 
 
 COMMANDS = (

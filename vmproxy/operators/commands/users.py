@@ -10,7 +10,7 @@ import json
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import human_bytes, visible
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import SLICE, chosen, now, pause, print_all, table_row
+from vmproxy.operators.commands.context import chosen, in_turns, now, print_all, table_row
 from vmproxy.operators.commands.declaration import GLOBS, JSON, Arguments, Command
 from vmproxy.operators.messages import idle, local_time, mode
 from vmproxy.operators.presentation import Fields, json_array, operator_fields, viewer_fields
@@ -28,7 +28,7 @@ async def print_users(session: Session, globs: list[str], as_json: bool) -> int:
     table: list[tuple[str, ...]] = [("OPERATOR", "CONSOLE", "MODE", "IDLE", "SINCE", "SKIPPED")]
     at = now(session)
     seen: set[str] = set()
-    for console in await chosen(session, globs):
+    async for console in in_turns(session, await chosen(session, globs)):
         for viewer in console.viewers.info():
             seen.add(viewer.who)
             rows.append(viewer_fields(viewer.who, console, viewer, at))
@@ -53,12 +53,10 @@ async def print_users(session: Session, globs: list[str], as_json: bool) -> int:
 async def _whoami(session: Session, args: Arguments) -> int:
     operator = session.operator
     counts = dict.fromkeys(Right, 0)
-    for count, console in enumerate(list(session.services.registry), 1):
+    async for console in in_turns(session, list(session.services.registry)):
         rights = operator.view.rights(console)
         for right in counts:
             counts[right] += right in rights
-        if count % SLICE == 0:
-            await pause(session)
     consoles = {right.words[0]: number for right, number in counts.items()}
     if JSON in args:
         session.print(json.dumps(operator_fields(operator, consoles)) + "\n")

@@ -1,18 +1,19 @@
 """The console list of the menu, its filter, and the selected console.
 
-There may be 16,000 consoles and dozens of open menus. So the registry is scanned in slices, one in a turn of the
-reactor, and only if something has changed or some seconds have passed. The keys for sorting and filtering are kept, and
-so is the result of a filter. Input changes the filter only; the list is filtered when it is drawn, or when a key needs
-it, so a paste or a repeating key costs no more than the screen can show of it.
+There may be 16,000 consoles and dozens of open menus. So the registry is scanned and sorted in slices, in turns of the
+operator's, and only if something has changed or some seconds have passed. The keys for sorting and filtering are kept,
+and so is the result of a filter. Input changes the filter only; the list is filtered when it is drawn, or when a key
+needs it, so a paste or a repeating key costs no more than the screen can show of it.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import translate
 
+from vmproxy.base.turns import sort_steps
 from vmproxy.console.console import Console
 from vmproxy.console.naming import MARK
 from vmproxy.console.registry import ConsoleRegistry
@@ -20,7 +21,7 @@ from vmproxy.operators.terminal import keys
 from vmproxy.operators.terminal.width import cells
 from vmproxy.operators.visible import VisibleConsoles
 
-SLICE = 500
+SLICE = 50
 SWEEP_SECONDS = 5.0
 FILTER_LIMIT = 64
 REFILTERS = 8  # times that the list is filtered between two drawings, whatever keys come
@@ -81,6 +82,7 @@ class ConsoleList:
         self._place = 0
         self.reading = False
         self._found: list[ConsoleEntry] = []
+        self._sorting: Iterator[None] | None = None
         self._new = False
         self._known: dict[Console, ConsoleEntry] = {}
         self._filtered: tuple[str, Sequence[ConsoleEntry], Sequence[ConsoleEntry]] = ("", (), ())
@@ -112,16 +114,21 @@ class ConsoleList:
         self.reading = True
         self._place = 0
         self._found = []
+        self._sorting = None
         self._new = False
 
     def step(self, count: int = SLICE) -> bool:
-        """Scan the next consoles.
+        """Scan the next consoles, or sort some of what was found.
 
         :param count: consoles at most.
         :returns: whether there are more.
         """
         if self.void:
             self.begin(self._begun)
+        if self._sorting is not None:
+            if next(self._sorting, self) is self:
+                self._take_over()
+            return self.reading
         view, known = self._view, self._known
         for console in self._pending[self._place : self._place + count]:
             if console in view:
@@ -136,12 +143,19 @@ class ConsoleList:
         return self.reading
 
     def _done(self) -> None:
-        found, self._found, self._pending, self._place = self._found, [], (), 0
+        self._pending, self._place = (), 0
+        if self._new or len(self._found) != len(self.entries):
+            self._sorting = sort_steps(self._found, lambda entry: entry.key)
+            while len(self._found) <= SLICE and self._sorting is not None:
+                self.step()  # most lists are short
+        else:
+            self.complete, self.reading, self._found = True, False, []
+
+    def _take_over(self) -> None:
+        found, self._found, self._sorting = self._found, [], None
         self.complete, self.reading = True, False
-        if self._new or len(found) != len(self.entries):
-            found.sort(key=lambda entry: entry.key)
-            self._known = {entry.console: entry for entry in found}
-            self._replace(found)
+        self._known = {entry.console: entry for entry in found}
+        self._replace(found)
 
     def _replace(self, entries: Sequence[ConsoleEntry]) -> None:
         self.entries = entries

@@ -20,7 +20,7 @@ from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
 from vmproxy.log.plaintext import PlainLines
-from vmproxy.operators.services import Services
+from vmproxy.operators.session import Session
 from vmproxy.operators.terminal.menu_list import ConsoleEntry, ConsoleList
 from vmproxy.operators.visible import VisibleConsoles
 
@@ -58,17 +58,18 @@ class Refresher:
 
     def __init__(
         self,
-        services: Services,
+        session: Session,
         listed: ConsoleList,
         last: LastLines,
     ) -> None:
-        self._services = services
-        self._clock = services.clock
+        self._services = session.services
+        self._clock = session.services.clock
+        self._who = session.operator.name
         self._listed = listed
         self._last = last
         self._picture: Picture = _NONE
         self._tick: IDelayedCall | None = None
-        self._sweep: IDelayedCall | None = None
+        self._sweeping = False
         self._reading = False
         self._read_at = 0.0
 
@@ -85,10 +86,9 @@ class Refresher:
 
     def stop(self) -> None:
         """Refresh no more, and let go of the picture."""
-        for call in (self._tick, self._sweep):
-            if call is not None and call.active():
-                call.cancel()
-        self._tick = self._sweep = None
+        if self._tick is not None and self._tick.active():
+            self._tick.cancel()
+        self._tick = None
         self._picture = _NONE  # which has this
 
     def look_through(self) -> None:
@@ -96,14 +96,21 @@ class Refresher:
         listed, now = self._listed, self._clock.seconds()
         if listed.void or (not listed.reading and listed.due(now)):
             listed.begin(now)
-        if listed.reading and self._sweep is None and listed.step():
-            self._sweep = self._clock.callLater(0, self._step)
+        if listed.reading and not self._sweeping:
+            self._sweep()
 
-    def _step(self) -> None:
-        self._sweep = None
-        if self._listed.step():
-            self._sweep = self._clock.callLater(0, self._step)
-        else:
+    def _sweep(self) -> bool:
+        turns = self._services.turns
+        while turns.open():
+            if not self._listed.step():
+                return True
+        self._sweeping = True
+        turns.wait(self._who, self._go_on)
+        return False
+
+    def _go_on(self) -> None:
+        self._sweeping = False
+        if self._tick is not None and self._sweep():
             self._picture.draw()
 
     def read(self, everything: bool = False) -> None:

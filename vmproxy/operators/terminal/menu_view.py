@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from twisted.internet.interfaces import IDelayedCall
-
 from vmproxy.base.escape import show_escape
 from vmproxy.console.console import Console
 from vmproxy.console.naming import MARK
@@ -78,10 +76,10 @@ class MenuView:
         self._screen = Screen(session.size)
         self._listed = ConsoleList(view, session.services.registry)
         self._last = LastLines(view)
-        self._refresher = Refresher(session.services, self._listed, self._last)
+        self._refresher = Refresher(session, self._listed, self._last)
         self._messages: list[str] = []
         self._stale = False
-        self._redraw: IDelayedCall | None = None
+        self._redrawing = False
         self.selection = Selection(self._listed, view)
         self.command_line = CommandLine(self._listed, view, session.services)
         self._prompting = False
@@ -103,9 +101,6 @@ class MenuView:
         :returns: what is to be sent before anything else.
         """
         self._refresher.stop()
-        if self._redraw is not None:
-            self._redraw.cancel()
-            self._redraw = None
         shown, self.shown, self._prompting = self.shown, False, False
         self._text = []
         self.dismiss()
@@ -158,11 +153,12 @@ class MenuView:
 
     def draw_soon(self) -> None:
         """Draw once, however many keys come at once."""
-        if self._redraw is None and self.shown:
-            self._redraw = self._clock.callLater(0, self._draw_now)
+        if not self._redrawing and self.shown:
+            self._redrawing = True
+            self._session.services.turns.wait(self._session.operator.name, self._draw_now)
 
     def _draw_now(self) -> None:
-        self._redraw = None
+        self._redrawing = False
         self.draw()
 
     def drained(self) -> None:
