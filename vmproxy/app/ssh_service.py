@@ -73,4 +73,5 @@ class SSHService(Part):
     def stopService(self) -> Deferred[None]:
         """Fires when all clients are gone."""
         super().stopService()
+        self.accounts.stop()
         return Deferred.fromCoroutine(self._front.stop())

@@ -28,9 +28,13 @@ from vmproxy.auth.passwords import PASSWORD_LIMIT, PasswordChecker, PasswordFile
 from vmproxy.auth.public_keys import fingerprint
 from vmproxy.auth.signatures import SIGNATURES, fits
 from vmproxy.auth.user_name import BadUserName, claimed_operator
+from vmproxy.base.addresses import neighbourhood
 from vmproxy.base.clock import wall_of
+from vmproxy.base.ratelimit import RepeatSummary
 from vmproxy.base.sanitize import visible
 from vmproxy.errors import ConfigError, VMProxyError
+
+NETWORKS_TOLD = 100
 
 _log = Logger()
 
@@ -89,6 +93,8 @@ class Authenticator:
         self._wall = wall_of(clock)
         self.gate = ConnectionLimiter(clock, audit, limits)
         self.delays = LoginBackoff(clock)
+        self._logged: RepeatSummary[str] = RepeatSummary(clock, _log_more)
+        self._recorded: RepeatSummary[str] = RepeatSummary(clock, self._record_more)
         self.on_change: Callable[[Keyring], None] | None = None
         self._reader = KeyringReader(settings, owner)
         self._in_thread = in_thread
@@ -271,12 +277,15 @@ class Authenticator:
 
     def put_off(self, method: str, user: str, address: str, why: str) -> None:
         """Record a login that could not be checked; it counts against nobody."""
-        self._audit(
-            "login-failed", **{"from": address}, user=visible(user, 80), method=method, reason=visible(why, 300)
-        )
+        if _again(self._recorded, address):
+            self._audit(
+                "login-failed", **{"from": address}, user=visible(user, 80), method=method, reason=visible(why, 300)
+            )
 
     def turned_away(self, account: Account, user: str, address: str, why: str) -> None:
         """Record a correct login of an operator who may have no more connections."""
+        if not _again(self._recorded, address):
+            return
         _log.warn("{who}@{peer}: login refused: {why}", who=account.name, peer=address, why=why)
         self._audit(
             "login-refused", who=account.name, **{"from": address}, user=visible(user, 80), reason=why, connections=1
@@ -284,7 +293,30 @@ class Authenticator:
 
     def log_refusal(self, user: str, address: str, why: str) -> None:
         """Write a refusal to the log, and to no other place."""
-        _log.info("{peer}: login as {user} refused: {why}", peer=address, user=visible(user, 80), why=visible(why, 300))
+        self.complain(address, f"login as {visible(user, 80)} refused: {visible(why, 300)}")
+
+    def complain(self, address: str, what: str) -> None:
+        """Write to the log what a client did wrong. Bound: ten lines a minute for each network, and a number."""
+        if _again(self._logged, address):
+            _log.info("{peer}: {what}", peer=address, what=what)
+
+    def _record_more(self, where: str, times: int) -> None:
+        self._audit("login-failed", **{"from": where}, times=times)
+
+    def stop(self) -> None:
+        """Sum up what has not been told, at the end of the process."""
+        self._logged.stop()
+        self._recorded.stop()
+
+
+def _log_more(where: str, times: int) -> None:
+    _log.warn("{where}: {n} more logins were refused or broken off within a minute", where=where, n=times)
+
+
+def _again(told: RepeatSummary[str], address: str) -> bool:
+    where = neighbourhood(address)
+    # Whoever has very many networks has the lines of one.
+    return told.again(where if where in told or len(told) < NETWORKS_TOLD else "other networks")
 
 
 def _claimed(user: str) -> str | None:

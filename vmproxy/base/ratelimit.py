@@ -196,6 +196,10 @@ class RepeatSummary(Generic[K]):
         """How many keys are remembered."""
         return len(self._seen)
 
+    def __contains__(self, key: K) -> bool:
+        """Whether a key is remembered."""
+        return key in self._seen
+
     def again(self, key: K) -> bool:
         """Count an event.
 

@@ -26,6 +26,7 @@ from uuid import UUID
 from twisted.internet.interfaces import IReactorTime
 
 from vmproxy.base.deadlines import Deadlines
+from vmproxy.base.ratelimit import REPEATS_TOLD, RepeatSummary
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import ILink
 from vmproxy.console.migration import (
@@ -53,6 +54,7 @@ from vmproxy.console.migration import (
 )
 from vmproxy.errors import VMProxyError
 
+BEGINS_PER_MINUTE = REPEATS_TOLD
 SPENT_REMEMBERED = 4096
 
 
@@ -95,11 +97,22 @@ class Migrations:
         self._spent: dict[bytes, None] = {}  # in order, oldest first
         self._by_destination: dict[ILink[Console], Migration] = {}
         self._deadlines: Deadlines[Migration] = Deadlines(clock, timeout, self._expired)
+        self._begins: RepeatSummary[Console] = RepeatSummary(clock, self._refused)
         self.may_differ = True
         self.completed = self.aborted = self.abandoned = 0
 
     def __len__(self) -> int:
         return len(self._by_console)
+
+    def may_begin(self, console: Console) -> bool:
+        """Count a BEGIN of a console.
+
+        Bound: :data:`BEGINS_PER_MINUTE`, as each vMotion leaves events in a trail; no host comes near it.
+        """
+        return self._begins.again(console)
+
+    def _refused(self, console: Console, times: int) -> None:
+        console.log.event("vmotion-refused", times=times)
 
     def begin(self, console: Console, source: ILink[Console], sequence: bytes) -> Migration:
         """BEGIN: from now on the console's input is held.
@@ -282,6 +295,7 @@ class Migrations:
 
     def stop(self) -> None:
         """Forget everything, at the end of the process."""
+        self._begins.stop()
         self._deadlines.stop()
 
     # Handing over.

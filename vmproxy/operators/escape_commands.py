@@ -19,6 +19,7 @@ from vmproxy.operators.console_session import ConsoleSession
 from vmproxy.operators.escape_keys import EscapeCommand
 from vmproxy.operators.messages import state_line
 from vmproxy.operators.resolve import TargetError, check, locate
+from vmproxy.operators.services import NOTES_PER_MINUTE
 from vmproxy.operators.target import BadTarget, Target, parse
 
 _OCTAL = re.compile(rb"\\[0-3][0-7]{2}")
@@ -159,6 +160,9 @@ def _note(session: ConsoleSession) -> None:
 def _write_note(session: ConsoleSession, text: str | None) -> None:
     if text is None:
         session.say("[nothing noted]")
+        return
+    if not session.session.services.may_note(session.console, session.operator.name):
+        session.say(f"[-- not noted: {NOTES_PER_MINUTE} notes a minute are the most --]")
         return
     session.console.log.event("note", who=session.who, text=text)
     session.audit("note")

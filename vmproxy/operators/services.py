@@ -12,7 +12,9 @@ from vmproxy.access.policy import Grants
 from vmproxy.auth.accounts_file import Account
 from vmproxy.auth.limits import FILES_EACH, FILES_IN_ALL, Quota
 from vmproxy.base.clock import wall_of
+from vmproxy.base.ratelimit import REPEATS_TOLD, RepeatSummary
 from vmproxy.base.turns import Turns
+from vmproxy.console.console import Console
 from vmproxy.console.notices import ShuttingDown
 from vmproxy.console.registry import ConsoleRegistry
 from vmproxy.log.audit import Audit
@@ -20,6 +22,8 @@ from vmproxy.operators.operator import Operator, OperatorSettings
 from vmproxy.operators.presence import Presence
 from vmproxy.operators.readings import Readings
 from vmproxy.operators.visible import VisibleConsoles
+
+NOTES_PER_MINUTE = REPEATS_TOLD
 
 T = TypeVar("T")
 
@@ -58,6 +62,7 @@ class Services:
         self.turns = Turns(clock)
         self.open_files: Quota[object] = Quota(FILES_EACH, FILES_IN_ALL)
         self.stopping = False
+        self._notes: RepeatSummary[tuple[Console, str]] = RepeatSummary(clock, _notes_refused)
         self._defer_to_thread = defer_to_thread
         self._looked_through: set[VisibleConsoles] = set()
         self._policy = registry.policy
@@ -71,6 +76,7 @@ class Services:
         """Tell everybody who is on a console that the server is being stopped; once."""
         if not self.stopping:
             self.stopping = True
+            self._notes.stop()
             for console in self.registry:
                 console.viewers.tell(ShuttingDown())
 
@@ -99,6 +105,13 @@ class Services:
         self.clock.callLater(0, self._looked_through.discard, view)
         return True
 
+    def may_note(self, console: Console, name: str) -> bool:
+        """Count a note of an operator about a console.
+
+        Bound: :data:`NOTES_PER_MINUTE`, as whoever may read a console may write notes into its trail.
+        """
+        return self._notes.again((console, name))
+
     def operator(self, account: Account, user: str, peer: str) -> Operator:
         """The operator who has logged in to an account.
 
@@ -107,3 +120,8 @@ class Services:
         """
         view = VisibleConsoles(self.registry, lambda: self.grants(account))
         return Operator(account, view, self.audit, self.settings, user, peer)
+
+
+def _notes_refused(noted: tuple[Console, str], times: int) -> None:
+    console, who = noted
+    console.log.event("notes-refused", who=who, times=times)

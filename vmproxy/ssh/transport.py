@@ -26,7 +26,6 @@ from twisted.conch.ssh.transport import (
 )
 from twisted.internet.interfaces import ISystemHandle
 from twisted.internet.tcp import Connection
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vmproxy.auth.accounts_file import Account
@@ -55,7 +54,6 @@ PACKET_OVERHEAD = 64  # length, padding, authentication; or what a queued packet
 _KEXINIT, _NEWKEYS, _KEX_INIT = 20, 21, 30
 _ALWAYS = frozenset((1, 2, 3, 4))  # DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG
 _DISCONNECT_ONLY = frozenset((1,))
-_log = Logger()
 
 
 class Frontend(Protocol):
@@ -159,7 +157,7 @@ class OperatorTransport(SSHServerTransport):
 
     def too_slow(self) -> None:
         """Disconnect a client that has missed the deadline of its login or key exchange."""
-        _log.info("{peer}: closed, it took too long to log in", peer=self.peer)
+        self._complain("closed, it took too long to log in")
         self.sendDisconnect(DISCONNECT_CONNECTION_LOST, b"that took too long")
 
     def sendDisconnect(self, reason: int, desc: bytes) -> None:
@@ -256,8 +254,11 @@ class OperatorTransport(SSHServerTransport):
             return True
         return number == _KEXINIT or not (first or _NEWKEYS <= number <= 49)
 
+    def _complain(self, what: str) -> None:
+        cast(LoginFactory, self.factory).accounts.complain(self.peer, what)
+
     def _refuse(self, number: int, why: str) -> None:
-        _log.info("{peer}: SSH packet {number}: {why}; closed", peer=self.peer, number=number, why=why)
+        self._complain(f"SSH packet {number}: {why}; closed")
         self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"that packet makes no sense")
 
     def ssh_KEXINIT(self, packet: bytes) -> None:
@@ -311,7 +312,7 @@ class OperatorTransport(SSHServerTransport):
         if not self.flowing and self.sessionID is not None:
             self._unread += len(payload) + PACKET_OVERHEAD
             if self._unread > UNREAD_LIMIT:
-                _log.info("{peer}: disconnected, it asks but does not read the answers", peer=self.peer)
+                self._complain("disconnected, it asks but does not read the answers")
                 self.abort()
                 return
         super().sendPacket(messageType, payload)

@@ -362,9 +362,9 @@ class VMSession:
         # Everything for the VM has been written before, or waits in the console.
         self._send(Sub.VMOTION_GOAHEAD, sequence + secret)
 
-    def not_now(self, sequence: bytes) -> None:
+    def not_now(self, sequence: bytes, why: str = "no console is served here, or not any more") -> None:
         """A vMotion cannot begin here."""
-        self._out.complain("refused vMotions", "NOTNOW: no console is served here, or not any more")
+        self._out.complain("refused vMotions", f"NOTNOW: {why}")
         self._send(Sub.VMOTION_NOTNOW, sequence)
 
     def peer_accepted(self, carried: Carried, sequence: bytes) -> None:
