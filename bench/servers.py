@@ -186,7 +186,7 @@ class Daemon(Server):
         config.write_text(
             f'state-dir = "{self._state}"\n'
             f'[log]\ndir = "{self.logs}"\n'
-            f'[vm]\nlisten = ["tcp:{self.vm_port}:interface=127.0.0.1"]\n'
+            f'[vm]\nlisten = ["tcp:{self.vm_port}:interface=127.0.0.1"]\nvmotions-per-minute = 1000000\n'
             f'[ssh]\nlisten = ["tcp:{self.ssh_port}:interface=127.0.0.1"]\n'
             f'authorized-keys = ["{self._keys / "operator.pub"}"]\n'
             "connections = 1000\nconnections-per-address = 1000\n"

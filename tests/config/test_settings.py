@@ -147,6 +147,7 @@ class TestValues:
             keep-idle = 0
             identify-timeout = 1
             vmotion-timeout = 3600
+            vmotions-per-minute = 77
             tls-listen = "tcp:3"
             certificates = [{{ certificate = "{tmp_path}/vm.crt", key = "{tmp_path}/vm.key" }}]
             encryption = "require"
@@ -199,6 +200,7 @@ class TestValues:
                 0,
                 1.0,
                 3600.0,
+                77,
                 AdmissionLimits((network("10.0.0.0/8"),), 9, 8, 7),
                 DuplicatePolicy("replace", 16, 48),
             ),
@@ -274,6 +276,7 @@ ALLOWED = [
     ("vm.keep-idle", ["0", "1", "32767"]),
     ("vm.identify-timeout", ["1", "1.0", "3600"]),
     ("vm.vmotion-timeout", ["1", "0.1e1", "3600.0"]),
+    ("vm.vmotions-per-minute", ["1", "1000000"]),
     ("vm.certificates", ["[]", '"vm.pem"', '["a.pem", { certificate = "b.crt", key = "b.key" }]']),
     ("vm.encryption", ['"off"', '"offer"']),
     ("vm.client-ca", ['""']),
@@ -316,6 +319,7 @@ REFUSED = [
     ("vm.keep-idle", ["-1", "32768", "1.5", '"300"', "true", "[]"], "a whole number from 0 to 32767"),
     ("vm.identify-timeout", ["0", "0.99", "3600.1", '"30"', "true", "nan", "inf", "-inf"], "seconds from 1 to 3600"),
     ("vm.vmotion-timeout", ["0", "3601", '"1"', "false", "nan", "1979-05-27"], "seconds from 1 to 3600"),
+    ("vm.vmotions-per-minute", ["0", "-1", "1.5", "1000001"], "a whole number from 1 to 1000000"),
     ("vm.tls-listen", ['"13371"', "13371", '["tcp:x"]'], 'such as ["tcp:13370"]'),
     ("vm.certificates", ["1", '""', "[[]]", '[{ key = "vm.key" }]'], 'such as ["vm.pem"]'),
     ("vm.encryption", ['""', '"yes"', "true", "[]"], "none of off, offer, require"),

@@ -47,6 +47,7 @@ def record(kind: bytes, number: int) -> bytes:
 def test_twenty_migrations_lose_double_and_reorder_nothing_in_either_direction(
     daemon: Daemon, make_vm: MakeVM, client: MakeClient
 ) -> None:
+    daemon.reload("[vm]\nvmotions-per-minute = 1000\n")
     vm = make_vm(daemon)
     raw = client("-W", "web01:1", "127.0.0.1")
     eventually(lambda: daemon.status("web01")["writer"], "the raw stream has the pen")

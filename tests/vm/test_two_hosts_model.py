@@ -142,6 +142,7 @@ class TwoHosts(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.w = VMWorld(self.folder)
+        self.w.migrations.reconfigure(MIGRATION_TIMEOUT, True, 1_000_000)
         self.lines: list[Line] = []
         self.count = 0
         self.printed = b""

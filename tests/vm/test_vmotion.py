@@ -111,6 +111,7 @@ def test_the_secret_is_8_bytes_never_255_and_never_the_same(w: VMWorld) -> None:
     source, _ = w.vm()
     secrets = set()
     for n in range(200):
+        w.clock.advance(10)
         secret = source.begin(SEQUENCE)[len(SEQUENCE) :]
         assert len(secret) == 8
         assert 255 not in secret
@@ -259,6 +260,7 @@ def test_a_retired_source_cannot_abort_the_next_vmotion(w: VMWorld) -> None:
 
 
 def test_a_vm_may_go_on_and_on_from_host_to_host(w: VMWorld) -> None:
+    w.migrations.reconfigure(MIGRATION_TIMEOUT, True, 20)
     host, console = w.vm()
     typed = b""
     for n in range(20):
@@ -969,6 +971,7 @@ def test_no_notnow_however_busy_the_vm_is(w: VMWorld) -> None:
     host.transport.producer.pauseProducing()
     console.send(b"x" * 100_000)
     for n in range(50):
+        w.clock.advance(10)
         host.begin(bytes((n,)))
         if n % 3 == 0:
             host.feed(sub(ABORT))

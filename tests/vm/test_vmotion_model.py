@@ -104,6 +104,7 @@ class VMotion(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.secrets = self._secrets()
         self.w = VMWorld(self.folder, secrets=self.secrets)
+        self.w.migrations.reconfigure(MIGRATION_TIMEOUT, True, 1_000_000)
         self.vms = [Vm(0), Vm(1)]
         self.uuids = [VM_A, VM_B]
         self.all: list[Line] = []

@@ -28,7 +28,9 @@ class ConsoleService(Part):
 
     def __init__(self, clock: IReactorTime, config: Config, log: LogService, counters: Counters) -> None:
         journal = Journal(config.state_dir / "consoles.jsonl", log.store.soon, log.again)
-        self.migrations = migrations = Migrations(clock, config.vm.vmotion_timeout, new_secret)
+        self.migrations = migrations = Migrations(
+            clock, config.vm.vmotion_timeout, new_secret, config.vm.vmotions_per_minute
+        )
         self.registry = ConsoleRegistry(clock, log.store, journal, migrations, config.log.file)
         self._expiry = Expiry(clock, self.registry, log.audit.record)
         counters.gauge("consoles", lambda: dict(Counter(console.state for console in self.registry)))
@@ -42,7 +44,8 @@ class ConsoleService(Part):
 
     def reconfigure(self, config: Config, checked: Any) -> list[str]:
         self.registry.use_duplicates(config.vm.duplicates)
-        self.migrations.reconfigure(config.vm.vmotion_timeout, config.vm.encryption is not Encryption.OFF)
+        vm = config.vm
+        self.migrations.reconfigure(vm.vmotion_timeout, vm.encryption is not Encryption.OFF, vm.vmotions_per_minute)
         if config.policy == self.registry.policy:
             return []
         self.registry.use(config.policy)

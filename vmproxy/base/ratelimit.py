@@ -178,16 +178,20 @@ class RefusalLog:
 
 
 class RepeatSummary(Generic[K]):
-    """Events that repeat: the first :data:`REPEATS_TOLD` in a minute are told one by one, the others as a number.
+    """Events that repeat: the first few of a thing in a minute are told one by one, the others as a number.
 
     Bound: one key for each thing that had an event in the last minute.
     """
 
-    __slots__ = ("_clock", "_late", "_seen", "_summary")
+    __slots__ = ("_clock", "_late", "_seen", "_summary", "_told")
 
-    def __init__(self, clock: IReactorTime, summary: Callable[[K, int], None]) -> None:
-        """:param summary: called at the end of a minute with events untold, with their number."""
+    def __init__(self, clock: IReactorTime, summary: Callable[[K, int], None], told: int = REPEATS_TOLD) -> None:
+        """
+        :param summary: called at the end of a minute with events untold, with their number.
+        :param told: how many are told in a minute.
+        """
         self._clock = clock
+        self._told = told
         self._summary = summary
         self._seen: dict[K, tuple[float, int]] = {}  # since when and how often, in order of the first
         self._late: Deadlines[K] = Deadlines(clock, REPEAT_SECONDS, self._over)
@@ -218,11 +222,15 @@ class RepeatSummary(Generic[K]):
             del self._seen[key]
             since, times = now, 0
         self._seen[key] = since, times + 1
-        if times < REPEATS_TOLD:
+        if times < self._told:
             return True
         if key not in self._late:
             self._late.start(key)
         return False
+
+    def use(self, told: int) -> None:
+        """Tell another number in a minute from now on."""
+        self._told = told
 
     def untold(self, key: K) -> bool:
         """Whether events of a key wait for the end of the minute."""
@@ -243,4 +251,5 @@ class RepeatSummary(Generic[K]):
     def _over(self, key: K) -> None:
         self._late.discard(key)
         _, times = self._seen.pop(key)
-        self._summary(key, times - REPEATS_TOLD)
+        if times > self._told:
+            self._summary(key, times - self._told)

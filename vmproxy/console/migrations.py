@@ -26,7 +26,7 @@ from uuid import UUID
 from twisted.internet.interfaces import IReactorTime
 
 from vmproxy.base.deadlines import Deadlines
-from vmproxy.base.ratelimit import REPEATS_TOLD, RepeatSummary
+from vmproxy.base.ratelimit import RepeatSummary
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import ILink
 from vmproxy.console.migration import (
@@ -54,7 +54,7 @@ from vmproxy.console.migration import (
 )
 from vmproxy.errors import VMProxyError
 
-BEGINS_PER_MINUTE = REPEATS_TOLD
+BEGINS_PER_MINUTE = 10
 SPENT_REMEMBERED = 4096
 
 
@@ -85,10 +85,17 @@ class Migrations:
     :ivar completed: how many went through since the start; likewise ``aborted`` and ``abandoned``.
     """
 
-    def __init__(self, clock: IReactorTime, timeout: float, new_secret: Callable[[], bytes]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        timeout: float,
+        new_secret: Callable[[], bytes],
+        begins: int = BEGINS_PER_MINUTE,
+    ) -> None:
         """
         :param timeout: seconds after which a migration is abandoned that waits for a connection.
         :param new_secret: makes the secret of a pair; never the same twice.
+        :param begins: how many migrations of one console may begin within a minute.
         """
         self._clock = clock
         self._new_secret = new_secret
@@ -97,7 +104,7 @@ class Migrations:
         self._spent: dict[bytes, None] = {}  # in order, oldest first
         self._by_destination: dict[ILink[Console], Migration] = {}
         self._deadlines: Deadlines[Migration] = Deadlines(clock, timeout, self._expired)
-        self._begins: RepeatSummary[Console] = RepeatSummary(clock, self._refused)
+        self._begins: RepeatSummary[Console] = RepeatSummary(clock, self._refused, begins)
         self.may_differ = True
         self.completed = self.aborted = self.abandoned = 0
 
@@ -107,7 +114,7 @@ class Migrations:
     def may_begin(self, console: Console) -> bool:
         """Count a BEGIN of a console.
 
-        Bound: :data:`BEGINS_PER_MINUTE`, as each vMotion leaves events in a trail; no host comes near it.
+        Bound: some a minute, as each vMotion leaves events in a trail; no host comes near it.
         """
         return self._begins.again(console)
 
@@ -288,8 +295,9 @@ class Migrations:
             if len(self._spent) > SPENT_REMEMBERED:
                 del self._spent[next(iter(self._spent))]
 
-    def reconfigure(self, timeout: float, may_differ: bool) -> None:
-        """Have another time hold, also for what is pending, and another rule for TLS."""
+    def reconfigure(self, timeout: float, may_differ: bool, begins: int = BEGINS_PER_MINUTE) -> None:
+        """Have another time hold, also for what is pending, another rule for TLS, and another rate."""
+        self._begins.use(begins)
         self._deadlines.use(timeout)
         self.may_differ = may_differ
 

@@ -23,7 +23,7 @@ from vmproxy.console.console import Console
 from vmproxy.console.duplicates import ClaimRefused
 from vmproxy.console.interfaces import ILink
 from vmproxy.console.migration import Migration
-from vmproxy.console.migrations import BEGINS_PER_MINUTE, Migrations, PeerRefused
+from vmproxy.console.migrations import Migrations, PeerRefused
 from vmproxy.console.registry import ConsoleIdentity, ConsoleRegistry
 from vmproxy.vm.actions import Abort, Begin, Claim, Complete, Details, DialRefused, Judge, Peer
 from vmproxy.vm.peer_lockout import PeerLockout
@@ -207,7 +207,7 @@ class ConsoleBroker:
             link.session.not_now(wanted.sequence)
             return
         if not self._migrations.may_begin(console):
-            why = f"{console.title} has begun {BEGINS_PER_MINUTE} vMotions within a minute"
+            why = f"{console.title} begins too many vMotions a minute (vm.vmotions-per-minute)"
             link.session.not_now(wanted.sequence, why)
             return
         migration = self._migrations.begin(console, link, wanted.sequence)

@@ -10,7 +10,8 @@ from typing import Any
 from vmproxy.base import values
 from vmproxy.base.schema import InvalidValue, group, setting
 from vmproxy.console.duplicates import REPLACE, DuplicatePolicy
-from vmproxy.vm.admission import AdmissionLimits
+from vmproxy.console.migrations import BEGINS_PER_MINUTE
+from vmproxy.vm.admission import MOST, AdmissionLimits
 from vmproxy.vm.certificates import TLSSettings
 
 
@@ -53,6 +54,7 @@ class VMSettings:
     :ivar keep_idle: seconds, as the hosts' serialN.keepIdle; 0 is off.
     :ivar identify_timeout: seconds that a connection has to say which VM it is.
     :ivar vmotion_timeout: seconds that a vMotion waits for a connection: the destination's, or one that was lost.
+    :ivar vmotions_per_minute: how many vMotions one console may begin within a minute.
     :ivar limits: networks, numbers and rates of connections.
     :ivar duplicates: the policy for a second connection of a console.
     """
@@ -67,6 +69,7 @@ class VMSettings:
     keep_idle: int = setting(values.whole(0, 32767), 300)
     identify_timeout: float = setting(values.seconds(1, 3600), 30.0)
     vmotion_timeout: float = setting(values.seconds(1, 3600), 300.0)
+    vmotions_per_minute: int = setting(values.whole(1, MOST), BEGINS_PER_MINUTE)
     limits: AdmissionLimits = group(AdmissionLimits)
     duplicates: DuplicatePolicy = group(DuplicatePolicy)
 
