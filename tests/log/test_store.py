@@ -18,10 +18,13 @@ from tests.support.properties import examples
 from vmproxy.log import store as log_module
 from vmproxy.log.store import (
     CONGESTED_AT,
+    FLUSH_SECONDS,
     LIMIT_IN_ALL,
     LIMIT_PER_LOG,
     PATIENCE_SECONDS,
     RELIEVED_AT,
+    STORM_LOGS,
+    STORM_SECONDS,
     ConsoleLog,
 )
 
@@ -212,6 +215,102 @@ class TestTrail:
             log.append(b"x")
             world.clock.advance(1)
         assert len(trail(log, "time")) >= 4
+
+
+class TestStorm:
+    """Many events at once: they wait for fewer batches, bytes do not, and each log keeps its order."""
+
+    @staticmethod
+    def written(log: ConsoleLog) -> list[str]:
+        return [e["event"] for e in trail(log)]
+
+    def storm(self, world: World) -> list[ConsoleLog]:
+        logs = [world.log(f"vm{n}.log") for n in range(2 * STORM_LOGS)]
+        for log in logs:
+            log.event("up")
+        world.clock.advance(FLUSH_SECONDS)
+        assert all(self.written(log) == ["up"] for log in logs)
+        return logs
+
+    def test_few_events_are_written_within_100_ms(self, world: World) -> None:
+        log = world.log()
+        for _ in range(5):
+            log.event("up")
+            world.clock.advance(0.1)
+            assert self.written(log)[-1] == "up"
+
+    def test_in_a_storm_they_and_the_journal_wait_for_half_a_second(self, world: World) -> None:
+        first, *others = self.storm(world)
+        jobs: list[str] = []
+        for log in others:
+            log.event("down")
+            world.store.soon(lambda: jobs.append("done"))
+            world.clock.advance(0.001)
+        assert self.written(others[0]) == ["up"]
+        assert not jobs
+        world.clock.advance(STORM_SECONDS)
+        assert all(self.written(log) == ["up", "down"] for log in others)
+        assert len(jobs) == len(others)
+        world.clock.advance(STORM_SECONDS)  # the last batch
+        first.event("down")
+        world.clock.advance(STORM_SECONDS)
+        assert self.written(first) == ["up", "down"]
+        first.event("up")  # it is over
+        world.clock.advance(FLUSH_SECONDS)
+        assert self.written(first) == ["up", "down", "up"]
+
+    def test_bytes_do_not_wait_and_take_the_events_before_them_along(self, world: World) -> None:
+        first, second, *_ = self.storm(world)
+        first.event("down")
+        second.event("down")
+        first.append(b"last words")
+        first.event("up")
+        first.append(b"first words")
+        world.clock.advance(FLUSH_SECONDS)
+        assert first.path.read_bytes() == b"last wordsfirst words"
+        assert [(e["event"], e["offset"]) for e in trail(first) if e["event"] != "time"] == [
+            ("up", 0),
+            ("down", 0),
+            ("up", 10),
+        ]
+        assert self.written(second) == ["up"]
+        world.clock.advance(STORM_SECONDS)
+        assert self.written(second) == ["up", "down"]
+
+    def test_whoever_asks_for_what_is_written_gets_it_at_once(self, world: World) -> None:
+        first, *_ = self.storm(world)
+        first.event("down")
+        first.settled()
+        assert self.written(first) == ["up", "down"]
+
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from(["event", "bytes", "time"]), st.integers(0, 2 * STORM_LOGS - 1)), max_size=300
+        )
+    )
+    @examples(50)
+    def test_order_and_offsets_are_those_of_one_batch_for_each(self, steps: list[tuple[str, int]]) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            world = World(Path(folder))
+            logs = [world.log(f"vm{n}.log") for n in range(2 * STORM_LOGS)]
+            expected: list[list[tuple[str, int]]] = [[] for _ in logs]
+            sizes = [0] * len(logs)
+            for number, (what, which) in enumerate([*steps, *(("event", n) for n in range(len(logs)))]):
+                if what == "time":
+                    world.clock.advance(which * 0.01)
+                elif what == "bytes":
+                    logs[which].append(b"x%d" % number)
+                    sizes[which] += len(b"x%d" % number)
+                else:
+                    logs[which].event(f"e{number}")
+                    expected[which].append((f"e{number}", sizes[which]))
+            world.store.flush()
+            for log, size, events in zip(logs, sizes, expected, strict=True):
+                found = [e for e in trail(log) if e["event"] != "time"]
+                assert [(e["event"], e["offset"]) for e in found] == events
+                assert [e["at"] for e in trail(log)] == sorted(e["at"] for e in trail(log))
+                assert (log.path.stat().st_size if log.path.exists() else 0) == size
+            world.stop()
 
 
 class TestCongestion:

@@ -31,6 +31,8 @@ from vmproxy.log.settings import LogSettings
 from vmproxy.log.writer import LogWriter
 
 FLUSH_SECONDS = 0.02
+STORM_SECONDS = 0.5  # how long events wait, and the journal, while many come
+STORM_LOGS = 16  # with events in one batch
 FLUSH_SIZE = 256 * 1024
 CONGESTED_AT = 1024 * 1024
 RELIEVED_AT = 256 * 1024
@@ -153,6 +155,8 @@ class ConsoleLog:
             self._items = [data]
             self._store.dirty(self)
         else:
+            if type(self._items[-1]) is not bytes:
+                self._store.dirty(self)  # there were only events, perhaps, and these may have to wait
             self._items.append(data)
         if self._collected >= FLUSH_SIZE:
             self._store.flush()  # so much is worth a batch of its own
@@ -212,7 +216,7 @@ class ConsoleLog:
         store.unwritten += size
         if self._items is None:
             self._items = [item]
-            store.dirty(self)
+            store.quiet(self)
         else:
             self._items.append(item)
 
@@ -355,7 +359,10 @@ class LogStore:
         self.events_lost = 0
         self.dropping: set[ConsoleLog] = set()
         self.passing: set[ConsoleLog] = set()
-        self._dirty: list[ConsoleLog] = []
+        self._dirty: list[ConsoleLog] = []  # with bytes
+        self._quiet: list[ConsoleLog] = []  # with events
+        self._quiet_call: IDelayedCall | None = None
+        self._pause = FLUSH_SECONDS  # how long events wait
         self._soon: list[Callable[[], object]] = []
         self._links: dict[ConsoleLog, str] = {}  # the names that are wanted
         self._linking = False
@@ -406,31 +413,49 @@ class LogStore:
         return None if log is None else log.file
 
     def dirty(self, log: ConsoleLog) -> None:
-        """A log that was empty-handed has something for the writer."""
+        """A log has bytes for the writer."""
         if not self._dirty:
             # The time of the first arrival, so that no mark in a trail is later than an event behind it.
             self._batch_since = self.wall()
         self._dirty.append(log)
-        self._schedule()
-
-    def _schedule(self) -> None:
         if self._flush_call is None:
             self._flush_call = self.clock.callLater(FLUSH_SECONDS, self._flush_due)
 
+    def quiet(self, log: ConsoleLog) -> None:
+        """A log that was empty-handed has an event for the writer."""
+        self._quiet.append(log)
+        if self._quiet_call is None:
+            self._quiet_call = self.clock.callLater(self._pause, self._quiet_due)
+
     def soon(self, job: Callable[[], object]) -> None:
-        """Have something done on the writer's thread, behind what comes in until the next batch."""
+        """Have something done on the writer's thread, behind the events that come in until their next batch."""
         self._soon.append(job)
-        self._schedule()
+        if self._quiet_call is None:
+            self._quiet_call = self.clock.callLater(self._pause, self._quiet_due)
 
     def _flush_due(self) -> None:
         self._flush_call = None
+        if self._pause == FLUSH_SECONDS:
+            self.flush()
+        else:
+            self._hand_over()
+
+    def _quiet_due(self) -> None:
+        # A batch has its price, whatever is in it. Where thousands of VMs come, their events go in fewer of them.
+        self._quiet_call = None
+        self._pause = STORM_SECONDS if len(self._quiet) >= STORM_LOGS else FLUSH_SECONDS
         self.flush()
 
     def flush(self) -> None:
         """Hand everything that came in to the writer."""
-        if self._flush_call is not None:
-            self._flush_call.cancel()
-            self._flush_call = None
+        for call in (self._flush_call, self._quiet_call):
+            if call is not None:
+                call.cancel()
+        self._flush_call = self._quiet_call = None
+        if not self._dirty:
+            self._batch_since = self.wall()
+        self._dirty += self._quiet
+        self._quiet = []
         if self._dirty:
             self._hand_over()
         soon, self._soon = self._soon, []
@@ -439,7 +464,7 @@ class LogStore:
 
     def _hand_over(self) -> None:
         logs, self._dirty = self._dirty, []
-        batch = [(log, *log.take()) for log in logs]
+        batch = [(log, *taken) for log in logs if (taken := log.take())[0]]
         at = self._batch_since
         write = self.runner.writer.write
 
