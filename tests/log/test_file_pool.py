@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vmproxy.log.file_pool import BUSY, IDLE, FilePool, write_all
+from vmproxy.log.file_pool import BUSY, IDLE, FilePool, append_line, write_all
 
 
 class Limit:
@@ -120,3 +120,38 @@ def test_without_descriptors_and_without_files_of_its_own_it_says_so(tmp_path: P
         pool.get(tmp_path / "a.log")
     write_all(pool.get(tmp_path / "a.log").fd, b"now")
     pool.close()
+
+
+def test_a_borrowed_file_is_open_until_it_is_taken_back_and_pushes_out_no_other(pool: FilePool, tmp_path: Path) -> None:
+    kept = [str(tmp_path / f"kept{n}") for n in range(7)]
+    for path in kept:
+        pool.get(path)
+    for n in range(100):
+        path = str(tmp_path / f"quiet{n}")
+        file = pool.borrow(path)
+        assert pool.borrow(path) is file
+        append_line(file, b"a line\n")
+        assert os.pread(file.fd, 10, 0) == b"a line\n"
+        pool.take_back()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(file.fd)
+    pool.take_back()
+    assert all(path in pool for path in kept)
+    assert pool.borrow(kept[0]) is pool.get(kept[0])
+    pool.take_back()
+    os.fstat(pool.get(kept[0]).fd)
+
+
+def test_a_file_is_not_made_by_borrowing_unless_that_is_wanted(pool: FilePool, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        pool.borrow(tmp_path / "none", make=False)
+    pool.take_back()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_regular_file_is_not_lent(pool: FilePool, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="Not a regular file"):
+        pool.borrow(tmp_path / "pipe")
+    assert len(os.listdir("/proc/self/fd")) == before

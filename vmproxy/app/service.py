@@ -146,6 +146,8 @@ class VMProxyService(MultiService):
         """
         if problem := unreadable_code():
             raise self._cannot(f"vmproxy cannot start: {problem}")
+        gc.collect()
+        gc.disable()  # what is made from here on stays, thousands of consoles perhaps
         try:
             for part in self.parts:
                 part.load()
@@ -154,9 +156,10 @@ class VMProxyService(MultiService):
         except OSError as error:
             why = explain_start(error, getpass.getuser())
             raise self._cannot(f"vmproxy cannot start: {why}") from None
+        finally:
+            gc.enable()
         super().startService()
         # The objects that exist now stay: the garbage collector need not look at them, nor run after every 700 objects.
-        gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 20, 100)
         # The time that the writer's thread may compute while an answer to a host waits; the default is 5 ms.

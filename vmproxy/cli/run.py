@@ -6,6 +6,7 @@ Exit statuses: 0 after SIGTERM or SIGINT, 1 if it cannot start, 2 if the command
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
     :returns: the exit status.
     """
+    gc.disable()  # until all is there: what modules make stays
     # Imported late: it loads the reactor, which the other commands do not need.
     from vmproxy import tap
 
@@ -42,4 +44,6 @@ def run(args: argparse.Namespace) -> int:
     except (ConfigError, StartError) as error:
         print(error, file=sys.stderr)
         return 1
+    finally:
+        gc.enable()
     return 0

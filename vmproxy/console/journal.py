@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from twisted.logger import Logger
@@ -51,7 +52,8 @@ class ConsoleRecord(NamedTuple):
         return self.uuid, self.port
 
 
-_TYPES = {name: (int, float) if name == "since" else bool if name == "up" else str for name in ConsoleRecord._fields}
+_TYPES = [(*7 * (str,), bool, number, str) for number in (float, int)]
+_UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _NO_PART = frozenset(("", ".", ".."))  # of a path inside a folder
 
 _YEAR_9999 = 253_370_764_800
@@ -65,17 +67,14 @@ def parse(line: str) -> ConsoleRecord:
     values = json.loads(line)
     if not isinstance(values, dict):
         raise ValueError("not an object")
-    kept: dict[str, Any] = {}
-    for name, wanted in _TYPES.items():
-        value = kept[name] = values.get(name)
-        if not isinstance(value, wanted):
-            raise ValueError(f"{name} is missing or of the wrong type")
-    if not _NO_PART.isdisjoint(kept["log"].split("/")) or "\0" in kept["log"]:
+    known = ConsoleRecord._make(map(values.get, ConsoleRecord._fields))
+    if tuple(map(type, known)) not in _TYPES:
+        raise ValueError("something is missing or of the wrong type")
+    if not _NO_PART.isdisjoint(known.log.split("/")) or "\0" in known.log:
         raise ValueError("the log is not inside the log folder")
-    if not 0 <= kept["since"] < _YEAR_9999:
+    if not 0 <= known.since < _YEAR_9999:
         raise ValueError("the time is none")
-    kept["uuid"] = str(UUID(kept["uuid"]))
-    return ConsoleRecord(**kept)
+    return known if _UUID.fullmatch(known.uuid) else known._replace(uuid=str(UUID(known.uuid)))
 
 
 def _forgotten(line: str) -> tuple[str, str] | None:

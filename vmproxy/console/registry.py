@@ -17,7 +17,7 @@ from vmproxy.access.policy import Policy
 from vmproxy.base.clock import wall_of
 from vmproxy.base.ratelimit import REPEAT_SECONDS, RateLimitedLog, RepeatSummary
 from vmproxy.base.sanitize import visible as shown
-from vmproxy.base.uuids import spelled
+from vmproxy.base.uuids import spelled, uuid_of
 from vmproxy.console.console import Console
 from vmproxy.console.duplicates import ClaimRefused, DuplicatePolicy
 from vmproxy.console.interfaces import ILink
@@ -117,7 +117,8 @@ class ConsoleRegistry:
         ):
             same = known.template == self._template and not is_reserved(known.log)
             kept = known.log if same and known.log not in given else None
-            console = self._add(UUID(known.uuid), known.port, known.name, kept)
+            uuid = uuid_of(int(known.uuid.replace("-", ""), 16))
+            console = self._add(uuid, known.port, known.name, kept)
             given.add(console.log.name)
             if known.up:  # when the process ended: nobody knows since when it is not
                 console.recall(known.uri, known.host, 0.0, "the concentrator was stopped")

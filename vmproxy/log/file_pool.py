@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,12 +56,13 @@ class PartialWriteError(OSError):
 class FilePool:
     """Files open for appending, the most recently used last."""
 
-    __slots__ = ("_calls", "_files", "_followed", "_limit")
+    __slots__ = ("_calls", "_files", "_followed", "_lent", "_limit")
 
     def __init__(self, limit: int | Callable[[], int]) -> None:
         """:param limit: how many files may be open at once, or what tells it; at least 2."""
         self._limit = limit if callable(limit) else (lambda: limit)
         self._files: OrderedDict[str, OpenFile] = OrderedDict()
+        self._lent: tuple[str, OpenFile] | None = None
         self._calls = 0
         self._followed = 0
 
@@ -85,40 +87,51 @@ class FilePool:
             return file
         self._make_room(1)
         fd = self._open(path)
-        stat = os.fstat(fd)
-        file = self._files[path] = OpenFile(fd, stat.st_size, stat.st_dev, stat.st_ino, self._calls)
+        found = os.fstat(fd)
+        file = self._files[path] = OpenFile(fd, found.st_size, found.st_dev, found.st_ino, self._calls)
         return file
 
-    def borrow(self, path: StrPath) -> OpenFile:
-        """A file for one use, opened or made where it has to be; :meth:`give_back` follows.
+    def borrow(self, path: StrPath, make: bool = True) -> OpenFile:
+        """A file for one use, open for reading too where it was not open; :meth:`take_back` follows.
 
-        It pushes out no other, for it does not stay open.
+        It pushes out no other, for it does not stay open. It may be borrowed again before it is taken back.
 
-        :raises OSError: if it cannot be.
+        :param make: whether it is made where there is none.
+        :raises OSError: if it cannot be opened.
         """
         path = os.fspath(path)
         file = self._files.get(path)
         if file is not None:
             return file
+        if self._lent is not None:
+            if self._lent[0] == path:
+                return self._lent[1]
+            self.take_back()
         if len(self._files) >= max(2, self._limit()):
             self._make_room(1)
-        fd = self._open(path)
-        return OpenFile(fd, os.fstat(fd).st_size, -1, -1, -1)
+        fd = self._open(path, os.O_RDWR | os.O_NONBLOCK | (os.O_CREAT if make else 0))
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(fd)
+            raise OSError(None, "Not a regular file")
+        file = OpenFile(fd, found.st_size, found.st_dev, found.st_ino, self._calls)
+        self._lent = path, file
+        return file
 
-    @staticmethod
-    def give_back(file: OpenFile) -> None:
-        """Close a borrowed file, if it was opened for that."""
-        if file.used < 0:
-            os.close(file.fd)
+    def take_back(self) -> None:
+        """Close the file that was borrowed last, if it is open for nothing else."""
+        if self._lent is not None:
+            lent, self._lent = self._lent, None
+            os.close(lent[1].fd)
 
-    def _open(self, path: str) -> int:
+    def _open(self, path: str, mode: int = os.O_WRONLY | os.O_CREAT) -> int:
         try:
-            return _open(path)
+            return _open(path, mode)
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._files:
                 raise
             self._drop_oldest()  # what else the process has open has taken all: make do with what is ours
-            return _open(path)
+            return _open(path, mode)
 
     def _make_room(self, files: int) -> None:
         limit = max(2, self._limit())
@@ -131,18 +144,18 @@ class FilePool:
         _, oldest = self._files.popitem(last=False)
         os.close(oldest.fd)
 
-    def stands_at(self, path: StrPath, stat: os.stat_result) -> bool:
+    def stands_at(self, path: StrPath, found: os.stat_result) -> bool:
         """Whether the file open for a path, if there is one, is the file that was found there."""
         file = self._files.get(os.fspath(path))
-        return file is None or (stat.st_dev, stat.st_ino) == (file.device, file.inode)
+        return file is None or (found.st_dev, found.st_ino) == (file.device, file.inode)
 
-    def release(self, path: StrPath, stat: os.stat_result) -> None:
+    def release(self, path: StrPath, found: os.stat_result) -> None:
         """Close what is open for a path if it is this file: somebody has given it another name.
 
         What is written next goes to a file at the path.
         """
         file = self._files.get(os.fspath(path))
-        if file is not None and (stat.st_dev, stat.st_ino) == (file.device, file.inode):
+        if file is not None and (found.st_dev, found.st_ino) == (file.device, file.inode):
             self.drop(path)
 
     def drop(self, path: StrPath) -> None:
@@ -194,22 +207,24 @@ class FilePool:
         if file is None:
             return False
         try:
-            stat = os.stat(path)
+            found = os.stat(path)
         except OSError:
-            stat = None
-        if stat is None or (stat.st_dev, stat.st_ino) != (file.device, file.inode):
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != (file.device, file.inode):
             self.drop(path)
             return False
-        file.cut = file.cut or stat.st_size < file.size
-        file.size = stat.st_size
+        file.cut = file.cut or found.st_size < file.size
+        file.size = found.st_size
         return True
 
 
-def _open(path: StrPath) -> int:
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+def _open(path: StrPath, mode: int) -> int:
+    flags = mode | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         return os.open(path, flags, 0o640)
     except FileNotFoundError:
+        if not mode & os.O_CREAT:
+            raise
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return os.open(path, flags, 0o640)
 

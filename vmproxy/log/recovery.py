@@ -12,8 +12,8 @@ import re
 import stat
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from vmproxy.base.jsonlines import mend_open
 from vmproxy.log.events import FORMAT, FORMAT_MARK
@@ -25,8 +25,7 @@ _CHUNK = 64 * 1024
 _LINE = 512  # ample for a format line
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """Where a log ends.
 
     :ivar offset: that of the next byte.
@@ -34,6 +33,7 @@ class End:
     :ivar since: from which place in the file on that is known.
     :ivar stated: how long the trail was when it said so; less than 0 where it does not.
     :ivar cut: whether the file holds less than its trail tells of.
+    :ivar trail: the size of its trail.
     """
 
     offset: int
@@ -41,15 +41,19 @@ class End:
     since: int
     stated: int
     cut: bool = False
+    trail: int = 0
 
 
-def find_end(path: str) -> End:
+def find_end(path: str, fd: int = -1, trail: int = 0) -> End:
     """Find where a log ends, and mend its trail.
 
     :param path: of the live log.
+    :param fd: its trail, if that is open for reading and writing, and a regular file of the size ``trail``.
     :raises OSError: if its files cannot be read.
     """
     size = _size(path)
+    if fd >= 0:
+        return _end_of(path, size, fd, trail)
     try:
         fd = os.open(f"{path}.events", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -57,31 +61,40 @@ def find_end(path: str) -> End:
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(None, "Not a regular file")
+        return _end_of(path, size, fd, os.fstat(fd).st_size)
+    finally:
+        os.close(fd)
+
+
+def _end_of(path: str, size: int, fd: int, trail: int) -> End:
+    end = os.pread(fd, _CHUNK + _LINE, max(0, trail - _CHUNK))
+    if not end.endswith(b"\n"):
         trail = mend_open(fd, f"{path}.events")
         if not trail:
             return _from_older(path, size)
-        if (last := _last_format(fd, trail)) is None:
-            begin = _legacy_size(path)
-            return End(begin + size, begin, 0, NEVER)
-        shift, since, stated, told = last
-    finally:
-        os.close(fd)
+        end = os.pread(fd, _CHUNK + _LINE, max(0, trail - _CHUNK))
+    if (last := _last_format(fd, trail, end)) is None:
+        begin = _legacy_size(path)
+        return End(begin + size, begin, 0, NEVER, trail=trail)
+    shift, since, stated, told = last
     offset = shift + size
     if offset < told:  # the offset never goes back
-        return End(told, told - size, size, stated, cut=True)
-    return End(offset, shift, since, stated)
+        return End(told, told - size, size, stated, cut=True, trail=trail)
+    return End(offset, shift, since, stated, trail=trail)
 
 
-def _last_format(fd: int, size: int) -> tuple[int, int, int, int] | None:
+def _last_format(fd: int, size: int, block: bytes) -> tuple[int, int, int, int] | None:
     """What the last format line of a trail says.
 
+    :param block: the last :data:`_CHUNK` of it.
     :returns: the shift, the byte, where the line is, and the highest offset behind it; None where there is none.
     """
     told = -1
     start = size
     while start > 0:
         end, start = start, max(0, start - _CHUNK)
-        block = os.pread(fd, end - start + _LINE, start)
+        if end < size:
+            block = os.pread(fd, end - start + _LINE, start)
         if told < 0:
             line = _OFFSET.match(block, block.rfind(b"\n", 0, len(block) - 1) + 1)
             told = int(line[1]) if line is not None else 0

@@ -30,7 +30,7 @@ from vmproxy.log.file_state import LogFile, LogItem
 from vmproxy.log.files import LogFiles, logs_in
 from vmproxy.log.periodic import Task, Timer, next_due
 from vmproxy.log.plain_log import PlainFile, PlainWriter
-from vmproxy.log.recovery import find_end
+from vmproxy.log.recovery import End, find_end
 from vmproxy.log.retention import Sweep
 from vmproxy.log.retry import Retry
 from vmproxy.log.rotation import Rotation, RotationPolicy
@@ -94,7 +94,7 @@ class LogWriter:
         done = 0
         try:
             if file.base < 0:
-                self.recover(file)
+                self._recover(file)
             if len(items) > 1 and all(isinstance(item, Event) and not item.missing for item in items):
                 # What a VM's arrival brings, thousands of times in a storm: one write.
                 self.tell(file, *(item.line(file.offset) for item in items if isinstance(item, Event)))
@@ -112,6 +112,8 @@ class LogWriter:
         except (OSError, ValueError) as error:
             self.retry.log_fails(file, error)
             self.retry.keep(file, items[done:])
+        finally:
+            self._pool.take_back()
 
     def mend(self, file: LogFile) -> None:
         """Have a log's trail in order, however the process before this one ended, and find out its offset."""
@@ -121,10 +123,17 @@ class LogWriter:
     def recover(self, file: LogFile) -> None:
         """Find out the offset of a log."""
         try:
+            self._recover(file)
+        finally:
+            self._pool.take_back()
+
+    def _recover(self, file: LogFile) -> None:
+        # The trail may stay borrowed: what comes next is mostly an event.
+        try:
             if self._is_new(file):
                 file.offset = file.base = 0
                 return
-            end = find_end(file.path)
+            end = self._find_end(file)
         except OSError as error:
             # The bytes are recorded all the same. The trail is looked at again when it can be written.
             _log.error("cannot read {path}: {problem}", path=file.trail_path, problem=reason(error))
@@ -140,6 +149,16 @@ class LogWriter:
             size = end.offset - end.shift
             self.tell_event(file, event(self._now(), "truncated", {"size": size}))
             self.tell(file, format_line(timestamp(self._now()), end.offset, size))
+
+    def _find_end(self, file: LogFile) -> End:
+        path = file.trail_path
+        if path not in self._pool:
+            with contextlib.suppress(FileNotFoundError):
+                trail = self._pool.borrow(path, make=False)
+                end = find_end(file.path, trail.fd, trail.size)
+                trail.size = end.trail
+                return end
+        return find_end(file.path)
 
     def _is_new(self, file: LogFile) -> bool:
         # In a storm of new VMs there is nothing to ask the disk for: a folder is read once.
@@ -262,7 +281,7 @@ class LogWriter:
                 trail.cut = False
             append_line(trail, lines)
         finally:
-            pool.give_back(trail)
+            pool.take_back()
         if trail.size >= self.rotation.trail_limit:
             self.rotation.due(file.where, "trail")
 
