@@ -16,8 +16,6 @@ from typing import cast
 
 import pytest
 from OpenSSL import SSL
-from twisted.conch.ssh.factory import SSHFactory
-from twisted.conch.ssh.transport import SSHServerTransport
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.epollreactor import EPollReactor
@@ -26,7 +24,7 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.tcp import Connection, Server
-from twisted.internet.testing import MemoryReactor, StringTransport
+from twisted.internet.testing import MemoryReactor
 from twisted.logger import capturedLogs
 from twisted.protocols.basic import LineReceiver
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -34,7 +32,7 @@ from twisted.python.failure import Failure
 
 from tests.support.tls import TLSHost, use_tls, write_pem
 from tests.support.vm import VMWorld
-from vmproxy.base.compat import QuickServer, exchanging_keys, handshake_done, has_unsent, quicken, tls_connection
+from vmproxy.base.compat import QuickServer, handshake_done, has_unsent, quicken, tls_connection
 from vmproxy.vm.tls import Layer
 
 
@@ -80,15 +78,6 @@ def test_twisted_calls_what_the_layer_overrides() -> None:
 
 def names(method: object) -> tuple[str, ...]:
     return method.__code__.co_names if hasattr(method, "__code__") else ()
-
-
-def test_an_ssh_transport_knows_that_a_key_exchange_is_under_way() -> None:
-    transport = SSHServerTransport()
-    transport.factory = SSHFactory()
-    assert not exchanging_keys(transport)
-    transport.makeConnection(StringTransport())
-    assert exchanging_keys(transport)
-    assert "_keyExchangeState" in names(SSHServerTransport._newKeys)
 
 
 # The reactor's turn, and accepted connections.

@@ -31,6 +31,7 @@ from vmproxy.errors import ConfigError, VMProxyError
 from vmproxy.log.rotation import RotationPolicy
 from vmproxy.log.settings import LogSettings
 from vmproxy.operators.operator import OperatorSettings
+from vmproxy.ssh.algorithms import Algorithms
 from vmproxy.ssh.settings import SSHSettings
 from vmproxy.vm.admission import AdmissionLimits
 from vmproxy.vm.certificates import TLSSettings
@@ -170,6 +171,10 @@ class TestValues:
             connections-per-address = 3
             connections-per-operator = 4
             keepalive = 0
+            ciphers = "aes128-ctr"
+            macs = ["hmac-sha2-256"]
+            kex = "curve25519-sha256,ecdh-sha2-nistp256"
+            host-key-algorithms = "^rsa-sha2-512"
             escape = "^]q"
             quiet = true
             message = "be kind"
@@ -210,6 +215,12 @@ class TestValues:
                 LoginLimits(7, 3, 4),
                 2.5,
                 0.0,
+                Algorithms(
+                    (b"aes128-ctr",),
+                    (b"hmac-sha2-256",),
+                    (b"curve25519-sha256", b"ecdh-sha2-nistp256"),
+                    (b"rsa-sha2-512", b"ssh-ed25519", b"rsa-sha2-256"),
+                ),
                 OperatorSettings(b"\x1dq", True, "be kind"),
             ),
             LogSettings(
@@ -304,6 +315,10 @@ ALLOWED = [
     ("ssh.connections-per-address", ["1", "1_000_000"]),
     ("ssh.connections-per-operator", ["1", "1_000"]),
     ("ssh.keepalive", ["0", "0.5", "3600"]),
+    ("ssh.ciphers", ['"aes128-ctr"', '["aes256-ctr", "aes128-ctr"]', '"-*-ctr"', '"^aes128-gcm@openssh.com"']),
+    ("ssh.macs", ['"hmac-sha2-512-etm@openssh.com, hmac-sha2-512"', '"-hmac-sha2-???"', '"+hmac-sha2-256"']),
+    ("ssh.kex", ['"+ecdh-sha2-nistp256,ecdh-sha2-nistp384"', '"ecdh-sha2-nistp521"', '"-diffie-hellman-*"']),
+    ("ssh.host-key-algorithms", ['"rsa-sha2-256"', '"-ssh-ed25519"', '["^rsa-sha2-512"]']),
     ("ssh.escape", ['"^Ec"', '"^ec"', '"^]q"', '"^_~"']),
     ("ssh.quiet", ["true", "false"]),
     ("ssh.message", ['""', '"two\\nlines"']),
@@ -367,6 +382,13 @@ REFUSED = [
     ("ssh.connections-per-address", ["0", "true"], "a whole number from 1 to 1000000"),
     ("ssh.connections-per-operator", ["0", "1_001"], "a whole number from 1 to 1000"),
     ("ssh.keepalive", ["-1", "3601", '"30"', "nan"], "seconds from 0 to 3600"),
+    ("ssh.ciphers", ['""', "[]", "1", "[1]", '"' + "x," * 3000 + '"'], "neither names such as"),
+    ("ssh.ciphers", ['"aes128-cbc"', '"+3des-cbc"', '"none"', '"aes256-ctr,"', '["^", "x"]'], "there is no cipher"),
+    ("ssh.ciphers", ['"-*"', '"-*-ctr,*openssh.com"'], "leaves no cipher"),
+    ("ssh.ciphers", ['"aes128-gcm"'], "did you mean aes128-gcm@openssh.com?"),
+    ("ssh.macs", ['"hmac-sha1"', '"^hmac-md5"', '"+"'], "there is no MAC"),
+    ("ssh.kex", ['"diffie-hellman-group14-sha1"', '"+kex-strict-s-v00@openssh.com"'], "there is no key exchange"),
+    ("ssh.host-key-algorithms", ['"ssh-rsa"', '"+ecdsa-sha2-nistp256"', '"-*"'], "no host key algorithm"),
     ("ssh.escape", ['""', '"c"', '"^E"', '"^Ecc"', '"^1c"', '"^Mc"', '"^Sc"', '"^E "', '"^Eü"', "7"], "such as ^Ec"),
     ("ssh.quiet", ["0", '"no"'], "neither true nor false"),
     ("ssh.message", ["1", "[]", '"' + "x" * 5000 + '"'], "at most 4096 characters"),

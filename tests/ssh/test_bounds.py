@@ -36,7 +36,7 @@ def kept(client: Client) -> int:
     channels = server.service.channels.values() if server.service is not None else ()  # type: ignore[attr-defined]  # looked at on purpose
     queued = sum(c.queued + len(c.buf) for c in channels)
     early = sum(len(data) for c in channels if hasattr(c, "router") for data in c.router._waiting)
-    blocked = sum(len(p) + 100 for _, p in server._blockedByKeyExchange or ())
+    blocked = sum(len(p) + 100 for _, p in server._blocked)
     return queued + early + blocked + len(client.tcp.buffer) + len(server.buf)  # type: ignore[no-any-return]  # counts
 
 

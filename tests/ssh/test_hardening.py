@@ -23,6 +23,7 @@ from tests.support.ssh import (
     KEX_INIT,
     KEX_REPLY,
     KEXINIT,
+    LOGIN_TIMEOUT,
     NEWKEYS,
     OPEN,
     OPEN_FAILURE,
@@ -37,9 +38,17 @@ from tests.support.ssh import (
     ed25519_key,
 )
 from vmproxy.ssh.connection import CHANNELS_LIMIT
-from vmproxy.ssh.transport import PACKET_LIMIT_BEFORE_LOGIN
+from vmproxy.ssh.transport import PACKET_LIMIT, PACKET_LIMIT_BEFORE_LOGIN
 
 STRICT = b"kex-strict-c-v00@openssh.com"
+
+
+PAIRS = [  # one of each kind
+    (b"chacha20-poly1305@openssh.com", b"hmac-sha2-256"),
+    (b"aes256-gcm@openssh.com", b"hmac-sha2-256"),
+    (b"aes128-ctr", b"hmac-sha2-256-etm@openssh.com"),
+    (b"aes256-ctr", b"hmac-sha2-512"),
+]
 
 
 def kexinit(kex: bytes = b"curve25519-sha256," + STRICT, compression: bytes = b"none") -> bytes:
@@ -48,6 +57,9 @@ def kexinit(kex: bytes = b"curve25519-sha256," + STRICT, compression: bytes = b"
 
 
 ECDH = NS(bytes([9]) + b"\0" * 31)
+GEX, GEX_INIT, GEX_REQUEST = b"diffie-hellman-group-exchange-sha256", 32, 34
+GEX_GOOD = (GEX_REQUEST, struct.pack(">3L", 2048, 3072, 8192))
+GROUP16 = b"diffie-hellman-group16-sha512"
 
 
 def plain(w: SSHWorld, *packets: tuple[int, bytes]) -> Client:
@@ -167,6 +179,21 @@ def test_nothing_but_key_exchange_is_dealt_with_before_the_connection_is_encrypt
         [(KEXINIT, kexinit(b"mlkem768x25519-sha256")), (KEX_INIT, NS(b"x" * 31))],
         [(KEXINIT, kexinit(b"mlkem768x25519-sha256")), (KEX_INIT, NS(b"\xff" * 1216))],
         [(KEXINIT, kexinit(b"mlkem768x25519-sha256")), (KEX_INIT, NS(b"\0" * 1216))],
+        [(KEXINIT, kexinit(GEX)), (GEX_REQUEST, b"")],
+        [(KEXINIT, kexinit(GEX)), (GEX_REQUEST, struct.pack(">3L", 1024, 1024, 1024))],
+        [(KEXINIT, kexinit(GEX)), (GEX_REQUEST, struct.pack(">3L", 4096, 2048, 8192))],
+        [(KEXINIT, kexinit(GEX)), (KEX_INIT, struct.pack(">L", 2048))],  # the old request
+        [(KEXINIT, kexinit(GEX)), (GEX_INIT, NS(b"\4"))],
+        [(KEXINIT, kexinit(GEX)), GEX_GOOD, (GEX_INIT, b"")],
+        [(KEXINIT, kexinit(GEX)), GEX_GOOD, (GEX_INIT, NS(b"\1"))],
+        [(KEXINIT, kexinit(GEX)), GEX_GOOD, GEX_GOOD],
+        [(KEXINIT, kexinit(GEX)), GEX_GOOD, (GEX_INIT, NS(b"\4")), (NEWKEYS, b"")],
+        [(KEXINIT, kexinit(GEX)), GEX_GOOD, (GEX_INIT, NS(b"\4")), (GEX_INIT, NS(b"\4"))],
+        [(KEXINIT, kexinit(GROUP16)), (KEX_INIT, NS(b""))],
+        [(KEXINIT, kexinit(GROUP16)), (KEX_INIT, NS(b"\1"))],
+        [(KEXINIT, kexinit(GROUP16)), (KEX_INIT, NS(b"\xff" * 60_000))],
+        [(KEXINIT, kexinit(GROUP16)), (KEX_INIT, NS(b"\4")), (NEWKEYS, b"")],
+        [(KEXINIT, kexinit(b"ecdh-sha2-nistp256")), (KEX_INIT, NS(b"\4" + b"\1" * 64))],
         [(KEXINIT, kexinit()), (32, b"\0" * 4)],
         [(KEXINIT, kexinit()), (34, b"\0" * 12)],
         [(KEXINIT, kexinit()), (KEX_REPLY, b"")],
@@ -191,6 +218,8 @@ def test_a_key_exchange_out_of_order_or_malformed_ends_the_connection_quietly(
     w: SSHWorld, packets: list[tuple[int, bytes]], logged: Logged
 ) -> None:
     client = plain(w, *packets)
+    for _ in range(3):
+        w.clock.advance(0)  # for exchanges that take their turns
     assert client.closed
     assert not logged.tracebacks
 
@@ -364,13 +393,97 @@ def test_a_client_that_takes_its_leave_is_no_error(w: SSHWorld, logged: Logged) 
     assert not [e for e in logged.events if e["log_level"].name in ("error", "critical", "warn")]
 
 
-def test_a_bad_checksum_ends_the_connection(w: SSHWorld, logged: Logged) -> None:
-    client = w.login()
-    client.sendPacket(IGNORE, NS(b"x"))
-    client.out.buffer[-1] ^= 1
-    client.pump()
-    assert client.closed
+@pytest.mark.parametrize(("cipher", "mac"), PAIRS)
+def test_no_byte_of_a_packet_can_be_changed_on_the_way(w: SSHWorld, logged: Logged, cipher: bytes, mac: bytes) -> None:
+    w.vm()
+    size = 0
+    for at in range(0, 200, 5):
+        client = w.login("web01", cipher=cipher, mac=mac)
+        channel = client.attach(pty=False)
+        channel.queue(DATA, NS(b"reboot\n"))
+        size = len(client.out.buffer)
+        if at >= size:
+            break
+        client.out.buffer[at] ^= 0x80
+        client.server.dataReceived(bytes(client.out.buffer))
+        # A changed length may stand for a packet whose end has not come. No more than that packet is waited for.
+        if not client.closed:
+            client.server.dataReceived(bytes(PACKET_LIMIT + 100))
+        assert client.closed
+        assert not client.server.buf
+    assert size
+    assert w.console().link.written == b""
     assert not logged.tracebacks
+
+
+@pytest.mark.parametrize(("cipher", "mac"), PAIRS)
+@pytest.mark.parametrize("length", [0, 1, 4, 5, 17, PACKET_LIMIT + 16, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_length_that_no_packet_has_is_refused_before_anything_is_kept(
+    w: SSHWorld, cipher: bytes, mac: bytes, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = w.login(cipher=cipher, mac=mac)
+    monkeypatch.setattr(type(client.server._opener), "length", lambda *_: length)  # as if it had been encrypted well
+    client.server.dataReceived(bytes(16))
+    assert client.closed
+    assert not client.server.buf
+
+
+@pytest.mark.parametrize("kex", [GEX, GROUP16])
+def test_a_slow_key_exchange_is_computed_in_later_turns(w: SSHWorld, kex: bytes) -> None:
+    public = NS(b"\4")
+    begin = [(KEXINIT, kexinit(kex)), *([GEX_GOOD, (GEX_INIT, public)] if kex == GEX else [(KEX_INIT, public)])]
+    clients = [plain(w, *begin) for _ in range(3)]
+    before = [said(client) for client in clients]
+    w.clock.advance(0)
+    reply = 33 if kex == GEX else KEX_REPLY
+    assert [said(client)[: len(old) + 1] for client, old in zip(clients, before, strict=True)] == [
+        [*old, reply] for old in before
+    ]
+    assert not any(client.closed for client in clients)
+
+
+def test_a_client_that_leaves_during_a_slow_key_exchange_costs_nothing_more(w: SSHWorld, logged: Logged) -> None:
+    clients = [plain(w, (KEXINIT, kexinit(GROUP16)), (KEX_INIT, NS(b"\4"))) for _ in range(3)]
+    w.clock.advance(0)
+    for client in clients:
+        client.tcp.closed()
+    for _ in range(6):
+        w.clock.advance(0)
+    assert not logged.tracebacks
+
+
+def test_a_wrong_guess_of_any_method_is_dropped_and_the_right_packet_answered(w: SSHWorld) -> None:
+    guessed = kexinit()[:-5] + b"\1" + bytes(4)
+    client = plain(w, (KEXINIT, guessed), (GEX_REQUEST, b"nonsense"), (KEX_INIT, ECDH))
+    assert not client.closed
+    assert KEX_REPLY in said(client)
+
+
+def test_new_keys_are_asked_for_before_the_old_ones_are_worn_out(w: SSHWorld) -> None:
+    w.vm()
+    client = w.login("web01", cipher=b"chacha20-poly1305@openssh.com")
+    channel = client.attach()
+    client.server._left = 10_000  # what is left of eight gigabytes
+    session = client.sessionID
+    client.server_kexinit = b""
+    for _ in range(100):
+        w.console().feed(b"x" * 200)
+        client.pump()
+    assert client.server_kexinit
+    assert client.server._left > 1_000_000
+    assert client.sessionID == session
+    assert channel.out == b"x" * 20_000
+
+
+def test_a_client_that_does_not_give_new_keys_is_disconnected(w: SSHWorld) -> None:
+    client = w.login()
+    client.answer_kex = False
+    client.server._left = 0
+    client.send(IGNORE, NS(b""))
+    client.send(IGNORE, NS(b""))
+    assert not client.closed
+    w.clock.advance(LOGIN_TIMEOUT + 1)
+    assert client.closed
 
 
 def test_a_second_key_exchange_is_done_and_changes_nothing(w: SSHWorld) -> None:

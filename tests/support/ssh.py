@@ -40,6 +40,7 @@ from vmproxy.log.audit import Audit
 from vmproxy.operators.operator import OperatorSettings
 from vmproxy.operators.services import Services
 from vmproxy.operators.target import Target
+from vmproxy.ssh import packets
 from vmproxy.ssh.conch_log import QuietLogger
 from vmproxy.ssh.frontend import OperatorFactory, SSHFrontend
 from vmproxy.ssh.settings import SSHSettings
@@ -48,12 +49,13 @@ from vmproxy.ssh.transport import OperatorTransport
 LOGIN_TIMEOUT = 60.0
 
 DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG, SERVICE_REQUEST, SERVICE_ACCEPT, EXT_INFO = 1, 2, 3, 4, 5, 6, 7
-KEXINIT, NEWKEYS, KEX_INIT, KEX_REPLY = 20, 21, 30, 31
+KEXINIT, NEWKEYS, KEX_INIT, KEX_REPLY, GEX_REPLY = 20, 21, 30, 31, 33
 USERAUTH_REQUEST, USERAUTH_FAILURE, USERAUTH_SUCCESS, PK_OK = 50, 51, 52, 60
 GLOBAL_REQUEST, REQUEST_FAILURE = 80, 82
 OPEN, OPENED, OPEN_FAILURE, WINDOW_ADJUST, DATA, EXT_DATA, EOF, CLOSE, REQUEST, SUCCESS, FAILURE = range(90, 101)
 
 HYBRID = b"mlkem768x25519-sha256"
+MAC = b"hmac-sha2-256"
 SOCKET_MARK = 64 * 1024  # where Twisted pauses a producer
 
 
@@ -89,7 +91,7 @@ class SSHWorld(World):
         self.accounts = Authenticator(
             AccountSettings(None, keys), operator, self._in_thread, self.clock, self.audit.record
         )
-        self.factory = OperatorFactory(self.front, self.accounts)
+        self.factory = OperatorFactory(self.front, self.accounts, SSHSettings().algorithms)
         self.factory.use_host_keys([ed25519_key(100), rsa_key(100)])
 
     def _in_thread(self, call: Callable[[], object]) -> Deferred[object]:
@@ -150,16 +152,18 @@ class SSHWorld(World):
 
     # Clients.
 
-    def connect(self, *, strict: bool = True, key_exchange: bool = True) -> Client:
+    def connect(
+        self, *, strict: bool = True, key_exchange: bool = True, cipher: bytes = b"aes128-ctr", mac: bytes = MAC
+    ) -> Client:
         """A client connects and, unless told otherwise, finishes the key exchange."""
-        client = Client(self, strict)
+        client = Client(self, strict).use(cipher, mac)
         if key_exchange:
             client.begin()
             client.pump()
             assert client.secure, "the key exchange has failed"
         return client
 
-    def login(self, user: str | bytes = "alice", **options: bool) -> Client:
+    def login(self, user: str | bytes = "alice", **options: Any) -> Client:
         """A client connects and logs in."""
         client = self.connect(**options)
         client.log_in(user)
@@ -299,9 +303,10 @@ class Client(SSHClientTransport):
         self.answer_requests = True
         self._open: dict[bytes, bytes] = {}
         self._strict = strict
+        self._next: tuple[packets.Sealer, packets.Opener] | None = None
+        self._own: tuple[packets.Sealer, packets.Opener] | None = None  # where conch lacks the cipher or the MAC
         self.supportedKeyExchanges = [b"curve25519-sha256"] + ([b"kex-strict-c-v00@openssh.com"] if strict else [])
-        self.supportedCiphers = [b"aes128-ctr"]
-        self.supportedMACs = [b"hmac-sha2-256"]
+        self.use(b"aes128-ctr")
         self.supportedPublicKeys = [b"ssh-ed25519"]
         self.supportedCompressions = [b"none"]
         self.out = ClientPipe()
@@ -336,7 +341,7 @@ class Client(SSHClientTransport):
     def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
         if messageNum == KEXINIT:
             self.server_kexinit = payload
-        if messageNum in (KEXINIT, NEWKEYS, KEX_REPLY) and self.answer_kex:
+        if messageNum in (KEXINIT, NEWKEYS, KEX_REPLY, GEX_REPLY) and self.answer_kex:
             if messageNum == NEWKEYS and self._strict:
                 self.incomingPacketSequence = 0
             if messageNum == KEX_REPLY and self.kexAlg == HYBRID:
@@ -374,10 +379,53 @@ class Client(SSHClientTransport):
         assert Key.fromString(host_key).verify(signature, digest)
         self._keySetup(secret, digest)
 
+    def use(self, cipher: bytes, mac: bytes = MAC) -> Client:
+        """Offer one cipher and one MAC."""
+        self.supportedCiphers, self.supportedMACs = [cipher], [mac]
+        return self
+
+    def _keySetup(self, sharedSecret: bytes, exchangeHash: bytes) -> None:
+        cipher, mac = self.nextEncryptions.outCipType, self.nextEncryptions.outMACType
+        if cipher in SSHCiphers.cipherMap and mac in SSHCiphers.macMap:
+            super()._keySetup(sharedSecret, exchangeHash)
+            return
+        self.sessionID = self.sessionID or exchangeHash
+        c_iv, s_iv, c_key, s_key, c_mac, s_mac = (
+            self._getKey(bytes([letter]), sharedSecret, exchangeHash) for letter in b"ABCDEF"
+        )
+        self._next = (
+            packets.make_sealer(cipher, mac, packets.Keys(c_iv, c_key, c_mac)),
+            packets.make_opener(cipher, mac, packets.Keys(s_iv, s_key, s_mac)),
+        )
+        self.nextEncryptions.encBlockSize = 16  # conch's sign that the keys are there
+        self.sendPacket(NEWKEYS, b"")
+
+    def _newKeys(self) -> None:
+        self._own, self._next = self._next, None
+        super()._newKeys()
+
     def sendPacket(self, messageType: int, payload: bytes) -> None:
-        super().sendPacket(messageType, payload)
+        waits = self._keyExchangeState != self._KEY_EXCHANGE_NONE
+        if self._own is None or (waits and not self._allowedKeyExchangeMessageType(messageType)):
+            super().sendPacket(messageType, payload)
+        else:
+            self.out.write(self._own[0].seal(self.outgoingPacketSequence, messageType, payload))
+            self.outgoingPacketSequence += 1
         if messageType == NEWKEYS and self._strict:
             self.outgoingPacketSequence = 0
+
+    def getPacket(self) -> bytes | None:
+        if self._own is None:
+            packet: bytes | None = super().getPacket()
+            return packet
+        opener = self._own[1]
+        if len(self.buf) < opener.head:
+            return None
+        end = 4 + opener.length(self.incomingPacketSequence, self.buf[: opener.head]) + opener.tag
+        assert len(self.buf) >= end, "the server writes whole packets"
+        packet, self.buf = opener.open(self.incomingPacketSequence, self.buf[:end]), self.buf[end:]
+        self.incomingPacketSequence += 1
+        return packet
 
     def pump(self) -> None:
         """Carry what was written to the other end, both ways, until nothing moves any more."""

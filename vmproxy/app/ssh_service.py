@@ -5,11 +5,11 @@ from __future__ import annotations
 import getpass
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import Deferred
 from twisted.internet.posixbase import PosixReactorBase
+from twisted.logger import Logger
 
 from vmproxy.app.descriptors import Budget, SpareDescriptor
 from vmproxy.app.listeners import Listeners
@@ -19,8 +19,11 @@ from vmproxy.auth.keyring import Keyring
 from vmproxy.base.counters import Counters
 from vmproxy.config.settings import Config
 from vmproxy.operators.services import Services
+from vmproxy.ssh.algorithms import Algorithms
 from vmproxy.ssh.frontend import OperatorFactory, SSHFrontend
 from vmproxy.ssh.host_keys import load_or_make
+
+_log = Logger()
 
 
 class SSHService(Part):
@@ -49,7 +52,7 @@ class SSHService(Part):
         self._front = SSHFrontend(services, config.ssh)
         record, in_thread = services.audit.record, services.in_thread
         self.accounts = Authenticator(config.ssh.accounts, getpass.getuser(), in_thread, reactor, record)
-        self._factory = OperatorFactory(self._front, self.accounts)
+        self._factory = OperatorFactory(self._front, self.accounts, config.ssh.algorithms)
         self.listeners = {"ssh.listen": Listeners(reactor, self._factory, spare)}
         counters.gauge("operators", lambda: len(self._front.transports))
         counters.count(lambda: {"SSH connections refused": self.accounts.gate.refused})
@@ -58,7 +61,13 @@ class SSHService(Part):
         """How many connections there are."""
         return len(self._front.transports)
 
-    def reconfigure(self, config: Config, checked: Any) -> list[str]:
+    def check(self, config: Config) -> Algorithms:
+        return config.ssh.algorithms.usable()
+
+    def reconfigure(self, config: Config, checked: Algorithms) -> list[str]:
+        if missing := config.ssh.algorithms.missing(checked):
+            _log.info("SSH: the libraries here cannot do {missing}", missing=", ".join(missing))
+        self._factory.use_algorithms(checked)
         settings = replace(config.ssh, limits=self._budget.of_logins(config.ssh.limits))
         self.accounts.gate.reconfigure(settings.limits)
         self._front.reconfigure(settings)

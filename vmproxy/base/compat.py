@@ -115,11 +115,6 @@ def handshake_done(layer: Any) -> bool:
     return bool(layer._handshakeDone)
 
 
-def exchanging_keys(transport: Any) -> bool:
-    """Whether an SSH transport (``SSHTransportBase``) is amid a key exchange: it queues what is sent, without bound."""
-    return bool(transport._keyExchangeState != transport._KEY_EXCHANGE_NONE)
-
-
 def let_go_of_client(connector: Any, client: Any) -> None:
     """Undo what keeps a TCP client and its connector when they are over, in a later turn than that in which they end.
 

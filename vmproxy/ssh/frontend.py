@@ -18,6 +18,7 @@ from vmproxy.auth.limits import LOGINS_IN_ALL, Quota
 from vmproxy.base.deadlines import Deadlines
 from vmproxy.operators import shell
 from vmproxy.operators.services import Services
+from vmproxy.ssh.algorithms import HOST_KEYS, Algorithms
 from vmproxy.ssh.connection import OperatorConnection
 from vmproxy.ssh.keepalive import ClientKeepalive
 from vmproxy.ssh.session import SessionChannel
@@ -104,9 +105,13 @@ class OperatorFactory(SSHFactory):
     noisy = False
     services = {b"ssh-userauth": UserAuth, b"ssh-connection": OperatorConnection}
 
-    def __init__(self, front: SSHFrontend, accounts: Authenticator) -> None:
-        """:param accounts: who may log in."""
+    def __init__(self, front: SSHFrontend, accounts: Authenticator, algorithms: Algorithms) -> None:
+        """
+        :param accounts: who may log in.
+        :param algorithms: what new connections are offered.
+        """
         self._front = front
+        self.algorithms = algorithms
         self.use_accounts(accounts)
         self.privateKeys: dict[bytes, Key] = {}
         self.publicKeys: dict[bytes, Key] = {}
@@ -133,10 +138,18 @@ class OperatorFactory(SSHFactory):
         self._front.logins.take(transport, account.name)
         return ""
 
+    def use_algorithms(self, algorithms: Algorithms) -> None:
+        """Offer others to new connections."""
+        self.algorithms = algorithms
+
     def use_host_keys(self, host_keys: Sequence[Key]) -> None:
         """Use the server's own keys; called once, before any client can connect."""
         self.privateKeys = {key.sshType(): key for key in host_keys}
         self.publicKeys = {key.sshType(): key.public() for key in host_keys}
+
+    def host_key(self, algorithm: bytes) -> Key:
+        """The host key of a signature algorithm."""
+        return self.privateKeys[HOST_KEYS[algorithm]]
 
     def startFactory(self) -> None:
         """Do nothing: conch would read its keys here, before they may be read."""

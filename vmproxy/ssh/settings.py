@@ -9,6 +9,7 @@ from vmproxy.auth.limits import LoginLimits
 from vmproxy.base import values
 from vmproxy.base.schema import group, setting
 from vmproxy.operators.operator import OperatorSettings
+from vmproxy.ssh.algorithms import Algorithms
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class SSHSettings:
     :ivar limits: how many connections there may be.
     :ivar login_timeout: seconds that a client has to log in.
     :ivar keepalive: seconds of silence after which a client is asked whether it is still there; 0 is never.
+    :ivar algorithms: what clients are offered.
     :ivar operators: defaults of sessions.
     """
 
@@ -28,4 +30,5 @@ class SSHSettings:
     limits: LoginLimits = group(LoginLimits)
     login_timeout: float = setting(values.seconds(1, 3600), 60.0)
     keepalive: float = setting(values.seconds(0, 3600), 30.0)
+    algorithms: Algorithms = group(Algorithms)
     operators: OperatorSettings = group(OperatorSettings)

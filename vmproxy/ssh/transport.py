@@ -1,10 +1,11 @@
-"""The SSH transport: conch's, hardened.
+"""The SSH transport: conch's, with packets and key exchanges of our own, and hardened.
 
-Each guard answers a fault of stock conch:
+The versions, messages that are no packets' or keys', and the services are conch's; packets are those of
+:mod:`vmproxy.ssh.packets`, key exchanges those of :mod:`vmproxy.ssh.key_exchange`: stock conch has neither
+authenticated encryption nor strict key exchange (the answer to the Terrapin attack). Each guard answers a fault of it:
 
-* it offers compression (one packet may inflate to hundreds of megabytes, before login too), CBC, 3DES, SHA-1 and MD5;
-* it lacks strict key exchange (the answer to the Terrapin attack) and accepts any packet at any time;
-* it sets no time limit for the beginning of a login or for the end of a later key exchange;
+* it accepts any packet at any time, and compression (one packet may inflate to hundreds of megabytes);
+* it sets no time limit for the beginning of a login or for the end of a later key exchange, and never asks for one;
 * a malformed packet raises into the reactor;
 * it goes on after its own disconnect;
 * it writes without bound to a client that does not read. Channels ask :attr:`flowing` before they write, and are
@@ -14,14 +15,18 @@ Each guard answers a fault of stock conch:
 from __future__ import annotations
 
 import socket
+import struct
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol, cast
 
-from twisted.conch.ssh import _kex
+from twisted.conch.ssh.common import NS
+from twisted.conch.ssh.keys import Key
 from twisted.conch.ssh.transport import (
     DISCONNECT_CONNECTION_LOST,
     DISCONNECT_KEY_EXCHANGE_FAILED,
+    DISCONNECT_MAC_ERROR,
     DISCONNECT_PROTOCOL_ERROR,
-    MSG_NEWKEYS,
     SSHServerTransport,
 )
 from twisted.internet.interfaces import ISystemHandle
@@ -32,26 +37,39 @@ from vmproxy.auth.accounts_file import Account
 from vmproxy.auth.authenticator import Authenticator
 from vmproxy.auth.limits import ConnectionLimiter
 from vmproxy.auth.signatures import SIGNATURES
-from vmproxy.base.compat import exchanging_keys
 from vmproxy.base.deadlines import Deadlines
 from vmproxy.operators.operator import Operator
 from vmproxy.operators.services import Services
+from vmproxy.ssh import key_exchange
+from vmproxy.ssh.algorithms import Agreement, Algorithms, NoAgreement, agree
 from vmproxy.ssh.conch_log import QuietLogger
 from vmproxy.ssh.keepalive import ClientKeepalive
-
-STRICT_SERVER = b"kex-strict-s-v00@openssh.com"
-STRICT_CLIENT = b"kex-strict-c-v00@openssh.com"
-KEY_EXCHANGES = [
-    kex
-    for kex in (b"mlkem768x25519-sha256", b"curve25519-sha256", b"curve25519-sha256@libssh.org")
-    if kex in _kex.getSupportedKeyExchanges()
-]
+from vmproxy.ssh.packets import (
+    SEQUENCE,
+    BadPacket,
+    Keys,
+    Opener,
+    PlainOpener,
+    PlainSealer,
+    Sealer,
+    make_opener,
+    make_sealer,
+)
 
 PACKET_LIMIT_BEFORE_LOGIN = 64 * 1024
+PACKET_LIMIT = 256 * 1024
 UNREAD_LIMIT = 256 * 1024
 PACKET_OVERHEAD = 64  # length, padding, authentication; or what a queued packet costs
+BYTES_PER_KEY = 1 << 33
+"""Bound: bytes under one set of keys, each packet with its overhead. Hence packets are fewer than 2**27."""
 
-_KEXINIT, _NEWKEYS, _KEX_INIT = 20, 21, 30
+_LEAST_LENGTH = 6  # the size of the padding, a message number, the least padding
+_KEXINIT, _NEWKEYS = 20, 21
+_KEX_INIT, _KEX_REPLY = 30, 31
+_GEX_GROUP, _GEX_INIT, _GEX_REPLY, _GEX_REQUEST = 31, 32, 33, 34
+_EXT_INFO = 7
+_NOTHING = -1  # while we compute
+_KEX = range(30, 50)
 _ALWAYS = frozenset((1, 2, 3, 4))  # DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG
 _DISCONNECT_ONLY = frozenset((1,))
 
@@ -78,12 +96,17 @@ class Frontend(Protocol):
 
 
 class LoginFactory(Protocol):
-    """The factory, as a login knows it.
+    """The factory, as a connection knows it.
 
     :ivar accounts: who may log in.
+    :ivar algorithms: what new connections are offered.
     """
 
     accounts: Authenticator
+    algorithms: Algorithms
+
+    def host_key(self, algorithm: bytes) -> Key:
+        """The host key of a signature algorithm."""
 
     def admit(self, transport: OperatorTransport, account: Account) -> str:
         """Count a connection as an operator's own, until it is gone.
@@ -104,19 +127,23 @@ class OperatorTransport(SSHServerTransport):
 
     version = b"vmproxy"
     ourVersionString = b"SSH-2.0-vmproxy"
-    supportedCiphers = [b"aes256-ctr", b"aes192-ctr", b"aes128-ctr"]
-    supportedMACs = [b"hmac-sha2-512", b"hmac-sha2-256"]
-    supportedCompressions = [b"none"]
-    supportedKeyExchanges = [*KEY_EXCHANGES, STRICT_SERVER]
-    supportedPublicKeys = [b"ssh-ed25519", b"rsa-sha2-512", b"rsa-sha2-256"]
     _log = QuietLogger()
 
     def __init__(self, front: Frontend) -> None:
         self._front = front
         self.services = front.services
         self._paused = False
+        self._sealer: Sealer = PlainSealer()
+        self._opener: Opener = PlainOpener()
+        self._length = 0  # of the packet that has begun to arrive
+        self._left = BYTES_PER_KEY
+        self._agreement: Agreement | None = None
+        self._exchange: key_exchange.Exchange | None = None
+        self._next_opener: Opener | None = None  # from the client's NEWKEYS on
         self._strict = False
-        self._expected: int | None = None  # the next packet of a key exchange under way
+        self._exchanging = False  # from our KEXINIT to our NEWKEYS
+        self._blocked: list[tuple[int, bytes]] = []  # meanwhile
+        self._expected: int | None = None  # the next packet of a key exchange that the client has begun
         self._logged_in = False
         self._over = False  # closed, or we have disconnected
         self._unread = 0
@@ -136,7 +163,9 @@ class OperatorTransport(SSHServerTransport):
         if isinstance(handle, socket.socket) and handle.family in (socket.AF_INET, socket.AF_INET6):
             transport.setTcpNoDelay(True)
             transport.setTcpKeepAlive(True)
-        super().connectionMade()
+        self._algorithms = self._factory.algorithms
+        transport.write(self.ourVersionString + b"\r\n")
+        self.sendKexInit()
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self._over = True
@@ -157,7 +186,8 @@ class OperatorTransport(SSHServerTransport):
 
     def too_slow(self) -> None:
         """Disconnect a client that has missed the deadline of its login or key exchange."""
-        self._complain("closed, it took too long to log in")
+        what = "change keys" if self._logged_in else "log in"
+        self._complain(f"closed, it took too long to {what}")
         self.sendDisconnect(DISCONNECT_CONNECTION_LOST, b"that took too long")
 
     def sendDisconnect(self, reason: int, desc: bytes) -> None:
@@ -166,6 +196,7 @@ class OperatorTransport(SSHServerTransport):
             return
         super().sendDisconnect(reason, desc)
         self._over = True
+        self.buf = b""
         # With a producer registered, Twisted would wait for it as long as the client does not read.
         self._tcp.unregisterProducer()
         self._front.parting.start(self)
@@ -184,7 +215,11 @@ class OperatorTransport(SSHServerTransport):
 
     @property
     def _gate(self) -> ConnectionLimiter:
-        return cast(LoginFactory, self.factory).accounts.gate
+        return self._factory.accounts.gate
+
+    @property
+    def _factory(self) -> LoginFactory:
+        return cast(LoginFactory, self.factory)
 
     @property
     def _tcp(self) -> Connection:
@@ -203,11 +238,12 @@ class OperatorTransport(SSHServerTransport):
             return
         self._front.alive.heard(self)
         super().dataReceived(data)
-        if not (self._logged_in or self._later) and len(self.buf) > PACKET_LIMIT_BEFORE_LOGIN:
-            self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"that packet is too large")
 
     def getPacket(self) -> bytes | None:
-        """The next packet; none when it is over, or the turn of the reactor has been used up."""
+        """The next packet; none when it is over, or the turn of the reactor has been used up.
+
+        Bound: a packet that is too long is refused when its length is known.
+        """
         if self._over or self._later or not self.buf:
             return None
         turns = self.services.turns
@@ -218,7 +254,32 @@ class OperatorTransport(SSHServerTransport):
             self._tcp.pauseProducing()
             turns.wait(self.who, self._next_turn)
             return None
-        return cast("bytes | None", super().getPacket())
+        data, opener = self.buf, self._opener
+        if not self._length:
+            if len(data) < opener.head:
+                return None
+            length = opener.length(self.incomingPacketSequence, data[: opener.head])
+            most = PACKET_LIMIT if self._logged_in else PACKET_LIMIT_BEFORE_LOGIN
+            if not _LEAST_LENGTH <= length <= most or (4 + length - opener.uncounted) % opener.block:
+                self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"that packet has a wrong length")
+                return None
+            self._length = length
+        end = 4 + self._length + opener.tag
+        if len(data) < end:
+            return None
+        try:
+            message = opener.open(self.incomingPacketSequence, data[:end])
+        except BadPacket as error:
+            self._complain(f"closed, a packet of the client: {error}")
+            self.sendDisconnect(DISCONNECT_MAC_ERROR, b"that packet is not authentic")
+            return None
+        self.buf = data[end:]
+        self._length = 0
+        self.incomingPacketSequence = (self.incomingPacketSequence + 1) & SEQUENCE
+        self._left -= end + PACKET_OVERHEAD
+        if self._left < 0:
+            self._new_keys_are_due()
+        return message
 
     @property
     def who(self) -> str:
@@ -237,7 +298,12 @@ class OperatorTransport(SSHServerTransport):
             self._refuse(messageNum, "it may not come now")
             return
         try:
-            super().dispatchMessage(messageNum, payload)
+            if messageNum not in _KEX:
+                super().dispatchMessage(messageNum, payload)
+            elif self.ignoreNextPacket:
+                self.ignoreNextPacket = 0  # the client has guessed wrong; the right packet follows
+            else:
+                self._key_exchange_message(messageNum, payload)
         except Exception as error:  # whatever a malformed packet makes the parsers raise
             self._refuse(messageNum, f"it makes no sense ({error.__class__.__name__})")
 
@@ -247,45 +313,128 @@ class OperatorTransport(SSHServerTransport):
         if number in others:
             return True
         if self._expected is not None:
-            if number != self._expected:
-                return False
-            if not self.ignoreNextPacket:  # the right packet follows a wrong guess of the client
-                self._expected = _NEWKEYS if number == _KEX_INIT else None
-            return True
+            return number == self._expected or (number in _KEX and bool(self.ignoreNextPacket))
         return number == _KEXINIT or not (first or _NEWKEYS <= number <= 49)
 
     def _complain(self, what: str) -> None:
-        cast(LoginFactory, self.factory).accounts.complain(self.peer, what)
+        self._factory.accounts.complain(self.peer, what)
 
     def _refuse(self, number: int, why: str) -> None:
         self._complain(f"SSH packet {number}: {why}; closed")
         self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"that packet makes no sense")
 
+    # Key exchanges.
+
+    def sendKexInit(self) -> None:
+        """Begin a key exchange, or answer to the client's beginning."""
+        message = self._algorithms.kexinit()
+        self.ourKexInitPayload = bytes((_KEXINIT,)) + message
+        self._exchanging = True
+        self.sendPacket(_KEXINIT, message)
+
+    def _new_keys_are_due(self) -> None:
+        if not self._exchanging and self._expected is None:
+            self._front.deadline.start(self)
+            self.sendKexInit()
+
     def ssh_KEXINIT(self, packet: bytes) -> None:
         """Begin a key exchange, a strict one if the client can (OpenSSH's PROTOCOL, section 1.10)."""
-        self._expected = _KEX_INIT
+        try:
+            agreement = agree(self._algorithms, packet)
+        except NoAgreement as error:
+            self._complain(f"closed, {error}")
+            self.sendDisconnect(DISCONNECT_KEY_EXCHANGE_FAILED, b"there is no common algorithm")
+            return
         if self.sessionID is None:
-            length = int.from_bytes(packet[16:20], "big")
-            self._strict = STRICT_CLIENT in packet[20 : 20 + length].split(b",")
+            self._strict = agreement.strict
             if self._strict and self.incomingPacketSequence != 1:
                 self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"strict key exchange: KEXINIT was not first")
                 return
         elif self._logged_in:
             self._front.deadline.start(self)  # before the login, that of the login runs
-        super().ssh_KEXINIT(packet)
-        if self.kexAlg in (STRICT_CLIENT, STRICT_SERVER):
-            self.sendDisconnect(DISCONNECT_KEY_EXCHANGE_FAILED, b"couldn't match all kex parts")
+        self.otherKexInitPayload = bytes((_KEXINIT,)) + packet
+        self.ignoreNextPacket = agreement.guess_is_wrong
+        if not self._exchanging:
+            self.sendKexInit()
+        self._agreement = agreement
+        self._exchange = key_exchange.METHODS[agreement.kex].make()
+        self._expected = _GEX_REQUEST if self._exchange.chooses_group else _KEX_INIT
+
+    def _key_exchange_message(self, number: int, payload: bytes) -> None:
+        exchange = self._exchange
+        assert exchange is not None
+        if number == _GEX_REQUEST:
+            self.sendPacket(_GEX_GROUP, exchange.group(payload))
+            self._expected = _GEX_INIT
+            return
+        self._expected = _NOTHING
+        if not exchange.slow:
+            exchange.begin(payload)
+            self._reply(exchange.finish())
+            return
+        self._compute(number, lambda: exchange.begin(payload), lambda: self._reply(exchange.finish()))
+
+    def _compute(self, number: int, *steps: Callable[[], None]) -> None:
+        """Do what takes long, each step in a turn of its own."""
+        self.services.turns.wait(self.who, partial(self._step, number, steps))
+
+    def _step(self, number: int, steps: tuple[Callable[[], None], ...]) -> None:
+        if self._over:
+            return
+        try:
+            steps[0]()
+        except Exception as error:  # as in dispatchMessage
+            self._refuse(number, f"it makes no sense ({error.__class__.__name__})")
+        else:
+            if steps[1:]:
+                self._compute(number, *steps[1:])
+
+    def _reply(self, agreed: key_exchange.Agreed) -> None:
+        """Sign and send our half of the exchange; use our new keys, and go on with what was to be sent meanwhile."""
+        agreement, exchange = self._agreement, self._exchange
+        assert agreement is not None
+        assert exchange is not None
+        host_key = self._factory.host_key(agreement.host_key)
+        blob = host_key.public().blob()
+        digest = key_exchange.METHODS[agreement.kex].digest
+        kexinits = self.otherKexInitPayload, self.ourKexInitPayload
+        parts = (self.otherVersionString, self.ourVersionString, *kexinits, blob)
+        exchange_hash = key_exchange.digest_of(digest, parts, agreed)
+        signature = host_key.sign(exchange_hash, agreement.host_key)
+        number = _GEX_REPLY if exchange.chooses_group else _KEX_REPLY
+        self.sendPacket(number, NS(blob) + agreed.ours + NS(signature))
+        self.sendPacket(_NEWKEYS, b"")
+        first = self.sessionID is None
+        session = self.sessionID = self.sessionID or exchange_hash
+        key = partial(key_exchange.derived, digest, agreed.secret, exchange_hash, session)
+        self._sealer = make_sealer(*agreement.outward, Keys(key(b"B"), key(b"D"), key(b"F")))
+        self._next_opener = make_opener(*agreement.inward, Keys(key(b"A"), key(b"C"), key(b"E")))
+        if self._strict:
+            self.outgoingPacketSequence = 0
+        self._expected = _NEWKEYS
+        self._exchanging = False
+        self._unread = 0
+        self._left = BYTES_PER_KEY
+        if first and agreement.extensions:
+            # conch would list the algorithms of the host keys here, and not those of operators.
+            self.sendPacket(_EXT_INFO, struct.pack(">L", 1) + NS(b"server-sig-algs") + NS(b",".join(SIGNATURES)))
+        blocked, self._blocked = self._blocked, []
+        for packet in blocked:
+            self.sendPacket(*packet)
+        if self.flowing:
+            self._go_on()
 
     def ssh_NEWKEYS(self, packet: bytes) -> None:
         """Use the client's new keys. In a strict exchange its numbering starts again."""
+        if packet or self._next_opener is None:
+            self._refuse(_NEWKEYS, "it takes no data")
+            return
+        self._opener, self._next_opener = self._next_opener, None
+        self._agreement = self._exchange = self._expected = None
         if self._strict:
             self.incomingPacketSequence = 0
-        self._unread = 0
-        super().ssh_NEWKEYS(packet)
         if self._logged_in:
             self._front.deadline.discard(self)
-        if self.flowing:
-            self._go_on()
 
     def ssh_SERVICE_REQUEST(self, packet: bytes) -> None:
         """Start the login, once: a second request must not give the client new tries."""
@@ -302,7 +451,7 @@ class OperatorTransport(SSHServerTransport):
         self._tcp.loseConnection()
 
     def sendPacket(self, messageType: int, payload: bytes) -> None:
-        """Send a packet. In a strict exchange our numbering starts again after our NEWKEYS.
+        """Send a packet. In a key exchange all but its own have to wait.
 
         Channels send data only while the client reads. Bound: a client that asks and does not read the answers is cut
         off after :data:`UNREAD_LIMIT` bytes of them.
@@ -315,22 +464,22 @@ class OperatorTransport(SSHServerTransport):
                 self._complain("disconnected, it asks but does not read the answers")
                 self.abort()
                 return
-        super().sendPacket(messageType, payload)
-        if messageType == MSG_NEWKEYS and self._strict:
-            self.outgoingPacketSequence = 0
-
-    def sendExtInfo(self, extensions: list[tuple[bytes, bytes]]) -> None:
-        """Announce the signature algorithms of operators: conch would list those of the host keys."""
-        told = dict(extensions)
-        told[b"server-sig-algs"] = b",".join(SIGNATURES)
-        super().sendExtInfo(list(told.items()))
+        if self._exchanging and not (messageType in _ALWAYS or _KEXINIT <= messageType < _KEX.stop):
+            self._blocked.append((messageType, payload))
+            return
+        packet = self._sealer.seal(self.outgoingPacketSequence, messageType, payload)
+        self.outgoingPacketSequence = (self.outgoingPacketSequence + 1) & SEQUENCE
+        self._tcp.write(packet)
+        self._left -= len(packet) + PACKET_OVERHEAD
+        if self._left < 0:
+            self._new_keys_are_due()
 
     # IPushProducer: the client and its reading.
 
     @property
     def flowing(self) -> bool:
-        """Whether channels may send: the client reads, and no key exchange is under way, in which conch queues."""
-        return not (self._paused or self._over) and not exchanging_keys(self)
+        """Whether channels may send: the client reads, and no key exchange is under way."""
+        return not (self._paused or self._over or self._exchanging)
 
     def pauseProducing(self) -> None:
         self._paused = True
