@@ -101,9 +101,8 @@ class PlainWriter:
 
     def _finish(self, file: PlainFile) -> None:
         del self._unfinished[file]
-        line = file.lines.flush()
-        if line:
-            self._write(file, [line])
+        if lines := file.lines.flush():
+            self._write(file, lines)
 
     def _write(self, file: PlainFile, lines: list[bytes]) -> None:
         now = self._now()

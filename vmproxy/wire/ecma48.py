@@ -17,22 +17,25 @@ _MOST = SEQUENCE_LIMIT - 3
 
 # What follows the ESC, as far as it belongs to the sequence: of a string, without its end. The Linux console has two
 # commands that nothing ends: ESC ] R, and ESC ] P with seven hexadecimal digits.
-_CONTROL = rf"\[[0-?]{{0,{_MOST}}}[ -/]{{0,16}}"
-_COMMAND = rf"\](?![PR])[^\x00-\x1f]{{0,{_MOST}}}"
-_STRING = rf"[PX^_][^\x1b\x18\x1a\n]{{0,{_MOST}}}"
+_CONTROL = r"\[[0-?]{0,%d}[ -/]{0,16}"
+_COMMAND = r"\](?![PR])[^\x00-\x1f]{0,%d}"
+_STRING = r"[PX^_][^\x1b\x18\x1a\n]{0,%d}"
 _PALETTE = r"\]P[0-9A-Fa-f]"
+_OTHER = r"[ -/]?[ -/]{0,%d}"
 
 WHOLE = (
-    rf"\x1b(?:{_CONTROL}[@-~]|{_COMMAND}(?:\x07|\x1b\\)|{_STRING}\x1b\\|{_PALETTE}{{7}}|\]R|[ -/]{{1,16}}[0-~]"
-    r"|[0-OQ-WYZ`-~\\])"
-)
+    rf"\x1b(?:{_CONTROL}[@-~]|{_COMMAND}(?:\x07|\x1b\\)|{_STRING}\x1b\\|{_PALETTE}{{7}}|\]R|[0-OQ-WYZ`-~\\]"
+    rf"|(?=[ -/]){_OTHER}[0-~])"
+).replace("%d", str(_MOST))
 """A whole sequence."""
 
-BROKEN = rf"\x1b(?:{_CONTROL}|{_COMMAND}|{_STRING}|{_PALETTE}{{0,6}}|[ -/]{{0,16}})"
+BROKEN = rf"\x1b(?:{_CONTROL}|{_COMMAND}|{_STRING}|{_PALETTE}{{0,6}}|{_OTHER})".replace("%d", str(_MOST + 1))
 """The beginning of a sequence; where :data:`WHOLE` does not match, something else has interrupted it."""
 
 _UNFINISHED = re.compile(
-    rf"\x1b(?:{_CONTROL}|{_COMMAND}\x1b?|{_STRING}\x1b?|\]|{_PALETTE}{{0,6}}|[ -/]{{0,16}})\Z".encode()
+    rf"\x1b(?:{_CONTROL}|{_COMMAND}\x1b?|{_STRING}\x1b?|\]|{_PALETTE}{{0,6}}|{_OTHER})\Z".replace(
+        "%d", str(_MOST)
+    ).encode()
 )
 _EIGHT_BITS = re.compile("[\x80-\x9f\udc80-\udc9f]")
 _IN_UTF_8 = re.compile(b"\xc2[\x80-\x9f]")

@@ -19,8 +19,8 @@ from twisted.python.failure import Failure
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
-from vmproxy.log.plaintext import PlainLines
 from vmproxy.operators.session import Session
+from vmproxy.log.shown import ShownText
 from vmproxy.operators.terminal.menu_list import ConsoleEntry, ConsoleList
 from vmproxy.operators.visible import VisibleConsoles
 
@@ -199,8 +199,8 @@ class LastLines:
             del self._known[next(iter(self._known))]
 
 
-def last_line(path: Path) -> str | None:
-    """The last line of a log that is not empty, finished or not, without escape sequences.
+def last_line(path: Path, encoding: str = "utf-8") -> str | None:
+    """The last line of a log that is not empty, finished or not, as a terminal shows it.
 
     :returns: the line, safe to show; None if there is none in the last :data:`TAIL` bytes, or the log cannot be read.
     """
@@ -211,12 +211,7 @@ def last_line(path: Path) -> str | None:
             data = file.read(TAIL)
     except OSError:
         return None
-    plain = PlainLines()
-    lines = plain.feed(data, 0.0)
-    unfinished = plain.flush()
-    for line in reversed([*lines, *([unfinished] if unfinished else [])]):
-        # A line begins with a time, which means nothing here.
-        text = " ".join(line.decode("utf-8", "replace").partition(" ")[2].split())
-        if text:
-            return visible(text, SHOWN)
-    return None
+    text = ShownText(encoding)
+    rows = (row for line in reversed(data.split(b"\n")) for row in reversed(text.rows(line)))
+    found = next(filter(None, (" ".join(row.decode("utf-8", "backslashreplace").split()) for row in rows)), None)
+    return found and visible(found, SHOWN)
