@@ -116,7 +116,7 @@ def plain(*pieces: bytes) -> list[bytes]:
         ("grün €\n".encode(), ["grün €".encode()]),
         (b"\xff\xc3\x28\xe2\x82\n", [rb"\xff\xc3(\xe2\x82"]),
         (b"a\xc2\x9b31mb\x9b0mc\xc2\x80\n", [rb"ab\x9b0mc"]),
-        (b"a\x85b\x9bc \xc2\xa3\n", [rb"a\x85b" + " £".encode()]),
+        (b"a\x85b\x9bc \xc2\xa3\n", [rb"a\x85b\x9bc" + " £".encode()]),
         (b"\xed\xa0\x80\n", [rb"\xed\xa0\x80"]),
         (b"ab\xe2\x82", [rb"ab\xe2\x82"]),
     ],

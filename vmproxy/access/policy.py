@@ -328,6 +328,7 @@ class ConsoleOptions:
     :ivar replay: how many lines are replayed on attach; None for the usual number.
     :ivar force_reason: whether taking over needs a reason.
     :ivar forget_after: seconds after which it is forgotten if it is down; 0: never.
+    :ivar encoding: that of the characters in the output, a codec of Python.
     """
 
     shared: bool = setting(_shared, False, key="write")
@@ -337,6 +338,7 @@ class ConsoleOptions:
     replay: int | None = setting(values.whole(0, REPLAY_LIMIT, "a number of lines"), None)
     force_reason: bool = setting(values.flag, False)
     forget_after: float = setting(values.span, 0.0)
+    encoding: str = setting(values.encoding, "utf-8")
 
 
 USUAL = ConsoleOptions()

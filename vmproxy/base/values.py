@@ -5,6 +5,7 @@ Functions that take bounds return such a function.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -56,6 +57,22 @@ def seconds(low: float, high: float) -> Kind[float]:
         return float(value)
 
     return checked
+
+
+def encoding(value: Any) -> str:
+    """A character encoding in which ASCII is ASCII, and nothing depends on what came long before."""
+    name = value.strip() if isinstance(value, str) else ""
+    plain = bytes(range(128)) + b"\\u0041 \x1b$B$ ~{ +AGE- .xn--bcher-kva.\x0e"
+    try:
+        usable = 0 < len(name) <= 40 and "escape" not in name.lower() and plain.decode(name) == plain.decode("ascii")
+    except (LookupError, ValueError):
+        usable = False
+    if not usable:
+        raise InvalidValue(
+            f"{value!r} is no encoding that can be used here; there are utf-8, latin-1, cp437, shift_jis and the other "
+            "codecs of Python in which ASCII is ASCII"
+        )
+    return codecs.lookup(name).name
 
 
 def one_of(words: Sequence[str]) -> Kind[str]:

@@ -1,7 +1,7 @@
 """Recordings for asciinema: a log as an asciicast, version 2.
 
 One JSON array a line, made as the log is read, so that a recording of any length needs no memory. What the VM said
-becomes text: a UTF-8 character that is split over two pieces is put together again, what is not UTF-8 is replaced.
+becomes text: a character that is split over two pieces is put together again, what is no character is replaced.
 What happened to the console (its line went down, it was moved) becomes markers, at which players can stop.
 """
 
@@ -31,6 +31,7 @@ def cast(
     width: int = 80,
     height: int = 24,
     idle: float = IDLE_SECONDS,
+    encoding: str = "utf-8",
 ) -> Iterator[bytes]:
     """Make a recording.
 
@@ -39,9 +40,10 @@ def cast(
     :param width: of the terminal, in columns; nobody knows it, a serial line has no such thing.
     :param height: in rows.
     :param idle: seconds after which players cut silence short.
+    :param encoding: that of the characters.
     :returns: a generator of lines, each with its end. A recording of nothing has its header.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
     began: float | None = None
     now = 0.0
     for at, item in items:

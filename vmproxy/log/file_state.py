@@ -43,6 +43,7 @@ class LogFile:
     :ivar lost: bytes dropped since it could not.
     :ivar marked: when the last time mark was written.
     :ivar link: the name of the link that was made for it; empty if none was.
+    :ivar encoding: that of the characters in the output.
     :ivar plain: its plain text, while that is wanted and there is some.
     :ivar whole: whether it is known that its trail has no torn line at its end.
     :ivar offset: that of the next byte that is written; -1 until the writer has looked at the files.
@@ -57,6 +58,7 @@ class LogFile:
         "_backlog",
         "base",
         "cuts",
+        "encoding",
         "folder",
         "link",
         "lost",
@@ -80,6 +82,7 @@ class LogFile:
         self.lost = 0
         self.marked = 0.0
         self.link = ""
+        self.encoding = "utf-8"
         self.plain: PlainFile | None = None
         self.whole = False
         self.offset = self.base = -1

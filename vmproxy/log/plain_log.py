@@ -36,9 +36,9 @@ class PlainFile:
 
     __slots__ = ("lines", "missing", "path", "problem", "retry_at")
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, encoding: str) -> None:
         self.path = plain_of(log)
-        self.lines = PlainLines()
+        self.lines = PlainLines(encoding)
         self.missing = 0
         self.problem = ""
         self.retry_at = 0.0
@@ -65,7 +65,7 @@ class PlainWriter:
             lines = file.lines.feed(data, at)
         except Exception:
             _log.failure("cannot make plain text of {path}", path=str(file.path))
-            file.lines = PlainLines()
+            file.lines = PlainLines(file.lines.encoding)
             lines = []
         if lines:
             self._write(file, lines)

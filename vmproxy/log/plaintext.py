@@ -30,6 +30,15 @@ class PlainLines:
         self._pending = b""
         self.pending_since: float | None = None
 
+    @property
+    def encoding(self) -> str:
+        """That of the characters."""
+        return self._text.encoding
+
+    def use(self, encoding: str) -> None:
+        """Take the characters that come to be in another encoding."""
+        self._text = ShownText(encoding)
+
     def feed(self, data: bytes, at: float) -> list[bytes]:
         """Take what came from the VM.
 

@@ -4,6 +4,8 @@
 a time, so that it can be given up between two blocks. It is bounded by the number of hits and by the bytes that it
 reads, and holds the files of one log open at a time. It runs beside the rotation: a line that is moved from one file
 to the next in the very moment may be missed.
+
+What is looked at is the text as a terminal shows it, or, without a :class:`ShownText`, the bytes as they stand.
 """
 
 from __future__ import annotations
@@ -12,15 +14,16 @@ import heapq
 import os
 import time
 from collections import deque
-from collections.abc import Generator, Hashable, Iterable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vmproxy.base.sanitize import human_bytes
 from vmproxy.log.files import numbered, places
-from vmproxy.log.pattern import Match, Pattern
+from vmproxy.log.pattern import Pattern
 from vmproxy.log.reader import CHUNK, PROBLEMS_LIMIT, Segment, Source, open_segment
+from vmproxy.log.shown import ShownText, replaced
 from vmproxy.log.time_index import time_index_of
 
 WINDOW = 4 * 1024
@@ -51,7 +54,8 @@ class Hit:
     :ivar at: when it came, seconds since the epoch, to a second; that of the file where its trail does not say.
     :ivar segment: in which of the log's files: 0 for the live one, 1 for the newest old one.
     :ivar offset: where the line begins in that file.
-    :ivar line: as the VM said it, without its line end. Of a long one, a part with the match in it.
+    :ivar line: as the VM said it, without its line end. Of a long one, a part, with the match in it if that is known.
+    :ivar text: as it is shown, or as it stands where that was searched. Of a long one, a part with the match in it.
     """
 
     key: Hashable
@@ -59,6 +63,54 @@ class Hit:
     segment: int
     offset: int
     line: bytes
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A line that matches.
+
+    :ivar offset: where the line begins in what was searched.
+    :ivar line: as it stands, without its line end; ``text``: as it is shown, or the same.
+    :ivar place: where the first match begins in the text, about.
+    """
+
+    offset: int
+    line: bytes
+    text: bytes
+    place: int
+
+
+def find(pattern: Pattern, data: bytes, text: ShownText | None) -> Iterator[Found]:
+    """The lines in some bytes that match, each once."""
+    if text is None or text.is_plain(data):
+        for match in pattern.lines(data):
+            line = data[match.start : match.end]
+            yield Found(match.start, line, line, match.place - match.start)
+        return
+    numbers: list[int] = []  # of the line of which each row is one; none where each is one
+    shown = text.simple(data)
+    if shown is None:
+        rows: list[bytes] = []
+        for number, line in enumerate(data.split(b"\n")):
+            painted = text.rows(line)
+            rows += painted
+            numbers += [number] * len(painted)
+        shown = b"\n".join(rows)
+    searched = replaced(shown)
+    rows = []
+    at = row = number = offset = 0
+    for match in pattern.lines(searched):
+        row += searched.count(b"\n", at, match.start)
+        at = match.start
+        rows = rows or shown.split(b"\n")
+        wanted = numbers[row] if numbers else row
+        while number < wanted:
+            offset = data.find(b"\n", offset) + 1
+            number += 1
+        end = data.find(b"\n", offset)
+        line = data[offset : end if end >= 0 else None].rstrip(b"\r")
+        yield Found(offset, line, rows[row], match.place - match.start)
 
 
 class Search:
@@ -70,8 +122,18 @@ class Search:
     :ivar problems: what could not be read, a line each, for a person.
     """
 
-    def __init__(self, logs: Iterable[tuple[Hashable, Path]], pattern: Pattern, limits: Limits | None = None) -> None:
-        """:param logs: what the hits are to be told apart by, and the path of the live log."""
+    def __init__(
+        self,
+        logs: Iterable[tuple[Hashable, Path]],
+        pattern: Pattern,
+        limits: Limits | None = None,
+        text: Callable[[Hashable], ShownText | None] = lambda _: None,
+    ) -> None:
+        """
+        :param logs: what the hits are to be told apart by, and the path of the live log.
+        :param text: how the output of a log is shown; None: the bytes are looked at.
+        """
+        self._text = text
         self.scanned = 0
         self.hits = 0
         self.stopped = ""
@@ -130,6 +192,7 @@ class Search:
             self.problems.append(log.damage)
 
     def _backwards(self, key: Hashable, segment: Segment, log: Source) -> Iterator[list[Hit]]:
+        text = self._text(key)
         rest = b""  # the end of a line that begins in the block before
         end = log.size
         while end > 0:
@@ -139,7 +202,7 @@ class Search:
             if start and not cut and len(data) < _LINE_LIMIT:
                 cut = len(data)
             rest, data = data[:cut], data[cut:]
-            hits = self._found(key, segment, [(start + cut, data, match) for match in self._pattern.lines(data)])
+            hits = self._found(key, segment, list(self._look(start + cut, data, text)))
             over = self._over(end - start)
             yield hits
             if over:
@@ -147,7 +210,8 @@ class Search:
             end = start
 
     def _forwards(self, key: Hashable, segment: Segment, log: Source) -> Iterator[list[Hit]]:
-        found: deque[tuple[int, bytes, Match]] = deque(maxlen=self._limits.hits - self.hits)
+        text = self._text(key)
+        found: deque[Found] = deque(maxlen=self._limits.hits - self.hits)
         rest = b""
         at = 0
         for block in log.blocks():
@@ -156,14 +220,14 @@ class Search:
             if not cut and len(data) >= _LINE_LIMIT:
                 cut = len(data)
             data, rest = data[:cut], data[cut:]
-            found.extend(self._short(at, data, match) for match in self._pattern.lines(data))
+            found.extend(map(self._short, self._look(at, data, text)))
             at += cut
             over = self._over(len(block))
             yield []
             if over:
                 break
         else:
-            found.extend(self._short(at, rest, match) for match in self._pattern.lines(rest))
+            found.extend(map(self._short, self._look(at, rest, text)))
         hits = self._found(key, segment, list(found))
         self._over(0)
         yield hits
@@ -176,29 +240,32 @@ class Search:
             self.stopped = f"only the newest {human_bytes(self._limits.scanned)} of the logs were searched"
         return bool(self.stopped)
 
-    def _short(self, at: int, data: bytes, match: Match) -> tuple[int, bytes, Match]:
-        """A match with no more of the data than is shown, to be kept until the newest ones are known."""
-        start = max(match.start, min(match.place - _BEFORE_MATCH, match.end - self._limits.line))
-        line = data[start : min(match.end, start + self._limits.line)]
-        return at + match.start, line, Match(0, len(line), 0)
+    def _look(self, at: int, data: bytes, text: ShownText | None) -> Iterator[Found]:
+        return (replace(found, offset=at + found.offset) for found in find(self._pattern, data, text))
 
-    def _found(self, key: Hashable, segment: Segment, found: list[tuple[int, bytes, Match]]) -> list[Hit]:
-        """Make hits of matches.
+    def _short(self, found: Found) -> Found:
+        """What was found with no more of the line than is shown, to be kept until the newest ones are known."""
+        limit = self._limits.line
+        start = max(0, min(found.place - _BEFORE_MATCH, len(found.text) - limit))
+        text = found.text[start : start + limit]
+        return Found(found.offset, text if found.line is found.text else found.line[:limit], text, 0)
 
-        :param found: for each, in ascending order, where the data stands in the file, the data, and the match.
+    def _found(self, key: Hashable, segment: Segment, found: list[Found]) -> list[Hit]:
+        """Make hits of lines.
+
+        :param found: in ascending order, with offsets in the file.
         :returns: the last ones, as many as there is room for, the last one first.
         """
         room = self._limits.hits - self.hits
         found = found[-room:]
         if not found:
             return []
-        short = [self._short(at, data, match) for at, data, match in found]
         trail = time_index_of(segment)
-        times = trail.times([at + match.start for at, _, match in found]) if trail is not None else [None] * len(found)
+        times = trail.times([one.offset for one in found]) if trail is not None else [None] * len(found)
         self.hits += len(found)
         return [
-            Hit(key, segment.modified if at is None else at, segment.number, offset, line)
-            for (offset, line, _), at in zip(reversed(short), reversed(times), strict=True)
+            Hit(key, segment.modified if at is None else at, segment.number, one.offset, one.line, one.text)
+            for one, at in zip(map(self._short, reversed(found)), reversed(times), strict=True)
         ]
 
 
@@ -218,11 +285,17 @@ def _push(heap: list[tuple[float, int, int]], index: int, path: Path, number: in
 class Expecter:
     """Waits for a line that matches in what a VM says. The line need not be finished: a prompt is one too."""
 
-    __slots__ = ("_line", "_pattern")
+    __slots__ = ("_line", "_pattern", "_text")
 
-    def __init__(self, pattern: str, ignore_case: bool = False, fixed: bool = False) -> None:
-        """:raises BadPattern: if the pattern cannot be used."""
+    def __init__(
+        self, pattern: str, ignore_case: bool = False, fixed: bool = False, text: ShownText | None = None
+    ) -> None:
+        """
+        :param text: how the output is shown; None: the bytes are looked at.
+        :raises BadPattern: if the pattern cannot be used.
+        """
         self._pattern = Pattern(pattern, ignore_case, fixed)
+        self._text = text
         self._line = b""
 
     def feed(self, data: bytes) -> bytes | None:
@@ -232,7 +305,7 @@ class Expecter:
             Of an unfinished line the last 4 KiB are remembered.
         """
         data = self._line + data
-        for match in self._pattern.lines(data):
-            return data[match.start : match.end]
+        for found in find(self._pattern, data, self._text):
+            return found.text
         self._line = data[data.rfind(b"\n") + 1 :][-WINDOW:]
         return None

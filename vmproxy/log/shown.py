@@ -22,11 +22,12 @@ ERRORS = "surrogateescape"
 
 _TEXT = bytes({*range(0x20, 0x7F), *range(0x80, 0x100), 0x09, 0x0A, 0x0D})
 # Sequences and controls that neither move the cursor nor change what stands there.
+_COLOURS = re.compile(rb"\x1b\[[0-9;:]*[NOQRUVWcgi-qtv-z{|}~\[-_]")
 _SILENT = re.compile(
-    rb"\x1b(?:\[(?:[0-9;:]{0,99}[NOQRUVWcgi-qtv-z{|}~\[-_]|[<-?][0-?]{0,99}[ -/]{0,9}[@-~]|[0-?]{0,99}[ -/]{1,9}[@-~])"
-    rb"|\][^PR\x00-\x1f][^\x00-\x1f]{0,4000}(?:\x07|\x1b\\)|[()][AB]|[=>])|[\x00-\x07\x10-\x1a\x1c-\x1f\x7f]"
+    rb"\x1b(?:\[(?:[<-?][0-?]{0,99}[ -/]{0,9}[@-~]|[0-?]{0,99}[ -/]{1,9}[@-~])"
+    rb"|\][^PR\x00-\x1f][^\x00-\x1f]{0,4000}(?:\x07|\x1b\\)|[()][AB]|[=>])"
 )
-_MOVES = re.compile(rb"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f]")
+_IDLE = bytes({*range(8), *range(0x10, 0x1B), *range(0x1C, 0x20), 0x7F})
 _RETURNS = re.compile(rb"\r+(?=\n)")
 _EIGHT_BITS = re.compile("[\x80-\x9f]")
 _NO_CHARACTER = re.compile("[\udc80-\udcff]")
@@ -56,8 +57,12 @@ class ShownText:
     def simple(self, data: bytes) -> bytes | None:
         """Lines as they are shown, as many as came; None if one of them has to be painted."""
         if data.translate(None, _TEXT):
-            data = _SILENT.sub(b"", data)
-            if _MOVES.search(data) is not None:
+            if b"\x1b" in data:
+                data = _COLOURS.sub(b"", data)
+            if b"\x1b" in data:
+                data = _SILENT.sub(b"", data)
+            data = data.translate(None, _IDLE)
+            if data.translate(None, _TEXT):
                 return None
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n").rstrip(b"\r")

@@ -300,7 +300,9 @@ class LogWriter:
             file.plain = None  # it was wanted before
             return
         if file.plain is None:
-            file.plain = PlainFile(file.where)
+            file.plain = PlainFile(file.where, file.encoding)
+        elif file.plain.lines.encoding != file.encoding:
+            file.plain.lines.use(file.encoding)
         self._plain_writer.feed(file.plain, data, at)
 
     def size(self, file: LogFile) -> int:

@@ -74,7 +74,7 @@ class ConsoleSession:
         self.playing: Player | None = None
         self.complete_name = consoles_by_name(session.operator.view, session.services)
         self.read_only = target.read_only
-        self.display = OutputView(session, stamps)
+        self.display = OutputView(session, stamps, console.options.encoding)
         self._run_escape = run_escape
         self._left = left
         self._move = move

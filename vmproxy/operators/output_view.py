@@ -41,9 +41,11 @@ class OutputView:
     :ivar stamps: whether there are times in front of lines.
     """
 
-    def __init__(self, channel: Session, stamps: bool = False) -> None:
+    def __init__(self, channel: Session, stamps: bool = False, encoding: str = "utf-8") -> None:
+        """:param encoding: that of the characters in the output."""
         self.stamps = stamps
         self._channel = channel
+        self._encoding = encoding
         self._wall = channel.services.wall
         self._eol = b"\r\n" if channel.has_pty else b"\n"
         self._why = ""
@@ -52,7 +54,7 @@ class OutputView:
         self._replaying = False
         self._question: Prompt | None = None
         self._queue = ViewerQueue(QUEUE_LIMIT)
-        self._guest = GuestState() if channel.has_pty else None
+        self._guest = GuestState(encoding) if channel.has_pty else None
         self._owed = b""  # the beginning of a sequence that was cancelled
         self._notices: list[bytes] = []  # they wait for its end
         self._overdue: IDelayedCall | None = None
@@ -196,7 +198,7 @@ class OutputView:
         spawn(self._replay(files, lines)).addErrback(self._replay_failed).addCallback(lambda _: self._replayed(then))
 
     async def _replay(self, files: Deferred[Segments], lines: int) -> None:
-        past = (lambda data: b"".join(harmless([data]))) if self._channel.has_pty else bytes
+        past = (lambda data: b"".join(harmless([data], self._encoding))) if self._channel.has_pty else bytes
         data = await last_lines(files, lines, self._channel.services.in_thread, past)
         if not data or self._gone or self._channel.queued + len(data) > QUEUE_LIMIT:
             return

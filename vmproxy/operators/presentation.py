@@ -175,6 +175,7 @@ def hit_fields(hit: Hit, console: Console) -> Fields:
         "segment": hit.segment,
         "offset": hit.offset,
         "line": hit.line.decode("utf-8", "backslashreplace"),
+        **({"text": hit.text.decode("utf-8", "backslashreplace")} if hit.text != hit.line else {}),
     }
 
 

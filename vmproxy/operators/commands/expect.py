@@ -12,7 +12,7 @@ from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import find
 from vmproxy.operators.commands.declaration import NAME, SINCE, Arguments, Command, Option, Real, Time
 from vmproxy.operators.commands.log_reading import open_log
-from vmproxy.operators.commands.search import FIXED, IGNORE_CASE, PATTERN, pattern_of
+from vmproxy.operators.commands.search import FIXED, IGNORE_CASE, PATTERN, RAW, pattern_of, text_of
 from vmproxy.operators.commands.send import Typed
 from vmproxy.operators.commands.watcher import FORCE, JOIN, REASON, Watcher, to_write
 from vmproxy.operators.session import Session
@@ -45,7 +45,8 @@ async def _expect(session: Session, args: Arguments) -> int:
     console = find(session, args[NAME], _SEND.right or args.right if _SEND in args else args.right)
     seconds, since, text = args.get(_TIMEOUT, TIMEOUT), args[_SINCE], args.get(_SEND, b"")
     pattern = pattern_of(args)
-    expecter = Expecter(pattern, ignore_case=IGNORE_CASE in args, fixed=FIXED in args)
+    text_shown = None if RAW in args else text_of(console)
+    expecter = Expecter(pattern, IGNORE_CASE in args, FIXED in args, text_shown)
     with Watcher(session, console) as watcher:
         late = f"{console.title}: nothing matched within {seconds:g} s"
         timer = session.services.clock.callLater(seconds, watcher.leave, late, exit_status.TIMEOUT)
@@ -101,6 +102,7 @@ COMMANDS = (
             _TIMEOUT,
             IGNORE_CASE,
             FIXED,
+            RAW,
             _SINCE,
             _SEND,
             *(replace(option, hidden=True, right=None) for option in (FORCE, JOIN, REASON)),

@@ -65,7 +65,7 @@ async def _print(
             pieces = partial(_timed, opened, lines, since, until, stamper)
         else:
             pieces = partial(from_last_lines, opened.files, lines)
-        reading = opened.reading((lambda: harmless(pieces())) if session.has_pty else pieces)
+        reading = opened.reading((lambda: harmless(pieces(), console.options.encoding)) if session.has_pty else pieces)
         await print_pieces(session, console, reading)
         return opened.problems()
 
@@ -100,7 +100,7 @@ def _last(pieces: Iterator[bytes], lines: int) -> Iterator[bytes]:
 
 
 async def _follow(session: Session, watcher: Watcher, stamper: Stamper | None) -> int:
-    shown = ReplayFilter().feed if session.has_pty else bytes
+    shown = ReplayFilter(watcher.console.options.encoding).feed if session.has_pty else bytes
     while True:
         await watcher.changed()
         for at, data in watcher.queue.take():

@@ -37,7 +37,7 @@ async def _replay(session: Session, args: Arguments) -> int:
         reading = opened.reading(lambda: paced(Timeline(opened.files, since, until).pieces(), speed))
         if session.has_pty:
             tell(session, f"[-- replay of {console.title}; ^C ends it --]")
-        past = ReplayFilter()
+        past = ReplayFilter(console.options.encoding)
         owed = 0.0
         while batch := await reading.batch():
             for wait, data in batch:
@@ -60,7 +60,7 @@ async def _record(session: Session, args: Arguments) -> int:
     console = _console(session, args)
     with await open_log(session, console, since=since) as opened:
         items = Timeline(opened.files, since, until).items
-        reading = opened.reading(lambda: cast(items(), console.title, width, height))
+        reading = opened.reading(lambda: cast(items(), console.title, width, height, encoding=console.options.encoding))
         await print_pieces(session, console, reading)
         return opened.problems()
 

@@ -7,13 +7,14 @@ cancelled. Bound: a few searches run at once, of one operator one; others wait f
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
 from vmproxy.log.pattern import Pattern
 from vmproxy.log.search import Hit, Limits, Search
+from vmproxy.log.shown import ShownText
 from vmproxy.log.timing import local_time
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import chosen_or_own, in_turns, require_any_right
@@ -46,6 +47,7 @@ PATTERN: Argument[str] = Argument(
 )
 IGNORE_CASE = Flag("-i", "capitals do not matter")
 FIXED = Flag("-F", "PATTERN is plain text")
+RAW = Flag("--raw", "search the bytes as the VM sent them, not the text as it is shown")
 _MOST = Option("-n", "MAX", Whole(1, HITS_LIMIT), f"at most so many lines, default {HITS}")
 
 
@@ -68,15 +70,22 @@ async def _run(session: Session, args: Arguments) -> int:
         return exit_status.FAILED
     session.operator.audit("search", consoles=len(consoles))
     await consoles[0].log.settled()  # what has been said up to now is on the disk then, of all of them
-    return await _search(session, consoles, pattern, args.get(_MOST, HITS), args[SINCE], JSON in args)
+    return await _search(session, consoles, pattern, args.get(_MOST, HITS), args[SINCE], JSON in args, RAW in args)
 
 
 async def _search(
-    session: Session, consoles: list[Console], pattern: Pattern, most: int, since: float | None, as_json: bool
+    session: Session,
+    consoles: list[Console],
+    pattern: Pattern,
+    most: int,
+    since: float | None,
+    as_json: bool,
+    raw: bool,
 ) -> int:
     # Lines that are too old are left out here, so they must not count against what is wanted.
     limits = Limits(hits=most if since is None else 2 * HITS_LIMIT)
-    work = Search([(console, console.log.path) for console in consoles], pattern, limits)
+    shown_as: Callable[[Hashable], ShownText | None] = (lambda _: None) if raw else text_of
+    work = Search([(console, console.log.path) for console in consoles], pattern, limits, shown_as)
     reading = BatchReader(session, lambda: _shown(work, since, as_json), work.close)
     slot = SearchSlot(session)
     shown = 0
@@ -105,6 +114,12 @@ async def _search(
     return exit_status.OK if shown else exit_status.FAILED
 
 
+def text_of(console: Hashable) -> ShownText:
+    """How the output of a console is shown."""
+    assert isinstance(console, Console)
+    return ShownText(console.options.encoding)
+
+
 def _shown(work: Search, since: float | None, as_json: bool) -> Iterator[tuple[Console, list[str]] | None]:
     """What is found, as lines of a console; None for each block without any.
 
@@ -120,7 +135,7 @@ def _shown(work: Search, since: float | None, as_json: bool) -> Iterator[tuple[C
 def _line(hit: Hit, console: Console, as_json: bool) -> str:
     if as_json:
         return json.dumps(hit_fields(hit, console)) + "\n"
-    line = hit.line.decode("utf-8", "backslashreplace")
+    line = hit.text.decode("utf-8", "backslashreplace")
     return f"{local_time(hit.at)[:19]}  {console.title}: {visible(line.rstrip(), LINE_SHOWN)}\n"
 
 
@@ -129,7 +144,7 @@ COMMANDS = (
         "search",
         "search all logs for a pattern",
         _run,
-        (PATTERN, GLOBS, IGNORE_CASE, FIXED, _MOST, SINCE, JSON),
+        (PATTERN, GLOBS, IGNORE_CASE, FIXED, RAW, _MOST, SINCE, JSON),
         Right.SPY,
         notes="The newest lines come first, file by file. Reads 1 GB at most. Status 1 if nothing is found.\n",
     ),

@@ -19,8 +19,8 @@ from twisted.python.failure import Failure
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
-from vmproxy.operators.session import Session
 from vmproxy.log.shown import ShownText
+from vmproxy.operators.session import Session
 from vmproxy.operators.terminal.menu_list import ConsoleEntry, ConsoleList
 from vmproxy.operators.visible import VisibleConsoles
 
@@ -182,8 +182,11 @@ class LastLines:
     def reader(self, consoles: Sequence[Console]) -> Callable[[], list[str | None]]:
         """A function for a thread that reads the last lines; :meth:`learn` takes its result."""
         may = [self._view.may(console, Right.SPY) for console in consoles]
-        paths = [console.log.path if allowed else None for console, allowed in zip(consoles, may, strict=True)]
-        return lambda: [None if path is None else last_line(path) for path in paths]
+        logs = [
+            (console.log.path, console.options.encoding) if allowed else None
+            for console, allowed in zip(consoles, may, strict=True)
+        ]
+        return lambda: [None if log is None else last_line(*log) for log in logs]
 
     def learn(self, consoles: Sequence[Console], sizes: Sequence[int], lines: Sequence[str | None]) -> None:
         """Take the result of a reading.
