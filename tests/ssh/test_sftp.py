@@ -298,9 +298,9 @@ def test_the_pieces_of_a_listing_do_not_tell_how_many_others_there_are(w: SSHWor
 
 
 def test_a_search_for_what_may_be_listed_lets_others_have_their_turn(w: SSHWorld) -> None:
-    w.rules(("*", "spy", "web*"))
+    w.rules(("*", "spy", "web*"), ("*", "see", "*"))
     for n in range(200):
-        w.vm(f"hidden{n:04}", uuid=UUID(int=n + 2))
+        w.vm(f"unread{n:04}", uuid=UUID(int=n + 2))
     w.settle()
     sftp = Session(w)
     looked_at: list[object] = []

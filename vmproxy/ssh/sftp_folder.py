@@ -179,7 +179,7 @@ class LogFolder:
         services, share = self._services, self._take_share()
         return log_listing.Listing(
             self._view,
-            list(services.registry),
+            self._view,
             services.in_thread,
             services.turns,
             self._operator.name,

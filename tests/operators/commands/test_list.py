@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.fakes import VM_A, VM_B, FakeViewer
 from tests.support.ssh import RemoteChannel, SSHWorld
+from vmproxy.access.policy import Grants, Rule, Subject
 from vmproxy.console.journal import Journal
 from vmproxy.console.migrations import Migrations
 from vmproxy.console.registry import ConsoleRegistry
@@ -179,6 +180,47 @@ def test_of_what_may_not_be_seen_nothing_is_told(w: SSHWorld, command: str) -> N
     w.console("db01").feed(b"secret\r\n")
     w.console("db01").viewers.attach(FakeViewer("eve@10.9.9.9"), write=True)
     assert result(run(w, command)) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "list",
+        "who",
+        "search .",
+        "events",
+        "ssh-config",
+        "whoami",
+        "broadcast hello",
+        "status web01",
+        "status db01",
+        "x",
+    ],
+)
+def test_no_rule_is_asked_about_what_may_not_be_seen(
+    w: SSHWorld, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """So the time that an answer takes does not tell of it."""
+    asked: list[str] = []
+    decides = Grants.decides
+
+    def counted(grants: Grants, console: Subject) -> Rule | None:
+        asked.append(console.name)
+        return decides(grants, console)
+
+    def questions() -> list[str]:
+        run(w, command)  # what the operator sees now is found out once
+        asked.clear()
+        run(w, command)
+        return list(asked)
+
+    monkeypatch.setattr(Grants, "decides", counted)
+    w.vm("web01")
+    w.rules(("alice", "admin", "web01"))
+    before = questions()
+    for n, name in enumerate(("db01", "db02", "x1", "status")):
+        w.vm(name, uuid=UUID(int=n + 100))
+    assert questions() == before
 
 
 @pytest.mark.parametrize(

@@ -377,6 +377,18 @@ def test_broadcast_reaches_those_whose_administrator_one_is(w: SSHWorld) -> None
     assert "going" not in w.audit.path.read_text()
 
 
+def test_what_is_hidden_does_not_keep_a_broadcast_from_the_menus(w: SSHWorld) -> None:
+    w.vm()
+    screen = w.login().attach()
+    w.vm("vault", uuid=VM_B)
+    w.rules(("alice", "admin", "web*"))
+    assert run(w, "broadcast hello there").out == b"reached: 1\n"
+    screen.client.pump()
+    w.clock.advance(1.5)
+    screen.client.pump()
+    assert b"hello there" in screen.screen
+
+
 def test_the_administrator_of_everything_reaches_the_menus_too(w: SSHWorld) -> None:
     w.vm()
     screen = w.login().attach()

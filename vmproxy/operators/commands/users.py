@@ -53,7 +53,7 @@ async def print_users(session: Session, globs: list[str], as_json: bool) -> int:
 async def _whoami(session: Session, args: Arguments) -> int:
     operator = session.operator
     counts = dict.fromkeys(Right, 0)
-    async for console in in_turns(session, list(session.services.registry)):
+    async for console in in_turns(session, operator.view):
         rights = operator.view.rights(console)
         for right in counts:
             counts[right] += right in rights

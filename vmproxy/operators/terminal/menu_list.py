@@ -101,7 +101,7 @@ class ConsoleList:
         return len(self._directory) != self._size or not 0 <= now - self._begun < SWEEP_SECONDS
 
     def begin(self, now: float) -> None:
-        """Begin a scan of the registry; :meth:`step` goes on with it."""
+        """Begin a scan of what is seen; :meth:`step` goes on with it."""
         self._begun = now
         if self.void:
             # Entries found under the old rules are not shown before they are checked again.
@@ -109,8 +109,8 @@ class ConsoleList:
             self._replace(())
             self._known = {}
             self.complete = False
-        self._pending = list(self._directory)
-        self._size = len(self._pending)
+        self._pending = list(self._view)
+        self._size = len(self._directory)
         self.reading = True
         self._place = 0
         self._found = []
