@@ -76,7 +76,7 @@ def test_who_may_not_force_gets_no_hint_and_is_refused(w: SSHWorld) -> None:
     w.rules(("*", "write", "*"))
     bob = bob_writes(w)
     channel = attach(w)
-    assert lines(channel)[2] == f"[no, {BOB} is attached, idle 0:00]"
+    assert lines(channel)[2] == f"[no, {BOB} is attached, idle 0s]"
     channel.clear()
     channel.type(b"\x05cf")
     assert lines(channel) == ["[you may not take over from others]"]
@@ -143,7 +143,9 @@ def test_a_forced_attach_asks_for_the_reason_when_it_is_live(w: SSHWorld) -> Non
     w.console().feed(b"login: ")
     bob = bob_writes(w)
     channel = attach(w, "web01,force")
-    assert lines(channel)[-2:] == ["[-- live --]", "reason for taking over: "]
+    assert lines(channel)[-3] == "[-- live --]"
+    assert lines(channel)[-2].startswith("[no, bob@10.1.2.9 is attached, idle 0s")
+    assert lines(channel)[-1] == "reason for taking over: "
     assert w.console().write_access.writer is bob
     channel.type(b"urgent\rls\r")
     assert lines(channel)[-1] == f"[attached -- {BOB} is a spy now]"
@@ -214,7 +216,7 @@ def test_where_it_is_shared_others_join_and_both_write(w: SSHWorld) -> None:
     link = w.vm()
     w.use_policy(None, [{"on": ["*"], "write": "shared"}])
     first, second = attach(w), attach(w)
-    assert lines(second)[2] == "[no, alice@10.1.2.9 is attached, idle 0:00 -- ^Ecf takes over, ^Ecj joins]"
+    assert lines(second)[2] == "[no, alice@10.1.2.9 is attached, idle 0s -- ^Ecf takes over, ^Ecj joins]"
     second.type(b"\x05cj")
     assert lines(second)[-1] == "[attached]"
     second.type(b"b")
@@ -231,7 +233,7 @@ def test_where_it_is_not_shared_joining_says_so_and_waits(w: SSHWorld) -> None:
     bob_writes(w)
     channel = attach(w, "web01,join")
     assert lines(channel)[2:4] == [
-        f"[no, {BOB} is attached, idle 0:00 -- ^Ecf takes over]",
+        f"[no, {BOB} is attached, idle 0s -- ^Ecf takes over]",
         "[no joining: this console has one writer at a time]",
     ]
     channel.type(b"\x05cj")

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from tests.support.fakes import VM_A, FakeViewer, Logged
 from tests.support.properties import examples
 from tests.support.ssh import DATA, RemoteChannel, SSHWorld
+from vmproxy import __version__
 from vmproxy.console.notices import LogFailed, LogRecovered
 from vmproxy.operators.attachment import REPLAY_LINES
 from vmproxy.operators.console_session import LONE_ESCAPE_SECONDS, REMINDER_SECONDS
@@ -60,7 +61,7 @@ def test_the_greeting_says_where_one_is_and_that_one_may_write(w: SSHWorld) -> N
     w.clock.advance(75)
     assert lines(attach(w).err) == [
         "[Enter `^Ec?' for help]",
-        "[web01 -- up 1:15, from 10.1.2.3, logging to web01.log]",
+        "[web01 -- up 1m15s, from 10.1.2.3, logging to web01.log]",
         "[attached]",
     ]
 
@@ -91,7 +92,7 @@ def test_the_second_operator_is_told_who_writes_and_that_he_only_looks_on(w: SSH
     attach(w)
     w.clock.advance(7)
     greeting = lines(attach(w).err)
-    assert greeting[2] == "[no, alice@10.1.2.9 is attached, idle 0:07 -- ^Ecf takes over]"
+    assert greeting[2] == "[no, alice@10.1.2.9 is attached, idle 7s -- ^Ecf takes over]"
     third = lines(attach(w).err)
     assert third[3] == "[-- 1 other: alice@10.1.2.9 (spy) --]"
     fourth = lines(attach(w).err)
@@ -222,10 +223,10 @@ def test_a_console_that_is_down_says_since_when_and_why_and_goes_live_when_it_re
     w.directory.lost(w.console(), link, "connection lost")
     w.clock.advance(60)
     channel = attach(w)
-    assert "down since 2023-11-14 22:13:20 (connection lost)" in channel.err.decode()
+    assert "down since 2023-11-14 22:13:20Z (connection lost)" in channel.err.decode()
     channel.clear()
     channel.type(b"x")
-    assert lines(channel.err) == ["[-- not sent: down since 2023-11-14 22:13:20 (connection lost) --]"]
+    assert lines(channel.err) == ["[-- not sent: down since 2023-11-14 22:13:20Z (connection lost) --]"]
     link = w.vm(peer="10.1.2.4")
     channel.clear()
     channel.client.pump()
@@ -412,7 +413,7 @@ def test_help_names_only_what_is_possible_now(w: SSHWorld) -> None:
     for channel in (writer, spy, reader):
         channel.clear()
         channel.type(b"\x05c?")
-    always = {".", ";", "?", "i", "n", "p", "q", "r", "^R", "t", "u", "w", "eXY", "^E^E", "b", "L", "o"}
+    always = {".", ";", "?", "i", "n", "p", "P", "q", "r", "^R", "t", "u", "v", "w", "eXY", "^E^E", "b", "L", "o"}
     assert _keys(writer.err) == always | {"l0", "s", "\\015"}
     assert _keys(spy.err) == always | {"a", "f"}
     assert _keys(reader.err) == always
@@ -433,9 +434,9 @@ def test_who_lists_everybody_with_mode_idle_time_and_bytes_skipped(w: SSHWorld) 
     assert said[0] == "[who]"
     assert said[1].startswith("* alice@10.1.2.9")
     assert "write" in said[1]
-    assert "idle 0:00" in said[1]
+    assert "idle 0s" in said[1]
     assert said[2].split()[:3] == ["bob@10.1.2.8", "spy,", "waits"]
-    assert "idle 0:07" in said[2]
+    assert "idle 7s" in said[2]
     assert "48.2 kB skipped" in said[2]
     assert said[3].split()[1] == "spy"
     assert "waits" not in said[3]
@@ -506,7 +507,7 @@ def test_each_notice_has_a_line_of_its_own(w: SSHWorld) -> None:
     w.vm(peer="10.1.2.4")
     feed(w, b"ne\r\n", channel)
     assert channel.screen == (
-        b"half a li\r\n[-- web01: line down (connection lost to 10.1.2.3) 22:13:20 --]\r\n"
+        b"half a li\r\n[-- web01: line down (connection lost to 10.1.2.3) 22:13:20Z --]\r\n"
         b"[-- web01: line up (10.1.2.4) after 2.0 s --]\r\nne\r\n"
     )
 
@@ -775,3 +776,57 @@ def test_a_channel_closed_while_an_answer_is_awaited_leaves_nothing_behind(w: SS
         w.clock.advance(2 * BARRIER_SECONDS)
         assert w.console().viewers.all == ()
     assert not logged.tracebacks
+
+
+# The seam between past and present.
+
+
+def test_who_writes_is_said_again_behind_the_replay(w: SSHWorld) -> None:
+    w.vm()
+    w.console().feed(b"long\r\n" * 50)
+    fresh(w)
+    w.clock.advance(108)
+    late = attach(w)
+    line = "[no, alice@10.1.2.9 is attached, idle 1m48s -- ^Ecf takes over]"
+    assert lines(late.err).count(line) == 2
+    assert lines(late.err)[-2:] == ["[-- live --]", line]
+    late.clear()
+    late.type(b"\x05cr")
+    assert lines(late.err)[-2:] == ["[-- live --]", line]
+
+
+def test_writers_and_those_who_want_to_read_only_have_a_plain_seam(w: SSHWorld) -> None:
+    w.vm()
+    w.console().feed(b"old\r\n")
+    for user in ("web01", "web01,ro"):
+        assert lines(attach(w, user).err)[-1] == "[-- live --]"
+
+
+def test_without_a_terminal_it_is_said_that_there_are_no_keys(w: SSHWorld) -> None:
+    w.vm()
+    channel = w.login("web01").attach(pty=False)
+    assert lines(channel.err)[0] == "[no terminal: there are no escape keys; ssh -t gives one]"
+
+
+def test_keys_of_conserver_that_have_a_meaning_here(w: SSHWorld) -> None:
+    w.use_policy(None, [{"on": "*", "message": "patch night"}])
+    w.vm()
+    w.console().feed(b"".join(b"line %d\r\n" % n for n in range(10)))
+    channel = fresh(w)
+    channel.type(b"\x05cv\x05cm")
+    assert lines(channel.err) == [f"[vmproxy {__version__}]", "patch night"]
+    for key in (b"P", b"R"):
+        channel.clear()
+        channel.type(b"\x05c" + key + b"3\r")
+        assert b"[-- last 3 lines --]" in channel.err
+        assert channel.out.splitlines()[-3:] == [b"line 7", b"line 8", b"line 9"]
+    channel.type(b"\x05cPmany\r")
+    assert "[give a number from 1 to 100000]" in lines(channel.err)
+
+
+def test_who_fits_a_screen(w: SSHWorld) -> None:
+    w.vm()
+    channel = fresh(w)
+    w.clock.advance(86_300)
+    channel.type(b"\x05cw")
+    assert max(map(len, lines(channel.err))) < 80

@@ -365,7 +365,7 @@ def test_information_tells_all_that_is_known_with_the_size_of_the_log(w: SSHWorl
         "from the VM: 2.0 kB  to the VM: 2 bytes",
         str(w.console().log.path),
         "log size: 2.0 kB",
-        "up since: 2023-11-14 22:13:20",
+        "up since: 2023-11-14 22:13:20Z",
     ):
         assert part in said
 
@@ -536,7 +536,7 @@ def test_who_writes_can_have_the_vms_connection_closed(w: SSHWorld, monkeypatch:
     w.directory.lost(w.console(), link, "gone")
     channel.clear()
     channel.type(b"\x05co")
-    assert lines(channel)[-1] == "[-- not reopened: down since 2023-11-14 22:13:20 (gone) --]"
+    assert lines(channel)[-1] == "[-- not reopened: down since 2023-11-14 22:13:20Z (gone) --]"
 
 
 def test_an_administrator_turns_logging_off_and_on_and_everybody_is_told(w: SSHWorld) -> None:

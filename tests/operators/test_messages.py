@@ -37,12 +37,12 @@ from vmproxy.operators.messages import banner, far_line, notice_text, short_span
 from vmproxy.operators.visible import VisibleConsoles
 
 WORDS: list[tuple[Notice, str]] = [
-    (LineDown("connection lost to esx03", EPOCH), "[-- web01: line down (connection lost to esx03) 22:13:20 --]"),
+    (LineDown("connection lost to esx03", EPOCH), "[-- web01: line down (connection lost to esx03) 22:13:20Z --]"),
     (LineUp("esx04", 0.44, True), "[-- web01: line up (esx04, vMotion) after 0.4 s --]"),
     (FarEndUp("tcp://far:1", "10.1.2.3"), "[-- web01: connected to tcp://far:1 (10.1.2.3) --]"),
     (FarEndDown("tcp://far:1", "gone\x1b", 2.04), "[-- web01: tcp://far:1 is down (gone\\x1b); again in 2.0 s --]"),
     (LineUp("esx04", None, False), "[-- web01: line up (esx04) --]"),
-    (LineUp("esx04", 3700, False), "[-- web01: line up (esx04) after 1:01:40 --]"),
+    (LineUp("esx04", 3700, False), "[-- web01: line up (esx04) after 1h01m --]"),
     (Joined("bob@10.1.2.9", True), "[-- bob@10.1.2.9 attached --]"),
     (Joined("bob@10.1.2.9", False), "[-- bob@10.1.2.9 attached (spy) --]"),
     (Left("bob@10.1.2.9"), "[-- bob@10.1.2.9 detached --]"),
@@ -107,7 +107,7 @@ def test_quiet_silences_what_is_only_nice_to_know() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.0032, "3 ms"), (0.1, "0.1 s"), (59.94, "59.9 s"), (60, "1:00"), (3671, "1:01:11")]
+    ("seconds", "text"), [(0.0032, "3 ms"), (0.1, "0.1 s"), (59.94, "59.9 s"), (60, "1m00s"), (3671, "1h01m")]
 )
 def test_spans(seconds: float, text: str) -> None:
     assert short_span(seconds) == text
@@ -116,9 +116,9 @@ def test_spans(seconds: float, text: str) -> None:
 def test_the_state_says_since_when_and_why(w: SSHWorld) -> None:
     link = w.vm()
     console = w.console()
-    assert state_line(console, EPOCH + 75) == "up 1:15, from 10.1.2.3"
+    assert state_line(console, EPOCH + 75) == "up 1m15s, from 10.1.2.3"
     w.directory.lost(console, link, "connection lost")
-    assert state_line(console, EPOCH + 75) == "down since 2023-11-14 22:13:20 (connection lost)"
+    assert state_line(console, EPOCH + 75) == "down since 2023-11-14 22:13:20Z (connection lost)"
 
 
 def test_the_state_of_a_far_end_is_told_where_it_is_not_there(w: SSHWorld) -> None:
@@ -126,12 +126,12 @@ def test_the_state_of_a_far_end_is_told_where_it_is_not_there(w: SSHWorld) -> No
     console = w.console()
     far = SimpleNamespace(place="tcp://far:1", state="up", reason="", address="10.1.2.4", since=EPOCH + 60, again=0.0)
     console.remote = far  # type: ignore[assignment]
-    assert state_line(console, EPOCH + 75) == "up 1:15, from 10.1.2.3"
-    assert far_line(console.remote) == "tcp://far:1, up at 10.1.2.4 since 2023-11-14 22:14:20"  # type: ignore[arg-type]
+    assert state_line(console, EPOCH + 75) == "up 1m15s, from 10.1.2.3"
+    assert far_line(console.remote) == "tcp://far:1, up at 10.1.2.4 since 2023-11-14 22:14:20Z"  # type: ignore[arg-type]
     far.state, far.reason, far.again = "down", "closed by the far end", EPOCH + 90
-    assert state_line(console, EPOCH + 75) == "up 1:15, from 10.1.2.3, far end down (closed by the far end)"
+    assert state_line(console, EPOCH + 75) == "up 1m15s, from 10.1.2.3, far end down (closed by the far end)"
     assert far_line(console.remote) == (  # type: ignore[arg-type]
-        "tcp://far:1, down (closed by the far end) since 2023-11-14 22:14:20, again at 22:14:50"
+        "tcp://far:1, down (closed by the far end) since 2023-11-14 22:14:20Z, again at 22:14:50Z"
     )
 
 

@@ -57,13 +57,13 @@ def human_bytes(count: int) -> str:
 
 
 def human_span(seconds: float) -> str:
-    """``0:07``, ``4:11:09`` or ``3d 04:11`` for a span of time."""
+    """``7s``, ``1m48s``, ``2h05m`` or ``3d04h`` for a span of time: its two largest units."""
     whole = max(0, int(seconds))
     days, rest = divmod(whole, 86400)
     hours, rest = divmod(rest, 3600)
     minutes, secs = divmod(rest, 60)
     if days:
-        return f"{days}d {hours:02d}:{minutes:02d}"
+        return f"{days}d{hours:02d}h"
     if hours:
-        return f"{hours}:{minutes:02d}:{secs:02d}"
-    return f"{minutes}:{secs:02d}"
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{secs:02d}s" if minutes else f"{secs}s"

@@ -20,7 +20,7 @@ class Stamper:
         """Take bytes from the VM.
 
         :param at: when they came, seconds since the epoch.
-        :returns: the same with ``2026-11-22 16:09:13.123`` and a blank in front of each line that begins in them.
+        :returns: the same with ``2026-11-22 16:09:13.123+01:00`` and a blank in front of each line that begins in them.
             A line that began earlier has them already.
         """
         if not data:
@@ -56,7 +56,14 @@ def paced(
 
 
 def local_time(at: float) -> str:
-    """``2026-11-22 16:09:13.123`` for seconds since the epoch, in the server's time zone."""
+    """``2026-11-22 16:09:13.123+01:00`` for seconds since the epoch, in the server's time zone."""
     millis = int(at * 1000 // 1)
     whole, part = divmod(millis, 1000)
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(whole))}.{part:03d}"
+    moment = time.localtime(whole)
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', moment)}.{part:03d}{zone(moment)}"
+
+
+def zone(moment: time.struct_time) -> str:
+    """The zone of a local time as ``--since`` takes it: ``+01:00``, or ``Z`` for UTC."""
+    hours, minutes = divmod(abs(moment.tm_gmtoff) // 60, 60)
+    return f"{'-' if moment.tm_gmtoff < 0 else '+'}{hours:02d}:{minutes:02d}" if moment.tm_gmtoff else "Z"

@@ -12,7 +12,7 @@ from vmproxy.operators.console_session import ConsoleSession
 from vmproxy.operators.escape_commands import run_escape
 from vmproxy.operators.escape_keys import EscapeCommand
 from vmproxy.operators.input_router import Activity
-from vmproxy.operators.messages import banner, idle, others_line, taken_from
+from vmproxy.operators.messages import banner, others_line, taken_from
 from vmproxy.operators.replay import opened
 from vmproxy.operators.resolve import TargetError, check, locate
 from vmproxy.operators.session import Session, tell
@@ -90,14 +90,14 @@ def _begin(session: ConsoleSession, target: Target) -> None:
     writing = session.enter(force, target.join, target.reason)
     if force:
         session.forced(before, target.reason)
-    _say_how(session, target, writing, before, force, now)
+    _say_how(session, target, writing, before, force)
 
     def live() -> None:
         if answer is Answer.REASON:
             run_escape(session, EscapeCommand(b"f"))
 
     if files is not None:
-        session.display.replay(files, lines, live)
+        session.display.replay(files, lines, session.read_only_line, live)
     else:
         live()
 
@@ -106,6 +106,8 @@ def _greet(session: ConsoleSession, now: float) -> None:
     """Say where the operator is, before they attach."""
     if session.has_keys:
         session.say(f"[Enter `{show_escape(session.escape)}?' for help]")
+    else:
+        session.say("[no terminal: there are no escape keys; ssh -t gives one]")
     session.say(f"[{banner(session.console, session.operator.view, now)}]")
     for message in (session.session.services.settings.message, session.console.options.message):
         for line in message.splitlines():
@@ -114,24 +116,19 @@ def _greet(session: ConsoleSession, now: float) -> None:
         session.say("[what is typed here is recorded]")
 
 
-def _say_how(
-    session: ConsoleSession, target: Target, writing: bool, before: Sequence[IViewer], forced: bool, now: float
-) -> None:
+def _say_how(session: ConsoleSession, target: Target, writing: bool, before: Sequence[IViewer], forced: bool) -> None:
     """Say whether the operator may write, and who else is there.
 
     :param before: the writers of before; ``forced``: whether the operator has taken over from them.
     """
     console = session.console
-    named: IViewer | None = None
+    named = console.write_access.writer if session.may_write and not writing else None
     if writing:
         session.say(f"[attached{taken_from([loser.who for loser in before]) if forced else ''}]")
     elif session.read_only:
         session.say("[spy]")
-    elif not session.may_write:
-        session.say("[spy -- you may not write to this console]")
-    elif before:
-        named = before[0]
-        session.say(f"[no, {named.who} is attached, idle {idle(named, now)}{session.hints}]")
+    elif text := session.read_only_line():
+        session.say(text)
     if target.join and before and not writing and session.may_write:
         session.say("[no joining: this console has one writer at a time]")
     others = [viewer for viewer in console.viewers.all if viewer is not named and viewer is not session]

@@ -20,7 +20,7 @@ from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Kicked, Notice, Promoted, ShuttingDown
 from vmproxy.operators import exit_status
 from vmproxy.operators.escape_keys import EscapeCommand, EscapeScanner
-from vmproxy.operators.messages import notice_text, state_line
+from vmproxy.operators.messages import idle, notice_text, state_line
 from vmproxy.operators.output_view import OutputView
 from vmproxy.operators.replay import opened
 from vmproxy.operators.sequences import Player
@@ -168,6 +168,15 @@ class ConsoleSession:
             ways.append(f"{escape}j joins")
         return f" -- {', '.join(ways)}" if ways else ""
 
+    def read_only_line(self) -> str:
+        """Why the operator does not write, and who does; empty if they do, or have chosen not to."""
+        if self.writing or self.read_only:
+            return ""
+        if not self.may_write:
+            return "[spy -- you may not write to this console]"
+        writer = self.console.write_access.writer
+        return "" if writer is None else f"[no, {writer.who} is attached, idle {idle(writer, self.wall())}{self.hints}]"
+
     def audit(self, event: str, **fields: object) -> None:
         """Record an action on this console in the audit trail."""
         self.operator.audit(event, console=self.console.title, uuid=str(self.console.uuid), **fields)
@@ -230,7 +239,7 @@ class ConsoleSession:
         if self.display.busy:
             self.say("[not now: output is still on its way to you]")
         else:
-            self.display.replay(opened(self.console.log), lines)
+            self.display.replay(opened(self.console.log), lines, self.read_only_line)
 
     def toggle_quiet(self) -> bool:
         """Show fewer notices, or all again.

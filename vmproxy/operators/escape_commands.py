@@ -10,19 +10,23 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from vmproxy.access.policy import Right
+from vmproxy import __version__
+from vmproxy.access.policy import REPLAY_LIMIT, Right
 from vmproxy.base.escape import BadEscape, check_escape, show_escape
 from vmproxy.base.sanitize import visible
 from vmproxy.console.notices import Message
 from vmproxy.operators import escape_access, escape_info, exit_status
 from vmproxy.operators.console_session import ConsoleSession
 from vmproxy.operators.escape_keys import EscapeCommand
-from vmproxy.operators.messages import state_line
+from vmproxy.operators.messages import clock_time, state_line
 from vmproxy.operators.resolve import TargetError, check, locate
 from vmproxy.operators.services import NOTES_PER_MINUTE
 from vmproxy.operators.target import BadTarget, Target, parse
 
 _OCTAL = re.compile(rb"\\[0-3][0-7]{2}")
+
+_SAME = {b"R": b"P"}
+"""Keys of conserver that are another one here."""
 
 RECALL_LINES = 20
 PLAYBACK_LINES = 60
@@ -40,7 +44,7 @@ class _Command:
 def run_escape(session: ConsoleSession, key: EscapeCommand) -> None:
     """Run the command of a key."""
     keys = key.keys
-    command = _COMMANDS.get(keys)
+    command = _COMMANDS.get(_SAME.get(keys, keys))
     if command is not None:
         command.run(session)
     elif _OCTAL.fullmatch(keys):
@@ -204,7 +208,35 @@ def _quiet(session: ConsoleSession) -> None:
 
 def _stamps(session: ConsoleSession) -> None:
     session.display.show_stamps(not session.display.stamps)
-    session.say(f"[times in front of lines: {'on, in your view only' if session.display.stamps else 'off'}]")
+    where = f"on, in your view only ({clock_time(session.wall())} now)"
+    session.say(f"[times in front of lines: {where if session.display.stamps else 'off'}]")
+
+
+def _motd_of(session: ConsoleSession) -> list[str]:
+    messages = (session.session.services.settings.message, session.console.options.message)
+    return [line for message in messages for line in message.splitlines()]
+
+
+def _has_motd(session: ConsoleSession) -> bool:
+    return bool(_motd_of(session))
+
+
+def _motd(session: ConsoleSession) -> None:
+    for line in _motd_of(session) or ["[there is no message]"]:
+        session.say(line)
+
+
+def _playback(session: ConsoleSession) -> None:
+    session.ask("lines: ", lambda answer: _play_back(session, answer))
+
+
+def _play_back(session: ConsoleSession, answer: str | None) -> None:
+    if answer is None:
+        return
+    if answer.isascii() and answer.isdecimal() and 1 <= int(answer[:9]) <= REPLAY_LIMIT:
+        session.recall(int(answer))
+    else:
+        session.say(f"[give a number from 1 to {REPLAY_LIMIT}]")
 
 
 def _redefine(session: ConsoleSession, keys: bytes) -> None:
@@ -242,14 +274,17 @@ _COMMANDS: dict[bytes, _Command] = {
     b"l0": _Command("send a break", lambda s: s.send_break(), lambda s: s.writing),
     b"l?": _Command("list the named sequences", _sequences, lambda s: bool(s.console.options.sequences)),
     b"L": _Command("turn logging off, or on again", _logging, lambda s: s.may(Right.ADMIN)),
+    b"m": _Command("message of the day, again", _motd, _has_motd),
     b"n": _Command("write a note into the event trail", _note),
     b"o": _Command("reopen: close the VM's connection, so that its host connects again", _reopen, _may_reopen),
     b"p": _Command(f"play back the last {PLAYBACK_LINES} lines", lambda s: s.recall(PLAYBACK_LINES)),
+    b"P": _Command("play back as many lines as you say", _playback),
     b"q": _Command("quiet: fewer notices, or all again", _quiet),
     b"r": _Command(f"replay the last {RECALL_LINES} lines", lambda s: s.recall(RECALL_LINES)),
     b"\x12": _Command("replay the last line", lambda s: s.recall(1)),
     b"s": _Command("spy: release write access, become read-only", escape_access.spy, lambda s: s.writing),
     b"t": _Command("times in front of lines, in your view only", _stamps),
     b"u": _Command("all consoles that you may see", escape_info.others),
+    b"v": _Command("version", lambda s: s.say(f"[vmproxy {__version__}]")),
     b"w": _Command("who is here", escape_info.who),
 }

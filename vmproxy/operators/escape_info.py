@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 
-from vmproxy.base.sanitize import human_bytes
+from vmproxy.base.sanitize import human_bytes, human_span
 from vmproxy.operators.console_session import ConsoleSession
 from vmproxy.operators.messages import idle, local_time, mode, state_line
 from vmproxy.operators.presentation import describe
@@ -23,7 +23,7 @@ def who(session: ConsoleSession) -> None:
         skipped = f", {human_bytes(viewer.skipped)} skipped" if viewer.skipped else ""
         session.say(
             f"{me}{fill(viewer.who, 28)} {mode(access.writes(viewer), access.waits(viewer)):<11}"
-            f" idle {idle(viewer, now):<9} since {local_time(viewer.since)}{skipped}"
+            f" idle {idle(viewer, now):<6} here for {human_span(now - viewer.since)}{skipped}"
         )
     if len(viewers) > VIEWERS_SHOWN:
         session.say(f"  ... and {len(viewers) - VIEWERS_SHOWN} more")

@@ -32,6 +32,7 @@ from vmproxy.console.notices import (
     ShuttingDown,
     TookOver,
 )
+from vmproxy.log.timing import zone
 
 if TYPE_CHECKING:
     from vmproxy.operators.visible import VisibleConsoles
@@ -117,7 +118,7 @@ def others_line(console: Console, others: list[IViewer]) -> str:
 
 
 def state_line(console: Console, now: float) -> str:
-    """``up 3d 04:11, from 10.1.2.3``, or since when and why it is down."""
+    """``up 3d04h, from 10.1.2.3``, or since when and why it is down."""
     if console.state == "down":
         if not console.since:
             return f"down ({console.reason or 'not seen yet'})"
@@ -158,17 +159,19 @@ def mode(writes: bool, waits: bool) -> str:
 
 
 def clock_time(seconds: float) -> str:
-    """``16:09:13``, local time."""
-    return time.strftime("%H:%M:%S", time.localtime(seconds))
+    """``16:09:13+01:00``, local time."""
+    moment = time.localtime(seconds)
+    return time.strftime("%H:%M:%S", moment) + zone(moment)
 
 
 def local_time(seconds: float) -> str:
-    """``2026-11-22 16:09:13``, local time."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    """``2026-11-22 16:09:13+01:00``, local time."""
+    moment = time.localtime(seconds)
+    return time.strftime("%Y-%m-%d %H:%M:%S", moment) + zone(moment)
 
 
 def short_span(seconds: float) -> str:
-    """``3 ms`` and ``0.4 s`` for the short, ``4:11:09`` for the long."""
+    """``3 ms`` and ``0.4 s`` for the short, ``4h11m`` for the long."""
     if seconds < 0.1:
         return f"{1000 * seconds:.0f} ms"
     return f"{seconds:.1f} s" if seconds < 60 else human_span(seconds)

@@ -119,7 +119,7 @@ class OutputView:
         first = self._vm_at_line_start
         self._at_line_start = self._vm_at_line_start = data.endswith(b"\n")
         if self.stamps:
-            stamp = clock_time(at).encode() + b" "
+            stamp = clock_time(at)[:8].encode() + b" "
             data = (stamp if first else b"") + data[:-1].replace(b"\n", b"\n" + stamp) + data[-1:]
         if self._owed:
             data, self._owed = self._owed + data, b""
@@ -188,16 +188,25 @@ class OutputView:
 
     # The past.
 
-    def replay(self, files: Deferred[Segments], lines: int, then: Callable[[], None] = lambda: None) -> None:
+    def replay(
+        self,
+        files: Deferred[Segments],
+        lines: int,
+        seam: Callable[[], str],
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
         """Show the last lines, and behind them what has come meanwhile.
 
         :param files: the log's files, opened now: what is said from here on is behind them.
+        :param seam: what is said behind them: who writes, as the line about it is far away now; may be empty.
         :param then: called when the view is live.
         """
         self._replaying = True
-        spawn(self._replay(files, lines)).addErrback(self._replay_failed).addCallback(lambda _: self._replayed(then))
+        spawn(self._replay(files, lines, seam)).addErrback(self._replay_failed).addCallback(
+            lambda _: self._replayed(then)
+        )
 
-    async def _replay(self, files: Deferred[Segments], lines: int) -> None:
+    async def _replay(self, files: Deferred[Segments], lines: int, seam: Callable[[], str]) -> None:
         past = (lambda data: b"".join(harmless([data], self._encoding))) if self._channel.has_pty else bytes
         data = await last_lines(files, lines, self._channel.services.in_thread, past)
         if not data or self._gone or self._channel.queued + len(data) > QUEUE_LIMIT:
@@ -215,6 +224,8 @@ class OutputView:
             self._channel.send_err((b"" if self._at_line_start else self._eol) + self._question.put_back())
             self._at_line_start = True
         self.say("[-- live --]")
+        if text := seam():
+            self.say(text)
 
     def _replay_failed(self, failure: Failure) -> None:
         if not self._gone:

@@ -285,7 +285,7 @@ def test_who_shows_who_is_where_and_who_is_nowhere(w: SSHWorld) -> None:
     out, err, status = result(run(w, "who"))
     rows = [line.split() for line in out.splitlines()]
     assert rows[0] == ["OPERATOR", "CONSOLE", "MODE", "IDLE", "SINCE", "SKIPPED"]
-    assert rows[1][:4] == ["bob@10.1.2.8", "web01", "write", "0:00"]
+    assert rows[1][:4] == ["bob@10.1.2.8", "web01", "write", "0s"]
     assert rows[1][-2:] == ["5", "bytes"]
     assert rows[2] == ["alice@10.1.2.9", "-", "-", "-", "-", "-"]
     assert (err, status) == ("", 0)

@@ -88,7 +88,7 @@ def test_timestamps_stand_in_front_of_each_line(w: SSHWorld) -> None:
     say(w, b"one\r\ntw")
     say(w, b"o\r\nthree")
     lines = run(w, "log web01 -t").out.decode().splitlines()
-    assert [line[24:] for line in lines] == ["one", "two", "three"]
+    assert [line[25:] for line in lines] == ["one", "two", "three"]
     assert [line[17:23] for line in lines] == ["20.000", "20.000", "30.000"]
     assert run(w, "log web01 -t -n 1").out.decode().splitlines() == lines[-1:]
     assert run(w, "log web01 -t -n 0").out == b""
@@ -114,7 +114,7 @@ def test_a_followers_timestamps_go_on_from_the_log(w: SSHWorld) -> None:
     channel = run(w, "log -f -t web01")
     w.console().feed(b"o\r\nthree")
     channel.client.pump()
-    assert [line[24:] for line in channel.out.decode().splitlines()] == ["one", "two", "three"]
+    assert [line[25:] for line in channel.out.decode().splitlines()] == ["one", "two", "three"]
 
 
 def test_a_follower_who_does_not_read_is_bounded_and_told_what_he_missed(w: SSHWorld) -> None:

@@ -95,7 +95,7 @@ def test_a_console_in_use_is_left_alone_unless_by_force(w: SSHWorld) -> None:
     w.console().viewers.attach(bob, write=True)
     for command in ("send web01", "break web01", "expect web01 x --send y"):
         out, err, status = result(run(w, command))
-        assert (out, err, status) == ("", "web01: bob@10.1.2.9 is attached, idle 0:00\n", 9)
+        assert (out, err, status) == ("", "web01: bob@10.1.2.9 is attached, idle 0s\n", 9)
     assert bob.notices == [Joined("alice@10.1.2.9", False), Left("alice@10.1.2.9")]  # of expect, which looks on too
     channel = run(w, "send --force --reason 'it hangs' web01")
     channel.type(b"x")

@@ -25,11 +25,11 @@ from vmproxy.log.files import trail_of
 from vmproxy.log.reader import CHUNK, Segments, open_segments
 from vmproxy.log.store import ConsoleLog
 from vmproxy.log.timeline import Timeline
-from vmproxy.log.timing import local_time
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import chosen_or_own, in_turns, print_all, require_any_right, sleep
 from vmproxy.operators.commands.declaration import GLOBS, JSON, SINCE, Arguments, Command, Flag, Option, Whole
 from vmproxy.operators.commands.log_reading import on_disk
+from vmproxy.operators.messages import local_time
 from vmproxy.operators.presentation import Fields, identity_fields
 from vmproxy.operators.session import Session, tell
 from vmproxy.operators.visible import VisibleConsoles
@@ -273,7 +273,7 @@ def _shown(session: Session, found: Iterable[_ConsoleEvent], as_json: bool) -> I
             fields = {k: v for k, v in event.fields.items() if k not in ("at", "offset", "event")}
             told = "  ".join(f"{visible(str(k))}={visible(_text(v), 200)}" for k, v in fields.items())
             kind = visible(str(event.fields["event"]))
-            yield f"{local_time(event.at)[:19]}  {console.title}  {kind}{'  ' if told else ''}{told}\n"
+            yield f"{local_time(event.at)}  {console.title}  {kind}{'  ' if told else ''}{told}\n"
 
 
 def _text(value: object) -> str:
