@@ -314,3 +314,29 @@ def test_whatever_happens_each_event_says_how_many_bytes_came_before_it(steps: l
                     notes[entry["n"]] = entry["offset"]
         assert {n: notes.get(n) for n in told} == told
         world.writer.close()
+
+
+def test_a_log_that_is_forgotten_and_stays_goes_on_where_it_ended(world: World) -> None:
+    first = world.log("web.log")
+    first.append(b"before")
+    world.store.flush()
+    world.store.forget(first, False)
+    again = world.log("web.log")
+    again.event("up")
+    again.append(b"after")
+    world.store.flush()
+    assert again.path.read_bytes() == b"beforeafter"
+    assert [e["offset"] for e in trail(again, "up")] == [6]
+    assert again.offset == 11
+
+
+def test_logs_of_others_that_appear_later_do_not_begin_at_0(world: World) -> None:
+    first = world.log("web.log")
+    first.event("up")
+    world.store.flush()  # the folder has been read
+    second = world.log("db.log")
+    second.path.write_bytes(b"from elsewhere")
+    second.mend()
+    second.event("up")
+    world.store.flush()
+    assert [e["offset"] for e in trail(second, "up")] == [14]

@@ -42,6 +42,7 @@ from vmproxy.wire.telnet import (
     Scanner,
     Subnegotiation,
     Token,
+    _undoubled,
     escape,
     negotiation,
     nvt_encode,
@@ -528,3 +529,15 @@ def test_nvt_decoding_takes_out_one_nul_per_cr_and_no_other() -> None:
 def test_an_empty_read_does_not_make_the_decoder_forget_a_cr() -> None:
     decoder = NvtDecoder()
     assert decoder.feed(b"\r") + decoder.feed(b"") + decoder.feed(b"\0x") == b"\rx"
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([b"\xff\xff", b"\xff", b"a", b"line of text\r\n"]), st.integers(1, 40)), max_size=30
+    ),
+    st.sampled_from([1, 50]),
+)
+def test_doubled_iacs_are_undone_the_same_however_many_there_are(pieces: list[tuple[bytes, int]], times: int) -> None:
+    data = b"".join(piece * number for piece, number in pieces) * times
+    expected = None if b"\xff" in data.replace(b"\xff\xff", b"") else data.replace(b"\xff\xff", b"\xff")
+    assert _undoubled(data) == expected

@@ -40,7 +40,6 @@ class QuickServer(Server):
         self._tempDataLen = 0
         sock.setblocking(False)
         self.socket = sock
-        self.fileno = sock.fileno
         self.protocol = protocol
         if len(client) != 2:
             self._addressType = IPv6Address
@@ -50,6 +49,14 @@ class QuickServer(Server):
         self.hostname = client[0]
         reactor.addReader(self)
         self.connected = 1
+
+    @property
+    def fileno(self) -> Any:  # there an attribute, of 72 bytes for each connection
+        return self.socket.fileno if hasattr(self, "socket") else super().fileno
+
+    @fileno.deleter
+    def fileno(self) -> None:
+        """As Connection does when it is lost."""
 
     @property
     def logstr(self) -> str:  # type: ignore[override]  # an attribute there

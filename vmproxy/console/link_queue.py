@@ -37,12 +37,12 @@ class LinkQueue(Generic[C]):
 
     def __init__(self, console: C) -> None:
         self._console = console
-        self._line: list[ILink[C]] = []
+        self._line: tuple[ILink[C], ...] = ()
         self._behind = 0  # _LOG and _REMOTE, where they cannot keep up
 
     def add(self, link: ILink[C]) -> None:
         """Append a link that carries the console from now on."""
-        self._line.append(link)
+        self._line = (*self._line, link)
         if self._line[0] is link:
             link.hold_output(self._waits(link))
             link.serve(self._console)
@@ -72,7 +72,7 @@ class LinkQueue(Generic[C]):
         """Take out a link without more output, and let the next one feed the console; others keep their turn."""
         if not self._line or self._line[0] is not link:
             return
-        del self._line[0]
+        self._line = self._line[1:]
         link.hold_output(False)  # its end must be seen
         if self._line:
             head = self._line[0]
@@ -83,7 +83,7 @@ class LinkQueue(Generic[C]):
 
     def last_words(self, link: ILink[C]) -> None:
         """Take the output that is left of a lost link that never came into service."""
-        self._line.append(link)
+        self._line = (*self._line, link)
         if self._line[0] is link:
             link.serve(self._console)
             link.retire(lambda: self.gone(link))
@@ -109,14 +109,14 @@ class LinkQueue(Generic[C]):
     @property
     def all(self) -> tuple[ILink[C], ...]:
         """The links, in the order of their output."""
-        return tuple(self._line)
+        return self._line
 
     def restore(self, links: Iterable[ILink[C]], heard: bool) -> None:
         """Take over links.
 
         :param heard: whether the first of them fed the console already; else it is its turn now.
         """
-        self._line = list(links)
+        self._line = tuple(links)
         if not self._line:
             return
         head = self._line[0]

@@ -94,7 +94,7 @@ class LogWriter:
         done = 0
         try:
             if file.base < 0:
-                self._recover(file)
+                self._recover(file, may_be_new=True)
             if len(items) > 1 and all(isinstance(item, Event) and not item.missing for item in items):
                 # What a VM's arrival brings, thousands of times in a storm: one write.
                 self.tell(file, *(item.line(file.offset) for item in items if isinstance(item, Event)))
@@ -127,10 +127,10 @@ class LogWriter:
         finally:
             self._pool.take_back()
 
-    def _recover(self, file: LogFile) -> None:
+    def _recover(self, file: LogFile, may_be_new: bool = False) -> None:
         # The trail may stay borrowed: what comes next is mostly an event.
         try:
-            if self._is_new(file):
+            if may_be_new and self._is_new(file):
                 file.offset = file.base = 0
                 return
             end = self._find_end(file)
@@ -161,15 +161,13 @@ class LogWriter:
         return find_end(file.path)
 
     def _is_new(self, file: LogFile) -> bool:
-        # In a storm of new VMs there is nothing to ask the disk for: a folder is read once.
+        # In a storm of new VMs there is nothing to ask the disk for: a folder is read once. What this process has made
+        # since is known to it, but for what it has forgotten.
         folder, _, name = file.path.rpartition("/")
         known = self._known.get(folder)
         if known is None:
             known = self._known[folder] = logs_in(folder)
-        if name in known:
-            return False
-        known.add(name)
-        return True
+        return name not in known
 
     def _append_data(self, file: LogFile, data: bytes, at: float) -> None:
         path = file.path
@@ -414,6 +412,9 @@ class LogWriter:
         files = LogFiles(file.where)
         for path in files.kinds:
             self._pool.drop(path)
+        folder, _, name = file.path.rpartition("/")
+        if folder in self._known:
+            self._known[folder].add(name)  # another console may have its path
         if file.link:
             with contextlib.suppress(OSError):  # it leads to a log that is there, or to nothing
                 _unlink(f"{file.folder}/by-name/{file.link}.log", f"../{file.name}")

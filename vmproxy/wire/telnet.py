@@ -228,9 +228,10 @@ def _negotiation(verb: int, option: int) -> Negotiation:
 def _undoubled(data: bytes) -> bytes | None:
     """Data with every doubled IAC made one; None if there is any other IAC in it."""
     # Measured on 64 KiB with one pair in each line: splitting is 3.6 times as fast as replacing. With nothing but pairs
-    # it is several times slower.
-    if data.count(IAC_BYTE) * RARE < len(data):
-        parts = data.split(IAC_BYTE)
+    # it is several times slower; so it ends where there are too many, which costs less than to count them first.
+    most = len(data) // RARE
+    parts = data.split(IAC_BYTE, most)
+    if len(parts) <= most:
         return IAC_BYTE.join(parts[::2]) if len(parts) & 1 and not any(parts[1::2]) else None
     return None if IAC_BYTE in data.replace(DOUBLED, b"") else data.replace(DOUBLED, IAC_BYTE)
 
