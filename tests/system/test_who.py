@@ -1,0 +1,78 @@
+"""Who is meant: a VM that was built anew, impostors, and consoles that are forgotten, at a daemon with real clients."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support.daemon import Client, Daemon, eventually
+from tests.support.host import FakeVM
+
+
+@pytest.fixture
+def named(daemon: Daemon) -> Iterator[Callable[[str], FakeVM]]:
+    """Connects VMs, each with a UUID of its own, whatever it is called."""
+    vms: list[FakeVM] = []
+
+    def make(name: str) -> FakeVM:
+        vm = FakeVM(daemon.vm_port, name)
+        vm.uuid = uuid.uuid4()
+        vms.append(vm)
+        return vm.connect()
+
+    yield make
+    for vm in vms:
+        vm.close()
+
+
+def said(daemon: Daemon, *command: str) -> str:
+    done = daemon.run(*command)
+    assert done.returncode == 0, done
+    return done.stdout.decode()
+
+
+def test_a_vm_that_was_built_anew_has_the_name_of_the_old_one(daemon: Daemon, named: Callable[[str], FakeVM]) -> None:
+    old = named("web01")
+    old.connected.say(b"the old one\r\n")
+    eventually(lambda: b"the old one" in daemon.logged("web01"), "the old one is logged")
+    old.close()
+    eventually(lambda: daemon.status("web01")["state"] == "down", "the old one is down")
+    new = named("web01")
+    eventually(lambda: daemon.status("web01")["uuid"] == str(new.uuid), "the name is the new one's")
+    new.connected.say(b"the new one\r\n")
+    link = daemon.log_dir / "by-name" / "web01.log"
+    eventually(lambda: link.exists() and b"the new one" in link.read_bytes(), "the link leads to the new one")
+
+    daemon.run("send", "web01", "sent")
+    new.connected.wait_data(b"sent")
+    raw = Client(daemon.ssh("-W", "web01:1", "127.0.0.1"))
+    raw.type(b"raw")
+    new.connected.wait_data(b"raw")
+    raw.close()
+    assert "the new one" in said(daemon, "log", "web01")
+    assert said(daemon, "list", "--state", "down", "-c", "alias").split()[-1] == f"web01~{old.uuid.hex[:8]}"
+    assert "the old one" in said(daemon, "log", f"web01~{old.uuid.hex[:8]}")
+
+    # Who takes the names of others gets nothing of theirs.
+    named(f"web01~{old.uuid.hex[:8]}").connected.say(b"an impostor\r\n")
+    named(str(old.uuid)).connected.say(b"another one\r\n")
+    eventually(lambda: len(said(daemon, "list", "-c", "uuid").split()) >= 4 + 2, "all are known")
+    for target in (str(old.uuid), f"web01~{old.uuid.hex[:8]}"):
+        assert "the old one" in said(daemon, "log", target)
+
+    assert daemon.run("forget", "web01").returncode == 1  # that is the new one
+    assert "is forgotten" in said(daemon, "forget", str(old.uuid))
+    assert said(daemon, "list", "--state", "down") == "none of 3 consoles is down\n"
+    assert daemon.audited("forget")[0]["uuid"] == str(old.uuid)
+    assert (daemon.log_dir / f"{old.uuid}.log").exists()
+    daemon.stop()
+    daemon.start()
+    assert str(old.uuid) not in said(daemon, "list", "-c", "uuid")
+    assert link.resolve() == (daemon.log_dir / f"{new.uuid}.log").resolve()
+    # Back again, it is a new console, and its log goes on.
+    old.port = daemon.vm_port
+    old.connect().connected.say(b"back again\r\n")
+    eventually(lambda: b"back again" in (daemon.log_dir / f"{old.uuid}.log").read_bytes(), "its log goes on")
+    assert (daemon.log_dir / f"{old.uuid}.log").read_bytes() == b"the old one\r\nback again\r\n"
