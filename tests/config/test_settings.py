@@ -35,7 +35,7 @@ from vmproxy.ssh.algorithms import Algorithms
 from vmproxy.ssh.settings import SSHSettings
 from vmproxy.vm.admission import AdmissionLimits
 from vmproxy.vm.certificates import TLSSettings
-from vmproxy.vm.settings import Encryption, VMSettings
+from vmproxy.vm.settings import ClientWord, Encryption, VMSettings
 
 
 @pytest.fixture
@@ -94,6 +94,7 @@ class TestDefaults:
                 encryption=Encryption.OFFER,
                 handshake_timeout=20.0,
                 service_uri=("vmproxy", "vSPC.py", "vmware-vspc"),
+                client_word=ClientWord.REFUSE,
                 com_port=True,
                 keep_idle=300,
                 identify_timeout=30.0,
@@ -144,6 +145,7 @@ class TestValues:
             [vm]
             listen = ["tcp:1", "tcp6:2:interface=\\\\:\\\\:1"]
             service-uri = "one"
+            client-word = "serve"
             com-port = false
             keep-idle = 0
             identify-timeout = 1
@@ -201,6 +203,7 @@ class TestValues:
                 Encryption.REQUIRE,
                 2.5,
                 ("one",),
+                ClientWord.SERVE,
                 False,
                 0,
                 1.0,
@@ -302,6 +305,7 @@ ALLOWED = [
     ("vm.same-network-ipv6", ["1", "128"]),
     ("ssh.login-timeout", ["1", "3600"]),
     ("log.open-files", ["2", "1_000_000"]),
+    ("vm.client-word", ['"refuse"', '"serve"']),
     ("vm.com-port", ["true", "false"]),
     ("vm.service-uri", ['"x"', '["x"]', '["*"]', '["a b", "ü"]']),
     ("ssh.authorized-keys", ['"x"', '["x", "~/y", "/z/*.pub"]']),
@@ -354,6 +358,7 @@ REFUSED = [
     ("vm.same-network-ipv6", ["0", "129"], "a whole number from 1 to 128"),
     ("ssh.login-timeout", ["0", "3601", '""', "true", "[60]"], "seconds from 1 to 3600"),
     ("log.open-files", ["1", "1_000_001", "2.0", "true"], "a whole number from 2 to 1000000"),
+    ("vm.client-word", ['""', '"yes"', "true", "[]"], "none of refuse, serve"),
     ("vm.com-port", ["0", "1", '"yes"', "[]"], "neither true nor false"),
     ("vm.service-uri", ["[]", '""', '[""]', '["a?b"]', "7", "[7]", "true", "{a=1}"], 'such as ["vmproxy"]'),
     ("ssh.authorized-keys", ["[]", '""', '[""]', "[1]", "1", "[[]]"], 'such as ["~/.ssh/authorized_keys"]'),

@@ -127,8 +127,8 @@ def test_a_vm_that_replaces_itself_without_end_is_told_a_bounded_number_of_times
     _, console = w.vm()
     alice = FakeViewer()
     console.viewers.attach(alice, write=False)
-    for _ in range(300):
-        w.connect().feed(session())
+    for n in range(300):
+        w.connect(f"10.0.0.{2 - n % 2}").feed(session())
     assert len(w.trail(console, "replaced")) == len(w.trail(console, "up")) - 1 == REPEATS_TOLD
     assert len(alice.told(LineUp)) == REPEATS_TOLD
     assert len(logged) <= 2 * REPEATS_TOLD + 2, "each with a line for up and one for replaced"
@@ -175,8 +175,8 @@ def test_one_that_is_refused_without_end_is_told_a_bounded_number_of_times(w: VM
 
 def test_what_was_not_told_is_told_when_the_process_is_stopped(w: VMWorld) -> None:
     _, console = w.vm()
-    for _ in range(50):
-        w.connect().feed(session())
+    for n in range(50):
+        w.connect(f"10.0.0.{2 - n % 2}").feed(session())
     w.front.stop()
     w.directory.stop()
     assert [e["times"] for e in w.trail(console, "unsteady")] == [50 - REPEATS_TOLD]

@@ -101,6 +101,7 @@ def only_the_long_way() -> Iterator[None]:
 @dataclass
 class Console:
     uuid: UUID = VM_A
+    vc_uuid: UUID = VM_A
     port: str = "1"
     uri: str = "vmproxy"
 

@@ -71,7 +71,8 @@ class ConsoleContext(Protocol):
 class Console:
     """A serial port of a VM.
 
-    :ivar uuid: the VM's VC UUID; with ``port`` the identity.
+    :ivar uuid: the VM's UUID; with ``port`` the identity. The VC UUID, or another where that is not the VM's alone.
+    :ivar vc_uuid: the VC UUID that the VM tells.
     :ivar port: the label of the serial port, ``1`` where the VM has only one.
     :ivar name: the VM's name, unsanitized.
     :ivar uri: the service URI of its latest connection.
@@ -112,12 +113,13 @@ class Console:
         "since",
         "uri",
         "uuid",
+        "vc_uuid",
         "viewers",
         "write_access",
     )
 
     def __init__(self, uuid: UUID, port: str, log: ConsoleLog, context: ConsoleContext) -> None:
-        self.uuid = uuid
+        self.uuid = self.vc_uuid = uuid
         self.port = port
         self.log = log
         self._context = context
@@ -214,6 +216,10 @@ class Console:
         """
         changed, self.uri = self.uri != uri, uri
         return changed
+
+    def set_vc_uuid(self, uuid: UUID) -> None:
+        """Take the VC UUID that a connection has told."""
+        self.vc_uuid = uuid
 
     def set_uuids(self, bios: UUID | None, location: UUID | None) -> None:
         """Take the VM's other UUIDs; None leaves one as it is."""
@@ -435,6 +441,7 @@ class Console:
             since=self.since,
             reason=self.reason,
             settings=self.settings,
+            vc_uuid=self.vc_uuid,
             bios_uuid=self.bios_uuid,
             location_uuid=self.location_uuid,
             logging=self.logging,
@@ -451,6 +458,7 @@ class Console:
         :param viewers: the viewers by their names.
         """
         self.recall(state.uri, state.host, state.since, state.reason)
+        self.set_vc_uuid(state.vc_uuid)
         self.set_uuids(state.bios_uuid, state.location_uuid)
         self.settings = state.settings
         self.logging = state.logging

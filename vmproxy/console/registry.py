@@ -24,12 +24,11 @@ from vmproxy.console.interfaces import ILink
 from vmproxy.console.journal import TEXT_LIMIT, ConsoleRecord, Journal
 from vmproxy.console.migrations import Migrations
 from vmproxy.console.name_index import NameIndex
+from vmproxy.console.port_numbers import PortNumbers, next_number
 from vmproxy.errors import VMProxyError
 from vmproxy.log.feed import Follower
 from vmproxy.log.paths import is_reserved, log_path
 from vmproxy.log.store import LogStore
-from vmproxy.wire.dialuri import is_dialled
-from vmproxy.wire.serviceuri import parse
 
 PORTS_LIMIT = 32  # of a VM
 
@@ -41,8 +40,11 @@ class StillThere(VMProxyError):
 class ConsoleIdentity(NamedTuple):
     """The identity that a connection has shown.
 
+    :ivar uuid: the VC UUID.
     :ivar port: the label in the service URI's query, None where it names none.
     :ivar dial: gives the console its remote end, where the VM is of direction "client".
+    :ivar bios: the BIOS UUID, where it has been told.
+    :ivar word: the service URI's word, where that is the label of a port that has no other.
     """
 
     uuid: UUID
@@ -50,6 +52,8 @@ class ConsoleIdentity(NamedTuple):
     uri: str
     name: str
     dial: Callable[[Console], None] | None = None
+    bios: UUID | None = None
+    word: str | None = None
 
 
 class ConsoleRegistry:
@@ -76,6 +80,7 @@ class ConsoleRegistry:
         self._changes: RepeatSummary[Console] = RepeatSummary(clock, self._unsteady)
         self._refusals: RepeatSummary[Console] = RepeatSummary(clock, self._refused)
         self._renames: RepeatSummary[Console] = RepeatSummary(clock, self._renamed)
+        self._ports = PortNumbers(clock)
         self.duplicates = DuplicatePolicy()
 
     def __iter__(self) -> Iterator[Console]:
@@ -135,14 +140,27 @@ class ConsoleRegistry:
 
         :raises ClaimRefused: where it may not be replaced.
         """
-        port = identity.port or self._port_of(identity)
-        console = self._at(identity.uuid, port)
+        uuid, twin = self._uuid_of(identity)
+        there = self.names.ports(uuid)
+        port = identity.port or (self._ports.port_of(there, identity.uri, identity.word) if there else None)
+        port = port or identity.word or "1"
+        console = self._at(uuid, port)
+        if console is not None:
+            self._check(console, link)
+            alike = identity.port is None and len(there) < PORTS_LIMIT
+            if alike and self._ports.are_two(console, link.peer):
+                port = next_number(there)
+                self._told_two_ports(console, port)
+                console = None
         new = console is None
         if console is None:
-            self._check_ports(identity.uuid, link)
-            console = self._add(identity.uuid, port, identity.name, None)
-        else:
-            self._check(console, link)
+            self._check_ports(uuid, link)
+            console = self._add(uuid, port, identity.name, None)
+        if twin is not None and console.vc_uuid != identity.uuid:
+            self._told_twins(console, twin, identity, link.peer)
+        console.set_vc_uuid(identity.uuid)
+        if identity.bios is not None:
+            console.set_uuids(identity.bios, None)
         told = self._is_told(console)
         moved = console.set_uri(identity.uri)
         console.set_options(self._policy.options(console))
@@ -163,6 +181,61 @@ class ConsoleRegistry:
         if named:
             self._named(console)
         return console
+
+    def needs_bios(self, uuid: UUID) -> bool:
+        """Whether the BIOS UUID decides which VM it is that has told this VC UUID."""
+        return any(console.bios_uuid is not None for console in self.names.ports(uuid))
+
+    def _uuid_of(self, identity: ConsoleIdentity) -> tuple[UUID, Console | None]:
+        """The UUID that stands for a VM, and another VM that has the same VC UUID.
+
+        A folder that was copied on a standalone host gives two such VMs. The one that came later has its BIOS UUID.
+        """
+        uuid, bios = identity.uuid, identity.bios
+        there = self.names.ports(uuid) if bios is not None and bios != uuid else ()
+        if bios is None or not there:
+            return uuid, None
+        known = [console for console in there if console.bios_uuid is not None]
+        if any(console.bios_uuid == bios for console in known):
+            return uuid, None
+        if known:
+            return bios, known[0]
+        # Nobody has told since the start. If they were kept apart before it, they still are.
+        apart = any(c.vc_uuid in (uuid, bios) for c in self.names.ports(bios))
+        return (bios, there[0]) if apart else (uuid, None)
+
+    def _told_twins(self, console: Console, twin: Console, identity: ConsoleIdentity, host: str) -> None:
+        other = {"other": twin.title, "other_host": twin.host}
+        if twin.bios_uuid is not None:
+            other["other_bios"] = str(twin.bios_uuid)
+        console.log.event("same-uuid", uuid=str(identity.uuid), bios=str(identity.bios), host=host, **other)
+        self.process_log.tell(
+            "VMs with the UUID of another one",
+            "{name} on {host} (BIOS UUID {bios}) has the UUID {uuid} of {other} on {other_host}: two VMs, kept apart."
+            " One is a copy of the other's folder; give it a UUID of its own",
+            LogLevel.warn,
+            name=shown(identity.name) or str(identity.bios),
+            host=host,
+            bios=identity.bios,
+            uuid=identity.uuid,
+            other=twin.title,
+            other_host=twin.host or "an unknown host",
+        )
+
+    def _told_two_ports(self, console: Console, port: str) -> None:
+        remedy = f"give the second one a service URI with ?port={port}"
+        console.log.event("ports-alike", uri=shown(console.uri), ports=[console.port, port], remedy=remedy)
+        self.process_log.tell(
+            "VMs with ports that are alike",
+            "{console}: two ports of this VM have the service URI {uri!r} and displace each other; they are ports"
+            " {first} and {second} from now on. To keep them apart for good, {remedy}",
+            LogLevel.warn,
+            console=console.title,
+            uri=shown(console.uri),
+            first=console.port,
+            second=port,
+            remedy=remedy,
+        )
 
     def _at(self, uuid: UUID, port: str) -> Console | None:
         for console in self.names.ports(uuid):
@@ -213,26 +286,6 @@ class ConsoleRegistry:
         self._refusals.stop()
         self._renames.stop()
         self.process_log.sum_up()
-
-    def _port_of(self, identity: ConsoleIdentity) -> str:
-        # Ports without a label in their URI are told apart by different URIs, but only while both are open: a port
-        # whose URI was edited is still the same port. One with a label is another, also while it is down.
-        # One that is dialled for and one that waits to be reached are two ports in any case.
-        there = self.names.ports(identity.uuid)
-        if not there:
-            return "1"
-        dialled = is_dialled(identity.uri)
-        siblings = [c for c in there if (c.port == "1" or parse(c.uri).port is None) and is_dialled(c.uri) is dialled]
-        for console in siblings:
-            if console.uri == identity.uri:
-                return console.port
-        for console in siblings:
-            if console.link is None and not console.migrating:
-                return console.port
-        number = 1
-        while self._at(identity.uuid, str(number)) is not None:
-            number += 1
-        return str(number)
 
     def lost(self, console: Console, link: ILink[Console], reason: str) -> None:
         """Take note that a connection that served, or was to serve, a console is gone."""

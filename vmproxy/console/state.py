@@ -50,6 +50,7 @@ class ConsoleState:
     since: float
     reason: str
     settings: str
+    vc_uuid: UUID
     bios_uuid: UUID | None
     location_uuid: UUID | None
     logging: bool

@@ -14,10 +14,12 @@ from vmproxy.wire.dialuri import DialURI
 
 
 class Claim(NamedTuple):
-    """Find the console and let this connection serve it. Answers: ``wait``, ``serve``, ``refused``.
+    """Find the console and let this connection serve it. Answers: ``wait``, ``serve``, ``refused``, ``claim_later``.
 
     :ivar port: the label in the service URI's query; None where it names none.
     :ivar target: what the console is to be connected to, for direction "client".
+    :ivar word: the word of the service URI, where that may be the label of a port without another.
+    :ivar bios: the BIOS UUID, if it has come; ``awaited``: whether it was asked for, and may yet come.
     """
 
     uuid: UUID
@@ -25,6 +27,9 @@ class Claim(NamedTuple):
     uri: str
     name: str
     target: DialURI | None
+    word: str | None = None
+    bios: UUID | None = None
+    awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

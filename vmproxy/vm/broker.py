@@ -96,6 +96,9 @@ class Asker(ILink[Console], Protocol):
     def answered(self) -> None:
         """Go on: an answer came late."""
 
+    def claim_soon(self) -> None:
+        """Claim with what is known, if nothing else comes in a moment."""
+
 
 class ConsoleBroker:
     """Gives sessions what they ask for.
@@ -135,7 +138,12 @@ class ConsoleBroker:
         """Let a connection serve the console that it claims."""
         target, outbound = wanted.target, self.outbound
         dial = partial(outbound.dial, uri=target) if target is not None and outbound is not None else None
-        identity = ConsoleIdentity(wanted.uuid, wanted.port, wanted.uri, wanted.name, dial)
+        if wanted.awaited and self._directory.needs_bios(wanted.uuid):
+            link.session.claim_later()
+            link.claim_soon()
+            return
+        port, uri, bios = wanted.port, wanted.uri, wanted.bios
+        identity = ConsoleIdentity(wanted.uuid, port, uri, wanted.name, dial, bios, wanted.word)
         try:
             answer = self.claim_console(identity, link)
         except ClaimRefused as error:

@@ -25,6 +25,10 @@ NAME_LIMIT = 1024
 _OTHER_CONSOLE = "this connection has another console already"
 _UNKNOWN_RECEIVED = int(Sub.UNKNOWN_SUBOPTION_RCVD_2)
 _GET_NAME = int(Sub.GET_VM_NAME)
+_GET_BIOS = bytes((Sub.GET_VM_BIOS_UUID,))
+_BIOS_ASKED = 1 << int(Sub.GET_VM_BIOS_UUID)
+_BIOS_ANSWERED = 1  # no question has that number
+_BIOS_STATE = _BIOS_ASKED | _BIOS_ANSWERED
 
 
 FIRST_READS = 64
@@ -48,6 +52,7 @@ class Terms:
     """Settings and sums that all sessions share.
 
     :ivar service_uris: the services that are accepted; ``*`` is any.
+    :ivar client_word: whether a VM of direction "client" that names the service instead of a destination is served.
     :ivar signature: what a VM is told when it asks, over COM-PORT, who serves its port.
     :ivar needs_name: whether a VM's name must be known before its console, because logs are named after it.
     :ivar dials: tells whether VMs with direction "client" are served at all.
@@ -59,6 +64,7 @@ class Terms:
     signature: bytes
     needs_name: bool = False
     dials: Callable[[], bool] = field(default=_never)
+    client_word: bool = False
     early: int = 0
     first_reads: dict[tuple[bytes, object], FirstRead] = field(default_factory=dict)
 
@@ -72,9 +78,10 @@ class Terms:
         """Add to the sum of early output, or take away from it."""
         self.early += size
 
-    def accept(self, service_uris: tuple[str, ...]) -> None:
+    def accept(self, service_uris: tuple[str, ...], client_word: bool = False) -> None:
         """Accept other services from now on."""
         self.service_uris = service_uris
+        self.client_word = client_word
         self.first_reads.clear()
 
 
@@ -82,7 +89,7 @@ class Carried(Protocol):
     """The console of a connection, or of its vMotion."""
 
     @property
-    def uuid(self) -> UUID: ...
+    def vc_uuid(self) -> UUID: ...
 
     @property
     def port(self) -> str: ...
@@ -95,7 +102,7 @@ class Carried(Protocol):
 class CarriedState:
     """A console that is carried, as a value."""
 
-    uuid: UUID
+    vc_uuid: UUID
     port: str
     uri: str
 
@@ -218,7 +225,10 @@ class Extension:
             return None
         if self._terms.needs_name and not self._named and not late and self._asked >> _GET_NAME & 1:
             return None
-        return Claim(self.uuid, serviceuri.parse(self.uri).port, self.uri, self.name, self._target)
+        uri = serviceuri.parse(self.uri)
+        word = serviceuri.label(uri, self._terms.service_uris) if self._target is None else None
+        awaited = not late and self._asked & _BIOS_STATE == _BIOS_ASKED
+        return Claim(self.uuid, uri.port, self.uri, self.name, self._target, word, self.bios_uuid, awaited)
 
     def forget(self) -> None:
         """Forget the VM's request: it has to ask again."""
@@ -234,6 +244,9 @@ class Extension:
 
     def _unknown_suboption(self, codes: bytes, _: Carried | None) -> None:
         self._out.actions.append(Count(f"suboption {codes[:1].hex()} unknown to a VM"))
+        if codes[:1] == _GET_BIOS:
+            self._asked |= _BIOS_ANSWERED
+            self.ripe = self.uri is not None
 
     def _do_proxy(self, parameters: bytes, carried: Carried | None) -> None:
         self.wish = None
@@ -242,10 +255,18 @@ class Extension:
         except WireError as error:
             self._wont_proxy(str(error))
             return
-        if wanted.direction == "C":
-            self._do_dial(wanted.uri, carried)
-        elif not serviceuri.matches(serviceuri.parse(wanted.uri), self._terms.service_uris):
-            self._wont_proxy(f"the service URI {visible(wanted.uri)!r} is not served")
+        uri = serviceuri.parse(wanted.uri)
+        served = serviceuri.matches(uri, self._terms.service_uris)
+        if wanted.direction == "C" and not (served and uri.bare and self._terms.client_word):
+            if served and uri.bare:
+                self._wont_proxy(
+                    f"direction C with {visible(wanted.uri)!r}, which is the word of a server: set the direction of"
+                    ' the serial port to "server" (or vm.client-word = "serve" here)'
+                )
+            else:
+                self._do_dial(wanted.uri.strip(), carried)
+        elif not served:
+            self._wont_proxy(f"the service URI {visible(wanted.uri)!r} is not served (vm.service-uri)")
         else:
             self._agree(wanted.uri, None, carried)
 
@@ -303,7 +324,7 @@ class Extension:
 
     def _vc_uuid(self, parameters: bytes, carried: Carried | None) -> None:
         uuid = parse_uuid(parameters)
-        expected = self.uuid if carried is None else carried.uuid
+        expected = self.uuid if carried is None else carried.vc_uuid
         if expected is not None and uuid != expected:
             self.claim_nothing()
             raise Contradiction(f"it says that it is {uuid} and was {expected} before")
@@ -311,6 +332,8 @@ class Extension:
         self.ripe = True
 
     def _bios(self, parameters: bytes, _: Carried | None) -> None:
+        self._asked |= _BIOS_ANSWERED
+        self.ripe = self.uri is not None
         self.bios_uuid = parse_uuid(parameters)
 
     def _location(self, parameters: bytes, _: Carried | None) -> None:

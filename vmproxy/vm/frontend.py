@@ -19,7 +19,7 @@ from vmproxy.vm.broker import Asker, Complaints, ConsoleBroker
 from vmproxy.vm.extension import Terms
 from vmproxy.vm.keepalive import Liveness, change_options, set_options
 from vmproxy.vm.peer_lockout import PeerLockout
-from vmproxy.vm.settings import VMSettings
+from vmproxy.vm.settings import ClientWord, VMSettings
 from vmproxy.vm.sockets import socket_of
 from vmproxy.vm.tls import HostTLS
 
@@ -27,6 +27,7 @@ RETIRED_SECONDS = 10.0
 UNMISSED_SECONDS = 2.0  # a host that has not said its identity by then is none, or has a very slow network
 SOCKETS_PER_TURN = 256
 HELD_SECONDS = 1.0
+UNDECIDED_SECONDS = 2.0
 
 _log = Logger()
 
@@ -96,13 +97,15 @@ class VMFrontend:
         self.tls = HostTLS(clock, self.turns)
         self.admission = Admission(clock, settings.limits, room, self._make_room, self._outbound_sockets)
         self.broker = ConsoleBroker(directory, migrations, PeerLockout(clock), self.complaints)
-        self.terms = Terms(settings.service_uri, signature, needs_name, self._dials)
+        client_word = settings.client_word is ClientWord.SERVE
+        self.terms = Terms(settings.service_uri, signature, needs_name, self._dials, client_word)
         self.inherited = False
         self.connections: set[HostConnection] = set()
         self.unidentified: Deadlines[HostConnection] = Deadlines(clock, settings.identify_timeout, self._overdue)
         self.handshakes: Deadlines[HostConnection] = Deadlines(clock, settings.handshake_timeout, self._no_handshake)
         self.retired: Deadlines[HostConnection] = Deadlines(clock, RETIRED_SECONDS, self._still_there)
         self.held: Deadlines[HostConnection] = Deadlines(clock, HELD_SECONDS, self._still_held)
+        self.undecided: Deadlines[HostConnection] = Deadlines(clock, UNDECIDED_SECONDS, self._undecided)
         self.liveness = Liveness(clock, settings.keep_idle)
         self._migrations = migrations
 
@@ -117,7 +120,7 @@ class VMFrontend:
         Connections that are there keep what was agreed on, and none has to go.
         """
         before, self.settings = self.settings, settings
-        self.terms.accept(settings.service_uri)
+        self.terms.accept(settings.service_uri, settings.client_word is ClientWord.SERVE)
         self.admission.reconfigure(settings.limits)
         self.unidentified.use(settings.identify_timeout)
         self.liveness.use(settings.keep_idle)
@@ -175,6 +178,7 @@ class VMFrontend:
         self.handshakes.discard(connection)
         self.retired.discard(connection)
         self.held.discard(connection)
+        self.undecided.discard(connection)
         self.liveness.discard(connection)
 
     def stop(self) -> None:
@@ -188,6 +192,7 @@ class VMFrontend:
         self.handshakes.stop()
         self.retired.stop()
         self.held.stop()
+        self.undecided.stop()
         self.liveness.stop()
 
     # Deadlines.
@@ -196,6 +201,9 @@ class VMFrontend:
         if not connection.identify():
             what = "switch to TLS, which is required," if connection.session.guarded else "say which VM it is"
             connection.give_up(f"it did not {what} in time")
+
+    def _undecided(self, connection: HostConnection) -> None:
+        connection.identify()
 
     def _no_handshake(self, connection: HostConnection) -> None:
         connection.handshake_overdue()

@@ -50,6 +50,7 @@ from vmproxy.vm.session_table import (
     GUARDED,
     HEARD,
     KNOWN,
+    LATER,
     OPEN,
     PEER,
     PEERING,
@@ -350,6 +351,10 @@ class VMSession:
         self._out.actions.append(Count("refused second connections"))
         self.give_up(reason)
 
+    def claim_later(self) -> None:
+        """More must be known of the VM first: what it was asked, or, in time, that it does not answer."""
+        self._input(LATER)
+
     def judged(self, uri: DialURI, refusal: str) -> None:
         """The VM may be connected to a destination; or not, for a reason."""
         if self.state != CLOSED:
@@ -541,7 +546,7 @@ class VMSession:
             scanner=self._scanner.snapshot(),
             extension=self._extension.snapshot(),
             port=None if self._port is None else self._port.snapshot(),
-            carried=None if carried is None else CarriedState(carried.uuid, carried.port, carried.uri),
+            carried=None if carried is None else CarriedState(carried.vc_uuid, carried.port, carried.uri),
             early=None if self._early is None else self._early.snapshot(),
             question=self._question,
             rest=rest,

@@ -29,10 +29,10 @@ HEARD = frozenset((SERVING, RETIRED))
 # From the host: serial data; enough to know the console; the suboptions of vMotion.
 DATA, KNOWN, BEGIN, PEER, COMPLETE, ABORT = "data", "known", "BEGIN", "PEER", "COMPLETE", "ABORT"
 # From the driver: TLS has begun; answers to a claim, to PEER, to COMPLETE; the console's; the end.
-TLS, REFUSED, ACCEPTED, UNKNOWN, FAILED = "TLS", "refused", "accepted", "unknown", "failed"
+TLS, REFUSED, LATER, ACCEPTED, UNKNOWN, FAILED = "TLS", "refused", "later", "accepted", "unknown", "failed"
 WAIT, SERVE, RETIRE, RELEASE, CLOSE = "wait", "serve", "retire", "release", "close"
 FROM_HOST = (DATA, KNOWN, BEGIN, PEER, COMPLETE, ABORT)
-FROM_DRIVER = (TLS, REFUSED, ACCEPTED, UNKNOWN, FAILED, WAIT, SERVE, RETIRE, RELEASE, CLOSE)
+FROM_DRIVER = (TLS, REFUSED, LATER, ACCEPTED, UNKNOWN, FAILED, WAIT, SERVE, RETIRE, RELEASE, CLOSE)
 
 TABLE: dict[tuple[str, str], tuple[str, str]] = {
     # Nothing is believed in clear.
@@ -49,6 +49,7 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     (CLAIMING, WAIT): (QUEUED, ""),
     (CLAIMING, SERVE): (SERVING, ""),
     (CLAIMING, REFUSED): (OPEN, ""),
+    (CLAIMING, LATER): (OPEN, ""),
     (PEERING, ACCEPTED): (ARRIVING, ""),
     (PEERING, UNKNOWN): (OPEN, ""),
     (COMPLETING, WAIT): (QUEUED, ""),

@@ -13,6 +13,7 @@ from vmproxy.console.duplicates import REPLACE, DuplicatePolicy
 from vmproxy.console.migrations import BEGINS_PER_MINUTE
 from vmproxy.vm.admission import MOST, AdmissionLimits
 from vmproxy.vm.certificates import TLSSettings
+from vmproxy.wire.serviceuri import COMMON_WORDS
 
 
 def _endpoint(value: Any) -> str:
@@ -37,6 +38,13 @@ class Encryption(Enum):
     REQUIRE = "require"
 
 
+class ClientWord(Enum):
+    """What is done about a VM of direction "client" that names the service instead of a destination."""
+
+    REFUSE = "refuse"
+    SERVE = "serve"
+
+
 _ENDPOINTS = values.endpoints(_endpoint, may_be_empty=True)
 _SERVICES = values.list_of(_service, 'words without "?" such as ["vmproxy"], or ["*"] for any')
 
@@ -50,6 +58,7 @@ class VMSettings:
     :ivar encryption: whether connections that begin in clear switch to TLS.
     :ivar handshake_timeout: seconds that a TLS handshake may take.
     :ivar service_uri: the services that are accepted; ``*`` is any.
+    :ivar client_word: whether a VM of direction "client" with such a service is served as if it were a server.
     :ivar com_port: whether port control (RFC 2217) is accepted.
     :ivar keep_idle: seconds, as the hosts' serialN.keepIdle; 0 is off.
     :ivar identify_timeout: seconds that a connection has to say which VM it is.
@@ -64,7 +73,8 @@ class VMSettings:
     tls: TLSSettings = group(TLSSettings)
     encryption: Encryption = setting(values.member(Encryption), Encryption.OFFER)
     handshake_timeout: float = setting(values.seconds(1, 3600), 20.0)
-    service_uri: tuple[str, ...] = setting(_SERVICES, ("vmproxy", "vSPC.py", "vmware-vspc"), option="service-uri")
+    service_uri: tuple[str, ...] = setting(_SERVICES, COMMON_WORDS, option="service-uri")
+    client_word: ClientWord = setting(values.member(ClientWord), ClientWord.REFUSE)
     com_port: bool = setting(values.flag, True)
     keep_idle: int = setting(values.whole(0, 32767), 300)
     identify_timeout: float = setting(values.seconds(1, 3600), 30.0)

@@ -398,6 +398,10 @@ class HostTelnet(Telnet):
             return True
         return self.console is not None
 
+    def claim_soon(self) -> None:
+        """Claim with what is known, if nothing else comes in a moment."""
+        self.frontend.undecided.start(self)
+
     def write(self, data: bytes) -> None:
         """Serial data for the guest."""
         session = self.session
