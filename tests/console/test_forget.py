@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.consoles import World, trail
-from tests.support.fakes import VM_A, VM_B, FakeViewer
+from tests.support.fakes import VM_A, VM_B, FakeLink, FakeViewer
 from vmproxy.console.console import Console
 from vmproxy.console.naming import NoSuchConsole
 from vmproxy.console.notices import Kicked
@@ -152,7 +152,7 @@ class TestForget:
         console = w.claim("web01")
         for n in range(40):
             w.directory.rename(console, f"web{n % 2}")
-            w.claim(console.name)
+            w.claim(console.name, link=FakeLink(f"10.0.1.{n}"))
         w.lose(console)
         w.directory.forget(console, "alice", remove_log=True)
         w.clock.advance(1000)
@@ -179,7 +179,7 @@ class TestForget:
         for step in steps:
             console = next(iter(w.directory), None)
             if step == "up":
-                console = w.claim("web01")
+                console = w.claim("web01", link=FakeLink(f"10.0.1.{len(said)}"))
                 console.feed(b"x")
                 said, known = said + b"x", True
             elif step == "down" and console is not None and console.link is not None:
