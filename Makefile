@@ -8,7 +8,7 @@ WORKERS ?= auto
 PYTEST = $(BIN)/python -m pytest
 PARALLEL = -n $(WORKERS) --dist loadgroup
 
-.PHONY: again run demo test test-rest test-all soak bench fuzz lint types docs habits format clean
+.PHONY: again run demo test test-rest test-all test-oldest soak bench fuzz lint types docs habits format clean
 
 run: $(VENV)/installed
 	@$(BIN)/vmproxy run $(ARGS) || { status=$$?; \
@@ -34,6 +34,18 @@ test-all: $(VENV)/tools
 
 soak: $(VENV)/tools
 	$(PYTEST) -m soak -s --hypothesis-profile=deep $(ARGS)
+
+# What does not need a process of its own, under another Python with the oldest versions that setup.cfg allows.
+# The command-line tools among the tests' requirements (asciinema, ssh-audit) are left to the other suites.
+OLDEST = build/oldest
+test-oldest:
+	@echo "Installing the oldest versions into $(OLDEST) ..."
+	@$(PYTHON) -m venv --clear $(OLDEST)
+	@$(OLDEST)/bin/python -m pip --quiet --disable-pip-version-check install --only-binary :all: \
+		$$($(OLDEST)/bin/python -c '$(PRINT)' options.install_requires options.extras_require.test \
+		| tr ' ' '\n' | grep -v -e asciinema -e ssh-audit | sed 's/>=/==/')
+	$(OLDEST)/bin/python -m pytest $(PARALLEL) -p no:cacheprovider --hypothesis-profile=quick -m "not (slow or alone)" \
+		tests/wire tests/console tests/vm tests/ssh $(ARGS)
 
 bench: $(VENV)/installed
 	@$(BIN)/python -m bench $(ARGS)
@@ -90,7 +102,8 @@ $(VENV)/tools: $(VENV)/installed
 	@touch $@
 
 # Installs the requirements that setup.cfg has under the given keys; what interrupts it leaves a mark.
-INSTALL = @touch $(VENV)/unfinished; $(PIP) install $$($(REQUIREMENTS) $(1)); status=$$?; rm -f $(VENV)/unfinished; exit $$status
+INSTALL = @echo "Installing into $(VENV); this takes up to a minute ..."; touch $(VENV)/unfinished; $(PIP) install $$($(REQUIREMENTS) $(1)); status=$$?; rm -f $(VENV)/unfinished; exit $$status
 
 # Prints the requirements that setup.cfg has under the given keys.
-REQUIREMENTS = $(BIN)/python -c 'import configparser, sys; c = configparser.ConfigParser(); c.read("setup.cfg"); print(*("".join(r.split()) for a in sys.argv[1:] for r in c[a.rpartition(".")[0]][a.rpartition(".")[2]].split("\n") if r.strip()))'
+REQUIREMENTS = $(BIN)/python -c '$(PRINT)'
+PRINT = import configparser, sys; c = configparser.ConfigParser(); c.read("setup.cfg"); print(*("".join(r.split()) for a in sys.argv[1:] for r in c[a.rpartition(".")[0]][a.rpartition(".")[2]].split("\n") if r.strip()))

@@ -84,7 +84,7 @@ def test_root_needs_no_password_and_others_type_theirs_unseen() -> None:
     [
         (b"echo hi\r", b"hi\r\n"),
         (b"hostname\n", b"web01\r\n"),
-        (b"uname\r\n", b"Linux\r\n"),
+        (b"uname\n", b"Linux\r\n"),
         (b"date\r\0", b"Tue Nov 14 22:13:20 UTC 2023\r\n"),
         (b"foo --bar\r", b"-bash: foo: command not found\r\n"),
         (b"echo 'open\r", b"-bash: syntax error: unexpected end of file\r\n"),
@@ -248,3 +248,9 @@ def test_no_input_upsets_it(pieces: list[bytes]) -> None:
         machine.guest.feed(piece)
         machine.clock.advance(0.01)
     machine.guest.stop()
+
+
+@pytest.mark.parametrize("pieces", [[b"uname\r\n"], [b"uname\r", b"\n"], [b"uname\r\0\n"]])
+def test_cr_and_lf_are_an_enter_each_as_on_a_linux_terminal(machine: Machine, pieces: list[bytes]) -> None:
+    out = b"".join(map(machine.type, pieces))
+    assert out == b"uname\r\nLinux\r\n" + PROMPT + b"\r\n" + PROMPT

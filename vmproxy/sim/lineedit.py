@@ -1,8 +1,8 @@
 """The input line of a simulated shell: echo, editing, history. Bytes in, bytes to echo out.
 
 It edits the way people expect of a terminal line: backspace takes a whole character of UTF-8, ^U the line, ^W a word;
-arrow up and down walk through what was entered before; other escape sequences are swallowed. An Enter is CR, LF, CR LF
-or CR NUL, whichever the operator's terminal sends.
+arrow up and down walk through what was entered before; other escape sequences are swallowed. As on a Linux terminal CR and LF
+are an Enter each, also one behind the other (``icrnl``), and NUL is nothing.
 """
 
 from __future__ import annotations
@@ -29,12 +29,11 @@ class ShellLine:
     :ivar echo: whether input is shown; off for a password.
     """
 
-    __slots__ = ("_after_cr", "_escape", "_history", "_line", "_place", "echo")
+    __slots__ = ("_escape", "_history", "_line", "_place", "echo")
 
     def __init__(self) -> None:
         self.echo = True
         self._line = bytearray()
-        self._after_cr = False
         self._escape = b""
         self._history: list[bytes] = []
         self._place = 0
@@ -72,13 +71,10 @@ class ShellLine:
 
         :returns: what to echo, and what the key ends, if anything.
         """
-        after_cr, self._after_cr = self._after_cr, code == 13
         if self._escape:
             return self._escaped(code), None
         echo = b""
         match code:
-            case 10 | 0 if after_cr:
-                pass
             case 13 | 10:
                 return b"\r\n", Key.ENTER
             case 3:

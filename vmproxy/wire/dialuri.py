@@ -38,7 +38,7 @@ class DialURI:
     """A destination.
 
     :ivar scheme: in small letters: ``tcp``, ``tcp4+ssl``, ``telnets`` ...
-    :ivar host: a name in small letters without a dot at its end, or an address as :mod:`ipaddress` writes it.
+    :ivar host: a name in small letters without a dot at its end, or an address, that of IPv6 in hexadecimal digits.
     :ivar port: 1 to 65535.
     :ivar query: what stands behind the ``?``; may be empty.
     """
@@ -134,9 +134,12 @@ def _split(authority: str, shown: str) -> tuple[str, str | None]:
     if authority.startswith("["):
         inner, bracket, rest = authority[1:].partition("]")
         address = literal(inner)
-        if not bracket or address is None or address.version != 6 or (rest and not rest.startswith(":")):
+        if not bracket or not isinstance(address, ipaddress.IPv6Address) or (rest and not rest.startswith(":")):
             raise DialError(f"{shown}: in brackets stands an IPv6 address without a zone, then :port")
-        return str(address), rest[1:] if rest else None
+        mapped = address.ipv4_mapped
+        # From 3.13 on Python writes these otherwise, and what is stored must not depend on that.
+        host = str(address) if mapped is None else f"::ffff:{int(mapped) >> 16:x}:{int(mapped) & 0xFFFF:x}"
+        return host, rest[1:] if rest else None
     host, colon, number = authority.partition(":")
     if ":" in number:
         raise DialError(f"{shown}: write an IPv6 address in brackets")
