@@ -10,7 +10,7 @@ import pytest
 from tests.support.consoles import World, trail
 from tests.support.fakes import EPOCH, VM_A, VM_B, Logged
 from vmproxy.base.jsonlines import LINE_LIMIT, mend
-from vmproxy.console.journal import ConsoleRecord, Journal, read_records
+from vmproxy.console.journal import ConsoleRecord, Journal, read_journal
 from vmproxy.log.audit import Audit
 from vmproxy.log.retry import RETRY_SECONDS
 
@@ -110,5 +110,5 @@ def test_audit_and_journal_are_tried_again_every_second_and_told_once(tmp_path: 
     world.tick(RETRY_SECONDS)
     assert json.loads(audit.path.read_text())["event"] == "login"
     # The one that was written before the folder was removed is there too.
-    found, bad = read_records(journal.path)
-    assert ({known.uuid for known in found}, bad) == ({str(VM_A), str(VM_B)}, 0)
+    found = read_journal(journal.path)
+    assert ({uuid for uuid, _ in found.records}, found.bad) == ({str(VM_A), str(VM_B)}, [])

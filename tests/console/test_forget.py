@@ -69,7 +69,7 @@ class TestForget:
         w.claim("db01", VM_B)
         again = w.restarted()
         assert [console.name for console in again.directory] == ["db01"]
-        assert len(again.journal.path.read_bytes().splitlines()) == 1
+        assert len(again.journal.path.read_bytes().splitlines()) == 2
         assert again.claim("web01").log.name == f"{VM_A}.log"
 
     def test_one_that_came_back_is_known_after_a_restart(self, w: World) -> None:

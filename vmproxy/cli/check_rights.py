@@ -16,7 +16,7 @@ from vmproxy.auth.accounts_file import Account, Operators
 from vmproxy.base.nearest import did_you_mean
 from vmproxy.base.sanitize import visible
 from vmproxy.config.settings import Config
-from vmproxy.console.journal import read_records
+from vmproxy.console.journal import read_journal
 
 LISTED = 40
 """As many consoles are listed one by one; of more, a line for each rule."""
@@ -77,7 +77,7 @@ def explain(config: Config, operators: Operators | None, operator: str | None, c
 
 
 def _known(state_dir: Path) -> list[KnownConsole]:
-    known, _ = read_records(state_dir / "consoles.jsonl")
+    known = read_journal(state_dir / "consoles.jsonl").records.values()
     return [KnownConsole(UUID(one.uuid), one.port, one.name, one.uri) for one in known]
 
 

@@ -2,6 +2,10 @@
 
 Appending a line is cheap however many consoles there are, and a line that a crash has cut short costs only itself. At
 the start the journal is read, the last line of each console counts, and the file is written anew with these alone.
+
+Versions: the first line says the format, ``{"format":1}``; a journal of version 0.1.0 has none and is read too. Fields
+that are absent have defaults, fields that are unknown are kept, and lines that cannot be read are put into
+``consoles.jsonl.bad``: another version, or a bad hand, costs no console.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ from vmproxy.log.events import quoted
 
 TEXT_LIMIT = 1024
 REWRITE_AT = 64 * 1024 * 1024
+BAD_LIMIT = 16 * 1024 * 1024
+FORMAT = 1
 
 _log = Logger()
 
@@ -54,20 +60,73 @@ class ConsoleRecord(NamedTuple):
 
 _TYPES = [(*7 * (str,), bool, number, str) for number in (float, int)]
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_FIELDS = frozenset(ConsoleRecord._fields)
+_DEFAULTS = {"port": "1", "name": "", "uri": "", "template": "", "host": "", "up": False, "since": 0, "reason": ""}
 _NO_PART = frozenset(("", ".", ".."))  # of a path inside a folder
 
 _YEAR_9999 = 253_370_764_800
 
 
-def parse(line: str) -> ConsoleRecord:
-    """Read a line of the journal.
+class Contents(NamedTuple):
+    """What a journal holds.
 
-    :raises ValueError: if it is not one, cut short for instance.
+    :ivar records: the known consoles, by identity, in the order in which they first appeared.
+    :ivar more: the fields of consoles that this version does not know, as JSON behind a comma.
+    :ivar bad: the lines that make no sense.
+    :ivar format: what its first line says; 0 where it does not.
     """
-    values = json.loads(line)
+
+    records: dict[tuple[str, str], ConsoleRecord]
+    more: dict[tuple[str, str], str]
+    bad: list[bytes]
+    format: int
+
+
+def read_journal(path: Path) -> Contents:
+    """Read a journal; it is no error if there is none.
+
+    :raises OSError: if it cannot be read.
+    """
+    records: dict[tuple[str, str], ConsoleRecord] = {}
+    more: dict[tuple[str, str], str] = {}
+    bad: list[bytes] = []
+    version = 0
+    if path.exists():
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    values = json.loads(line.decode("utf-8", "replace"))
+                    if "uuid" not in values and isinstance(values["format"], int):
+                        version = values["format"]
+                        continue
+                    if values.get("forgotten") is True:
+                        key = str(UUID(values["uuid"])), str(values["port"])
+                        records.pop(key, None)
+                        more.pop(key, None)
+                        continue
+                    known = parse(values)
+                except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+                    bad.append(line)
+                    continue
+                records[known.key] = known
+                if len(values) > len(_FIELDS) or not values.keys() <= _FIELDS:
+                    unknown = {name: value for name, value in values.items() if name not in _FIELDS}
+                    more[known.key] = "," + json.dumps(unknown, separators=(",", ":"))[1:-1]
+                else:
+                    more.pop(known.key, None)
+    return Contents(records, more, bad, version)
+
+
+def parse(values: object) -> ConsoleRecord:
+    """The record that a line of the journal holds, from its JSON.
+
+    :raises ValueError: if it is none.
+    """
     if not isinstance(values, dict):
         raise ValueError("not an object")
     known = ConsoleRecord._make(map(values.get, ConsoleRecord._fields))
+    if None in known:
+        known = ConsoleRecord._make(map((_DEFAULTS | values).get, ConsoleRecord._fields))
     if tuple(map(type, known)) not in _TYPES:
         raise ValueError("something is missing or of the wrong type")
     if not _NO_PART.isdisjoint(known.log.split("/")) or "\0" in known.log:
@@ -75,38 +134,6 @@ def parse(line: str) -> ConsoleRecord:
     if not 0 <= known.since < _YEAR_9999:
         raise ValueError("the time is none")
     return known if _UUID.fullmatch(known.uuid) else known._replace(uuid=str(UUID(known.uuid)))
-
-
-def _forgotten(line: str) -> tuple[str, str] | None:
-    """The console of a line that says that it is forgotten; None if the line says something else."""
-    try:
-        values = json.loads(line)
-        return (str(UUID(values["uuid"])), str(values["port"])) if values["forgotten"] is True else None
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return None
-
-
-def read_records(path: Path) -> tuple[list[ConsoleRecord], int]:
-    """Read a journal; it is no error if there is none.
-
-    :returns: the known consoles in the order in which they first appeared, and how many lines made no sense.
-    :raises OSError: if it cannot be read.
-    """
-    found: dict[tuple[str, str], ConsoleRecord] = {}
-    bad = 0
-    if path.exists():
-        with path.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                try:
-                    known = parse(line)
-                except (ValueError, TypeError, RecursionError):
-                    if (gone := _forgotten(line)) is None:
-                        bad += 1
-                    else:
-                        found.pop(gone, None)
-                else:
-                    found[known.uuid, known.port] = known
-    return list(found.values()), bad
 
 
 class Journal:
@@ -132,6 +159,7 @@ class Journal:
         self._submit = submit
         # Filled by the reactor, emptied by the writer; None: it is forgotten.
         self._unwritten: dict[tuple[str, str], ConsoleRecord | None] = {}
+        self._more: dict[tuple[str, str], str] = {}  # the writer's: what a later version knows of a console
         self._submitted = False
         self._rewritten = 0  # how large it was when it was last written anew
         self._batch: dict[tuple[str, str], ConsoleRecord | None] = {}  # the writer's: the newest of each
@@ -143,11 +171,35 @@ class Journal:
         :raises OSError: if it can neither be read nor made.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        found, bad = read_records(self.path)
-        if bad:
-            _log.warn("{bad} lines of {path} make no sense and are dropped", bad=bad, path=str(self.path))
-        self._rewrite(found)
+        found = self._read()
+        if found.format > FORMAT:
+            _log.warn("{path} was written by a later version; what this one does not know is kept", path=str(self.path))
+        self._rewrite(found.records.values())
+        return list(found.records.values())
+
+    def _read(self) -> Contents:
+        found = read_journal(self.path)
+        if found.bad:
+            aside = self._set_aside(b"".join(found.bad))
+            _log.warn(
+                "{bad} lines of {path} make no sense and are now in {aside}",
+                bad=len(found.bad),
+                path=str(self.path),
+                aside=str(aside),
+            )
+        self._more = found.more
         return found
+
+    def _set_aside(self, lines: bytes) -> Path:
+        aside = self.path.with_name(self.path.name + ".bad")
+        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        with open(fd, "ab") as file:
+            if file.tell() + len(lines) > BAD_LIMIT:
+                file.truncate(0)
+            file.write(lines[-BAD_LIMIT:])
+            file.flush()
+            os.fsync(fd)
+        return aside
 
     def recover_from(self, everything: Callable[[], Iterable[ConsoleRecord]]) -> None:
         """Write the file anew from ``everything`` where somebody has removed it."""
@@ -189,8 +241,7 @@ class Journal:
         self._batch.clear()
         if size > max(REWRITE_AT, 2 * self._rewritten):
             try:
-                found, _ = read_records(self.path)
-                self._rewrite(found)
+                self._rewrite(self._read().records.values())
             except OSError as error:
                 _log.error("cannot rewrite {path}: {error}", path=str(self.path), error=str(error))
 
@@ -207,7 +258,7 @@ class Journal:
         with file:
             size = mend_open(file.fileno(), self.path)
             file.seek(size)
-            data = "".join(_line(known) if known else _gone(*key) for key, known in self._batch.items()).encode("ascii")
+            data = "".join(map(self._line, self._batch, self._batch.values())).encode("ascii")
             if file.write(data) != len(data):
                 file.truncate(size)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -216,21 +267,20 @@ class Journal:
     def _rewrite(self, all_known: Iterable[ConsoleRecord]) -> None:
         new = self.path.with_name(self.path.name + ".new")
         with open(new, "w", encoding="ascii", opener=lambda path, flags: os.open(path, flags, 0o640)) as file:
-            file.writelines(map(_line, all_known))
+            file.write(f'{{"format":{FORMAT}}}\n')
+            file.writelines(self._line(known.key, known) for known in all_known)
             file.flush()
             os.fsync(file.fileno())
             self._rewritten = file.tell()
         new.replace(self.path)
 
-
-def _gone(uuid: str, port: str) -> str:
-    return f'{{"uuid":{quoted(uuid)},"port":{quoted(port)},"forgotten":true}}\n'
-
-
-def _line(known: ConsoleRecord) -> str:
-    uuid, port, name, uri, log, template, host, up, since, reason = known
-    return (
-        f'{{"uuid":{quoted(uuid)},"port":{quoted(port)},"name":{quoted(name)},"uri":{quoted(uri)},"log":{quoted(log)},'
-        f'"template":{quoted(template)},"host":{quoted(host)},"reason":{quoted(reason)},'
-        f'"up":{"true" if up else "false"},"since":{since!r}}}\n'
-    )
+    def _line(self, key: tuple[str, str], known: ConsoleRecord | None) -> str:
+        if known is None:
+            self._more.pop(key, None)
+            return f'{{"uuid":{quoted(key[0])},"port":{quoted(key[1])},"forgotten":true}}\n'
+        uuid, port, name, uri, log, template, host, up, since, reason = known
+        return (
+            f'{{"uuid":{quoted(uuid)},"port":{quoted(port)},"name":{quoted(name)},"uri":{quoted(uri)},'
+            f'"log":{quoted(log)},"template":{quoted(template)},"host":{quoted(host)},"reason":{quoted(reason)},'
+            f'"up":{"true" if up else "false"},"since":{since!r}{self._more.get(key, "")}}}\n'
+        )

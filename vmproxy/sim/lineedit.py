@@ -1,8 +1,8 @@
 """The input line of a simulated shell: echo, editing, history. Bytes in, bytes to echo out.
 
 It edits the way people expect of a terminal line: backspace takes a whole character of UTF-8, ^U the line, ^W a word;
-arrow up and down walk through what was entered before; other escape sequences are swallowed. As on a Linux terminal CR and LF
-are an Enter each, also one behind the other (``icrnl``), and NUL is nothing.
+arrow up and down walk through what was entered before; other escape sequences are swallowed. As on a Linux terminal
+CR and LF are an Enter each, also one behind the other (``icrnl``), and NUL is nothing.
 """
 
 from __future__ import annotations
