@@ -105,7 +105,7 @@ class TestDefaults:
             ssh=SSHSettings(
                 listen=("tcp:2222",),
                 accounts=AccountSettings(None, ("~/.ssh/authorized_keys", "~/.ssh/*.pub")),
-                limits=LoginLimits(in_all=200, per_address=20, per_operator=250),
+                limits=LoginLimits(in_all=200, per_address=100, per_operator=250),
                 login_timeout=60.0,
                 keepalive=30.0,
                 operators=OperatorSettings(escape=b"\x05c", quiet=False, message=""),

@@ -6,9 +6,9 @@ import pytest
 
 from tests.support.fakes import FakeViewer
 from tests.support.outbound import Net, wish
-from tests.support.vm import BEGIN, COMPLETE, IDENTIFY_TIMEOUT, MIGRATION_TIMEOUT, NAME, VMWorld, session, sub, world
+from tests.support.vm import COMPLETE, IDENTIFY_TIMEOUT, MIGRATION_TIMEOUT, NAME, VMWorld, session, sub, world
 from vmproxy.base.ratelimit import REPEAT_SECONDS, REPEATS_TOLD, RepeatSummary
-from vmproxy.console.duplicates import REFUSE, SAME_NETWORK, DuplicatePolicy
+from vmproxy.console.duplicates import REFUSE, REPLACE, SAME_NETWORK, DuplicatePolicy
 from vmproxy.console.notices import LineDown, LineUp
 
 SEQUENCE = b"\x01\x02\x03\x04"
@@ -69,18 +69,6 @@ def test_under_refuse_a_vmotion_is_no_second_connection(w: VMWorld) -> None:
     destination.feed(sub(COMPLETE, SEQUENCE))
     assert console.link is destination.protocol
     assert w.trail(console, "vmotion-complete")
-
-
-def test_under_refuse_a_vmotion_of_which_nobody_is_left_keeps_nobody_out(w: VMWorld) -> None:
-    w.directory.use_duplicates(DuplicatePolicy(REFUSE))
-    source, console = w.vm(address="10.0.0.1")
-    source.feed(sub(BEGIN, SEQUENCE))
-    source.lose()
-    assert console.state == "migrating"
-    again = w.connect("10.0.0.1").feed(session())
-    assert console.link is again.protocol
-    w.clock.advance(MIGRATION_TIMEOUT)
-    assert console.link is again.protocol
 
 
 def test_under_refuse_ports_of_one_vm_and_consoles_that_are_down_are_no_second_connections(w: VMWorld) -> None:
@@ -206,3 +194,38 @@ def test_a_vm_that_changes_its_name_all_the_time_does_not_fill_its_trail(w: VMWo
     assert len(names) == 1 + REPEATS_TOLD + 1
     assert (names[-1]["name"], names[-1]["times"]) == ("web-999", 1000 - REPEATS_TOLD)
     assert console.name == "web-999"
+
+
+@pytest.mark.parametrize(
+    ("policy", "stranger"), [(REFUSE, "192.0.2.66"), (REFUSE, "10.0.0.1"), (SAME_NETWORK, "192.0.2.66")]
+)
+def test_a_vmotion_whose_source_is_gone_is_not_taken_over(w: VMWorld, policy: str, stranger: str) -> None:
+    w.directory.use_duplicates(DuplicatePolicy(policy))
+    source, console = w.vm(address="10.0.0.1")
+    pair = source.begin(SEQUENCE)
+    source.die()
+    assert w.connect(stranger).feed(session()).closed
+    assert w.trail(console, "refused")[-1]["host"] == "10.0.0.1"
+    destination = w.destination(pair, "10.0.0.2").feed(sub(COMPLETE, SEQUENCE))
+    assert console.link is destination.protocol
+
+
+def test_a_vmotion_whose_source_is_gone_keeps_others_out_until_it_expires(w: VMWorld) -> None:
+    w.directory.use_duplicates(DuplicatePolicy(REFUSE))
+    source, console = w.vm(address="10.0.0.1")
+    source.begin(SEQUENCE)
+    source.die()
+    w.clock.advance(MIGRATION_TIMEOUT + 1)
+    again = w.connect("10.0.0.3").feed(session())
+    assert console.link is again.protocol
+
+
+def test_the_same_network_may_take_over_a_vmotion_and_so_may_anybody_under_replace(w: VMWorld) -> None:
+    for policy, host in ((SAME_NETWORK, "10.0.0.77"), (REPLACE, "192.0.2.66")):
+        w.directory.use_duplicates(DuplicatePolicy(policy))
+        source, console = w.vm(address="10.0.0.1")
+        source.begin(SEQUENCE)
+        source.die()
+        again = w.connect(host).feed(session())
+        assert console.link is again.protocol
+        again.lose()

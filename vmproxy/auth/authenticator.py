@@ -305,6 +305,7 @@ class Authenticator:
 
     def stop(self) -> None:
         """Sum up what has not been told, at the end of the process."""
+        self.gate.stop()
         self._logged.stop()
         self._recorded.stop()
 

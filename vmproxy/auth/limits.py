@@ -11,15 +11,17 @@ after the check. Keys are checked at once: they cannot be guessed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vmproxy.base import values
 from vmproxy.base.addresses import neighbourhood
+from vmproxy.base.deadlines import Deadlines
 from vmproxy.base.ratelimit import RefusalLog
 from vmproxy.base.schema import setting
 
@@ -31,6 +33,10 @@ REMEMBERED = 10_000
 NAMES_REMEMBERED = 8
 NAME_LIMIT = 64
 LOGINS_IN_ALL = 1000
+WAIT_SECONDS = 5.0
+WAITING_SHARE = 4  # a quarter of the places in all may wait for one
+RESERVED_SHARE = 8  # an eighth of the places is for neighbourhoods that have none
+UNMISSED_SECONDS = 2.0  # so long nobody has to make place: a login takes less
 FILES_EACH = 64
 FILES_IN_ALL = 256
 
@@ -49,12 +55,34 @@ class LoginLimits:
     """
 
     in_all: int = setting(values.whole(1, MOST), 200, key="connections")
-    per_address: int = setting(values.whole(1, MOST), 20, key="connections-per-address")
+    per_address: int = setting(values.whole(1, MOST), 100, key="connections-per-address")
     per_operator: int = setting(values.whole(1, LOGINS_IN_ALL), 250, key="connections-per-operator")
 
 
+class Guest(Protocol):
+    """A connection that has not logged in."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether it has done nothing for a login yet, not even a key exchange."""
+
+    def come_in(self) -> None:
+        """Begin: there is a place, after a wait."""
+
+    def make_place(self) -> None:
+        """Close: there was no place in time, or another connection has the place."""
+
+    def __hash__(self) -> int:
+        """It is the key of its place."""
+
+
 class ConnectionLimiter:
-    """Bounds the connections that have not logged in, in all and for each neighbourhood."""
+    """Bounds the connections that have not logged in, in all and for each neighbourhood.
+
+    Where all places are taken, the oldest connection of the neighbourhood that has most makes place for one that has
+    fewer, silent ones first. The last places are for neighbourhoods that have none. Who finds no place waits a moment.
+    Bound: a quarter of the places in all may wait, half of them from one neighbourhood.
+    """
 
     def __init__(
         self,
@@ -63,10 +91,13 @@ class ConnectionLimiter:
         limits: LoginLimits = LoginLimits(),
     ) -> None:
         """:param audit: told of refusals, at a bounded rate, with how many there were."""
+        self._clock = clock
         self._audit = audit
         self.reconfigure(limits)
-        self._inside: dict[Hashable, str] = {}
-        self._counts: dict[str, int] = {}
+        self._inside: dict[Guest, tuple[str, float]] = {}  # in order of their coming
+        self._counts: Counter[str] = Counter()
+        self._waiting: dict[Guest, str] = {}  # by address, in order
+        self._patience: Deadlines[Guest] = Deadlines(clock, WAIT_SECONDS, self._waited)
         self._refusals = RefusalLog(clock, self._tell)
 
     def reconfigure(self, limits: LoginLimits) -> None:
@@ -83,31 +114,90 @@ class ConnectionLimiter:
         """The connections that have not logged in."""
         return len(self._inside)
 
-    def enter(self, connection: Hashable, address: str) -> bool:
+    def enter(self, connection: Guest, address: str) -> bool:
         """Count a new connection.
 
-        :returns: whether it may stay.
+        :returns: whether it may begin. If not, it is told later to come in, or to make place.
         """
-        where = neighbourhood(address)
-        if len(self._inside) >= self._in_all:
-            self._refuse(address, f"{self._in_all} connections in all have not logged in")
+        if self._enter(connection, address):
+            return True
+        room, where = self._in_all // WAITING_SHARE, neighbourhood(address)
+        same = sum(neighbourhood(other) == where for other in self._waiting.values())
+        if len(self._waiting) < room and same < max(1, room // 2):
+            self._waiting[connection] = address
+            self._patience.start(connection)
+        else:
+            self._refuse(address)
+            connection.make_place()
+        return False
+
+    def _enter(self, connection: Guest, address: str) -> bool:
+        where, now = neighbourhood(address), self._clock.seconds()
+        mine = self._counts[where]
+        if mine >= self._per_address:
             return False
-        if self._counts.get(where, 0) >= self._per_address:
-            self._refuse(address, f"{self._per_address} connections from {where} have not logged in")
-            return False
-        self._inside[connection] = where
-        self._counts[where] = self._counts.get(where, 0) + 1
+        if len(self._inside) >= self._in_all - (self._in_all // RESERVED_SHARE if mine else 0):
+            loser = self._loser(mine, now)
+            if loser is None:
+                return False
+            self.leave(loser, next_in=False)
+            self._refusals.add("made place", where, "its place was needed: it had not logged in, and others waited")
+            loser.make_place()
+        self._inside[connection] = where, now
+        self._counts[where] += 1
         return True
 
-    def leave(self, connection: Hashable) -> None:
+    def _loser(self, fewer: int, now: float) -> Guest | None:
+        most = max(self._counts.values(), default=0)
+        if most <= fewer:
+            return None
+        old = (guest for guest, (where, since) in self._inside.items() if now - since >= UNMISSED_SECONDS)
+        theirs = [guest for guest in old if self._counts[self._inside[guest][0]] == most]
+        return next((guest for guest in theirs if guest.silent), theirs[0] if theirs else None)
+
+    def leave(self, connection: Guest, next_in: bool = True) -> None:
         """Count a connection no more: it has logged in, or is gone. An unknown one is ignored."""
-        where = self._inside.pop(connection, None)
-        if where is not None:
+        self._forget_waiting(connection)
+        where, _ = self._inside.pop(connection, ("", 0.0))
+        if where:
             self._counts[where] -= 1
             if not self._counts[where]:
                 del self._counts[where]
+            if next_in:
+                self._let_in()
 
-    def _refuse(self, address: str, why: str) -> None:
+    def _let_in(self) -> None:
+        for waiting, address in list(self._waiting.items()):
+            if waiting in self._waiting and self._enter(waiting, address):
+                self._forget_waiting(waiting)
+                waiting.come_in()
+
+    def _forget_waiting(self, connection: Guest) -> None:
+        if self._waiting.pop(connection, None) is not None:
+            self._patience.discard(connection)
+
+    def _waited(self, connection: Guest) -> None:
+        address = self._waiting.pop(connection)
+        if self._enter(connection, address):  # somebody is old enough by now to make place
+            connection.come_in()
+        else:
+            self._refuse(address)
+            connection.make_place()
+
+    def stop(self) -> None:
+        """Let nobody wait any more: the process is being stopped."""
+        waiting, self._waiting = self._waiting, {}
+        self._patience.stop()
+        for connection in waiting:
+            connection.make_place()
+
+    def _refuse(self, address: str) -> None:
+        where = neighbourhood(address)
+        if self._counts[where] >= self._per_address:
+            limit = "ssh.connections-per-address"
+            why = f"{self._per_address} connections from {where} have not logged in ({limit})"
+        else:
+            why = f"{self._in_all} connections in all have not logged in (ssh.connections)"
         self._refusals.add("not logged in", address, why)
 
     def _tell(self, address: str, why: str, count: int) -> None:

@@ -109,10 +109,11 @@ class Migration:
     :ivar started: when BEGIN came, by the clock.
     :ivar encrypted: whether the source had TLS.
     :ivar source: the connection that the VM comes from, while it lives.
+    :ivar host: the address of its host.
     :ivar destination: the connection that has shown the pair, while it lives.
     """
 
-    __slots__ = ("console", "destination", "encrypted", "secret", "sequence", "source", "started", "state")
+    __slots__ = ("console", "destination", "encrypted", "host", "secret", "sequence", "source", "started", "state")
 
     def __init__(
         self, console: Console, source: ILink[Console] | None, sequence: bytes, secret: bytes, started: float
@@ -124,6 +125,7 @@ class Migration:
         self.secret = secret
         self.started = started
         self.encrypted = source is not None and source.encrypted
+        self.host = source.peer if source is not None else console.host
         self.state = AWAITED
 
     @property

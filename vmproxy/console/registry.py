@@ -250,10 +250,14 @@ class ConsoleRegistry:
 
     def _check(self, console: Console, link: ILink[Console]) -> None:
         migration = self._migrations.pending_of(console)
-        for there in (console.link, migration.destination if migration is not None else None):
-            if there is not None and (problem := self.duplicates.problem(there.peer, link.peer)):
+        hosts = [console.link.peer] if console.link is not None else []
+        if migration is not None:  # whose source may be gone: it may close before the destination comes
+            hosts.append(migration.host)
+            hosts += [migration.destination.peer] if migration.destination is not None else []
+        for host in hosts:
+            if problem := self.duplicates.problem(host, link.peer):
                 if self._refusals.again(console):
-                    console.log.event("refused", host=there.peer, by=link.peer)
+                    console.log.event("refused", host=host, by=link.peer)
                 raise ClaimRefused(f"{console.title}: {problem}")
 
     def _check_ports(self, uuid: UUID, link: ILink[Console]) -> None:

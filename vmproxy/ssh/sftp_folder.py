@@ -65,7 +65,7 @@ class SFTPFile:
 
     async def _read(self, offset: int, length: int) -> bytes:
         self._ask()
-        if offset >= FILE_SIZE_LIMIT or not length:
+        if offset + length >= FILE_SIZE_LIMIT or not length:  # no file reaches so far
             return b""
         self._busy = True
         try:

@@ -152,10 +152,28 @@ class OperatorTransport(SSHServerTransport):
     # The life of the connection.
 
     def connectionMade(self) -> None:
-        """Start the deadline of the login, unless too many clients have yet to log in."""
-        if not self._gate.enter(self, self.peer):
-            self.abort()
-            return
+        """Begin, unless too many clients have yet to log in: then it waits a moment, and may not be read from."""
+        if self._gate.enter(self, self.peer):
+            self._begin()
+        elif not self._over:
+            self._tcp.pauseProducing()
+
+    def come_in(self) -> None:
+        """A place is free."""
+        if not self._over:
+            self._tcp.resumeProducing()
+            self._begin()
+
+    def make_place(self) -> None:
+        """No place was free in time, or another connection is to have this one's."""
+        self.abort()
+
+    @property
+    def silent(self) -> bool:
+        """Whether the client has not come to a key exchange."""
+        return self.sessionID is None
+
+    def _begin(self) -> None:
         self._front.arrived(self)
         transport = self._tcp
         transport.registerProducer(self, True)

@@ -80,7 +80,7 @@ async def _seek_history(session: Session, watcher: Watcher, expecter: Expecter, 
     if since is None:
         return None
     with await open_log(session, watcher.console, since=since) as opened:
-        reading = opened.reading(lambda: (data for _, data in Timeline(opened.files, since).pieces()))
+        reading = opened.reading(lambda: (data for _, data in Timeline(opened.files, since).pieces()), len)
         while batch := await reading.batch():
             if watcher.error is not None:
                 raise watcher.error

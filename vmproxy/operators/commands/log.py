@@ -65,7 +65,8 @@ async def _print(
             pieces = partial(_timed, opened, lines, since, until, stamper)
         else:
             pieces = partial(from_last_lines, opened.files, lines)
-        reading = opened.reading((lambda: harmless(pieces(), console.options.encoding)) if session.has_pty else pieces)
+        encoding = console.options.encoding
+        reading = opened.reading((lambda: harmless(pieces(), encoding)) if session.has_pty else pieces, len)
         await print_pieces(session, console, reading)
         return opened.problems()
 

@@ -62,14 +62,22 @@ def on_disk(session: Session, call: Callable[[], T]) -> Deferred[T]:
 class BatchReader(Generic[T]):
     """Reads from the disk, batch by batch."""
 
-    def __init__(self, session: Session, make: Callable[[], Iterator[T]], close: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        make: Callable[[], Iterator[T]],
+        close: Callable[[], object],
+        size: Callable[[T], int],
+    ) -> None:
         """
         :param make: makes the iterator; called on a thread, as is the iterator itself.
         :param close: closes the files; called on a thread when the iterator is not used any more.
+        :param size: the bytes or characters in an item.
         """
         self._session = session
         self._make = make
         self._close = close
+        self._size = size
         self._items: Iterator[T] | None = None
         self._lock = threading.Lock()
         self._closed = False
@@ -80,7 +88,7 @@ class BatchReader(Generic[T]):
         self._session.services.in_thread(self._finish).addErrback(_close_failed)
 
     def batch(self) -> Deferred[list[T]]:
-        """The next items: 64 KiB of bytes, or 256 of other items; none at the end."""
+        """The next items, none at the end. Bound: 64 KiB and one item, and 256 items."""
         return on_disk(self._session, self._take)
 
     def _take(self) -> list[T]:
@@ -94,7 +102,7 @@ class BatchReader(Generic[T]):
                     item = next(self._items)
                 except StopIteration:
                     break
-                size += len(item) if isinstance(item, bytes) else 0
+                size += self._size(item)
                 taken.append(item)
             return taken
 
@@ -133,9 +141,9 @@ class OpenedLog:
         end, self._end = self._end, self.files.close  # not to keep a reader, which keeps this
         end()
 
-    def reading(self, make: Callable[[], Iterator[T]]) -> BatchReader[T]:
+    def reading(self, make: Callable[[], Iterator[T]], size: Callable[[T], int]) -> BatchReader[T]:
         """A reader of the log, which is closed with it; one at most."""
-        reading = BatchReader(self._session, make, self.files.close)
+        reading = BatchReader(self._session, make, self.files.close, size)
         self._end = reading.end
         return reading
 

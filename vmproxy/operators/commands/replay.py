@@ -34,7 +34,7 @@ async def _replay(session: Session, args: Arguments) -> int:
     speed, since, until = args.get(_SPEED, 1.0), args[SINCE], args[UNTIL]
     console = _console(session, args)
     with await open_log(session, console, since=since) as opened:
-        reading = opened.reading(lambda: paced(Timeline(opened.files, since, until).pieces(), speed))
+        reading = opened.reading(lambda: paced(Timeline(opened.files, since, until).pieces(), speed), _size)
         if session.has_pty:
             tell(session, f"[-- replay of {console.title}; ^C ends it --]")
         past = ReplayFilter(console.options.encoding)
@@ -55,12 +55,17 @@ async def _replay(session: Session, args: Arguments) -> int:
         return opened.problems()
 
 
+def _size(item: tuple[float, bytes]) -> int:
+    return len(item[1])
+
+
 async def _record(session: Session, args: Arguments) -> int:
     width, height, since, until = args.get(_WIDTH, 80), args.get(_HEIGHT, 24), args[SINCE], args[UNTIL]
     console = _console(session, args)
     with await open_log(session, console, since=since) as opened:
         items = Timeline(opened.files, since, until).items
-        reading = opened.reading(lambda: cast(items(), console.title, width, height, encoding=console.options.encoding))
+        encoding = console.options.encoding
+        reading = opened.reading(lambda: cast(items(), console.title, width, height, encoding=encoding), len)
         await print_pieces(session, console, reading)
         return opened.problems()
 

@@ -86,7 +86,7 @@ async def _search(
     limits = Limits(hits=most if since is None else 2 * HITS_LIMIT)
     shown_as: Callable[[Hashable], ShownText | None] = (lambda _: None) if raw else text_of
     work = Search([(console, console.log.path) for console in consoles], pattern, limits, shown_as)
-    reading = BatchReader(session, lambda: _shown(work, since, as_json), work.close)
+    reading = BatchReader(session, lambda: _shown(work, since, as_json), work.close, _size)
     slot = SearchSlot(session)
     shown = 0
     stopped = ""
@@ -118,6 +118,10 @@ def text_of(console: Hashable) -> ShownText:
     """How the output of a console is shown."""
     assert isinstance(console, Console)
     return ShownText(console.options.encoding)
+
+
+def _size(item: tuple[Console, list[str]] | None) -> int:
+    return 0 if item is None else sum(map(len, item[1]))
 
 
 def _shown(work: Search, since: float | None, as_json: bool) -> Iterator[tuple[Console, list[str]] | None]:
