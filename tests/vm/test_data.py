@@ -182,20 +182,27 @@ def test_cr_lf_under_binary_is_untouched(w: VMWorld) -> None:
 def port(w: VMWorld) -> Host:
     """A VM whose port control is on; what that made us send is gone."""
     host, _ = w.vm()
-    host.feed(verb(WILL, COM_PORT))
+    host.feed(verb(WILL, COM_PORT) + com(7))
     host.sent()
     return host
 
 
-def test_port_control_is_accepted_and_the_lines_are_up(w: VMWorld) -> None:
+def test_nothing_is_said_of_the_port_before_the_host_speaks_of_it_and_then_the_lines_are_up(w: VMWorld) -> None:
     host, _ = w.vm()
-    host.feed(verb(WILL, COM_PORT))
-    tokens = host.tokens()
-    assert tokens[0] == ("do", COM_PORT)
-    (_, option, payload) = tokens[1]
-    assert option == COM_PORT
-    assert payload[0] == 107  # type: ignore[index]
-    assert payload[1] & 0b1011_0000 == 0b1011_0000  # type: ignore[index]  # CD, DSR, CTS
+    host.feed(verb(WILL, COM_PORT) + b"data")
+    assert host.tokens() == [("do", COM_PORT)]
+    host.feed(com(1, bytes(4)))
+    answer, state = host.subs(COM_PORT)
+    assert (answer[0], state[0]) == (101, 107)
+    assert state[1] & 0b1011_0000 == 0b1011_0000  # CD, DSR, CTS
+    host.feed(com(1, bytes(4)))
+    assert [s[0] for s in host.subs(COM_PORT)] == [101]
+
+
+def test_a_host_that_wants_to_hear_nothing_of_the_lines_hears_nothing(w: VMWorld) -> None:
+    host, _ = w.vm()
+    host.feed(verb(WILL, COM_PORT) + com(11, b"\0"))
+    assert [s[0] for s in host.subs(COM_PORT)] == [111]
 
 
 def test_port_control_is_refused_where_it_is_configured_so() -> None:
@@ -291,8 +298,8 @@ def test_commands_are_not_answered_after_port_control_was_turned_off(port: Host)
 
 def test_port_control_that_comes_back_tells_the_lines_again(port: Host) -> None:
     # The VM's side of the port is a new one: without CTS it would wait for ever.
-    port.feed(verb(WONT, COM_PORT) + verb(WILL, COM_PORT))
-    assert [s[0] for s in port.subs(COM_PORT)] == [107]
+    port.feed(verb(WONT, COM_PORT) + verb(WILL, COM_PORT) + com(1, bytes(4)))
+    assert [s[0] for s in port.subs(COM_PORT)] == [101, 107]
 
 
 def test_suspend_and_a_full_transport_have_both_to_end(w: VMWorld, port: Host) -> None:

@@ -285,3 +285,28 @@ def test_direction_client_with_the_word_of_a_server_is_refused_with_the_remedy_o
     dialled = w.connect().feed(HELLO + sub(DO_PROXY, b"Cvmproxy:13370") + sub(VC_UUID, SPELLED_A))
     assert bytes((WONT_PROXY,)) in dialled.subs()
     assert any("there are no [[dial]] rules" in line for line in logged)
+
+
+# Names.
+
+
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        (b"a%2fb", "a/b"),
+        (b"A%2FB%5cC%5Cd", "A/B\\C\\d"),
+        (b"100%25", "100%"),
+        (b"%252f", "%2f"),
+        (b"50%41 %20 %zz %2 %", "50%41 %20 %zz %2 %"),
+    ],
+)
+def test_what_vsphere_escapes_in_a_name_is_undone_once_and_nothing_else(w: VMWorld, told: bytes, name: str) -> None:
+    host, console = w.vm(name=told)
+    assert (console.name, console.title, console.info().name) == (name, name, told.decode())
+    assert w.directory.names.find(name) is console
+    # To tell it again is no change, and after a restart it is the same.
+    host.feed(sub(NAME, told))
+    assert len(w.trail(console, "name")) == 1
+    again = w.restarted()
+    assert (again.console.name, again.console.info().name) == (name, told.decode())
+    again.stop()

@@ -461,3 +461,20 @@ def test_hosts_may_have_to_show_a_certificate(w: VMWorld, pems: Path, logged: li
     assert any("10.0.0.3: TLS failed: certificate verify failed" in line for line in logged)
     TLSHost(w, context=client_context(newest=newest, certificate=pems / "esx.pem")).feed(session() + b"welcome")
     assert w.logged(w.console) == b"welcome"
+
+
+@pytest.mark.parametrize("offered", ["AES128-SHA", "AES256-GCM-SHA384", "ECDHE-RSA-AES256-SHA384"])
+def test_a_host_with_weak_suites_only_is_told_with_the_setting_that_lets_it_in(
+    w: VMWorld, tmp_path: Path, logged: list[str], offered: str
+) -> None:
+    pem = write_pem(tmp_path / "rsa.pem", "vmproxy", kind="rsa")
+    use_tls(w, pem)
+    context = client_context(newest=SSL.TLS1_2_VERSION)
+    context.set_cipher_list(offered.encode() + b":@SECLEVEL=0")
+    assert TLSHost(w, "10.0.0.2", context=context).closed
+    (told,) = [line for line in logged if "TLS failed" in line]
+    assert told.startswith("10.0.0.2: TLS failed: no shared cipher: it offers nothing but RSA key exchange or CBC")
+    assert told.endswith('vm.tls-minimum = "1.0" lets it in')
+    use_tls(w, pem, minimum="1.0")
+    TLSHost(w, context=context).feed(session() + b"welcome")
+    assert w.logged(w.console) == b"welcome"

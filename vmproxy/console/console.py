@@ -39,6 +39,7 @@ from vmproxy.console.notices import (
 from vmproxy.console.state import ConsoleState
 from vmproxy.console.viewers import Viewers
 from vmproxy.log.store import ConsoleLog
+from vmproxy.wire.vmware import undone
 
 if TYPE_CHECKING:
     from vmproxy.base.ratelimit import RateLimitedLog
@@ -75,6 +76,7 @@ class Console:
     :ivar vc_uuid: the VC UUID that the VM tells.
     :ivar port: the label of the serial port, ``1`` where the VM has only one.
     :ivar name: the VM's name, unsanitized.
+    :ivar told_name: the same as vSphere writes it: without a bare ``/``, ``\\`` or ``%``.
     :ivar uri: the service URI of its latest connection.
     :ivar link: the connection that serves it; None while it is down, or between two hosts.
     :ivar since: when it went up or down, seconds since the epoch; 0 if it has never been seen since the start.
@@ -111,6 +113,7 @@ class Console:
         "remote",
         "settings",
         "since",
+        "told_name",
         "uri",
         "uuid",
         "vc_uuid",
@@ -123,7 +126,7 @@ class Console:
         self.port = port
         self.log = log
         self._context = context
-        self.name = ""
+        self.name = self.told_name = ""
         self.uri = ""
         self.bios_uuid: UUID | None = None
         self.location_uuid: UUID | None = None
@@ -171,7 +174,7 @@ class Console:
         return ConsoleInfo(
             uuid=self.uuid,
             port=self.port,
-            name=self.name,
+            name=self.told_name,
             title=self.title,
             uri=self.uri,
             bios_uuid=self.bios_uuid,
@@ -206,8 +209,9 @@ class Console:
         self.reason = reason
 
     def set_name(self, name: str) -> None:
-        """Take another name; only the index of names calls this."""
-        self.name = name
+        """Take another name, as the VM tells it; only the index of names calls this."""
+        self.told_name = name
+        self.name = undone(name)
 
     def set_uri(self, uri: str) -> bool:
         """Take the service URI of a connection.

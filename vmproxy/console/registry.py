@@ -29,6 +29,7 @@ from vmproxy.errors import VMProxyError
 from vmproxy.log.feed import Follower
 from vmproxy.log.paths import is_reserved, log_path
 from vmproxy.log.store import LogStore
+from vmproxy.wire.vmware import undone
 
 PORTS_LIMIT = 32  # of a VM
 
@@ -175,7 +176,7 @@ class ConsoleRegistry:
         elif console.remote is not None:
             console.remote.hang_up("the VM waits to be reached from now on")
         named = new and bool(identity.name)
-        console.claim(link, told, shown(identity.name) if named else "")
+        console.claim(link, told, shown(console.name) if named else "")
         if new:
             self.names.turned(console)
         if named:
@@ -317,16 +318,16 @@ class ConsoleRegistry:
 
     def rename(self, console: Console, name: str) -> None:
         """Give a console the name that its VM has told."""
-        if name != console.name:
+        if name != console.told_name:
             former = console.name
             self.names.rename(console, name)
             console.set_options(self._policy.options(console))
             console.viewers.rules_changed()  # rules select by name: another one may let in others
             if not former:
                 self._named(console)
-                console.log.event("name", name=shown(name))
+                console.log.event("name", name=shown(console.name))
             elif self._renames.again(console):
-                console.log.event("name", name=shown(name), was=shown(former))
+                console.log.event("name", name=shown(console.name), was=shown(former))
             self.remember(console)
 
     def turned(self, console: Console) -> None:
@@ -342,7 +343,7 @@ class ConsoleRegistry:
         return ConsoleRecord(
             uuid=spelled(console.uuid),
             port=console.port,
-            name=console.name[:TEXT_LIMIT],
+            name=console.told_name[:TEXT_LIMIT],
             uri=console.uri[:TEXT_LIMIT],
             log=console.log.name,
             template=self._template,
@@ -356,7 +357,7 @@ class ConsoleRegistry:
         return [self._known(console) for console in self]
 
     def _add(self, uuid: UUID, port: str, name: str, path: str | None) -> Console:
-        path = path or log_path(self._template, uuid, port, name, self._store)
+        path = path or log_path(self._template, uuid, port, undone(name), self._store)
         console = Console(uuid, port, self._store.open(path), self)
         console.set_name(name)
         self.names.add(console)

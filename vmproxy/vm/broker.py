@@ -169,7 +169,7 @@ class ConsoleBroker:
         console = link.console
         if console is not None:
             console.set_uuids(details.bios_uuid, details.location_uuid)
-            if details.name and console.name != details.name and link.in_service:
+            if details.name and console.told_name != details.name and link.in_service:
                 self._directory.rename(console, details.name)
 
     def lost(self, link: Asker, console: Console | None, retired: bool, reason: str) -> bool:

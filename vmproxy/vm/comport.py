@@ -8,8 +8,6 @@ from vmproxy.vm.actions import GuestBreak, Outbox, PortSettings, Readiness
 from vmproxy.wire.comport import AccessServer, Break, PortState, Suspend
 from vmproxy.wire.telnet import COM_PORT, subnegotiation
 
-# The port of a VM that has not said anything about it.
-_PRESENT = subnegotiation(COM_PORT, AccessServer(b"").modem_state())
 _USUAL = str(AccessServer(b"").settings)
 
 
@@ -24,6 +22,7 @@ class PortControlState:
 
     on: bool
     suspended: bool
+    told: bool
     server: PortState | None
     inherited: PortState | None
 
@@ -35,13 +34,14 @@ class PortControl:
     :ivar suspended: whether the VM wants data held back.
     """
 
-    __slots__ = ("_inherited", "_out", "_server", "_signature", "on", "suspended")
+    __slots__ = ("_inherited", "_out", "_server", "_signature", "_told", "on", "suspended")
 
     def __init__(self, signature: bytes, out: Outbox) -> None:
         """:param signature: what to answer when the VM asks who serves its port."""
         self._signature = signature
         self._out = out
         self.on = False
+        self._told = False  # that somebody is present
         self.suspended = False
         self._server: AccessServer | None = None  # made when the VM sets or asks something: most never do
         self._inherited: AccessServer | None = None  # of the console, from the connection before
@@ -62,8 +62,7 @@ class PortControl:
             self._suspend(False)
             return
         self._server = self._inherited
-        present = _PRESENT if self._server is None else subnegotiation(COM_PORT, self._server.modem_state())
-        self._out.control(present)
+        self._told = False
         if carries:
             self._out.actions.append(PortSettings(self._server))
 
@@ -85,6 +84,10 @@ class PortControl:
         answer, meaning = self._server.received(payload)
         if answer:
             self._out.control(subnegotiation(COM_PORT, answer))
+        if not self._told:  # whether a host takes it unasked is not known; one that speaks of its port may have it
+            self._told = True
+            if state := self._server.modem_state():
+                self._out.control(subnegotiation(COM_PORT, state))
         if isinstance(meaning, Suspend):
             self._suspend(meaning.on)
         elif isinstance(meaning, Break):
@@ -113,6 +116,7 @@ class PortControl:
         return PortControlState(
             self.on,
             self.suspended,
+            self._told,
             None if server is None else server.snapshot(),
             None if inherited is None or inherited is server else inherited.snapshot(),
         )
@@ -121,5 +125,6 @@ class PortControl:
         """Go on where another connection's port control was."""
         self.on = state.on
         self.suspended = state.suspended
+        self._told = state.told
         self._server = None if state.server is None else AccessServer.restore(state.server)
         self._inherited = None if state.inherited is None else AccessServer.restore(state.inherited)

@@ -235,8 +235,19 @@ class HostTLS:
         return layer
 
 
+_REMEDIES = {
+    "unsupported protocol": 'it is an old host; vm.tls-minimum = "1.0" lets it in',
+    "no shared cipher": 'it offers nothing but RSA key exchange or CBC suites; vm.tls-minimum = "1.0" lets it in',
+    "wrong version number": "it does not speak TLS here: telnets:// in its settings goes to vm.tls-listen,"
+    " telnet:// to vm.listen",
+    "http request": "a web browser",
+}
+"""What OpenSSL says, and what it means for a host."""
+
+
 def failure_of(reason: Failure) -> str:
     """The reason why TLS failed, for people; empty if the connection ended otherwise."""
     if reason.check(SSL.Error) is None:
         return ""
-    return reasons(cast(SSL.Error, reason.value))
+    why = reasons(cast(SSL.Error, reason.value))
+    return f"{why}: {_REMEDIES[why]}" if why in _REMEDIES else why

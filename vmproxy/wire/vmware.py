@@ -53,6 +53,7 @@ QUESTIONS = bytes((Sub.GET_VM_VC_UUID, Sub.GET_VM_NAME, Sub.GET_VM_BIOS_UUID, Su
 
 SECRET_LENGTH = 8
 _UUID_NOISE = re.compile(rb"[\s\-{}\0]+")
+_ESCAPED = re.compile(r"%(2f|5c|25)", re.IGNORECASE | re.ASCII)
 _HEX = re.compile(rb"[0-9a-fA-F]{32}")
 
 
@@ -116,6 +117,11 @@ def parse_do_proxy(parameters: bytes) -> DoProxy:
 def parse_name(parameters: bytes) -> str:
     """Read a VM's display name: any characters; bytes that are not UTF-8 as ``\\xNN``."""
     return parameters.decode("utf-8", "backslashreplace")
+
+
+def undone(name: str) -> str:
+    """A name as people know it: vSphere writes ``/``, ``\\`` and ``%`` in names as ``%2f``, ``%5c`` and ``%25``."""
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), name) if "%" in name else name
 
 
 def new_secret() -> bytes:
