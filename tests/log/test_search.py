@@ -61,7 +61,7 @@ def test_the_newest_lines_come_first_whichever_log_they_are_in(logs: list[tuple[
         ("web", 0, 1, 0, b"error one"),
     ]
     assert (found.hits, found.stopped, found.problems) == (4, "", [])
-    assert [hit.line for hit in search(logs, "error (one|two)", ignore_case=True)[0]] == [b"error one", b"ERROR two"]
+    assert [hit.line for hit in search(logs, "error (one|two)", ignore_case=True)[0]] == [b"ERROR two", b"error one"]
 
 
 def test_ends_of_lines_and_texts_that_are_no_patterns(logs: list[tuple[str, Path]]) -> None:
@@ -297,3 +297,36 @@ def test_of_an_endless_line_little_is_remembered() -> None:
         assert expecter.feed(b"hay" * 10_000 + b"need") is None
         assert len(expecter._line) <= 4096
     assert (expecter.feed(b"le") or b"").endswith(b"needle")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(1, 400), st.sampled_from(["", "plain", "gzip"])), max_size=40),
+    st.integers(1, 12),
+    st.integers(0, 3000),
+)
+def test_of_all_logs_the_newest_lines_come_first(says: list[tuple[int, int, str]], most: int, since: int) -> None:
+    """Every line in the order of its time, whichever log it is in, however they are rotated."""
+    with tempfile.TemporaryDirectory() as folder:
+        archives = [Archive(Path(folder), f"{n}.log") for n in range(5)]
+        at, lines = 0, []
+        for number, (log, later, rotate) in enumerate(says):
+            at += 3 * later
+            archives[log].say(T0 + at, b"line %d\n" % number)
+            lines.append((at, b"line %d" % number))
+            if rotate:
+                archives[log].rotate(compress=rotate == "gzip")
+        limits = Limits(hits=most, since=T0 + since)
+        found = Search([(n, archive.path) for n, archive in enumerate(archives)], Pattern("line"), limits)
+        hits = [hit.line for step in found for hit in step]
+    assert hits == [line for at, line in reversed(lines) if at >= since][:most]
+
+
+def test_a_log_whose_lines_are_too_old_is_not_read_to_its_beginning(tmp_path: Path) -> None:
+    busy, old = Archive(tmp_path, "busy.log"), Archive(tmp_path, "old.log")
+    for second in range(200):
+        old.say(T0 + second, b"needle\n" + b"hay\n" * 20_000)
+    busy.say(T0 + 1000, b"needle\n" * 10)
+    old.say(T0 + 1001, b"hay\n")
+    found = Search([("old", old.path), ("busy", busy.path)], Pattern("needle"), Limits(hits=5))
+    assert [hit.key for step in found for hit in step] == ["busy"] * 5
+    assert found.scanned < 1024 * 1024

@@ -11,6 +11,7 @@ What is looked at is the text as a terminal shows it, or, without a :class:`Show
 from __future__ import annotations
 
 import heapq
+import math
 import os
 import time
 from collections import deque
@@ -24,12 +25,13 @@ from vmproxy.log.files import numbered, places
 from vmproxy.log.pattern import Pattern
 from vmproxy.log.reader import CHUNK, PROBLEMS_LIMIT, Segment, Source, open_segment
 from vmproxy.log.shown import ShownText, replaced
-from vmproxy.log.time_index import time_index_of
+from vmproxy.log.time_index import TimeIndex, time_index_of
 
 WINDOW = 4 * 1024
 _LINE_LIMIT = 64 * 1024
 _BEFORE_MATCH = 64
 _LOGS_AT_ONCE = 200
+_MTIME_SLACK = 1.0  # seconds: a line may have a time a little later than the file system says
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,13 @@ class Limits:
     :ivar hits: how many it finds at most.
     :ivar scanned: how many bytes it looks at, decompressed.
     :ivar line: how many bytes of a line a hit holds.
+    :ivar since: lines that came before are left out, seconds since the epoch.
     """
 
     hits: int = 100
     scanned: int = 1024 * 1024 * 1024
     line: int = 512
+    since: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +120,11 @@ def find(pattern: Pattern, data: bytes, text: ShownText | None) -> Iterator[Foun
 class Search:
     """A search under way. Iterating does the work: a list of hits for each block, mostly an empty one.
 
+    The newest line of all logs comes first: a hit is kept until nothing that has not been looked at can be newer, as
+    the times of the files tell. Bound: as many hits are kept as are wanted.
+
     :ivar scanned: bytes looked at so far.
-    :ivar hits: found so far.
+    :ivar hits: given so far.
     :ivar stopped: which limit ended it; empty where everything was looked at.
     :ivar problems: what could not be read, a line each, for a person.
     """
@@ -141,6 +148,8 @@ class Search:
         self._logs = list(logs)
         self._pattern = pattern
         self._limits = limits or Limits()
+        self._kept: list[tuple[float, int, Hit]] = []  # a heap, the oldest first
+        self._count = 0
         self._steps = self._run()
 
     def __iter__(self) -> Iterator[list[Hit]]:
@@ -171,27 +180,70 @@ class Search:
             if index % _LOGS_AT_ONCE == _LOGS_AT_ONCE - 1:
                 yield []
         while heap and not self.stopped:
-            _, index, number = heapq.heappop(heap)
+            modified, index, number = heapq.heappop(heap)
+            newest = _MTIME_SLACK - modified
+            if given := self._give(newest):
+                yield given
+            if newest < self._oldest:
+                break  # as is everything that is left
             key, path = self._logs[index]
             segment = open_segment(path, number, True, seen[index], self.problems)
             if segment is not None:
                 try:
                     if segment.log is not None:
-                        yield from self._segment(key, segment, segment.log)
+                        others = _MTIME_SLACK - heap[0][0] if heap else -math.inf
+                        yield from self._segment(key, segment, segment.log, others)
                 finally:
                     segment.close()
                     del self.problems[PROBLEMS_LIMIT:]
             _push(heap, index, path, number + 1)
+        if given := self._give(-math.inf):
+            yield given
+        if self.hits >= self._limits.hits:
+            self.stopped = f"there may be more: only the newest {self._limits.hits} are shown"
 
-    def _segment(self, key: Hashable, segment: Segment, log: Source) -> Iterator[list[Hit]]:
+    @property
+    def _oldest(self) -> float:
+        """The time before which no line is wanted any more."""
+        full = len(self._kept) + self.hits >= self._limits.hits
+        since = self._limits.since
+        return max(since, self._kept[0][0] if self._kept else math.inf) if full else since
+
+    def _keep(self, hits: Iterable[Hit]) -> None:
+        for hit in hits:
+            self._count += 1  # of lines of the same time, what is found first is the newest
+            item = (hit.at, -self._count, hit)
+            if hit.at < self._limits.since:
+                continue
+            if len(self._kept) + self.hits < self._limits.hits:
+                heapq.heappush(self._kept, item)
+            elif self._kept:
+                heapq.heappushpop(self._kept, item)
+
+    def _give(self, bound: float) -> list[Hit]:
+        """The hits that nothing of before ``bound`` can precede, the newest first."""
+        given = sorted((item for item in self._kept if item[0] >= bound), reverse=True)
+        if given:
+            self._kept = [item for item in self._kept if item[0] < bound]
+            heapq.heapify(self._kept)
+            self.hits += len(given)
+        return [hit for _, _, hit in given]
+
+    def _segment(self, key: Hashable, segment: Segment, log: Source, others: float) -> Iterator[list[Hit]]:
+        """Look through one file.
+
+        :param others: the time of the newest line that the other logs can have.
+        """
         if log.compressed:
             yield from self._forwards(key, segment, log)
         else:
-            yield from self._backwards(key, segment, log)
+            yield from self._backwards(key, segment, log, others)
         if log.damage:
             self.problems.append(log.damage)
 
-    def _backwards(self, key: Hashable, segment: Segment, log: Source) -> Iterator[list[Hit]]:
+    def _backwards(self, key: Hashable, segment: Segment, log: Source, others: float) -> Iterator[list[Hit]]:
+        trail = time_index_of(segment)
+        found = 0
         text = self._text(key)
         rest = b""  # the end of a line that begins in the block before
         end = log.size
@@ -203,15 +255,24 @@ class Search:
                 cut = len(data)
             rest, data = data[:cut], data[cut:]
             hits = self._found(key, segment, list(self._look(start + cut, data, text)))
+            self._keep(hits)
+            found += len(hits)
             over = self._over(end - start)
-            yield hits
-            if over:
+            yield self._give(max(others, hits[-1].at)) if hits else []
+            if over or found >= self._limits.hits or self._is_too_old(trail, start):
                 return
             end = start
 
+    def _is_too_old(self, trail: TimeIndex | None, offset: int) -> bool:
+        """Whether what is before an offset came before anything that is wanted."""
+        if trail is None or self._oldest == -math.inf:
+            return False
+        (at,) = trail.times([offset])
+        return at is not None and at + _MTIME_SLACK < self._oldest
+
     def _forwards(self, key: Hashable, segment: Segment, log: Source) -> Iterator[list[Hit]]:
         text = self._text(key)
-        found: deque[Found] = deque(maxlen=self._limits.hits - self.hits)
+        found: deque[Found] = deque(maxlen=self._limits.hits)
         rest = b""
         at = 0
         for block in log.blocks():
@@ -228,15 +289,12 @@ class Search:
                 break
         else:
             found.extend(map(self._short, self._look(at, rest, text)))
-        hits = self._found(key, segment, list(found))
-        self._over(0)
-        yield hits
+        self._keep(self._found(key, segment, list(found)))
+        yield []
 
     def _over(self, scanned: int) -> bool:
         self.scanned += scanned
-        if self.hits >= self._limits.hits:
-            self.stopped = f"there may be more: only the newest {self._limits.hits} are shown"
-        elif self.scanned >= self._limits.scanned:
+        if self.scanned >= self._limits.scanned:
             self.stopped = f"only the newest {human_bytes(self._limits.scanned)} of the logs were searched"
         return bool(self.stopped)
 
@@ -256,13 +314,11 @@ class Search:
         :param found: in ascending order, with offsets in the file.
         :returns: the last ones, as many as there is room for, the last one first.
         """
-        room = self._limits.hits - self.hits
-        found = found[-room:]
+        found = found[-self._limits.hits :]
         if not found:
             return []
         trail = time_index_of(segment)
         times = trail.times([one.offset for one in found]) if trail is not None else [None] * len(found)
-        self.hits += len(found)
         return [
             Hit(key, segment.modified if at is None else at, segment.number, one.offset, one.line, one.text)
             for one, at in zip(map(self._short, reversed(found)), reversed(times), strict=True)

@@ -238,7 +238,7 @@ def test_control_c_at_a_terminal_ends_a_command_at_once(w: SSHWorld, command: st
 
 
 def lines(channel: RemoteChannel) -> list[str]:
-    return [line[21:] for line in channel.out.decode().splitlines()]
+    return [line[22:] for line in channel.out.decode().splitlines()]
 
 
 def test_search_finds_lines_in_all_logs_the_newest_first(w: SSHWorld) -> None:
@@ -270,6 +270,17 @@ def test_search_finds_lines_in_all_logs_the_newest_first(w: SSHWorld) -> None:
         }
     ]
     assert found[0]["line"].rstrip() == "Panic: three"
+
+
+def test_search_goes_by_time_and_not_console_by_console(w: SSHWorld) -> None:
+    w.vm("web01")
+    w.vm("db01", uuid=VM_B)
+    for n in range(6):
+        say(w, b"login %d\r\n" % n, "web01" if n % 2 else "db01")
+    channel = run(w, "search login -n 4")
+    assert lines(channel) == ["web01: login 5", "db01: login 4", "web01: login 3", "db01: login 2"]
+    assert b"only the newest 4 are shown" in channel.err
+    assert lines(run(w, "search 'login [01]'")) == ["web01: login 1", "db01: login 0"]
 
 
 def test_search_without_a_hit_is_status_1(w: SSHWorld) -> None:

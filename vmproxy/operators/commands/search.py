@@ -7,7 +7,9 @@ cancelled. Bound: a few searches run at once, of one operator one; others wait f
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Hashable, Iterator
+from itertools import groupby
 
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import visible
@@ -15,7 +17,6 @@ from vmproxy.console.console import Console
 from vmproxy.log.pattern import Pattern
 from vmproxy.log.search import Hit, Limits, Search
 from vmproxy.log.shown import ShownText
-from vmproxy.log.timing import local_time
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import chosen_or_own, in_turns, require_any_right
 from vmproxy.operators.commands.declaration import (
@@ -32,6 +33,7 @@ from vmproxy.operators.commands.declaration import (
 )
 from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.log_reading import BatchReader, SearchSlot, taken, tell_problems
+from vmproxy.operators.messages import local_time
 from vmproxy.operators.presentation import hit_fields
 from vmproxy.operators.session import Session, tell
 
@@ -82,11 +84,10 @@ async def _search(
     as_json: bool,
     raw: bool,
 ) -> int:
-    # Lines that are too old are left out here, so they must not count against what is wanted.
-    limits = Limits(hits=most if since is None else 2 * HITS_LIMIT)
+    limits = Limits(hits=most, since=-math.inf if since is None else since)
     shown_as: Callable[[Hashable], ShownText | None] = (lambda _: None) if raw else text_of
     work = Search([(console, console.log.path) for console in consoles], pattern, limits, shown_as)
-    reading = BatchReader(session, lambda: _shown(work, since, as_json), work.close, _size)
+    reading = BatchReader(session, lambda: _shown(work, as_json), work.close, _size)
     slot = SearchSlot(session)
     shown = 0
     stopped = ""
@@ -124,23 +125,25 @@ def _size(item: tuple[Console, list[str]] | None) -> int:
     return 0 if item is None else sum(map(len, item[1]))
 
 
-def _shown(work: Search, since: float | None, as_json: bool) -> Iterator[tuple[Console, list[str]] | None]:
+def _shown(work: Search, as_json: bool) -> Iterator[tuple[Console, list[str]] | None]:
     """What is found, as lines of a console; None for each block without any.
 
     It is made on the thread that searches: to make ten thousand lines of control characters fit to show takes seconds.
     """
     for found in work:
         for at in range(0, len(found) or 1, LINES_AT_ONCE):
-            hits = [hit for hit in found[at : at + LINES_AT_ONCE] if since is None or hit.at >= since]
-            console = hits[0].key if hits else None
-            yield (console, [_line(hit, console, as_json) for hit in hits]) if isinstance(console, Console) else None
+            if not found:
+                yield None
+            for console, hits in groupby(found[at : at + LINES_AT_ONCE], lambda hit: hit.key):
+                assert isinstance(console, Console)
+                yield console, [_line(hit, console, as_json) for hit in hits]
 
 
 def _line(hit: Hit, console: Console, as_json: bool) -> str:
     if as_json:
         return json.dumps(hit_fields(hit, console)) + "\n"
     line = hit.text.decode("utf-8", "backslashreplace")
-    return f"{local_time(hit.at)[:19]}  {console.title}: {visible(line.rstrip(), LINE_SHOWN)}\n"
+    return f"{local_time(hit.at)}  {console.title}: {visible(line.rstrip(), LINE_SHOWN)}\n"
 
 
 COMMANDS = (
@@ -150,6 +153,7 @@ COMMANDS = (
         _run,
         (PATTERN, GLOBS, IGNORE_CASE, FIXED, RAW, _MOST, SINCE, JSON),
         Right.SPY,
-        notes="The newest lines come first, file by file. Reads 1 GB at most. Status 1 if nothing is found.\n",
+        notes="The newest lines come first, whichever console they are of. Reads 1 GB at most.\n"
+        "Status 1 if nothing is found.\n",
     ),
 )
