@@ -256,6 +256,13 @@ def test_a_rule_that_names_strangers_is_pointed_out(check: Check) -> None:
     ]
 
 
+def test_clients_that_the_algorithms_shut_out_are_named_and_are_no_warning(check: Check) -> None:
+    status, out, err = check("--strict", rules='[ssh]\nkex = "-diffie-*"\n')
+    assert (status, err) == (0, "")
+    assert "vmproxy.toml:3: ssh.kex: OpenSSH in FIPS mode (RHEL 8 and 9) cannot log in" in out
+    assert "ssh" not in check("--strict", rules="")[1]
+
+
 def test_problems_of_the_operators_file_are_told(check: Check) -> None:
     status, out, err = check(operators="[operators.alice]\npasword = 'x'\n")
     assert (status, out) == (1, "")

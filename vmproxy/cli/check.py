@@ -28,6 +28,7 @@ from vmproxy.config.difference import IN_FORCE, changes, read_in_force
 from vmproxy.config.settings import SETTINGS, ConfigFile, read_config
 from vmproxy.errors import ConfigError
 from vmproxy.operators.messages import local_time
+from vmproxy.ssh.known_clients import shut_out
 from vmproxy.vm import certificates
 from vmproxy.vm.certificates import CertificateError, Credentials
 
@@ -66,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     warnings: list[str] = []
     shown = _certificates(found, errors, warnings)
     keyring = _keyring(found, errors, warnings)
+    clients = _clients(found, errors)
     config = found.config
     operators = keyring.operators if keyring is not None and config.ssh.accounts.operators_file is not None else None
     warnings += _unknown_names(found, operators)
@@ -80,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     for one in shown.certificates if shown is not None else ():
         names = ", ".join(visible(name) for name in one.names) or "no name"
         print(f"{one.file}: for {names}, until {one.valid_until:%Y-%m-%d}, #thumbprint={one.thumbprint}")
+    print(*clients, sep="\n", end="\n" if clients else "")
     told = _count(len(warnings), "warning")
     print(f"{args.file}: " + (f"{told}, no errors" if warnings else "nothing is wrong with it"))
     _say_advice(found, keyring, args.advise)
@@ -134,6 +137,19 @@ def _keyring(found: ConfigFile, errors: list[str], warnings: list[str]) -> Keyri
         grave = event["log_level"] is LogLevel.error
         (errors if grave else warnings).extend(_placed(found, [text]))
     return keyring
+
+
+def _clients(found: ConfigFile, errors: list[str]) -> list[str]:
+    """What the algorithms of SSH mean for clients. No warnings: it may be meant."""
+    chosen = found.config.ssh.algorithms
+    try:
+        usable = chosen.usable()
+    except ConfigError as error:
+        errors += _placed(found, error.problems)
+        return []
+    missing = chosen.missing(usable)
+    told = [f"SSH: the libraries here cannot do {', '.join(missing)}"] if missing else []
+    return [*told, *_placed(found, [f"{key}: {text}" for key, text in shut_out(usable)])]
 
 
 def _placed(found: ConfigFile, texts: list[str]) -> Iterator[str]:
