@@ -329,6 +329,8 @@ class ConsoleOptions:
     :ivar force_reason: whether taking over needs a reason.
     :ivar forget_after: seconds after which it is forgotten if it is down; 0: never.
     :ivar encoding: that of the characters in the output, a codec of Python.
+    :ivar idle_write: seconds without typing after which a writer gives write access to whoever waits; 0: never.
+    :ivar idle_disconnect: seconds without typing after which an operator is disconnected; 0: never.
     """
 
     shared: bool = setting(_shared, False, key="write")
@@ -339,6 +341,8 @@ class ConsoleOptions:
     force_reason: bool = setting(values.flag, False)
     forget_after: float = setting(values.span, 0.0)
     encoding: str = setting(values.encoding, "utf-8")
+    idle_write: float = setting(values.span, 0.0)
+    idle_disconnect: float = setting(values.span, 0.0)
 
 
 USUAL = ConsoleOptions()
@@ -375,7 +379,15 @@ class Policy:
     @property
     def forgets(self) -> bool:
         """Whether consoles are forgotten after some time."""
-        return any(name == "forget_after" and value for section in self.sections for name, value in section.values)
+        return self._sets("forget_after")
+
+    @property
+    def has_idle_limits(self) -> bool:
+        """Whether operators who type nothing lose something."""
+        return self._sets("idle_write") or self._sets("idle_disconnect")
+
+    def _sets(self, option: str) -> bool:
+        return any(name == option and value for section in self.sections for name, value in section.values)
 
     def options(self, console: Subject) -> ConsoleOptions:
         """The options of a console; consoles with the same options share the result."""

@@ -12,6 +12,7 @@ from vmproxy.app.part import Part
 from vmproxy.base.counters import Counters
 from vmproxy.config.settings import Config
 from vmproxy.console.expiry import Expiry
+from vmproxy.console.idle import IdleLimits
 from vmproxy.console.journal import Journal
 from vmproxy.console.migrations import Migrations
 from vmproxy.console.registry import ConsoleRegistry
@@ -33,6 +34,7 @@ class ConsoleService(Part):
         )
         self.registry = ConsoleRegistry(clock, log.store, journal, migrations, config.log.file)
         self._expiry = Expiry(clock, self.registry, log.audit.record)
+        self._idle_limits = IdleLimits(clock, self.registry)
         counters.gauge("consoles", lambda: dict(Counter(console.state for console in self.registry)))
         counters.count(
             lambda: {
@@ -50,13 +52,16 @@ class ConsoleService(Part):
             return []
         self.registry.use(config.policy)
         self._expiry.reconfigure()
+        self._idle_limits.reconfigure()
         return ["rules and consoles"]
 
     def load(self) -> None:
         self.registry.load()
         self._expiry.reconfigure()
+        self._idle_limits.reconfigure()
 
     def stopService(self) -> None:
         super().stopService()
         self._expiry.stop()
+        self._idle_limits.stop()
         self.registry.stop()

@@ -1,0 +1,73 @@
+"""Operators who type nothing for a time lose write access to whoever waits for it, or are disconnected.
+
+``idle-write`` and ``idle-disconnect`` of a console's options. All consoles with viewers are looked at every few
+seconds. What counts is the time between two looks that saw the same last input: a clock that is set disconnects nobody.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from vmproxy.base.sanitize import human_span
+from vmproxy.console.console import Console
+from vmproxy.console.interfaces import IViewer
+from vmproxy.console.notices import Demoted
+from vmproxy.console.registry import ConsoleRegistry
+
+LOOK_SECONDS = 5.0
+BY = "the time limit"
+
+
+class IdleLimits:
+    """Looks for idle viewers, where any console's options have a limit."""
+
+    def __init__(self, clock: IReactorTime, registry: ConsoleRegistry) -> None:
+        self._clock = clock
+        self._registry = registry
+        self._call: IDelayedCall | None = None
+        self._seen: dict[IViewer, tuple[float, float]] = {}  # the last input, and when it was first seen
+
+    def reconfigure(self) -> None:
+        """See whether there is anything to do by the rules of now."""
+        wanted = self._registry.policy.has_idle_limits
+        if wanted and self._call is None:
+            self._wait()
+        elif not wanted:
+            self.stop()
+
+    def stop(self) -> None:
+        """Disconnect nobody any more."""
+        self._seen = {}
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _wait(self) -> None:
+        self._call = self._clock.callLater(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._wait()
+        before, self._seen = self._seen, {}
+        for console in list(self._registry):
+            options = console.options
+            if console.viewers.all and (options.idle_write or options.idle_disconnect):
+                for viewer in console.viewers.all:
+                    self._judge(console, viewer, before.get(viewer))
+
+    def _judge(self, console: Console, viewer: IViewer, seen: tuple[float, float] | None) -> None:
+        now, last = self._clock.seconds(), viewer.last_input
+        if seen is None or seen[0] != last:
+            seen = (last, now)
+        self._seen[viewer] = seen
+        idle, options, viewers = now - seen[1], console.options, console.viewers
+        if options.idle_disconnect and idle >= options.idle_disconnect:
+            del self._seen[viewer]
+            viewers.kick(viewer, BY, f"nothing typed for {human_span(options.idle_disconnect)}")
+        elif (
+            options.idle_write
+            and idle >= options.idle_write
+            and viewers.write_access.waiting
+            and viewers.write_access.writes(viewer)
+        ):
+            viewers.drop_write(viewer)
+            viewers.tell_one(viewer, Demoted(BY, f"nothing typed for {human_span(options.idle_write)}"))
