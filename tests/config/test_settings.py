@@ -177,6 +177,7 @@ class TestValues:
             macs = ["hmac-sha2-256"]
             kex = "curve25519-sha256,ecdh-sha2-nistp256"
             host-key-algorithms = "^rsa-sha2-512"
+            banner = "keep out"
             escape = "^]q"
             quiet = true
             message = "be kind"
@@ -224,6 +225,7 @@ class TestValues:
                     (b"curve25519-sha256", b"ecdh-sha2-nistp256"),
                     (b"rsa-sha2-512", b"ssh-ed25519", b"rsa-sha2-256"),
                 ),
+                "keep out",
                 OperatorSettings(b"\x1dq", True, "be kind"),
             ),
             LogSettings(
@@ -325,6 +327,7 @@ ALLOWED = [
     ("ssh.host-key-algorithms", ['"rsa-sha2-256"', '"-ssh-ed25519"', '["^rsa-sha2-512"]']),
     ("ssh.escape", ['"^Ec"', '"^ec"', '"^]q"', '"^_~"']),
     ("ssh.quiet", ["true", "false"]),
+    ("ssh.banner", ['""', '"Authorized use only.\\nAll is recorded."']),
     ("ssh.message", ['""', '"two\\nlines"']),
     ("log.plain", ["true", "false"]),
     ("log.rotate-size", ["0", "1000", '"100 MB"', '"1gib"', '"0.5k"', '"7"']),
@@ -396,6 +399,7 @@ REFUSED = [
     ("ssh.host-key-algorithms", ['"ssh-rsa"', '"+ecdsa-sha2-nistp256"', '"-*"'], "no host key algorithm"),
     ("ssh.escape", ['""', '"c"', '"^E"', '"^Ecc"', '"^1c"', '"^Mc"', '"^Sc"', '"^E "', '"^Eü"', "7"], "such as ^Ec"),
     ("ssh.quiet", ["0", '"no"'], "neither true nor false"),
+    ("ssh.banner", ["1", "[]", '"' + "x" * 5000 + '"'], "at most 4096 characters"),
     ("ssh.message", ["1", "[]", '"' + "x" * 5000 + '"'], "at most 4096 characters"),
     ("log-level", ['"warning"', '""', "1"], "none of debug, info, warn, error"),
     ("log.plain", ["1"], "neither true nor false"),

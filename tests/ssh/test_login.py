@@ -8,6 +8,7 @@ from twisted.conch.ssh.common import NS, getNS
 from tests.support.fakes import Logged
 from tests.support.logins import answered, request
 from tests.support.ssh import (
+    BANNER,
     EXT_INFO,
     LOGIN_TIMEOUT,
     PK_OK,
@@ -79,7 +80,7 @@ def test_a_client_that_can_only_do_what_is_not_offered_is_refused_and_told_of(
 @pytest.mark.parametrize("host_key", [b"ssh-ed25519", b"rsa-sha2-256", b"rsa-sha2-512"])
 @pytest.mark.parametrize("strict", [True, False])
 def test_every_key_exchange_that_there_is_works(w: SSHWorld, kex: bytes, host_key: bytes, strict: bool) -> None:
-    w.factory.use_algorithms(Algorithms(kex=tuple(METHODS)))
+    w.factory.use(Algorithms(kex=tuple(METHODS)), "")
     client = Client(w, strict)
     client.supportedKeyExchanges = [kex, *client.supportedKeyExchanges[1:]]
     client.supportedPublicKeys = [host_key]
@@ -107,7 +108,7 @@ def test_every_cipher_and_mac_works_also_after_another_key_exchange(w: SSHWorld,
 
 def test_algorithms_count_for_new_connections(w: SSHWorld) -> None:
     before = w.login()
-    w.factory.use_algorithms(Algorithms(ciphers=(b"aes256-gcm@openssh.com",)))
+    w.factory.use(Algorithms(ciphers=(b"aes256-gcm@openssh.com",)), "")
     before.start_rekey()
     before.finish_rekey()
     assert before.run("whoami").status == 0
@@ -116,6 +117,19 @@ def test_algorithms_count_for_new_connections(w: SSHWorld) -> None:
     client.pump()
     assert client.closed
     assert w.login(cipher=b"aes256-gcm@openssh.com").run("whoami").status == 0
+
+
+def test_a_banner_is_shown_once_before_anybody_has_logged_in(w: SSHWorld) -> None:
+    client = w.connect()
+    client.ask_for_login()
+    assert client.numbers[-1] == SERVICE_ACCEPT
+    w.factory.use(w.factory.algorithms, "Authorized use only.\n\\x1b[2J é")
+    client = w.connect()
+    client.ask_for_login()
+    assert client.taken(BANNER) == [NS("Authorized use only.\r\n\\x1b[2J é\r\n".encode()) + NS(b"")]
+    client.send(USERAUTH_REQUEST, client.auth_packet(b"alice", ed25519_key()))
+    assert client.numbers[-1] == USERAUTH_SUCCESS
+    assert client.taken(BANNER) == []
 
 
 def test_operators_are_told_which_signatures_may_be_used_and_not_those_of_the_host_keys(w: SSHWorld) -> None:

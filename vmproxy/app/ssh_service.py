@@ -67,7 +67,7 @@ class SSHService(Part):
     def reconfigure(self, config: Config, checked: Algorithms) -> list[str]:
         if missing := config.ssh.algorithms.missing(checked):
             _log.info("SSH: the libraries here cannot do {missing}", missing=", ".join(missing))
-        self._factory.use_algorithms(checked)
+        self._factory.use(checked, config.ssh.banner)
         settings = replace(config.ssh, limits=self._budget.of_logins(config.ssh.limits))
         self.accounts.gate.reconfigure(settings.limits)
         self._front.reconfigure(settings)

@@ -111,7 +111,7 @@ class OperatorFactory(SSHFactory):
         :param algorithms: what new connections are offered.
         """
         self._front = front
-        self.algorithms = algorithms
+        self.use(algorithms, "")
         self.use_accounts(accounts)
         self.privateKeys: dict[bytes, Key] = {}
         self.publicKeys: dict[bytes, Key] = {}
@@ -138,9 +138,9 @@ class OperatorFactory(SSHFactory):
         self._front.logins.take(transport, account.name)
         return ""
 
-    def use_algorithms(self, algorithms: Algorithms) -> None:
-        """Offer others to new connections."""
-        self.algorithms = algorithms
+    def use(self, algorithms: Algorithms, banner: str) -> None:
+        """Offer these algorithms to new connections, and show them this banner."""
+        self.algorithms, self.banner = algorithms, banner
 
     def use_host_keys(self, host_keys: Sequence[Key]) -> None:
         """Use the server's own keys; called once, before any client can connect."""

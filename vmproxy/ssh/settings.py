@@ -22,6 +22,7 @@ class SSHSettings:
     :ivar login_timeout: seconds that a client has to log in.
     :ivar keepalive: seconds of silence after which a client is asked whether it is still there; 0 is never.
     :ivar algorithms: what clients are offered.
+    :ivar banner: a text for everybody who connects, before the login; may be empty.
     :ivar operators: defaults of sessions.
     """
 
@@ -31,4 +32,5 @@ class SSHSettings:
     login_timeout: float = setting(values.seconds(1, 3600), 60.0)
     keepalive: float = setting(values.seconds(0, 3600), 30.0)
     algorithms: Algorithms = group(Algorithms)
+    banner: str = setting(values.text, "")
     operators: OperatorSettings = group(OperatorSettings)

@@ -100,10 +100,12 @@ class LoginFactory(Protocol):
 
     :ivar accounts: who may log in.
     :ivar algorithms: what new connections are offered.
+    :ivar banner: a text for everybody, before the login.
     """
 
     accounts: Authenticator
     algorithms: Algorithms
+    banner: str
 
     def host_key(self, algorithm: bytes) -> Key:
         """The host key of a signature algorithm."""

@@ -44,6 +44,7 @@ PROMPT = b"Password: "
 MSG_USERAUTH_REQUEST = 50
 MSG_USERAUTH_FAILURE = 51
 MSG_USERAUTH_SUCCESS = 52
+MSG_USERAUTH_BANNER = 53
 MSG_USERAUTH_PK_OK = 60  # the same number twice: which it is says the method that is under way
 MSG_USERAUTH_INFO_REQUEST = 60
 MSG_USERAUTH_INFO_RESPONSE = 61
@@ -70,6 +71,9 @@ class UserAuth(SSHService):
         self._unanswered = ""  # why a question led nowhere, until the login
         self._user = ""
         self._pause: tuple[IDelayedCall, Deferred[None]] | None = None
+        if banner := cast(LoginFactory, self._transport.factory).banner:
+            text = banner.replace("\n", "\r\n") + "\r\n"
+            self._transport.sendPacket(MSG_USERAUTH_BANNER, NS(text.encode()) + NS(b""))
 
     def serviceStopped(self) -> None:
         """End the login: the operator is in, or the connection is gone."""
