@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.conch.ssh.common import NS
 
 from tests.support.fakes import VM_B, FakeViewer, Logged
+from tests.support.properties import examples
 from tests.support.ssh import EOF, RemoteChannel, SSHWorld
 from vmproxy.console.notices import Demoted, Joined, Kicked, Left, Message, Promoted
+from vmproxy.operators.commands.pace import Pace
+from vmproxy.operators.commands.send import WAITING_LIMIT
+from vmproxy.ssh.session import SessionChannel
 
 
 def run(w: SSHWorld, command: str, user: str = "alice", **options: int) -> RemoteChannel:
@@ -32,6 +41,75 @@ def go_on(w: SSHWorld, channel: RemoteChannel, seconds: float = 0.1) -> None:
 ALL_BYTES = bytes(range(256))
 
 # send
+
+
+@pytest.mark.parametrize("how", ["input", "text"])
+@pytest.mark.parametrize(
+    ("option", "pieces"),
+    [
+        ("--char-delay 0.5", ["a", "b", "\r", "c"]),
+        ("--line-delay 0.5", ["ab\r", "c"]),
+        ("--char-delay 0.5 --rate 50", ["a", "b", "\r", "c"]),  # the slower of the two
+        ("--rate guest", ["a", "b", "\r", "c"]),
+    ],
+)
+def test_send_types_as_slowly_as_it_is_told(w: SSHWorld, how: str, option: str, pieces: list[str]) -> None:
+    link = w.vm()
+    w.console().set_port_control(None, "20 8N1")
+    text = "".join(pieces)
+    if how == "text":
+        channel = run(w, f"send -n {option} web01 '{text}'".replace("\r", "\\r"))
+    else:
+        channel = run(w, f"send web01 {option}")
+        channel.type(text.encode())
+        channel.send(EOF)
+    for number in range(len(pieces)):
+        assert link.written.decode() == "".join(pieces[: number + 1])
+        assert number == len(pieces) - 1 or channel.status is None
+        go_on(w, channel, 0.5)
+    go_on(w, channel)
+    assert (link.written.decode(), channel.status) == (text, 0)
+
+
+def test_a_slow_sender_is_held_and_loses_the_console_to_force(w: SSHWorld) -> None:
+    w.vm()
+    channel = run(w, "send web01 --char-delay 1")
+    for _ in range(WAITING_LIMIT // 1000 + 2):
+        channel.type(b"x" * 1000)
+    server = cast(SessionChannel, channel.server_channel)
+    assert server.holding  # its window is not opened again
+    run(w, "send --force web01 stop")
+    channel.client.pump()
+    go_on(w, channel, 1)
+    assert channel.status == 9
+
+
+def test_the_guests_rate_has_to_be_known(w: SSHWorld) -> None:
+    w.vm()
+    out, err, status = result(run(w, "send web01 --rate guest x"))
+    assert (out, status) == ("", 2)
+    assert "the guest's rate is not known; give a number" in err
+
+
+@pytest.mark.parametrize("option", ["--rate 49", "--rate fast", "--rate 1e9", "--char-delay -1", "--line-delay 61"])
+def test_a_pace_has_bounds(w: SSHWorld, option: str) -> None:
+    w.vm()
+    assert run(w, f"send web01 {option} x").status == 2
+
+
+@examples(60)
+@given(
+    data=st.binary(max_size=300) | st.text("ab\r\n", max_size=40).map(str.encode),
+    per_byte=st.sampled_from([0.0, 0.0005, 0.02, 1.0]),
+    per_line=st.sampled_from([0.0, 2.0]),
+)
+def test_pieces_at_a_pace_are_the_input_and_take_their_time(data: bytes, per_byte: float, per_line: float) -> None:
+    pieces = list(Pace(per_byte, per_line).portions(data))
+    assert b"".join(piece for piece, _ in pieces) == data
+    ends = len(re.findall(rb"\r\n|\r|\n", data))
+    assert sum(pause for _, pause in pieces) == pytest.approx(len(data) * per_byte + ends * per_line)
+    if per_byte:
+        assert all(len(piece) * per_byte <= max(per_byte, 0.01) for piece, _ in pieces)
 
 
 def test_send_types_its_input_and_ends_with_it(w: SSHWorld) -> None:

@@ -17,11 +17,13 @@ from vmproxy.operators.commands.context import find, sleep
 from vmproxy.operators.commands.declaration import NAME, Argument, Arguments, Command, Flag, Takes
 from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.job import Job
+from vmproxy.operators.commands.pace import CHAR_DELAY, LINE_DELAY, RATE, Pace, pace_of
 from vmproxy.operators.commands.watcher import FORCE, JOIN, REASON, Watcher, to_write
 from vmproxy.operators.session import Session
 from vmproxy.operators.target import Target, parse
 
 DELIVERY_SECONDS = 0.02
+WAITING_LIMIT = 16 * 1024
 TEXT_LIMIT = 4096
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|[rnte\\0])")
 _ESCAPES = {"r": "\r", "n": "\n", "t": "\t", "e": "\x1b", "\\": "\\", "0": "\0"}
@@ -52,13 +54,38 @@ _LIST = Flag("--list", "show the sequences of the console")
 
 
 class _Input:
-    """The session's input, typed at a console as it comes."""
+    """The session's input, typed at a console as it comes, or kept for a pace.
 
-    def __init__(self, session: Session, watcher: Watcher, job: Job) -> None:
+    Bound: the client is held from :data:`WAITING_LIMIT` bytes on; what is under way then comes on top.
+    """
+
+    def __init__(self, session: Session, watcher: Watcher, job: Job, paced: bool) -> None:
         self._session = session
         self._watcher = watcher
         self._job = job
+        self._paced = paced
+        self._waiting = bytearray()
         self.ended = False
+
+    @property
+    def full(self) -> bool:
+        """Whether no more should come."""
+        return len(self._waiting) >= WAITING_LIMIT
+
+    def take(self) -> bytes:
+        """What waits; more may come."""
+        data = bytes(self._waiting)
+        self._waiting.clear()
+        return data
+
+    def _send(self, data: bytes) -> None:
+        if not self._paced:
+            self._watcher.send(data)
+            return
+        self._waiting += data
+        if self.full:
+            self._session.router.hold(True)
+        self._watcher.wake()
 
     def typed(self, data: bytes) -> None:
         """Input. At a terminal ^C breaks off and ^D ends it, as with ``cat``."""
@@ -69,11 +96,11 @@ class _Input:
                 self.stop()
                 return
             data, end, _ = data.partition(b"\x04")
-            self._watcher.send(data)
+            self._send(data)
             if end:
                 self.eof()
         else:
-            self._watcher.send(data)
+            self._send(data)
 
     def drained(self) -> None:
         """There is no output."""
@@ -97,21 +124,29 @@ class _Input:
 async def _send(session: Session, args: Arguments) -> int:
     target, words = _told_apart(session, args[NAME], args[_TEXT])
     console = find(session, target, args.right)
+    pace = pace_of(args, console)
     if words:
-        return await _send_text(session, console, to_write(args, target), words, _NO_ENTER not in args)
+        return await _send_text(session, console, to_write(args, target), words, _NO_ENTER not in args, pace)
     if _NO_ENTER in args:
         raise UsageError(f"{_NO_ENTER} goes with a text")
     job = session.router.activity
     if not isinstance(job, Job):
         raise UsageError("give TEXT; without it, run it with ssh: it reads standard input")
     with Watcher(session, console, to_write(args, target)) as watcher:
-        source = _Input(session, watcher, job)
+        source = _Input(session, watcher, job, pace is not None)
         try:
             session.router.push(source, lambda: session.router.hold(console.congested))
             if session.input_ended:
                 source.eof()
-            while not source.ended:
-                await watcher.changed()
+            while True:
+                data = source.take()
+                if data and pace is not None:
+                    session.router.hold(console.congested)
+                    await _type(session, watcher, data, pace)
+                elif source.ended:
+                    break
+                else:
+                    await watcher.changed()
             await _delivered(session, watcher)
         finally:
             session.router.pop(source)
@@ -131,13 +166,28 @@ def _told_apart(session: Session, target: Target, words: list[str]) -> tuple[Tar
     return target, words
 
 
-async def _send_text(session: Session, console: Console, target: Target, words: list[str], enter: bool) -> int:
+async def _type(session: Session, watcher: Watcher, data: bytes, pace: Pace) -> None:
+    for piece, pause in pace.portions(data):
+        while watcher.error is None and watcher.console.congested:
+            await sleep(session, DELIVERY_SECONDS)
+        watcher.send(piece)
+        if watcher.error is not None:
+            raise watcher.error
+        await sleep(session, pause)
+
+
+async def _send_text(
+    session: Session, console: Console, target: Target, words: list[str], enter: bool, pace: Pace | None
+) -> int:
     data = Typed().read(_TEXT.metavar, " ".join(words), 0)
     if enter and not data.endswith((b"\r", b"\n")):
         data += b"\r"
     with Watcher(session, console, target) as watcher:
         session.operator.audit("send", console=console.title, uuid=str(console.uuid), bytes=len(data))
-        watcher.send(data)
+        if pace is None:
+            watcher.send(data)
+        else:
+            await _type(session, watcher, data, pace)
         await _delivered(session, watcher)
     return exit_status.OK
 
@@ -190,7 +240,7 @@ COMMANDS = (
         "send",
         "type a text, or standard input, at a console",
         _send,
-        (NAME, _TEXT, _NO_ENTER, FORCE, JOIN, REASON),
+        (NAME, _TEXT, _NO_ENTER, CHAR_DELAY, LINE_DELAY, RATE, FORCE, JOIN, REASON),
         Right.WRITE,
         notes="Options go before the text. Without a text, standard input is sent as it is, eight bits.\n"
         "Ends when the VM's host has taken everything. Needs write access: status 9 if\n"
