@@ -10,6 +10,7 @@ import pytest
 from tests.support.consoles import World
 from tests.support.fakes import FakeViewer
 from vmproxy.access.policy_file import parse_policy
+from vmproxy.base.sanitize import human_span
 from vmproxy.console.idle import LOOK_SECONDS, IdleLimits
 from vmproxy.console.notices import Demoted, Kicked, Promoted
 
@@ -58,7 +59,7 @@ def test_a_writer_who_types_nothing_gives_write_access_to_whoever_waits(w: Offic
     w.minutes(2)
     assert w.writes(w.bob)
     assert w.bob.told(Promoted)
-    assert w.alice.told(Demoted) == [Demoted("the time limit", "nothing typed for 15:00")]
+    assert w.alice.told(Demoted) == [Demoted("the time limit", f"nothing typed for {human_span(900)}")]
     assert w.alice in w.bank.viewers.all
 
 
@@ -76,7 +77,7 @@ def test_an_operator_who_types_nothing_is_disconnected_also_one_who_only_reads(w
     w.use(idle_disconnect="8h")
     w.bank.viewers.attach(w.bob, write=False)
     w.minutes(8 * 60 + 1, typing=w.alice)
-    assert w.bob.told(Kicked) == [Kicked("the time limit", "nothing typed for 8:00:00")]
+    assert w.bob.told(Kicked) == [Kicked("the time limit", f"nothing typed for {human_span(8 * 3600)}")]
     assert w.bank.viewers.all == (w.alice,)
     w.minutes(8 * 60 + 1)
     assert w.bank.viewers.all == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from dataclasses import replace
 
@@ -379,6 +380,18 @@ def test_information_that_is_asked_for_over_and_over_is_looked_up_once_at_a_time
     w.runner.release()
     channel.client.pump()
     assert lines(channel).count("[info]") == 1
+
+
+def test_the_size_of_the_terminal_is_typed_at_the_guest_by_the_writer(w: SSHWorld) -> None:
+    link = w.vm()
+    channel, other = fresh(w), fresh(w)
+    channel.type(b"\x05cS")
+    assert lines(channel)[-1] == "[typed: stty rows 24 cols 80]"
+    channel.request(b"window-change", struct.pack(">4L", 132, 50, 0, 0), reply=False)
+    channel.type(b"\x05cS")
+    other.type(b"\x05cS")
+    assert lines(other)[-1].startswith("[read-only")
+    assert link.written == b"stty rows 24 cols 80\rstty rows 50 cols 132\r"
 
 
 def test_times_are_put_in_front_of_lines_in_ones_own_view_only(w: SSHWorld) -> None:

@@ -121,6 +121,16 @@ def _octal(session: ConsoleSession, digits: bytes) -> None:
     session.write(bytes((int(digits, 8),)))
 
 
+def _size(session: ConsoleSession) -> None:
+    if not session.writing:
+        session.say(f"[read-only{session.hints}]")
+        return
+    columns, rows = session.session.size
+    line = f"stty rows {rows} cols {columns}"
+    session.say(f"[typed: {line}]")
+    session.write(line.encode() + b"\r")
+
+
 def _sequences(session: ConsoleSession) -> None:
     session.say("[sequences]")
     session.say(" l0   break")
@@ -283,6 +293,7 @@ _COMMANDS: dict[bytes, _Command] = {
     b"r": _Command(f"replay the last {RECALL_LINES} lines", lambda s: s.recall(RECALL_LINES)),
     b"\x12": _Command("replay the last line", lambda s: s.recall(1)),
     b"s": _Command("spy: release write access, become read-only", escape_access.spy, lambda s: s.writing),
+    b"S": _Command("type `stty rows R cols C', the size of your terminal, at the guest", _size, lambda s: s.writing),
     b"t": _Command("times in front of lines, in your view only", _stamps),
     b"u": _Command("all consoles that you may see", escape_info.others),
     b"v": _Command("version", lambda s: s.say(f"[vmproxy {__version__}]")),

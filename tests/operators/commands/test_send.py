@@ -9,7 +9,6 @@ from typing import cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.conch.ssh.common import NS
 
 from tests.support.fakes import VM_B, FakeViewer, Logged
 from tests.support.properties import examples
