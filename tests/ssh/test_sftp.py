@@ -696,3 +696,28 @@ def test_the_old_protocol_of_scp_is_refused_in_words(w: SSHWorld) -> None:
     channel = w.login().run("scp -f web01.log")
     assert channel.status == 2
     assert b"leave out -O" in channel.err
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("scp -v -f web01.log", b"leave out -O"),
+        ("scp -t .", b"leave out -O"),
+        ("/usr/bin/scp -f web01.log", b"leave out -O"),
+        ("rsync --server --sender -logDtpre.iLsfxCIvu . web01.log", b"rsync is not served here; use sftp"),
+        ("/usr/local/bin/rsync --server -e.LsfxCIvu . x", b"rsync is not served here"),
+        ("/usr/lib/openssh/sftp-server -R", b"leave out the path of a server"),
+        ("mosh-server new -s -c 256 -l LANG=C.UTF-8", b"mosh is not served here; use ssh"),
+    ],
+)
+def test_what_clients_start_at_the_other_end_is_answered_in_words(w: SSHWorld, command: str, told: bytes) -> None:
+    channel = w.login().run(command)
+    assert told in channel.err
+    assert channel.status == 2
+    assert channel.out == b""
+
+
+@pytest.mark.parametrize("name", ["scp", "rsync", "mosh-server", "rsync01"])
+def test_a_vm_may_have_the_name_of_such_a_program(w: SSHWorld, name: str) -> None:
+    w.vm(name)
+    assert w.login().attach(name).screen.endswith(b"[attached]\r\n")

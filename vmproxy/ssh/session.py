@@ -6,6 +6,7 @@ either, the operator gets the menu, or an overview. See :mod:`vmproxy.operators.
 
 from __future__ import annotations
 
+import re
 import struct
 from functools import partial
 
@@ -26,6 +27,15 @@ COMMAND_LIMIT = 4096
 BARRIER_SECONDS = 1.0
 LARGEST_TERMINAL = 1000
 USUAL_SIZE = (80, 24)
+
+_NOT_SERVED = {
+    "scp": "scp: the old protocol is not served here; leave out -O, or use sftp",
+    "rsync": "rsync is not served here; use sftp, or scp without -O: logs can be read, and nothing can be written",
+    "sftp-server": "sftp is a subsystem here: leave out the path of a server (sftp -s)",
+    "mosh-server": "mosh is not served here; use ssh",
+}
+_PROGRAM = re.compile(r"(?:/\S*/)?(?:scp (?=-)|rsync (?=--server)|sftp-server\b|mosh-server (?=new\b))")
+"""What clients start by themselves at the other end. ``scp`` alone may be the name of a VM."""
 
 
 class SessionChannel(FlowChannel):
@@ -112,8 +122,9 @@ class SessionChannel(FlowChannel):
     def _run(self, command: str) -> None:
         if self.over:
             return
-        if command.startswith("scp -"):
-            tell(self, "scp: the old protocol is not served here; leave out -O, or use sftp")
+        program = _PROGRAM.match(command)
+        if program is not None:
+            tell(self, next(_NOT_SERVED[name] for name in _NOT_SERVED if name in program[0]))
             self.finish(exit_status.USAGE)
             return
         shell.start(self, command)
