@@ -11,7 +11,7 @@ import vmproxy
 from vmproxy.auth.passwords import BadHash, hash_password
 from vmproxy.base.nearest import did_you_mean
 from vmproxy.base.sanitize import visible
-from vmproxy.cli import check, demo, make_cert, run, simulate
+from vmproxy.cli import check, demo, make_cert, probe, run, simulate
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("run", run, "run the concentrator in the foreground"),
         ("check", check, "check a configuration; show who may do what"),
         ("make-cert", make_cert, "make a certificate for hosts; show what to enter in vSphere"),
+        ("probe", probe, "play a host against any concentrator, and say what is wrong with it"),
         ("simulate", simulate, "simulate ESXi hosts with VMs"),
         ("demo", demo, "a concentrator with simulated VMs, for a first look"),
     ):
