@@ -96,6 +96,7 @@ class TestAlias:
             for console, alias in aliases.items():
                 assert names.find(alias) is console
                 assert names.is_exact(alias, console)
+                assert names.find(names.typed(console)) is console
                 assert alias.isprintable()
                 assert " " not in alias
         assert set(some) == {c for c in w.directory if c.uuid not in gone}

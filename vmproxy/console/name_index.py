@@ -72,6 +72,7 @@ class NameIndex:
         self.find = self._all.find
         self.alias = self._all.alias
         self.is_exact = self._all.is_exact
+        self.typed = self._all.typed
 
     def __iter__(self) -> Iterator[Console]:
         for vm in list(self._vms.values()):  # at once: the log's thread goes through it too, if ever

@@ -186,6 +186,11 @@ class Names:
             return base
         return self.unique(console)
 
+    def typed(self, console: Console) -> str:
+        """What to type for a console: its title if that finds it, else its alias."""
+        title = console.title
+        return title if self.meant(title) is console else self.alias(console)
+
     def unique(self, console: Console) -> str:
         """An alias with digits of the UUID: as many as it needs."""
         word, digits = entries_of(console)[-1][1], console.uuid.hex

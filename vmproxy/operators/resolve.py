@@ -43,7 +43,7 @@ def locate(view: VisibleConsoles, target: Target) -> Console:
             choices.append(f"  and {error.more} more")
         raise TargetError("\n".join([str(error), *choices]), exit_status.AMBIGUOUS) from None
     if target.force and not view.is_exact(target.console, console):
-        text = f"{visible(target.console)}: force needs a whole name; did you mean {console.title}?"
+        text = f"{visible(target.console)}: force needs a whole name; did you mean {view.typed(console)}?"
         raise TargetError(text, exit_status.USAGE)
     return console
 
@@ -51,12 +51,12 @@ def locate(view: VisibleConsoles, target: Target) -> Console:
 def _meant(view: VisibleConsoles, word: str) -> str:
     near = view.near(word)
     if near is not None:
-        return f"; did you mean {near.title}?"
+        return f"; did you mean {view.typed(near)}?"
     if any(char in word for char in "*?["):
         return "; give one name, not a pattern"
     first, _, more = word.partition(" ")
     try:
-        return f"; give one name, such as {view.find(first).title}" if more else ""
+        return f"; give one name, such as {view.typed(view.find(first))}" if more else ""
     except VMProxyError:
         return ""
 
@@ -75,5 +75,5 @@ def check(view: VisibleConsoles, console: Console, target: Target, can_ask: bool
     if answer in (Answer.NO_RIGHT, Answer.NO_FORCE):
         raise TargetError(f"{console.title}: you may not take over from others (force)", exit_status.FORBIDDEN)
     if answer is Answer.REASON and not can_ask:
-        text = f"{console.title}: force needs a reason here: {console.title},force,reason=TEXT"
+        text = f"{console.title}: force needs a reason here: {view.typed(console)},force,reason=TEXT"
         raise TargetError(text, exit_status.USAGE)

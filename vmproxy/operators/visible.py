@@ -75,6 +75,10 @@ class VisibleConsoles:
         """The name of the console after ``ssh``."""
         return self._names.alias(console)
 
+    def typed(self, console: Console) -> str:
+        """What to type for a console; see :meth:`Names.typed`."""
+        return self._names.typed(console)
+
     @property
     def _names(self) -> Names:
         return self._directory.names.seen_by(self._grants())

@@ -54,8 +54,9 @@ def must_be_exact(session: Session, target: Target, console: Console, doing: str
 
     :raises UsageError: if the target is only the beginning of a name.
     """
-    if not session.operator.view.is_exact(target.console, console):
-        raise UsageError(f"{visible(target.console)}: {doing} needs a whole name; did you mean {console.title}?")
+    view = session.operator.view
+    if not view.is_exact(target.console, console):
+        raise UsageError(f"{visible(target.console)}: {doing} needs a whole name; did you mean {view.typed(console)}?")
 
 
 def selectors(globs: Sequence[str]) -> tuple[Selector, ...]:

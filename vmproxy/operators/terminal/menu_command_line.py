@@ -7,15 +7,13 @@ shell would take apart come in quotes, as the prompt takes them apart in the sam
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from functools import partial
 
-from vmproxy.base.sanitize import visible
 from vmproxy.operators.commands.parser import split
 from vmproxy.operators.commands.registry import COMMANDS, TABLE
 from vmproxy.operators.services import Services
 from vmproxy.operators.terminal.line_editor import Cancelled, Choices, Completion, Entered, LineEditor, columns
-from vmproxy.operators.terminal.menu_list import ConsoleEntry, ConsoleList
+from vmproxy.operators.terminal.menu_list import ConsoleList
 from vmproxy.operators.visible import VisibleConsoles
 
 OFFERED = 200
@@ -97,7 +95,7 @@ def complete(left: str, consoles: ConsoleList, view: VisibleConsoles) -> Complet
     # An alias begins as the name does, and goes on with a tilde.
     prefix = word if "~" not in word or consoles.starting(word, 1) else word[: word.rindex("~")]
     entries = [] if consoles.void else [e for e in consoles.starting(prefix, OFFERED) if e.console in view]
-    names = [_name(entry, entries, n, view) for n, entry in enumerate(entries)]
+    names = [view.typed(entry.console) for entry in entries]
     if prefix != word:
         names = [name for name in names if name.casefold().startswith(word.casefold())]
     if quote or any(_needs_quotes(name) for name in names):
@@ -133,14 +131,6 @@ def last_word(left: str) -> tuple[int, str, str]:
         else:
             word += char
     return start, quote, word
-
-
-def _name(entry: ConsoleEntry, entries: Sequence[ConsoleEntry], number: int, view: VisibleConsoles) -> str:
-    """A name that finds a console: its title, or its alias if the title is shared or not the whole name."""
-    around = (*entries[max(0, number - 1) : number], *entries[number + 1 : number + 2])
-    shared = any(other.folded == entry.folded for other in around)
-    whole = entry.name and visible(entry.name) == entry.name
-    return entry.title if whole and not shared else view.alias(entry.console)
 
 
 def _needs_quotes(name: str) -> bool:
