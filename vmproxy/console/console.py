@@ -73,7 +73,8 @@ class Console:
     """A serial port of a VM.
 
     :ivar uuid: the VM's UUID; with ``port`` the identity. The VC UUID, or another where that is not the VM's alone.
-    :ivar vc_uuid: the VC UUID that the VM tells.
+    :ivar vc_uuid: the VC UUID that the VM tells; None if it has told none.
+    :ivar known_by: what ``uuid`` is of a VM that has told none, in words; else empty.
     :ivar port: the label of the serial port, ``1`` where the VM has only one.
     :ivar name: the VM's name, unsanitized.
     :ivar told_name: the same as vSphere writes it: without a bare ``/``, ``\\`` or ``%``.
@@ -100,6 +101,7 @@ class Console:
         "bios_uuid",
         "forgotten",
         "host",
+        "known_by",
         "link",
         "location_uuid",
         "log",
@@ -122,7 +124,9 @@ class Console:
     )
 
     def __init__(self, uuid: UUID, port: str, log: ConsoleLog, context: ConsoleContext) -> None:
-        self.uuid = self.vc_uuid = uuid
+        self.uuid = uuid
+        self.vc_uuid: UUID | None = uuid
+        self.known_by = ""
         self.port = port
         self.log = log
         self._context = context
@@ -173,6 +177,7 @@ class Console:
             remote = RemoteInfo(far.place, far.state, far.since, far.address, far.reason, far.again)
         return ConsoleInfo(
             uuid=self.uuid,
+            known_by=self.known_by,
             port=self.port,
             name=self.told_name,
             title=self.title,
@@ -221,9 +226,10 @@ class Console:
         changed, self.uri = self.uri != uri, uri
         return changed
 
-    def set_vc_uuid(self, uuid: UUID) -> None:
-        """Take the VC UUID that a connection has told."""
+    def set_vc_uuid(self, uuid: UUID | None, known_by: str = "") -> None:
+        """Take the VC UUID that a connection has told, or what the VM is known by as it has told none."""
         self.vc_uuid = uuid
+        self.known_by = known_by
 
     def set_uuids(self, bios: UUID | None, location: UUID | None) -> None:
         """Take the VM's other UUIDs; None leaves one as it is."""
@@ -446,6 +452,7 @@ class Console:
             reason=self.reason,
             settings=self.settings,
             vc_uuid=self.vc_uuid,
+            known_by=self.known_by,
             bios_uuid=self.bios_uuid,
             location_uuid=self.location_uuid,
             logging=self.logging,
@@ -462,7 +469,7 @@ class Console:
         :param viewers: the viewers by their names.
         """
         self.recall(state.uri, state.host, state.since, state.reason)
-        self.set_vc_uuid(state.vc_uuid)
+        self.set_vc_uuid(state.vc_uuid, state.known_by)
         self.set_uuids(state.bios_uuid, state.location_uuid)
         self.settings = state.settings
         self.logging = state.logging

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+BIOS_UUID, LOCATION_UUID = "BIOS UUID", "location UUID"
+"""What a VM is known by that has told no VC UUID."""
+
 
 @dataclass(frozen=True, slots=True)
 class ViewerInfo:
@@ -43,6 +46,7 @@ class RemoteInfo:
 class ConsoleInfo:
     """One console at one moment.
 
+    :ivar known_by: what ``uuid`` is, where it is no VC UUID: :data:`BIOS_UUID` or :data:`LOCATION_UUID`; else empty.
     :ivar title: its name, safe to show, with the port where it is not the first.
     :ivar state: ``up``, ``down``, or ``migrating``.
     :ivar since: when it went up or down, seconds since the epoch; 0 if nobody knows.
@@ -56,6 +60,7 @@ class ConsoleInfo:
     """
 
     uuid: UUID
+    known_by: str
     port: str
     name: str
     title: str

@@ -39,6 +39,7 @@ class ConsoleRecord(NamedTuple):
     :ivar log: the path of its log, relative to the log folder; ``template`` is what it was made from.
     :ivar up: whether it was up when this was written.
     :ivar since: since when, seconds since the epoch; ``reason``: why it went down.
+    :ivar known_by: what the UUID is, where it is no VC UUID; ``location``: the location UUID of such a VM.
     """
 
     uuid: str
@@ -51,6 +52,8 @@ class ConsoleRecord(NamedTuple):
     up: bool
     since: float
     reason: str
+    known_by: str = ""
+    location: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -58,7 +61,7 @@ class ConsoleRecord(NamedTuple):
         return self.uuid, self.port
 
 
-_TYPES = [(*7 * (str,), bool, number, str) for number in (float, int)]
+_TYPES = [(*7 * (str,), bool, number, *3 * (str,)) for number in (float, int)]
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _FIELDS = frozenset(ConsoleRecord._fields)
 _DEFAULTS = {"port": "1", "name": "", "uri": "", "template": "", "host": "", "up": False, "since": 0, "reason": ""}
@@ -124,6 +127,8 @@ def parse(values: object) -> ConsoleRecord:
     """
     if not isinstance(values, dict):
         raise ValueError("not an object")
+    values.setdefault("known_by", "")
+    values.setdefault("location", "")
     known = ConsoleRecord._make(map(values.get, ConsoleRecord._fields))
     if None in known:
         known = ConsoleRecord._make(map((_DEFAULTS | values).get, ConsoleRecord._fields))
@@ -133,6 +138,8 @@ def parse(values: object) -> ConsoleRecord:
         raise ValueError("the log is not inside the log folder")
     if not 0 <= known.since < _YEAR_9999:
         raise ValueError("the time is none")
+    if known.location:
+        known = known._replace(location=str(UUID(known.location)))
     return known if _UUID.fullmatch(known.uuid) else known._replace(uuid=str(UUID(known.uuid)))
 
 
@@ -278,9 +285,12 @@ class Journal:
         if known is None:
             self._more.pop(key, None)
             return f'{{"uuid":{quoted(key[0])},"port":{quoted(key[1])},"forgotten":true}}\n'
-        uuid, port, name, uri, log, template, host, up, since, reason = known
+        uuid, port, name, uri, log, template, host, up, since, reason, known_by, location = known
+        more = self._more.get(key, "")
+        if known_by:
+            more = f',"known_by":{quoted(known_by)},"location":{quoted(location)}{more}'
         return (
             f'{{"uuid":{quoted(uuid)},"port":{quoted(port)},"name":{quoted(name)},"uri":{quoted(uri)},'
             f'"log":{quoted(log)},"template":{quoted(template)},"host":{quoted(host)},"reason":{quoted(reason)},'
-            f'"up":{"true" if up else "false"},"since":{since!r}{self._more.get(key, "")}}}\n'
+            f'"up":{"true" if up else "false"},"since":{since!r}{more}}}\n'
         )

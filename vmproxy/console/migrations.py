@@ -150,7 +150,7 @@ class Migrations:
         migration = self._by_pair.get(pair)
         if migration is None:
             raise PeerRefused("no pending vMotion has this sequence and secret", guess=pair not in self._spent)
-        if uuid is not None and uuid != migration.console.vc_uuid:
+        if uuid is not None and uuid != (migration.console.vc_uuid or uuid):
             raise PeerRefused(f"it says that it is {uuid}, the vMotion is of {migration.console.vc_uuid}")
         if destination.encrypted != migration.encrypted and not self.may_differ:
             has, had = ("TLS", "none") if destination.encrypted else ("no TLS", "it")

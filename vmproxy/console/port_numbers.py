@@ -29,10 +29,11 @@ class PortNumbers:
         self._clock = clock
         self._displaced: dict[Console, tuple[float, int]] = {}  # since when, how often; oldest first
 
-    def port_of(self, there: Sequence[Console], uri: str, word: str | None) -> str:
+    def port_of(self, there: Sequence[Console], uri: str, word: str | None, edited: bool = True) -> str:
         """The port of a connection.
 
         :param there: the consoles of its VM.
+        :param edited: whether another URI than before may be that of the same port; else it is another one.
         :param word: the label for one that is not known by its URI; None: a number.
         """
         # One that is dialled for and one that waits to be reached are two ports in any case; so is one with a label,
@@ -43,7 +44,7 @@ class PortNumbers:
             return next((c for c in alike if _is_free(c)), alike[0]).port
         if word is not None:
             return word
-        for console in siblings:
+        for console in siblings if edited else ():
             if _is_free(console):
                 return console.port
         return next_number(there)

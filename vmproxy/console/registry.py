@@ -41,10 +41,12 @@ class StillThere(VMProxyError):
 class ConsoleIdentity(NamedTuple):
     """The identity that a connection has shown.
 
-    :ivar uuid: the VC UUID.
+    :ivar uuid: the VC UUID, or what the VM is known by.
     :ivar port: the label in the service URI's query, None where it names none.
     :ivar dial: gives the console its remote end, where the VM is of direction "client".
     :ivar bios: the BIOS UUID, where it has been told.
+    :ivar location: the location UUID, where it has been told.
+    :ivar known_by: what ``uuid`` is, where it is no VC UUID; else empty.
     :ivar word: the service URI's word, where that is the label of a port that has no other.
     """
 
@@ -55,6 +57,8 @@ class ConsoleIdentity(NamedTuple):
     dial: Callable[[Console], None] | None = None
     bios: UUID | None = None
     word: str | None = None
+    location: UUID | None = None
+    known_by: str = ""
 
 
 class ConsoleRegistry:
@@ -131,6 +135,9 @@ class ConsoleRegistry:
                 console.log.mend()
             else:
                 console.recall(known.uri, known.host, known.since, known.reason)
+            if known.known_by:
+                console.set_vc_uuid(None, known.known_by)
+                console.set_uuids(None, UUID(known.location) if known.location else None)
             console.set_options(self._policy.options(console))
         self._store.flush()  # so that links have the names that they had, before a VM comes with another one
 
@@ -141,12 +148,17 @@ class ConsoleRegistry:
 
         :raises ClaimRefused: where it may not be replaced.
         """
-        uuid, twin = self._uuid_of(identity)
+        known_by = identity.known_by
+        uuid, twin = (identity.uuid, None) if known_by else self._uuid_of(identity)
         there = self.names.ports(uuid)
-        port = identity.port or (self._ports.port_of(there, identity.uri, identity.word) if there else None)
+        port = identity.port or (
+            self._ports.port_of(there, identity.uri, identity.word, not known_by) if there else None
+        )
         port = port or identity.word or "1"
         console = self._at(uuid, port)
         if console is not None:
+            if known_by:
+                self._check_same(console, identity, link)
             self._check(console, link)
             alike = identity.port is None and len(there) < PORTS_LIMIT
             if alike and self._ports.are_two(console, link.peer):
@@ -159,9 +171,11 @@ class ConsoleRegistry:
             console = self._add(uuid, port, identity.name, None)
         if twin is not None and console.vc_uuid != identity.uuid:
             self._told_twins(console, twin, identity, link.peer)
-        console.set_vc_uuid(identity.uuid)
-        if identity.bios is not None:
-            console.set_uuids(identity.bios, None)
+        if known_by != console.known_by:
+            self._told_known_by(console, identity, link.peer)
+        console.set_vc_uuid(None if known_by else identity.uuid, known_by)
+        if identity.bios is not None or known_by:
+            console.set_uuids(identity.bios, identity.location)
         told = self._is_told(console)
         moved = console.set_uri(identity.uri)
         console.set_options(self._policy.options(console))
@@ -182,6 +196,33 @@ class ConsoleRegistry:
         if named:
             self._named(console)
         return console
+
+    def _check_same(self, console: Console, identity: ConsoleIdentity, link: ILink[Console]) -> None:
+        # Neither BIOS UUIDs nor names are one VM's alone, so both must be right; better than a name is the location.
+        if console.location_uuid is not None and identity.location is not None:
+            same = console.location_uuid == identity.location
+        else:
+            same = not console.name or not identity.name or console.name == identity.name
+        if same:
+            return
+        name, what = shown(identity.name) or "a VM", identity.known_by
+        remedy = "give their serial ports service URIs that differ, or `forget' the one that is gone"
+        if self._refusals.again(console):
+            reason = f"another VM has this {what}, and none has told a VC UUID: {remedy}"
+            console.log.event("refused", host=console.host, by=link.peer, name=name, reason=reason)
+        raise ClaimRefused(f"{name} has the {what} of {console.title}, and no VC UUID: {remedy}")
+
+    def _told_known_by(self, console: Console, identity: ConsoleIdentity, host: str) -> None:
+        what = identity.known_by or "VC UUID"
+        console.log.event("known-by", uuid=str(identity.uuid), what=what, host=host)
+        self.process_log.tell(
+            "VMs without a VC UUID",
+            "{name} on {host} is known by its {what} {uuid}",
+            name=shown(identity.name) or console.title,
+            host=host,
+            what=what,
+            uuid=identity.uuid,
+        )
 
     def needs_bios(self, uuid: UUID) -> bool:
         """Whether the BIOS UUID decides which VM it is that has told this VC UUID."""
@@ -351,6 +392,8 @@ class ConsoleRegistry:
             up=console.state != "down",
             since=console.since,
             reason=console.reason,
+            known_by=console.known_by,
+            location=str(console.location_uuid or "") if console.known_by else "",
         )
 
     def _everything(self) -> list[ConsoleRecord]:

@@ -50,7 +50,8 @@ class ConsoleState:
     since: float
     reason: str
     settings: str
-    vc_uuid: UUID
+    vc_uuid: UUID | None
+    known_by: str
     bios_uuid: UUID | None
     location_uuid: UUID | None
     logging: bool

@@ -30,11 +30,12 @@ def log_file(console: Console, view: VisibleConsoles) -> str:
 def describe(console: Console, view: VisibleConsoles, now: float) -> list[str]:
     """All that is known about a console, a line each."""
     writers = ", ".join(writer.who for writer in console.write_access.writers)
+    no_vc = "  (known by it: its VM has told no VC UUID)" if console.known_by else ""
     link = [f"serial: {console.settings}"] if console.settings else []
     return [
         f"console: {console.title}  (ssh name {view.alias(console)})",
         f"state: {state_line(console, now)}",
-        f"VC UUID: {console.uuid}  port {console.port}",
+        f"{console.known_by or 'VC UUID'}: {console.uuid}  port {console.port}{no_vc}",
         f"BIOS UUID: {console.bios_uuid or '-'}  location UUID: {console.location_uuid or '-'}",
         f"service URI: {visible(console.uri)}",
         *link,
@@ -72,6 +73,7 @@ def console_fields(console: ShownConsole) -> Fields:
         "name": info.name.encode("utf-8", "backslashreplace").decode(),
         "alias": console.alias,
         "uuid": str(info.uuid),
+        "uuid_is": info.known_by or "VC UUID",
         "port": info.port,
         "bios_uuid": str(info.bios_uuid) if info.bios_uuid else None,
         "location_uuid": str(info.location_uuid) if info.location_uuid else None,

@@ -19,6 +19,8 @@ class Claim(NamedTuple):
     :ivar port: the label in the service URI's query; None where it names none.
     :ivar target: what the console is to be connected to, for direction "client".
     :ivar word: the word of the service URI, where that may be the label of a port without another.
+    :ivar location: the location UUID, if it has come.
+    :ivar known_by: what ``uuid`` is, where it is no VC UUID; else empty.
     :ivar bios: the BIOS UUID, if it has come; ``awaited``: whether it was asked for, and may yet come.
     """
 
@@ -30,6 +32,13 @@ class Claim(NamedTuple):
     word: str | None = None
     bios: UUID | None = None
     awaited: bool = False
+    location: UUID | None = None
+    known_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimSoon:
+    """Have the session claim with what is known, ``identify(late=True)``, if nothing else comes in a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +159,7 @@ class Close:
 Action = (
     bytes
     | Claim
+    | ClaimSoon
     | Judge
     | DialRefused
     | Begin

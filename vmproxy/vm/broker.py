@@ -143,7 +143,8 @@ class ConsoleBroker:
             link.claim_soon()
             return
         port, uri, bios = wanted.port, wanted.uri, wanted.bios
-        identity = ConsoleIdentity(wanted.uuid, port, uri, wanted.name, dial, bios, wanted.word)
+        word, location, known_by = wanted.word, wanted.location, wanted.known_by
+        identity = ConsoleIdentity(wanted.uuid, port, uri, wanted.name, dial, bios, word, location, known_by)
         try:
             answer = self.claim_console(identity, link)
         except ClaimRefused as error:

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from vmproxy.base.sanitize import visible
+from vmproxy.console.info import BIOS_UUID, LOCATION_UUID
 from vmproxy.errors import WireError
 from vmproxy.vm.actions import Claim, Count, DialRefused, Judge, Outbox
 from vmproxy.vm.negotiation import NegotiationState
@@ -29,6 +30,9 @@ _GET_BIOS = bytes((Sub.GET_VM_BIOS_UUID,))
 _BIOS_ASKED = 1 << int(Sub.GET_VM_BIOS_UUID)
 _BIOS_ANSWERED = 1  # no question has that number
 _BIOS_STATE = _BIOS_ASKED | _BIOS_ANSWERED
+_GET_VC = bytes((Sub.GET_VM_VC_UUID,))
+_VC_ASKED = 1 << int(Sub.GET_VM_VC_UUID)
+_NO_VC = 2  # nor has that; the host has said, in one way or another, that there is no VC UUID
 
 
 FIRST_READS = 64
@@ -89,7 +93,7 @@ class Carried(Protocol):
     """The console of a connection, or of its vMotion."""
 
     @property
-    def vc_uuid(self) -> UUID: ...
+    def vc_uuid(self) -> UUID | None: ...
 
     @property
     def port(self) -> str: ...
@@ -102,7 +106,7 @@ class Carried(Protocol):
 class CarriedState:
     """A console that is carried, as a value."""
 
-    vc_uuid: UUID
+    vc_uuid: UUID | None
     port: str
     uri: str
 
@@ -216,19 +220,29 @@ class Extension:
         """Claim no console any more, nor when it is taken leave of."""
         self.uri = None
 
-    def claim(self, late: bool) -> Claim | None:
+    def claim(self, late: bool, overdue: bool = False) -> Claim | None:
         """The claim of the console, if it is known which.
 
-        :param late: do not wait for a name that log files are named after.
+        :param late: do not wait for a name that log files are named after, nor for a VC UUID that there is not.
+        :param overdue: do not wait for a VC UUID at all.
         """
-        if self.uuid is None or self.uri is None:
+        uuid, known_by = self.uuid, ""
+        if uuid is None and (overdue or (late and self._asked & _NO_VC)):
+            uuid, known_by = (self.bios_uuid, BIOS_UUID) if self.bios_uuid else (self.location_uuid, LOCATION_UUID)
+        if uuid is None or self.uri is None:
             return None
         if self._terms.needs_name and not self._named and not late and self._asked >> _GET_NAME & 1:
             return None
         uri = serviceuri.parse(self.uri)
         word = serviceuri.label(uri, self._terms.service_uris) if self._target is None else None
         awaited = not late and self._asked & _BIOS_STATE == _BIOS_ASKED
-        return Claim(self.uuid, uri.port, self.uri, self.name, self._target, word, self.bios_uuid, awaited)
+        bios, location = self.bios_uuid, self.location_uuid
+        return Claim(uuid, uri.port, self.uri, self.name, self._target, word, bios, awaited, location, known_by)
+
+    @property
+    def has_no_vc_uuid(self) -> bool:
+        """Whether only something else than a VC UUID is awaited, or has come, to claim a console."""
+        return bool(self._asked & _NO_VC) and self.uuid is None and self.uri is not None
 
     def forget(self) -> None:
         """Forget the VM's request: it has to ask again."""
@@ -241,10 +255,18 @@ class Extension:
             if code in codes and not self._asked >> code & 1:
                 self._asked |= 1 << code
                 self._out.control(suboption(code))
+        if not self._asked & _VC_ASKED:
+            self._without_vc_uuid()
+
+    def _without_vc_uuid(self) -> None:
+        self._asked |= _NO_VC
+        self.ripe = self.uri is not None
 
     def _unknown_suboption(self, codes: bytes, _: Carried | None) -> None:
         self._out.actions.append(Count(f"suboption {codes[:1].hex()} unknown to a VM"))
-        if codes[:1] == _GET_BIOS:
+        if codes[:1] == _GET_VC:
+            self._without_vc_uuid()
+        elif codes[:1] == _GET_BIOS:
             self._asked |= _BIOS_ANSWERED
             self.ripe = self.uri is not None
 
@@ -323,7 +345,11 @@ class Extension:
         self._out.control(_WONT_PROXY)
 
     def _vc_uuid(self, parameters: bytes, carried: Carried | None) -> None:
-        uuid = parse_uuid(parameters)
+        try:
+            uuid = parse_uuid(parameters)
+        except WireError:
+            self._without_vc_uuid()
+            raise
         expected = self.uuid if carried is None else carried.vc_uuid
         if expected is not None and uuid != expected:
             self.claim_nothing()
@@ -337,6 +363,7 @@ class Extension:
         self.bios_uuid = parse_uuid(parameters)
 
     def _location(self, parameters: bytes, _: Carried | None) -> None:
+        self.ripe = self.ripe or bool(self._asked & _NO_VC)
         self.location_uuid = parse_uuid(parameters)
 
     def _vm_name(self, parameters: bytes, _: Carried | None) -> None:

@@ -42,9 +42,10 @@ class HostConnection(Asker, Protocol):
     def __hash__(self) -> int:
         """It is the key of its deadlines."""
 
-    def identify(self) -> bool:
+    def identify(self, overdue: bool = False) -> bool:
         """Claim the console, if it is known which, with or without its name.
 
+        :param overdue: without a VC UUID too.
         :returns: whether there is nothing more that the host has to say for it.
         """
 
@@ -198,7 +199,7 @@ class VMFrontend:
     # Deadlines.
 
     def _overdue(self, connection: HostConnection) -> None:
-        if not connection.identify():
+        if not connection.identify(overdue=True):
             what = "switch to TLS, which is required," if connection.session.guarded else "say which VM it is"
             connection.give_up(f"it did not {what} in time")
 

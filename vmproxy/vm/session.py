@@ -19,6 +19,7 @@ from vmproxy.vm.actions import (
     Action,
     Begin,
     Claim,
+    ClaimSoon,
     Close,
     Complete,
     Count,
@@ -411,17 +412,20 @@ class VMSession:
 
     # In: events.
 
-    def identify(self, late: bool = False) -> None:
+    def identify(self, late: bool = False, overdue: bool = False) -> None:
         """Claim the console, if it is known which.
 
-        :param late: do not wait for a name that log files are named after.
+        :param late: do not wait for a name that log files are named after, nor for a VC UUID that there is not.
+        :param overdue: do not wait for a VC UUID at all.
         """
         self._extension.settle()
         # A pair says already which console it is; a connection that is gone may have waited for nothing but a name.
         if self._carried is None and self.state in (OPEN, CLOSED):
-            claim = self._extension.claim(late)
+            claim = self._extension.claim(late, overdue)
             if claim is not None:
                 self._input(KNOWN, claim)
+            elif self._extension.has_no_vc_uuid:
+                self._out.actions.append(ClaimSoon())
 
     def carry(self, carried: Carried, inherited: AccessServer | None, in_service: bool) -> None:
         """The connection carries a console.
@@ -598,7 +602,7 @@ class VMSession:
             actions.append(Readiness(False))
         if port is not None and self.state in CARRYING:
             port.tell()
-        claim = self._extension.claim(late=True) if self.state == CLAIMING else None
+        claim = self._extension.claim(True, True) if self.state == CLAIMING else None
         if claim is not None:
             actions.append(claim)
         elif self.state == PEERING:

@@ -34,6 +34,7 @@ from vmproxy.vm.actions import (
     Action,
     Begin,
     Claim,
+    ClaimSoon,
     Close,
     Complain,
     Complete,
@@ -385,13 +386,14 @@ class HostTelnet(Telnet):
         """Whether this is the connection that serves its console now."""
         return self.console is not None and self.console.link is self
 
-    def identify(self) -> bool:
+    def identify(self, overdue: bool = False) -> bool:
         """Claim the console, if it is known which, with or without its name.
 
+        :param overdue: without a VC UUID too.
         :returns: whether the host has said enough for it.
         """
         session = self.session
-        session.identify(late=True)
+        session.identify(True, overdue)
         self._act()
         if session.state in ASKING:
             self.frontend.unidentified.start(self)  # the answer is late, not the host
@@ -560,6 +562,7 @@ class HostTelnet(Telnet):
 _PERFORM: dict[type, Callable[[HostTelnet, Any], None]] = {
     bytes: HostTelnet.applicationDataReceived,
     Claim: lambda link, action: link.frontend.broker.claim(link, action),
+    ClaimSoon: lambda link, _: link.claim_soon(),
     Judge: lambda link, action: link.frontend.broker.judge(link, action),
     DialRefused: lambda link, action: link.frontend.broker.dial_refused(link, action),
     Begin: lambda link, action: link.frontend.broker.begin(link, action),
