@@ -42,11 +42,11 @@ from vmproxy.wire.telnet import (
     Scanner,
     Subnegotiation,
     Token,
-    _undoubled,
     escape,
     negotiation,
     nvt_encode,
     subnegotiation,
+    undoubled,
 )
 
 VERBS = (WILL, WONT, DO, DONT)
@@ -540,4 +540,4 @@ def test_an_empty_read_does_not_make_the_decoder_forget_a_cr() -> None:
 def test_doubled_iacs_are_undone_the_same_however_many_there_are(pieces: list[tuple[bytes, int]], times: int) -> None:
     data = b"".join(piece * number for piece, number in pieces) * times
     expected = None if b"\xff" in data.replace(b"\xff\xff", b"") else data.replace(b"\xff\xff", b"\xff")
-    assert _undoubled(data) == expected
+    assert undoubled(data) == expected

@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 from vmproxy.vm.actions import (
     Abort,
@@ -111,8 +111,8 @@ class VMSession:
     """The bytes of one connection from a host, and their meaning.
 
     :ivar state: one of the table's.
-    :ivar plain: whether a read without an IAC byte is serial data for the console as it stands: the driver may hand it
-        on without asking here.
+    :ivar plain: whether a read without an IAC byte, or with none but doubled ones, is serial data for the console: the
+        driver may hand it on without asking here.
     :ivar commands: how many Telnet commands have been looked at.
     :ivar holds: why the host is not read from, one bit for each reason.
     """
@@ -188,10 +188,7 @@ class VMSession:
                 return self._begin(data)
             if _INTRODUCTION.fullmatch(data) and not self._scanner.busy and self._line.gate is None:
                 return self._introduce(data[3:-2].split(_PARTS))
-        tokens = self._scanner.feed(data)
-        if self.plain and type(tokens) is tuple and len(tokens) == 1 and type(tokens[0]) is bytes:
-            return cast(tuple[bytes], tokens)  # data with doubled IACs, nothing else
-        return self._scan(tokens)
+        return self._scan(self._scanner.feed(data))
 
     def _begin(self, data: bytes) -> Iterable[Action]:
         # What a first read leads to is the same for all hosts that say the same, if it leads to no action.

@@ -58,7 +58,7 @@ from vmproxy.vm.settings import Encryption
 from vmproxy.vm.sockets import send, socket_of, unread
 from vmproxy.vm.tls import Layer, failure_of
 from vmproxy.wire.options import Side
-from vmproxy.wire.telnet import IAC_BYTE
+from vmproxy.wire.telnet import IAC_BYTE, undoubled
 
 SMALL_READ = 4096
 LARGE_READ = Connection.bufferSize
@@ -181,8 +181,8 @@ class HostTelnet(Telnet):
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the host, cut anywhere."""
         session = self.session
-        if session.plain and IAC_BYTE not in data:
-            self.console.feed(data)  # type: ignore[union-attr]  # a plain session carries a console
+        if session.plain and (plain := data if IAC_BYTE not in data else undoubled(data)) is not None:
+            self.console.feed(plain)  # type: ignore[union-attr]  # a plain session carries a console
             return
         may_go_on = self._draining or self.frontend.turns.open()
         self._take_in(session.receive(data, COMMANDS_AT_ONCE if may_go_on else 0))

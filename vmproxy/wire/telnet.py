@@ -138,7 +138,7 @@ class Scanner:
             return self._slowly(self._pending + data)
         if IAC_BYTE not in data:
             return (data,) if data else ()
-        plain = _undoubled(data)
+        plain = undoubled(data)
         if plain is not None:
             return (plain,)
         if len(data) <= REMEMBERED <= self._limit:
@@ -225,7 +225,7 @@ def _negotiation(verb: int, option: int) -> Negotiation:
     return Negotiation(verb, option)
 
 
-def _undoubled(data: bytes) -> bytes | None:
+def undoubled(data: bytes) -> bytes | None:
     """Data with every doubled IAC made one; None if there is any other IAC in it."""
     # Measured on 64 KiB with one pair in each line: splitting is 3.6 times as fast as replacing. With nothing but pairs
     # it is several times slower; so it ends where there are too many, which costs less than to count them first.
