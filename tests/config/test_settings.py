@@ -101,6 +101,7 @@ class TestDefaults:
                 vmotion_timeout=300.0,
                 limits=AdmissionLimits(networks=None, connections=0, per_address=0, per_second=1000),
                 duplicates=DuplicatePolicy(policy="replace", bits4=24, bits6=64),
+                trace=(),
             ),
             ssh=SSHSettings(
                 listen=("tcp:2222",),
@@ -150,6 +151,7 @@ class TestValues:
             keep-idle = 0
             identify-timeout = 1
             vmotion-timeout = 3600
+            trace = ["10.1.2.3"]
             vmotions-per-minute = 77
             tls-listen = "tcp:3"
             certificates = [{{ certificate = "{tmp_path}/vm.crt", key = "{tmp_path}/vm.key" }}]
@@ -212,6 +214,7 @@ class TestValues:
                 77,
                 AdmissionLimits((network("10.0.0.0/8"),), 9, 8, 7),
                 DuplicatePolicy("replace", 16, 48),
+                ("10.1.2.3",),
             ),
             SSHSettings(
                 ("unix:/run/vmproxy.sock",),
@@ -291,6 +294,7 @@ class TestValues:
 ALLOWED = [
     ("vm.keep-idle", ["0", "1", "32767"]),
     ("vm.identify-timeout", ["1", "1.0", "3600"]),
+    ("vm.trace", ["[]", '"web01"', '["10.1.2.3", "web 01"]']),
     ("vm.vmotion-timeout", ["1", "0.1e1", "3600.0"]),
     ("vm.vmotions-per-minute", ["1", "1000000"]),
     ("vm.certificates", ["[]", '"vm.pem"', '["a.pem", { certificate = "b.crt", key = "b.key" }]']),
@@ -340,6 +344,7 @@ ALLOWED = [
 REFUSED = [
     ("vm.keep-idle", ["-1", "32768", "1.5", '"300"', "true", "[]"], "a whole number from 0 to 32767"),
     ("vm.identify-timeout", ["0", "0.99", "3600.1", '"30"', "true", "nan", "inf", "-inf"], "seconds from 1 to 3600"),
+    ("vm.trace", ["1", '[""]', "[true]"], "no address and no name"),
     ("vm.vmotion-timeout", ["0", "3601", '"1"', "false", "nan", "1979-05-27"], "seconds from 1 to 3600"),
     ("vm.vmotions-per-minute", ["0", "-1", "1.5", "1000001"], "a whole number from 1 to 1000000"),
     ("vm.tls-listen", ['"13371"', "13371", '["tcp:x"]'], 'such as ["tcp:13370"]'),

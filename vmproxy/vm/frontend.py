@@ -73,6 +73,7 @@ class VMFrontend:
     :ivar admission: who may connect.
     :ivar broker: answers what sessions ask.
     :ivar terms: what sessions share.
+    :ivar traced: the addresses of hosts whose new connections are traced.
     :ivar inherited: whether connections have their socket options from the socket that they came by.
     """
 
@@ -92,6 +93,7 @@ class VMFrontend:
         :param room: how many connections there can be, whatever the settings say.
         """
         self.clock = clock
+        self._directory = directory
         self.settings = settings
         self.turns = Turns(clock)
         self.complaints = Complaints(clock)
@@ -101,6 +103,7 @@ class VMFrontend:
         client_word = settings.client_word is ClientWord.SERVE
         self.terms = Terms(settings.service_uri, signature, needs_name, self._dials, client_word)
         self.inherited = False
+        self.traced = self._to_trace(settings.trace)
         self.connections: set[HostConnection] = set()
         self.unidentified: Deadlines[HostConnection] = Deadlines(clock, settings.identify_timeout, self._overdue)
         self.handshakes: Deadlines[HostConnection] = Deadlines(clock, settings.handshake_timeout, self._no_handshake)
@@ -123,11 +126,17 @@ class VMFrontend:
         before, self.settings = self.settings, settings
         self.terms.accept(settings.service_uri, settings.client_word is ClientWord.SERVE)
         self.admission.reconfigure(settings.limits)
+        self.traced = self._to_trace(settings.trace)
         self.unidentified.use(settings.identify_timeout)
         self.liveness.use(settings.keep_idle)
         self.handshakes.use(settings.handshake_timeout)
         if settings.keep_idle != before.keep_idle:
             self._probe(list(self.connections), settings.keep_idle)
+
+    def _to_trace(self, wanted: tuple[str, ...]) -> frozenset[str]:
+        # A name stands for the host that its VM is on now, or was on last.
+        hosts = {console.host for console in self._directory if console.name in wanted} if wanted else set()
+        return frozenset((*wanted, *hosts))
 
     def prepare(self, listening: socket.socket) -> None:
         """Set options of a listening socket, where its connections inherit them.

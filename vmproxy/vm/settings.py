@@ -30,6 +30,12 @@ def _service(value: Any) -> str:
     return value
 
 
+def _traced(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidValue(f"{value!r} is no address and no name")
+    return value.strip()
+
+
 class Encryption(Enum):
     """What is done about TLS on connections that begin in clear."""
 
@@ -46,6 +52,7 @@ class ClientWord(Enum):
 
 
 _ENDPOINTS = values.endpoints(_endpoint, may_be_empty=True)
+_TRACED = values.list_of(_traced, 'addresses or names such as ["10.1.2.3"]', may_be_empty=True, most=16)
 _SERVICES = values.list_of(_service, 'words without "?" such as ["vmproxy"], or ["*"] for any')
 
 
@@ -65,6 +72,7 @@ class VMSettings:
     :ivar vmotion_timeout: seconds that a vMotion waits for a connection: the destination's, or one that was lost.
     :ivar vmotions_per_minute: how many vMotions one console may begin within a minute.
     :ivar limits: networks, numbers and rates of connections.
+    :ivar trace: addresses of hosts, or names of VMs on them, whose new connections are traced in the log.
     :ivar duplicates: the policy for a second connection of a console.
     """
 
@@ -82,6 +90,7 @@ class VMSettings:
     vmotions_per_minute: int = setting(values.whole(1, MOST), BEGINS_PER_MINUTE)
     limits: AdmissionLimits = group(AdmissionLimits)
     duplicates: DuplicatePolicy = group(DuplicatePolicy)
+    trace: tuple[str, ...] = setting(_TRACED, ())
 
     def contradictions(self, wrong: Collection[str]) -> Iterator[tuple[str, str]]:
         """The values that do not go with others."""

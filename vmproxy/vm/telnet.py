@@ -57,6 +57,7 @@ from vmproxy.vm.session_table import ARRIVING, ASKING, CLOSED
 from vmproxy.vm.settings import Encryption
 from vmproxy.vm.sockets import send, socket_of, unread
 from vmproxy.vm.tls import Layer, failure_of
+from vmproxy.vm.wire_trace import WireTrace
 from vmproxy.wire.options import Side
 from vmproxy.wire.telnet import IAC_BYTE, undoubled
 
@@ -582,6 +583,29 @@ _PERFORM: dict[type, Callable[[HostTelnet, Any], None]] = {
 """What a connection does for each action of its session."""
 
 
+class TracedTelnet(HostTelnet):
+    """A connection whose negotiation is told in the log."""
+
+    def __init__(self, frontend: VMFrontend, peer: str) -> None:
+        super().__init__(frontend, peer)
+        self._trace = WireTrace(frontend.clock, peer)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from the host, cut anywhere."""
+        self._trace.take("<", data)
+        super().dataReceived(data)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Telnet's has a default
+        self._trace.tell("-", f"closed: {self._close_reason or reason.getErrorMessage()}")
+        super().connectionLost(reason)
+
+    def _flush(self) -> None:
+        if data := self.session.take_data():
+            self._trace.take(">", data)
+            send(self._tcp, data)
+            self.frontend.liveness.written(self)
+
+
 class VMFactory(Factory[HostTelnet]):
     """Makes a connection for every host that connects."""
 
@@ -596,4 +620,6 @@ class VMFactory(Factory[HostTelnet]):
         if address is None or front.broker.stopping:
             return None
         peer = host_of(address)
-        return HostTelnet(front, peer) if front.admission.enter(peer) else None
+        if not front.admission.enter(peer):
+            return None
+        return TracedTelnet(front, peer) if peer in front.traced else HostTelnet(front, peer)

@@ -1,0 +1,116 @@
+"""A trace of what a host and the concentrator say to each other: negotiation and suboptions, in words and in hex.
+
+Serial data and the secrets of vMotions are left out, so that a trace can be sent to others.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from vmproxy.base.sanitize import visible
+from vmproxy.wire.comport import SERVER, Com
+from vmproxy.wire.telnet import (
+    AUTHENTICATION,
+    BINARY,
+    COM_PORT,
+    DO,
+    DONT,
+    ECHO,
+    SGA,
+    VMWARE_EXT,
+    WILL,
+    WONT,
+    Command,
+    Negotiation,
+    Oddity,
+    Scanner,
+    Subnegotiation,
+    Token,
+)
+from vmproxy.wire.vmware import Sub
+
+LINES_LIMIT = 500
+SHOWN = 64  # bytes of a suboption
+
+_VERBS = {WILL: "WILL", WONT: "WONT", DO: "DO", DONT: "DONT"}
+_OPTIONS = {BINARY: "BINARY", ECHO: "ECHO", SGA: "SGA", AUTHENTICATION: "AUTHENTICATION", COM_PORT: "COM-PORT"}
+_OPTIONS[VMWARE_EXT] = "VMWARE-EXT"
+_SECRET = (Sub.VMOTION_GOAHEAD, Sub.VMOTION_PEER)
+_TEXT = (Sub.DO_PROXY, Sub.VM_NAME, Sub.VM_VC_UUID, Sub.VM_BIOS_UUID, Sub.VM_LOCATION_UUID)
+_log = Logger()
+
+
+def _named(number: int, names: type[Sub] | type[Com]) -> str:
+    try:
+        return names(number).name.replace("_", "-")
+    except ValueError:
+        return str(number)
+
+
+def words(token: Token) -> str:
+    """A token in words and in hex; empty for serial data."""
+    match token:
+        case Negotiation(verb, option):
+            return f"{_VERBS[verb]} {_OPTIONS.get(option, option)}"
+        case Subnegotiation(option, payload) if option == VMWARE_EXT and payload:
+            code, parameters = payload[0], payload[1:]
+            what = f"{code} {_named(code, Sub)}"
+            if code in _SECRET:
+                return f"{what} ({len(parameters)} bytes of sequence and secret)"
+            text = f' "{visible(parameters.decode("utf-8", "backslashreplace"))}"' if code in _TEXT else ""
+            return f"{what}{text}{_hex(parameters)}"
+        case Subnegotiation(option, payload) if option == COM_PORT and payload:
+            answer = payload[0] >= SERVER
+            what = _named(payload[0] - SERVER if answer else payload[0], Com)
+            return f"COM-PORT {payload[0]} {what}{' (server)' if answer else ''}{_hex(payload[1:])}"
+        case Subnegotiation(option, payload):
+            return f"SB {_OPTIONS.get(option, option)}{_hex(payload)}"
+        case Command(code):
+            return f"command {code}"
+        case Oddity(what, _):
+            return what
+    return ""
+
+
+def _hex(data: bytes) -> str:
+    return f" [{data[:SHOWN].hex(' ')}{' ...' if len(data) > SHOWN else ''}]" if data else ""
+
+
+class WireTrace:
+    """The trace of one connection, in the process's own log.
+
+    Bound: :data:`LINES_LIMIT` lines.
+    """
+
+    def __init__(self, clock: IReactorTime, peer: str) -> None:
+        self._clock = clock
+        self._peer = peer
+        self._started = clock.seconds()
+        self._scanners = {"<": Scanner(), ">": Scanner()}
+        self._data = {"<": 0, ">": 0}
+        self._left = LINES_LIMIT
+
+    def take(self, way: str, data: bytes) -> None:
+        """Take bytes.
+
+        :param way: ``<`` from the host, ``>`` to it.
+        """
+        if not self._left:
+            return
+        for token in self._scanners[way].feed(data):
+            if isinstance(token, bytes):
+                self._data[way] += len(token)
+                continue
+            if count := self._data[way]:
+                self._data[way] = 0
+                self.tell(way, f"({count} bytes of data)")
+            self.tell(way, words(token))
+
+    def tell(self, way: str, text: str) -> None:
+        """Log a line."""
+        if self._left:
+            self._left -= 1
+            text = text if self._left else f"the trace ends here: {LINES_LIMIT} lines"
+            span = f"{self._clock.seconds() - self._started:.3f}"
+            _log.info("trace {peer} +{span} {way} {text}", peer=self._peer, span=span, way=way, text=text)
