@@ -475,6 +475,15 @@ def test_new_keys_are_asked_for_before_the_old_ones_are_worn_out(w: SSHWorld) ->
     assert channel.out == b"x" * 20_000
 
 
+def test_worn_out_keys_give_no_new_time_to_log_in(w: SSHWorld) -> None:
+    client = w.connect()
+    w.clock.advance(LOGIN_TIMEOUT / 2)
+    client.server._left = 0
+    client.send(IGNORE, NS(b""))
+    w.clock.advance(LOGIN_TIMEOUT / 2 + 1)
+    assert client.closed
+
+
 def test_a_client_that_does_not_give_new_keys_is_disconnected(w: SSHWorld) -> None:
     client = w.login()
     client.answer_kex = False

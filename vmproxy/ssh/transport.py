@@ -354,7 +354,8 @@ class OperatorTransport(SSHServerTransport):
 
     def _new_keys_are_due(self) -> None:
         if not self._exchanging and self._expected is None:
-            self._front.deadline.start(self)
+            if self._logged_in:  # before the login, that of the login runs
+                self._front.deadline.start(self)
             self.sendKexInit()
 
     def ssh_KEXINIT(self, packet: bytes) -> None:
@@ -371,7 +372,7 @@ class OperatorTransport(SSHServerTransport):
                 self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"strict key exchange: KEXINIT was not first")
                 return
         elif self._logged_in:
-            self._front.deadline.start(self)  # before the login, that of the login runs
+            self._front.deadline.start(self)  # as above
         self.otherKexInitPayload = bytes((_KEXINIT,)) + packet
         self.ignoreNextPacket = agreement.guess_is_wrong
         if not self._exchanging:
