@@ -40,6 +40,14 @@ def local(*parts: int) -> float:
         ("10m ago", 600),
         (" 10M ", 600),
         ("now", 0),
+        ("2 min ago", 120),
+        ("2 minutes ago", 120),
+        ("1 hour 30 min ago", 5400),
+        ("1 day, 2 hours and 3 seconds ago", 93603),
+        ("5sec", 5),
+        ("1 week", 604800),
+        ("0 seconds ago", 0),
+        ("now UTC", 0),
     ],
 )
 def test_spans_count_back(text: str, seconds: int) -> None:
@@ -73,17 +81,45 @@ def test_times_are_local(zone: str, text: str, moment: Any) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["2026-11-22T16:00:30Z", "2026-11-22 16:00:30z", "2026-11-22T18:00:30+02:00", "2026-11-22T11:30:30-0430"],
+    [
+        *("2026-11-22T16:00:30Z", "2026-11-22 16:00:30z", "2026-11-22T18:00:30+02:00", "2026-11-22T11:30:30-0430"),
+        *("2026-11-22 16:00:30 UTC", "2026-11-22 16:00:30 GMT", "2026-11-22T18:00:30 +0200", "@1795363230"),
+        *("2026-11-22T16:00:30.000000000Z", "2026-11-22T17:00:30,000000000+01:00", "@1795363230.000"),
+        *("2026-11-22 16:00:30.000000000 +0000 UTC", "2026-11-22T16:00:30.0000000+00:00"),
+    ],
 )
 def test_a_time_may_say_its_zone(zone: str, text: str) -> None:
     assert parse_when(text, 0) == datetime(2026, 11, 22, 16, 0, 30, tzinfo=UTC).timestamp()
+
+
+def test_nanoseconds_and_the_day_of_another_zone(zone: str) -> None:
+    now = datetime(2026, 11, 22, 16, tzinfo=UTC).timestamp()
+    assert parse_when("2026-11-22T15:00:00.123456789Z", now) == pytest.approx(now - 3600 + 0.123456789, abs=1e-6)
+    assert parse_when("15:30 UTC", now) == now - 1800
+    assert parse_when("16:30 UTC", now) == now - 23.5 * 3600
+    assert parse_when("today UTC", now) == now - 16 * 3600
+    assert parse_when("2026-11-21 UTC", now) == now - 40 * 3600
 
 
 @pytest.mark.parametrize(
     "text",
     [
         *("", " ", "soon", "10", "10 m", "m", "-10m", "10m5h", "1.5h", "9999999w", "24:00", "16:60", "1600", "16:"),
-        *("2026-13-01", "2026-02-30", "2026-11-22 25:00", "2026-11-22T16", "2026-11-22 16:00 Z", "0001-01-01"),
+        *(
+            "2026-13-01",
+            "2026-02-30",
+            "2026-11-22 25:00",
+            "@",
+            "@x",
+            "@-5",
+            "@999999999999",
+            "2 min and",
+            "min ago",
+            "UTC",
+            "2026-11-22T16",
+            "2026-11-22 16:00 Z",
+            "0001-01-01",
+        ),
         *(
             "9999-12-31",
             "22.11.2026",
