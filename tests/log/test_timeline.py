@@ -415,7 +415,7 @@ def test_what_the_writer_wrote_is_understood(tmp_path: Path) -> None:
     writer.close()
     with open_segments(file.where) as segments:
         items = [(round(at - T0, 3), v if isinstance(v, bytes) else v["event"]) for at, v in Timeline(segments).items()]
-    assert items == [(0, "up"), (0, b"boot\nquick\n"), (3, b"later\n"), (3, "down"), (3, b"end\n")]
+    assert items == [(0, "up"), (0, b"boot\n"), (0.5, b"quick\n"), (3, b"later\n"), (3, "down"), (3, b"end\n")]
 
 
 def test_what_the_writer_rotated_is_one_history(tmp_path: Path) -> None:

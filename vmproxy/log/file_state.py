@@ -9,6 +9,7 @@ from vmproxy.log.events import Event
 from vmproxy.log.plain_log import PlainFile
 
 LogItem = bytes | Event
+FINE_MARKS = 1000.0
 
 
 class Reporter(Protocol):
@@ -42,6 +43,7 @@ class LogFile:
     :ivar problem: why it cannot be written now; empty while it can.
     :ivar lost: bytes dropped since it could not.
     :ivar marked: when the last time mark was written.
+    :ivar fine: how many more there may be within a second of the last.
     :ivar link: the name of the link that was made for it; empty if none was.
     :ivar encoding: that of the characters in the output.
     :ivar plain: its plain text, while that is wanted and there is some.
@@ -59,6 +61,7 @@ class LogFile:
         "base",
         "cuts",
         "encoding",
+        "fine",
         "folder",
         "link",
         "lost",
@@ -81,6 +84,7 @@ class LogFile:
         self.problem = ""
         self.lost = 0
         self.marked = 0.0
+        self.fine = FINE_MARKS
         self.link = ""
         self.encoding = "utf-8"
         self.plain: PlainFile | None = None

@@ -122,7 +122,7 @@ class Retry:
     @staticmethod
     def keep_lines(file: LogFile, lines: Sequence[bytes]) -> None:
         """Keep what a trail that fails was to be given."""
-        # Room is reserved for gaps: time marks alone, one a second, would fill the backlog in 15 minutes.
+        # Room is reserved for gaps: time marks alone, one a second by now, would fill the backlog in 15 minutes.
         waiting = file.backlog.lines
         for line in lines:
             if len(waiting) < BACKLOG_EVENTS or (b'"event":"gap"' in line and len(waiting) < 2 * BACKLOG_EVENTS):

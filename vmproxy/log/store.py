@@ -31,6 +31,8 @@ from vmproxy.log.settings import LogSettings
 from vmproxy.log.writer import LogWriter
 
 FLUSH_SECONDS = 0.02
+BYTES_SECONDS = 0.01  # how long bytes wait, where few logs have any: what comes meanwhile has one time
+FEW_LOGS = 16
 STORM_SECONDS = 0.5  # how long events wait, and the journal, while many come
 STORM_LOGS = 16  # with events in one batch
 FLUSH_SIZE = 256 * 1024
@@ -419,7 +421,7 @@ class LogStore:
             self._batch_since = self.wall()
         self._dirty.append(log)
         if self._flush_call is None:
-            self._flush_call = self.clock.callLater(FLUSH_SECONDS, self._flush_due)
+            self._flush_call = self.clock.callLater(BYTES_SECONDS, self._bytes_due)
 
     def quiet(self, log: ConsoleLog) -> None:
         """A log that was empty-handed has an event for the writer."""
@@ -432,6 +434,12 @@ class LogStore:
         self._soon.append(job)
         if self._quiet_call is None:
             self._quiet_call = self.clock.callLater(self._pause, self._quiet_due)
+
+    def _bytes_due(self) -> None:
+        if len(self._dirty) <= FEW_LOGS or self.wall() - self._batch_since > 1.5 * BYTES_SECONDS:
+            self._flush_due()
+        else:  # a batch has its price
+            self._flush_call = self.clock.callLater(FLUSH_SECONDS - BYTES_SECONDS, self._flush_due)
 
     def _flush_due(self) -> None:
         self._flush_call = None

@@ -1,6 +1,6 @@
 """Reading event trails: which byte of a log came when.
 
-A trail is JSON lines in the order in which things happened; ``time`` marks stand in it at most one a second while data
+A trail is JSON lines in the order in which things happened; ``time`` marks stand in it each 10 ms at most while data
 flows, and every other event says the time as well. A trail may be large, so it is never held as a whole: one that is
 not compressed is surveyed, a line or two in each 64 KiB, and then read in detail from the block that matters.
 

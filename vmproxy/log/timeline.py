@@ -1,7 +1,7 @@
 """A log by time: its bytes with the times at which they came, and its events, across all of its files.
 
 What ``log --since``, ``log -t``, ``record``, ``replay`` and ``events`` are made of. The times are those of the marks
-in the event trail, one a second at most, so they are exact to a second: what is asked for *since* a moment may begin
+in the event trail, some 10 ms apart, or a second where there are too many: what is asked for *since* a moment may begin
 up to a second before it, what is asked for *until* a moment may end up to a second after it; nothing of the range is
 missing. Bytes that no mark precedes get the time of the first mark, or, in a file without a trail, that at which the
 file was last written to.

@@ -26,7 +26,7 @@ from twisted.logger import Logger
 from vmproxy.log.events import Event, event, format_line, stamp_of, time_mark, timestamp
 from vmproxy.log.feed import EventFeed
 from vmproxy.log.file_pool import FilePool, OpenFile, PartialWriteError, append_line, reason, write_all
-from vmproxy.log.file_state import LogFile, LogItem
+from vmproxy.log.file_state import FINE_MARKS, LogFile, LogItem
 from vmproxy.log.files import LogFiles, logs_in
 from vmproxy.log.periodic import Task, Timer, next_due
 from vmproxy.log.plain_log import PlainFile, PlainWriter
@@ -36,7 +36,11 @@ from vmproxy.log.retry import Retry
 from vmproxy.log.rotation import Rotation, RotationPolicy
 
 FOLLOW_SECONDS = 2.0
-MARK_SECONDS = 1.0
+MARK_SECONDS = 1.0  # between time marks at most, while data flows
+FINE_SECONDS = 0.01  # between them at least
+# Bound of the marks that are closer than a second: of each log FINE_MARKS saved up and so many more a second; of all.
+FINE_PER_SECOND = 10.0
+FINE_OF_ALL, FINE_OF_ALL_PER_SECOND = 2000.0, 500.0
 STATED_EVERY = 32 * 1024  # bytes of a trail after which it says again where in the file an offset is
 
 _log = Logger()
@@ -74,6 +78,7 @@ class LogWriter:
         self.find: Callable[[str], LogFile | None] = lambda _path: None
         self._known: dict[str, set[str]] = {}  # the logs in each folder, as far as there were any at the start
         self._at = 0.0
+        self._fine, self._fine_at = FINE_OF_ALL, 0.0
         self._links_fail = False
         self.feed = EventFeed(lambda _call: None)
         self.retry = Retry(self._pool, now, self)
@@ -176,7 +181,11 @@ class LogWriter:
             self._changed(file)
             log = self._pool.get(path)
         # A clock that was set back is due too; so is a file's first byte: each can be read by itself.
-        if not log.size or not 0 <= at - file.marked < MARK_SECONDS:
+        since = at - file.marked
+        due = not log.size or not 0 <= since < MARK_SECONDS
+        if due or (since >= FINE_SECONDS and self._may_be_fine(file, at, len(data))):
+            if due and file.fine < FINE_MARKS:
+                file.fine = min(FINE_MARKS, file.fine + max(0.0, since) * FINE_PER_SECOND)
             file.marked = at
             self.tell(file, time_mark(at, file.offset))
             log = self._pool.get(path)  # opening the trail may have closed it
@@ -185,14 +194,26 @@ class LogWriter:
         except PartialWriteError as error:
             written = len(data) - len(error.rest)
             file.offset += written
-            self._put_plain(file, data[:written], at)
+            self._put_plain(file, data[:written], file.marked)
             raise
         log.size += len(data)
         file.offset += len(data)
         if log.size >= self.rotation.size_limit:
             self.rotation.due(file.where, "size")
         if self.plain or file.plain:
-            self._put_plain(file, data, at)
+            self._put_plain(file, data, file.marked)
+
+    def _may_be_fine(self, file: LogFile, at: float, size: int) -> bool:
+        """Whether there may be a time mark within a second of the last. A KiB of output is worth one as well."""
+        every = min(FINE_OF_ALL, self._fine + max(0.0, at - self._fine_at) * FINE_OF_ALL_PER_SECOND)
+        if every < 1 or file.waiting_lines:
+            return False
+        own = min(FINE_MARKS, file.fine + (at - file.marked) * FINE_PER_SECOND + size / 1024)
+        if own < 1:
+            return False
+        file.fine = own - 1
+        self._fine, self._fine_at = every - 1, at
+        return True
 
     def _changed(self, file: LogFile) -> None:
         """The file is not as long as it would be had only this process written to it: say where the output goes on."""

@@ -121,6 +121,6 @@ COMMANDS = (
         _log,
         (NAME, _LINES, _FOLLOW, SINCE, UNTIL, _STAMPS),
         Right.SPY,
-        notes="Times are exact to a second.\n",
+        notes="Times are exact to about 10 ms.\n",
     ),
 )
