@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from tests.support.consoles import HOSTILE, World, trail
 from tests.support.fakes import EPOCH, VM_A, VM_B, VM_C, FakeLink, FakeViewer
 from tests.support.properties import examples
+from vmproxy.access.policy_file import parse_policy
 from vmproxy.console.console import Console
 from vmproxy.console.duplicates import ClaimRefused
 from vmproxy.console.naming import AmbiguousConsole, NoSuchConsole
 from vmproxy.console.notices import LineUp
+from vmproxy.console.registry import AT_ONCE
 from vmproxy.errors import VMProxyError
 
 SPELLINGS = {
@@ -292,6 +294,27 @@ class TestPorts:
         again = world.restarted()
         assert again.claim(uri="vSPC.py").port == "2"
         assert again.claim(uri="vmproxy").port == "1"
+
+
+def test_thousands_of_consoles_take_other_rules_over_several_turns_those_with_viewers_first(world: World) -> None:
+    consoles = [world.claim(f"vm{n}", UUID(int=n + 1)) for n in range(2 * AT_ONCE + 10)]
+    viewer = FakeViewer("alice")
+    consoles[-1].viewers.attach(viewer, write=False)
+    policy, _ = parse_policy(None, [{"on": ["vm*"], "message": "hello"}])
+    world.directory.use(policy)
+    assert consoles[-1].options.message == "hello"
+    assert sum(console.options.message == "hello" for console in consoles) == AT_ONCE + 1
+    world.clock.advance(0)
+    assert {console.options.message for console in consoles} == {"hello"}
+
+
+def test_rules_that_change_again_meanwhile_are_those_that_hold(world: World) -> None:
+    consoles = [world.claim(f"vm{n}", UUID(int=n + 1)) for n in range(AT_ONCE + 10)]
+    for message in ("first", "second"):
+        policy, _ = parse_policy(None, [{"on": ["vm*"], "message": message}])
+        world.directory.use(policy)
+    world.clock.advance(0)
+    assert {console.options.message for console in consoles} == {"second"}
 
 
 class TestHostileNames:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.conch.ssh.common import NS
 
 from tests.support.ssh import IGNORE, LOGIN_TIMEOUT, Client, SSHWorld
 from vmproxy.base.turns import SLICE, SPAN
+from vmproxy.ssh.share import PACKETS_AT_ONCE
 
 COST = SLICE / 4  # seconds that each packet takes
 
@@ -75,6 +78,33 @@ def test_one_operator_with_much_to_do_keeps_no_other_waiting(w: SSHWorld) -> Non
     assert len(theirs) == 1
     assert order[0][0] <= 2 * SLICE / COST
     assert len(seen) == 1000
+
+
+def test_what_one_operator_may_be_sent_in_a_turn_is_bounded_over_all_connections(w: SSHWorld) -> None:
+    w.vm()
+    console = w.console()
+    clients = [w.login("alice:web01") for _ in range(4)]
+    channels = [client.attach(pty=False, window=1 << 30) for client in clients]
+    w.clock.advance(0)
+    sent = 0
+
+    def counted(send: Any) -> Any:
+        def sends(kind: int, payload: bytes) -> None:
+            nonlocal sent
+            sent += kind == 94
+            send(kind, payload)
+
+        return sends
+
+    for client in clients:
+        client.server.sendPacket = counted(client.server.sendPacket)
+    for _ in range(PACKETS_AT_ONCE):
+        console.feed(b"x" * 1025)
+    assert sent <= PACKETS_AT_ONCE + 4
+    for client in clients:
+        client.pump()
+    assert [len(channel.out) for channel in channels] == [1025 * PACKETS_AT_ONCE] * 4
+    assert sent == 4 * PACKETS_AT_ONCE
 
 
 def test_a_new_key_exchange_before_the_login_gives_no_new_time(w: SSHWorld) -> None:

@@ -194,7 +194,7 @@ class _Collector:
 class SSHSocket(SSHClientTransport):
     """An SSH client that says what it is told to, in packets that are sent when it is told so.
 
-    :ivar got: the packets that came, number and payload; :attr:`keep` says whether they are kept.
+    :ivar got: the packets that came, number and payload.
     """
 
     supportedKeyExchanges = [b"curve25519-sha256"]
@@ -261,18 +261,29 @@ class SSHSocket(SSHClientTransport):
             rest = NS(host.encode()) + struct.pack(">L", 1) + NS(b"127.0.0.1") + struct.pack(">L", 1)
             self.sendPacket(90, NS(b"direct-tcpip") + sizes + rest)
 
-    def run(self, command: str, window: int = 1 << 30, packet: int = 32768) -> bytes:
+    def sessions(self, count: int, window: int = 1 << 20, packet: int = 32768) -> list[bytes]:
+        """Open sessions; :returns: the server's numbers of them."""
+        before = self.count(91)
+        for number in range(before, before + count):
+            self.open(number, None, window, packet)
+        self.flush()
+        self.receive_until(lambda: self.count(91) + self.count(92) >= before + count)
+        opened = [payload[4:8] for kind, payload in self.got if kind == 91]
+        assert len(opened) == before + count, self.got[-1]
+        return opened[before:]
+
+    def count(self, number: int) -> int:
+        """How many packets of a kind have come."""
+        return sum(kind == number for kind, _ in self.got)
+
+    def run(self, command: str) -> bytes:
         """Run a command to its end; :returns: its output."""
-        channel = sum(number == 91 for number, _ in self.got)
-        self.open(channel, None, window, packet)
+        ours = struct.pack(">L", self.count(91))
+        (theirs,) = self.sessions(1, 1 << 30)
+        self.sendPacket(98, theirs + NS(b"exec") + b"\0" + NS(command.encode()))
         self.flush()
-        self.receive_until(lambda: sum(number == 91 for number, _ in self.got) > channel)
-        opened = [payload for number, payload in self.got if number == 91][-1]
-        self.sendPacket(98, opened[4:8] + NS(b"exec") + b"\0" + NS(command.encode()))
-        self.flush()
-        ours = struct.pack(">L", channel)
         self.receive_until(lambda: (97, ours) in self.got)
-        self.sendPacket(97, opened[4:8])
+        self.sendPacket(97, theirs)
         self.flush()
         return b"".join(getNS(p[4:])[0] for number, p in self.got if number == 94 and p[:4] == ours)
 

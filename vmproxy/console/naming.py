@@ -199,6 +199,20 @@ class Names:
                 return alias
         return f"{word}{MARK}{digits}.{console.port}"
 
+    def beginning(self, text: str, limit: int) -> list[Console]:
+        """The consoles with a word that begins so, in the order of their words.
+
+        :param limit: words at most: the first ones and the last of all, so that their common beginning is that of all.
+        """
+        self._settle()
+        folded = text.casefold()
+        low = bisect_left(self._entries, (folded,))
+        high = bisect_left(self._entries, True, low, key=lambda entry: not entry[0].startswith(folded))
+        entries = self._entries[low : min(high, low + limit)]
+        if high - low > limit:
+            entries[-1] = self._entries[high - 1]
+        return list(dict.fromkeys(entry[5] for entry in entries))
+
     def near(self, target: str) -> Console | None:
         """A console with a name that is one slip of the keyboard away from a target that finds none.
 

@@ -32,6 +32,7 @@ from vmproxy.log.store import LogStore
 from vmproxy.wire.vmware import undone
 
 PORTS_LIMIT = 32  # of a VM
+AT_ONCE = 500  # consoles that take other options in a turn of the reactor
 
 
 class StillThere(VMProxyError):
@@ -103,9 +104,23 @@ class ConsoleRegistry:
         """Take another policy, from now on."""
         self._policy = policy
         self.names.rules_changed()
+        watched: list[Console] = []
+        others: list[Console] = []
         for console in self:
+            (watched if console.viewers.all else others).append(console)
+        for console in watched:  # somebody may have to leave
             console.set_options(policy.options(console))
             console.viewers.rules_changed()
+        self._take_options(policy, others)
+
+    def _take_options(self, policy: Policy, consoles: list[Console], at: int = 0) -> None:
+        if policy is not self._policy:
+            return  # there is another one by now
+        for console in consoles[at : at + AT_ONCE]:
+            console.set_options(policy.options(console))
+            console.viewers.rules_changed()
+        if at + AT_ONCE < len(consoles):
+            self.clock.callLater(0, self._take_options, policy, consoles, at + AT_ONCE)
 
     def use_duplicates(self, policy: DuplicatePolicy) -> None:
         """Take another policy for second connections, from now on."""

@@ -145,7 +145,8 @@ class Search:
         self.hits = 0
         self.stopped = ""
         self.problems: list[str] = []
-        self._logs = list(logs)
+        self._given = logs
+        self._logs: list[tuple[Hashable, Path]] = []
         self._pattern = pattern
         self._limits = limits or Limits()
         self._kept: list[tuple[float, int, Hit]] = []  # a heap, the oldest first
@@ -172,6 +173,7 @@ class Search:
         self._steps.close()
 
     def _run(self) -> Generator[list[Hit], None, None]:
+        self._logs = list(self._given)  # here, on the thread that searches: there may be thousands
         # Of each log only the next file is in the heap: those before it are newer.
         heap: list[tuple[float, int, int]] = []
         seen: list[set[tuple[int, int]]] = [set() for _ in self._logs]

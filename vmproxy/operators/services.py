@@ -64,7 +64,6 @@ class Services:
         self.stopping = False
         self._notes: RepeatSummary[tuple[Console, str]] = RepeatSummary(clock, _notes_refused)
         self._defer_to_thread = defer_to_thread
-        self._looked_through: set[VisibleConsoles] = set()
         self._policy = registry.policy
         self._grants: dict[Account, Grants] = {}
 
@@ -93,17 +92,6 @@ class Services:
         if grants is None:
             grants = self._grants[account] = self._policy.grants(account.name, account.groups)
         return grants
-
-    def may_look_through(self, view: VisibleConsoles) -> bool:
-        """Whether the consoles may be looked through now to complete a name: once in a turn of the reactor.
-
-        A client can send Tabs by the thousand, in as many channels as it likes; each look may take milliseconds.
-        """
-        if view in self._looked_through:
-            return False
-        self._looked_through.add(view)
-        self.clock.callLater(0, self._looked_through.discard, view)
-        return True
 
     def may_note(self, console: Console, name: str) -> bool:
         """Count a note of an operator about a console.

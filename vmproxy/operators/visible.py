@@ -63,6 +63,10 @@ class VisibleConsoles:
         except VMProxyError:
             return False
 
+    def beginning(self, text: str, limit: int) -> list[Console]:
+        """Consoles whose name begins so; see :meth:`Names.beginning`."""
+        return self._names.beginning(text, limit)
+
     def near(self, target: str) -> Console | None:
         """The console that is probably meant by a target that finds none; see :meth:`Names.near`."""
         return self._names.near(target)

@@ -80,9 +80,15 @@ class FlowChannel(SSHChannel):
         """Send as much as the client accepts now."""
         if self.localClosed or self.conn is None:
             return
-        while self._queue and self.remoteWindowLeft > 0 and self.transport.flowing:
+        transport = self.transport
+        share = transport.share
+        while self._queue and self.remoteWindowLeft > 0 and transport.flowing:
             if not self.may_switch(self._queue[0][0]):
                 return
+            if share.left <= 0:
+                share.wait(self)
+                return
+            share.take()
             stream, data = self._queue.popleft()
             size = min(len(data), self.remoteWindowLeft, self.remoteMaxPacket)
             if size < len(data):

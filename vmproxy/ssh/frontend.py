@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from weakref import WeakValueDictionary
 
 from twisted.conch.ssh.factory import SSHFactory
 from twisted.conch.ssh.keys import Key
@@ -23,6 +25,7 @@ from vmproxy.ssh.connection import OperatorConnection
 from vmproxy.ssh.keepalive import ClientKeepalive
 from vmproxy.ssh.session import SessionChannel
 from vmproxy.ssh.settings import SSHSettings
+from vmproxy.ssh.share import Share
 from vmproxy.ssh.transport import OperatorTransport
 from vmproxy.ssh.userauth import UserAuth
 
@@ -54,6 +57,7 @@ class SSHFrontend:
         self.parting: Deadlines[OperatorTransport] = Deadlines(clock, PARTING_LIMIT, OperatorTransport.abort)
         self.alive = ClientKeepalive(clock, settings.keepalive)
         self.logins: Quota[OperatorTransport] = Quota(settings.limits.per_operator, LOGINS_IN_ALL)
+        self._shares: WeakValueDictionary[str, Share] = WeakValueDictionary()
         self._all_gone: Deferred[None] | None = None
 
     def reconfigure(self, settings: SSHSettings) -> None:
@@ -61,6 +65,13 @@ class SSHFrontend:
         self.deadline.use(settings.login_timeout)
         self.alive.reconfigure(settings.keepalive)
         self.logins.use(settings.limits.per_operator)
+
+    def share_of(self, who: str) -> Share:
+        """What an operator may be sent in a turn, over all connections."""
+        share = self._shares.get(who)
+        if share is None:
+            share = self._shares[who] = Share(partial(self.services.turns.wait, who))
+        return share
 
     def arrived(self, transport: OperatorTransport) -> None:
         """Add a connection."""

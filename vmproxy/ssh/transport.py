@@ -55,6 +55,7 @@ from vmproxy.ssh.packets import (
     make_opener,
     make_sealer,
 )
+from vmproxy.ssh.share import Share
 
 PACKET_LIMIT_BEFORE_LOGIN = 64 * 1024
 PACKET_LIMIT = 256 * 1024
@@ -91,6 +92,9 @@ class Frontend(Protocol):
     def arrived(self, transport: OperatorTransport) -> None:
         """Add a connection."""
 
+    def share_of(self, who: str) -> Share:
+        """What an operator may be sent in a turn."""
+
     def gone(self, transport: OperatorTransport) -> None:
         """Remove a connection."""
 
@@ -125,11 +129,17 @@ class Resumable(Protocol):
 
 
 class OperatorTransport(SSHServerTransport):
-    """One operator's SSH connection."""
+    """One operator's SSH connection.
+
+    :ivar who: whose time it takes: the operator's, or that of all who have not logged in.
+    :ivar share: what the operator may be sent in a turn.
+    """
 
     version = b"vmproxy"
     ourVersionString = b"SSH-2.0-vmproxy"
     _log = QuietLogger()
+    who = ""
+    share: Share  # from the login on
 
     def __init__(self, front: Frontend) -> None:
         self._front = front
@@ -226,9 +236,11 @@ class OperatorTransport(SSHServerTransport):
         self._over = True
         self._tcp.abortConnection()
 
-    def logged_in(self) -> None:
+    def logged_in(self, who: str) -> None:
         """End the deadline of the login; start the keepalive."""
         self._logged_in = True
+        self.who = who
+        self.share = self._front.share_of(who)
         self._gate.leave(self)
         self._front.deadline.discard(self)
         self._front.alive.watch(self)
@@ -300,11 +312,6 @@ class OperatorTransport(SSHServerTransport):
         if self._left < 0:
             self._new_keys_are_due()
         return message
-
-    @property
-    def who(self) -> str:
-        """Whose time it takes: the operator's; that of all who have not logged in."""
-        return cast(Operator, self.avatar).name if self._logged_in else ""
 
     def _next_turn(self) -> None:
         self._later = False

@@ -277,7 +277,7 @@ class UserAuth(SSHService):
             self._unanswered = ""
             transport.sendDisconnect(DISCONNECT_TOO_MANY_CONNECTIONS, problem.encode())
             return
-        transport.logged_in()
+        transport.logged_in(account.name)
         services = transport.services
         operator = services.operator(account, user, transport.peer)
         services.presence.logged_in(operator)

@@ -166,7 +166,7 @@ def tell_problems(session: Session, consoles: Iterable[Console], problems: Itera
     problems = list(problems)
     by_name: dict[str, list[Console]] = {}
     for console in consoles if problems else ():
-        by_name.setdefault(console.log.path.name, []).append(console)
+        by_name.setdefault(console.log.name.rpartition("/")[2], []).append(console)
     may = session.operator.view.may
     for problem in problems:
         file, _, what = problem.partition(": ")

@@ -86,7 +86,7 @@ async def _search(
 ) -> int:
     limits = Limits(hits=most, since=-math.inf if since is None else since)
     shown_as: Callable[[Hashable], ShownText | None] = (lambda _: None) if raw else text_of
-    work = Search([(console, console.log.path) for console in consoles], pattern, limits, shown_as)
+    work = Search(((console, console.log.path) for console in consoles), pattern, limits, shown_as)
     reading = BatchReader(session, lambda: _shown(work, as_json), work.close, _size)
     slot = SearchSlot(session)
     shown = 0

@@ -68,7 +68,7 @@ class CommandLine:
 
 
 def _completion(consoles: ConsoleList, view: VisibleConsoles, services: Services, left: str) -> Completion:
-    return complete(left, consoles, view) if services.may_look_through(view) else Completion(0, ())
+    return complete(left, consoles, view) if services.turns.open() else Completion(0, ())
 
 
 def complete(left: str, consoles: ConsoleList, view: VisibleConsoles) -> Completion:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall
 
-from vmproxy.console.console import Console
 from vmproxy.operators.services import Services
 from vmproxy.operators.session import Session
 from vmproxy.operators.terminal.line_editor import Cancelled, Choices, Completion, Draw, Entered, LineEditor, columns
@@ -18,7 +17,7 @@ from vmproxy.operators.visible import VisibleConsoles
 
 ANSWER_SECONDS = 120.0
 DRAW_LIMIT = 16 * 1024  # bytes: what waits to be read above which nothing is drawn
-NAMES_SECONDS = 2.0  # what may be seen of thousands of consoles takes a while to find out: not at every key
+OFFERED = 200
 
 
 class Prompt:
@@ -112,20 +111,13 @@ class Prompt:
 
 def consoles_by_name(view: VisibleConsoles, services: Services) -> Callable[[str], Completion]:
     """Completion by the names of an operator's consoles, or by UUIDs if no name fits."""
-    seen: list[Console] = []
-    seen_at: float | None = None
 
     def complete(beginning: str) -> Completion:
-        nonlocal seen, seen_at
-        if not services.may_look_through(view):
-            return Completion(0, ())
-        now = services.clock.seconds()
-        if seen_at is None or now - seen_at >= NAMES_SECONDS:
-            seen, seen_at = list(view), now
-        wanted = beginning.casefold()
-        names = {title for console in seen if (title := console.title).casefold().startswith(wanted)}
-        if not names:
-            names = {uuid for console in seen if (uuid := str(console.uuid)).startswith(wanted)}
-        return Completion(0, sorted(names, key=str.casefold))
+        if not services.turns.open():
+            return Completion(0, ())  # one packet can hold thousands of Tabs
+        found = {console.title for console in view.beginning(beginning, OFFERED)}
+        if not found and (digits := beginning.replace("-", "").casefold()):
+            found = {str(console.uuid) for console in view if console.uuid.hex.startswith(digits)}
+        return Completion(0, sorted(found, key=str.casefold))
 
     return complete
