@@ -27,7 +27,6 @@ from twisted.conch.ssh.transport import SSHClientTransport
 from twisted.internet.defer import Deferred, succeed
 
 from tests.support.daemon import PATIENCE, Daemon
-from tests.support.host import IAC, SB, SE, VMWARE, FakeVM
 
 SIZE = struct.calcsize("dd")
 TOO_LONG = 0.04  # of a turn, for the report
@@ -145,35 +144,6 @@ def write_consoles(daemon: Daemon, names: Iterable[str], uri: str = "vmproxy") -
         record = {"uuid": uuid, "port": "1", "name": name, "uri": uri, "log": f"{uuid}.log", "template": "{uuid}.log"}
         lines.append(json.dumps({**record, "host": "", "up": False, "since": 0.0, "reason": ""}))
     daemon.state.joinpath("consoles.jsonl").write_text("\n".join(lines) + "\n")
-
-
-class Probe(threading.Thread):
-    """A VM that asks something again and again, and notes how long it waits for the answer.
-
-    :ivar longest: the seconds of its longest wait.
-    """
-
-    PAUSE = 0.005
-
-    def __init__(self, vm: FakeVM) -> None:
-        super().__init__(daemon=True)
-        self._connection = vm.connected
-        self.longest = 0.0
-        self.asked = 0
-        self._stop_it = threading.Event()
-
-    def run(self) -> None:
-        while not self._stop_it.wait(self.PAUSE):
-            began = time.monotonic()
-            start = len(self._connection.subs)
-            self._connection.raw(bytes((IAC, SB, VMWARE, 99, IAC, SE)))
-            self._connection.wait_sub(3, start)
-            self.longest = max(self.longest, time.monotonic() - began)
-            self.asked += 1
-
-    def stop(self) -> None:
-        self._stop_it.set()
-        self.join(PATIENCE)
 
 
 class _Collector:

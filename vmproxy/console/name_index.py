@@ -85,6 +85,10 @@ class NameIndex:
         """The consoles of one VM."""
         return self._vms.get(uuid, ())
 
+    def settle(self) -> None:
+        """Put all words in their order now, and not when somebody asks: thousands have been added."""
+        iter(self._all)
+
     def seen_by(self, grants: Grants) -> Names:
         """The names of the consoles that are seen by some rules."""
         if grants.see_all:

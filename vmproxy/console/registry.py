@@ -154,6 +154,7 @@ class ConsoleRegistry:
                 console.set_vc_uuid(None, known.known_by)
                 console.set_uuids(None, UUID(known.location) if known.location else None)
             console.set_options(self._policy.options(console))
+        self.names.settle()
         self._store.flush()  # so that links have the names that they had, before a VM comes with another one
 
     def claim(self, identity: ConsoleIdentity, link: ILink[Console]) -> Console:

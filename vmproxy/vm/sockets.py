@@ -22,10 +22,12 @@ from vmproxy.vm.tls import Layer
 
 
 def socket_of(transport: object) -> socket.socket | None:
-    """The socket behind a transport, also below TLS; None where there is none (tests)."""
+    """The socket behind a transport, also below TLS; None where there is none (tests), or none any more."""
     if isinstance(transport, TLSMemoryBIOProtocol):
         transport = transport.transport
-    handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
+    if not ISystemHandle.providedBy(transport) or not getattr(transport, "connected", True):
+        return None
+    handle = transport.getHandle()
     return handle if isinstance(handle, socket.socket) else None
 
 
