@@ -285,8 +285,10 @@ class Names:
         return list(consoles) if self._sees is None else [c for c in consoles if self._sees(c)]
 
     def _with_port(self, found: Sequence[Console], port: str) -> list[Console]:
+        seen = set(found)  # for which the rules need not be asked again
         vms = dict.fromkeys(console.uuid for console in found[:LOOKED_AT])
-        return self._visible(c for uuid in vms for c in self._ports(uuid) if c.port == port)
+        ports = [c for uuid in vms for c in self._ports(uuid) if c.port == port]
+        return [c for c in ports if c in seen or self._sees is None or self._sees(c)]
 
     def _is_uuid(self, target: str) -> bool:
         return MARK not in target and bool(self._of_uuid(target) or self._of_uuid(target.rpartition(".")[0]))
