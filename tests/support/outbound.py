@@ -154,6 +154,7 @@ class Net:
             rules,
             0,
             self._record,
+            world.front.turns,
             Random(1),
             self.ours.__contains__,
             lambda: world.front.admission.scarce,

@@ -62,6 +62,7 @@ class VMService(Part):
             config.dial,
             config.vm.keep_idle,
             audit.record,
+            front.turns,
             scarce=lambda: front.admission.scarce,
         )
         front.broker.dial_with(self._connector)

@@ -8,9 +8,10 @@ import pytest
 
 from tests.support.outbound import Net, bridged, client, wish
 from tests.support.vm import DO_PROXY, SPELLED_A, VC_UUID, WILL_PROXY, WONT_PROXY, VMWorld, com, sub, verb
+from vmproxy.base.turns import SPAN
 from vmproxy.vm.admission import Admission, AdmissionLimits
 from vmproxy.vm.outbound.bridge import LONGEST_PAUSE
-from vmproxy.vm.outbound.connection import COMMANDS_PER_SECOND, CONTROL_LIMIT
+from vmproxy.vm.outbound.connection import COMMANDS_PER_SECOND, CONTROL_LIMIT, SMALL_READ
 from vmproxy.vm.outbound.connector import CONNECT_SECONDS, NO_ROOM
 from vmproxy.vm.outbound.resolver import ADDRESSES_LIMIT, LOOKUP_SECONDS, LOOKUPS_LIMIT, is_own
 from vmproxy.wire.dialuri import parse
@@ -525,6 +526,26 @@ def test_a_far_end_that_floods_with_commands_is_hung_up_on(w: VMWorld, net: Net)
     assert far.closed
     assert console.remote is not None
     assert console.remote.reason == "it sends too many Telnet commands"
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_telnet_of_far_ends_has_its_turns_and_keeps_its_order(w: VMWorld, net: Net, lost: bool) -> None:
+    host, _, far = bridged(net, b"telnet://10.1.2.3:4000")
+    host.sent()
+    assert far.transport.__dict__["bufferSize"] == SMALL_READ
+    w.turn()
+    assert w.front.turns.open()
+    w.clock.rightNow += SPAN  # the turn has been used up by others
+    line = far.transport.protocol
+    line.dataReceived(b"one\xff\xf1")
+    line.dataReceived(b"two")
+    assert far.transport.producerState == "paused"
+    assert host.data() == b""
+    if lost:
+        far.lose()
+    w.turn()
+    assert host.data() == b"onetwo"
+    assert lost or far.transport.producerState == "producing"
 
 
 def test_a_far_end_that_asks_and_does_not_read_is_hung_up_on(w: VMWorld, net: Net) -> None:

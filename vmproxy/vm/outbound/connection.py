@@ -19,6 +19,7 @@ from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vmproxy.base.turns import Turns
 from vmproxy.errors import VMProxyError
 from vmproxy.vm.keepalive import Liveness, set_options
 from vmproxy.vm.outbound.rules import DialRule
@@ -29,6 +30,7 @@ from vmproxy.wire.nvtclient import BREAK, NvtClient
 
 CONTROL_LIMIT = 64 * 1024
 COMMANDS_PER_SECOND = 2000
+SMALL_READ = 4096  # of Telnet: each command costs far more than a byte of data
 
 
 class DialFailed(VMProxyError):
@@ -70,10 +72,12 @@ class OutboundConnection(Protocol):
         keep_idle: int,
         clock: IReactorTime,
         liveness: Liveness,
+        turns: Turns,
         admit: Callable[[OutboundConnection], str],
     ) -> None:
         """
         :param liveness: finds out that nobody is there any more, while bytes are on their way.
+        :param turns: has the time that Telnet from remote ends may take.
         :param admit: called when TCP is there; :returns: why the line may not be, empty if it may.
         """
         self.uri = uri
@@ -85,6 +89,9 @@ class OutboundConnection(Protocol):
         self._keep_idle = keep_idle
         self._clock = clock
         self._liveness = liveness
+        self._turns = turns
+        self._waiting = b""  # for a turn of the reactor
+        self._listening = True
         self._admit = admit
         self._telnet = NvtClient() if uri.telnet else None
         self._full = False
@@ -142,6 +149,7 @@ class OutboundConnection(Protocol):
             return
         self._tcp.registerProducer(self, True)
         if self._telnet is not None:
+            self._tcp.bufferSize = SMALL_READ
             self._tcp.write(self._telnet.opening())
         self.made.callback(self)
 
@@ -162,19 +170,35 @@ class OutboundConnection(Protocol):
         if self._telnet is None:
             self.owner.heard([data])
             return
-        items, answers = self._telnet.feed(data)
+        if self._waiting or not self._turns.open():
+            if not self._waiting:
+                self._tcp.pauseProducing()
+                self._turns.wait(self.peer, self._next_turn)
+            self._waiting += data
+            return
+        self._heard(self.owner, self._telnet, data)
+
+    def _next_turn(self) -> None:
+        data, self._waiting = self._waiting, b""
+        if self.owner is not None and self._telnet is not None and self.transport is not None:
+            if self._listening:
+                self._tcp.resumeProducing()
+            self._heard(self.owner, self._telnet, data)
+
+    def _heard(self, owner: Owner, telnet: NvtClient, data: bytes) -> None:
+        items, answers = telnet.feed(data)
         if items:
-            self.owner.heard(items)
+            owner.heard(items)
         if answers:
             self._control += len(answers) if self._full else 0
             if self._control > CONTROL_LIMIT:
                 self.abort("it keeps asking but does not read the answers")
                 return
             self._tcp.write(answers)
-        if self._telnet.fatal:
-            self.abort(self._telnet.fatal)
-        elif self._telnet.commands - self._commands > COMMANDS_PER_SECOND:
-            self._check_pace(self._telnet.commands)
+        if telnet.fatal:
+            self.abort(telnet.fatal)
+        elif telnet.commands - self._commands > COMMANDS_PER_SECOND:
+            self._check_pace(telnet.commands)
 
     def _check_pace(self, commands: int) -> None:
         now = self._clock.seconds()
@@ -194,9 +218,10 @@ class OutboundConnection(Protocol):
 
     def listen(self, on: bool) -> None:
         """Read from the remote end, or do not."""
-        if on:
+        self._listening = on
+        if on and not self._waiting:
             self._tcp.resumeProducing()
-        else:
+        elif not on:
             self._tcp.pauseProducing()
 
     # The end.
@@ -221,6 +246,8 @@ class OutboundConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It is gone."""
         self._liveness.discard(self)
+        self._listening = False
+        self._next_turn()
         why = self._reason or ("closed by the far end" if reason.check(ConnectionDone) else explain(reason))
         if not self.made.called:
             self.made.errback(DialFailed(why))

@@ -22,6 +22,7 @@ from vmproxy.base.clock import wall_of
 from vmproxy.base.compat import let_go_of_client
 from vmproxy.base.ratelimit import RateLimit
 from vmproxy.base.tasks import spawn
+from vmproxy.base.turns import Turns
 from vmproxy.console.console import Console
 from vmproxy.vm.keepalive import Liveness
 from vmproxy.vm.outbound.bridge import OutboundBridge
@@ -67,18 +68,21 @@ class OutboundConnector:
         rules: DialRules,
         keep_idle: int,
         audit: Recorder,
+        turns: Turns,
         random: Random | None = None,
         is_own: Callable[[Address], bool] = is_own,
         scarce: Callable[[], bool] = lambda: False,
     ) -> None:
         """
         :param keep_idle: seconds of silence after which a remote end is probed; 0 is never.
+        :param turns: has the time that Telnet from remote ends may take.
         :param random: where the jitter of pauses comes from.
         :param is_own: tells whether an address is one of this machine's own.
         :param scarce: tells whether there are too few descriptors left to take one.
         """
         self._reactor = reactor
         self.clock = clock
+        self._turns = turns
         self.wall = wall_of(clock)
         self._lookup = Lookup(clock, resolver)
         self.rules = rules
@@ -197,7 +201,7 @@ class OutboundConnector:
         raise DialRefused(refused[-1])
 
     def _connect_to(self, uri: DialURI, address: Address, rule: DialRule) -> Deferred[OutboundConnection]:
-        line = OutboundConnection(uri, rule, self._keep_idle, self.clock, self._liveness, self._admit)
+        line = OutboundConnection(uri, rule, self._keep_idle, self.clock, self._liveness, self._turns, self._admit)
         self.sockets += 1
         line.ended.addCallback(self._one_less)
         connector = self._reactor.connectTCP(str(address), uri.port, OutboundFactory(line), 2 * CONNECT_SECONDS)
