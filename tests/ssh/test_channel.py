@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from vmproxy.ssh.channel import WINDOW, FlowChannel
 from vmproxy.ssh.connection import OperatorConnection
+from vmproxy.ssh.share import Share
 
 
 class FakeTransport:
@@ -18,6 +20,8 @@ class FakeTransport:
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes]] = []
         self.stop_after: int | None = None
+        self.turns: list[Callable[[], None]] = []
+        self.share = Share(self.turns.append)
 
     def sendPacket(self, number: int, payload: bytes) -> None:
         kind = {93: "adjust", 94: "data", 95: "err", 96: "eof", 97: "close", 98: "request"}[number]
@@ -136,6 +140,8 @@ def test_every_byte_comes_out_once_in_order_within_the_window(
             counter += size
             put += [("data" if what == "send" else "err", byte) for byte in data]
             (channel.send if what == "send" else channel.send_err)(data)
+        while transport.turns:
+            transport.turns.pop()()
         sent = [(kind, byte) for kind, payload in transport.sent for byte in payload]
         assert sent == put[: len(sent)]
         assert len(sent) + channel.queued == len(put)
