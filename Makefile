@@ -8,7 +8,7 @@ WORKERS ?= auto
 PYTEST = $(BIN)/python -m pytest
 PARALLEL = -n $(WORKERS) --dist loadgroup
 
-.PHONY: again run demo test test-rest test-all test-oldest soak bench fuzz lint types docs habits format clean
+.PHONY: again run demo test test-rest test-all test-oldest soak bench fuzz mutants lint types docs habits format clean
 
 run: $(VENV)/installed
 	@$(BIN)/vmproxy run $(ARGS) || { status=$$?; \
@@ -54,6 +54,10 @@ bench: $(VENV)/installed
 fuzz: $(VENV)/tools
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install $$($(REQUIREMENTS) options.extras_require.fuzz) || true
 	@nice $(BIN)/python -m fuzz $(ARGS)
+
+# A hundred small faults in the modules that guard bytes and doors: would the tests notice? A quarter of an hour.
+mutants: $(VENV)/tools
+	@nice $(BIN)/python -m mutants $(ARGS)
 
 lint: $(VENV)/tools
 	$(BIN)/ruff format --check .
