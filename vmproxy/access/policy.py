@@ -228,15 +228,17 @@ class Grants:
     """The rules that concern one operator.
 
     :ivar see_all: whether every console is seen, whatever it is.
+    :ivar administers: whether a rule makes the operator an administrator of anything, known or not.
     """
 
-    __slots__ = ("_steps", "see_all")
+    __slots__ = ("_steps", "administers", "see_all")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         steps: list[_ByName | _ByOther] = []
         names: list[tuple[Selector, Rule]] = []
-        self.see_all = False
+        self.see_all = self.administers = False
         for number, rule in enumerate(rules):
+            self.administers = self.administers or Right.ADMIN in rule.may
             self.see_all = self.see_all or (not number and rule.may is not Right.NONE and _has_any(rule))
             names += [(selector, rule) for selector in rule.on if selector.kind == "name"]
             if others := [selector for selector in rule.on if selector.kind != "name"]:

@@ -26,7 +26,7 @@ from vmproxy.app.log_service import LogService
 from vmproxy.app.part import Part
 from vmproxy.app.privileges import readable_again, running_as, unreadable_code
 from vmproxy.app.ssh_service import SSHService
-from vmproxy.app.startup import TLSStatus, startup_lines
+from vmproxy.app.startup import TLSStatus, startup_lines, vsphere_lines
 from vmproxy.app.systemd import Notifier, activated_sockets, has_terminal, initial_environment
 from vmproxy.app.vm_service import VMService
 from vmproxy.auth.limits import FILES_IN_ALL, LOGINS_IN_ALL
@@ -93,12 +93,19 @@ class VMProxyService(MultiService):
         self.vms = VMService(reactor, config, self.consoles, self.log.audit, budget, spare, counters)
         services = Services(reactor, self.consoles.registry, self.log.audit, self._in_thread, config.ssh.operators)
         self.ssh = SSHService(reactor, config, services, budget, spare, counters)
+        services.refused = self.vms.refused
+        services.to_connect = self._to_connect
         self.parts: tuple[Part, ...] = (self.log, self.consoles, self.vms, self.ssh)
         for part in self.parts:
             part.setServiceParent(self)
         listeners = [one for part in self.parts for one in part.listeners.values()]
         counters.count(lambda: {"connections without a descriptor": sum(one.refused for one in listeners)})
         self._notifier = Notifier(reactor, os.environ, self._status)
+
+    def _to_connect(self) -> list[str]:
+        addresses = {key: listeners.addresses for key, listeners in self.vms.listeners.items()}
+        tls = TLSStatus(self.vms.front.tls.credentials, addresses["vm.tls-listen"])
+        return vsphere_lines(self._config, addresses["vm.listen"], tls)
 
     def _room_for_logs(self) -> int:
         # Called on the writer's thread. Connections come first; there must be room for many more of them at any time.

@@ -54,18 +54,7 @@ def startup_lines(
         lines += _entry("Virtual machines connect to", f"{', '.join(vm_addresses)}{_in_band(config, tls)}")
     if tls.addresses:
         lines += _entry("With TLS from the start, to", ", ".join(tls.addresses))
-    uri = next((word for word in config.vm.service_uri if word != "*"), "vmproxy")
-    settings = f"Direction: Server, Port URI: {visible(uri)}"
-    for address in vm_addresses[:1]:
-        host, number = _reachable(address)
-        if number:
-            lines += _entry("In vSphere, serial port:", settings, f"vSPC URI: telnet://{host}:{number}")
-    for address in tls.addresses[:1]:
-        host, number = _reachable(address)
-        if number and tls.credentials is not None:
-            mark = tls.credentials.certificates[0].thumbprint
-            lines += _entry("In vSphere, serial port:", settings, "vSPC URI, in one line:")
-            lines.append(f"    telnets://{host}:{number}#thumbprint={mark}")
+    lines += vsphere_lines(config, vm_addresses, tls)
     lines += _certificates(tls)
     lines += _entry("Operators connect to", ", ".join(ssh_addresses))
     for address in ssh_addresses[:1]:
@@ -82,6 +71,24 @@ def startup_lines(
         file = config.source.name if config.source.toml else "FILE"
         things = _count(len(open_decisions), "thing")
         lines += _entry("Before production:", f"{things} to decide:", f"vmproxy check {file} --advise")
+    return lines
+
+
+def vsphere_lines(config: Config, vm_addresses: Sequence[str], tls: TLSStatus) -> list[str]:
+    """What to enter in vSphere."""
+    lines = []
+    uri = next((word for word in config.vm.service_uri if word != "*"), "vmproxy")
+    settings = f"Direction: Server, Port URI: {visible(uri)}"
+    for address in vm_addresses[:1]:
+        host, number = _reachable(address)
+        if number:
+            lines += _entry("In vSphere, serial port:", settings, f"vSPC URI: telnet://{host}:{number}")
+    for address in tls.addresses[:1]:
+        host, number = _reachable(address)
+        if number and tls.credentials is not None:
+            mark = tls.credentials.certificates[0].thumbprint
+            lines += _entry("In vSphere, serial port:", settings, "vSPC URI, in one line:")
+            lines.append(f"    telnets://{host}:{number}#thumbprint={mark}")
     return lines
 
 

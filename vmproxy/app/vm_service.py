@@ -14,6 +14,7 @@ from vmproxy.app.part import Part
 from vmproxy.app.startup import tls_warnings
 from vmproxy.base.clock import wall_of
 from vmproxy.base.counters import Counters
+from vmproxy.base.recent import KEPT, Refusal
 from vmproxy.config.settings import Config
 from vmproxy.errors import ConfigError
 from vmproxy.log.audit import Audit
@@ -81,6 +82,11 @@ class VMService(Part):
     def sockets(self) -> int:
         """How many connections there are."""
         return len(self.front.connections) + self._connector.sockets
+
+    def refused(self) -> list[Refusal]:
+        """The hosts that were turned away lately, the newest first."""
+        found = (*self.front.complaints.recent, *self.front.admission.refusals.recent)
+        return sorted(found, reverse=True)[:KEPT]
 
     def check(self, config: Config) -> Credentials | None:
         try:

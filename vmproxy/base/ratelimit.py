@@ -17,7 +17,9 @@ from typing import Generic, TypeVar
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger, LogLevel
 
+from vmproxy.base.clock import wall_of
 from vmproxy.base.deadlines import Deadlines
+from vmproxy.base.recent import RecentRefusals
 
 LINES_PER_SECOND = 20
 REFUSALS_EVERY = 10.0
@@ -153,7 +155,7 @@ class RefusalLog:
     :ivar counts: how many, by kind.
     """
 
-    __slots__ = ("_clock", "_tell", "_told", "_untold", "counts")
+    __slots__ = ("_clock", "_tell", "_told", "_untold", "counts", "recent")
 
     def __init__(self, clock: IReactorTime, tell: Callable[[str, str, int], None]) -> None:
         """:param tell: ``tell(who, why, n)``: the last one refused, the reason, and how many since the last call."""
@@ -162,6 +164,7 @@ class RefusalLog:
         self._told: dict[str, float] = {}
         self._untold: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
+        self.recent = RecentRefusals(wall_of(clock))
 
     def add(self, kind: str, who: str, why: str, times: int = 1) -> None:
         """Count a refusal, and tell it if one of its kind is due.
@@ -171,6 +174,7 @@ class RefusalLog:
         """
         self.counts[kind] += times
         self._untold[kind] += times
+        self.recent.add(who, why, times)
         now = self._clock.seconds()
         if not 0 <= now - self._told.get(kind, float("-inf")) < REFUSALS_EVERY:
             self._told[kind] = now

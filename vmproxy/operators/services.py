@@ -13,6 +13,7 @@ from vmproxy.auth.accounts_file import Account
 from vmproxy.auth.limits import FILES_EACH, FILES_IN_ALL, Quota
 from vmproxy.base.clock import wall_of
 from vmproxy.base.ratelimit import REPEATS_TOLD, RepeatSummary
+from vmproxy.base.recent import Refusal
 from vmproxy.base.turns import Turns
 from vmproxy.console.console import Console
 from vmproxy.console.notices import ShuttingDown
@@ -38,6 +39,8 @@ class Services:
     :ivar settings: for the sessions that begin from now on.
     :ivar presence: the operators who are logged in, and their sessions.
     :ivar stopping: whether the server is being stopped.
+    :ivar refused: the hosts that were turned away lately, the newest first.
+    :ivar to_connect: what to enter in vSphere, lines for people.
     :ivar readings: the logs that commands read, and their share of threads.
     :ivar turns: the time in each turn of the reactor for what operators, and clients before the login, have done.
     :ivar open_files: the files that clients have open for reading (SFTP), by operator.
@@ -62,6 +65,8 @@ class Services:
         self.turns = Turns(clock)
         self.open_files: Quota[object] = Quota(FILES_EACH, FILES_IN_ALL)
         self.stopping = False
+        self.refused: Callable[[], list[Refusal]] = list
+        self.to_connect: Callable[[], list[str]] = list
         self._notes: RepeatSummary[tuple[Console, str]] = RepeatSummary(clock, _notes_refused)
         self._defer_to_thread = defer_to_thread
         self._policy = registry.policy

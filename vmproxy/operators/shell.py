@@ -13,7 +13,7 @@ from vmproxy.operators import exit_status
 from vmproxy.operators.attachment import attach
 from vmproxy.operators.commands.context import chosen, print_all
 from vmproxy.operators.commands.job import Job
-from vmproxy.operators.commands.list import print_table
+from vmproxy.operators.commands.list import no_consoles, print_table
 from vmproxy.operators.commands.parser import split
 from vmproxy.operators.commands.registry import COMMANDS, execute, help_text, no_command
 from vmproxy.operators.messages import notice_text
@@ -83,6 +83,6 @@ async def _overview(session: Session) -> int:
     if consoles:
         await print_table(session, consoles)
     else:
-        session.print("none yet\n")
+        session.print(no_consoles(session))
     await print_all(session, ["\n", help_text()])
     return exit_status.OK

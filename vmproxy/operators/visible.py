@@ -40,6 +40,11 @@ class VisibleConsoles:
         """The consoles in the order of their titles."""
         return sorted(self, key=lambda c: (c.title.casefold(), c.uuid, c.port))
 
+    @property
+    def administers(self) -> bool:
+        """Whether the rules make the operator an administrator of anything, known or not."""
+        return self._grants().administers
+
     def rights(self, console: Console) -> Right:
         """The operator's rights on a console."""
         return Right.NONE if console.forgotten else self._grants().rights(console)

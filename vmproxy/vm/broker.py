@@ -17,7 +17,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vmproxy.base.clock import wall_of
 from vmproxy.base.ratelimit import RateLimit
+from vmproxy.base.recent import RecentRefusals
 from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
 from vmproxy.console.duplicates import ClaimRefused
@@ -46,11 +48,13 @@ class Complaints:
 
     def __init__(self, clock: IReactorTime) -> None:
         self.counters: Counter[str] = Counter()
+        self.recent = RecentRefusals(wall_of(clock))
         self._limit = RateLimit(clock, COMPLAINTS_PER_MINUTE, 60.0, _more)
 
     def add(self, kind: str, peer: str, text: str) -> None:
         """Count a fault, and log it if there is room."""
         self.counters[kind] += 1
+        self.recent.add(peer, text)
         if self._limit.allow():
             _log.warn("{peer}: {what}", peer=peer, what=text, kind=kind)
 

@@ -65,6 +65,6 @@ COMMANDS = (
         _broadcast,
         (_TEXT,),
         Right.ADMIN,
-        notes="Sent to every console that you administer; also to the menus if you administer all that you see.\n",
+        notes="Sent to every console that you administer; also to the menus if you administer\nall that you see.\n",
     ),
 )

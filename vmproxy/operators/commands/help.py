@@ -9,19 +9,23 @@ from vmproxy.operators.commands.declaration import Command
 
 _REACHING = """\
 To reach a console:
-  ssh [-p PORT] NAME@HOST              NAME: a VM's name, alias, UUID, or a unique beginning of its name
-  ssh [-p PORT] -t OPERATOR@HOST "NAME"  the same for names that ssh refuses as a user name
-  ssh [-p PORT] -W NAME:1 OPERATOR@HOST  the raw 8-bit stream (1: the serial port)
-  NAME may be followed by ,ro ,force ,join ,quiet ,port=N ,replay=LINES ,escape=KEYS ,reason=TEXT
-Commands:
+  ssh [-p PORT] NAME@HOST                a VM's name, alias, UUID, or a unique
+                                         beginning of its name
+  ssh [-p PORT] -t OPERATOR@HOST "NAME"  a name that ssh refuses as a user name
+  ssh [-p PORT] -t OPERATOR@HOST         the menu
+  ssh [-p PORT] -W NAME:1 OPERATOR@HOST  the raw stream of serial port 1
+  sftp [-P PORT] OPERATOR@HOST           the logs, as files
+  Behind NAME: ,ro ,force ,join ,quiet ,port=N ,replay=LINES ,escape=KEYS
+  ,reason=TEXT
+Commands (`help COMMAND', or COMMAND -h, says more):
 """
 _STATUSES = """\
-`help COMMAND' says more. Exit statuses: 0 done, 1 failed, 2 wrong usage, 3 no such console,
-4 ambiguous, 5 down, 6 server stops, 7 disconnected, 8 timeout, 9 in use, 10 not allowed, 130 ^C.
+Exit statuses: 0 done, 1 failed, 2 wrong usage, 3 no such console, 4 ambiguous,
+5 down, 6 server stops, 7 disconnected, 8 timeout, 9 in use, 10 not allowed,
+130 ^C.
 """
-_USAGE_WIDTH = 38
 _NAME_WIDTH = 14
-_WIDTH = 110
+_WIDTH = 79
 
 
 def synopsis(command: Command) -> str:
@@ -31,16 +35,16 @@ def synopsis(command: Command) -> str:
 
 def overview(commands: Iterable[Command]) -> str:
     """Help about everything, a line for each command."""
-    lines = [_REACHING]
-    for command in commands:
-        usage = synopsis(command)
-        gap = "\n" + " " * (_USAGE_WIDTH + 2) if len(usage) > _USAGE_WIDTH else " " * (_USAGE_WIDTH - len(usage))
-        lines.append(f"  {usage}{gap} {command.summary}\n")
-    return "".join([*lines, _STATUSES])
+    lines = [f"  {line}\n" for command in commands for line in (*_synopsis_lines(command), f"    {command.summary}")]
+    return "".join([_REACHING, *lines, _STATUSES])
+
+
+def _synopsis_lines(command: Command) -> list[str]:
+    return wrap(synopsis(command), _WIDTH - 2, subsequent_indent="      ", break_on_hyphens=False)
 
 
 def details(command: Command) -> str:
-    lines = [synopsis(command), f"  {command.summary}"]
+    lines = [*_synopsis_lines(command), f"  {command.summary}"]
     if command.aliases:
         lines.append(f"  also: {', '.join(command.aliases)}")
     if needed := rights(command):

@@ -102,6 +102,16 @@ MACHINE = Flag(
 _FORMS = {USERS: ("name", "state", "users"), EXTENDED: ("name", "host", "uri", "serial")}
 
 
+def no_consoles(session: Session) -> str:
+    """What to do while there is no console."""
+    lines = [f"no consoles are known yet ({clock_time(now(session))})", *session.services.to_connect()]
+    if session.operator.view.administers and (refused := session.services.refused()):
+        lines.append(
+            f"{sum(one.times for one in refused)} connections refused, the newest of {refused[0].who}: `refused'"
+        )
+    return "".join(f"{line}\n" for line in lines)
+
+
 async def _list(session: Session, args: Arguments) -> int:
     states = args.get(_STATE, frozenset(STATES))
     if WHO in args:
@@ -122,7 +132,7 @@ async def _list(session: Session, args: Arguments) -> int:
     elif known and not consoles:
         session.print(f"none of {len(known):,} consoles is {' or '.join(sorted(states))}\n")
     elif not consoles:
-        session.print(f"no consoles are known yet ({clock_time(now(session))})\n")
+        session.print(no_consoles(session))
     else:
         await print_table(session, consoles, columns)
     return exit_status.OK

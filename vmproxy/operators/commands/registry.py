@@ -22,6 +22,7 @@ from vmproxy.operators.commands import (
     forget,
     kick,
     log,
+    refused,
     replay,
     search,
     send,
@@ -73,6 +74,7 @@ TABLE: tuple[Command, ...] = tuple(
         expect.COMMANDS,
         broadcast.COMMANDS,
         kick.COMMANDS,
+        refused.COMMANDS,
         forget.COMMANDS,
         (
             Command("version", "print the version", _version),

@@ -85,6 +85,6 @@ COMMANDS = (
         _record,
         (NAME, SINCE, UNTIL, _WIDTH, _HEIGHT),
         Right.SPY,
-        notes="asciicast version 2: `ssh ... record web01 --since 1h > x.cast', `asciinema play x.cast'.\n",
+        notes="asciicast version 2: `ssh ... record web01 --since 1h > x.cast',\n`asciinema play x.cast'.\n",
     ),
 )

@@ -242,10 +242,10 @@ COMMANDS = (
         _send,
         (NAME, _TEXT, _NO_ENTER, CHAR_DELAY, LINE_DELAY, RATE, FORCE, JOIN, REASON),
         Right.WRITE,
-        notes="Options go before the text. Without a text, standard input is sent as it is, eight bits.\n"
-        "Ends when the VM's host has taken everything. Needs write access: status 9 if\n"
-        "another operator has it.\n"
-        "Examples: send web01 uptime; send -n web01 '\\x03'; printf 'root\\r' | ssh ... send web01\n",
+        notes="Options go before the text. Without a text, standard input is sent as it is,\n"
+        "eight bits. Ends when the VM's host has taken everything. Needs write access:\n"
+        "status 9 if another operator has it.\n"
+        "Examples: send web01 uptime; send -n web01 '\\x03'; \nprintf 'root\\r' | ssh ... send web01\n",
     ),
     Command(
         "break", "send a break, or a named sequence", _break, (NAME, _SEQUENCE, _LIST, FORCE, JOIN, REASON), Right.WRITE
