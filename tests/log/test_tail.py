@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.archive import T0, Archive
 from vmproxy.log.reader import open_segments
-from vmproxy.log.tail import TAIL_LIMIT, from_last_lines, last_lines
+from vmproxy.log.tail import REPLAY_LIMIT, TAIL_LIMIT, from_last_lines, last_lines
 
 # Short lines, empty ones, none: what matters are the line ends.
 CONTENT = st.lists(st.sampled_from([b"\n", b"\r\n", b"a", b"bc", b"\0\xff", b"\r"]), max_size=30).map(b"".join)
@@ -48,7 +48,11 @@ def test_the_last_lines_reach_across_files(files: Any, lines: int, limit: int) -
         archive = build(folder, files)
         content = b"".join(data for _, data in archive.said)
         with open_segments(archive.path, enough=limit, trails=False) as segments:
-            assert last_lines(segments, lines, limit) == naive(content[-limit:], lines)
+            expected, found = naive(content[-limit:], lines), last_lines(segments, lines, limit)
+            if len(content) <= limit or len(expected) < limit:
+                assert found == expected
+            else:  # it was cut by its length, and begins at a safe place
+                assert expected.endswith(found)
             assert segments.problems == []
         with open_segments(archive.path, trails=False) as segments:
             assert b"".join(from_last_lines(segments, lines)) == naive(content, lines)
@@ -66,8 +70,8 @@ def test_lines_longer_than_what_is_read_at_once(tmp_path: Path, compressed: bool
             pieces = list(from_last_lines(segments, count))
             assert b"".join(pieces) == b"".join(lines[4 - count :])
             assert all(0 < len(piece) <= 64 * 1024 for piece in pieces)
-    with open_segments(archive.path, enough=TAIL_LIMIT, trails=False) as segments:
-        assert last_lines(segments, 2) == lines[3][-TAIL_LIMIT:]
+    with open_segments(archive.path, enough=REPLAY_LIMIT, trails=False) as segments:
+        assert last_lines(segments, 2) == lines[3][-REPLAY_LIMIT:]
 
 
 def test_what_is_before_a_file_that_cannot_be_read_does_not_join_what_is_behind_it(tmp_path: Path) -> None:
@@ -76,3 +80,42 @@ def test_what_is_before_a_file_that_cannot_be_read_does_not_join_what_is_behind_
     with open_segments(archive.path, enough=100, trails=False) as segments:
         assert last_lines(segments, 5) == b"three\n"
         assert [problem.partition(":")[0] for problem in segments.problems] == ["vm.log.1.gz"]
+
+
+FRAME = b"".join(b"\x1b[%d;1H\x1b[1;32mrow %d\x1b[0m \xc3\xa9" % (row, row) for row in range(1, 25))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("clear", [b"\x1b[2J", b"\x1b[H\x1b[J", b"\x1bc"])
+def test_of_a_painted_screen_it_is_what_came_since_it_was_cleared(
+    tmp_path: Path, clear: bytes, compressed: bool
+) -> None:
+    archive = build(tmp_path, [(clear + FRAME * 400, compressed), (FRAME * 300 + clear + FRAME * 3, False)])
+    with open_segments(archive.path, enough=REPLAY_LIMIT, trails=False) as segments:
+        assert last_lines(segments, 20) == clear + FRAME * 3
+
+
+@pytest.mark.parametrize("shift", range(40))
+@pytest.mark.parametrize("lines", [1, 20, 100_000])
+def test_it_is_64_kib_at_most_and_begins_with_a_whole_sequence_or_character(
+    tmp_path: Path, shift: int, lines: int
+) -> None:
+    archive = build(tmp_path, [(FRAME * 400, False), (FRAME * 300 + b"." * shift, False)])
+    with open_segments(archive.path, enough=REPLAY_LIMIT, trails=False) as segments:
+        found = last_lines(segments, lines)
+    assert REPLAY_LIMIT - 100 < len(found) <= REPLAY_LIMIT
+    assert found.startswith(b"\x1b[")
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_it_begins_with_a_whole_character_or_line(tmp_path: Path, shift: int) -> None:
+    for name, text in (
+        ("characters", "\N{GREEK SMALL LETTER ALPHA}\N{EURO SIGN}" * 50_000),
+        ("lines", "a line\n" * 30_000),
+    ):
+        (tmp_path / name).mkdir()
+        archive = build(tmp_path / name, [(text.encode() + b"." * shift, False)])
+        with open_segments(archive.path, enough=REPLAY_LIMIT, trails=False) as segments:
+            found = last_lines(segments, 100_000)
+        assert found.decode().startswith("a line" if name == "lines" else ("\xe4", "\N{EURO SIGN}"))
+        assert len(found) > REPLAY_LIMIT - 20

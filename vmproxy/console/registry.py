@@ -6,6 +6,7 @@ A console outlives its connections, and the process.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
 
@@ -88,6 +89,7 @@ class ConsoleRegistry:
         self._renames: RepeatSummary[Console] = RepeatSummary(clock, self._renamed)
         self._ports = PortNumbers(clock)
         self.duplicates = DuplicatePolicy()
+        store.spare(self._logs_in_use)
 
     def __iter__(self) -> Iterator[Console]:
         return iter(self.names)
@@ -411,6 +413,13 @@ class ConsoleRegistry:
             known_by=console.known_by,
             location=str(console.location_uuid or "") if console.known_by else "",
         )
+
+    def _logs_in_use(self) -> set[str]:
+        # On the writer's thread, once in a minute at most, while the log folder is too large.
+        for _ in range(3):
+            with suppress(RuntimeError):  # consoles came or went meanwhile
+                return {str(console.log.path) for console in list(self.names) if console.state != "down"}
+        return set()
 
     def _everything(self) -> list[ConsoleRecord]:
         return [self._known(console) for console in self]

@@ -4,7 +4,8 @@ Every few minutes, or more often if logs do not get that old, the whole log fold
 between the writer's other work. A log that is old enough (or too large, if the limit was lowered) is put into the line
 of those to be rotated, whether its console is open or not; segments that are too many are removed, those that were not
 compressed are, and what a crash left half-compressed goes. If all files together have too many bytes, the oldest
-segments are removed, whosesoever they are.
+segments are removed, whosesoever they are. Where that is not enough, logs of consoles that are down are rotated, those
+first that have been silent longest, and removed in the next pass. The log says when that is not enough either.
 
 A file counts as a log if it has an event trail beside it: nothing else in the folder is touched.
 """
@@ -38,7 +39,18 @@ _log = Logger()
 class Sweep:
     """Goes through the log folder, again and again."""
 
-    def __init__(self, folder: Path, rotation: Rotation, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        rotation: Rotation,
+        now: Callable[[], float],
+        in_use: Callable[[], set[str]] = set,
+    ) -> None:
+        """:param in_use: the paths of the logs of consoles that are connected."""
+        self._in_use = in_use
+        self._live: list[tuple[int, str, int]] = []  # logs that are no segments: newest write first, path, bytes
+        self._again = False
+        self._told_over = False
         self._folder = folder
         self._rotation = rotation
         self._now = now
@@ -51,6 +63,8 @@ class Sweep:
     @property
     def _interval(self) -> float:
         if self._pass is not None:
+            return SLICE_SECONDS
+        if self._again:
             return SLICE_SECONDS
         policy = self._rotation.policy
         seconds = TOTAL_SECONDS if policy.folder_total else SWEEP_SECONDS
@@ -92,6 +106,8 @@ class Sweep:
         :returns: from time to time what has been done, in files looked at.
         """
         self._oldest = []
+        self._live = []
+        self._again = False
         self._total = 0
         removed = self._rotation.removed_bytes
         folders = [self._folder]
@@ -163,13 +179,48 @@ class Sweep:
         found = os.lstat(log)
         if not found.st_size or not stat.S_ISREG(found.st_mode):
             return cost
+        if policy.folder_total:
+            self._remember_live(found.st_mtime_ns, log, found.st_size)
         if policy.size and found.st_size >= policy.size:
             self._rotation.due(log, "size")
         elif policy.age and self._now() - _began(trail, found, self._now()) >= policy.age:
             self._rotation.due(log, "age")
         return cost + 2
 
+    def _remember_live(self, written: int, log: Path, size: int) -> None:
+        item = (-written, str(log), size)
+        if len(self._live) < CANDIDATES:
+            heapq.heappush(self._live, item)
+        else:
+            heapq.heappushpop(self._live, item)
+
     def _reduce(self) -> Iterator[int]:
+        yield from self._remove_oldest()
+        limit, live = self._rotation.policy.folder_total, sorted(self._live, reverse=True)
+        self._live = []
+        if not limit or self._total <= limit:
+            self._told_over = False
+            return
+        in_use = self._in_use()
+        left = self._total
+        for _, log, size in live:
+            if left <= limit:
+                break
+            if log not in in_use:
+                self._rotation.due(Path(log), "folder")
+                self._again = True  # what is put aside now is removed in the next pass
+                left -= size
+            yield 1
+        if left > limit and not self._told_over:
+            self._told_over = True
+            _log.warn(
+                "the log folder has {total} bytes, and log.folder-total is {limit}: what is left belongs to consoles"
+                " that are connected; rotate-size bounds the log of each",
+                total=self._total,
+                limit=limit,
+            )
+
+    def _remove_oldest(self) -> Iterator[int]:
         oldest = sorted(self._oldest, reverse=True)
         self._oldest = []
         for _, device, inode, log in oldest:

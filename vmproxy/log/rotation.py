@@ -56,7 +56,7 @@ class RotationPolicy:
     :ivar console_total: bytes that all files of one log may have, trails included; 0 for any number. The oldest
         segments are removed, never the live files.
     :ivar folder_total: bytes that all files in the log folder may have; 0 for any number. The oldest segments of all
-        logs are removed, never a live file.
+        logs are removed, and after them logs of consoles that are down; never the live file of one that is connected.
     """
 
     size: int = setting(values.size, 0, key="rotate-size")
@@ -114,7 +114,8 @@ class Rotation:
         self, pool: FilePool, now: Callable[[], float], on_rotated: Callable[[Path, str, int], object]
     ) -> None:
         """
-        :param on_rotated: called with the log, why it was rotated (``size``, ``age``, or ``trail`` for its size), and
+        :param on_rotated: called with the log, why it was rotated (``size``, ``age``, ``folder`` for that of all, or
+            ``trail`` for its size), and
             the bytes that the log had.
         """
         self._pool = pool
@@ -203,7 +204,7 @@ class Rotation:
             self._pool.get(path)
         for kind in files.kinds:
             self._check_open(kind)
-        limits = {"size": self.size_limit, "trail": self.trail_limit, "age": 1}
+        limits = {"size": self.size_limit, "trail": self.trail_limit, "age": 1, "folder": 1}
         try:
             found = os.lstat(path)
             large = os.lstat(files.kinds[1]) if why == "trail" else found

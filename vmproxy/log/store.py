@@ -376,7 +376,15 @@ class LogStore:
         self._congested: dict[ConsoleLog, None] = {}
         self._patience_call: IDelayedCall | None = None
         runner.writer.serve(self._find, self._see_links, from_writer)
-        runner.writer.sweep(folder)
+        self.in_use: Callable[[], set[str]] = set
+        runner.writer.sweep(folder, lambda: self.in_use())
+
+    def spare(self, in_use: Callable[[], set[str]]) -> None:
+        """Have logs spared when the folder is too large.
+
+        :param in_use: their paths; called on the writer's thread.
+        """
+        self.in_use = in_use
 
     @property
     def event_followers(self) -> set[Follower]:

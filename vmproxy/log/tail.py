@@ -12,11 +12,17 @@ from collections.abc import Iterator
 
 from vmproxy.log.reader import Segments, Source
 
-TAIL_LIMIT = 256 * 1024
+TAIL_LIMIT = 256 * 1024  # that is read at once
+REPLAY_LIMIT = 64 * 1024
+_CONTINUATION = bytes(range(0x80, 0xC0))
+_CLEARS = (b"\x1b[2J", b"\x1b[H\x1b[J", b"\x1bc")
 
 
-def last_lines(segments: Segments, lines: int, limit: int = TAIL_LIMIT) -> bytes:
+def last_lines(segments: Segments, lines: int, limit: int = REPLAY_LIMIT) -> bytes:
     """The last lines of a log, also of those in older files: what replay shows.
+
+    What paints its screen ends no lines: of that it is what came since the screen was cleared last, and a beginning
+    within a sequence or a character is left out.
 
     :param segments: opened with ``enough=limit, trails=False``, so that no more files are opened than are needed.
     :param limit: bytes at most.
@@ -24,18 +30,37 @@ def last_lines(segments: Segments, lines: int, limit: int = TAIL_LIMIT) -> bytes
     :raises OSError: if there is something, and none of it can be read.
     """
     data = b""
+    cut = False  # whether there is more before it
     for segment in reversed(segments):
-        if len(data) >= limit or data.count(b"\n") > lines:
+        if data.count(b"\n") > lines:
             break
         if segment.log is None:
             continue
+        if len(data) >= limit:
+            cut = True
+            break
         older = _last_bytes(segment.log, limit - len(data))
         if segment.log.damage:
             break  # what is before a damaged part does not join what is behind it
+        cut = cut or segment.log.size > len(older) or segment.log.compressed
         data = older + data
     if not data and segments.problems:
         raise OSError(segments.problems[0])
-    return _last_of(data, lines)
+    shown = _last_of(data, lines)
+    return _from_safe_place(shown) if len(shown) == len(data) >= limit and cut else shown
+
+
+def _from_safe_place(data: bytes) -> bytes:
+    cleared = max(data.rfind(clear) for clear in _CLEARS)
+    if cleared >= 0:
+        return data[cleared:]
+    line = data.find(b"\n") + 1
+    if 0 < line < len(data):
+        return data[line:]
+    escape = data.find(b"\x1b")
+    if escape >= 0 and data[escape + 1 : escape + 2] != b"\\":  # the end of a string ends a sequence, it begins none
+        return data[escape:]
+    return data[len(data) - len(data.lstrip(_CONTINUATION)) :] if data[:1] > b"\x7f" else data
 
 
 def from_last_lines(segments: Segments, lines: int | None) -> Iterator[bytes]:

@@ -382,9 +382,12 @@ class LogWriter:
         self.follow.use(on_follow)
         self.feed = EventFeed(on_reactor)
 
-    def sweep(self, folder: Path) -> None:
-        """Have a log folder looked through for what is to be rotated, compressed and removed."""
-        self._tasks.insert(-1, Sweep(folder, self.rotation, self._now))
+    def sweep(self, folder: Path, in_use: Callable[[], set[str]]) -> None:
+        """Have a log folder looked through for what is to be rotated, compressed and removed.
+
+        :param in_use: the paths of the logs of consoles that are connected.
+        """
+        self._tasks.insert(-1, Sweep(folder, self.rotation, self._now, in_use))
 
     def _rotated(self, path: Path, why: str, size: int) -> None:
         # The next batch must not seem older than this, and an idle log's rotation not as old as the last batch.

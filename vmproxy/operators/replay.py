@@ -23,7 +23,7 @@ def opened(log: ConsoleLog) -> Deferred[Segments]:
 
 
 def _open(path: Path) -> Segments:
-    return open_segments(path, enough=tail.TAIL_LIMIT, trails=False)
+    return open_segments(path, enough=tail.REPLAY_LIMIT, trails=False)
 
 
 async def last_lines(
@@ -35,7 +35,7 @@ async def last_lines(
     """The last lines of what was opened, which is closed.
 
     :param shown: makes of the bytes, on the thread, what is shown of them.
-    :returns: that, an unfinished last line included; at most 256 KiB.
+    :returns: that, an unfinished last line included; at most 64 KiB.
     :raises OSError: if there is something, and none of it can be read.
     """
     segments = await files
