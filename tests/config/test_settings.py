@@ -27,6 +27,7 @@ from vmproxy.base.addresses import network
 from vmproxy.base.schema import settings_of
 from vmproxy.config import settings
 from vmproxy.console.duplicates import DuplicatePolicy
+from vmproxy.console.newcomers import ConsoleLimits
 from vmproxy.errors import ConfigError, VMProxyError
 from vmproxy.log.rotation import RotationPolicy
 from vmproxy.log.settings import LogSettings
@@ -153,6 +154,8 @@ class TestValues:
             vmotion-timeout = 3600
             trace = ["10.1.2.3"]
             vmotions-per-minute = 77
+            consoles = 66
+            new-consoles-per-minute = 55
             tls-listen = "tcp:3"
             certificates = [{{ certificate = "{tmp_path}/vm.crt", key = "{tmp_path}/vm.key" }}]
             encryption = "require"
@@ -215,6 +218,7 @@ class TestValues:
                 AdmissionLimits((network("10.0.0.0/8"),), 9, 8, 7),
                 DuplicatePolicy("replace", 16, 48),
                 ("10.1.2.3",),
+                ConsoleLimits(66, 55),
             ),
             SSHSettings(
                 ("unix:/run/vmproxy.sock",),
@@ -297,6 +301,8 @@ ALLOWED = [
     ("vm.trace", ["[]", '"web01"', '["10.1.2.3", "web 01"]']),
     ("vm.vmotion-timeout", ["1", "0.1e1", "3600.0"]),
     ("vm.vmotions-per-minute", ["1", "1000000"]),
+    ("vm.consoles", ["1", "1000000"]),
+    ("vm.new-consoles-per-minute", ["0", "1000000"]),
     ("vm.certificates", ["[]", '"vm.pem"', '["a.pem", { certificate = "b.crt", key = "b.key" }]']),
     ("vm.encryption", ['"off"', '"offer"']),
     ("vm.client-ca", ['""']),
@@ -346,6 +352,8 @@ REFUSED = [
     ("vm.identify-timeout", ["0", "0.99", "3600.1", '"30"', "true", "nan", "inf", "-inf"], "seconds from 1 to 3600"),
     ("vm.trace", ["1", '[""]', "[true]"], "no address and no name"),
     ("vm.vmotion-timeout", ["0", "3601", '"1"', "false", "nan", "1979-05-27"], "seconds from 1 to 3600"),
+    ("vm.consoles", ["0", "1000001", "1.5"], "a whole number from 1 to 1000000"),
+    ("vm.new-consoles-per-minute", ["-1", "1000001"], "a whole number from 0 to 1000000"),
     ("vm.vmotions-per-minute", ["0", "-1", "1.5", "1000001"], "a whole number from 1 to 1000000"),
     ("vm.tls-listen", ['"13371"', "13371", '["tcp:x"]'], 'such as ["tcp:13370"]'),
     ("vm.certificates", ["1", '""', "[[]]", '[{ key = "vm.key" }]'], 'such as ["vm.pem"]'),

@@ -405,9 +405,10 @@ class TestHowMuchIsKept:
         assert b"".join(b"%d" % n * 1000 for n in range(10)).endswith(kept)
         assert len(whole(other.path)) == 3500
 
-    def test_the_live_file_is_never_removed(self, world: World) -> None:
+    def test_the_live_file_of_a_connected_console_is_never_removed(self, world: World) -> None:
         world.writer.rotation.use(RotationPolicy(age=100, keep=1, console_total=1, folder_total=1))
         log = world.log()
+        world.store.spare(lambda: {str(log.path)})
         say(world, log, b"x" * 100, b"y" * 100)
         for _ in range(5):
             world.tick(15)

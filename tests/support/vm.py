@@ -251,6 +251,15 @@ class VMWorld(World):
     def connect(self, address: str = "10.0.0.1") -> Host:
         return Host(self, address)
 
+    def connect_if_admitted(self, address: str) -> Host | None:
+        """A host connects, and may be refused."""
+        refused = self.front.admission.refusals.counts.total()
+        try:
+            return Host(self, address)
+        except AssertionError:
+            assert self.front.admission.refusals.counts.total() == refused + 1
+            return None
+
     def vm(
         self, uuid: UUID = VM_A, address: str = "10.0.0.1", uri: bytes = b"vmproxy", name: bytes = b"web"
     ) -> tuple[Host, Console]:

@@ -46,6 +46,7 @@ class ConsoleService(Part):
 
     def reconfigure(self, config: Config, checked: Any) -> list[str]:
         self.registry.use_duplicates(config.vm.duplicates)
+        self.registry.use_limits(config.vm.consoles)
         vm = config.vm
         self.migrations.reconfigure(vm.vmotion_timeout, vm.encryption is not Encryption.OFF, vm.vmotions_per_minute)
         if config.policy == self.registry.policy:

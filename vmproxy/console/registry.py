@@ -25,6 +25,7 @@ from vmproxy.console.interfaces import ILink
 from vmproxy.console.journal import TEXT_LIMIT, ConsoleRecord, Journal
 from vmproxy.console.migrations import Migrations
 from vmproxy.console.name_index import NameIndex
+from vmproxy.console.newcomers import ConsoleLimits, Newcomers
 from vmproxy.console.port_numbers import PortNumbers, next_number
 from vmproxy.errors import VMProxyError
 from vmproxy.log.feed import Follower
@@ -89,6 +90,7 @@ class ConsoleRegistry:
         self._renames: RepeatSummary[Console] = RepeatSummary(clock, self._renamed)
         self._ports = PortNumbers(clock)
         self.duplicates = DuplicatePolicy()
+        self._newcomers = Newcomers(clock)
         store.spare(self._logs_in_use)
 
     def __iter__(self) -> Iterator[Console]:
@@ -186,7 +188,9 @@ class ConsoleRegistry:
         new = console is None
         if console is None:
             self._check_ports(uuid, link)
+            self._check_new(link)
             console = self._add(uuid, port, identity.name, None)
+            self._newcomers.add(console)
         if twin is not None and console.vc_uuid != identity.uuid:
             self._told_twins(console, twin, identity, link.peer)
         if known_by != console.known_by:
@@ -214,6 +218,43 @@ class ConsoleRegistry:
         if named:
             self._named(console)
         return console
+
+    def use_limits(self, limits: ConsoleLimits) -> None:
+        """Take other limits on the number of consoles, from now on."""
+        self._newcomers.use(limits)
+
+    def _check_new(self, link: ILink[Console]) -> None:
+        if problem := self._newcomers.problem(link.peer):
+            raise ClaimRefused(problem)
+        most = self._newcomers.limits.most
+        if len(self) >= most and not self.displace():
+            raise ClaimRefused(f"{most} consoles are known (vm.consoles), and all of them are somebody's")
+
+    def silent_host(self) -> str:
+        """The host of the console that :meth:`displace` would take; empty if there is none."""
+        console = self._newcomers.oldest_silent()
+        return "" if console is None or console.link is None else console.link.peer
+
+    def displace(self) -> bool:
+        """Have the oldest new console that has never printed anything make place.
+
+        :returns: whether there was one.
+        """
+        console = self._newcomers.oldest_silent()
+        if console is None:
+            return False
+        self._newcomers.discard(console)
+        text = "{console}: makes place for others, it has never printed anything; forgotten"
+        self.process_log.tell("consoles that made place", text, LogLevel.warn, console=console.title)
+        if console.link is not None:
+            console.link.close("its place is needed, and it has never printed anything")
+        self.clock.callLater(0, self._forget_silent, console)  # its connection is gone by then
+        return True
+
+    def _forget_silent(self, console: Console) -> None:
+        with suppress(StillThere):
+            if not console.bytes_out:
+                self.forget(console, "", remove_log=True).addErrback(lambda failure: failure.trap(OSError))
 
     def _check_same(self, console: Console, identity: ConsoleIdentity, link: ILink[Console]) -> None:
         # Neither BIOS UUIDs nor names are one VM's alone, so both must be right; better than a name is the location.
@@ -370,6 +411,7 @@ class ConsoleRegistry:
         console.forget(who)
         for told in (self._changes, self._refusals, self._renames):
             told.forget(console)
+        self._newcomers.discard(console)
         self.names.remove(console)
         done = self._store.forget(console.log, remove_log)
         self._journal.forget(self._known(console))  # behind the files: what is left of them by a crash has a console

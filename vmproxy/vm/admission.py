@@ -64,13 +64,14 @@ class Admission:
         clock: IReactorTime,
         limits: AdmissionLimits,
         room: int,
-        make_room: Callable[[], None] = lambda: None,
+        make_room: Callable[[int], None] = lambda live: None,
         others: Callable[[], int] = lambda: 0,
     ) -> None:
         """
         :param room: how many connections there can be, whatever the limits say.
         :param others: how much of the room is taken by what is no connection of a host.
-        :param make_room: called when room is scarce: may have a connection closed that nobody will miss.
+        :param make_room: called when room is scarce, with the connections of the address: may have one closed that
+            nobody will miss.
         """
         self._clock = clock
         self._room = room
@@ -127,13 +128,18 @@ class Admission:
         room = self._room - self._others()
         in_all = min(limits.connections or room, room)
         if self._live >= in_all - in_all // SCARCE:
-            self._make_room()
+            self._make_room(place.live)
             if self._live >= in_all:
                 bound = "vm.connections" if in_all < room else "descriptors, LimitNOFILE"
                 return self._refuse("in all", address, f"{self._live} connections in all ({bound})")
         place.live += 1
         self._live += 1
         return True
+
+    def live(self, address: str) -> int:
+        """The connections of an address."""
+        place = self._places.get(neighbourhood(address))
+        return 0 if place is None else place.live
 
     def leave(self, address: str) -> None:
         """A connection that was let in is gone."""

@@ -112,6 +112,7 @@ class VMFrontend:
         self.undecided: Deadlines[HostConnection] = Deadlines(clock, UNDECIDED_SECONDS, self._undecided)
         self.liveness = Liveness(clock, settings.keep_idle)
         self._migrations = migrations
+        self._directory = directory
 
     @property
     def counters(self) -> Counter[str]:
@@ -171,9 +172,13 @@ class VMFrontend:
         outbound = self.broker.outbound
         return outbound is not None and outbound.offered
 
-    def _make_room(self) -> None:
+    def _make_room(self, live: int) -> None:
         oldest = self.unidentified.oldest()
         if oldest is None or oldest[1] < UNMISSED_SECONDS:
+            # Of those that are identified, one that has never printed anything, of an address that has far more.
+            silent = self._directory.silent_host()
+            if silent and self.admission.live(silent) > 2 * (live + 1):
+                self._directory.displace()
             return
         connection = oldest[0]
         self.unidentified.discard(connection)

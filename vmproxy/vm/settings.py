@@ -11,6 +11,7 @@ from vmproxy.base import values
 from vmproxy.base.schema import InvalidValue, group, setting
 from vmproxy.console.duplicates import REPLACE, DuplicatePolicy
 from vmproxy.console.migrations import BEGINS_PER_MINUTE
+from vmproxy.console.newcomers import ConsoleLimits
 from vmproxy.vm.admission import MOST, AdmissionLimits
 from vmproxy.vm.certificates import TLSSettings
 from vmproxy.wire.serviceuri import COMMON_WORDS
@@ -74,6 +75,7 @@ class VMSettings:
     :ivar limits: networks, numbers and rates of connections.
     :ivar trace: addresses of hosts, or names of VMs on them, whose new connections are traced in the log.
     :ivar duplicates: the policy for a second connection of a console.
+    :ivar consoles: how many consoles there may be, and new ones in a minute.
     """
 
     listen: tuple[str, ...] = setting(_ENDPOINTS, ("tcp:13370",), option="vm-listen")
@@ -91,6 +93,7 @@ class VMSettings:
     limits: AdmissionLimits = group(AdmissionLimits)
     duplicates: DuplicatePolicy = group(DuplicatePolicy)
     trace: tuple[str, ...] = setting(_TRACED, ())
+    consoles: ConsoleLimits = group(ConsoleLimits)
 
     def contradictions(self, wrong: Collection[str]) -> Iterator[tuple[str, str]]:
         """The values that do not go with others."""
