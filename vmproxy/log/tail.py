@@ -36,14 +36,14 @@ def last_lines(segments: Segments, lines: int, limit: int = REPLAY_LIMIT) -> byt
             break
         if segment.log is None:
             continue
-        if len(data) >= limit:
-            cut = True
+        if cut:
             break
-        older = _last_bytes(segment.log, limit - len(data))
+        room = limit - len(data)
+        older = _last_bytes(segment.log, room + 1)
         if segment.log.damage:
             break  # what is before a damaged part does not join what is behind it
-        cut = cut or segment.log.size > len(older) or segment.log.compressed
-        data = older + data
+        cut = len(older) > room
+        data = older[len(older) - room if cut else 0 :] + data
     if not data and segments.problems:
         raise OSError(segments.problems[0])
     shown = _last_of(data, lines)
