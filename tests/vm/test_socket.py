@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 from twisted.internet import main
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ISystemHandle
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Port, Server
+from twisted.internet.testing import MemoryReactor
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tests.support.vm import (
@@ -27,6 +33,7 @@ from tests.support.vm import (
     sub,
     verb,
 )
+from vmproxy.vm.sockets import socket_of
 
 SEQUENCE = b"\x01\x02\x03\x04"
 
@@ -249,3 +256,12 @@ def test_a_host_that_asks_and_never_reads_is_closed_whatever_the_buffer_says_of_
         protocol.dataReceived(sub(99) * 100)
         asked += 600
     assert aborted
+
+
+def test_a_transport_that_is_gone_has_no_socket() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        server = Server(near, Protocol(), ("127.0.0.1", 1), cast(Port, None), 1, MemoryReactor())
+        assert socket_of(server) is near
+        server.connectionLost(Failure(ConnectionDone()))
+        assert socket_of(server) is None

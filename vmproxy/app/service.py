@@ -166,9 +166,11 @@ class VMProxyService(MultiService):
         finally:
             gc.enable()
         super().startService()
-        # The objects that exist now stay: the garbage collector need not look at them, nor run after every 700 objects.
+        # The objects that exist now stay: the collector need not look at them. What is over is freed without it, so it
+        # has little to find. In a storm of 4,000 VMs it takes 34 ms in all with any of these, in pieces of 6 ms at most
+        # with 10,000 and of 33 ms with 100,000; all generations at once take 54 ms, and do not come.
         gc.freeze()
-        gc.set_threshold(100_000, 20, 100)
+        gc.set_threshold(10_000, 1000, 1000)
         # The time that the writer's thread may compute while an answer to a host waits; the default is 5 ms.
         sys.setswitchinterval(0.0005)
         # Under nohup the terminal may go, and the daemon stays.

@@ -1,0 +1,139 @@
+"""Connections, vMotions, logins, sessions and readings come and go, and the daemon stays as large as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import Client, Daemon, environment
+from tests.support.host import FakeVM, HostConnection
+from tests.system.test_memory import Probed
+
+SETTINGS = "[vm]\nvmotions-per-minute = 100000\nidentify-timeout = 1\n[ssh]\nkeepalive = 5\n"
+ROUNDS = 8
+WARM = 3
+VMS = 10
+REMEMBERED = ("vmproxy.wire.telnet.Subnegotiation",)  # what 256 reads were taken apart into
+SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "3600"))
+
+
+@pytest.fixture
+def make_probed(tmp_path: Path, keys: Path) -> Iterator[Callable[[], Probed]]:
+    daemons: list[Probed] = []
+
+    def make() -> Probed:
+        daemons.append(Probed(tmp_path / "daemon", keys, SETTINGS))
+        daemons[-1].start()
+        return daemons[-1]
+
+    yield make
+    for daemon in daemons:
+        daemon.stop()
+        assert "Traceback" not in daemon.said(), daemon.said()
+
+
+def a_round(daemon: Daemon, keys: Path, number: int) -> None:
+    """Some of everything."""
+    vms = [FakeVM(daemon.vm_port, f"vm{n}").connect() for n in range(VMS)]
+    for n, vm in enumerate(vms):
+        vm.connected.say(b"hello\r\n" * 20)
+        for move in range(3):
+            vm.migrate(bytes((number % 250, n, move, 1)), close_first=bool(move % 2))
+        if n % 3 == 0:
+            vm.connected.sub(40, b"lost")
+            vm.connected.wait_sub(41)
+    silent = HostConnection(daemon.vm_port)
+    for line in ("list", "log vm0", "search hello", "events vm1", "status vm2", "log nothing"):
+        daemon.run(*line.split())
+    daemon.run("list", identity=keys / "stranger")
+    sessions = [
+        Client(daemon.ssh(*words))
+        for words in (
+            ("-T", "127.0.0.1", "vm3"),
+            ("127.0.0.1", "log", "-f", "vm4"),
+            ("127.0.0.1", "events", "-f"),
+            ("-W", "vm5:1", "127.0.0.1"),
+        )
+    ]
+    sessions[0].expect_err(b"[attached]")
+    sessions[1].expect(b"hello")
+    for session in sessions:
+        session.close()
+    with socket.create_connection(("127.0.0.1", daemon.ssh_port)) as stranger:
+        stranger.recv(100)
+    silent.wait_closed()
+    silent.close()
+    for vm in vms:
+        vm.close()
+
+
+def threads(daemon: Daemon) -> int:
+    return len(os.listdir(f"/proc/{daemon.process.pid}/task"))
+
+
+@pytest.mark.slow
+def test_nothing_is_left_after_some_rounds_of_everything(make_probed: Callable[[], Probed], keys: Path) -> None:
+    daemon = make_probed()
+    before: dict[str, int] = {}
+    files = tasks = 0
+    for number in range(ROUNDS):
+        a_round(daemon, keys, number)
+        circles = daemon.circles_without_connections()
+        if number >= WARM:
+            assert circles == {}
+        if number == WARM:
+            before, files, tasks = daemon.probe()["living"], daemon.open_files(), threads(daemon)
+    after = daemon.probe()["living"]
+    # One or two of a kind may be under way: a timer, a line for the log. What is left of each round would be more.
+    enough = ROUNDS - WARM - 1
+    grown = {kind: n - before.get(kind, 0) for kind, n in after.items() if kind not in REMEMBERED}
+    assert {kind: more for kind, more in grown.items() if more >= enough} == {}
+    assert daemon.open_files() <= files + 2
+    assert threads(daemon) <= tasks + 2
+
+
+@pytest.mark.soak
+def test_an_hour_of_coming_and_going_is_flat(make_daemon: Callable[..., Daemon], keys: Path, tmp_path: Path) -> None:
+    daemon = make_daemon(SETTINGS)
+    load = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "vmproxy",
+            "simulate",
+            "--port",
+            str(daemon.vm_port),
+            "-n",
+            "500",
+            "--vmotion-every",
+            "20",
+        ],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+    )
+    seen: list[tuple[float, int, int, int]] = []
+    began = time.monotonic()
+    try:
+        number = 0
+        while (now := time.monotonic() - began) < SOAK_SECONDS:
+            a_round(daemon, keys, number)
+            number += 1
+            seen.append((now, daemon.memory() // 1024, daemon.open_files(), threads(daemon)))
+            print(f"{now:6.0f} s  round {number}: {seen[-1][1]} kB, {seen[-1][2]} descriptors, {seen[-1][3]} threads")
+    finally:
+        load.send_signal(signal.SIGTERM)
+        load.wait()
+    warm = [one for one in seen if one[0] > SOAK_SECONDS / 4]
+    half = len(warm) // 2
+    for at, slack in ((1, 2048), (2, 8), (3, 2)):
+        first, last = (sorted(one[at] for one in part)[len(part) // 2] for part in (warm[:half], warm[half:]))
+        assert last <= first * 1.02 + slack, (at, first, last)
