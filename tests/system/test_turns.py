@@ -110,6 +110,8 @@ def menus(daemon: MeasuredDaemon, size: int) -> Steps:
             terminal = NS(b"xterm") + struct.pack(">4L", 80, 24, 0, 0) + NS(b"")
             client.sendPacket(98, channel + NS(b"pty-req") + b"\0" + terminal)
             client.sendPacket(98, channel + NS(b"shell") + b"\0")
+        client.flush()
+        client.receive_until(lambda: len({p[:4] for kind, p in client.got if kind == 94}) == len(channels))
         for channel in channels:
             client.sendPacket(94, channel + NS(b"c\x7fv\x7f:status v\t\t\t\x15log clone\t\t\x15\x03*0*\x15" * 5 * size))
         for channel in channels:
