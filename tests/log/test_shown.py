@@ -56,7 +56,10 @@ def shown_by_pyte(data: bytes) -> list[str]:
 
 def shown(data: bytes) -> list[str]:
     return [
-        row.rstrip() for line in data.split(b"\n") for row in map(bytes.decode, ShownText().rows(line)) if row.strip()
+        row.rstrip()
+        for line in data.split(b"\n")
+        for row in (text.decode().expandtabs() for text in ShownText().rows(line))
+        if row.strip()
     ]
 
 
