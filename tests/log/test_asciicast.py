@@ -151,18 +151,18 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_stamps_stand_in_front_of_each_line() -> None:
     pieces = [(T0, b"one\r\ntw"), (T0 + 1.5, b"o\n"), (T0 + 2, b""), (T0 + 3.25, b"\nthree\n\x1b[0m")]
     assert b"".join(stamped(pieces)) == (
-        b"2026-11-22 15:56:40.000 one\r\n"
-        b"2026-11-22 15:56:40.000 two\n"
-        b"2026-11-22 15:56:43.250 \n"
-        b"2026-11-22 15:56:43.250 three\n"
-        b"2026-11-22 15:56:43.250 \x1b[0m"
+        b"2026-11-22 15:56:40.000Z one\r\n"
+        b"2026-11-22 15:56:40.000Z two\n"
+        b"2026-11-22 15:56:43.250Z \n"
+        b"2026-11-22 15:56:43.250Z three\n"
+        b"2026-11-22 15:56:43.250Z \x1b[0m"
     )
 
 
 @pytest.mark.usefixtures("_utc")
 def test_999_and_a_half_milliseconds_are_not_a_second() -> None:
-    assert local_time(T0 + 0.9996) == "2026-11-22 15:56:40.999"
-    assert local_time(-0.001) == "1969-12-31 23:59:59.999"
+    assert local_time(T0 + 0.9996) == "2026-11-22 15:56:40.999Z"
+    assert local_time(-0.001) == "1969-12-31 23:59:59.999Z"
 
 
 @given(st.lists(st.binary(max_size=9)))
@@ -170,8 +170,8 @@ def test_without_its_stamps_a_stamped_log_is_what_it_was(pieces: list[bytes]) ->
     data = b"".join(pieces)
     out = b"".join(stamped((T0, piece) for piece in pieces))
     lines = out.split(b"\n")
-    assert b"\n".join(line[24:] for line in lines) == data
-    assert all(len(line) >= 24 for line in lines[:-1])
+    assert b"\n".join(line[25:] for line in lines) == data
+    assert all(len(line) >= 25 for line in lines[:-1])
 
 
 def test_the_pace_is_that_of_the_vm_made_faster_with_silence_cut_short() -> None:

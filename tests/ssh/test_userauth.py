@@ -50,7 +50,7 @@ from tests.support.ssh import (
 from vmproxy.auth.authenticator import Authenticator, Offer
 from vmproxy.auth.authorized_keys import AuthorizedKey
 from vmproxy.auth.keyring import AccountSettings
-from vmproxy.auth.limits import LoginLimits, Quota
+from vmproxy.auth.limits import WAIT_SECONDS, LoginLimits, Quota
 from vmproxy.auth.passwords import AT_ONCE, WAITING_EACH, PasswordChecker, PasswordFile
 from vmproxy.auth.signatures import verify_signature
 from vmproxy.ssh.userauth import QUESTIONS, TRIES
@@ -857,6 +857,8 @@ def test_the_log_says_each_refusal_once(w: SSHWorld, logged: Logged) -> None:
 def test_connections_of_one_address_that_have_not_logged_in_are_bounded(w: SSHWorld) -> None:
     strangers = [w.connect(key_exchange=False) for _ in range(LoginLimits().per_address)]
     refused = w.connect(key_exchange=False)
+    assert not refused.tcp.aborted, "it waits a moment for a place"
+    w.clock.advance(WAIT_SECONDS)
     assert refused.tcp.aborted
     assert refused.tcp.buffer == b""
     refused.tcp.closed()

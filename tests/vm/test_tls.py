@@ -307,10 +307,11 @@ def test_a_host_that_does_not_read_holds_the_input_back(tls: VMWorld) -> None:
 
 def test_closing_what_is_gone_already_does_no_harm(tls: VMWorld) -> None:
     host = TLSHost(tls).feed(session())
+    layer = layer_of(host)
     host.die()
     host.protocol.close("once more")
     host.protocol.stop()
-    assert layer_of(host).version == ""
+    assert layer.version == ""
 
 
 def test_a_hosts_goodbye_ends_the_connection(tls: VMWorld) -> None:
@@ -324,10 +325,11 @@ def test_a_hosts_goodbye_ends_the_connection(tls: VMWorld) -> None:
 
 def test_the_end_of_tcp_without_a_goodbye_is_told(tls: VMWorld) -> None:
     host = TLSHost(tls).feed(session() + b"bye")
+    layer = layer_of(host)
     host.lose()
     assert tls.console.reason.startswith("connection lost to 10.0.0.1")
     assert tls.logged(tls.console) == b"bye"
-    assert len(layer_of(host).factory.closing) == 0
+    assert len(layer.factory.closing) == 0
     assert tls.delayed() == []
 
 

@@ -91,10 +91,16 @@ class VMProxyService(MultiService):
         self.log = LogService(reactor, config, self._room_for_logs, counters)
         self.consoles = ConsoleService(reactor, config, self.log, counters)
         self.vms = VMService(reactor, config, self.consoles, self.log.audit, budget, spare, counters)
-        services = Services(reactor, self.consoles.registry, self.log.audit, self._in_thread, config.ssh.operators)
+        services = Services(
+            reactor,
+            self.consoles.registry,
+            self.log.audit,
+            self._in_thread,
+            config.ssh.operators,
+            self.vms.refused,
+            self._to_connect,
+        )
         self.ssh = SSHService(reactor, config, services, budget, spare, counters)
-        services.refused = self.vms.refused
-        services.to_connect = self._to_connect
         self.parts: tuple[Part, ...] = (self.log, self.consoles, self.vms, self.ssh)
         for part in self.parts:
             part.setServiceParent(self)

@@ -248,7 +248,7 @@ class Console:
     def set_options(self, options: ConsoleOptions) -> None:
         """Take other options, and tell the viewers what changes for them."""
         before, self.options = self.options, options
-        self.log.file.encoding = options.encoding
+        self.log.file.use(options.encoding)
         if options.record_input != before.record_input:
             self.log.event("input-recording", on=options.record_input)
             self.viewers.tell(InputRecorded(options.record_input))

@@ -93,6 +93,10 @@ class LogFile:
         self.shift = self.since = self.stated = self.cuts = 0
         self._backlog: Backlog | None = None
 
+    def use(self, encoding: str) -> None:
+        """Take another encoding of the text: for what is written from now on."""
+        self.encoding = encoding
+
     @property
     def path(self) -> str:
         """Where the log stands. Made when it is asked for: paths are most of what a log would have in memory."""

@@ -53,6 +53,8 @@ class Services:
         audit: Audit,
         defer_to_thread: Callable[[Callable[[], object]], Deferred[object]],
         settings: OperatorSettings,
+        refused: Callable[[], list[Refusal]] = list,
+        to_connect: Callable[[], list[str]] = list,
     ) -> None:
         """:param defer_to_thread: runs a call that waits for the disk on another thread."""
         self.clock = clock
@@ -65,8 +67,8 @@ class Services:
         self.turns = Turns(clock)
         self.open_files: Quota[object] = Quota(FILES_EACH, FILES_IN_ALL)
         self.stopping = False
-        self.refused: Callable[[], list[Refusal]] = list
-        self.to_connect: Callable[[], list[str]] = list
+        self.refused = refused
+        self.to_connect = to_connect
         self._notes: RepeatSummary[tuple[Console, str]] = RepeatSummary(clock, _notes_refused)
         self._defer_to_thread = defer_to_thread
         self._policy = registry.policy

@@ -75,6 +75,10 @@ class SevenBits:
         self._decode = eight_bit_controls(encoding)
         self.rest = b""
 
+    def forget(self) -> None:
+        """The rest of a character will not come."""
+        self.rest = b""
+
     def feed(self, data: bytes) -> bytes:
         """Take bytes; the beginning of a character is kept."""
         if not self._decode or (data.isascii() and not self.rest):

@@ -80,7 +80,7 @@ class GuestState:
     def lost(self) -> bytes:
         """The rest of a sequence will not come: what ends it, if it is one."""
         cut, self.cut = self.cut, b""
-        self._seven.rest = b""
+        self._seven.forget()
         return CANCEL if cut else b""
 
     def undo(self) -> bytes:
