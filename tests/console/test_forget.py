@@ -224,3 +224,32 @@ def test_the_line_is_json(w: World) -> None:
     w.store.flush()
     lines = [json.loads(line) for line in w.journal.path.read_text().splitlines()]
     assert lines[-1] == {"uuid": str(VM_A), "port": "1", "forgotten": True}
+
+
+class TestVMotion:
+    """What is left of a vMotion is not left to a console that nobody finds."""
+
+    SEQUENCE = b"1234"
+
+    def test_a_destination_that_was_overtaken_is_closed(self, w: World) -> None:
+        source, destination, other = FakeLink("10.0.0.1"), FakeLink("10.0.0.2"), FakeLink("10.0.0.3")
+        console = w.claim("web01", link=source)
+        pending = w.migrations.begin(console, source, self.SEQUENCE)
+        w.migrations.peer(destination, pending.pair, VM_A)
+        w.claim("web01", link=other)
+        w.lose(console)
+        w.directory.forget(console, "alice", remove_log=True)
+        assert destination.calls == ["release"]
+        assert not w.migrations.complete(destination, self.SEQUENCE)
+        assert console.link is None
+        assert not w.migrations.destination_lost(destination, "closed")
+        assert files(w) == set()
+
+    def test_nothing_is_summed_up_later(self, w: World) -> None:
+        console = w.claim("web01")
+        for _ in range(20):
+            w.migrations.may_begin(console)
+        w.lose(console)
+        w.directory.forget(console, "alice", remove_log=True)
+        w.tick(120)
+        assert files(w) == set()

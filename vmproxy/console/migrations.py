@@ -233,6 +233,12 @@ class Migrations:
         if migration is not None:
             self._take(migration, CLAIMED)
 
+    def forget(self, console: Console) -> None:
+        """A console that is down is forgotten: a destination of it that is left is closed, and its host dials again."""
+        self._begins.forget(console)
+        for migration in [one for one in self._by_destination.values() if one.console is console]:
+            self._take(migration, REPLACED)
+
     def _expired(self, migration: Migration) -> None:
         self._take(migration, EXPIRED, "the vMotion was neither completed nor aborted in time")
 

@@ -408,6 +408,7 @@ class ConsoleRegistry:
         """
         if console.forgotten or not console.can_be_forgotten or self._migrations.pending_of(console) is not None:
             raise StillThere(f"{console.title}: only a console that is down can be forgotten")
+        self._migrations.forget(console)
         console.forget(who)
         for told in (self._changes, self._refusals, self._renames):
             told.forget(console)
