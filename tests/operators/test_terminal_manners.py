@@ -132,3 +132,21 @@ def test_an_answer_of_a_terminal_answers_no_question_of_ours(w: SSHWorld) -> Non
     channel.type(b"\x1b]11;rgb:0/0/0\x1b\\hello\r")
     assert b"rgb" not in channel.err
     assert link.written == b"\x1b]11;rgb:0/0/0\x1b\\"
+
+
+def test_what_is_cut_within_a_key_stays_in_order(w: SSHWorld) -> None:
+    link = w.vm()
+    channel = attached(w)
+    channel.type(b"\x1b[200~pasted\x1b[20")
+    channel.type(b"1~more")
+    assert link.written == b"\x1b[200~pasted\x1b[201~more"
+
+
+def test_an_escape_works_behind_a_key_with_alt(w: SSHWorld) -> None:
+    link = w.vm()
+    channel = attached(w)
+    channel.type(b"\x1b_")
+    channel.type(b"ls")
+    channel.type(b"\x05c.")
+    assert link.written == b"\x1b_ls"
+    assert channel.ended

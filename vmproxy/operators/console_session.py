@@ -324,14 +324,30 @@ class ConsoleSession:
     # From the operator.
 
     def typed(self, data: bytes) -> None:
-        if self._scanner is not None and (b"\x1b" in data or self._reports.begun):
-            data = self._without_reports(data)
-            if not data:
+        if self._scanner is None or not (b"\x1b" in data or self._reports.begun):
+            parts = [(False, data)]
+        else:
+            parts = list(self._reports.split(data))
+        for n, (report, part) in enumerate(parts):
+            if report:
+                self._reported(part)
+            elif rest := self._keys(part):
+                # It may be for the next activity, with what is behind it, which is looked through anew then.
+                self._reports.begun = b""
+                self.session.router.put_off(rest + b"".join(part for _, part in parts[n + 1 :]))
                 return
+
+    def _reported(self, data: bytes) -> None:
+        """Send on what the terminal has sent by itself: the guest asks one terminal, and that is the writer's."""
+        if self.console.write_access.writer is self:
+            self.console.send(data, self.who)
+
+    def _keys(self, data: bytes) -> bytes:
+        """Take what was typed; :returns: what of it there was no time for."""
         self.last_input = self.wall()
         if self._scanner is None:
             self.write(data)
-            return
+            return b""
         if self._lone_escape is not None:
             self._lone_escape.cancel()
             self._lone_escape = None
@@ -344,22 +360,9 @@ class ConsoleSession:
             self.write(plain)
             if key is not None:
                 self._run_escape(self, key)
-        if data:
-            self.session.router.put_off(data)  # it may be for the next activity
-        elif self._scanner.waiting and not self.gone:
+        if not data and self._scanner.waiting and not self.gone:
             self._lone_escape = self.clock.callLater(LONE_ESCAPE_SECONDS, self._escape_was_meant)
-
-    def _without_reports(self, data: bytes) -> bytes:
-        """Send on what the terminal has sent by itself: the guest asks one terminal, and that is the writer's.
-
-        :returns: what was typed.
-        """
-        parts = list(self._reports.split(data))
-        if self.console.write_access.writer is self:
-            for report, part in parts:
-                if report:
-                    self.console.send(part, self.who)
-        return b"".join(part for report, part in parts if not report)
+        return data
 
     def _escape_was_meant(self) -> None:
         self._lone_escape = None

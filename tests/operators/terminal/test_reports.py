@@ -32,6 +32,7 @@ REPORTS = {
 KEYS = [
     *(b"a", b"\x1b", b"\x1b[A", b"\x1bOA", b"\x1b[1;5C", b"\x1b[15~", b"\x1b[1;2R", b"\x1b[1;5R", b"\x1bb", b"\x1b[Z"),
     *(b"\x1b[200~pasted\x1b[201~", b"\x1b[3~", "ä".encode(), b"\x03", b"\x05c.", b"\r", b"\x1b\x1b", b"\x1b[97;5u"),
+    *(b"\x1bP", b"\x1b_", b"\x1bPls -l\r", b"\x1b_ls\r", b"\x1b]", b"\x1bX", b"\x1b^"),
 ]
 
 
@@ -69,3 +70,11 @@ def test_what_is_begun_and_never_ends_is_bounded() -> None:
         list(reports.split(b"\x1b]" + b"x" * 1000))
         list(reports.split(b"1" * 1000))
     assert len(reports.begun) < 5000
+
+
+@pytest.mark.parametrize("alt", [b"\x1bP", b"\x1b_", b"\x1b]", b"\x1b]1", b"\x1bP1", b"\x1b_G"])
+def test_what_is_typed_behind_a_key_with_alt_is_typing_again_by_the_next_control(alt: bytes) -> None:
+    reports = Reports()
+    list(reports.split(alt + b"l"))
+    assert list(reports.split(b"\r")) == [(False, b"\r")]
+    assert list(reports.split(b"\x05c.")) == [(False, b"\x05c.")]

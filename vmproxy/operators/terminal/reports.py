@@ -14,15 +14,16 @@ from vmproxy.wire.ecma48 import unfinished
 # The position of the cursor looks like the key F3 with a modifier where the line is the first; that is a key.
 _REPORT = re.compile(
     rb"\x1b(?:\[(?:\??(?!1;\d{1,2}R)\d+;\d+(?:;\d+)?R|[?>=][0-9;]*c|\??[0-9;]*n|\??[0-9;]+\$y|[0-9;]+[tx]|\?[0-9]+u|[IO]"
-    rb"|<[0-9;]+[Mm]|M[\x20-\xff]{3})|\][^\x00-\x1f]*(?:\x07|\x1b\\)|[P_][^\x1b]*\x1b\\)"
+    rb"|<[0-9;]+[Mm]|M[\x20-\xff]{3})|\][^\x00-\x1f]*(?:\x07|\x1b\\)|(?:P[0-9>!]|_G)[^\x00-\x1f]*\x1b\\)"
 )
-_BEGUN = re.compile(rb"\x1b(?:\[(?:[?>=<0-9]|M)|\][0-9lL]|P|_).*\Z", re.DOTALL)
+# ESC P and ESC _ alone are keys with Alt. No report holds a control: an Enter or an escape ends what seemed to be one.
+_BEGUN = re.compile(rb"\x1b(?:\[[?>=<0-9]|(?:\][0-9lL]|P[0-9>!]|_G)[^\x00-\x1f]*\x1b?\Z)")
 
 
 class Reports:
     """Tells reports and typing apart, however the input is cut.
 
-    Nothing is held back. So a report that is cut within its first two bytes counts as typed.
+    Nothing is held back. So a report that is cut within its first three bytes counts as typed.
 
     :ivar begun: the beginning of a report whose end has not come yet.
     """
