@@ -28,6 +28,7 @@ from tests.support.ssh import (
     OPEN,
     OPEN_FAILURE,
     REQUEST,
+    REQUEST_FAILURE,
     SERVICE_REQUEST,
     UNIMPLEMENTED,
     USERAUTH_REQUEST,
@@ -38,6 +39,7 @@ from tests.support.ssh import (
     ed25519_key,
 )
 from vmproxy.ssh.connection import CHANNELS_LIMIT
+from vmproxy.ssh.frontend import PARTING_LIMIT
 from vmproxy.ssh.transport import PACKET_LIMIT, PACKET_LIMIT_BEFORE_LOGIN
 
 STRICT = b"kex-strict-c-v00@openssh.com"
@@ -391,6 +393,33 @@ def test_a_client_that_takes_its_leave_is_no_error(w: SSHWorld, logged: Logged) 
     client = w.login()
     client.send(DISCONNECT, struct.pack(">L", 11) + NS(b"disconnected by user") + NS(b""))
     assert not [e for e in logged.events if e["log_level"].name in ("error", "critical", "warn")]
+
+
+def test_a_client_that_takes_its_leave_and_does_not_read_is_cut_off(w: SSHWorld) -> None:
+    # What it has not read would keep its connection for ever, and its place among those that have not logged in.
+    client = w.connect()
+    client.tcp.reads = False
+    for _ in range(10):
+        client.send(99)
+    client.send(DISCONNECT, struct.pack(">L", 11) + NS(b"") + NS(b""))
+    assert client.tcp.buffer
+    assert client.tcp.connected
+    w.clock.advance(PARTING_LIMIT + 1)
+    w.clock.advance(0)
+    assert not client.tcp.connected
+    assert len(w.accounts.gate) == 0
+
+
+@pytest.mark.parametrize("number", [IGNORE, DEBUG, UNIMPLEMENTED])
+def test_within_a_later_key_exchange_a_client_may_send_what_the_protocol_allows(w: SSHWorld, number: int) -> None:
+    payload = {IGNORE: NS(b""), DEBUG: b"\0" + NS(b"") + NS(b""), UNIMPLEMENTED: b"\0" * 4}
+    client = w.login()
+    client.start_rekey()
+    client.send(number, payload[number])
+    assert not client.closed
+    client.finish_rekey()
+    client.send(GLOBAL_REQUEST, NS(b"x") + b"\1")
+    assert REQUEST_FAILURE in client.numbers
 
 
 @pytest.mark.parametrize(("cipher", "mac"), PAIRS)

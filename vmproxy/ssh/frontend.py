@@ -42,7 +42,7 @@ class SSHFrontend:
     :ivar services: what all operators' sessions share.
     :ivar transports: the connections there are.
     :ivar deadline: the connections with an unfinished login or key exchange.
-    :ivar parting: the connections that we have disconnected and that are not closed yet.
+    :ivar parting: the connections that are over and not closed yet.
     :ivar alive: the keepalive of clients that have logged in.
     :ivar logins: the connections that have logged in, by operator.
     """

@@ -80,7 +80,7 @@ class Frontend(Protocol):
 
     :ivar services: what all operators' sessions share.
     :ivar deadline: the connections with an unfinished login or key exchange.
-    :ivar parting: the connections that we have disconnected and that are not closed yet.
+    :ivar parting: the connections that are over and not closed yet.
     :ivar alive: the keepalive of clients that have logged in.
     """
 
@@ -225,6 +225,9 @@ class OperatorTransport(SSHServerTransport):
         if self._over:
             return
         super().sendDisconnect(reason, desc)
+        self._part()
+
+    def _part(self) -> None:
         self._over = True
         self.buf = b""
         # With a producer registered, Twisted would wait for it as long as the client does not read.
@@ -336,7 +339,7 @@ class OperatorTransport(SSHServerTransport):
 
     def _may_come(self, number: int) -> bool:
         first = self.sessionID is None
-        others = _DISCONNECT_ONLY if self._strict and (first or self._expected is not None) else _ALWAYS
+        others = _DISCONNECT_ONLY if self._strict and isinstance(self._opener, PlainOpener) else _ALWAYS
         if number in others:
             return True
         if self._expected is not None:
@@ -475,8 +478,8 @@ class OperatorTransport(SSHServerTransport):
         """Ignore the client's extensions: none is of use here."""
 
     def ssh_DISCONNECT(self, packet: bytes) -> None:
-        self._over = True
         self._tcp.loseConnection()
+        self._part()
 
     def sendPacket(self, messageType: int, payload: bytes) -> None:
         """Send a packet. In a key exchange all but its own have to wait.
