@@ -58,6 +58,36 @@ def test_fakes_make_place_oldest_first_and_nothing_else_does(w: VMWorld, logged:
     assert not any("Traceback" in line for line in logged)
 
 
+def test_a_fake_whose_commands_wait_for_their_turn_makes_place_as_well(w: VMWorld) -> None:
+    w.directory.use_limits(ConsoleLimits(3, 0))
+    fakes = [come(w) for _ in range(3)]
+    w.clock.advance(UNMISSED_SECONDS)
+    flooding = next(c for c in w.directory if c.link is fakes[0].protocol)
+    fakes[0].feed(b"\xff\xf1" * 2000 * 3)  # NOPs, more than it may send in a second
+    come(w, "10.0.0.2").feed(b"real")
+    w.turn()
+    for _ in range(10):
+        w.clock.advance(1)
+    assert len(w.directory) == 3
+    assert flooding.forgotten
+
+
+def test_one_that_has_come_back_as_it_makes_place_makes_place_later(w: VMWorld) -> None:
+    w.directory.use_limits(ConsoleLimits(1, 0))
+    uuid = uuid4()
+    come(w, uuid=uuid)
+    w.clock.advance(UNMISSED_SECONDS)
+    w.directory.displace()
+    again = come(w, uuid=uuid)
+    w.turn()
+    assert not again.closed
+    w.clock.advance(UNMISSED_SECONDS)
+    assert not come(w, "10.0.0.2").closed
+    w.turn()
+    assert again.closed
+    assert len(w.directory) == 1
+
+
 def test_what_was_known_before_the_start_makes_no_place(w: VMWorld) -> None:
     for _ in range(3):
         come(w)

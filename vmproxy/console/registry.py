@@ -34,6 +34,7 @@ from vmproxy.log.store import LogStore
 from vmproxy.wire.vmware import undone
 
 PORTS_LIMIT = 32  # of a VM
+FORGOTTEN_LATER = 1.0  # seconds until one that makes place is looked at again, whose connection is not gone yet
 AT_ONCE = 500  # consoles that take other options in a turn of the reactor
 
 
@@ -246,15 +247,22 @@ class ConsoleRegistry:
         self._newcomers.discard(console)
         text = "{console}: makes place for others, it has never printed anything; forgotten"
         self.process_log.tell("consoles that made place", text, LogLevel.warn, console=console.title)
-        if console.link is not None:
-            console.link.close("its place is needed, and it has never printed anything")
-        self.clock.callLater(0, self._forget_silent, console)  # its connection is gone by then
+        link = console.link
+        if link is not None:
+            link.close("its place is needed, and it has never printed anything")
+        self.clock.callLater(0, self._forget_silent, console, link)  # its connection is gone by then, mostly
         return True
 
-    def _forget_silent(self, console: Console) -> None:
-        with suppress(StillThere):
-            if not console.bytes_out:
-                self.forget(console, "", remove_log=True).addErrback(lambda failure: failure.trap(OSError))
+    def _forget_silent(self, console: Console, closed: ILink[Console] | None) -> None:
+        if console.bytes_out or console.forgotten:
+            return
+        try:
+            self.forget(console, "", remove_log=True).addErrback(lambda failure: failure.trap(OSError))
+        except StillThere:
+            if console.link is None or console.link is closed:  # what its host has said before waits for its turn
+                self.clock.callLater(FORGOTTEN_LATER, self._forget_silent, console, closed)
+            else:
+                self._newcomers.add(console)  # it has come back
 
     def _check_same(self, console: Console, identity: ConsoleIdentity, link: ILink[Console]) -> None:
         # Neither BIOS UUIDs nor names are one VM's alone, so both must be right; better than a name is the location.

@@ -391,14 +391,15 @@ class LogWriter:
 
     def _rotated(self, path: Path, why: str, size: int) -> None:
         # The next batch must not seem older than this, and an idle log's rotation not as old as the last batch.
-        at = self._now() if why == "age" else self._at
+        idle = why in ("age", "folder")
+        at = self._now() if idle else self._at
         file = self.find(str(path)) or LogFile(str(path.parent), path.name, _Nobody())
         if file.base < 0:
             self.recover(file)
         self.tell_event(file, event(at, "rotated", {"to": f"{path.name}.1", "bytes": size, "reason": why}))
         try:
             self._pool.get(path)  # so that who follows the log by name, or by its link, finds it
-            if why == "age":
+            if idle:
                 # Perhaps nobody writes there; the descriptors are for those where somebody does.
                 self._pool.drop(file.trail_path)
                 self._pool.drop(path)
