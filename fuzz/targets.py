@@ -232,7 +232,9 @@ def service_uri(given: bytes) -> None:
     """A service URI: never an error; its port label fits a file name; it matches itself and no other word."""
     text = given.decode("utf-8", "backslashreplace")
     uri = serviceuri.parse(text)
-    assert uri.service == text.partition("?")[0]
+    assert uri.literal == text.strip().partition("?")[0].strip()
+    assert uri.service in uri.literal
+    assert uri.bare == (uri.service == uri.literal)
     assert serviceuri.matches(uri, [uri.service])
     assert not serviceuri.matches(uri, [uri.service + "x", ""] if uri.service else ["x"])
     if uri.port is not None:

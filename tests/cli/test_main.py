@@ -131,10 +131,10 @@ def test_simulate_refuses_values_that_make_no_sense(
 
 def test_as_a_module_it_is_the_same_command_and_its_status_is_that_of_the_process(tmp_path: Path) -> None:
     file = tmp_path / "bad.toml"
-    file.write_text("nonsense = 1\n")
+    file.write_text("xyzzy = 1\n")
     done = subprocess.run(
         [sys.executable, "-m", "vmproxy", "check", str(file)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr == f"{file}:1: nonsense: there is no such setting\n"
+    assert done.stderr == f"{file}:1: xyzzy: there is no such setting\n"

@@ -87,6 +87,7 @@ class MigrationState:
     :ivar uuid: with ``port`` the console's identity.
     :ivar age: seconds since BEGIN.
     :ivar waited: seconds of its deadline that are over; None where it has none.
+    :ivar host: the address of the source's host.
     :ivar source: the name of the source's connection; empty where it is gone; likewise ``destination``.
     """
 
@@ -98,6 +99,7 @@ class MigrationState:
     age: float
     waited: float | None
     encrypted: bool
+    host: str
     source: str
     destination: str
 
@@ -145,6 +147,7 @@ class Migration:
         """Go on where another process was."""
         self.state = state.state
         self.encrypted = state.encrypted
+        self.host = state.host
         self.destination = destination
 
     def expects(self, what: str) -> bool:

@@ -330,6 +330,7 @@ class Migrations:
                 age=now - one.started,
                 waited=self._deadlines.age(one),
                 encrypted=one.encrypted,
+                host=one.host,
                 source="" if one.source is None else link(one.source),
                 destination="" if one.destination is None else link(one.destination),
             )

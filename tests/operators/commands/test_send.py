@@ -345,7 +345,7 @@ def test_expect_waits_for_a_line_and_prints_it(w: SSHWorld) -> None:
     assert channel.status is None
     w.console().feed(b"in: \x1b[0m")
     channel.client.pump()
-    assert result(channel) == ("web01 login: \\x1b[0m\n", "", 0)
+    assert result(channel) == ("web01 login: \n", "", 0)
     assert w.console().viewers.all == ()
 
 
