@@ -171,3 +171,21 @@ def test_other_encodings_are_read_as_such(encoding: str, text: str) -> None:
     data = b"\x1b[1m" + text.encode(encoding) + b"\x1b[m\r\n" + b"x\b" + text.encode(encoding) + b"\n"
     found = list(find(Pattern(f"^{re.escape(text)}$"), data, ShownText(encoding)))
     assert [one.text.decode() for one in found] == [text, text]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "e" + "\u0301" * 2000 + "\x1b[255b",
+        "e" + "\u0301" * 2000 + "\x1b[255b" + "\r\x1b[C\x1b[255b" * 3,
+        "\b" + "x\x1b[255b\r\x1b[L" * 1200,
+        "\b" + "\xe9\x1b[255b\r\x1b[L" * 1200,
+    ],
+)
+def test_a_character_that_is_repeated_makes_a_line_no_longer_than_a_few_times(line: str) -> None:
+    data = line.encode()
+    assert sum(map(len, ShownText().rows(data))) <= 4 * len(data) + 4096
+
+
+def test_a_character_has_its_marks_and_is_repeated_without_them() -> None:
+    assert ShownText().rows("\be\u0301\u0323\x1b[2b".encode()) == ["e\u0301\u0323ee".encode()]

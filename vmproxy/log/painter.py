@@ -18,6 +18,7 @@ from vmproxy.wire.ecma48 import BROKEN, WHOLE
 COLUMNS = 256
 ROWS = 256
 _TAB = 8
+_MARKS = 16  # on one character
 _MOST = 4  # times as long as the line
 _SPARE = 4096
 
@@ -25,6 +26,7 @@ _TOKEN = re.compile(
     rf"(?P<text>[^\x00-\x1f\x7f]+)|\x1b\[(?P<numbers>[0-9;:]{{0,99}})(?P<final>[@-~])|\x1b(?P<single>[78cDEM])"
     rf"|\x1b(?P<set>[()])(?P<which>[0-~])|(?P<control>\x08+|[\t\x0b\x0c\r\x0e\x0f])|{WHOLE}|{BROKEN}|[\x00-\x1f\x7f]"
 )
+_RUN = re.compile(r"(.)\1{2,}", re.DOTALL)
 # The graphic characters of DEC terminals.
 _GRAPHIC = str.maketrans("_`abcdefghijklmnopqrstuvwxyz{|}~", " ◆▒␉␌␍␊°±␤␋┘┐┌└┼⎺⎻─⎼⎽├┤┴┬│≤≥π≠£·")
 
@@ -40,7 +42,7 @@ def paint(text: str) -> list[str]:
     painter.end_frame(True)
     rows = painter.out or [""]
     if sum(map(len, rows)) > _MOST * len(text) + _SPARE:
-        rows = [re.sub(r" {3,}", "  ", row) for row in rows]
+        rows = [_RUN.sub(r"\1\1", row) for row in rows]
     return rows
 
 
@@ -107,7 +109,8 @@ class _Painter:
     def _repeat(self, count: int) -> None:
         row = self._rows.get(self._row, [])
         if 0 < self._column <= len(row) and self._column < COLUMNS:
-            self._write(row[self._column - 1] * min(count, COLUMNS - self._column))
+            # Without its marks: there may be more of those than columns.
+            self._write(row[self._column - 1][:1] * min(count, COLUMNS - self._column))
 
     # The cursor.
 
@@ -245,7 +248,9 @@ def _cells(text: str, before: list[str]) -> list[str]:
         width = 1 if "\udc80" <= char <= "\udcff" else wcwidth(char)
         if width == 0:
             if cells:
-                cells[-1 if cells[-1] or len(cells) < 2 else -2] += char
+                at = -1 if cells[-1] or len(cells) < 2 else -2
+                if len(cells[at]) <= _MARKS:
+                    cells[at] += char
         else:
             cells.append(char)
             if width == 2:
