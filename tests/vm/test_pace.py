@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from twisted.internet.error import ConnectionLost
 
-from tests.support.fakes import VM_B
+from tests.support.fakes import VM_B, Logged
 from tests.support.vm import COM_PORT, NAME, NEGOTIATION, PEER, WILL, WONT, VMWorld, com, sub, verb
 from vmproxy.base.turns import SPAN
+from vmproxy.console.console import Console
 
 SEQUENCE = b"\x01\x02\x03\x04"
 COMPLETE = 46
@@ -58,6 +59,30 @@ def test_what_waits_for_a_turn_is_not_lost_with_the_connection(w: VMWorld) -> No
     assert console.state == "up"
     w.turn()
     assert w.logged(console) == b"onetwo"
+    assert console.state == "down"
+    assert not w.front.connections
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_fails_in_its_turn_costs_the_connection_as_it_does_in_a_read(
+    w: VMWorld, logged: Logged, monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    def fails(console: Console, data: bytes) -> None:
+        raise RuntimeError("a fault of ours")
+
+    host, console = w.vm()
+    assert w.front.turns.open()
+    w.clock.rightNow += SPAN
+    host.protocol.dataReceived(b"one\xff\xf1two")
+    if lost:
+        host.transport.lose(ConnectionLost())
+    monkeypatch.setattr(Console, "feed", fails)
+    w.turn()
+    assert logged.tracebacks
+    assert host.closed
+    if not lost:
+        host.transport.lose(ConnectionLost())
+    w.turn()
     assert console.state == "down"
     assert not w.front.connections
 

@@ -217,8 +217,12 @@ class HostTelnet(Telnet):
         session = self.session
         if session.holds & TURN:
             self._hold(TURN, False)
-        self._take_in(session.go_on(COMMANDS_AT_ONCE))
-        if self._lost is not None and not session.resting:
+        try:
+            self._take_in(session.go_on(COMMANDS_AT_ONCE))
+        except Exception:  # as in a read of the reactor: it costs the connection, which would miss what is lost here
+            _log.failure("{peer}: what has waited for its turn failed", peer=self.peer)
+            self.close("an error in the concentrator, see its log")
+        if self._lost is not None and not self._in_line:
             self.connectionLost(self._lost)
 
     def applicationDataReceived(self, data: bytes) -> None:
