@@ -169,6 +169,24 @@ def test_strangers_keep_no_operator_out(strangers: int) -> None:
         clock.advance(UNMISSED_SECONDS)
 
 
+def test_who_waits_takes_a_place_that_is_free_and_throws_nobody_out_before_the_wait_is_over() -> None:
+    clock = Clock()
+    gate = ConnectionLimiter(clock, Trail(), LoginLimits(in_all=16, per_address=16))
+    many = [Guest(n) for n in range(9)]
+    few = [Guest(n) for n in range(10, 15)]
+    assert all(gate.enter(one, "10.0.0.1") for one in many)
+    assert all(gate.enter(one, "10.0.0.2") for one in few)
+    waiting, passing = Guest(20), Guest(21)
+    assert not gate.enter(waiting, "10.0.0.2")
+    clock.advance(UNMISSED_SECONDS)
+    assert gate.enter(passing, "10.0.0.3")
+    gate.leave(passing)
+    assert not any(one.told for one in (*many, waiting))
+    gate.leave(few[0])
+    assert waiting.told == ["come in"]
+    assert not any(one.told for one in many)
+
+
 def test_the_last_places_are_for_those_who_have_none() -> None:
     gate = ConnectionLimiter(Clock(), Trail(), LoginLimits(in_all=16, per_address=16))
     came = sum(gate.enter(Guest(n), "10.0.0.1") for n in range(16))

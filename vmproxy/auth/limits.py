@@ -96,7 +96,7 @@ class ConnectionLimiter:
         self.reconfigure(limits)
         self._inside: dict[Guest, tuple[str, float]] = {}  # in order of their coming
         self._counts: Counter[str] = Counter()
-        self._waiting: dict[Guest, str] = {}  # by address, in order
+        self._waiting: dict[Guest, tuple[str, str]] = {}  # address and neighbourhood, in order
         self._patience: Deadlines[Guest] = Deadlines(clock, WAIT_SECONDS, self._waited)
         self._refusals = RefusalLog(clock, self._tell)
 
@@ -119,41 +119,53 @@ class ConnectionLimiter:
 
         :returns: whether it may begin. If not, it is told later to come in, or to make place.
         """
-        if self._enter(connection, address):
+        where = neighbourhood(address)
+        if self._has_place(where) or self._made_place(where):
+            self._take_in(connection, where)
             return True
-        room, where = self._in_all // WAITING_SHARE, neighbourhood(address)
-        same = sum(neighbourhood(other) == where for other in self._waiting.values())
+        room = self._in_all // WAITING_SHARE
+        same = sum(other == where for _, other in self._waiting.values())
         if len(self._waiting) < room and same < max(1, room // 2):
-            self._waiting[connection] = address
+            self._waiting[connection] = address, where
             self._patience.start(connection)
         else:
             self._refuse(address)
             connection.make_place()
         return False
 
-    def _enter(self, connection: Guest, address: str) -> bool:
-        where, now = neighbourhood(address), self._clock.seconds()
+    def _has_place(self, where: str) -> bool:
         mine = self._counts[where]
-        if mine >= self._per_address:
+        kept = self._in_all // RESERVED_SHARE if mine else 0
+        return mine < self._per_address and len(self._inside) < self._in_all - kept
+
+    def _made_place(self, where: str) -> bool:
+        mine = self._counts[where]
+        loser = self._loser(mine) if mine < self._per_address else None
+        if loser is None:
             return False
-        if len(self._inside) >= self._in_all - (self._in_all // RESERVED_SHARE if mine else 0):
-            loser = self._loser(mine, now)
-            if loser is None:
-                return False
-            self.leave(loser, next_in=False)
-            self._refusals.add("made place", where, "its place was needed: it had not logged in, and others waited")
-            loser.make_place()
-        self._inside[connection] = where, now
-        self._counts[where] += 1
+        self.leave(loser, next_in=False)
+        self._refusals.add("made place", where, "its place was needed: it had not logged in, and others waited")
+        loser.make_place()
         return True
 
-    def _loser(self, fewer: int, now: float) -> Guest | None:
+    def _take_in(self, connection: Guest, where: str) -> None:
+        self._inside[connection] = where, self._clock.seconds()
+        self._counts[where] += 1
+
+    def _loser(self, fewer: int) -> Guest | None:
         most = max(self._counts.values(), default=0)
         if most <= fewer:
             return None
-        old = (guest for guest, (where, since) in self._inside.items() if now - since >= UNMISSED_SECONDS)
-        theirs = [guest for guest in old if self._counts[self._inside[guest][0]] == most]
-        return next((guest for guest in theirs if guest.silent), theirs[0] if theirs else None)
+        old = self._clock.seconds() - UNMISSED_SECONDS
+        oldest = None
+        for guest, (where, since) in self._inside.items():
+            if since > old:
+                break
+            if self._counts[where] == most:
+                if guest.silent:
+                    return guest
+                oldest = oldest or guest
+        return oldest
 
     def leave(self, connection: Guest, next_in: bool = True) -> None:
         """Count a connection no more: it has logged in, or is gone. An unknown one is ignored."""
@@ -167,9 +179,13 @@ class ConnectionLimiter:
                 self._let_in()
 
     def _let_in(self) -> None:
-        for waiting, address in list(self._waiting.items()):
-            if waiting in self._waiting and self._enter(waiting, address):
+        # Nobody makes place here: with thousands of places, all who wait would look through all who are inside.
+        for waiting, (_, where) in list(self._waiting.items()):
+            if len(self._inside) >= self._in_all:
+                break
+            if waiting in self._waiting and self._has_place(where):
                 self._forget_waiting(waiting)
+                self._take_in(waiting, where)
                 waiting.come_in()
 
     def _forget_waiting(self, connection: Guest) -> None:
@@ -177,8 +193,9 @@ class ConnectionLimiter:
             self._patience.discard(connection)
 
     def _waited(self, connection: Guest) -> None:
-        address = self._waiting.pop(connection)
-        if self._enter(connection, address):  # somebody is old enough by now to make place
+        address, where = self._waiting.pop(connection)
+        if self._has_place(where) or self._made_place(where):  # somebody is old enough by now
+            self._take_in(connection, where)
             connection.come_in()
         else:
             self._refuse(address)
