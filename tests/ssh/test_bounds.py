@@ -25,6 +25,7 @@ from vmproxy.operators.output_view import QUEUE_LIMIT
 from vmproxy.operators.viewer_queue import RECENT_LIMIT
 from vmproxy.ssh.channel import PACKET, WINDOW
 from vmproxy.ssh.direct_tcpip import QUEUE_LIMIT as RAW_QUEUE_LIMIT
+from vmproxy.ssh.transport import PACKET_OVERHEAD, UNREAD_LIMIT
 
 CHUNK = b"0123456789abcdef" * 256
 ROOM = 3 * QUEUE_LIMIT  # replay, live output and notices together
@@ -378,3 +379,21 @@ def test_a_raw_stream_whose_reader_is_slow_is_kept_within_bounds_and_misses_noth
     assert raw.out == b"".join(pieces)
     assert kept(client) == 0
     assert not raw.ended
+
+
+def test_answers_that_wait_for_new_keys_are_bounded_also_for_a_client_that_reads(w: SSHWorld) -> None:
+    client = w.login()
+    client.answer_kex = False
+    client.server._left = 0  # the keys are worn out
+    for _ in range(20):
+        if client.closed:
+            break
+        client.tcp.reads = False
+        for _ in range(1400):
+            client.sendPacket(200, b"")  # unknown: the answers may be sent at once
+        for _ in range(500):
+            client.sendPacket(GLOBAL_REQUEST, NS(b"x") + b"\1")
+        client.pump()
+        client.tcp.reads = True
+        client.pump()
+    assert len(client.server._blocked) * PACKET_OVERHEAD <= UNREAD_LIMIT

@@ -517,8 +517,8 @@ class OperatorTransport(SSHServerTransport):
 
     def resumeProducing(self) -> None:
         self._paused = False
-        self._unread = 0
-        if self.flowing:
+        if self.flowing:  # else what waits for the end of a key exchange still counts
+            self._unread = 0
             self._go_on()
 
     def stopProducing(self) -> None:
