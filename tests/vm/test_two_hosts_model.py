@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from twisted.internet.error import ConnectionDone
@@ -487,7 +487,7 @@ def test_two_hosts_and_one_console_in_any_interleaving() -> None:
         TwoHosts,
         settings=examples(100, stateful_step_count=50, suppress_health_check=list(HealthCheck)),
     )
-    # Else it was about nothing.
-    assert TwoHosts.moved > 2
-    assert TwoHosts.aborted > 2
-    assert TwoHosts.replaced > 2
+    if settings().max_examples >= 100:  # else it was about nothing; a few examples may be
+        assert TwoHosts.moved > 2
+        assert TwoHosts.aborted > 2
+        assert TwoHosts.replaced > 2
