@@ -72,7 +72,8 @@ async def _run(session: Session, line: str) -> None:
     session.router.push(job)
     try:
         status = await job.start(execute(session, words) if words else _overview(session))
-    except CancelledError:
+    except CancelledError as cancelled:
+        cancelled.__traceback__ = None  # its frames would keep it, and it them
         status = exit_status.INTERRUPTED
     session.finish(status)
 
