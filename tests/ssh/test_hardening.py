@@ -566,3 +566,24 @@ def test_a_signature_made_for_another_connection_is_worth_nothing(w: SSHWorld) -
     second.ask_for_login()
     second.send(USERAUTH_REQUEST, packet)
     assert USERAUTH_SUCCESS not in second.numbers
+
+
+def test_a_key_exchange_that_a_login_overtakes_keeps_its_deadline(w: SSHWorld) -> None:
+    client = w.connect()
+    client.ask_for_login()
+    w.threads_held = True
+    client.send(USERAUTH_REQUEST, client.auth_packet(b"alice", ed25519_key()))
+    client.start_rekey()
+    w.release_threads()
+    w.clock.advance(0)
+    assert len(w.front.logins) == 1
+    w.clock.advance(LOGIN_TIMEOUT)
+    assert client.closed
+
+
+def test_the_packet_that_is_not_known_is_named_by_its_number(w: SSHWorld) -> None:
+    client = w.login()
+    for _ in range(3):
+        number = client.outgoingPacketSequence
+        client.send(200)
+        assert client.taken(UNIMPLEMENTED) == [struct.pack(">L", number)]

@@ -65,6 +65,7 @@ BYTES_PER_KEY = 1 << 33
 """Bound: bytes under one set of keys, each packet with its overhead. Hence packets are fewer than 2**27."""
 
 _LEAST_LENGTH = 6  # the size of the padding, a message number, the least padding
+_UNIMPLEMENTED = 3
 _KEXINIT, _NEWKEYS = 20, 21
 _KEX_INIT, _KEX_REPLY = 30, 31
 _GEX_GROUP, _GEX_INIT, _GEX_REPLY, _GEX_REQUEST = 31, 32, 33, 34
@@ -245,7 +246,8 @@ class OperatorTransport(SSHServerTransport):
         self.who = who
         self.share = self._front.share_of(who)
         self._gate.leave(self)
-        self._front.deadline.discard(self)
+        if not self._exchanging and self._expected is None:  # else it is that of the key exchange
+            self._front.deadline.discard(self)
         self._front.alive.watch(self)
 
     @property
@@ -345,6 +347,10 @@ class OperatorTransport(SSHServerTransport):
         if self._expected is not None:
             return number == self._expected or (number in _KEX and bool(self.ignoreNextPacket))
         return number == _KEXINIT or not (first or _NEWKEYS <= number <= 49)
+
+    def sendUnimplemented(self) -> None:
+        """Answer to the packet that came last; conch would name the next one."""
+        self.sendPacket(_UNIMPLEMENTED, struct.pack(">L", (self.incomingPacketSequence - 1) & SEQUENCE))
 
     def _complain(self, what: str) -> None:
         self._factory.accounts.complain(self.peer, what)
