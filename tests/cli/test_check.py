@@ -230,6 +230,18 @@ def test_the_difference_to_another_file(check: Check, tmp_path: Path) -> None:
     ]
 
 
+def test_the_difference_of_hundreds_of_tables_that_are_alike(check: Check, tmp_path: Path) -> None:
+    tables = "".join(
+        f'[[console]]\non = "web{n:03}"\nmessage = "maintained by the team of the web"\n' for n in range(400)
+    )
+    check(rules=tables)
+    old = tmp_path / "old.toml"
+    old.write_bytes((tmp_path / "vmproxy.toml").read_bytes())
+    _, out, _ = check("--diff", str(old), rules=tables.replace("maintained", "run"))
+    assert out.splitlines()[0] == f"since {old}: 800 changes"
+    assert out.count("[[console]] removed: ") == out.count("[[console]] added: ") == 400
+
+
 def test_the_difference_to_what_the_daemon_has_read(check: Check, tmp_path: Path) -> None:
     status, _, err = check("--diff")
     assert status == 1
