@@ -189,3 +189,15 @@ def test_a_character_that_is_repeated_makes_a_line_no_longer_than_a_few_times(li
 
 def test_a_character_has_its_marks_and_is_repeated_without_them() -> None:
     assert ShownText().rows("\be\u0301\u0323\x1b[2b".encode()) == ["e\u0301\u0323ee".encode()]
+
+
+@pytest.mark.parametrize(
+    ("line", "row"),
+    [
+        (b"x" * 1000 + b"\x1b[2Ky", b" " * 256 + b"y"),
+        (b"x" * 1000 + b"\x1b[1Ky", b"x" * 745 + b" " * 255 + b"y"),
+        (b"x" * 1000 + b"\r\x1b[9999X", b" " * 256 + b"x" * 744),
+    ],
+)
+def test_no_sequence_changes_more_of_a_long_line_than_what_can_be_addressed(line: bytes, row: bytes) -> None:
+    assert ShownText().rows(line) == [row]

@@ -91,10 +91,11 @@ class _Painter:
     def _write(self, text: str) -> None:
         if self._graphic[self._set]:
             text = text.translate(_GRAPHIC)
-        row, column = self._rows.setdefault(self._row, []), self._column
+        row = self._rows.setdefault(self._row, [])
+        column = min(self._column, max(COLUMNS, len(row)))  # what made it wider may be erased
         if column > len(row):
             row.extend(" " * (column - len(row)))
-        cells = list(text) if text.isascii() else _cells(text, row[:column])
+        cells = list(text) if text.isascii() else _cells(text)
         end = column + len(cells)
         if column < len(row) and not row[column]:
             row[column - 1] = row[column] = " "  # the second half of a wide character
@@ -210,7 +211,8 @@ class _Painter:
         row, column = self._rows.get(self._row), self._column
         if row is None or (column >= len(row) and not (final == "K" and number)):
             return
-        end = column + min(number or 1, len(row) - column)
+        # No terminal is wider than what can be addressed, so no sequence has more to do.
+        end = column + min(number or 1, len(row) - column, COLUMNS)
         match final:
             case "P":
                 del row[column:end]
@@ -222,7 +224,8 @@ class _Painter:
             case "K" if number == 0:
                 del row[column:]
             case "K" if number == 1:
-                row[: column + 1] = " " * len(row[: column + 1])
+                start, end = max(0, column + 1 - COLUMNS), min(column + 1, len(row))
+                row[start:end] = " " * (end - start)
             case "K":
                 row.clear()
 
@@ -241,7 +244,7 @@ def _number(text: str) -> int:
     return int(digits[0]) if digits else 0
 
 
-def _cells(text: str, before: list[str]) -> list[str]:
+def _cells(text: str) -> list[str]:
     """The columns that some text takes: of a wide character the second is empty, marks go with what is before them."""
     cells: list[str] = []
     for char in text:
