@@ -587,3 +587,24 @@ def test_the_packet_that_is_not_known_is_named_by_its_number(w: SSHWorld) -> Non
         number = client.outgoingPacketSequence
         client.send(200)
         assert client.taken(UNIMPLEMENTED) == [struct.pack(">L", number)]
+
+
+@pytest.mark.parametrize("names", [0, 100, 220, 500])
+def test_a_client_may_say_its_version_and_its_algorithms_at_once(w: SSHWorld, names: int) -> None:
+    more = b"".join(b",another%d@example.com" % number for number in range(names))
+    client = Client(w)
+    client.plain()
+    client.sendPacket(KEXINIT, kexinit(b"curve25519-sha256," + STRICT + more))
+    client.sendPacket(KEX_INIT, ECDH)
+    client.server.dataReceived(bytes(client.out.buffer))
+    assert not client.closed
+    assert said(client)[:2] == [KEXINIT, KEX_REPLY]
+
+
+@pytest.mark.parametrize("piece", [1, 4096, 4097, 65536])
+def test_a_version_without_end_is_not_kept(w: SSHWorld, piece: int) -> None:
+    client = Client(w)
+    for _ in range(0, 65536, piece):
+        client.server.dataReceived(b"A" * piece)
+    assert client.closed
+    assert len(client.server.buf) <= 4096

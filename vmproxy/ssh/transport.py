@@ -57,6 +57,7 @@ from vmproxy.ssh.packets import (
 )
 from vmproxy.ssh.share import Share
 
+VERSION_LIMIT = 4096  # conch's
 PACKET_LIMIT_BEFORE_LOGIN = 64 * 1024
 PACKET_LIMIT = 256 * 1024
 UNREAD_LIMIT = 256 * 1024
@@ -274,6 +275,12 @@ class OperatorTransport(SSHServerTransport):
         if self._over:
             return
         self._front.alive.heard(self)
+        if not self.gotVersion:  # conch counts what comes with it, a KEXINIT say, as part of it
+            room = VERSION_LIMIT - len(self.buf)
+            super().dataReceived(data[:room])
+            data = data[room:]
+            if not data or self._over:
+                return
         super().dataReceived(data)
 
     def getPacket(self) -> bytes | None:
