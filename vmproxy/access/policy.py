@@ -236,10 +236,11 @@ class Grants:
     def __init__(self, rules: Iterable[Rule]) -> None:
         steps: list[_ByName | _ByOther] = []
         names: list[tuple[Selector, Rule]] = []
-        self.see_all = self.administers = False
-        for number, rule in enumerate(rules):
+        self.see_all = self.administers = hidden = False
+        for rule in rules:
             self.administers = self.administers or Right.ADMIN in rule.may
-            self.see_all = self.see_all or (not number and rule.may is not Right.NONE and _has_any(rule))
+            hidden = hidden or rule.may is Right.NONE
+            self.see_all = self.see_all or (not hidden and _has_any(rule))
             names += [(selector, rule) for selector in rule.on if selector.kind == "name"]
             if others := [selector for selector in rule.on if selector.kind != "name"]:
                 steps += [_ByName(names)] if names else []

@@ -45,6 +45,11 @@ class VisibleConsoles:
         """Whether the rules make the operator an administrator of anything, known or not."""
         return self._grants().administers
 
+    @property
+    def all_seen(self) -> bool:
+        """Whether nothing is hidden from the operator, whatever consoles there are."""
+        return self._grants().see_all
+
     def rights(self, console: Console) -> Right:
         """The operator's rights on a console."""
         return Right.NONE if console.forgotten else self._grants().rights(console)

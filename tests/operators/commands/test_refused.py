@@ -37,6 +37,20 @@ def test_administrators_see_who_was_refused(w: SSHWorld) -> None:
     assert w.login().run("refused").status == 10
 
 
+def test_what_was_refused_names_no_console_that_is_hidden(w: SSHWorld) -> None:
+    recent = RecentRefusals(lambda: 1_700_000_000.0)
+    recent.add("10.1.1.3", "WONT-PROXY: x has the BIOS UUID of vault01")
+    w.services.refused = lambda: list(recent)
+    for rules in ([("*", "admin", "web*")], [("*", "", "vault*"), ("*", "admin", "*")]):
+        w.rules(*rules)
+        told = w.login().run("refused")
+        assert (told.status, told.out) == (10, b"")
+        assert b"vault01" not in told.err
+        assert b"refused" not in w.login().run("list").out
+    w.rules(("*", "see", "vault*"), ("*", "admin", "*"))
+    assert b"vault01" in w.login().run("refused").out
+
+
 def test_while_there_is_no_console_it_is_said_what_to_enter(w: SSHWorld) -> None:
     w.services.to_connect = lambda: ["vSPC URI: telnet://con:13370"]
     recent = RecentRefusals(lambda: 1_700_000_000.0)

@@ -105,7 +105,8 @@ _FORMS = {USERS: ("name", "state", "users"), EXTENDED: ("name", "host", "uri", "
 def no_consoles(session: Session) -> str:
     """What to do while there is no console."""
     lines = [f"no consoles are known yet ({clock_time(now(session))})", *session.services.to_connect()]
-    if session.operator.view.administers and (refused := session.services.refused()):
+    view = session.operator.view
+    if view.administers and view.all_seen and (refused := session.services.refused()):
         lines.append(
             f"{sum(one.times for one in refused)} connections refused, the newest of {refused[0].who}: `refused'"
         )

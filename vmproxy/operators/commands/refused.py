@@ -17,6 +17,8 @@ from vmproxy.operators.session import Session
 async def _refused(session: Session, args: Arguments) -> int:
     if not session.operator.view.administers:
         raise CommandError("you administer no console", exit_status.FORBIDDEN)
+    if not session.operator.view.all_seen:  # a reason may name a console
+        raise CommandError("some consoles are hidden from you, and hosts of theirs may be here", exit_status.FORBIDDEN)
     found = session.services.refused()
     if JSON in args:
         rows = ({"at": timestamp(one.at), "who": one.who, "why": one.why, "times": one.times} for one in found)
@@ -40,6 +42,7 @@ COMMANDS = (
         _refused,
         (JSON,),
         Right.ADMIN,
-        notes="The newest first, of the last 100. The daemon's log has them too.\n",
+        notes="The newest first, of the last 100. The daemon's log has them too.\n"
+        "For administrators from whom no console is hidden.\n",
     ),
 )
