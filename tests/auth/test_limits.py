@@ -150,6 +150,16 @@ def test_the_oldest_silent_one_of_those_who_have_most_makes_place() -> None:
     assert not gate.enter(Guest(14), "10.0.0.1")  # they themselves get nobody's
 
 
+def test_the_one_that_made_place_is_named_and_not_who_got_it() -> None:
+    clock, trail = Clock(), Trail()
+    gate = ConnectionLimiter(clock, trail, LoginLimits(in_all=3, per_address=3))
+    for n in range(3):
+        gate.enter(Guest(n), "10.0.0.1")
+    clock.advance(UNMISSED_SECONDS)
+    assert gate.enter(Guest(9), "10.0.0.2")
+    assert [fields["from"] for _, fields in trail.events] == ["10.0.0.1"]
+
+
 @pytest.mark.parametrize("strangers", [1, 10, 200])
 def test_strangers_keep_no_operator_out(strangers: int) -> None:
     clock = Clock()

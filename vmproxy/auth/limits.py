@@ -143,8 +143,9 @@ class ConnectionLimiter:
         loser = self._loser(mine) if mine < self._per_address else None
         if loser is None:
             return False
+        its, _ = self._inside[loser]
         self.leave(loser, next_in=False)
-        self._refusals.add("made place", where, "its place was needed: it had not logged in, and others waited")
+        self._refusals.add("made place", its, "its place was needed: it had not logged in, and others waited")
         loser.make_place()
         return True
 
