@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from itertools import chain
+
 import pytest
 from twisted.internet.error import ConnectionLost
 
@@ -9,6 +12,8 @@ from tests.support.fakes import VM_B, Logged
 from tests.support.vm import COM_PORT, NAME, NEGOTIATION, PEER, WILL, WONT, VMWorld, com, sub, verb
 from vmproxy.base.turns import SPAN
 from vmproxy.console.console import Console
+from vmproxy.vm.extension import Terms
+from vmproxy.vm.session import VMSession
 
 SEQUENCE = b"\x01\x02\x03\x04"
 COMPLETE = 46
@@ -61,6 +66,31 @@ def test_what_waits_for_a_turn_is_not_lost_with_the_connection(w: VMWorld) -> No
     assert w.logged(console) == b"onetwo"
     assert console.state == "down"
     assert not w.front.connections
+
+
+def test_a_portion_of_what_is_kept_costs_no_more_the_more_there_were_before() -> None:
+    def around(session: VMSession) -> int:
+        """How many iterators stand one around the other before what is kept."""
+        there, number = gc.get_referents(session), 0
+        while there and number < 10:
+            chains = [thing for thing in there if isinstance(thing, chain)]
+            number += len(chains)
+            there = [
+                other
+                for thing in there
+                if isinstance(thing, (chain, tuple, type(iter(()))))
+                for other in gc.get_referents(thing)
+            ]
+        return number
+
+    session = VMSession(Terms(("vmproxy",), b""), True)
+    list(session.receive(b"\xff\xf1" * 5000, 64))
+    for _ in range(50):
+        list(session.go_on(64))
+    assert session.resting
+    assert around(session) == 1
+    list(session.go_on())
+    assert (session.commands, session.resting) == (5000, False)
 
 
 @pytest.mark.parametrize("lost", [False, True])

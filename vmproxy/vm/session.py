@@ -238,7 +238,7 @@ class VMSession:
         while self.state not in ASKING and self.commands < self._limit:
             if self._rest is not None:
                 rest, self._rest = self._rest, None
-                yield from self._scan(rest)
+                yield from self._go_through(rest)
             elif self._kept:
                 data, self._kept = bytes(self._kept), b""
                 self.hold(EARLY, False)
@@ -248,15 +248,14 @@ class VMSession:
                 return
 
     def _scan(self, tokens: Iterable[Token | None]) -> Iterator[Action]:
+        return self._go_through(chain(tokens, _END))
+
+    def _go_through(self, rest: Iterator[Token | None]) -> Iterator[Action]:
         scanner, extension, out = self._scanner, self._extension, self._out
         self._receiving = True
         try:
-            rest = chain(tokens, _END)
             for token in rest:
                 if self.state == CLOSED:
-                    return
-                if self.commands >= self._limit and type(token) is not bytes and token is not None:
-                    self._rest = chain((token,), rest)
                     return
                 if extension.ripe and not (type(token) is Subnegotiation and _adds(token)):
                     # What was said so far is followed by something else, or by nothing for now.
@@ -279,6 +278,9 @@ class VMSession:
                     return
                 if self._scanner is not scanner:
                     return  # TLS begins: what follows in this read is not the host's
+                if self.commands >= self._limit:
+                    self._rest = rest  # as it is: with something around it, each portion would cost more than the last
+                    return
         finally:
             self._receiving = False
             self._see_plain()
