@@ -62,7 +62,7 @@ def test_a_log_by_time_and_followed(daemon: Daemon, make_vm: MakeVM, client: Mak
     assert run(daemon, "log", "web01", "--since", "1h") == (b"one\r\ntwo\r\n", b"", 0)
     assert run(daemon, "log", "web01", "--until", "1h")[0] == b""
     stamped = run(daemon, "log", "web01", "-t")[0].splitlines()
-    assert re.fullmatch(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} two", stamped[1])
+    assert re.fullmatch(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}(Z|[+-]\d\d:?\d\d) two", stamped[1])
     follower = client("127.0.0.1", "log", "-f", "web01", "--since", "1h")
     follower.expect(b"two\r\n")
     vm.connected.say(b"three\r\n")
@@ -75,7 +75,7 @@ def test_search(daemon: Daemon, make_vm: MakeVM) -> None:
     say(daemon, web, b"kernel panic - not syncing\r\n")
     say(daemon, db, b"all is well\r\n")
     out, err, status = run(daemon, "search", "-i", "PANIC")
-    assert re.fullmatch(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  web01: kernel panic - not syncing\n", out)
+    assert re.fullmatch(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(Z|[+-]\d\d:?\d\d)  web01: kernel panic - not syncing\n", out)
     assert (err, status) == (b"", 0)
     assert run(daemon, "search", "panic", "db01")[::2] == (b"", 1)
     (hit,) = json_lines(run(daemon, "search", "--json", "'is w.ll'")[0])

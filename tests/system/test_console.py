@@ -65,7 +65,7 @@ def test_the_last_lines_are_replayed_and_join_live_output(daemon: Daemon, make_v
     vm.connected.say(b"more\r\n")
     session.expect(b"more\r\n")
     assert bytes(session.out) == b"".join(lines[81:]) + b"login: more\r\n"
-    assert b"[-- last 20 lines --]\n" in session.err
+    session.expect_err(b"[-- last 20 lines --]\n")
 
 
 def test_on_a_terminal_banner_replay_and_live_output_come_in_order(

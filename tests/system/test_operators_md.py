@@ -273,7 +273,7 @@ def test_the_greeting(site: Site, make_vm: MakeVM) -> None:
     vm.connected.say(b"login: ")
     eventually(lambda: site.daemon.log("shared1").exists(), "it is logged")
     second = site.attach("shared1", who="bob")
-    second.expect(b"[-- live --]\r\n")
+    second.expect(b"^]qj joins]\r\n", second.expect(b"[-- live --]\r\n"))
     assert re.fullmatch(
         rb"\[Enter `\^\]q\?' for help\]\r\n"
         rb"\[shared1 -- up \d+s, from 127\.0\.0\.1, logging to shared1\.log\]\r\n"
@@ -282,7 +282,8 @@ def test_the_greeting(site: Site, make_vm: MakeVM) -> None:
         rb"\[-- 2 others: bob@127\.0\.0\.1 \(spy\), bob@127\.0\.0\.1 \(spy\) --\]\r\n"
         rb"\[-- last 1 line --\]\r\n"
         rb"login: \r\n"
-        rb"\[-- live --\]\r\n",
+        rb"\[-- live --\]\r\n"
+        rb"\[no, alice@127\.0\.0\.1 is attached, idle \d+s -- \^\]qf takes over, \^\]qj joins\]\r\n",
         bytes(second.out),
     ), bytes(second.out)
 
