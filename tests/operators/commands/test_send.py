@@ -546,6 +546,13 @@ def test_a_text_goes_to_the_console_of_the_user_name(w: SSHWorld) -> None:
     assert (link.written, other.written) == (b"systemctl restart nginx\r", b"uptime\r")
 
 
+def test_a_text_may_look_like_options_of_a_console(w: SSHWorld) -> None:
+    link = w.vm()
+    assert run(w, "send nc host,force,x,port=", "web01").status == 0
+    assert run(w, "send we echo a,ro,force").status == 0
+    assert link.written == b"nc host,force,x,port=\recho a,ro,force\r"
+
+
 def test_a_name_with_blanks_may_be_followed_by_a_text_if_it_is_quoted(w: SSHWorld) -> None:
     link = w.vm("VM (old)")
     go_on(w, run(w, "send 'VM (old)' uptime"))

@@ -7,6 +7,7 @@ whatever the end is. They end when the VM's host has taken everything.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
 from vmproxy.access.policy import NamedSequence, Right
@@ -20,7 +21,7 @@ from vmproxy.operators.commands.job import Job
 from vmproxy.operators.commands.pace import CHAR_DELAY, LINE_DELAY, RATE, Pace, pace_of
 from vmproxy.operators.commands.watcher import FORCE, JOIN, REASON, Watcher, to_write
 from vmproxy.operators.session import Session
-from vmproxy.operators.target import Target, parse
+from vmproxy.operators.target import BadTarget, Target, parse
 
 DELIVERY_SECONDS = 0.02
 WAITING_LIMIT = 16 * 1024
@@ -158,9 +159,11 @@ def _told_apart(session: Session, target: Target, words: list[str]) -> tuple[Tar
     """The console and the text that words mean: a name may have blanks, and may be that of the user name."""
     view, own = session.operator.view, session.operator.target
     if words and not view.is_name(target.console):
-        whole = parse(" ".join((target.console, *words)))
-        if view.is_name(whole.console):
-            return whole, []
+        # What cannot be a target is a text.
+        with suppress(BadTarget):
+            whole = parse(" ".join((target.console, *words)))
+            if view.is_name(whole.console):
+                return whole, []
     if own is not None and target is not own and not view.is_name(target.console):
         return own, [target.console, *words]
     return target, words
