@@ -176,3 +176,14 @@ def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
     status, said = run(capsys, f"telnet://127.0.0.1:{port}")
     assert status == 1
     assert "broken off" in said
+
+
+def test_a_connection_that_ends_behind_a_question_has_ended_and_nothing_is_wrong() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        host = probe.Host(ours)
+        theirs.sendall(negotiation(DO, BINARY) + negotiation(WILL, BINARY))
+        theirs.close()  # no answer can be sent any more
+        assert not host.wait(lambda: False)
+        assert host.closed
+        assert host.has(WILL, BINARY)

@@ -132,11 +132,18 @@ class Host:
             self.closed = True
         for token in self._scanner.feed(data):
             self.tokens.append(token)
+            if not self.closed:
+                self._answer(token)
+
+    def _answer(self, token: object) -> None:
+        try:
             match token:
                 case Subnegotiation(option=code, payload=payload) if code == VMWARE_EXT and payload[:1] in _ANSWERS:
                     self.say(*_ANSWERS[payload[:1]])
                 case Negotiation(verb=verb, option=option) if option in (BINARY, SGA) and verb in (DO, WILL):
                     self._agree(verb, option)
+        except ProbeError:
+            return  # it has closed the connection behind what it said: whoever waits for more sees that
 
     def _agree(self, verb: int, option: int) -> None:
         if (verb, option) not in self._agreed:
