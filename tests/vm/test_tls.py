@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 
+from tests.support.fakes import Logged
 from tests.support.properties import examples
 from tests.support.tls import TLSHost, WaitingTransport, client_context, use_tls, write_pem, write_signed
 from tests.support.vm import (
@@ -29,6 +31,7 @@ from tests.support.vm import (
     verb,
     world,
 )
+from vmproxy.base.turns import SPAN
 from vmproxy.vm.certificates import names
 from vmproxy.vm.sockets import unread
 from vmproxy.vm.tls import CLOSING_SECONDS, Layer
@@ -341,6 +344,22 @@ def test_what_makes_no_sense_ends_the_connection_and_is_told(tls: VMWorld) -> No
     assert host.closed
     assert tls.console.reason.startswith("TLS failed: ")
     assert tls.logged(tls.console) == b""
+
+
+def test_what_fails_in_a_turn_of_the_handshake_costs_the_connection(
+    tls: VMWorld, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(layer: TLSMemoryBIOProtocol, data: bytes) -> None:
+        raise RuntimeError("a fault of ours")
+
+    host = TLSHost(tls, shake=False)
+    assert tls.front.turns.open()
+    tls.clock.rightNow += SPAN  # the turn has been used up by others
+    monkeypatch.setattr(TLSMemoryBIOProtocol, "dataReceived", fails)
+    host.wire(b"\x16\x03\x01")
+    tls.turn()
+    assert logged.tracebacks
+    assert host.closed
 
 
 def test_a_host_that_says_goodbye_and_reads_nothing_does_not_stay(tls: VMWorld) -> None:

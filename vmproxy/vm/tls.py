@@ -22,6 +22,7 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
+from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -31,6 +32,8 @@ from vmproxy.base.compat import handshake_done, tls_connection
 from vmproxy.base.deadlines import Deadlines
 from vmproxy.base.turns import Turns
 from vmproxy.vm.certificates import Credentials, reasons
+
+_log = Logger()
 
 CLOSING_SECONDS = 5.0
 LATE_TIMES = 10
@@ -102,7 +105,13 @@ class Layer(TLSMemoryBIOProtocol):
             if not cast(Any, self.wrappedProtocol).session.holds:  # it has reasons of its own not to read
                 self.tcp.resumeProducing()
             self._count(data)
-            super().dataReceived(data)
+            try:
+                super().dataReceived(data)
+            except (
+                Exception
+            ):  # as in a read: it costs the connection, which would miss what is lost
+                _log.failure("what has waited for its turn failed")
+                self.abortConnection()
 
     def _count(self, data: bytes) -> None:
         at, end = 0, len(data)

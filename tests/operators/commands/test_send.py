@@ -14,6 +14,7 @@ from tests.support.fakes import VM_B, FakeViewer, Logged
 from tests.support.properties import examples
 from tests.support.ssh import EOF, RemoteChannel, SSHWorld
 from vmproxy.console.notices import Demoted, Joined, Kicked, Left, Message, Promoted
+from vmproxy.operators.commands.expect import PIECE, _pieces
 from vmproxy.operators.commands.pace import Pace
 from vmproxy.operators.commands.send import WAITING_LIMIT
 from vmproxy.ssh.session import SessionChannel
@@ -347,6 +348,14 @@ def test_expect_waits_for_a_line_and_prints_it(w: SSHWorld) -> None:
     channel.client.pump()
     assert result(channel) == ("web01 login: \n", "", 0)
     assert w.console().viewers.all == ()
+
+
+@given(st.lists(st.sampled_from([b"a" * 1000, b"b" * 5000, b"\n", b"c\n"]), max_size=20).map(b"".join))
+def test_what_is_looked_at_in_one_turn_has_a_bound_and_ends_with_a_line_where_it_can(data: bytes) -> None:
+    pieces = list(_pieces(data))
+    assert b"".join(pieces) == data
+    assert all(0 < len(piece) <= PIECE for piece in pieces)
+    assert all(piece.endswith(b"\n") or b"\n" not in piece for piece in pieces[:-1])
 
 
 def test_expect_ends_with_status_8_when_nothing_comes_in_time(w: SSHWorld) -> None:

@@ -6,6 +6,7 @@ import ipaddress
 
 import pytest
 
+from tests.support.fakes import Logged
 from tests.support.outbound import Net, bridged, client, wish
 from tests.support.vm import DO_PROXY, SPELLED_A, VC_UUID, WILL_PROXY, WONT_PROXY, VMWorld, com, sub, verb
 from vmproxy.base.turns import SPAN
@@ -15,6 +16,7 @@ from vmproxy.vm.outbound.connection import COMMANDS_PER_SECOND, CONTROL_LIMIT, S
 from vmproxy.vm.outbound.connector import CONNECT_SECONDS, NO_ROOM
 from vmproxy.vm.outbound.resolver import ADDRESSES_LIMIT, LOOKUP_SECONDS, LOOKUPS_LIMIT, is_own
 from vmproxy.wire.dialuri import parse
+from vmproxy.wire.nvtclient import NvtClient
 
 WILL, WONT, DO, DONT = 251, 252, 253, 254
 BINARY, SGA = 0, 3
@@ -546,6 +548,23 @@ def test_telnet_of_far_ends_has_its_turns_and_keeps_its_order(w: VMWorld, net: N
     w.turn()
     assert host.data() == b"onetwo"
     assert lost or far.transport.producerState == "producing"
+
+
+def test_what_fails_in_its_turn_costs_the_connection_to_the_far_end(
+    w: VMWorld, net: Net, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(client: NvtClient, data: bytes) -> None:
+        raise RuntimeError("a fault of ours")
+
+    _, _, far = bridged(net, b"telnet://10.1.2.3:4000")
+    w.turn()
+    assert w.front.turns.open()
+    w.clock.rightNow += SPAN
+    far.transport.protocol.dataReceived(b"one\xff\xf1")
+    monkeypatch.setattr(NvtClient, "feed", fails)
+    w.turn()
+    assert logged.tracebacks
+    assert far.closed
 
 
 def test_a_far_end_that_asks_and_does_not_read_is_hung_up_on(w: VMWorld, net: Net) -> None:

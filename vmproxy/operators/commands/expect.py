@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from vmproxy.access.policy import Right
@@ -9,7 +10,7 @@ from vmproxy.base.sanitize import visible
 from vmproxy.log.search import Expecter
 from vmproxy.log.timeline import Timeline
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import find
+from vmproxy.operators.commands.context import find, in_turns
 from vmproxy.operators.commands.declaration import NAME, SINCE, Arguments, Command, Option, Real, Time
 from vmproxy.operators.commands.log_reading import open_log
 from vmproxy.operators.commands.search import FIXED, IGNORE_CASE, PATTERN, RAW, pattern_of, text_of
@@ -20,6 +21,7 @@ from vmproxy.operators.session import Session
 TIMEOUT = 60.0
 TIMEOUT_LIMIT = 7 * 86400.0
 LINE_SHOWN = 4096
+PIECE = 4096  # that is looked at in one turn of the reactor
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ async def _expect(session: Session, args: Arguments) -> int:
                 watcher.drop_write_if_delivered()
             while line is None:
                 await watcher.changed()
-                line = _seek(watcher, expecter)
+                line = await _seek(session, watcher, expecter)
         finally:
             if timer.active():
                 timer.cancel()
@@ -67,13 +69,31 @@ async def _expect(session: Session, args: Arguments) -> int:
     return exit_status.OK
 
 
-def _seek(watcher: Watcher, expecter: Expecter) -> bytes | None:
+async def _seek(session: Session, watcher: Watcher, expecter: Expecter) -> bytes | None:
     watcher.take_notices()
     for _, data in watcher.queue.take():
-        if (line := expecter.feed(data)) is not None:
+        if (line := await _fed(session, expecter, data)) is not None:
             return line
     watcher.queue.take_skipped()
     return None
+
+
+async def _fed(session: Session, expecter: Expecter, data: bytes) -> bytes | None:
+    # What paints a screen with every few bytes takes long to look at: the VM must not choose how long at a stretch.
+    async for piece in in_turns(session, _pieces(data)):
+        if (line := expecter.feed(piece)) is not None:
+            return line
+    return None
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(data):
+        end = at + PIECE
+        if end < len(data):  # at the end of a line, if there is one: what is cut looks like a prompt
+            end = data.rfind(b"\n", at, end) + 1 or end
+        yield data[at:end]
+        at = end
 
 
 async def _seek_history(session: Session, watcher: Watcher, expecter: Expecter, since: float | None) -> bytes | None:
@@ -85,7 +105,7 @@ async def _seek_history(session: Session, watcher: Watcher, expecter: Expecter, 
             if watcher.error is not None:
                 raise watcher.error
             for data in batch:
-                if (line := expecter.feed(data)) is not None:
+                if (line := await _fed(session, expecter, data)) is not None:
                     return line
         opened.problems()
     return None

@@ -16,6 +16,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IConnector, IHandshakeListener, IPushProducer, IReactorTime
 from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from twisted.internet.tcp import Connection
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -27,6 +28,8 @@ from vmproxy.vm.outbound.tls import explain, start_tls, tls_creator
 from vmproxy.vm.sockets import socket_of
 from vmproxy.wire.dialuri import DialURI
 from vmproxy.wire.nvtclient import BREAK, NvtClient
+
+_log = Logger()
 
 CONTROL_LIMIT = 64 * 1024
 COMMANDS_PER_SECOND = 2000
@@ -183,7 +186,13 @@ class OutboundConnection(Protocol):
         if self.owner is not None and self._telnet is not None and self.transport is not None:
             if self._listening:
                 self._tcp.resumeProducing()
-            self._heard(self.owner, self._telnet, data)
+            try:
+                self._heard(self.owner, self._telnet, data)
+            except (
+                Exception
+            ):  # as in a read: it costs the connection, which would miss what is lost
+                _log.failure("{peer}: what has waited for its turn failed", peer=self.peer)
+                self.abort("an error in the concentrator, see its log")
 
     def _heard(self, owner: Owner, telnet: NvtClient, data: bytes) -> None:
         items, answers = telnet.feed(data)
