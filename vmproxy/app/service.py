@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import getpass
 import os
 import signal
 import sys
@@ -30,6 +29,7 @@ from vmproxy.app.startup import TLSStatus, startup_lines, vsphere_lines
 from vmproxy.app.systemd import Notifier, activated_sockets, has_terminal, initial_environment
 from vmproxy.app.vm_service import VMService
 from vmproxy.auth.limits import FILES_IN_ALL, LOGINS_IN_ALL
+from vmproxy.base.account import account_name
 from vmproxy.base.counters import Counters
 from vmproxy.base.failures import explain_start
 from vmproxy.base.tasks import outcome
@@ -167,7 +167,7 @@ class VMProxyService(MultiService):
         except VMProxyError as error:
             raise self._cannot(f"vmproxy cannot start: {error}") from None
         except OSError as error:
-            why = explain_start(error, getpass.getuser())
+            why = explain_start(error, account_name())
             raise self._cannot(f"vmproxy cannot start: {why}") from None
         finally:
             gc.enable()

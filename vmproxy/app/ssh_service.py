@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ from vmproxy.app.listeners import Listeners
 from vmproxy.app.part import Part
 from vmproxy.auth.authenticator import Authenticator
 from vmproxy.auth.keyring import Keyring
+from vmproxy.base.account import account_name
 from vmproxy.base.counters import Counters
 from vmproxy.config.settings import Config
 from vmproxy.operators.services import Services
@@ -51,7 +51,7 @@ class SSHService(Part):
         self._services = services
         self._front = SSHFrontend(services, config.ssh)
         record, in_thread = services.audit.record, services.in_thread
-        self.accounts = Authenticator(config.ssh.accounts, getpass.getuser(), in_thread, reactor, record)
+        self.accounts = Authenticator(config.ssh.accounts, account_name(), in_thread, reactor, record)
         self._factory = OperatorFactory(self._front, self.accounts, config.ssh.algorithms)
         self.listeners = {"ssh.listen": Listeners(reactor, self._factory, spare)}
         counters.gauge("operators", lambda: len(self._front.transports))

@@ -7,7 +7,6 @@ the files that it names.
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from vmproxy.app.startup import tls_warnings
 from vmproxy.auth.accounts_file import Operators
 from vmproxy.auth.keyring import Keyring, KeyringReader
+from vmproxy.base.account import account_name
 from vmproxy.base.nearest import did_you_mean
 from vmproxy.base.sanitize import visible
 from vmproxy.cli import check_rights
@@ -126,7 +126,7 @@ def _keyring(found: ConfigFile, errors: list[str], warnings: list[str]) -> Keyri
     observer = cast(ILogObserver, events.append)
     globalLogPublisher.addObserver(observer)
     try:
-        keyring = KeyringReader(found.config.ssh.accounts, getpass.getuser()).read()
+        keyring = KeyringReader(found.config.ssh.accounts, account_name()).read()
     except ConfigError as error:
         errors += _placed(found, error.problems)
         return None

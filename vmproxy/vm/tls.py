@@ -107,9 +107,7 @@ class Layer(TLSMemoryBIOProtocol):
             self._count(data)
             try:
                 super().dataReceived(data)
-            except (
-                Exception
-            ):  # as in a read: it costs the connection, which would miss what is lost
+            except Exception:  # as in a read: it costs the connection, which would miss what is lost
                 _log.failure("what has waited for its turn failed")
                 self.abortConnection()
 

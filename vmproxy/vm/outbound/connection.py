@@ -188,9 +188,7 @@ class OutboundConnection(Protocol):
                 self._tcp.resumeProducing()
             try:
                 self._heard(self.owner, self._telnet, data)
-            except (
-                Exception
-            ):  # as in a read: it costs the connection, which would miss what is lost
+            except Exception:  # as in a read: it costs the connection, which would miss what is lost
                 _log.failure("{peer}: what has waited for its turn failed", peer=self.peer)
                 self.abort("an error in the concentrator, see its log")
 
