@@ -970,3 +970,19 @@ def test_half_a_segment_that_a_crash_left_is_brought_together(tmp_path: Path) ->
         "vm.log.events.2": b"t2",
     }
     assert trail_of(log).name == "vm.log.events"
+
+
+def test_both_halves_of_a_compression_that_a_crash_left_do_not_keep_the_log_from_being_rotated(tmp_path: Path) -> None:
+    log = tmp_path / "vm.log"
+    whole_one = {"vm.log": b"2", "vm.log.events": b"t2", "vm.log.1": b"1", "vm.log.events.1": b"t1"}
+    for name, data in {**whole_one, "vm.log.1.gz": b"half of it"}.items():
+        (tmp_path / name).write_bytes(data)
+    files = LogFiles(log)
+    files.shift()
+    files.put_aside()
+    assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == {
+        "vm.log.1": b"2",
+        "vm.log.events.1": b"t2",
+        "vm.log.2": b"1",
+        "vm.log.events.2": b"t1",
+    }

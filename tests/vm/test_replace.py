@@ -135,6 +135,16 @@ def test_a_port_whose_uri_was_edited_is_still_the_same_port(w: VMWorld) -> None:
     assert (w.console.port, w.console.link, w.console.uri) == ("1", host.protocol, "vSPC.py")
 
 
+def test_a_port_in_vmotion_that_has_lost_its_source_is_not_taken_by_another(w: VMWorld) -> None:
+    source = w.connect().feed(session(uri=b"vmproxy"))
+    source.begin(SEQUENCE)
+    source.lose()
+    moving = w.console
+    other = w.connect().feed(session(uri=b"vSPC.py"))
+    assert (moving.migrating, moving.link) == (True, None)
+    assert {c.port: c.link for c in w.directory} == {"1": None, "2": other.protocol}
+
+
 def test_a_port_without_label_does_not_take_the_place_of_a_labelled_one_that_is_down(w: VMWorld) -> None:
     # It would write into the other port's log, and be thrown out when that one comes back.
     labelled(w, b"debug").lose()
