@@ -169,6 +169,10 @@ class TestOptions:
         w.directory.rename(console, "web01")
         assert console.options.replay == 1
 
+    def test_a_replay_of_no_lines_is_one(self, w: World) -> None:
+        w.directory.use(policy(consoles=[{"on": "web*", "replay": 0}]))
+        assert w.claim("web01").options.replay == 0
+
     def test_a_new_policy_counts_for_consoles_that_are_there(self, w: World) -> None:
         console = w.claim("web01")
         w.directory.use(policy(consoles=[{"on": "*", "record-input": True}]))

@@ -268,6 +268,7 @@ def test_restrict_and_its_relatives_are_taken_in_order_and_in_silence(
     ("options", "touch", "verify"),
     [
         ("no-touch-required", False, False),
+        ("touch-required", True, False),
         ("verify-required", True, True),
         ("no-touch-required,verify-required", False, True),
         ("no-pty", True, False),

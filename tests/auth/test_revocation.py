@@ -179,6 +179,12 @@ def test_a_list_is_read_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert read_revoked(path).key_problem(OTHER) == ""
 
 
+def test_a_list_of_a_megabyte_is_read_as_a_whole(tmp_path: Path) -> None:
+    (tmp_path / "revoked").write_bytes(b"# a comment of forty characters, more or less\n" * 25_000 + LINE)
+    assert "is revoked" in read_revoked(tmp_path / "revoked").key_problem(KEY)
+    assert read_revoked(tmp_path / "revoked").key_problem(OTHER) == ""
+
+
 @pytest.mark.parametrize("name", ["none", ".", "nul\0"])
 def test_a_file_that_cannot_be_read_revokes_everything(tmp_path: Path, name: str) -> None:
     assert "the list of revoked keys cannot be read" in read_revoked(str(tmp_path / name)).key_problem(KEY)

@@ -180,6 +180,21 @@ class TestTrail:
             ("detach", 7),
         ]
 
+    def test_events_beyond_the_bound_are_dropped_and_counted(self, hung: World) -> None:
+        log = hung.log()
+        told = 0
+        while not hung.store.events_lost:
+            log.event("note", text="x" * 60_000, number=told)
+            told += 1
+            assert told < 1000
+        for _ in range(4):
+            log.event("note", text="x" * 60_000, number=told)
+            told += 1
+        assert hung.store.events_lost == 5
+        hung.store.flush()
+        hung.runner.go_on()
+        assert [line["number"] for line in trail(log, "note")] == list(range(told - 5))
+
     def test_its_time_is_that_of_the_event_and_not_of_the_writing(self, hung: World) -> None:
         log = hung.log()
         log.event("up")
