@@ -1,7 +1,8 @@
 """Targets: ``web01``, ``alice:web01``, ``alice+web01,ro``, in an SSH user name or a command.
 
-``[OPERATOR:]TARGET[,OPTION...]``. A target names a console as :meth:`NameIndex.find` understands it. Options change how
-it is attached to. Only the form is decided here; :mod:`vmproxy.operators.resolve` finds the console.
+``[OPERATOR:]TARGET[,OPTION...]``. A target names a console as :meth:`~vmproxy.console.naming.Names.find` understands
+it. Options change how it is attached to. Only the form is decided here; :mod:`vmproxy.operators.resolve` finds the
+console.
 """
 
 from __future__ import annotations

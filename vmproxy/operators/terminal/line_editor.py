@@ -159,7 +159,7 @@ class LineEditor:
         """Take input, cut anywhere.
 
         :returns: the events, in order. :class:`Entered` or :class:`Cancelled` is the last one; input behind it is in
-            :attr:`rest`, for the session's next reader.
+            ``rest``, for the session's next reader.
         """
         events: list[EditorEvent] = []
         changed = completed = False
