@@ -333,7 +333,7 @@ class ConsoleSession:
                 self._reported(part)
             elif rest := self._keys(part):
                 # It may be for the next activity, with what is behind it, which is looked through anew then.
-                self._reports.begun = b""
+                self._reports.forget()
                 self.session.router.put_off(rest + b"".join(part for _, part in parts[n + 1 :]))
                 return
 

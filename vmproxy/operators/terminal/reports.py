@@ -33,6 +33,10 @@ class Reports:
     def __init__(self) -> None:
         self.begun = b""
 
+    def forget(self) -> None:
+        """What has begun is looked through by somebody else."""
+        self.begun = b""
+
     def split(self, data: bytes) -> Iterator[tuple[bool, bytes]]:
         """Take input.
 
