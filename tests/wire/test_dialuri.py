@@ -152,7 +152,8 @@ def test_what_is_well_written_comes_out_as_it_went_in(
     uri = parse(text)
     assert (uri.scheme, uri.port, uri.query) == (scheme[0], port, query[1:])
     assert uri.address == address
-    assert uri.host == (str(address) if address else host)
+    if address is None:
+        assert uri.host == host  # of addresses Pythons have other spellings
     assert parse(str(uri)) == uri
     assert is_dialled(str(uri))
 
