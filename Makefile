@@ -35,7 +35,7 @@ test-all: $(VENV)/tools
 soak: $(VENV)/tools
 	$(PYTEST) -m soak -s --hypothesis-profile=deep $(ARGS)
 
-# What does not need a process of its own, under another Python with the oldest versions that setup.cfg allows.
+# What needs no process of its own, without property tests, under another Python with the oldest versions allowed.
 # The command-line tools among the tests' requirements (asciinema, ssh-audit) are left to the other suites.
 OLDEST = build/oldest
 test-oldest:
@@ -44,7 +44,7 @@ test-oldest:
 	@$(OLDEST)/bin/python -m pip --quiet --disable-pip-version-check install --only-binary :all: \
 		$$($(OLDEST)/bin/python -c '$(PRINT)' options.install_requires options.extras_require.test \
 		| tr ' ' '\n' | grep -v -e asciinema -e ssh-audit | sed 's/>=/==/')
-	$(OLDEST)/bin/python -m pytest $(PARALLEL) -p no:cacheprovider --hypothesis-profile=quick -m "not (slow or alone)" \
+	$(OLDEST)/bin/python -m pytest $(PARALLEL) -p no:cacheprovider --hypothesis-profile=quick -m "not (slow or alone or hypothesis)" \
 		tests/wire tests/console tests/vm tests/ssh $(ARGS)
 
 bench: $(VENV)/installed
