@@ -132,12 +132,12 @@ class VMProxyService(MultiService):
             self._reconfigure(self._config, self._check(self._config))
             activated = activated_sockets(initial_environment(), SOCKETS)
             self._sockets = {SOCKETS[name]: endpoints for name, endpoints in activated.items()}
-            if problems := list(self._open_listeners()):
-                raise self._cannot("\n".join(problems))
         except ConfigError as error:
             raise self._cannot(str(error)) from None
         except StartError as error:
             raise self._cannot(f"vmproxy cannot start: {error}") from None
+        if problems := list(self._open_listeners()):
+            raise self._cannot("\n".join(problems))
 
     def _open_listeners(self) -> Iterator[str]:
         """Listen at all endpoints.
