@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from twisted.internet.error import ConnectionLost
+
 from tests.support.vm import COM_PORT, COMPLETE, DO, PEER, WILL, VMWorld, com, session, sub, verb
+from vmproxy.base.turns import SPAN
 from vmproxy.vm.admission import AdmissionLimits
 from vmproxy.vm.settings import VMSettings
 from vmproxy.vm.wire_trace import LINES_LIMIT
@@ -43,7 +46,7 @@ def test_a_session_and_a_vmotion_are_told_without_data_and_secrets(w: VMWorld, l
         "> 41 VMOTION-GOAHEAD (12 bytes of sequence and secret)",
         "trace 10.0.0.2 +0.000 < 44 VMOTION-PEER (12 bytes of sequence and secret)",
         "> 45 VMOTION-PEER-OK [01 02 03 04]",
-        "- closed: ",
+        "- closed by 10.0.0.1",
     ):
         assert expected in text, expected
     secret = pair[4:]
@@ -62,6 +65,17 @@ def test_a_name_stands_for_the_host_that_its_vm_is_on(w: VMWorld, logged: list[s
     count = len(lines(logged))
     w.connect("10.0.0.7")
     assert len(lines(logged)) == count
+
+
+def test_the_end_is_told_once_also_where_something_waits_for_its_turn(w: VMWorld, logged: list[str]) -> None:
+    traced(w, "10.0.0.1")
+    host, _ = w.vm()
+    assert w.front.turns.open()
+    w.clock.rightNow += SPAN  # the turn has been used up by others
+    host.protocol.dataReceived(b"one\xff\xf1two")
+    host.transport.lose(ConnectionLost())
+    w.turn()
+    assert [line for line in lines(logged) if " - " in line] == ["trace 10.0.0.1 +0.008 - connection lost to 10.0.0.1"]
 
 
 def test_it_has_an_end(w: VMWorld, logged: list[str]) -> None:

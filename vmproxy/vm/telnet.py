@@ -599,9 +599,10 @@ class TracedTelnet(HostTelnet):
         self._trace.take("<", data)
         super().dataReceived(data)
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Telnet's has a default
-        self._trace.tell("-", f"closed: {self._close_reason or reason.getErrorMessage()}")
-        super().connectionLost(reason)
+    def _leave(self, reason: str) -> None:
+        if self in self.frontend.connections:
+            self._trace.tell("-", reason)
+        super()._leave(reason)
 
     def _flush(self) -> None:
         if data := self.session.take_data():
