@@ -84,8 +84,6 @@ def _only_tells(node: ast.AST) -> bool:
             return True
         case ast.Expr(value=ast.Call(func=func)) | ast.Call(func=func):
             return any(word in ast.unparse(func) for word in _TELLS)
-        case ast.Raise(exc=ast.Call()):
-            return False
         case ast.Assign(targets=[ast.Name(id="__slots__")]):
             return True
     return False
