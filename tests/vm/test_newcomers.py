@@ -5,10 +5,11 @@ from __future__ import annotations
 from uuid import UUID, uuid4
 
 import pytest
+from twisted.internet.task import Clock
 
 from tests.support.fakes import Logged
 from tests.support.vm import Host, VMWorld, session
-from vmproxy.console.newcomers import MINUTE, UNMISSED_SECONDS, ConsoleLimits
+from vmproxy.console.newcomers import MINUTE, REMEMBERED, UNMISSED_SECONDS, ConsoleLimits, Newcomers
 from vmproxy.vm.admission import AdmissionLimits
 
 
@@ -33,6 +34,28 @@ def test_new_consoles_of_one_neighbourhood_are_counted(w: VMWorld, logged: Logge
     assert not come(w, "2001:db8::1").closed
     w.clock.advance(MINUTE)
     assert not come(w).closed
+
+
+def test_neighbourhoods_without_end_are_not_remembered_and_not_looked_through() -> None:
+    clock = Clock()
+    newcomers = Newcomers(clock)
+    newcomers.use(ConsoleLimits(1000, 2))
+    looked = 0
+
+    class Counted(float):
+        def __rsub__(self, other: float) -> float:
+            nonlocal looked
+            looked += 1
+            return other - float(self)
+
+    clock.rightNow = Counted(1.0)
+    for n in range(REMEMBERED + 500):
+        assert not newcomers.problem(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}")
+    assert newcomers.remembered == REMEMBERED
+    assert looked < 2 * (REMEMBERED + 500)  # each asks about itself, not about all the others
+    last = f"10.0.{n >> 8 & 255}.{n & 255}"
+    assert [bool(newcomers.problem(last)) for _ in range(3)] == [False, True, True]
+    assert not newcomers.problem("10.0.0.1")  # forgotten: others have come since
 
 
 def test_fakes_make_place_oldest_first_and_nothing_else_does(w: VMWorld, logged: Logged) -> None:

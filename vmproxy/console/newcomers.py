@@ -7,6 +7,7 @@ others, oldest first: a real VM among them comes back and is a new console again
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
@@ -35,7 +36,10 @@ class ConsoleLimits:
 
 
 class Newcomers:
-    """The new consoles that have never printed anything, and the numbers of new ones."""
+    """The new consoles that have never printed anything, and the numbers of new ones.
+
+    Bound: :data:`REMEMBERED` neighbourhoods; those that have begun to make consoles last are kept.
+    """
 
     __slots__ = ("_came", "_clock", "_silent", "limits")
 
@@ -43,7 +47,8 @@ class Newcomers:
         self._clock = clock
         self.limits = ConsoleLimits()
         self._silent: dict[Console, float] = {}  # since when, oldest first
-        self._came: dict[str, tuple[float, int]] = {}  # since when and how many, by neighbourhood
+        # Since when and how many, by neighbourhood, oldest first; a plain dict finds its first slower and slower.
+        self._came: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def use(self, limits: ConsoleLimits) -> None:
         """Take other limits; consoles that are there stay."""
@@ -57,13 +62,19 @@ class Newcomers:
         where, now = neighbourhood(address), self._clock.seconds()
         since, number = self._came.get(where, (now, 0))
         if not 0 <= now - since < MINUTE:
+            del self._came[where]
             since, number = now, 0
         if number >= most:
             return f"more than {most} new consoles a minute from {where} (vm.new-consoles-per-minute)"
-        if len(self._came) >= REMEMBERED:
-            self._came = {one: told for one, told in self._came.items() if 0 <= now - told[0] < MINUTE}
         self._came[where] = since, number + 1
+        if len(self._came) > REMEMBERED:
+            self._came.popitem(last=False)
         return ""
+
+    @property
+    def remembered(self) -> int:
+        """The number of neighbourhoods remembered."""
+        return len(self._came)
 
     def add(self, console: Console) -> None:
         """Add a console that has come to be."""
