@@ -140,8 +140,8 @@ def test_nothing_but_text_comes_out_and_little_is_kept(pieces: list[Any]) -> Non
     out: list[bytes] = []
     for piece in pieces:
         out += lines.flush() if piece is None else lines.feed(in_full(piece), AT)
-        assert len(lines._pending) <= LINE_LIMIT + 2
-        assert len(lines._before) <= LINE_LIMIT
+        assert len(lines._lines._pending) <= LINE_LIMIT + 2
+        assert len(lines._lines._before) <= LINE_LIMIT
     for line in filter(None, [*out, *lines.flush()]):
         assert line.startswith(STAMP)
         assert len(line) <= len(STAMP) + LINE_LIMIT + 1

@@ -40,6 +40,11 @@ class InlineRunner:
         self.writer = writer
         self.held = held
         self.jobs: list[Callable[[], object]] = []
+        writer.lines.wake_with(self._make_lines)
+
+    def _make_lines(self) -> None:
+        while self.writer.lines.wait() == 0:
+            self.writer.lines.work()
 
     def start(self) -> None: ...
 

@@ -29,6 +29,7 @@ from vmproxy.console.newcomers import ConsoleLimits, Newcomers
 from vmproxy.console.port_numbers import PortNumbers, next_number
 from vmproxy.errors import VMProxyError
 from vmproxy.log.feed import Follower
+from vmproxy.log.line_feed import LineFeed
 from vmproxy.log.paths import is_reserved, log_path
 from vmproxy.log.store import LogStore
 from vmproxy.wire.vmware import undone
@@ -135,6 +136,11 @@ class ConsoleRegistry:
     def event_followers(self) -> set[Follower]:
         """Who is told what is written to the event trails of all consoles."""
         return self._store.event_followers
+
+    @property
+    def line_feed(self) -> LineFeed:
+        """The lines of all consoles as they come, for whoever subscribes."""
+        return self._store.line_feed
 
     # Connections.
 

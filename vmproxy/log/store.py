@@ -26,6 +26,7 @@ from vmproxy.log.audit import Audit
 from vmproxy.log.events import AND, Event, event, quoted
 from vmproxy.log.feed import Follower
 from vmproxy.log.file_state import LogFile, LogItem
+from vmproxy.log.line_feed import LineFeed
 from vmproxy.log.paths import folded
 from vmproxy.log.settings import LogSettings
 from vmproxy.log.writer import LogWriter
@@ -390,6 +391,11 @@ class LogStore:
     def event_followers(self) -> set[Follower]:
         """Who is told what is written to the trails; see :class:`~vmproxy.log.feed.EventFeed`."""
         return self.runner.writer.feed.followers
+
+    @property
+    def line_feed(self) -> LineFeed:
+        """The lines of all logs as they come, for whoever subscribes."""
+        return self.runner.writer.lines
 
     def __contains__(self, name: object) -> bool:
         return name in self._logs or name in self._folded

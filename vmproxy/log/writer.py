@@ -28,6 +28,7 @@ from vmproxy.log.feed import EventFeed
 from vmproxy.log.file_pool import FilePool, OpenFile, PartialWriteError, append_line, reason, write_all
 from vmproxy.log.file_state import FINE_MARKS, LogFile, LogItem
 from vmproxy.log.files import LogFiles, logs_in
+from vmproxy.log.line_feed import LineFeed
 from vmproxy.log.periodic import Task, Timer, next_due
 from vmproxy.log.plain_log import PlainFile, PlainWriter
 from vmproxy.log.recovery import End, find_end
@@ -41,6 +42,7 @@ FINE_SECONDS = 0.01  # between them at least
 # Bound of the marks that are closer than a second: of each log FINE_MARKS saved up and so many more a second; of all.
 FINE_PER_SECOND = 10.0
 FINE_OF_ALL, FINE_OF_ALL_PER_SECOND = 2000.0, 500.0
+BEGUN_LIMIT = 4 * 1024  # of a line that is looked for in the log
 STATED_EVERY = 32 * 1024  # bytes of a trail after which it says again where in the file an offset is
 
 _log = Logger()
@@ -53,6 +55,7 @@ class LogWriter:
 
     :ivar retry: what could not be written.
     :ivar feed: tells the reactor what is written to the trails.
+    :ivar lines: is given what the VMs print, for those who look on.
     :ivar plain: whether a second file of plain lines is written beside each log; may be replaced at any time.
     :ivar rotation: what waits to be rotated, and what has been.
     :ivar follow: looks for files that were moved.
@@ -81,6 +84,7 @@ class LogWriter:
         self._fine, self._fine_at = FINE_OF_ALL, 0.0
         self._links_fail = False
         self.feed = EventFeed(lambda _call: None)
+        self.lines = LineFeed(now)
         self.retry = Retry(self._pool, now, self)
         self.follow = _Follow(self._pool, now, self._say_again)
         self._tasks: list[Task] = [self.retry, self.follow, self.rotation, self._plain_writer]
@@ -90,12 +94,26 @@ class LogWriter:
 
         :param at: when they arrived, seconds since the epoch.
         """
+        if len(items) > 1 and set(map(type, items)) == _ONLY_BYTES:
+            items = [b"".join(items)]  # type: ignore[arg-type]
+        self._write(file, items, at)
+        if self.lines.subscribers and self.lines.wants(file):
+            self._tell_lines(file, items, at)
+
+    def _tell_lines(self, file: LogFile, items: Sequence[LogItem], at: float) -> None:
+        # Whether the disk has taken it or not: the news may be what is wrong with the disk.
+        sizes = [item.missing if isinstance(item, Event) else len(item) for item in items]
+        offset = file.offset + file.waiting_bytes + file.lost - sum(sizes)
+        for item, size in zip(items, sizes, strict=True):
+            if not isinstance(item, Event):
+                self.lines.put(file, offset, item, at, lambda offset: begun(file, offset))
+            offset += size
+
+    def _write(self, file: LogFile, items: Sequence[LogItem], at: float) -> None:
         if file.problem:
             self.retry.keep(file, items)
             return
         self._at = at
-        if len(items) > 1 and set(map(type, items)) == _ONLY_BYTES:
-            items = [b"".join(items)]  # type: ignore[arg-type]
         done = 0
         try:
             if file.base < 0:
@@ -381,6 +399,7 @@ class LogWriter:
         self.find = find
         self.follow.use(on_follow)
         self.feed = EventFeed(on_reactor)
+        self.lines.deliver_with(on_reactor)
 
     def sweep(self, folder: Path, in_use: Callable[[], set[str]]) -> None:
         """Have a log folder looked through for what is to be rotated, compressed and removed.
@@ -434,6 +453,7 @@ class LogWriter:
         """
         if file.plain is not None:
             self._plain_writer.finish(file.plain)
+        self.lines.forget(file)
         files = LogFiles(file.where)
         for path in files.kinds:
             self._pool.drop(path)
@@ -472,6 +492,20 @@ class LogWriter:
             _log.error("cannot link {name} to {target}: {error}", name=f"{name}.log", target=target, error=str(error))
         self._links_fail = error is not None
         return error is None
+
+
+def begun(file: LogFile, offset: int) -> bytes:
+    """What the log has of the line in which an offset is, before it; waits for the disk."""
+    place = offset - file.shift
+    start = max(file.since, place - BEGUN_LIMIT)
+    if file.problem or start >= place:
+        return b""
+    try:
+        with open(file.path, "rb", buffering=0) as log:
+            data = os.pread(log.fileno(), place - start, start)
+    except OSError:
+        return b""
+    return data[data.rfind(b"\n") + 1 :] if len(data) == place - start else b""
 
 
 class _Nobody:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from twisted.logger import Logger
 
 from vmproxy.log.compression import CompressorThread
+from vmproxy.log.line_thread import LineThread
 from vmproxy.log.writer import LogWriter
 
 COMPRESSOR_SECONDS = 5.0  # to tidy up at the stop; it takes that long only where the machine is very busy
@@ -25,6 +26,7 @@ class LogWriterThread:
         self._thread = threading.Thread(target=self._run, name="vmproxy-writer", daemon=True)
         self._compressor = CompressorThread(self.submit)
         writer.rotation.compress_with(self._compressor.submit)
+        self._lines = LineThread(writer.lines)
 
     def start(self) -> None:
         """Start working."""
@@ -39,6 +41,7 @@ class LogWriterThread:
 
         def last() -> None:
             self._compressor.stop()
+            self._lines.stop()
             try:
                 self.writer.close()
                 self._compressor.join(COMPRESSOR_SECONDS)

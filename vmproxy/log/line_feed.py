@@ -1,0 +1,236 @@
+"""The lines of many consoles as they come, for whoever wants to look at them: one conversion for all.
+
+The log writer puts in what it has been given; nothing is kept, and nothing costs anything, while nobody subscribes.
+Lines are made of it in slices, on a thread of their own (:mod:`vmproxy.log.line_thread`), so that neither a VM nor its
+log waits for those who look on. A subscriber is called on that thread.
+
+Bound: :data:`EACH` bytes of a console and :data:`IN_ALL` wait. What does not fit is left out, whole lines as far as the
+log has them, and subscribers are told how many. Consoles are served in turns, so one that floods takes nothing from the
+others.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from twisted.logger import Logger
+
+from vmproxy.log.file_state import LogFile
+from vmproxy.log.lines import ConsoleLines, Lines
+
+EACH = 512 * 1024
+IN_ALL = 16 * 1024 * 1024
+LINE_SECONDS = 1.0  # after which a line is told though it is not finished: a prompt
+SLICE = 0.005
+PIECE = 16 * 1024  # of which lines are made at a time: a painted screen of it takes some milliseconds
+
+_log = Logger()
+
+
+class LineSubscriber(Protocol):
+    """Who is given lines. Must neither block nor fail; one that fails is removed."""
+
+    def wants(self, file: LogFile) -> bool:
+        """Whether the lines of a console are wanted. Called for each write to a log, on the writer's thread."""
+
+    def lines(self, file: LogFile, blocks: Sequence[Lines]) -> None:
+        """Take lines of a console, on the thread that makes them."""
+
+    def skipped(self, file: LogFile, count: int) -> None:
+        """So many lines of a console were left out here, because more came than lines could be made of."""
+
+    def flush(self) -> None:
+        """That is all for now: hand on what was taken."""
+
+
+class _Source:
+    """A console whose lines are wanted.
+
+    :ivar items: what came: offset, bytes, time; ``size`` bytes of it.
+    :ivar next: the offset behind what came.
+    :ivar skipped: lines left out behind that.
+    :ivar ready: whether it is waiting for its turn.
+    """
+
+    __slots__ = ("file", "items", "lines", "next", "ready", "size", "skipped")
+
+    def __init__(self, file: LogFile) -> None:
+        self.file = file
+        self.items: deque[tuple[int, bytes, float]] = deque()
+        self.size = 0
+        self.next = -1
+        self.skipped = 0
+        self.ready = False
+        self.lines = ConsoleLines(file.encoding)
+
+
+class LineFeed:
+    """Lines of all consoles.
+
+    :ivar subscribers: who is given them; see :meth:`subscribe`.
+    :ivar on_reactor: has a call made on the reactor's thread, for subscribers who live there.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self.subscribers: tuple[LineSubscriber, ...] = ()
+        self.on_reactor: Callable[[Callable[[], object]], object] = lambda _call: None
+        self._now = now
+        self._lock = threading.Lock()  # of what follows
+        self._sources: dict[LogFile, _Source] = {}
+        self._ready: deque[_Source] = deque()
+        self._size = 0
+        self._unfinished: dict[_Source, None] = {}  # in the order in which their lines began; the worker's
+        self._awake = False
+        self._wake: Callable[[], object] = int
+
+    def wake_with(self, wake: Callable[[], object]) -> None:
+        """Have something called, on any thread, when there is work for :meth:`work`."""
+        self._wake = wake
+
+    def deliver_with(self, on_reactor: Callable[[Callable[[], object]], object]) -> None:
+        """Have calls made on the reactor's thread by this."""
+        self.on_reactor = on_reactor
+
+    def subscribe(self, subscriber: LineSubscriber) -> None:
+        """Give somebody the lines of what is written from now on. The line that comes is whole."""
+        with self._lock:
+            self.subscribers = (*self.subscribers, subscriber)
+
+    def unsubscribe(self, subscriber: LineSubscriber) -> None:
+        """Give somebody no more lines; some may still be on their way."""
+        with self._lock:
+            self.subscribers = tuple(one for one in self.subscribers if one is not subscriber)
+            if not self.subscribers:
+                self._sources.clear()
+                self._ready.clear()
+                self._size = 0
+
+    # On the writer's thread.
+
+    def wants(self, file: LogFile) -> bool:
+        """Whether somebody wants the lines of a console."""
+        return any(subscriber.wants(file) for subscriber in self.subscribers)
+
+    def put(self, file: LogFile, offset: int, data: bytes, at: float, begun: Callable[[int], bytes]) -> None:
+        """Take what a VM has printed, if somebody wants it.
+
+        :param offset: of the first byte.
+        :param begun: gives what the log has of the line in which an offset is, before it.
+        """
+        source = self._sources.get(file)
+        before = b"" if source is not None and source.next == offset else begun(offset)
+        with self._lock:
+            source = self._sources.get(file)
+            if source is None:
+                source = self._sources[file] = _Source(file)
+            source.next = offset + len(data)
+            size = len(before) + len(data)
+            if source.skipped or source.size + size > EACH or self._size + size > IN_ALL:
+                source.skipped += data.count(b"\n")
+                source.next = -1  # the next one begins with the beginning of its line
+            else:
+                source.items.append((offset - len(before), before + data, at))
+                source.size += size
+                self._size += size
+            if not source.ready:
+                source.ready = True
+                self._ready.append(source)
+        if not self._awake:
+            self._awake = True
+            self._wake()
+
+    def forget(self, file: LogFile) -> None:
+        """A console is forgotten."""
+        with self._lock:
+            self._sources.pop(file, None)
+
+    # On the thread that makes lines.
+
+    def wait(self) -> float | None:
+        """Seconds until :meth:`work` has something to do; None until it is woken."""
+        if self._ready:
+            return 0.0
+        for source in self._unfinished:
+            since = source.lines.pending_since
+            age = LINE_SECONDS if since is None else self._now() - since
+            # A clock that was set back must not put it off.
+            return LINE_SECONDS - age if 0 <= age < LINE_SECONDS else 0.0
+        return None
+
+    def work(self) -> None:
+        """Make lines for a while, and have them taken."""
+        self._awake = False  # what is put in from here on wakes again
+        until = time.monotonic() + SLICE
+        while (source := self._next()) is not None:
+            self._make(source)
+            if time.monotonic() >= until:
+                break
+        while self._unfinished and not self._ready and self.wait() == 0.0 and time.monotonic() < until:
+            self._finish(next(iter(self._unfinished)))
+        for subscriber in self.subscribers:
+            self._tell(subscriber, subscriber.flush)
+
+    def _next(self) -> _Source | None:
+        with self._lock:
+            return self._ready.popleft() if self._ready else None
+
+    def _make(self, source: _Source) -> None:
+        skipped = 0
+        with self._lock:
+            offset, data, at = source.items.popleft() if source.items else (-1, b"", 0.0)
+            if len(data) > PIECE:
+                source.items.appendleft((offset + PIECE, data[PIECE:], at))
+                data = data[:PIECE]
+            source.size -= len(data)
+            self._size -= min(self._size, len(data))
+            if not source.items:
+                skipped, source.skipped = source.skipped, 0
+            source.ready = bool(source.items)
+            if source.ready:
+                self._ready.append(source)
+        if data:
+            self._deliver(source, lambda: _made(source.lines, source.file, data, at, offset))
+        if skipped:
+            source.lines.forget()
+            for subscriber in self.subscribers:
+                if subscriber.wants(source.file):
+                    self._tell(subscriber, lambda one=subscriber: one.skipped(source.file, skipped))  # type: ignore[misc]
+
+    def _finish(self, source: _Source) -> None:
+        self._deliver(source, source.lines.flush)
+
+    def _deliver(self, source: _Source, make: Callable[[], list[Lines]]) -> None:
+        try:
+            blocks = make()
+        except Exception:
+            _log.failure("cannot make lines of {path}", path=source.file.path)
+            source.lines = ConsoleLines(source.file.encoding)
+            blocks = []
+        if blocks:
+            self._unfinished.pop(source, None)
+            for subscriber in self.subscribers:
+                if subscriber.wants(source.file):
+                    self._tell(subscriber, lambda one=subscriber: one.lines(source.file, blocks))  # type: ignore[misc]
+        if source.lines.pending_since is not None:
+            self._unfinished.setdefault(source)
+        else:
+            self._unfinished.pop(source, None)
+
+    def _tell(self, subscriber: LineSubscriber, call: Callable[[], object]) -> None:
+        try:
+            call()
+        except Exception:
+            _log.failure("a subscriber of lines failed and is removed")
+            self.unsubscribe(subscriber)
+
+
+def _made(lines: ConsoleLines, file: LogFile, data: bytes, at: float, offset: int) -> list[Lines]:
+    if lines.encoding != file.encoding:
+        lines.use(file.encoding)
+    if offset != lines.end:
+        lines.forget()
+    return lines.feed(data, at, offset)
