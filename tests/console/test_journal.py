@@ -275,6 +275,12 @@ class TestNonsense:
         journal.record(GOOD)  # a new console of the same identity
         assert "colour" not in path.read_text().splitlines()[-1]
 
+    def test_a_bios_uuid_is_one_in_any_spelling_or_the_line_is_set_aside(self, path: Path) -> None:
+        path.parent.mkdir()
+        path.write_text(line(bios=VM_B.hex.upper()) + line(port="2", bios="x") + line(port="3", bios=1))
+        assert loaded(path) == loaded(path) == [GOOD._replace(bios=str(VM_B))]
+        assert (path.parent / "consoles.jsonl.bad").read_text().count("\n") == 2
+
     def test_fields_that_are_absent_have_defaults(self, path: Path) -> None:
         path.parent.mkdir()
         path.write_text(json.dumps({"uuid": str(VM_A), "log": "a.log"}) + "\n")
@@ -333,9 +339,10 @@ class TestNonsense:
     ),
     st.sampled_from(["", "BIOS UUID"]),
     st.sampled_from(["", str(VM_A)]),
+    st.sampled_from(["", str(VM_B)]),
 )
-def test_a_line_is_the_json_of_its_record(known: ConsoleRecord, known_by: str, location: str) -> None:
-    known = known._replace(known_by=known_by, location=location if known_by else "")
+def test_a_line_is_the_json_of_its_record(known: ConsoleRecord, known_by: str, location: str, bios: str) -> None:
+    known = known._replace(known_by=known_by, location=location if known_by else "", bios=bios)
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder, "consoles.jsonl"), at_once)
         journal.load()
@@ -344,6 +351,8 @@ def test_a_line_is_the_json_of_its_record(known: ConsoleRecord, known_by: str, l
     values = known._asdict()
     if not known.known_by:
         del values["known_by"], values["location"]
+    if not bios:
+        del values["bios"]
     assert json.loads(text) == values
     if ".." not in known.log and known.log != ".":
         assert parse(json.loads(text)) == known
@@ -374,7 +383,7 @@ def test_a_journal_of_version_0_1_0_is_read_and_that_version_reads_ours(path: Pa
         ("", "2", False, 1.7e9 + 1),
     ]
     assert lines == []
-    journal.record(known[0]._replace(name="web02"))
+    journal.record(known[0]._replace(name="web02", bios=str(VM_A)))
     mark, *ours = path.read_text().splitlines()
     assert "uuid" not in mark  # a line that it drops with a warning
     values = [json.loads(text) for text in ours]

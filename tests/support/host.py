@@ -22,6 +22,11 @@ BINARY, ECHO, SGA, AUTH, COM_PORT, VMWARE = 0, 1, 3, 37, 44, 232
 KNOWN = bytes((0, 1, 2, 3, 40, 41, 43, 44, 45, 46, 48, 70, 71, 73, 80, 81, 84, 85, 86, 87, 82, 83))
 
 
+def spelled(identity: uuid.UUID) -> bytes:
+    """A UUID as hosts write it."""
+    return f"{identity.bytes[:8].hex(' ')}-{identity.bytes[8:].hex(' ')}".encode()
+
+
 class HostConnection:
     """One connection.
 
@@ -183,12 +188,20 @@ class HostConnection:
         self.wait_sub(1)
         self.sub(0, KNOWN)
 
-    def identify(self, identity: uuid.UUID, name: str, uri: str = "vmproxy", direction: bytes = b"S") -> None:
+    def identify(
+        self,
+        identity: uuid.UUID,
+        name: str,
+        uri: str = "vmproxy",
+        direction: bytes = b"S",
+        bios: uuid.UUID | None = None,
+    ) -> None:
         """Negotiate, ask for the proxy, and say who this is."""
         self.negotiate()
         self.sub(70, direction + uri.encode())
-        spelled = identity.bytes[:8].hex(" ") + "-" + identity.bytes[8:].hex(" ")
-        self.sub(80, spelled.encode())
+        self.sub(80, spelled(identity))
+        if bios is not None:
+            self.sub(84, spelled(bios))
         self.sub(82, name.encode("utf-8", "surrogateescape"))
         self.wait_sub(71)
 
@@ -228,6 +241,7 @@ class FakeVM:
         self.name = name
         self.uri = uri
         self.uuid = uuid.uuid5(uuid.NAMESPACE_DNS, f"{name!a}.test")
+        self.bios: uuid.UUID | None = None
         self.line: HostConnection | None = None
 
     def open(self) -> HostConnection:
@@ -242,7 +256,7 @@ class FakeVM:
     def connect(self) -> FakeVM:
         """Connect and identify."""
         self.line = self.open()
-        self.line.identify(self.uuid, self.name, self.uri, self.direction)
+        self.line.identify(self.uuid, self.name, self.uri, self.direction, self.bios)
         return self
 
     def migrate(self, sequence: bytes, close_first: bool = True) -> HostConnection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -76,3 +77,29 @@ def test_a_vm_that_was_built_anew_has_the_name_of_the_old_one(daemon: Daemon, na
     old.connect().connected.say(b"back again\r\n")
     eventually(lambda: b"back again" in (daemon.log_dir / f"{old.uuid}.log").read_bytes(), "its log goes on")
     assert (daemon.log_dir / f"{old.uuid}.log").read_bytes() == b"the old one\r\nback again\r\n"
+
+
+def test_a_copied_vm_that_comes_first_after_a_restart_gets_nothing_of_the_others(
+    daemon: Daemon, named: Callable[[str], FakeVM]
+) -> None:
+    vms = [FakeVM(daemon.vm_port, name) for name in ("web01", "copy")]
+    for vm in vms:
+        vm.uuid, vm.bios = uuid.UUID(int=0x52 << 120), uuid.uuid4()
+    first, copy = vms
+    try:
+        for vm in vms:
+            vm.connect().connected.say(vm.name.encode())
+            eventually(lambda vm=vm: daemon.logged(vm.name) == vm.name.encode(), "each has its own")  # type: ignore[misc]
+        for times, how in enumerate((signal.SIGTERM, signal.SIGKILL), 1):
+            daemon.stop(how)
+            daemon.start()
+            for vm in (copy, first):
+                vm.close()
+                vm.connect().connected.say(b"+")
+                said = vm.name.encode() + b"+" * times
+                eventually(lambda vm=vm, said=said: daemon.logged(vm.name) == said, "it is logged")  # type: ignore[misc]
+        assert [daemon.status(vm.name)["bios_uuid"] for vm in vms] == [str(first.bios), str(copy.bios)]
+        assert sum(event["event"] == "same-uuid" for event in daemon.events("copy")) == 1
+    finally:
+        for vm in vms:
+            vm.close()

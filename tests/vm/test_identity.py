@@ -111,6 +111,52 @@ def test_after_a_restart_they_have_the_consoles_that_they_had(w: VMWorld) -> Non
         again.stop()
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_after_a_restart_a_copy_that_comes_first_gets_nothing_of_the_others(w: VMWorld, known: bool) -> None:
+    twin(w, BIOS_1, "10.0.0.1").feed(b"the first")
+    if known:
+        twin(w, BIOS_2, "10.0.0.2")
+    again = w.restarted()
+    try:
+        second = console_of(again, twin(again, BIOS_2, "10.0.0.2").feed(b"the copy"))
+        assert second.uuid == BIOS_2
+        first = console_of(again, twin(again, BIOS_1, "10.0.0.1"))
+        assert (first.uuid, again.logged(first), again.logged(second)) == (VM_A, b"the first", b"the copy")
+        assert len(again.trail(second, "same-uuid")) == 1  # and not at each start
+    finally:
+        again.stop()
+
+
+def test_a_copy_keeps_its_console_when_the_first_is_forgotten(w: VMWorld) -> None:
+    one, two = twin(w, BIOS_1, "10.0.0.1"), twin(w, BIOS_2, "10.0.0.2")
+    first, second = console_of(w, one), console_of(w, two)
+    one.lose()
+    w.directory.forget(first, "alice")
+    again = twin(w, BIOS_2, "10.0.0.2")
+    assert (second.link, len(w.directory)) == (again.protocol, 1)
+
+
+def test_a_bios_uuid_that_comes_after_the_console_is_remembered(w: VMWorld) -> None:
+    w.connect("10.0.0.1").feed(session()).feed(sub(BIOS, spelled(BIOS_1)))
+    again = w.restarted()
+    try:
+        assert again.console.bios_uuid == BIOS_1
+    finally:
+        again.stop()
+
+
+def test_a_copy_whose_bios_uuid_comes_too_late_is_closed_and_changes_nothing(w: VMWorld, logged: list[str]) -> None:
+    one = twin(w, BIOS_1, "10.0.0.1")
+    first = console_of(w, one)
+    late = w.connect("10.0.0.2").feed(HELLO + sub(DO_PROXY, b"Svmproxy") + sub(VC_UUID, SPELLED_A))
+    w.clock.advance(UNDECIDED_SECONDS)
+    assert first.link is late.protocol
+    late.feed(sub(BIOS, spelled(BIOS_2)) + sub(NAME, b"copy") + b"of another VM")
+    assert (late.closed, first.bios_uuid, first.name, w.logged(first)) == (True, BIOS_1, "web", b"")
+    assert sum("it is another VM" in line for line in logged) == 1
+    assert console_of(w, twin(w, BIOS_1, "10.0.0.1")) is first
+
+
 @pytest.mark.parametrize("uuid_on_destination", [True, False])
 def test_the_second_may_move_to_another_host(w: VMWorld, uuid_on_destination: bool) -> None:
     twin(w, BIOS_1, "10.0.0.1")

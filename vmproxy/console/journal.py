@@ -40,6 +40,7 @@ class ConsoleRecord(NamedTuple):
     :ivar up: whether it was up when this was written.
     :ivar since: since when, seconds since the epoch; ``reason``: why it went down.
     :ivar known_by: what the UUID is, where it is no VC UUID; ``location``: the location UUID of such a VM.
+    :ivar bios: the BIOS UUID, if it has been told: another VM may have the same VC UUID.
     """
 
     uuid: str
@@ -54,6 +55,7 @@ class ConsoleRecord(NamedTuple):
     reason: str
     known_by: str = ""
     location: str = ""
+    bios: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -61,7 +63,7 @@ class ConsoleRecord(NamedTuple):
         return self.uuid, self.port
 
 
-_TYPES = [(*7 * (str,), bool, number, *3 * (str,)) for number in (float, int)]
+_TYPES = [(*7 * (str,), bool, number, *4 * (str,)) for number in (float, int)]
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _FIELDS = frozenset(ConsoleRecord._fields)
 _DEFAULTS = {"port": "1", "name": "", "uri": "", "template": "", "host": "", "up": False, "since": 0, "reason": ""}
@@ -129,6 +131,7 @@ def parse(values: object) -> ConsoleRecord:
         raise ValueError("not an object")
     values.setdefault("known_by", "")
     values.setdefault("location", "")
+    values.setdefault("bios", "")
     known = ConsoleRecord._make(map(values.get, ConsoleRecord._fields))
     if None in known:
         known = ConsoleRecord._make(map((_DEFAULTS | values).get, ConsoleRecord._fields))
@@ -140,6 +143,8 @@ def parse(values: object) -> ConsoleRecord:
         raise ValueError("the time is none")
     if known.location:
         known = known._replace(location=str(UUID(known.location)))
+    if known.bios and not _UUID.fullmatch(known.bios):
+        known = known._replace(bios=str(UUID(known.bios)))
     return known if _UUID.fullmatch(known.uuid) else known._replace(uuid=str(UUID(known.uuid)))
 
 
@@ -285,8 +290,10 @@ class Journal:
         if known is None:
             self._more.pop(key, None)
             return f'{{"uuid":{quoted(key[0])},"port":{quoted(key[1])},"forgotten":true}}\n'
-        uuid, port, name, uri, log, template, host, up, since, reason, known_by, location = known
+        uuid, port, name, uri, log, template, host, up, since, reason, known_by, location, bios = known
         more = self._more.get(key, "")
+        if bios:
+            more = f',"bios":{quoted(bios)}{more}'
         if known_by:
             more = f',"known_by":{quoted(known_by)},"location":{quoted(location)}{more}'
         return (

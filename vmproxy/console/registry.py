@@ -161,6 +161,8 @@ class ConsoleRegistry:
                 console.log.mend()
             else:
                 console.recall(known.uri, known.host, known.since, known.reason)
+            if known.bios:
+                console.set_uuids(uuid_of(int(known.bios.replace("-", ""), 16)), None)
             if known.known_by:
                 console.set_vc_uuid(None, known.known_by)
                 console.set_uuids(None, UUID(known.location) if known.location else None)
@@ -198,7 +200,7 @@ class ConsoleRegistry:
             self._check_new(link)
             console = self._add(uuid, port, identity.name, None)
             self._newcomers.add(console)
-        if twin is not None and console.vc_uuid != identity.uuid:
+        if twin is not None and (new or console.vc_uuid not in (identity.uuid, console.uuid)):  # once, ever
             self._told_twins(console, twin, identity, link.peer)
         if known_by != console.known_by:
             self._told_known_by(console, identity, link.peer)
@@ -307,17 +309,17 @@ class ConsoleRegistry:
         A folder that was copied on a standalone host gives two such VMs. The one that came later has its BIOS UUID.
         """
         uuid, bios = identity.uuid, identity.bios
-        there = self.names.ports(uuid) if bios is not None and bios != uuid else ()
-        if bios is None or not there:
+        if bios is None or bios == uuid:
             return uuid, None
+        there = self.names.ports(uuid)
         known = [console for console in there if console.bios_uuid is not None]
         if any(console.bios_uuid == bios for console in known):
             return uuid, None
         if known:
             return bios, known[0]
-        # Nobody has told since the start. If they were kept apart before it, they still are.
-        apart = any(c.vc_uuid in (uuid, bios) for c in self.names.ports(bios))
-        return (bios, there[0]) if apart else (uuid, None)
+        # If they were kept apart before they still are, though the other may be forgotten, or have never told.
+        apart = any(not c.known_by and c.bios_uuid in (bios, None) for c in self.names.ports(bios))
+        return (bios, there[0] if there else None) if apart else (uuid, None)
 
     def _told_twins(self, console: Console, twin: Console, identity: ConsoleIdentity, host: str) -> None:
         other = {"other": twin.title, "other_host": twin.host}
@@ -454,6 +456,13 @@ class ConsoleRegistry:
         """Record a console in the journal."""
         self._journal.record(self._known(console))
 
+    def describe(self, console: Console, bios: UUID | None, location: UUID | None) -> None:
+        """Take the other UUIDs that a VM has told."""
+        news = bios is not None and bios != console.bios_uuid
+        console.set_uuids(bios, location)
+        if news:
+            self.remember(console)
+
     def _known(self, console: Console) -> ConsoleRecord:
         # Not by way of ConsoleInfo: thousands of consoles may change at once, and it takes several times as long.
         return ConsoleRecord(
@@ -469,6 +478,7 @@ class ConsoleRegistry:
             reason=console.reason,
             known_by=console.known_by,
             location=str(console.location_uuid or "") if console.known_by else "",
+            bios="" if console.bios_uuid is None else spelled(console.bios_uuid),
         )
 
     def _logs_in_use(self) -> set[str]:

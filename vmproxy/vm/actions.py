@@ -91,11 +91,15 @@ class Abort:
 
 
 class Details(NamedTuple):
-    """Tell the console what the VM has said of itself; the name is empty where it has not come."""
+    """Tell the console what the VM has said of itself; the name is empty where it has not come.
+
+    :ivar claimed: whether the VM has asked for the console itself; not so at the destination of a vMotion.
+    """
 
     bios_uuid: UUID | None
     location_uuid: UUID | None
     name: str
+    claimed: bool
 
 
 @dataclass(frozen=True, slots=True)

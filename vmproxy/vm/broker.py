@@ -169,13 +169,20 @@ class ConsoleBroker:
     def describe(self, link: Asker, details: Details) -> None:
         """Tell a console the UUIDs and the name of its VM.
 
-        A connection that was replaced renames nothing.
+        A connection that was replaced tells nothing. One that has claimed the console without its BIOS UUID, and then
+        tells another than the console's, is of another VM.
         """
-        console = link.console
-        if console is not None:
-            console.set_uuids(details.bios_uuid, details.location_uuid)
-            if details.name and console.told_name != details.name and link.in_service:
-                self._directory.rename(console, details.name)
+        console, bios = link.console, details.bios_uuid
+        if console is None or not link.in_service:
+            return
+        if details.claimed and bios is not None and bios != (console.bios_uuid or bios):
+            link.session.give_up(
+                f"its BIOS UUID {bios} came late, and {console.title} has {console.bios_uuid}: it is another VM"
+            )
+            return
+        self._directory.describe(console, bios, details.location_uuid)
+        if details.name and console.told_name != details.name:
+            self._directory.rename(console, details.name)
 
     def lost(self, link: Asker, console: Console | None, retired: bool, reason: str) -> bool:
         """A connection is gone.

@@ -673,7 +673,8 @@ class VMSession:
     def _tell_details(self) -> None:
         extension = self._extension
         if extension.bios_uuid is not None or extension.location_uuid is not None or extension.name:
-            self._out.actions.append(Details(extension.bios_uuid, extension.location_uuid, extension.name))
+            bios, location = extension.bios_uuid, extension.location_uuid
+            self._out.actions.append(Details(bios, location, extension.name, extension.uri is not None))
 
     def _take_early(self) -> tuple[bytes, int]:
         early, self._early = self._early, None
