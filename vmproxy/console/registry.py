@@ -284,7 +284,7 @@ class ConsoleRegistry:
         remedy = "give their serial ports service URIs that differ, or `forget' the one that is gone"
         if self._refusals.again(console):
             reason = f"another VM has this {what}, and none has told a VC UUID: {remedy}"
-            console.log.event("refused", host=console.host, by=link.peer, name=name, reason=reason)
+            console.log.event("refused", host=console.host, by=link.peer, reason=reason)
         raise ClaimRefused(f"{name} has the {what} of {console.title}, and no VC UUID: {remedy}")
 
     def _told_known_by(self, console: Console, identity: ConsoleIdentity, host: str) -> None:
@@ -318,18 +318,16 @@ class ConsoleRegistry:
         if known:
             return bios, known[0]
         # If they were kept apart before they still are, though the other may be forgotten, or have never told.
-        apart = any(not c.known_by and c.bios_uuid in (bios, None) for c in self.names.ports(bios))
+        apart = any(c.vc_uuid == uuid or (there and c.vc_uuid == bios) for c in self.names.ports(bios))
         return (bios, there[0] if there else None) if apart else (uuid, None)
 
     def _told_twins(self, console: Console, twin: Console, identity: ConsoleIdentity, host: str) -> None:
-        other = {"other": twin.title, "other_host": twin.host}
-        if twin.bios_uuid is not None:
-            other["other_bios"] = str(twin.bios_uuid)
-        console.log.event("same-uuid", uuid=str(identity.uuid), bios=str(identity.bios), host=host, **other)
+        # Who may read this trail may not see the other console: only the process's log names both.
+        console.log.event("same-uuid", uuid=str(identity.uuid), bios=str(identity.bios), host=host)
         self.process_log.tell(
             "VMs with the UUID of another one",
-            "{name} on {host} (BIOS UUID {bios}) has the UUID {uuid} of {other} on {other_host}: two VMs, kept apart."
-            " One is a copy of the other's folder; give it a UUID of its own",
+            "{name} on {host} (BIOS UUID {bios}) has the UUID {uuid} of {other} on {other_host}"
+            " (BIOS UUID {other_bios}): two VMs, kept apart. One is a copy of the other's folder; give it a UUID of its own",
             LogLevel.warn,
             name=shown(identity.name) or str(identity.bios),
             host=host,
@@ -337,6 +335,7 @@ class ConsoleRegistry:
             uuid=identity.uuid,
             other=twin.title,
             other_host=twin.host or "an unknown host",
+            other_bios=twin.bios_uuid or "unknown",
         )
 
     def _told_two_ports(self, console: Console, port: str) -> None:
