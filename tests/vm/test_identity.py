@@ -153,7 +153,7 @@ def test_a_copy_whose_bios_uuid_comes_too_late_is_closed_and_changes_nothing(w: 
     assert first.link is late.protocol
     late.feed(sub(BIOS, spelled(BIOS_2)) + sub(NAME, b"copy") + b"of another VM")
     assert (late.closed, first.bios_uuid, first.name, w.logged(first)) == (True, BIOS_1, "web", b"")
-    assert sum("it is another VM" in line for line in logged) == 1
+    assert any("it is another VM" in line for line in logged)
     assert console_of(w, twin(w, BIOS_1, "10.0.0.1")) is first
 
 
