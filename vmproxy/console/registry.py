@@ -327,7 +327,8 @@ class ConsoleRegistry:
         self.process_log.tell(
             "VMs with the UUID of another one",
             "{name} on {host} (BIOS UUID {bios}) has the UUID {uuid} of {other} on {other_host}"
-            " (BIOS UUID {other_bios}): two VMs, kept apart. One is a copy of the other's folder; give it a UUID of its own",
+            " (BIOS UUID {other_bios}): two VMs, kept apart. One is a copy of the other's folder;"
+            " give it a UUID of its own",
             LogLevel.warn,
             name=shown(identity.name) or str(identity.bios),
             host=host,
