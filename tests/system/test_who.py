@@ -89,7 +89,7 @@ def test_a_copied_vm_that_comes_first_after_a_restart_gets_nothing_of_the_others
     try:
         for vm in vms:
             vm.connect().connected.say(vm.name.encode())
-            eventually(lambda vm=vm: daemon.logged(vm.name) == vm.name.encode(), "each has its own")  # type: ignore[misc]
+            eventually(lambda vm=vm: daemon.logged(vm.name) == vm.name.encode(), "each has its own")
         for times, how in enumerate((signal.SIGTERM, signal.SIGKILL), 1):
             daemon.stop(how)
             daemon.start()
@@ -97,7 +97,7 @@ def test_a_copied_vm_that_comes_first_after_a_restart_gets_nothing_of_the_others
                 vm.close()
                 vm.connect().connected.say(b"+")
                 said = vm.name.encode() + b"+" * times
-                eventually(lambda vm=vm, said=said: daemon.logged(vm.name) == said, "it is logged")  # type: ignore[misc]
+                eventually(lambda vm=vm, said=said: daemon.logged(vm.name) == said, "it is logged")
         assert [daemon.status(vm.name)["bios_uuid"] for vm in vms] == [str(first.bios), str(copy.bios)]
         assert sum(event["event"] == "same-uuid" for event in daemon.events("copy")) == 1
     finally:
