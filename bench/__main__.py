@@ -11,12 +11,13 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from bench import report
+from bench import peer, report
 from bench.measure import Run
-from bench.modes import MODES, ON_EVERY_PLACE
-from bench.servers import BenchError, cores, make_operator_key
+from bench.modes import MODES, NEED_THE_WIRE_ONLY, ON_EVERY_PLACE
+from bench.servers import BenchError, Daemon, Reference, Server, cores, make_operator_key
 from bench.sizes import FULL, QUICK, Sizes
 
 MEMORY = Path("/dev/shm")
@@ -27,17 +28,17 @@ KINDS = ("reference", "vmproxy")
 class Starter:
     """Starts runs of one server, each in a folder of its own."""
 
-    def __init__(self, kind: str, base: Path, keys: Path, sizes: Sizes, core: set[int]) -> None:
+    def __init__(self, kind: str, make: Callable[[Path], Server], base: Path, sizes: Sizes) -> None:
+        """:param make: makes the server, which writes to that folder."""
         self._kind = kind
+        self._make = make
         self._base = base
-        self._keys = keys
         self.sizes = sizes
-        self._core = core
         self._count = 0
 
     def __call__(self) -> Run:
         self._count += 1
-        return Run(self._kind, self._base / str(self._count), self._keys, self.sizes, self._core)
+        return Run(self._kind, self._make(self._base / str(self._count)), self.sizes)
 
 
 class Bench:
@@ -46,7 +47,8 @@ class Bench:
     def __init__(self, options: argparse.Namespace, base: Path, core: set[int]) -> None:
         """:param base: a folder for keys, removed by whoever made it; ``core`` that of the servers."""
         self.sizes: Sizes = QUICK if options.quick else FULL
-        self.results = report.Results(report.Machine.here(), options.quick, not options.mode)
+        self._peers: dict[str, list[str]] = dict(options.peer)
+        self.results = report.Results(report.Machine.here(), options.quick, not options.mode, tuple(self._peers))
         self.status = 0
         self._repeat: int = options.repeat or (1 if options.quick else 3)
         self._modes: list[str] = options.mode or list(MODES)
@@ -69,16 +71,24 @@ class Bench:
                 for place in self._places:
                     if place == first or mode in ON_EVERY_PLACE:
                         # Turn by turn, so that what changes slowly on the machine is nobody's advantage.
-                        for kind in KINDS if number % 2 == 0 else KINDS[::-1]:
+                        kinds = [*KINDS, *(self._peers if mode in NEED_THE_WIRE_ONLY else ())]
+                        for kind in kinds if number % 2 == 0 else kinds[::-1]:
                             self._one(mode, place, kind, number)
+
+    def _server(self, kind: str, folder: Path) -> Server:
+        if kind == "vmproxy":
+            return Daemon(folder, self._core, self._keys)
+        if kind == "reference":
+            return Reference(folder, self._core)
+        return peer.Peer(folder, self._core, self._peers[kind])
 
     def _one(self, mode: str, place: str, kind: str, number: int) -> None:
         print(f"{mode}, logs on {place}, {kind}, run {number + 1}:", end=" ", file=sys.stderr, flush=True)
         began = time.monotonic()
         base = Path(tempfile.mkdtemp(prefix="vmproxy-bench-", dir=self._places[place]))
-
+        start = Starter(kind, lambda folder: self._server(kind, folder), base, self.sizes)
         try:
-            for key, sample in MODES[mode](Starter(kind, base, self._keys, self.sizes, self._core)).items():
+            for key, sample in MODES[mode](start).items():
                 self.results.add(f"{key}@{place}", kind, sample)
                 for problem in sample.problems:
                     print(f"\n  {key}: {problem}", end="", file=sys.stderr)
@@ -115,7 +125,22 @@ def _options() -> argparse.Namespace:
         metavar="DIR",
         help=f"where logs are written; may be given more than once ({MEMORY} and {DISK})",
     )
+    parser.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="measure another concentrator too, where machines are all that is needed; the command has {port} where it"
+        " is told where to listen, and {folder} for what it writes; may be given more than once",
+    )
     options = parser.parse_args()
+    peers: dict[str, list[str]] = {}
+    for text in options.peer:
+        try:
+            peers |= [peer.parse(text, (*KINDS, *peers))]
+        except ValueError as error:
+            parser.error(f"--peer: {error}")
+    options.peer = peers
     for mode in options.mode:
         if mode not in MODES:
             parser.error(f"{mode}: no such mode; there are {', '.join(MODES)}")

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-IAC, SB, SE, WILL, DO = 255, 250, 240, 251, 253
-BINARY, ECHO, SGA, COM_PORT, VMWARE = 0, 1, 3, 44, 232
+IAC, SB, SE, WILL, DO, DONT = 255, 250, 240, 251, 253, 254
+BINARY, ECHO, SGA, AUTHENTICATION, COM_PORT, VMWARE = 0, 1, 3, 37, 44, 232
 SUB = bytes((IAC, SB, VMWARE))
 END = bytes((IAC, SE))
 
@@ -32,14 +32,22 @@ OPENING = _ask(WILL, BINARY, SGA, ECHO) + _ask(DO, BINARY, SGA, VMWARE)
 LIST = sub(1, bytes(sorted(_CODES)))
 QUESTIONS = sub(81) + sub(83) + sub(85) + sub(87) + sub(71)
 DO_COM_PORT = _ask(DO, COM_PORT)
+DONT_COM_PORT = _ask(DONT, COM_PORT)
 
 # The machine's part.
 AGREED = _ask(DO, BINARY, SGA, ECHO) + _ask(WILL, BINARY, SGA, VMWARE)
 KNOWN = sub(0, _CODES)
 DO_PROXY = sub(70, b"Svmproxy")
 WILL_COM_PORT = _ask(WILL, COM_PORT)
+WILL_VMWARE = _ask(WILL, VMWARE)
 SEEN_OPENING, SEEN_LIST = _ask(DO, VMWARE), SUB + b"\x01"
-SEEN_LAST_QUESTION, SEEN_WILL_PROXY = sub(87), sub(71)
+SEEN_FIRST_QUESTION, SEEN_LAST_QUESTION, SEEN_WILL_PROXY = sub(81), sub(87), sub(71)
+
+# TLS in-band (RFC 2941, type SSL): the host's offer and START, and what it waits for.
+WILL_AUTHENTICATION = _ask(WILL, AUTHENTICATION)
+ASKED_FOR_TLS = bytes((IAC, SB, AUTHENTICATION, 1, 7, 0, IAC, SE))
+START_TLS = bytes((IAC, SB, AUTHENTICATION, 0, 7, 0, 1, IAC, SE))
+ACCEPTED_TLS = bytes((IAC, SB, AUTHENTICATION, 2, 7, 0, 2, IAC, SE))
 
 NOT_NOW = sub(43)[:4]
 WENT_AHEAD = sub(GOAHEAD)[:4]

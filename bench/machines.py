@@ -1,16 +1,19 @@
 """Virtual machines on plain non-blocking sockets, thousands of them in one process.
 
 A :class:`Machine` prints, over whichever :class:`Connection` carries it. The handshake is a table of what to wait for
-and what to send then (see :mod:`bench.canned`). A machine keeps count of what it has said on which connection, so that
+and what to send then (see :mod:`bench.canned`); :data:`CAPTURED` is that of captured hosts, :data:`TOLERANT` one that
+any concentrator can answer in its own order. A machine keeps count of what it has said on which connection, so that
 what must stand in each log is known at the end: vmproxy keeps a log per machine, the reference one per connection.
 """
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -21,21 +24,65 @@ from bench.text import LINE, LINES, PLAIN, Expected, Text
 IP_BIND_ADDRESS_NO_PORT = 24
 _FIRST_UUID = 0x564D0000_0000_4000_8000_000000000000
 
-_Steps = tuple[tuple[bytes, bytes | None], ...]
+Steps = tuple[tuple[re.Pattern[bytes], bytes | None], ...]
 
-# What is waited for, and what is sent then; None is what the machine says of itself.
-JOINING: _Steps = (
-    (canned.SEEN_OPENING, canned.AGREED),
-    (canned.SEEN_LIST, canned.KNOWN + canned.DO_PROXY),
-    (canned.SEEN_WILL_PROXY, None),
-    (canned.DO_COM_PORT, b""),
+
+@dataclass(frozen=True)
+class Handshake:
+    """What a machine waits for, and what it sends then; None is what it says of itself.
+
+    :ivar joining: of a machine that connects.
+    :ivar arriving: of the destination of a vMotion, which sends no DO-PROXY, ever.
+    :ivar first: what it sends at once.
+    """
+
+    joining: Steps
+    arriving: Steps
+    first: bytes = b""
+
+
+def _any(*texts: bytes) -> bytes:
+    return b"(?:" + b"|".join(re.escape(text) for text in texts) + b")"
+
+
+def _steps(*steps: tuple[bytes, bytes | None]) -> Steps:
+    return tuple((re.compile(pattern, re.DOTALL), answer) for pattern, answer in steps)
+
+
+def _ahead(*patterns: bytes) -> bytes:
+    # All of them, in any order; nothing of it is used up.
+    return b"".join(b"(?=.*" + pattern + b")" for pattern in patterns)
+
+
+CAPTURED = Handshake(
+    _steps(
+        (_any(canned.SEEN_OPENING), canned.AGREED),
+        (_any(canned.SEEN_LIST), canned.KNOWN + canned.DO_PROXY),
+        (_any(canned.SEEN_WILL_PROXY), None),
+        (_any(canned.DO_COM_PORT), b""),
+    ),
+    _steps(
+        (_any(canned.SEEN_OPENING), canned.AGREED),
+        (_any(canned.SEEN_LIST), canned.KNOWN),
+        (_any(canned.SEEN_LAST_QUESTION), None),
+        (_any(canned.DO_COM_PORT), b""),
+    ),
 )
-# The destination of a vMotion sends no DO-PROXY, ever.
-ARRIVING: _Steps = (
-    JOINING[0],
-    (canned.SEEN_LIST, canned.KNOWN),
-    (canned.SEEN_LAST_QUESTION, None),
-    JOINING[3],
+_COM_PORT_SETTLED = _any(canned.DO_COM_PORT, canned.DONT_COM_PORT)
+# The concentrator may wait for the machine's first word; the list and WILL-PROXY may come before or after what the
+# machine says of itself; and COM-PORT may be refused.
+TOLERANT = Handshake(
+    _steps(
+        (_any(canned.SEEN_OPENING), canned.AGREED + canned.KNOWN + canned.DO_PROXY),
+        (_ahead(_any(canned.SEEN_FIRST_QUESTION, canned.SEEN_WILL_PROXY)), None),
+        (_ahead(_any(canned.SEEN_WILL_PROXY), _COM_PORT_SETTLED), b""),
+    ),
+    _steps(
+        (_any(canned.SEEN_OPENING), canned.AGREED + canned.KNOWN),
+        (_ahead(_any(canned.SEEN_LIST)), None),
+        (_ahead(_COM_PORT_SETTLED), b""),
+    ),
+    canned.WILL_VMWARE,
 )
 
 
@@ -67,8 +114,11 @@ class Connection:
         "writable",
     )
 
-    def __init__(self, loop: Loop, machine: Machine, steps: _Steps, number: int) -> None:
-        """:param number: of the connection, over all, which makes its address."""
+    def __init__(self, loop: Loop, machine: Machine, steps: Steps, number: int, first: bytes = b"") -> None:
+        """
+        :param number: of the connection, over all, which makes its address.
+        :param first: to be sent at once.
+        """
         self.loop = loop
         self.machine = machine
         self.sock = socket.socket()
@@ -86,14 +136,15 @@ class Connection:
         self._steps = steps
         self._stage = 0
         self._received = b""
-        self._unsent = b""
+        self._unsent = first
         self._events = READ
 
     def connect(self, port: int) -> None:
         """Dial, and go through the handshake."""
         self.sock.connect_ex(("127.0.0.1", port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.loop.watch(self.fd, self._happened)
+        self._events |= WRITE if self._unsent else 0
+        self.loop.watch(self.fd, self._happened, self._events)
 
     def _happened(self, events: int) -> None:
         if events & WRITE:
@@ -101,7 +152,7 @@ class Connection:
         if not events & ~WRITE:
             return
         try:
-            data = self.sock.recv(65536)
+            data = self._read()
         except BlockingIOError:
             return
         except OSError:
@@ -114,14 +165,17 @@ class Connection:
         elif self.heard is not None:
             self.heard(self, data)
 
+    def _read(self) -> bytes:
+        return self.sock.recv(65536)
+
     def _shake(self, data: bytes) -> None:
         self._received += data
         while self._stage < len(self._steps):
             wanted, answer = self._steps[self._stage]
-            at = self._received.find(wanted)
-            if at < 0:
+            found = wanted.search(self._received)
+            if found is None:
                 return
-            self._received = self._received[at + len(wanted) :]
+            self._received = self._received[found.end() :]
             self._stage += 1
             if answer is None:
                 self.send(self.machine.identity)
@@ -192,6 +246,9 @@ class Connection:
         if self.sock.fileno() >= 0:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close()
+
+
+MakeConnection = Callable[[Loop, "Machine", Steps, int, bytes], Connection]
 
 
 class Machine:
@@ -266,14 +323,27 @@ class Fleet:
     """Machines and their connections.
 
     :ivar machines: all there are.
+    :ivar handshake: how they connect.
     :ivar lost: connections that were closed though nobody meant it.
     """
 
-    def __init__(self, loop: Loop, port: int, count: int, text: Text = PLAIN, first: int = 0) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        port: int,
+        count: int,
+        text: Text = PLAIN,
+        first: int = 0,
+        handshake: Handshake = CAPTURED,
+        make: MakeConnection | None = None,
+    ) -> None:
         """
         :param port: where they dial.
         :param first: the number of the first machine.
+        :param make: makes their connections.
         """
+        self._make = make or Connection
+        self.handshake = handshake
         self.loop = loop
         self.port = port
         self.machines = [Machine(number) for number in range(first, first + count)]
@@ -283,9 +353,9 @@ class Fleet:
         self._made = first
         self._connections: set[Connection] = set()
 
-    def connection(self, machine: Machine, steps: _Steps) -> Connection:
+    def connection(self, machine: Machine, steps: Steps) -> Connection:
         """Another connection of a machine, not connected yet."""
-        made = Connection(self.loop, machine, steps, self._made)
+        made = self._make(self.loop, machine, steps, self._made, self.handshake.first)
         self._made += 1
         self._connections.add(made)
         made.lost = self.dropped
@@ -313,7 +383,7 @@ def storm(fleet: Fleet, machines: Sequence[Machine], in_flight: int, patience: f
     :returns: the seconds that it took, and how many are connected and identified.
     """
     loop, port = fleet.loop, fleet.port
-    waiting = [fleet.connection(machine, JOINING) for machine in reversed(machines)]
+    waiting = [fleet.connection(machine, fleet.handshake.joining) for machine in reversed(machines)]
     total, up, ended = len(waiting), 0, 0
 
     def ready(connection: Connection) -> None:

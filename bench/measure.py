@@ -1,6 +1,6 @@
 """One run of one server: its folders, its machines, the clock around what is measured, and what was found.
 
-A mode is written once, for both servers; it asks the :class:`Run` for what differs.
+A mode is written once, for all servers; it asks the :class:`Run` for what differs.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from pathlib import Path
 
 from bench.loop import Loop
 from bench.machines import Fleet, Machine, storm
-from bench.servers import PATIENCE, BenchError, Daemon, Reference
+from bench.servers import PATIENCE, BenchError, Daemon, Reference, Server
 from bench.sizes import Sizes
 from bench.text import PLAIN, Expected, Text, problems, written
 
 IN_FLIGHT = 128
 NO_PROGRESS = 15.0
+REST = 0.02
+RESTING = 0.05  # of a core
 FULL = 0.9
 
 
@@ -63,22 +65,17 @@ class Window:
 class Run:
     """One server, freshly started, and the load.
 
-    :ivar kind: ``vmproxy`` or ``reference``.
+    :ivar kind: ``vmproxy``, ``reference`` or the name of a peer.
     :ivar loop: the load's loop.
     """
 
-    def __init__(self, kind: str, folder: Path, keys: Path, sizes: Sizes, core: set[int]) -> None:
-        """
-        :param kind: ``vmproxy`` or ``reference``.
-        :param folder: one of its own for logs and everything else; it is removed at the end.
-        :param core: where the server runs.
-        """
+    def __init__(self, kind: str, server: Server, sizes: Sizes) -> None:
+        """:param server: not started yet; its folder is removed at the end."""
         self.sizes = sizes
         self.kind = kind
         self.loop = Loop()
-        self._folder = folder
         self._fleets: list[Fleet] = []
-        self.server: Daemon | Reference = Daemon(folder, core, keys) if kind == "vmproxy" else Reference(folder, core)
+        self.server = server
 
     def __enter__(self) -> Run:
         try:
@@ -94,11 +91,17 @@ class Run:
             self.server.stop()
         finally:
             self.loop.close()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            shutil.rmtree(self.server.folder, ignore_errors=True)
+
+    @property
+    def for_operators(self) -> Daemon | Reference:
+        """The server, where operators are needed: none that is only known by its port."""
+        assert isinstance(self.server, (Daemon, Reference))
+        return self.server
 
     def scratch(self) -> Path:
         """A folder for what the mode writes itself; it goes with the run."""
-        folder = self._folder / "scratch"
+        folder = self.server.folder / "scratch"
         folder.mkdir(exist_ok=True)
         return folder
 
@@ -110,7 +113,7 @@ class Run:
 
     def fleet(self, count: int, text: Text = PLAIN, first: int = 0) -> Fleet:
         """So many machines, not connected yet."""
-        fleet = Fleet(self.loop, self.server.vm_port, count, text, first)
+        fleet = Fleet(self.loop, self.server.vm_port, count, text, first, self.server.handshake)
         self._fleets.append(fleet)
         return fleet
 
@@ -134,10 +137,12 @@ class Run:
         return [one for machine in machines for one in self.server.expected(machine)]
 
     def drained(self, expected: list[Expected], pause: float = 0.01) -> bool:
-        """Wait until logs have the size that they must have.
+        """Wait until logs have the size that they must have; where that is not known, until the server has a rest.
 
         :returns: False if nothing happens any more.
         """
+        if not self.server.logs_are_known:
+            return self._at_rest()
         total = sum(one.total for one in expected)
         seen, since = -1, time.perf_counter()
         while True:
@@ -149,6 +154,15 @@ class Run:
             elif time.perf_counter() - since > NO_PROGRESS:
                 return False
             self.loop.rest(pause)
+
+    def _at_rest(self) -> bool:
+        deadline, used = time.perf_counter() + NO_PROGRESS, -1.0
+        while time.perf_counter() < deadline:
+            before, used = used, self.server.cpu()
+            if used - before < REST * RESTING and before >= 0:
+                return True
+            self.loop.rest(REST)
+        return False
 
     def check(self, fleet: Fleet) -> list[str]:
         """Wait for the logs and compare them with what was said; whether anything else went wrong, too."""

@@ -25,3 +25,6 @@ MODES: dict[str, Callable[[Start], Samples]] = {
 
 ON_EVERY_PLACE = {name for name in MODES if name not in ("storm", "idle", "fanout", "replay", "start")}
 """Where it counts what the logs are on; the others run with the first folder only."""
+
+NEED_THE_WIRE_ONLY = {name for name in MODES if name not in ("typing", "fanout", "replay", "start")}
+"""Where a peer takes part, of which nothing is known but where machines connect."""

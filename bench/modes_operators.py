@@ -34,7 +34,7 @@ def typing(start: Start) -> Samples:
         flooding = run.connected(1, first=EXTRA)
         assert machine.connection is not None
         machine.connection.heard = _echo(machine)
-        with contextlib.closing(Typist(loop, run.server, machine.name)) as typist:
+        with contextlib.closing(Typist(loop, run.for_operators, machine.name)) as typist:
             run.until(lambda: typist.attached, f"the operator is attached: {typist.said!r}")
             loop.rest(0.3)
             with run.window() as idle:
@@ -108,7 +108,7 @@ def fanout(start: Start) -> Samples:
 
 
 def _viewer(run: Run, machine: Machine, path: Path) -> SSHViewer | PlainViewer:
-    server = run.server
+    server = run.for_operators
     if isinstance(server, Daemon):
         return SSHViewer(server, machine.name, path)
     return PlainViewer(run.loop, server, path)
@@ -160,7 +160,7 @@ def replay(start: Start) -> Samples:
 
 def _replay(run: Run, machine: Machine, path: Path, lines: int, wanted: bytes) -> float:
     """Seconds from the start of a client until the lines are there, or, where none are wanted, it is attached."""
-    server = run.server
+    server = run.for_operators
     began = time.perf_counter()
     if not isinstance(server, Daemon):
         with socket.create_connection(("127.0.0.1", server.tail_port if lines else server.viewer_port)) as tail:

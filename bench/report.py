@@ -93,13 +93,19 @@ class Others:
 class Results:
     """Everything that was found.
 
+    :ivar kinds: what was measured.
     :ivar others: the share of the machine that other processes took meanwhile.
     :ivar failures: what could not be measured at all.
     """
 
-    def __init__(self, machine: Machine, quick: bool, whole: bool) -> None:
-        """:param whole: whether all modes are run: then a target that was not measured is shown as such."""
+    def __init__(self, machine: Machine, quick: bool, whole: bool, peers: tuple[str, ...] = ()) -> None:
+        """
+        :param whole: whether all modes are run: then a target that was not measured is shown as such.
+        :param peers: the names of other concentrators that were measured, too.
+        """
         self.whole = whole
+        self.peers = peers
+        self.kinds = ("vmproxy", "reference", *peers)
         self.machine = machine
         self.quick = quick
         self.began = time.time()
@@ -119,9 +125,9 @@ class Results:
         values = [value for sample in self.samples[key][kind] if (value := of(sample)) is not None]
         return statistics.median(values) if values else None
 
-    def ratio(self, key: str) -> float | None:
-        """vmproxy's figure over the reference's: the median of the runs' ratios."""
-        pairs = zip(self.samples[key]["vmproxy"], self.samples[key]["reference"], strict=False)
+    def ratio(self, key: str, other: str = "reference") -> float | None:
+        """vmproxy's figure over the other's: the median of the runs' ratios."""
+        pairs = zip(self.samples[key]["vmproxy"], self.samples[key][other], strict=False)
         ratios = [a.value / b.value for a, b in pairs if a.value is not None and b.value]
         return statistics.median(ratios) if ratios else None
 
@@ -157,17 +163,18 @@ def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _figures(results: Results) -> Iterator[str]:
-    rows = [("figure", "logs on", "vmproxy", "reference", "unit", "ratio", "core % v: server/load", "r: server/load")]
+    heads = ["figure", "logs on", *results.kinds, "unit", "ratio", *(f"to {name}" for name in results.peers)]
+    rows = [(*heads, "core % v: server/load", "r: server/load")]
     for key in results.samples:
         name, _, place = key.partition("@")
         meaning = figure(name)
         values = []
-        for kind in ("vmproxy", "reference"):
+        for kind in results.kinds:
             mark = "!" if results.problems(key, kind) else ">" if results.load_limited(key, kind) else ""
             values.append(mark + _number(results.median(key, kind), meaning.digits))
         shares = [_share(results, key, kind) for kind in ("vmproxy", "reference")]
-        ratio = _number(results.ratio(key), 2)
-        rows.append((meaning.name(name), place, *values, meaning.unit, ratio, *shares))  # type: ignore[arg-type]
+        ratios = [_number(results.ratio(key, other), 2) for other in results.kinds[1:]]
+        rows.append((meaning.name(name), place, *values, meaning.unit, *ratios, *shares))
     yield from _columns(rows)
 
 
@@ -226,10 +233,11 @@ def table(results: Results) -> str:
     lines += [
         "",
         "The ratio is vmproxy's figure over the reference's, the median of the runs. ! something was wrong, see below.",
+        *(["to NAME: vmproxy's figure over that peer's."] if results.peers else []),
         "> the load could send no more: the server can do better. * so the ratio flatters vmproxy.",
     ]
     for key in results.samples:
-        for kind in ("vmproxy", "reference"):
+        for kind in results.kinds:
             lines += [f"! {key}, {kind}: {problem}" for problem in results.problems(key, kind)]
     lines += [f"! {failure}" for failure in results.failures]
     return "\n".join(lines)
@@ -251,6 +259,11 @@ def as_json(results: Results) -> dict[str, object]:
                 "vmproxy": results.median(key, "vmproxy"),
                 "reference": results.median(key, "reference"),
                 "ratio": results.ratio(key),
+                "peers": {
+                    name: {"value": results.median(key, name), "ratio": results.ratio(key, name)}
+                    for name in results.peers
+                    if results.samples[key][name]
+                },
                 "runs": {kind: [asdict(sample) for sample in runs] for kind, runs in kinds.items()},
             }
             for key, kinds in results.samples.items()

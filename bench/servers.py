@@ -1,6 +1,6 @@
-"""The two servers as processes: vmproxy as an administrator starts it, and the reference.
+"""The servers as processes: vmproxy as an administrator starts it, the reference, and what they have in common.
 
-Both run the same way, on one core, the load on another; what they use is read from the operating system.
+All run the same way, on one core, the load on another; what they use is read from the operating system.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from bench.machines import Machine
+from bench.machines import CAPTURED, Machine
 from bench.sizes import KEPT_OPEN
 from bench.text import Expected
 
@@ -41,12 +41,27 @@ def process_seconds(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | _CPUCLOCK_SCHED)
 
 
+def process_memory(pid: int) -> int:
+    """What a process has in memory now, in bytes."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    match = re.search(r"VmRSS:\s+(\d+) kB", status)
+    return 1024 * int(match[1]) if match else 0
+
+
 class Server(ABC):
-    """A server of either kind.
+    """A server of any kind.
 
     :ivar vm_port: where machines connect.
     :ivar logs: the folder of its logs.
+    :ivar handshake: how machines connect to it.
+    :ivar logs_are_known: whether it is known what its logs must hold.
     """
+
+    handshake = CAPTURED
+    logs_are_known = True
 
     def __init__(self, folder: Path, core: set[int]) -> None:
         """
@@ -69,7 +84,7 @@ class Server(ABC):
     def expected(self, machine: Machine) -> list[Expected]:
         """What its logs of a machine must hold."""
 
-    def _spawn(self, command: list[str]) -> None:
+    def _spawn(self, command: list[str], session: bool = False) -> None:
         env = {name: value for name, value in os.environ.items() if not name.startswith("SSH_")}
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
@@ -80,6 +95,7 @@ class Server(ABC):
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 preexec_fn=lambda: os.sched_setaffinity(0, self._core),
+                start_new_session=session,
             )
 
     def _wait_for(self, pattern: str) -> re.Match[str]:
@@ -112,12 +128,7 @@ class Server(ABC):
 
     def memory(self) -> int:
         """What it has in memory now, in bytes."""
-        try:
-            status = Path(f"/proc/{self.process.pid}/status").read_text()
-        except OSError:
-            return 0
-        match = re.search(r"VmRSS:\s+(\d+) kB", status)
-        return 1024 * int(match[1]) if match else 0
+        return process_memory(self.process.pid)
 
     def descriptors(self) -> int:
         """How many descriptors it has open."""

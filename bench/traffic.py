@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from bench import canned
-from bench.machines import ARRIVING, Connection, Fleet, Machine
+from bench.machines import Connection, Fleet, Machine
 from bench.text import LINES
 
 TICK = 0.001
@@ -203,7 +203,7 @@ class _Move:
         if not pair.startswith(self._sequence):
             return  # it stays unfinished, and that is told
         self._pair = pair
-        destination = self._fleet.connection(self._machine, ARRIVING)
+        destination = self._fleet.connection(self._machine, self._fleet.handshake.arriving)
         destination.ready = self._arrived
         destination.connect(self._fleet.port)
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +13,7 @@ from bench.measure import Sample, percentile
 from bench.modes import MODES
 from bench.sizes import QUICK
 from bench.text import BINARY, LINE, LINES, PLAIN, Expected, problems, written
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def run_bench(folder: Path, *words: str) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
-    found = folder / "found.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", "--quick", "--log-dir", str(folder), "--json", str(found), *words],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done, json.loads(found.read_text()) if found.exists() else {}
+from tests.support.bench import run_bench
 
 
 @pytest.mark.slow
