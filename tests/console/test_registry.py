@@ -36,7 +36,7 @@ SPELLINGS = {
 def links(world: World) -> dict[str, str]:
     world.store.flush()
     folder = world.store.folder / "by-name"
-    return {link.name: os.readlink(link) for link in folder.iterdir()} if folder.exists() else {}
+    return {link.name: os.readlink(link) for link in folder.glob("*.log")} if folder.exists() else {}
 
 
 class TestFinding:

@@ -17,8 +17,9 @@ from tests.support.consoles import World, trail
 from tests.support.fakes import Disk, Listener, Logged
 from tests.support.properties import examples
 from vmproxy.log.retry import BACKLOG_PER_LOG, RETRY_SECONDS
+from vmproxy.log.settings import LogSettings
 from vmproxy.log.store import ConsoleLog
-from vmproxy.log.writer import FOLLOW_SECONDS, LogWriter, link
+from vmproxy.log.writer import FOLLOW_SECONDS, LogWriter
 
 FULL = os.strerror(errno.ENOSPC)
 
@@ -381,63 +382,107 @@ class TestThingsInTheWay:
 
 
 class TestLinks:
-    def links(self, folder: Path) -> dict[str, str]:
-        return {link.name: os.readlink(link) for link in folder.iterdir()} if folder.exists() else {}
-
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
-        return tmp_path / "by-name"
+        return tmp_path / "logs" / "by-name"
 
-    def test_it_points_to_the_log_from_wherever_the_folder_is_mounted(
-        self, world: World, tmp_path: Path, folder: Path
+    def links(self, folder: Path, *suffixes: str) -> dict[str, str]:
+        """What is there; of some kinds only."""
+        there = folder.iterdir() if folder.exists() else ()
+        return {link.name: os.readlink(link) for link in there if link.name.endswith(suffixes or ("",))}
+
+    def link(self, world: World, name: str, log: ConsoleLog) -> None:
+        world.store.link(name, log)
+        world.store.flush()
+
+    @pytest.mark.parametrize(("path", "txt"), [("x/u.log", "x/u.txt"), ("x/u", "x/u.txt")])
+    def test_each_file_of_a_log_has_one_that_leads_there_from_wherever_the_folder_is_mounted(
+        self, world: World, folder: Path, path: str, txt: str
     ) -> None:
-        link(str(folder), "web.log", "../x/u.log", "")
-        assert self.links(folder) == {"web.log": "../x/u.log"}
+        log = world.log(path)
+        self.link(world, "web", log)
+        wanted = {"web.log": f"../{path}", "web.log.events": f"../{path}.events"}
+        assert self.links(folder) == wanted
+        world.store.reconfigure(LogSettings(dir=folder.parent, plain=True))
+        assert self.links(folder) == {**wanted, "web.txt": f"../{txt}"}
+        log.append(b"hello\n")
+        world.store.flush()
+        assert (folder / "web.log").read_bytes() == b"hello\n"
+        assert (folder / "web.txt").read_bytes().endswith(b" hello\n")
+        assert b'"event":"time"' in (folder / "web.log.events").read_bytes()
 
-    def test_a_rename_takes_the_former_one_away(self, world: World, tmp_path: Path, folder: Path) -> None:
-        link(str(folder), "web.log", "../u.log", "")
-        link(str(folder), "db.log", "../u.log", "web.log")
-        assert self.links(folder) == {"db.log": "../u.log"}
+    def test_a_rename_takes_the_former_ones_away(self, world: World, folder: Path) -> None:
+        world.writer.plain = True
+        log = world.log("u.log")
+        self.link(world, "web", log)
+        self.link(world, "db", log)
+        assert self.links(folder) == {
+            "db.log": "../u.log",
+            "db.log.events": "../u.log.events",
+            "db.txt": "../u.txt",
+        }
+        world.store.forget(log, False)
+        assert self.links(folder) == {}
 
-    def test_a_former_one_that_is_another_logs_by_now_is_left(self, world: World, tmp_path: Path, folder: Path) -> None:
-        link(str(folder), "web.log", "../u.log", "")
-        link(str(folder), "web.log", "../v.log", "")
-        link(str(folder), "db.log", "../u.log", "web.log")
-        assert self.links(folder) == {"web.log": "../v.log", "db.log": "../u.log"}
+    def test_former_ones_that_are_another_logs_by_now_are_left(self, world: World, folder: Path) -> None:
+        world.writer.plain = True
+        log = world.log("u.log")
+        self.link(world, "web", log)
+        self.link(world, "web", world.log("v.log"))
+        self.link(world, "db", log)
+        assert self.links(folder, "log", "txt") == {
+            "web.log": "../v.log",
+            "web.txt": "../v.txt",
+            "db.log": "../u.log",
+            "db.txt": "../u.txt",
+        }
 
-    def test_a_file_of_that_name_is_never_replaced(self, world: World, tmp_path: Path, folder: Path) -> None:
-        folder.mkdir()
-        (folder / "web.log").write_bytes(b"precious")
+    def test_plain_lines_of_the_former_log_of_a_name_are_not_those_of_the_present_one(
+        self, world: World, folder: Path
+    ) -> None:
+        world.writer.plain = True
+        self.link(world, "web", world.log("u.log"))
+        world.writer.plain = False
+        self.link(world, "db", world.log("v.log"))
+        assert self.links(folder, "txt") == {"web.txt": "../u.txt"}
+        self.link(world, "web", world.log("w.log"))
+        assert self.links(folder, "txt") == {}
+
+    def test_a_file_of_that_name_is_never_replaced(self, world: World, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        for name in ("web.log", "web.txt"):
+            (folder / name).write_bytes(b"precious")
         with Logged() as lines:
-            link(str(folder), "web.log", "../u.log", "")
-        assert (folder / "web.log").read_bytes() == b"precious"
+            self.link(world, "web", world.log("u.log"))
+        assert (folder / "web.log").read_bytes() == (folder / "web.txt").read_bytes() == b"precious"
+        assert (folder / "web.log.events").is_symlink()
         assert any("web.log" in line for line in lines)
 
-    def test_what_was_left_of_one_half_made_does_not_matter(self, world: World, tmp_path: Path, folder: Path) -> None:
-        folder.mkdir()
+    def test_what_was_left_of_one_half_made_does_not_matter(self, world: World, folder: Path) -> None:
+        folder.mkdir(parents=True)
         (folder / "web.log").symlink_to("../old.log")
         (folder / ".web.log.new").symlink_to("nowhere")
-        link(str(folder), "web.log", "../u.log", "")
-        assert self.links(folder) == {"web.log": "../u.log"}
+        self.link(world, "web", world.log("u.log"))
+        assert self.links(folder, "log", "new") == {"web.log": "../u.log"}
 
-    def test_a_folder_that_cannot_be_made_is_told_once_and_tried_again(self, world: World, tmp_path: Path) -> None:
-        folder = tmp_path / "logs"
-        folder.write_bytes(b"")
+    def test_a_folder_that_cannot_be_made_is_told_once_and_tried_again(self, world: World, folder: Path) -> None:
+        folder.parent.write_bytes(b"")
         log = world.log("u.log")
         with Logged() as lines:
             world.store.link("web", log)
             for _ in range(5):
                 world.tick(RETRY_SECONDS)
         assert len([line for line in lines if "cannot link" in line]) == 1
-        folder.unlink()
+        folder.parent.unlink()
         world.tick(RETRY_SECONDS)
-        assert self.links(folder / "by-name") == {"web.log": "../u.log"}
+        assert self.links(folder, "log") == {"web.log": "../u.log"}
 
-    def test_links_come_back_when_the_log_folder_was_removed(self, world: World, tmp_path: Path) -> None:
+    def test_links_come_back_when_the_log_folder_was_removed(self, world: World, folder: Path) -> None:
         for name in ("web", "db"):
             world.store.link(name, world.log(f"{name}1.log"))
         world.tick(FOLLOW_SECONDS)
-        shutil.rmtree(tmp_path / "logs")
+        shutil.rmtree(folder.parent)
         world.tick(FOLLOW_SECONDS)
         world.tick(FOLLOW_SECONDS)
-        assert self.links(tmp_path / "logs" / "by-name") == {"web.log": "../web1.log", "db.log": "../db1.log"}
+        assert self.links(folder, "log") == {"web.log": "../web1.log", "db.log": "../db1.log"}
+        assert len(self.links(folder, "events")) == 2

@@ -560,7 +560,14 @@ class LogStore:
     def reconfigure(self, settings: LogSettings) -> None:
         """Rotate by another policy from now on, and write plain text or stop writing it."""
 
-        self.runner.submit(lambda: self.runner.writer.use(settings.rotation, settings.plain))
+        def use() -> None:
+            writer = self.runner.writer
+            begins = settings.plain and not writer.plain
+            writer.use(settings.rotation, settings.plain)
+            if begins:
+                self._link_again()
+
+        self.runner.submit(use)
 
     def reopen(self) -> None:
         """Have every file closed and opened anew at its path: after a rename by logrotate, say."""
@@ -568,7 +575,7 @@ class LogStore:
         self.runner.submit(self.runner.writer.reopen)
 
     def link(self, name: str, log: ConsoleLog) -> None:
-        """Have ``by-name/NAME.log`` point to a log, instead of the link that it had before."""
+        """Have ``by-name/NAME.log`` lead to a log, instead of the link that it had before; likewise its other files."""
         # A VM that changes its name faster than links are made gets the last one only.
         self._links[log] = name
         if not self._linking:
@@ -595,10 +602,13 @@ class LogStore:
         # Whoever removes the log folder removes the links too: the logs are made anew as they are written to.
         if self._linked and not os.path.lexists(f"{self.prefix}/by-name"):
             self._linked = False
-            for log in list(self._logs.values()):
-                if log.file.link:
-                    self._links.setdefault(log, log.file.link)
-            self._make_links()
+            self._link_again()
+
+    def _link_again(self) -> None:
+        for log in list(self._logs.values()):
+            if log.file.link:
+                self._links.setdefault(log, log.file.link)
+        self._make_links()
 
     def start(self) -> None:
         """Start the writer."""

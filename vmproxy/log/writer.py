@@ -29,6 +29,7 @@ from vmproxy.log.file_pool import FilePool, OpenFile, PartialWriteError, append_
 from vmproxy.log.file_state import FINE_MARKS, LogFile, LogItem
 from vmproxy.log.files import LogFiles, logs_in
 from vmproxy.log.line_feed import LineFeed
+from vmproxy.log.name_links import NameLinks
 from vmproxy.log.periodic import Task, Timer, next_due
 from vmproxy.log.plain_log import PlainFile, PlainWriter
 from vmproxy.log.recovery import End, find_end
@@ -82,7 +83,7 @@ class LogWriter:
         self._known: dict[str, set[str]] = {}  # the logs in each folder, as far as there were any at the start
         self._at = 0.0
         self._fine, self._fine_at = FINE_OF_ALL, 0.0
-        self._links_fail = False
+        self._links = NameLinks()
         self.feed = EventFeed(lambda _call: None)
         self.lines = LineFeed(now)
         self.retry = Retry(self._pool, now, self)
@@ -460,10 +461,7 @@ class LogWriter:
         folder, _, name = file.path.rpartition("/")
         if folder in self._known:
             self._known[folder].add(name)  # another console may have its path
-        if file.link:
-            with contextlib.suppress(OSError):  # it leads to a log that is there, or to nothing
-                _unlink(f"{file.folder}/by-name/{file.link}.log", f"../{file.name}")
-            file.link = ""
+        self._links.remove(file)
         if remove:
             self.retry.forget(file)
             left = [number for number in files.numbers() if not self.rotation.remove(files, number, "it is forgotten")]
@@ -480,18 +478,8 @@ class LogWriter:
         self._pool.close()
 
     def link(self, file: LogFile, name: str) -> bool:
-        """Make the link ``by-name/NAME.log`` point to a log, and remove the one that it had before.
-
-        :returns: whether it is done with; if not, it is to be tried again.
-        """
-        target, old = f"../{file.name}", f"{file.link}.log" if file.link else ""
-        error = link(f"{file.folder}/by-name", f"{name}.log", target, old)
-        if error is None:
-            file.link = name
-        elif not self._links_fail:
-            _log.error("cannot link {name} to {target}: {error}", name=f"{name}.log", target=target, error=str(error))
-        self._links_fail = error is not None
-        return error is None
+        """Have the links of a name lead to the files of a log; see :meth:`NameLinks.make`."""
+        return self._links.make(file, name, self.plain)
 
 
 def begun(file: LogFile, offset: int) -> bytes:
@@ -540,45 +528,3 @@ class _Follow:
             self._on_changed(self._pool.follow())
             self.on_follow()
             self._timer.start()
-
-
-def link(folder: str, name: str, target: str, old: str) -> OSError | None:
-    """Make the link ``name`` in a folder point to a log, and remove the one that it had before.
-
-    :param target: the log, as seen from the folder.
-    :param old: the link's former name; empty where there was none.
-    :returns: why it could not be made, where that may be better a while later; None if it was made, or if a file stands
-        in its place, which is told in the daemon's log.
-    """
-    try:
-        if old and old != name:
-            _unlink(f"{folder}/{old}", target)
-        try:
-            os.symlink(target, f"{folder}/{name}")
-        except FileNotFoundError:
-            os.makedirs(folder, exist_ok=True)
-            os.symlink(target, f"{folder}/{name}")
-        except FileExistsError:
-            _replace(folder, name, target)
-    except OSError as error:
-        return error
-    return None
-
-
-def _replace(folder: str, name: str, target: str) -> None:
-    there = f"{folder}/{name}"
-    if not os.path.islink(there):
-        _log.error("cannot link {name} to {target}: there is a file of that name", name=name, target=target)
-        return
-    if os.readlink(there) == target:
-        return
-    temporary = f"{folder}/.{name}.new"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(temporary)
-    os.symlink(target, temporary)
-    os.replace(temporary, there)
-
-
-def _unlink(link: str, target: str) -> None:
-    if os.path.islink(link) and os.readlink(link) == target:
-        os.unlink(link)
