@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.support.consoles import World
-from tests.support.fakes import FakeViewer
+from tests.support.fakes import VM_A, FakeViewer
+from vmproxy.access.idle_times import NO_LIMITS, IdleTimes
 from vmproxy.access.policy_file import parse_policy
 from vmproxy.base.sanitize import human_span
 from vmproxy.console.idle import LOOK_SECONDS, IdleLimits
@@ -28,6 +30,12 @@ class Office(World):
     def use(self, **options: Any) -> None:
         table = {"on": ["bank*"], **{key.replace("_", "-"): value for key, value in options.items()}}
         policy, problems = parse_policy(None, [table])
+        assert problems == []
+        self.directory.use(policy)
+        self.limits.reconfigure()
+
+    def use_rules(self, *rules: dict[str, Any]) -> None:
+        policy, problems = parse_policy(list(rules), None)
         assert problems == []
         self.directory.use(policy)
         self.limits.reconfigure()
@@ -101,3 +109,55 @@ def test_a_clock_that_is_set_disconnects_nobody(w: Office) -> None:
     w.alice.last_input -= 86400  # as if the time of day had been set between the input and now
     w.minutes(60)
     assert w.bank.viewers.all == (w.alice,)
+
+
+def test_who_is_no_operator_has_no_limit(w: Office) -> None:
+    w.use(idle_disconnect="1m", idle_write="1m")
+    w.alice.idle = None  # a far end
+    w.bank.viewers.attach(w.bob, write=True)
+    w.minutes(0.5)
+    assert w.bank.viewers.all == (w.alice, w.bob)
+    w.minutes(5)
+    assert w.writes(w.alice)
+
+
+def test_of_the_limits_of_the_rule_and_of_the_console_the_shorter_one_applies(w: Office) -> None:
+    w.use(idle_disconnect="30m")
+    w.bank.viewers.attach(w.bob, write=False)
+    w.bob.idle = IdleTimes(idle_disconnect=600)
+    w.alice.idle = IdleTimes(idle_disconnect=3600)
+    w.minutes(11)
+    assert w.bob.told(Kicked) == [Kicked("the time limit", f"nothing typed for {human_span(600)}")]
+    assert w.alice in w.bank.viewers.all
+    w.minutes(20)
+    assert w.alice.told(Kicked) == [Kicked("the time limit", f"nothing typed for {human_span(1800)}")]
+
+
+def test_a_limit_of_a_rule_is_enough_to_be_looked_for(w: Office) -> None:
+    rule = {"who": ["*"], "may": ["write"], "on": ["*"]}
+    w.use_rules(rule)
+    assert not w.looking
+    w.use_rules({**rule, "idle-write": "10m"}, rule)
+    assert w.looking
+    w.alice.idle = IdleTimes(idle_write=600)
+    w.bank.viewers.attach(w.bob, write=True)
+    w.minutes(11)
+    assert w.writes(w.bob)
+    w.use_rules(rule)
+    assert not w.looking
+
+
+def test_the_rule_that_decides_has_the_limits() -> None:
+    rules: list[dict[str, Any]] = [
+        {"who": ["alice"], "may": ["admin"], "on": ["*"]},
+        {"who": ["*"], "may": ["write"], "on": ["bank*"], "idle-write": "10m", "idle-disconnect": "1h"},
+        {"who": ["*"], "may": ["spy"], "on": ["*"], "idle-disconnect": 60},
+    ]
+    policy, problems = parse_policy(list(rules), None)
+    assert problems == []
+    bank, web = (SimpleNamespace(uuid=VM_A, port="1", name=name, uri="") for name in ("bank01", "web01"))
+    assert [policy.grants(name).idle_times(bank) for name in ("alice", "bob")] == [NO_LIMITS, IdleTimes(600, 3600)]
+    assert policy.grants("bob").idle_times(web) == IdleTimes(0, 60)
+    assert policy.grants("alice").idle_times(web) == NO_LIMITS
+    _, problems = parse_policy([{**rules[2], "idle-disconnect": "soon", "idle-wrte": 1}], None)
+    assert sorted(str(problem.path[-1]) for problem in problems) == ["idle-disconnect", "idle-wrte"]

@@ -17,6 +17,7 @@ import pytest
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
+from vmproxy.access.idle_times import NO_LIMITS, IdleTimes
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Notice
@@ -183,6 +184,7 @@ class FakeViewer:
         self.notices: list[Notice] = []
         self.holds: list[bool] = []
         self.calls: list[str] = []
+        self.idle: IdleTimes | None = NO_LIMITS
 
     def output(self, data: bytes) -> None:
         self.seen += data
@@ -192,6 +194,9 @@ class FakeViewer:
 
     def hold_input(self, on: bool) -> None:
         self.holds.append(on)
+
+    def idle_times(self) -> IdleTimes | None:
+        return self.idle
 
     def rules_changed(self) -> None:
         self.calls.append("rules changed")

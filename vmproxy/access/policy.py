@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
+from vmproxy.access.idle_times import NO_LIMITS, IdleTimes
 from vmproxy.base import values
 from vmproxy.base.sanitize import visible
-from vmproxy.base.schema import InvalidValue, required, setting
+from vmproxy.base.schema import InvalidValue, group, required, setting
 from vmproxy.errors import VMProxyError
 
 LONGEST_WAIT = 5.0
@@ -159,12 +160,14 @@ class Rule:
     :ivar who: operators, ``@groups``, or ``*``.
     :ivar may: the rights, those that they include too; none: it hides.
     :ivar on: which consoles.
+    :ivar idle: how long the operators may type nothing there.
     """
 
     number: int
     who: frozenset[str] = required(lambda value: frozenset(_names(value)), _NAMES)
     may: Right = required(_rights, f"rights of {_WORDS}")
     on: tuple[Selector, ...] = required(_selectors, _GLOBS)
+    idle: IdleTimes = group(IdleTimes)
 
     def concerns(self, name: str, groups: Iterable[str]) -> bool:
         """Whether it names an operator."""
@@ -260,6 +263,11 @@ class Grants:
         rule = self.decides(console)
         return Right.NONE if rule is None else rule.may
 
+    def idle_times(self, console: Subject) -> IdleTimes:
+        """How long the operator may type nothing."""
+        rule = self.decides(console)
+        return NO_LIMITS if rule is None else rule.idle
+
     def see(self, console: Subject) -> bool:
         """Whether the operator sees a console."""
         rule = self.decides(console)
@@ -347,6 +355,11 @@ class ConsoleOptions:
     idle_write: float = setting(values.span, 0.0)
     idle_disconnect: float = setting(values.span, 0.0)
 
+    @property
+    def idle(self) -> IdleTimes:
+        """How long operators may type nothing."""
+        return IdleTimes(self.idle_write, self.idle_disconnect)
+
 
 USUAL = ConsoleOptions()
 
@@ -387,7 +400,8 @@ class Policy:
     @property
     def has_idle_limits(self) -> bool:
         """Whether operators who type nothing lose something."""
-        return self._sets("idle_write") or self._sets("idle_disconnect")
+        by_rule = any(rule.idle for rule in self.rules)
+        return by_rule or self._sets("idle_write") or self._sets("idle_disconnect")
 
     def _sets(self, option: str) -> bool:
         return any(name == option and value for section in self.sections for name, value in section.values)

@@ -1,13 +1,15 @@
 """Operators who type nothing for a time lose write access to whoever waits for it, or are disconnected.
 
-``idle-write`` and ``idle-disconnect`` of a console's options. All consoles with viewers are looked at every few
-seconds. What counts is the time between two looks that saw the same last input: a clock that is set disconnects nobody.
+``idle-write`` and ``idle-disconnect`` of the rule by which they are there, and of the console's options; the shorter
+one applies. All consoles with viewers are looked at every few seconds. What counts is the time between two looks that
+saw the same last input: a clock that is set disconnects nobody.
 """
 
 from __future__ import annotations
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from vmproxy.access.idle_times import IdleTimes
 from vmproxy.base.sanitize import human_span
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
@@ -19,7 +21,7 @@ BY = "the time limit"
 
 
 class IdleLimits:
-    """Looks for idle viewers, where any console's options have a limit."""
+    """Looks for idle operators, where a rule or a console's options have a limit."""
 
     def __init__(self, clock: IReactorTime, registry: ConsoleRegistry) -> None:
         self._clock = clock
@@ -49,25 +51,28 @@ class IdleLimits:
         self._wait()
         before, self._seen = self._seen, {}
         for console in list(self._registry):
-            options = console.options
-            if console.viewers.all and (options.idle_write or options.idle_disconnect):
-                for viewer in console.viewers.all:
-                    self._judge(console, viewer, before.get(viewer))
+            for viewer in console.viewers.all:
+                if (own := viewer.idle_times()) is not None and (limits := own.shorter(console.options.idle)):
+                    self._judge(console, viewer, limits, before.get(viewer))
 
-    def _judge(self, console: Console, viewer: IViewer, seen: tuple[float, float] | None) -> None:
+    def _judge(self, console: Console, viewer: IViewer, limits: IdleTimes, seen: tuple[float, float] | None) -> None:
         now, last = self._clock.seconds(), viewer.last_input
         if seen is None or seen[0] != last:
             seen = (last, now)
         self._seen[viewer] = seen
-        idle, options, viewers = now - seen[1], console.options, console.viewers
-        if options.idle_disconnect and idle >= options.idle_disconnect:
+        idle, viewers = now - seen[1], console.viewers
+        if limits.idle_disconnect and idle >= limits.idle_disconnect:
             del self._seen[viewer]
-            viewers.kick(viewer, BY, f"nothing typed for {human_span(options.idle_disconnect)}")
+            viewers.kick(viewer, BY, _typed_nothing(limits.idle_disconnect))
         elif (
-            options.idle_write
-            and idle >= options.idle_write
+            limits.idle_write
+            and idle >= limits.idle_write
             and viewers.write_access.waiting
             and viewers.write_access.writes(viewer)
         ):
             viewers.drop_write(viewer)
-            viewers.tell_one(viewer, Demoted(BY, f"nothing typed for {human_span(options.idle_write)}"))
+            viewers.tell_one(viewer, Demoted(BY, _typed_nothing(limits.idle_write)))
+
+
+def _typed_nothing(seconds: float) -> str:
+    return f"nothing typed for {human_span(seconds)}"

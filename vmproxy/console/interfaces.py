@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from zope.interface import Attribute, Interface
 
+from vmproxy.access.idle_times import IdleTimes
 from vmproxy.console.notices import Notice
 
 C = TypeVar("C", contravariant=True)
@@ -87,6 +88,9 @@ class IViewer(Interface):
 
     def hold_input(on: bool) -> None:
         """Stop, or start again, handing input to the console: its queue is full."""
+
+    def idle_times() -> IdleTimes | None:
+        """How long it may type nothing by the rules; None: no limit applies to it, whatever the console's options."""
 
     def rules_changed() -> None:
         """Check whether this viewer may still be here, and write: the access rules have changed."""

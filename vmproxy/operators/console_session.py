@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vmproxy.access.idle_times import IdleTimes
 from vmproxy.access.policy import NamedSequence, Right
 from vmproxy.base.escape import show_escape
 from vmproxy.base.sanitize import visible
@@ -306,6 +307,9 @@ class ConsoleSession:
 
     def hold_input(self, on: bool) -> None:
         self.session.router.hold(on)
+
+    def idle_times(self) -> IdleTimes:
+        return self.operator.view.idle_times(self.console)
 
     def rules_changed(self) -> None:
         if not self.may(Right.SPY):

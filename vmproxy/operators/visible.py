@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from vmproxy.access.idle_times import IdleTimes
 from vmproxy.access.policy import Grants, Right
 from vmproxy.console.console import Console
 from vmproxy.console.naming import Names
@@ -57,6 +58,10 @@ class VisibleConsoles:
     def may(self, console: Console, right: Right) -> bool:
         """Whether the operator has a right on a console."""
         return right in self.rights(console)
+
+    def idle_times(self, console: Console) -> IdleTimes:
+        """How long the operator may type nothing on a console, by the rules."""
+        return self._grants().idle_times(console)
 
     def find(self, target: str, port: str | None = None) -> Console:
         """The console that is meant, as :meth:`Names.find` understands it.

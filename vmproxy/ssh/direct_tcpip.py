@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vmproxy.access.idle_times import IdleTimes
 from vmproxy.access.policy import Right
 from vmproxy.base.tasks import spawn
 from vmproxy.console.console import Console
@@ -153,6 +154,9 @@ class RawChannel(FlowChannel):
 
     def hold_input(self, on: bool) -> None:
         self.hold(on)
+
+    def idle_times(self) -> IdleTimes:
+        return self._operator.view.idle_times(self._console)
 
     def rules_changed(self) -> None:
         if not self._operator.view.may(self._console, Right.RAW):

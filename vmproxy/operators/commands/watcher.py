@@ -13,6 +13,7 @@ from types import TracebackType
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
+from vmproxy.access.idle_times import IdleTimes
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import human_bytes, visible
 from vmproxy.console.console import Console
@@ -152,6 +153,9 @@ class Watcher:
     def hold_input(self, on: bool) -> None:
         if self._writes:
             self._session.router.hold(on)
+
+    def idle_times(self) -> IdleTimes:
+        return self._session.operator.view.idle_times(self.console)
 
     def rules_changed(self) -> None:
         """Leave if the command lacks a right now."""

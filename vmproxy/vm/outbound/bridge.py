@@ -403,6 +403,9 @@ class OutboundBridge:
         self._held = on
         self._speak()
 
+    def idle_times(self) -> None:
+        """It is no operator: one that only reads stays."""
+
     def rules_changed(self) -> None:
         """The rules for operators are none of ours."""
 
