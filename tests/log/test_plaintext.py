@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmproxy.log.painter import paint
 from vmproxy.log.plaintext import PlainLines
 from vmproxy.log.shown import LINE_LIMIT
 from vmproxy.wire.ecma48 import SEQUENCE_LIMIT
@@ -219,3 +220,18 @@ def test_a_sequence_that_never_ends_is_dropped_at_its_limit(start: bytes) -> Non
 def test_plain_text_is_as_it_was() -> None:
     text = b"".join(b"%d: nothing to see here\r\n" % n for n in range(5000))
     assert plain(text) == re.sub(rb"\r", b"", text).split(b"\n")[:-1]
+
+
+def test_waiting_for_the_end_of_a_line_paints_no_more_than_what_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    painted: list[str] = []
+    monkeypatch.setattr("vmproxy.log.shown.paint", lambda text: (painted.append(text), paint(text))[1])
+    lines = PlainLines()
+    for n in range(10):
+        lines.feed(b"\r%d%%" % n, AT)
+        assert lines.flush() == [STAMP + b"%d%%\n" % n]
+        lines.feed(b"\x1b[", AT)  # the beginning of a sequence is nothing to be shown
+        assert lines.flush() == []
+        lines.feed(b"K", AT)
+        assert lines.flush() == []
+    assert len(painted) <= 20
+    assert lines.feed(b" done\n", AT) == [STAMP + b" done\n"]

@@ -57,12 +57,13 @@ class ConsoleLines:
         while there is none.
     """
 
-    __slots__ = ("_before", "_pending", "_text", "end", "pending_since")
+    __slots__ = ("_before", "_pending", "_rows", "_text", "end", "pending_since")
 
     def __init__(self, encoding: str = "utf-8") -> None:
         """:param encoding: that of the characters in the output."""
         self._text = ShownText(encoding)
         self._before = b""  # the part of the line that was put out before it was finished
+        self._rows: list[bytes] = []  # as which it was put out
         self._pending = b""
         self.end = 0
         self.pending_since: float | None = None
@@ -120,18 +121,22 @@ class ConsoleLines:
         """
         since, self.pending_since = self.pending_since, None
         end = unfinished(self._pending)
-        line, rest = self._pending[:end], self._pending[end:]
-        offset = self.end - len(self._pending)
-        rows = self._new_rows(line)
-        if rows in ([], [b""]):
+        if not end:
             return []
-        self._before = self._before + line if len(self._before) + end <= LINE_LIMIT else b""
+        line, rest = self._before + self._pending[:end], self._pending[end:]
+        offset = self.end - len(self._pending)
+        rows = self._text.rows(line)
+        new = self._new(rows)
+        if new in ([], [b""]):
+            return []
+        self._before, self._rows = (line, rows) if len(line) <= LINE_LIMIT else (b"", [])
         self._pending = rest
-        return [Lines(since or 0.0, offset, offset + end, b"\n".join(rows))]
+        return [Lines(since or 0.0, offset, offset + end, b"\n".join(new))]
 
     def forget(self) -> None:
         """Forget the line that is not finished: what follows it is not its rest."""
         self._before = self._pending = b""
+        self._rows = []
         self.pending_since = None
 
     def _lines(self, block: bytes, at: float, offset: int, found: list[Lines]) -> None:
@@ -147,17 +152,16 @@ class ConsoleLines:
 
     def _line(self, line: bytes, at: float, offset: int, found: list[Lines]) -> None:
         for piece in self._text.pieces(line):
-            if rows := self._new_rows(piece):
+            if rows := self._new(self._text.rows(self._before + piece)):
                 found.append(Lines(at, offset, offset + len(piece), b"\n".join(rows)))
-            self._before = b""
+            self._before, self._rows = b"", []
             offset += len(piece)
 
-    def _new_rows(self, line: bytes) -> list[bytes]:
-        """The rows of the rest of a line: of the whole line, if the rest has changed what was put out before."""
+    def _new(self, rows: list[bytes]) -> list[bytes]:
+        """What was not put out of the rows of a line: all of them, if what was put out has changed."""
         if not self._before:
-            return self._text.rows(line)
-        *above, last = self._text.rows(self._before)
-        rows = self._text.rows(self._before + line)
+            return rows
+        *above, last = self._rows
         number = len(above)
         if len(rows) > number and rows[:number] == above and rows[number].startswith(last):
             return [rows[number][len(last) :], *rows[number + 1 :]]

@@ -23,7 +23,7 @@ from vmproxy.operators.replay import last_lines
 from vmproxy.operators.terminal.guest_state import CANCEL, GuestState
 from vmproxy.operators.terminal.line_editor import Completion
 from vmproxy.operators.terminal.prompt import Prompt
-from vmproxy.operators.terminal.replay_filter import USUAL, harmless
+from vmproxy.operators.terminal.replay_filter import USUAL, ReplayFilter
 from vmproxy.operators.viewer_queue import ViewerQueue
 
 if TYPE_CHECKING:
@@ -207,14 +207,15 @@ class OutputView:
         )
 
     async def _replay(self, files: Deferred[Segments], lines: int, seam: Callable[[], str]) -> None:
-        past = (lambda data: b"".join(harmless([data], self._encoding))) if self._channel.has_pty else bytes
-        data = await last_lines(files, lines, self._channel.services.in_thread, past)
+        past = ReplayFilter(self._encoding) if self._channel.has_pty else None
+        shown = bytes if past is None else (lambda data: past.feed(data) + past.settle())
+        data = await last_lines(files, lines, self._channel.services.in_thread, shown)
         if not data or self._gone or self._channel.queued + len(data) > QUEUE_LIMIT:
             return
         self._say_now()
         self._break_in()
-        shown = data.count(b"\n") + (not data.endswith(b"\n"))
-        self.say(f"[-- last {shown} line{'s' if shown > 1 else ''} --]")
+        count = data.count(b"\n") + (not data.endswith(b"\n"))
+        self.say(f"[-- last {count} line{'s' if count > 1 else ''} --]")
         self._at_line_start = self._vm_at_line_start = data.endswith(b"\n")
         if self._question is None:
             self._channel.send(data)
@@ -226,6 +227,15 @@ class OutputView:
         self.say("[-- live --]")
         if text := seam():
             self.say(text)
+        if past is not None and past.cut:
+            self._owe(past.cut)
+
+    def _owe(self, cut: bytes) -> None:
+        """Show the beginning of a sequence or character together with its rest, which is live."""
+        if self._guest is not None and not self._owed:
+            if not self._guest.within:  # else it has been shown already, and was broken into
+                self._guest.feed(cut)
+            self._owed = cut
 
     def _replay_failed(self, failure: Failure) -> None:
         if not self._gone:

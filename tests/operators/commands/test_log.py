@@ -12,6 +12,7 @@ import pytest
 from tests.support.fakes import VM_B, FakeViewer, Logged
 from tests.support.ssh import Client, RemoteChannel, SSHWorld
 from vmproxy.operators.commands import context, events
+from vmproxy.operators.commands.log import REST_SECONDS
 from vmproxy.operators.commands.log_reading import READINGS_PER_OPERATOR, UNREAD_SECONDS
 from vmproxy.operators.commands.watcher import QUEUE_LIMIT
 
@@ -92,6 +93,57 @@ def test_timestamps_stand_in_front_of_each_line(w: SSHWorld) -> None:
     assert [line[17:23] for line in lines] == ["20.000", "20.000", "30.000"]
     assert run(w, "log web01 -t -n 1").out.decode().splitlines() == lines[-1:]
     assert run(w, "log web01 -t -n 0").out == b""
+
+
+def test_text_is_what_a_terminal_shows(w: SSHWorld) -> None:
+    w.vm()
+    say(w, b"\x1b[31mred\x1b[m\r\n$ ls foo\b\b\bx")
+    say(w, b"foo\r\n\xff \x1b[6nlogin: ")
+    text = b"red\n$ ls xfoo\n\\xff login: \n"
+    assert result(run(w, "log web01 --text")) == (text.decode(), "", 0)
+    assert run(w, "log web01 --text -n 2").out == b"$ ls xfoo\n\\xff login: \n"
+    assert run(w, "log web01 --text --since 15s").out == b"foo\n\\xff login: \n"
+    stamped = run(w, "log web01 --text -t").out.decode().splitlines()
+    assert [(line[17:23], line[25:]) for line in stamped] == [
+        ("20.000", "red"),
+        ("20.000", "$ ls xfoo"),
+        ("30.000", "\\xff login: "),
+    ]
+    say(w, b"\r\n\x1b[2;1HBoot Manager\x1b[1;1HContinue\r\n")
+    assert run(w, "log web01 --text -n 2").out == b"Continue\nBoot Manager\n"
+
+
+def test_text_that_is_followed_waits_a_moment_for_the_end_of_a_line(w: SSHWorld) -> None:
+    w.vm()
+    say(w, b"one\r\n\x1b[1mtw")
+    channel = run(w, "log -f --text web01")
+    assert channel.out == b"one\n"
+    w.console().feed(b"o\r\nlogin: ")
+    channel.client.pump()
+    assert channel.out == b"one\ntwo\n"
+    w.clock.advance(REST_SECONDS)
+    channel.client.pump()
+    assert channel.out == b"one\ntwo\nlogin: \n"
+    w.console().feed(b"root\r\n$ ")
+    channel.client.pump()
+    assert channel.out == b"one\ntwo\nlogin: \nroot\n"
+    channel.close()
+    w.clock.advance(REST_SECONDS)
+
+
+def test_at_a_terminal_what_comes_behind_a_log_is_on_a_line_of_its_own(w: SSHWorld) -> None:
+    w.vm()
+    say(w, b"one\r\n\x1b[6nlogin: ")
+    for options, shown in (
+        ("", b"one\r\nlogin: \r\n"),
+        ("--text", b"one\r\nlogin: \r\n"),
+        ("--raw", b"one\r\n\x1b[6nlogin: \r\n"),
+    ):
+        channel = w.login().open()
+        channel.pty()
+        channel.exec(f"log web01 {options}")
+        channel.client.pump()
+        assert channel.out == shown
 
 
 def test_a_follower_joins_the_log_without_a_byte_missing_or_doubled(w: SSHWorld) -> None:

@@ -105,6 +105,13 @@ def test_text_is_as_it_was() -> None:
     assert past(data) == data
 
 
+def test_a_character_that_is_not_complete_is_shown_as_far_as_it_has_come() -> None:
+    assert past(b"caf\xc3") == b"caf\xc3"
+    assert past(b"caf\xc3", b"\xa9") == b"caf\xc3\xa9"
+    assert past(b"\x1b[1mcaf\xe2\x82") == b"\x1b[1mcaf\xe2\x82" + USUAL
+    assert past(b"a\x1b]0;caf\xc3") == b"a"  # within a title
+
+
 def test_a_reset_clears_the_screen_and_no_more() -> None:
     assert past(b"a\x1bcb\x1b[!pc") == b"a\x1b[m\x1b[H\x1b[2Jb\x1b[mc" + USUAL
 
@@ -162,3 +169,45 @@ def test_a_script_gets_the_bytes_as_they_are(w: SSHWorld) -> None:
     w.store.flush()
     assert w.login("alice").run("log web01").out == b"\x1b[6nlogin: "
     assert w.login("web01").attach(pty=False).out == b"\x1b[6nlogin: "
+
+
+@pytest.mark.parametrize(
+    ("begun", "rest"), [(b"\xc3", b"\xa9"), (b"\x1b[3", b"1mred"), (b"\x1b]0;caf\xc3", b"\xa9\x07x")]
+)
+def test_what_the_past_begins_the_present_completes(w: SSHWorld, begun: bytes, rest: bytes) -> None:
+    w.vm()
+    w.console().feed(b"one\r\ntwo" + begun)
+    w.store.flush()
+    channel = w.login("web01").attach()
+    for _ in range(2):
+        assert channel.screen.endswith(b"two\r\n[-- live --]\r\n")
+        assert channel.out.endswith(b"two")
+        channel.clear()
+        channel.type(b"\x05cr")  # once more, from the middle of the same sequence
+        channel.client.pump()
+    w.console().feed(rest)
+    w.console().feed(b" on")
+    channel.client.pump()
+    assert channel.out.endswith(b"two" + begun + rest + b" on")
+    assert channel.out.count(rest) == 1
+    channel.clear()
+    channel.type(b"\x05ct\x05cw")  # nothing waits for the end of a sequence any more
+    channel.client.pump()
+    assert b"[who]" in channel.err
+
+
+def test_a_follower_gets_past_and_present_as_one_stream_and_a_line_of_its_own_behind_it(w: SSHWorld) -> None:
+    w.vm()
+    w.console().feed(b"\x1b[1mcaf\xc3")
+    w.store.flush()
+    channel = w.login("alice").open()
+    channel.pty()
+    channel.exec("log -f web01")
+    channel.client.pump()
+    w.console().feed(b"\xa9 \x1b[6nbar")
+    channel.client.pump()
+    assert channel.out == b"\x1b[1mcaf\xc3\xa9 bar"
+    channel.type(b"\x03")
+    channel.client.pump()
+    assert channel.out == b"\x1b[1mcaf\xc3\xa9 bar" + USUAL + b"\r\n"
+    assert channel.status == 130

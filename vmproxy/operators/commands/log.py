@@ -7,76 +7,126 @@ not hold yet waits in it. If it waits for longer than the bounds allow, the foll
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
+from itertools import chain
 
 from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
+from vmproxy.log.plaintext import PlainLines
 from vmproxy.log.tail import from_last_lines
 from vmproxy.log.timeline import Timeline
-from vmproxy.log.timing import Stamper
+from vmproxy.log.timing import Stamper, local_time
 from vmproxy.operators.commands.context import find
 from vmproxy.operators.commands.declaration import NAME, SINCE, UNTIL, Arguments, Command, Flag, Option, Whole
 from vmproxy.operators.commands.errors import CommandError, UsageError
-from vmproxy.operators.commands.log_reading import OpenedLog, open_log, print_pieces
+from vmproxy.operators.commands.log_reading import open_log, print_pieces
 from vmproxy.operators.commands.watcher import Watcher
 from vmproxy.operators.session import Session, tell
-from vmproxy.operators.terminal.replay_filter import ReplayFilter, harmless
+from vmproxy.operators.terminal.replay_filter import ReplayFilter
 
 FOLLOW_LINES = 20
 LAST_LIMIT = 4 * 1024 * 1024
+REST_SECONDS = 1.0
+"""How long text that is followed waits for the end of a line."""
 
-_LINES = Option("-n", "LINES", Whole(0, 999_999_999), "the last lines only; with -t at most 4 MiB of them")
+_LINES = Option("-n", "LINES", Whole(0, 999_999_999), "the last lines only; with -t or --text at most 4 MiB of them")
 _FOLLOW = Flag("-f", "follow the log; starts with the last 20 lines by default")
 _STAMPS = Flag("-t", "the time in front of each line")
+_TEXT = Flag(
+    "--text", "the text as a terminal shows it: no escape sequences, edited lines as they were in the end", "form"
+)
+_RAW = Flag("--raw", "every byte, at a terminal too", "form")
+
+
+class _Form:
+    """What is made of the bytes of a log: the same, harmless for a terminal, or text; with times or without.
+
+    :ivar waits: whether there is the beginning of a line of text that has not come out yet.
+    """
+
+    def __init__(self, args: Arguments, encoding: str, has_pty: bool) -> None:
+        self._stamper = Stamper() if _STAMPS in args and _TEXT not in args else None
+        self._filter = ReplayFilter(encoding) if has_pty and _RAW not in args and _TEXT not in args else None
+        self._text = PlainLines(encoding, _stamp if _STAMPS in args else _no_stamp) if _TEXT in args else None
+        self._ends_lines = has_pty
+        self._eol = b"\r\n" if has_pty else b"\n"
+        self._at_line_start = True
+
+    @property
+    def waits(self) -> bool:
+        return self._text is not None and self._text.pending_since is not None
+
+    def feed(self, at: float, data: bytes) -> bytes:
+        """Take what came at a time, seconds since the epoch."""
+        if self._text is not None:
+            return self._lines(self._text.feed(data, at))
+        if self._stamper is not None:
+            data = self._stamper.feed(data, at)
+        if self._filter is not None:
+            data = self._filter.feed(data)
+        if data:
+            self._at_line_start = data.endswith(b"\n")
+        return data
+
+    def rest(self) -> bytes:
+        """Wait no longer for the end of a line."""
+        return self._lines(self._text.flush()) if self._text is not None else b""
+
+    def end(self) -> bytes:
+        """What is to be sent behind it; at a terminal, whatever follows begins a line."""
+        end = self.rest() if self._filter is None else self._filter.end()
+        return end + (b"" if self._at_line_start or not self._ends_lines else self._eol)
+
+    def _lines(self, lines: list[bytes]) -> bytes:
+        return b"".join(lines).replace(b"\n", self._eol)
+
+
+def _stamp(at: float) -> bytes:
+    return local_time(at).encode() + b" "
+
+
+def _no_stamp(at: float) -> bytes:
+    return b""
 
 
 async def _log(session: Session, args: Arguments) -> int:
     target, lines, since, until = args[NAME], args[_LINES], args[SINCE], args[UNTIL]
-    follow = _FOLLOW in args
     if lines is not None and (since is not None or until is not None):
         raise UsageError(f"give {_LINES}, or {SINCE} and {UNTIL}")
-    if follow and until is not None:
+    if _FOLLOW in args and until is not None:
         raise UsageError(f"{_FOLLOW} and {UNTIL} together make no sense")
-    if follow and lines is None and since is None:
+    if _FOLLOW in args and lines is None and since is None:
         lines = FOLLOW_LINES if target.replay is None else target.replay
     console = find(session, target, args.right)
     session.operator.audit("log-read", console=console.title, uuid=str(console.uuid))
-    stamper = Stamper() if _STAMPS in args else None
-    if not follow:
-        return await _print(session, console, lines, since, until, stamper)
-    with Watcher(session, console) as watcher:
-        await _print(session, console, lines, since, until, stamper)
-        return await _follow(session, watcher, stamper)
+    form = _Form(args, console.options.encoding, session.has_pty)
+    try:
+        if _FOLLOW not in args:
+            return await _print(session, console, lines, args, form)
+        with Watcher(session, console) as watcher:
+            await _print(session, console, lines, args, form)
+            return await _follow(session, watcher, form)
+    finally:
+        session.send(form.end())
 
 
-async def _print(
-    session: Session,
-    console: Console,
-    lines: int | None,
-    since: float | None,
-    until: float | None,
-    stamper: Stamper | None,
-) -> int:
-    pieces: Callable[[], Iterator[bytes]]
-    timed = stamper is not None or since is not None or until is not None
+async def _print(session: Session, console: Console, lines: int | None, args: Arguments, form: _Form) -> int:
+    since, until = args[SINCE], args[UNTIL]
+    timed = _STAMPS in args or since is not None or until is not None
     with await open_log(session, console, since=since, trails=timed) as opened:
-        if timed:
-            pieces = partial(_timed, opened, lines, since, until, stamper)
-        else:
-            pieces = partial(from_last_lines, opened.files, lines)
-        encoding = console.options.encoding
-        reading = opened.reading((lambda: harmless(pieces(), encoding)) if session.has_pty else pieces, len)
-        await print_pieces(session, console, reading)
+
+        def pieces() -> Iterator[bytes]:
+            shown: Iterator[bytes]
+            if timed:
+                shown = (form.feed(at, data) for at, data in Timeline(opened.files, since, until).pieces())
+            else:
+                shown = (form.feed(0.0, data) for data in from_last_lines(opened.files, lines))
+            if _FOLLOW not in args:
+                shown = chain(shown, map(_Form.rest, (form,)))
+            return _last(shown, lines) if lines is not None and (timed or _TEXT in args) else shown
+
+        await print_pieces(session, console, opened.reading(pieces, len))
         return opened.problems()
-
-
-def _timed(
-    opened: OpenedLog, lines: int | None, since: float | None, until: float | None, stamper: Stamper | None
-) -> Iterator[bytes]:
-    pieces = Timeline(opened.files, since, until).pieces()
-    shown = (data if stamper is None else stamper.feed(data, at) for at, data in pieces)
-    return shown if lines is None else _last(shown, lines)
 
 
 def _last(pieces: Iterator[bytes], lines: int) -> Iterator[bytes]:
@@ -100,18 +150,24 @@ def _last(pieces: Iterator[bytes], lines: int) -> Iterator[bytes]:
     yield (text[cut + 1 :] if cut >= 0 else text) if lines else b""
 
 
-async def _follow(session: Session, watcher: Watcher, stamper: Stamper | None) -> int:
-    shown = ReplayFilter(watcher.console.options.encoding).feed if session.has_pty else bytes
-    while True:
-        await watcher.changed()
-        for at, data in watcher.queue.take():
-            session.send(shown(data if stamper is None else stamper.feed(data, at)))
-        if not await session.when_drained():
-            raise CommandError("the client is gone")
-        if skipped := watcher.queue.take_skipped():
-            tell(session, f"[-- {skipped} bytes skipped: your connection is too slow --]")
-        for text in watcher.take_notices():
-            tell(session, text)
+async def _follow(session: Session, watcher: Watcher, form: _Form) -> int:
+    clock, late = session.services.clock, None
+    try:
+        while True:
+            if form.waits and not (late is not None and late.active()):
+                late = clock.callLater(REST_SECONDS, lambda: session.send(form.rest()))
+            await watcher.changed()
+            for at, data in watcher.queue.take():
+                session.send(form.feed(at, data))
+            if not await session.when_drained():
+                raise CommandError("the client is gone")
+            if skipped := watcher.queue.take_skipped():
+                tell(session, f"[-- {skipped} bytes skipped: your connection is too slow --]")
+            for text in watcher.take_notices():
+                tell(session, text)
+    finally:
+        if late is not None and late.active():
+            late.cancel()
 
 
 COMMANDS = (
@@ -119,7 +175,7 @@ COMMANDS = (
         "log",
         "show the log of a console, and follow it",
         _log,
-        (NAME, _LINES, _FOLLOW, SINCE, UNTIL, _STAMPS),
+        (NAME, _LINES, _FOLLOW, SINCE, UNTIL, _STAMPS, _TEXT, _RAW),
         Right.SPY,
         notes="Times are exact to about 10 ms.\n",
     ),

@@ -55,9 +55,18 @@ class ReplayFilter:
         self._painted = self._painted or b"\x0e" in data
         return data.translate(None, _SILENT)
 
-    def end(self) -> bytes:
+    @property
+    def cut(self) -> bytes:
+        """The beginning of a sequence or a character whose rest has not come; it has not come out yet."""
+        return self._rest + self._seven.rest
+
+    def settle(self) -> bytes:
         """What is to be sent behind it: colours and character sets are as usual then."""
         return USUAL if self._painted else b""
+
+    def end(self) -> bytes:
+        """What is to be sent at the end, where no rest will come: as much of a character as there is, too."""
+        return (b"" if self._rest else self._seven.rest) + self.settle()
 
 
 def harmless(pieces: Iterable[bytes], encoding: str = "utf-8") -> Iterator[bytes]:
