@@ -41,6 +41,15 @@ def test_twisteds_older_events_are_said_if_something_is_wrong(level: str, first:
     assert said(output, stream, "log_legacy", *ALL) == [one.name for one in ALL[first:]]
 
 
+def test_the_end_of_the_reactor_is_no_news() -> None:
+    stream = StringIO()
+    output = Output(stream, {})
+    logger = Logger("twisted.internet.base", observer=LogPublisher(output.observer))
+    for text in ("Received SIGTERM, shutting down.", "Main loop terminated."):
+        logger.info(text)
+    assert [line.partition("] ")[2] for line in stream.getvalue().splitlines()] == ["Received SIGTERM, shutting down."]
+
+
 def test_a_level_counts_from_when_it_is_set() -> None:
     stream = StringIO()
     output = Output(stream, {})

@@ -81,6 +81,7 @@ def test_what_keeps_it_from_starting_is_said_with_status_1(prepare_daemon: Prepa
     assert taken.returncode == 1
     assert taken.stderr.startswith(f"vmproxy cannot listen on tcp:{daemon.vm_port}:"), taken.stderr
     assert "Traceback" not in taken.stderr
+    assert "Main loop" not in taken.stdout + taken.stderr
     (tmp_path / "file").touch()
     no_state = run("--vm-listen=tcp:0", "--ssh-listen=tcp:0", f"--state-dir={tmp_path / 'file'}", cwd=tmp_path)
     assert no_state.returncode == 1

@@ -34,6 +34,8 @@ _PRIORITIES = {
     LogLevel.debug: 7,
 }
 
+_LAST_WORD = "Main loop terminated."  # the reactor's, also behind the reason why vmproxy could not start
+
 
 class Output:
     """What the process says, from a level on; from ``info`` on, until told otherwise."""
@@ -45,11 +47,15 @@ class Output:
         """
         self._predicate = LogLevelFilterPredicate()
         if is_journal(stream, environment):
-            writer: ILogObserver = JournalObserver(stream)
+            self._writer: ILogObserver = JournalObserver(stream)
         else:
-            writer = TerminalObserver(stream) if stream.isatty() else textFileLogObserver(stream)
+            self._writer = TerminalObserver(stream) if stream.isatty() else textFileLogObserver(stream)
         self.set_level("info")
-        self.observer = FilteringLogObserver(writer, [self._predicate])
+        self.observer = FilteringLogObserver(self._write, [self._predicate])  # type: ignore[arg-type]  # any callable
+
+    def _write(self, event: LogEvent) -> None:
+        if event.get("log_format") != _LAST_WORD:
+            self._writer(event)
 
     def set_level(self, level: str) -> None:
         """Say what has this level or a higher one: ``debug``, ``info``, ``warn`` or ``error``."""
