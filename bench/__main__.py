@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import json
 import os
@@ -28,17 +29,20 @@ KINDS = ("reference", "vmproxy")
 class Starter:
     """Starts runs of one server, each in a folder of its own."""
 
-    def __init__(self, kind: str, make: Callable[[Path], Server], base: Path, sizes: Sizes) -> None:
-        """:param make: makes the server, which writes to that folder."""
-        self._kind = kind
+    def __init__(
+        self, kind: str, make: Callable[[Path, Path | None], Server], base: Path, sizes: Sizes, keys: Path
+    ) -> None:
+        """:param make: makes the server, which writes to the first and has the second for a certificate."""
         self._make = make
         self._base = base
+        self.kind = kind
         self.sizes = sizes
+        self.keys = keys
         self._count = 0
 
-    def __call__(self) -> Run:
+    def __call__(self, certificate: Path | None = None) -> Run:
         self._count += 1
-        return Run(self._kind, self._make(self._base / str(self._count)), self.sizes)
+        return Run(self.kind, self._make(self._base / str(self._count), certificate), self.sizes)
 
 
 class Bench:
@@ -75,18 +79,18 @@ class Bench:
                         for kind in kinds if number % 2 == 0 else kinds[::-1]:
                             self._one(mode, place, kind, number)
 
-    def _server(self, kind: str, folder: Path) -> Server:
+    def _server(self, kind: str, folder: Path, certificate: Path | None) -> Server:
         if kind == "vmproxy":
-            return Daemon(folder, self._core, self._keys)
+            return Daemon(folder, self._core, self._keys, certificate)
         if kind == "reference":
-            return Reference(folder, self._core)
+            return Reference(folder, self._core, certificate)
         return peer.Peer(folder, self._core, self._peers[kind])
 
     def _one(self, mode: str, place: str, kind: str, number: int) -> None:
         print(f"{mode}, logs on {place}, {kind}, run {number + 1}:", end=" ", file=sys.stderr, flush=True)
         began = time.monotonic()
         base = Path(tempfile.mkdtemp(prefix="vmproxy-bench-", dir=self._places[place]))
-        start = Starter(kind, lambda folder: self._server(kind, folder), base, self.sizes)
+        start = Starter(kind, functools.partial(self._server, kind), base, self.sizes, self._keys)
         try:
             for key, sample in MODES[mode](start).items():
                 self.results.add(f"{key}@{place}", kind, sample)

@@ -66,6 +66,22 @@ FIGURES = (
     Figure(r"replay\.login", "from ssh to the console, no replay", "ms"),
     Figure(r"replay\.last", "from ssh to the last 1,000 lines", "ms"),
     Figure(r"start", "start until it answers", "s", 2),
+    *(
+        figure
+        for key, where in {"telnets": "", "inband": " in-band", "rsa": ", RSA key", "1\\.2": " 1.2"}.items()
+        for figure in (
+            Figure(rf"tls\.{key}\.new", f"TLS{where}: new hosts", "/s", 0),
+            Figure(rf"tls\.{key}\.new\.cpu", f"TLS{where}: CPU per new host", "us", 0),
+            Figure(rf"tls\.{key}\.again", f"TLS{where}: hosts that return", "/s", 0),
+            Figure(rf"tls\.{key}\.again\.cpu", f"TLS{where}: CPU per host that returns", "us", 0),
+            Figure(rf"tls\.{key}\.resumed", f"TLS{where}: returning hosts that go on with their session", "%", 0),
+            Figure(rf"tls\.{key}\.memory", f"TLS{where}: memory per idle VM", "KiB"),
+            Figure(rf"tls\.{key}\.left", f"TLS{where}: memory that stays per VM that has gone", "KiB"),
+        )
+    ),
+    Figure(r"tls\.bulk", "TLS: bulk, text", "MiB/s"),
+    Figure(r"tls\.bulk\.cpu", "TLS: bulk, CPU per MiB", "ms", 2),
+    Figure(r"tls\.bulk\.share", "TLS: bulk, CPU per MiB in clear over that", "", 2),
 )
 
 
@@ -123,5 +139,10 @@ TARGETS = (
     Target("fanout.stopped", 100, most=False),
     Target("fanout.memory", 16),
     Target("start", 2.0),
+    Target("tls.telnets.new.cpu", 1200),
+    Target("tls.telnets.memory", 35),
+    Target("tls.inband.new.cpu", 1200),
+    Target("tls.inband.memory", 35),
+    Target("tls.bulk.share", 0.5, most=False),
 )
 """What vmproxy is meant to reach, on one core, with logs and event trails, against the reference in the same run."""

@@ -127,7 +127,7 @@ class Connection:
         self.name = f"127.{1 + number // 62500}.{number // 250 % 250}.{1 + number % 250}"
         self.sock.bind((self.name, 0))
         self.fd = self.sock.fileno()
-        self.send = self.sock.send
+        self.send: Callable[[bytes | memoryview], int] = self.sock.send
         self.first = 0
         self.ready: Callable[[Connection], None] = _nothing
         self.heard: Callable[[Connection, bytes], None] | None = None

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.loop import Loop
 from bench.machines import Fleet, Machine, storm
+from bench.secure import Hosts
 from bench.servers import PATIENCE, BenchError, Daemon, Reference, Server
 from bench.sizes import Sizes
 from bench.text import PLAIN, Expected, Text, problems, written
@@ -105,24 +106,32 @@ class Run:
         folder.mkdir(exist_ok=True)
         return folder
 
-    def disconnect(self) -> None:
-        """Close all connections."""
-        for fleet in self._fleets:
+    def disconnect(self, *some: Fleet) -> None:
+        """Close connections: all, or those of some machines."""
+        for fleet in some or self._fleets:
             fleet.close()
-        self._fleets.clear()
+        self._fleets = [fleet for fleet in self._fleets if some and fleet not in some]
 
-    def fleet(self, count: int, text: Text = PLAIN, first: int = 0) -> Fleet:
-        """So many machines, not connected yet."""
-        fleet = Fleet(self.loop, self.server.vm_port, count, text, first, self.server.handshake)
+    def fleet(self, count: int, text: Text = PLAIN, first: int = 0, hosts: Hosts | None = None) -> Fleet:
+        """So many machines, not connected yet.
+
+        :param hosts: with TLS.
+        """
+        server = self.server
+        port = server.vm_port if hosts is None or hosts.inband else server.tls_port
+        make = None if hosts is None else hosts.connection
+        fleet = Fleet(self.loop, port, count, text, first, server.handshake, make)
         self._fleets.append(fleet)
         return fleet
 
-    def connected(self, count: int, text: Text = PLAIN, first: int = 0, hello: bool = True) -> Fleet:
+    def connected(
+        self, count: int, text: Text = PLAIN, first: int = 0, hello: bool = True, hosts: Hosts | None = None
+    ) -> Fleet:
         """So many machines, connected; each has said who it is.
 
         :raises BenchError: if not all of them get in.
         """
-        fleet = self.fleet(count, text, first)
+        fleet = self.fleet(count, text, first, hosts)
         _, up = storm(fleet, fleet.machines, IN_FLIGHT, PATIENCE + count / 100)
         if up < count:
             raise BenchError(f"{self.kind}: only {up} of {count} machines could connect; {self.server.problems()}")

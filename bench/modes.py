@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench import modes_machines, modes_operators
+from bench import modes_machines, modes_operators, modes_tls
 from bench.modes_machines import Samples, Start
 
 MODES: dict[str, Callable[[Start], Samples]] = {
@@ -21,10 +21,11 @@ MODES: dict[str, Callable[[Start], Samples]] = {
     "fanout": modes_operators.fanout,
     "replay": modes_operators.replay,
     "start": modes_operators.starting,
+    "tls": modes_tls.tls,
 }
 
-ON_EVERY_PLACE = {name for name in MODES if name not in ("storm", "idle", "fanout", "replay", "start")}
+ON_EVERY_PLACE = {name for name in MODES if name not in ("storm", "idle", "fanout", "replay", "start", "tls")}
 """Where it counts what the logs are on; the others run with the first folder only."""
 
-NEED_THE_WIRE_ONLY = {name for name in MODES if name not in ("typing", "fanout", "replay", "start")}
+NEED_THE_WIRE_ONLY = {name for name in MODES if name not in ("typing", "fanout", "replay", "start", "tls")}
 """Where a peer takes part, of which nothing is known but where machines connect."""

@@ -6,6 +6,7 @@ mean stands in :mod:`bench.figures`.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from bench.machines import Fleet, storm
@@ -29,13 +30,17 @@ LATE = 0.03
 class Start(Protocol):
     """Starts runs.
 
+    :ivar kind: of what: ``vmproxy``, ``reference`` or the name of a peer.
     :ivar sizes: how large they are.
+    :ivar keys: a folder for keys.
     """
 
+    kind: str
     sizes: Sizes
+    keys: Path
 
-    def __call__(self) -> Run:
-        """A run, not begun yet."""
+    def __call__(self, certificate: Path | None = None) -> Run:
+        """A run, not begun yet; with TLS where there is a certificate."""
 
 
 def storms(start: Start) -> Samples:

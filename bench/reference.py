@@ -6,8 +6,9 @@ out of the file. What comes from the first machine goes to whoever is connected 
 send goes to that machine: plain TCP, unbounded. It says nothing, keeps nothing, and stands still while a disk makes it
 wait: there is hardly anything left to leave out.
 
-``python -m bench.reference FOLDER OPEN_FILES`` writes to that folder, keeps at most so many files open (those of
-other connections are opened for each write) and prints three ports: the machines', the viewers', the tail's.
+``python -m bench.reference FOLDER OPEN_FILES [CERTIFICATE]`` writes to that folder, keeps at most so many files open
+(those of other connections are opened for each write) and prints four ports: the machines', the viewers', the tail's,
+and that of machines with TLS, as Twisted has it; 0 without a certificate.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import resource
 import sys
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from twisted.internet import epollreactor
 from twisted.internet.interfaces import IAddress
@@ -167,6 +168,13 @@ class _Others(ServerFactory):
         return self._protocol(self._machines)
 
 
+def _listen_with_tls(reactor: PosixReactorBase, machines: Machines, certificate: Path) -> Any:
+    from twisted.internet.ssl import PrivateCertificate
+
+    options = PrivateCertificate.loadPEM(certificate.read_bytes()).options()
+    return reactor.listenSSL(0, machines, options, 1024, "127.0.0.1")
+
+
 def main() -> None:
     """Serve until killed."""
     folder, open_files = sys.argv[1], int(sys.argv[2])
@@ -179,7 +187,10 @@ def main() -> None:
     machines = Machines(folder, open_files)
     factories = (machines, _Others(Viewer, machines), _Others(Tail, machines))
     ports = [cast(PosixReactorBase, reactor).listenTCP(0, factory, 1024, "127.0.0.1") for factory in factories]
-    print(*(cast(Port, port).getHost().port for port in ports), flush=True)
+    if len(sys.argv) > 3:
+        ports.append(_listen_with_tls(cast(PosixReactorBase, reactor), machines, Path(sys.argv[3])))
+    numbers = [cast(Port, port).getHost().port for port in ports]
+    print(*numbers, *[0] * (4 - len(numbers)), flush=True)
     reactor.run()
 
 

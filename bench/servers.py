@@ -55,6 +55,7 @@ class Server(ABC):
     """A server of any kind.
 
     :ivar vm_port: where machines connect.
+    :ivar tls_port: where those connect who begin with TLS; 0 where there is no such port.
     :ivar logs: the folder of its logs.
     :ivar handshake: how machines connect to it.
     :ivar logs_are_known: whether it is known what its logs must hold.
@@ -62,6 +63,7 @@ class Server(ABC):
 
     handshake = CAPTURED
     logs_are_known = True
+    tls_port = 0
 
     def __init__(self, folder: Path, core: set[int]) -> None:
         """
@@ -166,10 +168,16 @@ class Reference(Server):
 
     viewer_port = tail_port = 0
 
+    def __init__(self, folder: Path, core: set[int], certificate: Path | None = None) -> None:
+        """:param certificate: what hosts are shown, with its key; without it, there is no TLS."""
+        super().__init__(folder, core)
+        self._certificate = certificate
+
     def start(self) -> None:
-        self._spawn([sys.executable, "-m", "bench.reference", str(self.logs), str(KEPT_OPEN)])
-        match = self._wait_for(r"(\d+) (\d+) (\d+)\n")
-        self.vm_port, self.viewer_port, self.tail_port = (int(match[n]) for n in (1, 2, 3))
+        words = [str(self.logs), str(KEPT_OPEN), *([] if self._certificate is None else [str(self._certificate)])]
+        self._spawn([sys.executable, "-m", "bench.reference", *words])
+        match = self._wait_for(r"(\d+) (\d+) (\d+) (\d+)\n")
+        self.vm_port, self.viewer_port, self.tail_port, self.tls_port = (int(match[n]) for n in (1, 2, 3, 4))
 
     def expected(self, machine: Machine) -> list[Expected]:
         return machine.logs_by_connection(self.logs)
@@ -183,9 +191,13 @@ class Daemon(Server):
 
     ssh_port = 0
 
-    def __init__(self, folder: Path, core: set[int], keys: Path) -> None:
-        """:param keys: a folder with an operator's key and host keys, or where they are to be kept."""
+    def __init__(self, folder: Path, core: set[int], keys: Path, certificate: Path | None = None) -> None:
+        """
+        :param keys: a folder with an operator's key and host keys, or where they are to be kept.
+        :param certificate: what hosts are shown, with its key; without it, there is no TLS.
+        """
         super().__init__(folder, core)
+        self._certificate = certificate
         self._keys = keys
         self._state = folder / "state"
         self._state.mkdir(exist_ok=True)
@@ -194,10 +206,14 @@ class Daemon(Server):
 
     def start(self) -> None:
         config = self.folder / "vmproxy.toml"
+        tls = ""
+        if self._certificate is not None:
+            listen = f"tcp:{self.tls_port}:interface=127.0.0.1"
+            tls = f'certificates = ["{self._certificate}"]\ntls-listen = ["{listen}"]\n'
         config.write_text(
             f'state-dir = "{self._state}"\n'
             f'[log]\ndir = "{self.logs}"\n'
-            f'[vm]\nlisten = ["tcp:{self.vm_port}:interface=127.0.0.1"]\nvmotions-per-minute = 1000000\n'
+            f'[vm]\nlisten = ["tcp:{self.vm_port}:interface=127.0.0.1"]\nvmotions-per-minute = 1000000\n{tls}'
             f'[ssh]\nlisten = ["tcp:{self.ssh_port}:interface=127.0.0.1"]\n'
             f'authorized-keys = ["{self._keys / "operator.pub"}"]\n'
             "connections = 1000\nconnections-per-address = 1000\n"
@@ -207,6 +223,8 @@ class Daemon(Server):
             r"Virtual machines connect to +127\.0\.0\.1:(\d+).*Operators connect to +127\.0\.0\.1:(\d+).*State: "
         )
         self.vm_port, self.ssh_port = int(match[1]), int(match[2])
+        if tls:
+            self.tls_port = int(self._wait_for(r"With TLS from the start, to +127\.0\.0\.1:(\d+)")[1])
         for key in self._state.glob("ssh_host_*"):
             if not (self._keys / key.name).exists():
                 shutil.copy(key, self._keys)
@@ -222,6 +240,21 @@ class Daemon(Server):
         for setting in ("BatchMode=yes", "StrictHostKeyChecking=no", known, "LogLevel=ERROR"):
             words += ["-o", setting]
         return [*words, "127.0.0.1"]
+
+
+def make_certificate(folder: Path, *words: str) -> Path:
+    """Make a certificate for hosts, as an administrator does.
+
+    :param words: more for the command line of ``vmproxy make-cert``.
+    :raises BenchError: if it cannot.
+    """
+    file = folder / f"{'-'.join(('vm', *words)).replace('-' * 3, '-')}.pem"
+    if not file.exists():
+        command = [sys.executable, "-m", "vmproxy", "make-cert", str(file), "--name", "vmproxy.example.com", *words]
+        made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if made.returncode:
+            raise BenchError(f"make-cert: {made.stderr.strip()}")
+    return file
 
 
 def make_operator_key(folder: Path) -> None:

@@ -39,10 +39,16 @@ class Sizes:
     replays: int = 7
     known: int = 16_000
     starts: int = 3
+    secure: int = 1500
+    secure_bulk: tuple[int, int] = (10, 512)  # machines, MiB
+    secure_seconds: float = 5.0
 
     def problem(self, descriptors: int) -> str:
         """Why a process with so many descriptors is not enough; empty where it is."""
-        needed = max(*self.storms, self.idle, self.crowd, self.many + min(self.many, KEPT_OPEN), self.known) + 900
+        needed = (
+            max(*self.storms, self.idle, self.crowd, self.many + min(self.many, KEPT_OPEN), self.known, self.secure)
+            + 900
+        )
         if descriptors >= needed:
             return ""
         return f"a process needs {needed} descriptors here and may have {descriptors} (ulimit -Hn); --quick needs fewer"
@@ -74,4 +80,7 @@ QUICK = Sizes(
     replays=2,
     known=100,
     starts=1,
+    secure=60,
+    secure_bulk=(2, 4),
+    secure_seconds=0.1,
 )

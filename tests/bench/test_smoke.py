@@ -35,6 +35,21 @@ def test_a_quick_run_measures_both_servers_and_leaves_nothing_behind(tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["found.json"]
 
 
+@pytest.mark.slow
+def test_a_quick_run_measures_tls_both_ways(tmp_path: Path) -> None:
+    done, found = run_bench(tmp_path, "tls")
+    assert done.returncode == 0, done.stderr
+    assert found["failures"] == []
+    values = {key.partition("@")[0]: figure["vmproxy"] for key, figure in found["figures"].items()}
+    for way in ("telnets", "inband"):
+        for what in ("new", "new.cpu", "again", "again.cpu", "memory"):
+            assert values[f"tls.{way}.{what}"] > 0, (way, what)
+    assert {"tls.telnets.left", "tls.telnets.resumed", "tls.rsa.new.cpu", "tls.1.2.new.cpu", "tls.bulk"} <= set(values)
+    assert values["tls.bulk.share"] > 0
+    for figure in found["figures"].values():
+        assert [run["problems"] for runs in figure["runs"].values() for run in runs if run["problems"]] == []
+
+
 def test_a_mode_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     done, found = run_bench(tmp_path, "stom")
     assert (done.returncode, found) == (2, {})
