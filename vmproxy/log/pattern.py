@@ -85,6 +85,16 @@ class Pattern:
                 yield Match(start, end, at)
             place = end + 1
 
+    def spans(self, line: bytes) -> Iterator[tuple[int, int]]:
+        """Where it matches in one line: begin and end of each match that is not empty."""
+        place = 0
+        while place <= len(line) and (match := self._search(line, place)) is not None:
+            start, place = match.span()
+            if start < place:
+                yield start, place
+            else:
+                place += 1
+
 
 def _checked(text: str, options: Any) -> str:
     re2.compile(text, options)

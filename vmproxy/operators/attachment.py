@@ -40,7 +40,7 @@ def attach(session: Session, target: Target, on_leave: OnLeave | None = None, un
     except TargetError as refused:
         text = str(refused)
         if unknown and refused.status == exit_status.NO_SUCH_CONSOLE:
-            text = f"{text.splitlines()[0]}\n{unknown}"
+            text = text.splitlines()[0] if refused.has_meaning else f"{text.splitlines()[0]}\n{unknown}"
         tell(session, text)
         _end(session, refused.status, target.console, on_leave)
         return False

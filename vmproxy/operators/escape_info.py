@@ -6,7 +6,7 @@ import heapq
 
 from vmproxy.base.sanitize import human_bytes, human_span
 from vmproxy.operators.console_session import ConsoleSession
-from vmproxy.operators.messages import idle, local_time, mode, state_line
+from vmproxy.operators.messages import idle, mode, state_line
 from vmproxy.operators.presentation import describe
 from vmproxy.operators.terminal.width import fill
 
@@ -33,13 +33,9 @@ def info(session: ConsoleSession) -> None:
     """Show all that is known about the console, with the size of its log."""
 
     def told(size: int) -> None:
-        now, console = session.wall(), session.console
         session.say("[info]")
-        for line in describe(console, session.operator.view, now):
+        for line in describe(session.console, session.operator.view, session.wall(), size):
             session.say(f" {line}")
-        if console.since:
-            session.say(f" {'down' if console.state == 'down' else 'up'} since: {local_time(console.since)}")
-        session.say(f" log size: {human_bytes(size)}")
 
     session.with_log_size(told)
 

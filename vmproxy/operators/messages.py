@@ -117,12 +117,12 @@ def others_line(console: Console, others: list[IViewer]) -> str:
     return f"{len(others)} other{'s' if len(others) > 1 else ''}: {', '.join(names)}"
 
 
-def state_line(console: Console, now: float) -> str:
+def state_line(console: Console, now: float, with_reason: bool = True) -> str:
     """``up 3d04h, from 10.1.2.3``, or since when and why it is down."""
     if console.state == "down":
         if not console.since:
-            return f"down ({console.reason or 'not seen yet'})"
-        return f"down since {local_time(console.since)} ({console.reason})"
+            return f"down ({console.reason or 'not seen yet'})" if with_reason else "down"
+        return f"down since {local_time(console.since)}{f' ({console.reason})' if with_reason else ''}"
     moving = ", in a vMotion" if console.state == "migrating" else ""
     far = console.remote
     away = "" if far is None or far.state == "up" else f", far end {far_state(far)}"

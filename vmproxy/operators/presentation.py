@@ -12,7 +12,7 @@ from vmproxy.console.console import Console
 from vmproxy.console.info import ConsoleInfo, RemoteInfo, ViewerInfo
 from vmproxy.log.events import timestamp
 from vmproxy.log.search import Hit
-from vmproxy.operators.messages import far_line, mode, recording, state_line
+from vmproxy.operators.messages import far_line, local_time, mode, recording, state_line
 from vmproxy.operators.operator import Operator
 from vmproxy.operators.visible import VisibleConsoles
 
@@ -27,23 +27,33 @@ def log_file(console: Console, view: VisibleConsoles) -> str:
     return str(console.log.path) if view.may(console, Right.ADMIN) else f"{view.alias(console)}.log"
 
 
-def describe(console: Console, view: VisibleConsoles, now: float) -> list[str]:
-    """All that is known about a console, a line each."""
+def describe(console: Console, view: VisibleConsoles, now: float, log_size: int | None = None) -> list[str]:
+    """All that is known about a console, a line each; the values stand below each other.
+
+    :param log_size: of the live file, if that is known.
+    """
     writers = ", ".join(writer.who for writer in console.write_access.writers)
     no_vc = "  (known by it: its VM has told no VC UUID)" if console.known_by else ""
-    link = [f"serial: {console.settings}"] if console.settings else []
-    return [
-        f"console: {console.title}  (ssh name {view.alias(console)})",
-        f"state: {state_line(console, now)}",
-        f"{console.known_by or 'VC UUID'}: {console.uuid}  port {console.port}{no_vc}",
-        f"BIOS UUID: {console.bios_uuid or '-'}  location UUID: {console.location_uuid or '-'}",
-        f"service URI: {visible(console.uri)}",
-        *link,
-        *([f"far end: {far_line(console.remote)}"] if console.remote is not None else []),
-        f"from the VM: {human_bytes(console.bytes_out)}  to the VM: {human_bytes(console.bytes_in)}",
-        f"log: {log_file(console, view)}  ({recording(console, view)})",
-        f"writer: {writers or '-'}  viewers: {len(console.viewers.all)}",
+    up = console.link is not None
+    lines: list[tuple[str, str]] = [
+        ("console", f"{console.title}  (ssh name {view.alias(console)})"),
+        ("state", state_line(console, now)),
+        *([("up since", local_time(console.since))] if up and console.since else []),
+        *([("TLS", "yes" if console.link.encrypted else "no")] if console.link is not None else []),
+        (console.known_by or "VC UUID", f"{console.uuid}  port {console.port}{no_vc}"),
+        ("BIOS UUID", str(console.bios_uuid or "-")),
+        ("location UUID", str(console.location_uuid or "-")),
+        ("service URI", visible(console.uri)),
+        *([("serial", console.settings)] if console.settings else []),
+        *([("far end", far_line(console.remote))] if console.remote is not None else []),
+        ("from the VM", f"{human_bytes(console.bytes_out)}  to the VM: {human_bytes(console.bytes_in)}"),
+        ("log", log_file(console, view)),
+        ("recording", recording(console, view)),
+        *([("log size", human_bytes(log_size))] if log_size is not None else []),
+        ("writer", f"{writers or '-'}  viewers: {len(console.viewers.all)}"),
     ]
+    width = max(len(label) for label, _ in lines)
+    return [f"{label:>{width}}: {text}" for label, text in lines]
 
 
 @dataclass(frozen=True, slots=True)

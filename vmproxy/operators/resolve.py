@@ -20,11 +20,13 @@ class TargetError(VMProxyError):
     """A target that cannot be attached to; the text says why.
 
     :ivar status: the exit status for scripts.
+    :ivar has_meaning: whether the text says which console was meant, and it was no command.
     """
 
-    def __init__(self, text: str, status: int) -> None:
+    def __init__(self, text: str, status: int, has_meaning: bool = False) -> None:
         super().__init__(text)
         self.status = status
+        self.has_meaning = has_meaning
 
 
 def locate(view: VisibleConsoles, target: Target) -> Console:
@@ -35,8 +37,9 @@ def locate(view: VisibleConsoles, target: Target) -> Console:
     try:
         console = view.find(target.console, target.port)
     except NoSuchConsole as error:
-        text = f"{error}{_meant(view, target.console)}\n(`list' shows the consoles, `help' the commands)"
-        raise TargetError(text, exit_status.NO_SUCH_CONSOLE) from None
+        meant = _meant(view, target.console)
+        text = f"{error}{meant}\n(`list' shows the consoles, `help' the commands)"
+        raise TargetError(text, exit_status.NO_SUCH_CONSOLE, bool(meant) and " " in target.console) from None
     except AmbiguousConsole as error:
         choices = [f"  {c.title}  {c.uuid}  port {c.port}  {c.state}" for c in error.choices]
         if error.more:
@@ -56,9 +59,12 @@ def _meant(view: VisibleConsoles, word: str) -> str:
         return "; give one name, not a pattern"
     first, _, more = word.partition(" ")
     try:
-        return f"; give one name, such as {view.typed(view.find(first))}" if more else ""
+        typed = view.typed(view.find(first)) if more else ""
     except VMProxyError:
         return ""
+    if more.startswith("-"):
+        return f"; did you mean: console {more} {typed}"
+    return f"; give one name, such as {typed}" if more else ""
 
 
 def check(view: VisibleConsoles, console: Console, target: Target, can_ask: bool) -> None:

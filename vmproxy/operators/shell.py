@@ -85,5 +85,5 @@ async def _overview(session: Session) -> int:
         await print_table(session, consoles)
     else:
         session.print(no_consoles(session))
-    await print_all(session, ["\n", help_text()])
+    await print_all(session, ["\n", help_text(session)])
     return exit_status.OK

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from vmproxy.auth.user_name import target_text
 from vmproxy.base.escape import BadEscape, parse_escape
+from vmproxy.base.nearest import nearest
 from vmproxy.base.sanitize import visible
 from vmproxy.errors import VMProxyError
 from vmproxy.operators.write_request import WriteRequest
@@ -22,6 +23,9 @@ _FIELDS = {"ro": "read_only"}
 REPLAY_LIMIT = 100_000
 REASON_LIMIT = 500
 OPTIONS = "ro, force, join, quiet, port=N, replay=LINES, escape=^Ec and reason=TEXT"
+_NEEDED = {"port": "a serial port, such as port=2", "replay": f"a number of lines, 0 to {REPLAY_LIMIT}"}
+_FLAGS = ("ro", "force", "join", "quiet")
+_VALUED = ("port", "replay", "escape", "reason")
 
 
 class BadTarget(VMProxyError):
@@ -94,7 +98,7 @@ def parse(text: str) -> Target:
         elif key == "replay" and _is_count(value):
             values[key] = int(value)
         else:
-            raise BadTarget(f"{visible(word)}: no such option; there are {OPTIONS}")
+            raise BadTarget(_wrong(word.strip(), key, bool(equals)))
     for other in ("force", "join"):
         if values.get("read_only") and values.get(other):
             raise BadTarget(f"ro and {other} together make no sense")
@@ -103,6 +107,17 @@ def parse(text: str) -> Target:
     if values.get("reason") and not values.get("force"):
         raise BadTarget("a reason is for force")
     return Target(name.strip(), **values)  # type: ignore[arg-type]
+
+
+def _wrong(word: str, key: str, valued: bool) -> str:
+    """What is wrong with an option, and what was meant."""
+    if key in _VALUED:
+        return f"{visible(word)}: {key} needs {_NEEDED.get(key, 'a value')}"
+    if key in _FLAGS:
+        return f"{visible(word)}: {key} takes no value"
+    if near := nearest(key, _VALUED if valued else (*_FLAGS, *_VALUED)):
+        return f"{visible(word)}: no such option; did you mean {near}{'=' if near in _VALUED else ''}?"
+    return f"{visible(word)}: no such option; there are {OPTIONS}"
 
 
 def _is_count(value: str) -> bool:

@@ -107,6 +107,57 @@ def test_conservers_forms_of_the_list(w: SSHWorld) -> None:
         assert run(w, f"console -{form}").out == run(w, f"list -{form}").out
 
 
+def test_ssh_names_that_are_the_names_are_left_out_and_reasons_are_for_status(w: SSHWorld) -> None:
+    three(w)
+    w.lose(w.console("db01"), "a reason of many words that would make each row of the table as wide as itself")
+    head, *rows = run(w, "list").out.decode().splitlines()
+    assert head.split() == ["NAME", "STATE", "WRITER", "VIEWERS"]
+    assert rows[0].split() == ["db01", "down", "since", "2023-11-14", "22:13:20Z", "-", "0"]
+    assert "of many words" in run(w, "list -c name,reason db01").out.decode()
+    assert "of many words" in run(w, "status db01").out.decode()
+    assert "SSH NAME" in run(w, "list -c name,alias").out.decode()
+    w.vm("VM (old)", uuid=UUID(int=9))
+    head, *rows = run(w, "list").out.decode().splitlines()
+    assert head.split()[:3] == ["NAME", "SSH", "NAME"]
+    assert [row.split("  ")[0] for row in rows] == ["db01", "VM (old)", "web01", "web02"]
+    assert rows[0].split()[:2] == ["db01", "db01"]
+
+
+def test_whether_a_line_is_encrypted(w: SSHWorld) -> None:
+    three(w)
+    w.vm("web01").encrypted = True
+    w.lose(w.console("db01"))
+    rows = run(w, "list -x").out.decode().splitlines()
+    assert [row.split()[2] for row in rows] == ["TLS", "-", "yes", "no"]
+    assert "TLS: yes" in run(w, "status web01").out.decode()
+    assert "TLS: no" in run(w, "status web02").out.decode()
+    assert "TLS" not in run(w, "status db01").out.decode()
+
+
+def test_the_values_of_the_status_stand_below_each_other_within_80_columns(w: SSHWorld) -> None:
+    w.vm()
+    lines = [line for line in run(w, "status web01").out.decode().splitlines() if " log: " not in line]
+    assert len({line.index(": ") for line in lines}) == 1
+    assert max(map(len, lines)) < 80
+
+
+def test_hosts_are_counted_by_what_is_connected_from_them(w: SSHWorld) -> None:
+    assert result(run(w, "hosts")) == ("no host has connected yet\n", "", 0)
+    for n, (name, peer) in enumerate([("a", "10.1.2.10"), ("b", "10.1.2.9"), ("c", "10.1.2.9"), ("d", "fe80::1")]):
+        w.vm(name, UUID(int=n + 1), peer=peer).encrypted = name == "b"
+    w.lose(w.console("c"))
+    rows = [line.split() for line in run(w, "hosts").out.decode().splitlines()]
+    assert rows == [
+        ["HOST", "UP", "TLS", "DOWN"],
+        ["10.1.2.9", "1", "1", "1"],
+        ["10.1.2.10", "1", "0", "0"],
+        ["fe80::1", "1", "0", "0"],
+    ]
+    w.rules(("*", "", "b"), ("*", "see", "*"))
+    (first, *_) = json.loads(run(w, "hosts --json").out)
+    assert first == {"host": "10.1.2.9", "up": 0, "tls": 0, "down": 1}
+
+
 def test_a_colon_or_a_line_end_in_a_name_does_not_break_the_lines_for_machines(w: SSHWorld) -> None:
     w.vm("a:b%\nc")
     (line,) = run(w, "list -i").out.decode().splitlines()

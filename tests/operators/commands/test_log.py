@@ -293,6 +293,22 @@ def lines(channel: RemoteChannel) -> list[str]:
     return [line[22:] for line in channel.out.decode().splitlines()]
 
 
+def test_what_a_search_has_found_is_marked_at_a_terminal(w: SSHWorld) -> None:
+    w.vm()
+    say(w, b"one Error, two \xff errors, caf\xc3\xa9\r\n")
+    for command, shown in (
+        ("search -i err", b"one \x1b[1;31mErr\x1b[mor, two \\xff \x1b[1;31merr\x1b[mors"),
+        ("search x*", b"one Error, two "),
+        ("search 'f. errors|caf.'", b"\x1b[1;31mcaf\xc3\xa9\x1b[m"),
+    ):
+        channel = w.login().open()
+        channel.pty()
+        channel.exec(command)
+        channel.client.pump()
+        assert shown in channel.out
+    assert b"\x1b" not in run(w, "search -i err").out
+
+
 def test_search_finds_lines_in_all_logs_the_newest_first(w: SSHWorld) -> None:
     w.vm("web01")
     w.vm("db01", uuid=VM_B)

@@ -31,6 +31,13 @@ def test_every_command_explains_itself(w: SSHWorld, name: str, option: str) -> N
         ("help lst", 2, "help: lst: no such command; did you mean list?\n"),
         ("list --jsno", 2, "list: --jsno: no such option; did you mean --json?\n"),
         ("log web01 --sinse=1h", 2, "log: --sinse=1h: no such option; did you mean --since?\n"),
+        ("console -t web01", 2, "console: -t: no such option; ssh takes it: ssh -t ... console NAME\n"),
+        ("web01 -f", 3, "web01 -f: no such console; did you mean: console -f web01\n"),
+        ("log web01,forse", 2, "log: forse: no such option; did you mean force?\n"),
+        ("web01,reply=5", 2, "reply=5: no such option; did you mean replay=?\n"),
+        ("web01,ro=yes", 2, "ro=yes: ro takes no value\n"),
+        ("web01,replay=all", 2, "replay=all: replay needs a number of lines, 0 to 100000\n"),
+        ("web01,port", 2, "port: port needs a serial port, such as port=2\n"),
     ],
 )
 def test_a_misspelt_command_or_option(w: SSHWorld, line: str, status: int, answer: str) -> None:

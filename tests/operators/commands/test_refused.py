@@ -6,7 +6,7 @@ import json
 
 from tests.support.ssh import SSHWorld
 from vmproxy.base.recent import KEPT, RecentRefusals
-from vmproxy.operators.commands.registry import COMMANDS
+from vmproxy.operators.commands.registry import COMMANDS, GROUPS
 
 
 def test_the_newest_are_kept_and_the_same_again_is_counted() -> None:
@@ -61,6 +61,16 @@ def test_while_there_is_no_console_it_is_said_what_to_enter(w: SSHWorld) -> None
     assert rest == ["vSPC URI: telnet://con:13370", "3 connections refused, the newest of 10.1.1.3: `refused'"]
     w.rules(("*", "write", "*"))
     assert b"refused" not in w.login().run("list").out
+
+
+def test_help_is_in_groups_and_knows_the_port(w: SSHWorld) -> None:
+    blocks = w.login().run("help").out.decode().split("\n\n")
+    groups = {block.partition("\n")[0].rstrip(":"): block for block in blocks}
+    assert set(GROUPS) < set(groups)
+    for group, commands in GROUPS.items():
+        for command in commands:
+            assert f"\n  {command.name}" in groups[group]
+    assert "ssh -p 2222 OPERATOR@HOST log --since 10m web01" in groups["Examples"]
 
 
 def test_help_fits_a_screen_of_80_columns(w: SSHWorld) -> None:

@@ -148,6 +148,24 @@ def test_no_consoles_yet_and_then_one(w: SSHWorld) -> None:
     assert person.chosen == "web01"
 
 
+def test_while_there_is_no_console_the_menu_says_what_to_enter_in_vsphere(w: SSHWorld) -> None:
+    w.services.to_connect = lambda: [
+        " In vSphere, serial port:    Direction: Server, Port URI: vmproxy",
+        "                             vSPC URI: telnet://con.example.com:13370",
+    ]
+    person = Person(w)
+    assert person.terminal.line("Direction: Server, Port URI: vmproxy")
+    assert person.terminal.line("vSPC URI: telnet://con.example.com:13370")
+    for size in ((40, 8), (20, 5), (200, 50)):
+        person.resize(*size)
+        assert any("no consoles yet" in line for line in person.look())
+        assert "? help" in person.terminal.lines[-1]
+    vms(w, "web01")
+    person.wait()
+    assert person.names == ["web01"]
+    assert not any("vSPC" in line for line in person.terminal.lines)
+
+
 def test_arrows_move_and_the_list_scrolls(w: SSHWorld) -> None:
     vms(w, *(f"vm{n:03d}" for n in range(100)))
     person = Person(w)

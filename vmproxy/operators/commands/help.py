@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from textwrap import wrap
 
 from vmproxy.operators.commands.declaration import Command
 
 _REACHING = """\
 To reach a console:
-  ssh [-p PORT] NAME@HOST                a VM's name, alias, UUID, or a unique
-                                         beginning of its name
-  ssh [-p PORT] -t OPERATOR@HOST "NAME"  a name that ssh refuses as a user name
-  ssh [-p PORT] -t OPERATOR@HOST         the menu
-  ssh [-p PORT] -W NAME:1 OPERATOR@HOST  the raw stream of serial port 1
-  sftp [-P PORT] OPERATOR@HOST           the logs, as files
+  ssh{p} NAME@HOST                a VM's name, alias, UUID, or a unique
+  {b}                  beginning of its name
+  ssh{p} -t OPERATOR@HOST "NAME"  any name, also one with blanks
+  ssh{p} -t OPERATOR@HOST         the menu
+  ssh{p} -W NAME:1 OPERATOR@HOST  the raw stream of serial port 1
+  sftp{P} OPERATOR@HOST           the logs, as files
   Behind NAME: ,ro ,force ,join ,quiet ,port=N ,replay=LINES ,escape=KEYS
   ,reason=TEXT
-Commands (`help COMMAND', or COMMAND -h, says more):
+On a console: ^Ec? (Ctrl-E, c, ?) lists the keys, ^Ec. leaves.
+
+"""
+_EXAMPLES = """\
+Examples:
+  ssh{p} OPERATOR@HOST log --since 10m web01
+  ssh{p} OPERATOR@HOST "search -i 'kernel panic' 'web*'"
+  ssh{p} OPERATOR@HOST send web01 uptime
+`help COMMAND', or COMMAND -h, says more.
+
 """
 _STATUSES = """\
 Exit statuses: 0 done, 1 failed, 2 wrong usage, 3 no such console, 4 ambiguous,
@@ -33,10 +42,21 @@ def synopsis(command: Command) -> str:
     return f"{command.name} {command.usage}".rstrip()
 
 
-def overview(commands: Iterable[Command]) -> str:
-    """Help about everything, a line for each command."""
-    lines = [f"  {line}\n" for command in commands for line in (*_synopsis_lines(command), f"    {command.summary}")]
-    return "".join([_REACHING, *lines, _STATUSES])
+def overview(groups: Mapping[str, Iterable[Command]], port: int | None = None) -> str:
+    """Help about everything, with the usage of each command.
+
+    :param groups: the commands by what they are about.
+    :param port: at which clients reach the server, if that is known.
+    """
+    option = "" if port == 22 else " -p PORT" if port is None else f" -p {port}"
+    words = {"p": option, "P": option.replace("p", "P", 1), "b": " " * (len(option) + 11)}
+    lines = [_REACHING.format_map(words)]
+    for group, commands in groups.items():
+        lines.append(f"{group}:\n")
+        for command in commands:
+            lines += [f"  {line}\n" for line in (*_synopsis_lines(command), f"    {command.summary}")]
+        lines.append("\n")
+    return "".join([*lines, _EXAMPLES.format_map(words), _STATUSES])
 
 
 def _synopsis_lines(command: Command) -> list[str]:

@@ -40,7 +40,8 @@ def _log(view: VisibleConsoles, c: Console) -> str:
 COLUMNS: dict[str, tuple[str, Cell]] = {
     "name": ("NAME", lambda view, c, now: c.title),
     "alias": ("SSH NAME", lambda view, c, now: view.alias(c)),
-    "state": ("STATE", lambda view, c, now: state_line(c, now)),
+    "state": ("STATE", lambda view, c, now: state_line(c, now, with_reason=False)),
+    "reason": ("REASON", lambda view, c, now: visible(c.reason) if c.state == "down" and c.reason else "-"),
     "writer": ("WRITER", lambda view, c, now: ", ".join(writer.who for writer in c.write_access.writers) or "-"),
     "viewers": ("VIEWERS", lambda view, c, now: str(len(c.viewers.all))),
     "users": ("USERS", lambda view, c, now: _users(c)),
@@ -48,6 +49,7 @@ COLUMNS: dict[str, tuple[str, Cell]] = {
     "since": ("SINCE", lambda view, c, now: local_time(c.since) if c.since else "-"),
     "uuid": ("VC UUID", lambda view, c, now: str(c.uuid)),
     "port": ("PORT", lambda view, c, now: visible(c.port)),
+    "tls": ("TLS", lambda view, c, now: "-" if c.link is None else "yes" if c.link.encrypted else "no"),
     "bios": ("BIOS UUID", lambda view, c, now: str(c.bios_uuid or "-")),
     "location": ("LOCATION UUID", lambda view, c, now: str(c.location_uuid or "-")),
     "uri": ("SERVICE URI", lambda view, c, now: visible(c.uri)),
@@ -59,6 +61,8 @@ COLUMNS: dict[str, tuple[str, Cell]] = {
     "rights": ("RIGHTS", lambda view, c, now: ",".join(view.rights(c).words)),
 }
 _USUAL = ("name", "alias", "state", "writer", "viewers")
+_REPEATED = {"alias": "name"}
+"""Columns that are left out of the usual list where each row would repeat another column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,24 +97,30 @@ _STATE = Option("--state", "STATES", _States(), f"only those in these states: {'
 _COLUMNS = Option("-c", "COLUMNS", _Columns(), f"separated by commas: {', '.join(COLUMNS)}", "--columns", group="form")
 USERS = Flag("-u", "name, state and users", "form")
 WHO = Flag("-w", "the same as `who'", "form")
-EXTENDED = Flag("-x", "name, host, service URI and serial parameters", "form")
+EXTENDED = Flag("-x", "name, host, TLS, service URI and serial parameters", "form")
 MACHINE = Flag(
     "-i",
     "for machines: name:alias:uuid:port:state:since:host:serial:writers:viewers:log, with %3A for a colon",
     "form",
 )
-_FORMS = {USERS: ("name", "state", "users"), EXTENDED: ("name", "host", "uri", "serial")}
+_FORMS = {USERS: ("name", "state", "users"), EXTENDED: ("name", "host", "tls", "uri", "serial")}
 
 
 def no_consoles(session: Session) -> str:
     """What to do while there is no console."""
-    lines = [f"no consoles are known yet ({clock_time(now(session))})", *session.services.to_connect()]
+    lines = [f"no consoles are known yet ({clock_time(now(session))})", *to_connect(session)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def to_connect(session: Session) -> list[str]:
+    """How VMs are connected, and whether hosts were refused, lines for people."""
+    lines = list(session.services.to_connect())
     view = session.operator.view
     if view.administers and view.all_seen and (refused := session.services.refused()):
         lines.append(
             f"{sum(one.times for one in refused)} connections refused, the newest of {refused[0].who}: `refused'"
         )
-    return "".join(f"{line}\n" for line in lines)
+    return lines
 
 
 async def _list(session: Session, args: Arguments) -> int:
@@ -141,17 +151,21 @@ async def _list(session: Session, args: Arguments) -> int:
 
 async def print_table(session: Session, consoles: list[Console], columns: Sequence[str] = _USUAL) -> None:
     view, at = session.operator.view, now(session)
-    head = [COLUMNS[column][0] for column in columns]
-    made = [COLUMNS[column][1] for column in columns]
-    widths = [len(text) for text in head]
+    made = {column: COLUMNS[column][1] for column in columns}
+    widths = {column: len(COLUMNS[column][0]) for column in columns}
+    repeated = {column: other for column, other in _REPEATED.items() if columns is _USUAL}
     async for console in in_turns(session, consoles):
-        for n, cell in enumerate(made[:-1]):
-            widths[n] = max(widths[n], cells(cell(view, console, at)))
+        row = {column: cell(view, console, at) for column, cell in made.items()}
+        for column, text in row.items():
+            widths[column] = max(widths[column], cells(text))
+        repeated = {column: other for column, other in repeated.items() if row[column] == row[other]}
+    shown = [column for column in columns if column not in repeated]
 
     def rows() -> Iterator[str]:
-        yield table_row(head, widths)
+        sizes = [widths[column] for column in shown]
+        yield table_row([COLUMNS[column][0] for column in shown], sizes)
         for console in consoles:
-            yield table_row([cell(view, console, at) for cell in made], widths)
+            yield table_row([made[column](view, console, at) for column in shown], sizes)
 
     await print_all(session, rows())
 
@@ -163,8 +177,7 @@ async def _status(session: Session, args: Arguments) -> int:
     if JSON in args:
         session.print(json.dumps({**console_fields(shown(console, view)), "log_size": size}, indent=1) + "\n")
     else:
-        lines = describe(console, view, now(session))
-        session.print("".join(f"{line}\n" for line in [*lines, f"log size: {human_bytes(size)}"]))
+        session.print("".join(f"{line}\n" for line in describe(console, view, now(session), size)))
     return exit_status.OK
 
 

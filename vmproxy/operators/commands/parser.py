@@ -91,9 +91,17 @@ def _options(command: Command, words: Iterator[str], given: dict[str, str]) -> I
         elif word in HELP:
             raise HelpWanted
         else:
-            names = [name for option in command.options for name in option.names]
-            near = did_you_mean(long, names) if word.startswith("--") else ""
-            raise UsageError(f"{visible(word)}: no such option{near or '; there is ' + (', '.join(names) or 'none')}")
+            raise UsageError(f"{visible(word)}: no such option{_advice(command, word, long)}")
+
+
+def _advice(command: Command, word: str, long: str) -> str:
+    """What was meant by an option that there is not."""
+    names = [name for option in command.options for name in option.names]
+    if near := did_you_mean(long, names) if word.startswith("--") else "":
+        return near
+    if word == "-t" and command.terminal:
+        return f"; ssh takes it: ssh -t ... {command.name} NAME"
+    return f"; there is {', '.join(names) or 'none'}"
 
 
 def _check_groups(command: Command, values: dict[str, object]) -> None:

@@ -20,6 +20,7 @@ from vmproxy.operators.commands import (
     events,
     expect,
     forget,
+    hosts,
     kick,
     log,
     refused,
@@ -47,7 +48,7 @@ async def _help(session: Session, args: Arguments) -> int:
     name = args[_COMMAND]
     if name and name not in COMMANDS:
         raise UsageError(f"{visible(name)}: no such command{did_you_mean(name, COMMANDS) or _LISTED}")
-    session.print(details(COMMANDS[name]) if name else help_text())
+    session.print(details(COMMANDS[name]) if name else help_text(session))
     return exit_status.OK
 
 
@@ -60,39 +61,28 @@ async def _version(session: Session, args: Arguments) -> int:
     return exit_status.OK
 
 
-TABLE: tuple[Command, ...] = tuple(
-    chain(
-        list_.COMMANDS,
-        users.COMMANDS,
-        log.COMMANDS,
-        search.COMMANDS,
-        events.COMMANDS,
-        replay.COMMANDS,
-        attach.COMMANDS,
-        ssh_config.COMMANDS,
-        send.COMMANDS,
-        expect.COMMANDS,
-        broadcast.COMMANDS,
-        kick.COMMANDS,
-        refused.COMMANDS,
-        forget.COMMANDS,
-        (
-            Command("version", "print the version", _version),
-            Command(
-                "help", "print help about all commands, or about one", _help, (_COMMAND,), None, ("?", "-h", "--help")
-            ),
-            Command("exit", "leave the menu, or the session", _exit, aliases=("quit", "logout")),
-        ),
-    )
-)
+GROUPS: dict[str, tuple[Command, ...]] = {
+    "Consoles and people": (*list_.COMMANDS, *hosts.COMMANDS, *users.COMMANDS, *ssh_config.COMMANDS),
+    "What was said and what happened": (*log.COMMANDS, *search.COMMANDS, *events.COMMANDS, *replay.COMMANDS),
+    "At a console": (*attach.COMMANDS, *send.COMMANDS, *expect.COMMANDS),
+    "For administrators": (*broadcast.COMMANDS, *kick.COMMANDS, *refused.COMMANDS, *forget.COMMANDS),
+    "Others": (
+        Command("version", "print the version", _version),
+        Command("help", "print help about all commands, or about one", _help, (_COMMAND,), None, ("?", "-h", "--help")),
+        Command("exit", "leave the menu, or the session", _exit, aliases=("quit", "logout")),
+    ),
+}
+TABLE: tuple[Command, ...] = tuple(chain.from_iterable(GROUPS.values()))
 """All commands, in the order in which help shows them."""
 
 COMMANDS: dict[str, Command] = {name: command for command in TABLE for name in (command.name, *command.aliases)}
 """All commands by name and alias."""
 
 
-def help_text() -> str:
-    return overview(TABLE)
+def help_text(session: Session) -> str:
+    """Help about everything."""
+    address = session.local_address
+    return overview(GROUPS, address[1] if address is not None else None)
 
 
 def no_command(word: str) -> str:

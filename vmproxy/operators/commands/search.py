@@ -36,12 +36,14 @@ from vmproxy.operators.commands.log_reading import BatchReader, SearchSlot, take
 from vmproxy.operators.messages import local_time
 from vmproxy.operators.presentation import hit_fields
 from vmproxy.operators.session import Session, tell
+from vmproxy.operators.terminal.screen import usable
 
 PATTERN_LIMIT = 1000
 HITS = 100
 HITS_LIMIT = 10_000
 LINE_SHOWN = 600
 LINES_AT_ONCE = 50
+MARK, UNMARK = b"\x1b[1;31m", b"\x1b[m"
 
 _MISSING = f"give a pattern of 1 to {PATTERN_LIMIT} characters"
 PATTERN: Argument[str] = Argument(
@@ -87,7 +89,8 @@ async def _search(
     limits = Limits(hits=most, since=-math.inf if since is None else since)
     shown_as: Callable[[Hashable], ShownText | None] = (lambda _: None) if raw else text_of
     work = Search(((console, console.log.path) for console in consoles), pattern, limits, shown_as)
-    reading = BatchReader(session, lambda: _shown(work, as_json), work.close, _size)
+    marked = pattern if session.has_pty and usable(session.term) else None
+    reading = BatchReader(session, lambda: _shown(work, as_json, marked), work.close, _size)
     slot = SearchSlot(session)
     shown = 0
     stopped = ""
@@ -125,8 +128,10 @@ def _size(item: tuple[Console, list[str]] | None) -> int:
     return 0 if item is None else sum(map(len, item[1]))
 
 
-def _shown(work: Search, as_json: bool) -> Iterator[tuple[Console, list[str]] | None]:
+def _shown(work: Search, as_json: bool, marked: Pattern | None) -> Iterator[tuple[Console, list[str]] | None]:
     """What is found, as lines of a console; None for each block without any.
+
+    :param marked: what is emphasized in the lines, at a terminal.
 
     It is made on the thread that searches: to make ten thousand lines of control characters fit to show takes seconds.
     """
@@ -136,14 +141,22 @@ def _shown(work: Search, as_json: bool) -> Iterator[tuple[Console, list[str]] | 
                 yield None
             for console, hits in groupby(found[at : at + LINES_AT_ONCE], lambda hit: hit.key):
                 assert isinstance(console, Console)
-                yield console, [_line(hit, console, as_json) for hit in hits]
+                yield console, [_line(hit, console, as_json, marked) for hit in hits]
 
 
-def _line(hit: Hit, console: Console, as_json: bool) -> str:
+def _line(hit: Hit, console: Console, as_json: bool, marked: Pattern | None) -> str:
     if as_json:
         return json.dumps(hit_fields(hit, console)) + "\n"
-    line = hit.text.decode("utf-8", "backslashreplace")
-    return f"{local_time(hit.at)}  {console.title}: {visible(line.rstrip(), LINE_SHOWN)}\n"
+    line = visible(hit.text.decode("utf-8", "backslashreplace").rstrip(), LINE_SHOWN)
+    return f"{local_time(hit.at)}  {console.title}: {line if marked is None else _emphasized(line, marked)}\n"
+
+
+def _emphasized(line: str, pattern: Pattern) -> str:
+    data, parts, at = line.encode(), [], 0
+    for start, end in pattern.spans(data):
+        parts += [data[at:start], MARK, data[start:end], UNMARK]
+        at = end
+    return b"".join([*parts, data[at:]]).decode("utf-8", "replace")
 
 
 COMMANDS = (

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from vmproxy.base.escape import show_escape
 from vmproxy.console.console import Console
 from vmproxy.console.naming import MARK
+from vmproxy.operators.commands.list import to_connect
 from vmproxy.operators.session import Session
 from vmproxy.operators.terminal.menu_command_line import CommandLine
 from vmproxy.operators.terminal.menu_list import ConsoleEntry, ConsoleList, Selection
@@ -188,7 +189,8 @@ class MenuView:
         if self._listed.void:
             self._refresher.look_through()
         self.selection.arrange(rows_for(height))
-        rows, column = picture(size, self._listed, self.selection, self._last, self._wall())
+        advice = () if self._listed.entries else to_connect(self._session)
+        rows, column = picture(size, self._listed, self.selection, self._last, self._wall(), advice)
         over = [line for text in self._messages for line in wrap(text, width - 1, MESSAGE_LINES)]
         if self._prompting:
             return lay_over(rows, over + self.command_line.choices), below, self.command_line.redraw()
@@ -317,19 +319,29 @@ def bottom_row(note: str, width: int) -> Row:
     return Row(next((f" {hint}" for hint in _HINTS if len(hint) < width), ""))
 
 
-def empty_row(known: int, complete: bool) -> Row:
-    """The line in place of an empty list."""
-    if not complete:
-        return Row(" looking ...")
-    return Row(" no match (Esc clears the filter)" if known else " no consoles yet")
+def empty_rows(known: int, complete: bool, advice: Sequence[str], width: int) -> list[Row]:
+    """The lines in place of an empty list.
+
+    :param advice: what to do while there is no console.
+    """
+    if not complete or known:
+        return [Row(" no match (Esc clears the filter)" if complete else " looking ...")]
+    lines = [piece for line in advice for piece in wrap(line, width - 2, MESSAGE_LINES)]
+    return [Row(" no consoles yet"), *([Row()] if lines else []), *(Row(f" {line}") for line in lines)]
 
 
 def picture(
-    size: tuple[int, int], listed: ConsoleList, selection: Selection, last: LastLines, now: float
+    size: tuple[int, int],
+    listed: ConsoleList,
+    selection: Selection,
+    last: LastLines,
+    now: float,
+    advice: Sequence[str] = (),
 ) -> tuple[list[Row], int]:
     """The list on the screen, without the last line.
 
     :param size: columns and lines.
+    :param advice: what to do while there is no console.
     :returns: the lines, and the column of the cursor in the first of them.
     """
     width, height = size
@@ -342,8 +354,8 @@ def picture(
     for number, (entry, name) in enumerate(zip(selection.on_screen, names, strict=True), selection.top):
         rows.append(console_row(entry, name, columns, now, last.of, number == selection.chosen, width))
     if not selection.found:
-        rows.append(empty_row(len(listed.entries), listed.complete))
-    return rows + [Row()] * (height - 1 - len(rows)), column
+        rows += empty_rows(len(listed.entries), listed.complete, advice, width)
+    return (rows + [Row()] * (height - 1 - len(rows)))[: height - 1], column
 
 
 def help_lines(width: int, escape: str) -> list[str]:
