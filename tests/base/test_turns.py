@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
+from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.task import Clock
 
-from tests.support.fakes import Logged
+from tests.support.fakes import Logged, one_turn
+from vmproxy.base.compat import quicken
 from vmproxy.base.turns import RUN, SLICE, SPAN, Turns, sort_steps
 
 PIECE = SLICE / 4
@@ -21,9 +24,7 @@ class Reactor(Clock):
     def turn(self) -> float:
         """One turn; :returns: how long it took."""
         began = self.rightNow
-        due, self.calls = [call for call in self.calls if call.getTime() <= began], []
-        for call in due:
-            call.func(*call.args, **call.kw)
+        one_turn(self)
         return self.rightNow - began
 
 
@@ -33,7 +34,9 @@ class Worker:
     :ivar done: the pieces that are done; ``at``: in which turn each was.
     """
 
-    def __init__(self, clock: Reactor, turns: Turns, who: str, pieces: int, told: Callable[[str], object]) -> None:
+    def __init__(
+        self, clock: Reactor | Counting, turns: Turns, who: str, pieces: int, told: Callable[[str], object]
+    ) -> None:
         self.left = pieces
         self._clock, self._turns, self._who, self._told = clock, turns, who, told
 
@@ -116,8 +119,54 @@ def test_what_fails_costs_nobody_else_their_turn(logged: Logged) -> None:
     clock = Reactor()
     turns = Turns(clock)
     done: list[str] = []
-    turns.wait("a", lambda: [][0])
-    turns.wait("b", lambda: done.append("b"))
+    turns.wait("a", lambda: [][0], lambda: done.append("a failed"))
+    turns.wait("b", lambda: [][0], lambda: [][0])
+    turns.wait("c", lambda: done.append("c"), lambda: done.append("c failed"))
     clock.turn()
-    assert done == ["b"]
-    assert "has waited for its turn" in str(logged)
+    assert done == ["a failed", "c"]
+    assert str(logged).count("has waited for its turn") == 3
+
+
+class Counting(EPollReactor):
+    """A reactor that counts its turns, and has the time that a test gives it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rightNow = 0.0
+        setattr(self, "seconds", lambda: self.rightNow)  # noqa: B010  # as make_steady
+        assert quicken(self)
+
+
+@pytest.fixture
+def counting() -> Iterator[Counting]:
+    reactor = Counting()
+    yield reactor
+    reactor.removeAll()
+    reactor._poller.close()
+
+
+def test_a_reactor_that_counts_its_turns_is_not_woken_for_it(counting: Counting) -> None:
+    turns = Turns(counting)
+    for _ in range(2):
+        assert turns.open()
+        counting.rightNow += SPAN
+        assert not turns.open()
+        counting.doIteration(0)
+    assert turns.open()
+    assert not counting.getDelayedCalls()
+
+
+def test_who_waits_has_what_is_left_of_a_turn_and_comes_first_in_the_next(counting: Counting) -> None:
+    turns = Turns(counting)
+    done: list[str] = []
+    assert turns.open()
+    counting.rightNow += SPAN - PIECE
+    for who in "abc":
+        Worker(counting, turns, who, 2, done.append).work()
+    assert done == ["a"]
+    counting.runUntilCurrent()
+    assert done == ["a"]
+    counting.doIteration(0)
+    assert not turns.open()
+    counting.runUntilCurrent()
+    assert sorted(done) == [*"aabbcc"]

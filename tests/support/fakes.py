@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
@@ -207,6 +208,16 @@ class FakeViewer:
 
     def told(self, kind: type[Notice]) -> list[Notice]:
         return [notice for notice in self.notices if isinstance(notice, kind)]
+
+
+def one_turn(clock: Clock) -> None:
+    """Make the calls that are due, and not those that they ask for: these come in the next turn of a reactor."""
+    now = clock.seconds()
+    due = [call for call in clock.calls if call.getTime() <= now]
+    clock.calls = [call for call in clock.calls if call.getTime() > now]
+    for call in due:
+        call.called = 1
+        call.func(*call.args, **call.kw)
 
 
 class Logged(list[str]):

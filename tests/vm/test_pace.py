@@ -13,7 +13,9 @@ from tests.support.vm import COM_PORT, NAME, NEGOTIATION, PEER, WILL, WONT, VMWo
 from vmproxy.base.turns import SPAN
 from vmproxy.console.console import Console
 from vmproxy.vm.extension import Terms
+from vmproxy.vm.frontend import RETIRED_SECONDS
 from vmproxy.vm.session import VMSession
+from vmproxy.vm.telnet import COMMANDS_PER_SECOND
 
 SEQUENCE = b"\x01\x02\x03\x04"
 COMPLETE = 46
@@ -66,6 +68,20 @@ def test_what_waits_for_a_turn_is_not_lost_with_the_connection(w: VMWorld) -> No
     assert w.logged(console) == b"onetwo"
     assert console.state == "down"
     assert not w.front.connections
+
+
+def test_what_waits_when_a_retired_source_is_closed_is_recorded(w: VMWorld) -> None:
+    source, console = w.vm()
+    destination = w.destination(source.begin())
+    destination.feed(sub(COMPLETE, SEQUENCE))
+    w.clock.advance(RETIRED_SECONDS - 0.1)
+    source.feed(b"one" + b"\xff\xf1" * 3 * COMMANDS_PER_SECOND + b"two")
+    w.clock.advance(0.2)
+    assert source.closed
+    w.turn()
+    assert w.logged(console) == b"onetwo"
+    assert console.link is destination.protocol
+    assert w.front.connections == {destination.protocol}
 
 
 def test_a_portion_of_what_is_kept_costs_no_more_the_more_there_were_before() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import select
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.address import IPv6Address
@@ -83,19 +84,28 @@ class QuickServer(Server):
             return 0 if error.errno in (errno.EWOULDBLOCK, errno.ENOBUFS) else CONNECTION_LOST
 
 
-def quicken(reactor: Any) -> bool:
-    """Have an epoll reactor read from a :class:`QuickServer` without a context around it.
+class QuickTurn:
+    """A turn of an epoll reactor, which reads from a :class:`QuickServer` without a context around it.
 
-    :returns: whether it does from now on; a reactor of another make stays as it is.
+    :ivar number: how many turns there were, this one included.
+    :ivar poll: looks for what has arrived.
     """
-    if not isinstance(getattr(reactor, "_poller", None), getattr(select, "epoll", ())):
-        return False
-    poll, selectables, other = reactor._poller.poll, reactor._selectables, reactor._doReadOrWrite
-    lost, readable = reactor._disconnectSelectable, select.EPOLLIN
 
-    def turn(timeout: float | None) -> None:
+    __slots__ = ("_lost", "_other", "_selectables", "number", "poll")
+
+    def __init__(self, reactor: Any) -> None:
+        self.number = 0
+        self.poll: Callable[[float, int], list[tuple[int, int]]] = reactor._poller.poll
+        self._selectables = reactor._selectables
+        self._other = reactor._doReadOrWrite
+        self._lost = reactor._disconnectSelectable
+
+    def __call__(self, timeout: float | None) -> None:
         # As EPollReactor.doPoll; Python itself begins an interrupted poll again.
-        for fd, event in poll(-1 if timeout is None else timeout, len(selectables)):
+        selectables, readable = self._selectables, select.EPOLLIN
+        arrived = self.poll(-1 if timeout is None else timeout, len(selectables))
+        self.number += 1
+        for fd, event in arrived:
             selectable = selectables.get(fd)
             if event == readable and type(selectable) is QuickServer:
                 try:
@@ -104,12 +114,26 @@ def quicken(reactor: Any) -> bool:
                     log.err()
                     why = error
                 if why:
-                    lost(selectable, why, True)
+                    self._lost(selectable, why, True)
             elif selectable is not None:
-                log.callWithLogger(selectable, other, selectable, fd, event)
+                log.callWithLogger(selectable, self._other, selectable, fd, event)
 
-    reactor.doPoll = reactor.doIteration = turn
+
+def quicken(reactor: Any) -> bool:
+    """Have an epoll reactor read from a :class:`QuickServer` without a context around it, and count its turns.
+
+    :returns: whether it does from now on; a reactor of another make stays as it is.
+    """
+    if not isinstance(getattr(reactor, "_poller", None), getattr(select, "epoll", ())):
+        return False
+    reactor.doPoll = reactor.doIteration = QuickTurn(reactor)
     return True
+
+
+def quick_turn_of(reactor: object) -> QuickTurn | None:
+    """The turn of a reactor that has been quickened; None of any other."""
+    turn = getattr(reactor, "doIteration", None)
+    return turn if isinstance(turn, QuickTurn) else None
 
 
 def tls_connection(layer: Any) -> Any:

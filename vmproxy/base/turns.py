@@ -6,7 +6,8 @@ them together have :data:`SPAN` in a turn of the reactor. Those who wait are ser
 an operator's, one of the next; everybody who is not known yet is one of them. So neither a thousand connections nor a
 thousand commands of somebody make anybody else wait for more than a turn and the number of the others who wait.
 
-Bound: a turn takes the span and the one piece that was begun in it.
+Bound: a turn takes the span and the one piece that was begun in it. A turn lasts from one look of the reactor for what
+has arrived to the next.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+
+from vmproxy.base.compat import quick_turn_of
 
 SPAN = 0.008
 SLICE = 0.002  # of one that has waited, while others wait too
@@ -43,40 +46,85 @@ def sort_steps(things: list[T], key: Callable[[T], Any]) -> Iterator[None]:
     things[:] = merged
 
 
-class Turns:
-    """The time in each turn of the reactor for work whose size strangers choose."""
+class TurnCount(Protocol):
+    """Counts the turns of a reactor."""
 
-    __slots__ = ("_clock", "_coming", "_until", "_waiting")
+    @property
+    def number(self) -> int:
+        """Of this turn."""
+
+
+class _AskedTurns:
+    """Counts the turns of a reactor that does not do so itself: those in which somebody asks for the number."""
+
+    __slots__ = ("_clock", "_coming", "_number")
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
+        self._coming = False
+        self._number = 0
+
+    @property
+    def number(self) -> int:
+        """Of this turn."""
+        if not self._coming:
+            self._coming = True
+            self._clock.callLater(0, self._next)
+        return self._number
+
+    def _next(self) -> None:
+        self._coming = False
+        self._number += 1
+
+
+def _nothing() -> None: ...
+
+
+def _does(work: Callable[[], object], who: Hashable) -> bool:
+    try:
+        work()
+    except Exception:
+        _log.failure("work of {who} that has waited for its turn failed", who=who or "somebody who is not known yet")
+        return False
+    return True
+
+
+class Turns:
+    """The time in each turn of the reactor for work whose size strangers choose."""
+
+    __slots__ = ("_asked", "_clock", "_count", "_turn", "_until", "_waiting")
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._count: TurnCount = quick_turn_of(clock) or _AskedTurns(clock)
+        self._turn = -1  # the one that is meant by:
         self._until = 0.0  # there is time until then
-        self._coming = False  # the next turn has been asked for
-        self._waiting: dict[Hashable, deque[Callable[[], object]]] = {}
+        self._asked = False  # those who wait are served before the next turn
+        self._waiting: dict[Hashable, deque[tuple[Callable[[], object], Callable[[], object]]]] = {}
 
     def open(self) -> bool:
         """Whether there is time for another piece of work."""
         now = self._clock.seconds()
-        if now < self._until:
-            return True
-        if self._coming:
-            return False
-        self._until = now + SPAN
-        self._ask()
-        return True
+        if self._turn != self._count.number:
+            self._renew(now)
+        return now < self._until
 
-    def wait(self, who: Hashable, go_on: Callable[[], object]) -> None:
+    def _renew(self, now: float) -> None:
+        self._turn = self._count.number
+        self._until = 0.0 if self._waiting else now + SPAN  # who waits comes first
+
+    def wait(self, who: Hashable, go_on: Callable[[], object], failed: Callable[[], object] = _nothing) -> None:
         """Have work gone on with in a turn to come.
 
         :param who: whose work it is.
         :param go_on: does some of it; to be asked again if that was not all.
+        :param failed: called if that raises, when it has been logged: ends what would wait for ever for the rest.
         """
         queue = self._waiting.get(who)
         if queue is None:
             queue = self._waiting[who] = deque()
-        queue.append(go_on)
-        if not self._coming:
-            self._ask()
+        queue.append((go_on, failed))
+        self._ask()
 
     def next(self, who: Hashable) -> Deferred[None]:
         """Fires in a turn to come; may be cancelled."""
@@ -90,30 +138,29 @@ class Turns:
         return turn
 
     def _ask(self) -> None:
-        self._coming = True
-        self._clock.callLater(0, self._begin)
+        if not self._asked:
+            self._asked = True
+            self._clock.callLater(0, self._serve)
 
-    def _begin(self) -> None:
-        self._coming = False
-        if not self._waiting:
-            self._until = 0.0
-            return
-        self._ask()
+    def _serve(self) -> None:
+        self._asked = False
         now = self._clock.seconds()
-        end = now + SPAN
+        if self._turn != self._count.number:
+            self._renew(now)
+        end = self._until or now + SPAN  # what those who came first have left; all of it if nobody was before them
         # Each that waits now, once; who is not done stands behind those who have come since.
         for _ in range(sum(map(len, self._waiting.values()))):
             if now >= end:
                 break
             who, queue = next(iter(self._waiting.items()))
-            go_on = queue.popleft()
+            go_on, failed = queue.popleft()
             del self._waiting[who]
             if queue:
                 self._waiting[who] = queue
             self._until = min(end, now + SLICE)
-            try:
-                go_on()
-            except Exception:
-                _log.failure("work that has waited for its turn failed")
+            if not _does(go_on, who):
+                _does(failed, who)
             now = self._clock.seconds()
         self._until = 0.0 if self._waiting else end
+        if self._waiting:
+            self._ask()

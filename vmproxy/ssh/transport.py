@@ -296,7 +296,7 @@ class OperatorTransport(SSHServerTransport):
             # One read can hold thousands of small packets, and each cost much: others have a turn in between.
             self._later = True
             self._tcp.pauseProducing()
-            turns.wait(self.who, self._next_turn)
+            turns.wait(self.who, self._next_turn, self.abort)
             return None
         data, opener = self.buf, self._opener
         if not self._length:

@@ -52,8 +52,8 @@ class HostConnection(Asker, Protocol):
     def give_up(self, reason: str) -> None:
         """Close, and complain about it."""
 
-    def drain(self, reads: int | None = None) -> None:
-        """Read what the operating system has received already."""
+    def close_behind(self, reason: str) -> None:
+        """Close; what the host has sent before is still taken in."""
 
     def handshake_overdue(self) -> None:
         """See what to do about a TLS handshake that has had its time."""
@@ -224,8 +224,7 @@ class VMFrontend:
         connection.handshake_overdue()
 
     def _still_there(self, connection: HostConnection) -> None:
-        connection.drain(None)
-        connection.close("its VM has moved to another connection")
+        connection.close_behind("its VM has moved to another connection")
 
     def _still_held(self, connection: HostConnection) -> None:
         connection.look_while_held()

@@ -210,18 +210,21 @@ class HostTelnet(Telnet):
         elif not self.session.holds & PACE:
             self._in_line = True
             who = "" if self.console is None else neighbourhood(self.peer)
-            self.frontend.turns.wait(who, self._next_turn)
+            self.frontend.turns.wait(who, self._next_turn, self._failed)
 
     def _next_turn(self) -> None:
         self._in_line = False
         session = self.session
         if session.holds & TURN:
             self._hold(TURN, False)
-        try:
-            self._take_in(session.go_on(COMMANDS_AT_ONCE))
-        except Exception:  # as in a read of the reactor: it costs the connection, which would miss what is lost here
-            _log.failure("{peer}: what has waited for its turn failed", peer=self.peer)
-            self.close("an error in the concentrator, see its log")
+        self._take_in(session.go_on(COMMANDS_AT_ONCE))
+        self._end_if_lost()
+
+    def _failed(self) -> None:
+        self.close("an error in the concentrator, see its log")
+        self._end_if_lost()
+
+    def _end_if_lost(self) -> None:
         if self._lost is not None and not self._in_line:
             self.connectionLost(self._lost)
 
@@ -297,6 +300,13 @@ class HostTelnet(Telnet):
         """Close at once; what the host has not read yet is lost to it."""
         self._close_reason = reason
         self.session.close()
+        self._flush()
+        self._tcp.abortConnection()
+
+    def close_behind(self, reason: str) -> None:
+        """Close; what the host has sent before is still taken in, though it may have to wait for its turn."""
+        self.drain(None)
+        self._close_reason = reason
         self._flush()
         self._tcp.abortConnection()
 

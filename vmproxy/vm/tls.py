@@ -22,7 +22,6 @@ from OpenSSL import SSL
 from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
-from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -32,8 +31,6 @@ from vmproxy.base.compat import handshake_done, tls_connection
 from vmproxy.base.deadlines import Deadlines
 from vmproxy.base.turns import Turns
 from vmproxy.vm.certificates import Credentials, reasons
-
-_log = Logger()
 
 CLOSING_SECONDS = 5.0
 LATE_TIMES = 10
@@ -93,7 +90,7 @@ class Layer(TLSMemoryBIOProtocol):
         if self._waiting or not (handshake_done(self) or turns.open()):
             if not self._waiting:
                 self.tcp.pauseProducing()
-                turns.wait("", self._next_turn)
+                turns.wait("", self._next_turn, self.abortConnection)
             self._waiting += data
             return
         self._count(data)
@@ -105,11 +102,7 @@ class Layer(TLSMemoryBIOProtocol):
             if not cast(Any, self.wrappedProtocol).session.holds:  # it has reasons of its own not to read
                 self.tcp.resumeProducing()
             self._count(data)
-            try:
-                super().dataReceived(data)
-            except Exception:  # as in a read: it costs the connection, which would miss what is lost
-                _log.failure("what has waited for its turn failed")
-                self.abortConnection()
+            super().dataReceived(data)
 
     def _count(self, data: bytes) -> None:
         at, end = 0, len(data)

@@ -16,7 +16,6 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IConnector, IHandshakeListener, IPushProducer, IReactorTime
 from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from twisted.internet.tcp import Connection
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -28,8 +27,6 @@ from vmproxy.vm.outbound.tls import explain, start_tls, tls_creator
 from vmproxy.vm.sockets import socket_of
 from vmproxy.wire.dialuri import DialURI
 from vmproxy.wire.nvtclient import BREAK, NvtClient
-
-_log = Logger()
 
 CONTROL_LIMIT = 64 * 1024
 COMMANDS_PER_SECOND = 2000
@@ -176,21 +173,20 @@ class OutboundConnection(Protocol):
         if self._waiting or not self._turns.open():
             if not self._waiting:
                 self._tcp.pauseProducing()
-                self._turns.wait(self.peer, self._next_turn)
+                self._turns.wait(self.peer, self._next_turn, self._failed)
             self._waiting += data
             return
         self._heard(self.owner, self._telnet, data)
 
     def _next_turn(self) -> None:
         data, self._waiting = self._waiting, b""
-        if self.owner is not None and self._telnet is not None and self.transport is not None:
+        if data and self.owner is not None and self._telnet is not None and self.transport is not None:
             if self._listening:
                 self._tcp.resumeProducing()
-            try:
-                self._heard(self.owner, self._telnet, data)
-            except Exception:  # as in a read: it costs the connection, which would miss what is lost
-                _log.failure("{peer}: what has waited for its turn failed", peer=self.peer)
-                self.abort("an error in the concentrator, see its log")
+            self._heard(self.owner, self._telnet, data)
+
+    def _failed(self) -> None:
+        self.abort("an error in the concentrator, see its log")
 
     def _heard(self, owner: Owner, telnet: NvtClient, data: bytes) -> None:
         items, answers = telnet.feed(data)
@@ -254,7 +250,12 @@ class OutboundConnection(Protocol):
         """It is gone."""
         self._liveness.discard(self)
         self._listening = False
-        self._next_turn()
+        try:
+            self._next_turn()
+        finally:
+            self._lost(reason)
+
+    def _lost(self, reason: Failure) -> None:
         why = self._reason or ("closed by the far end" if reason.check(ConnectionDone) else explain(reason))
         if not self.made.called:
             self.made.errback(DialFailed(why))
