@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmproxy.app.descriptors import LEAST, OWN, SpareDescriptor, raise_limit, share_out
-from vmproxy.auth.limits import LoginLimits
+from vmproxy.auth.limits import LOGINS_IN_ALL, LoginLimits
 
 
 @given(st.integers(64, 2_000_000), st.integers(2, 1_000_000), st.integers(1, 1_000_000))
@@ -41,6 +41,17 @@ def test_one_operator_does_not_get_what_is_kept_for_all() -> None:
     assert few.of_logins(LoginLimits(per_operator=250)).per_operator + few.log_files < few.limit - OWN - few.vms
     assert few.of_logins(LoginLimits(per_operator=10)).per_operator == 10
     assert share_out(20_000, 256, 200 + 1000 + 256).of_logins(LoginLimits(per_operator=250)).per_operator == 250
+
+
+@given(st.integers(64, 100_000), st.integers(1, 10_000), st.integers(1, 10_000))
+def test_those_who_wait_to_log_in_have_descriptors_too(limit: int, before: int, later: int) -> None:
+    budget = share_out(limit, 256, LoginLimits(in_all=before).descriptors + LOGINS_IN_ALL)
+    for in_all in (before, later):
+        limits = budget.of_logins(LoginLimits(in_all=in_all))
+        assert limits.descriptors <= budget.unauthenticated
+        assert limits.in_all >= min(in_all, budget.unauthenticated * 4 // 5)
+    usual = share_out(20_000, 256, LoginLimits().descriptors + LOGINS_IN_ALL)
+    assert usual.of_logins(LoginLimits()) == LoginLimits()
 
 
 def test_the_limit_is_raised_as_far_as_it_may() -> None:

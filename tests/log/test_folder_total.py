@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
 from uuid import uuid4
+
+import pytest
 
 from tests.support.consoles import World
 from tests.support.fakes import FakeLink, Logged
 from vmproxy.log.events import timestamp
+from vmproxy.log.retention import SLICE_SECONDS
 from vmproxy.log.rotation import RotationPolicy
 
 PIECE = 50_000
@@ -74,6 +80,32 @@ def test_what_belongs_to_consoles_that_are_connected_stays_and_the_log_says_so_o
     world.lose(connected[0])
     world.lose(connected[1])
     world.lose(connected[2])
+    settle(world)
+    assert used(world) <= TOTAL
+
+
+def test_where_they_cannot_be_rotated_it_is_not_tried_without_a_pause(
+    world: World, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: object, target: object) -> None:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    passes: list[object] = []
+    scandir = os.scandir
+
+    def counted(path: Path) -> object:
+        passes.extend([path] if path == world.store.folder else [])
+        return scandir(path)
+
+    came_and_went(world, 12)
+    monkeypatch.setattr(os, "rename", refuse)
+    monkeypatch.setattr(os, "scandir", counted)
+    world.writer.rotation.use(RotationPolicy(folder_total=TOTAL))
+    for _ in range(1000):
+        world.tick(SLICE_SECONDS)
+    assert any("cannot rotate" in line for line in logged)
+    assert 1 <= len(passes) <= 3
+    monkeypatch.undo()
     settle(world)
     assert used(world) <= TOTAL
 

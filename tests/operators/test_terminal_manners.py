@@ -8,7 +8,8 @@ from twisted.internet.defer import Deferred
 from tests.support.fakes import VM_B
 from tests.support.ssh import RemoteChannel, SSHWorld
 from tests.support.terminal import Terminal
-from vmproxy.operators.output_view import WITHIN_SECONDS
+from vmproxy.console.notices import Joined
+from vmproxy.operators.output_view import NOTICES_LIMIT, WITHIN_SECONDS
 
 BOB = "bob@10.1.2.9"
 PROGRAM = b"\x1b[?1049h\x1b[?25l\x1b[?1003h\x1b[5;10r\x1b[1;31mtop"
@@ -42,6 +43,20 @@ def test_a_notice_waits_for_the_end_of_a_sequence_or_character(w: SSHWorld, begi
     w.clock.advance(1)
     first.client.pump()
     assert first.screen.count(b"[-- alice") == 1
+
+
+def test_notices_that_wait_for_it_are_bounded(w: SSHWorld) -> None:
+    w.vm()
+    first = attached(w)
+    feed(w, b"\x1b[1;3", first)
+    for number in range(20_000):
+        w.console().viewers.tell(Joined(f"operator{number}", False))
+    feed(w, b"1mRED", first)
+    assert b"operator0 " in first.screen
+    assert len(first.screen) <= 2 * NOTICES_LIMIT
+    w.console().viewers.tell(Joined("the last", False))
+    first.client.pump()
+    assert b"the last" in first.screen
 
 
 def test_a_sequence_that_does_not_end_is_begun_again_behind_the_notice(w: SSHWorld) -> None:

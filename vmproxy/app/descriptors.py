@@ -15,7 +15,7 @@ import socket
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vmproxy.auth.limits import LoginLimits
+from vmproxy.auth.limits import WAITING_SHARE, LoginLimits
 
 OWN = 32  # standard streams, the event loop, listeners, files that are open for a moment
 LEAST = 8
@@ -29,7 +29,7 @@ class Budget:
     :ivar limit: descriptors in all.
     :ivar vms: connections of VMs.
     :ivar log_files: logs and trails that are open at once.
-    :ivar unauthenticated: connections of operators who have not logged in.
+    :ivar unauthenticated: connections of operators who have not logged in, with those that wait for a place.
     """
 
     limit: int
@@ -45,7 +45,7 @@ class Budget:
         """
         return replace(
             limits,
-            in_all=min(limits.in_all, self.unauthenticated),
+            in_all=min(limits.in_all, self.unauthenticated * WAITING_SHARE // (WAITING_SHARE + 1)),
             per_operator=min(limits.per_operator, self.unauthenticated),
         )
 

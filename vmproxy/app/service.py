@@ -85,7 +85,7 @@ class VMProxyService(MultiService):
         self._budget = budget = share_out(
             raise_limit(),
             min(config.log.open_files, LEAST_OPEN),
-            config.ssh.limits.in_all + LOGINS_IN_ALL + FILES_IN_ALL,
+            config.ssh.limits.descriptors + LOGINS_IN_ALL + FILES_IN_ALL,
         )
         spare = SpareDescriptor()
         self.log = LogService(reactor, config, self._room_for_logs, counters)

@@ -58,6 +58,11 @@ class LoginLimits:
     per_address: int = setting(values.whole(1, MOST), 100, key="connections-per-address")
     per_operator: int = setting(values.whole(1, LOGINS_IN_ALL), 250, key="connections-per-operator")
 
+    @property
+    def descriptors(self) -> int:
+        """How many connections there may be that have not logged in, with those that wait for a place."""
+        return self.in_all + self.in_all // WAITING_SHARE
+
 
 class Guest(Protocol):
     """A connection that has not logged in."""

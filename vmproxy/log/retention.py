@@ -206,8 +206,7 @@ class Sweep:
         for _, log, size in live:
             if left <= limit:
                 break
-            if log not in in_use:
-                self._rotation.due(Path(log), "folder")
+            if log not in in_use and self._rotation.due(Path(log), "folder"):
                 self._again = True  # what is put aside now is removed in the next pass
                 left -= size
             yield 1
@@ -215,7 +214,7 @@ class Sweep:
             self._told_over = True
             _log.warn(
                 "the log folder has {total} bytes, and log.folder-total is {limit}: what is left belongs to consoles"
-                " that are connected; rotate-size bounds the log of each",
+                " that are connected, or cannot be rotated; rotate-size bounds the log of each",
                 total=self._total,
                 limit=limit,
             )

@@ -154,14 +154,18 @@ class Rotation:
         """How many logs are in the line."""
         return len(self._due)
 
-    def due(self, path: Path, why: str) -> None:
-        """A log is to be rotated: it is put into the line."""
+    def due(self, path: Path, why: str) -> bool:
+        """A log is to be rotated: it is put into the line.
+
+        :returns: whether it is in it; not so for a while after it could not be rotated.
+        """
         until = self._held.get(path)
         if until is not None:
             if 0 < until - self._now() <= HOLD_SECONDS:
-                return
+                return False
             del self._held[path]
         self._due.setdefault(path, why)
+        return True
 
     def to_compress(self, path: Path) -> None:
         """A log has segments that are not compressed."""

@@ -57,6 +57,7 @@ class OutputView:
         self._guest = GuestState(encoding) if channel.has_pty else None
         self._owed = b""  # the beginning of a sequence that was cancelled
         self._notices: list[bytes] = []  # they wait for its end
+        self._noticed = 0  # bytes of them
         self._overdue: IDelayedCall | None = None
         self._at_line_start = True
         self._vm_at_line_start = True
@@ -129,13 +130,15 @@ class OutputView:
 
     def say(self, text: str, essential: bool = False) -> None:
         """Tell the operator something, on a line of its own."""
-        if self._channel.queued > QUEUE_LIMIT + NOTICES_LIMIT * (2 if essential else 1):
+        limit = NOTICES_LIMIT * (2 if essential else 1)
+        if self._noticed > limit or self._channel.queued > QUEUE_LIMIT + limit:
             return  # somebody who has not read for so long is not helped by more of them
         line = text.encode("utf-8", "backslashreplace") + self._eol
         if self._notices or (self._guest is not None and self._guest.within and not self._owed):
             if self._overdue is None:
                 self._overdue = self._channel.services.clock.callLater(WITHIN_SECONDS, self._say_now)
             self._notices.append(line)
+            self._noticed += len(line)
         else:
             self._put(line)
 
@@ -145,7 +148,7 @@ class OutputView:
         if overdue is not None and overdue.active():
             overdue.cancel()
         self._break_in()
-        notices, self._notices = self._notices, []
+        notices, self._notices, self._noticed = self._notices, [], 0
         for line in notices:
             self._put(line)
 
