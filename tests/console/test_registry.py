@@ -14,14 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.consoles import HOSTILE, World, trail
-from tests.support.fakes import EPOCH, VM_A, VM_B, VM_C, FakeLink, FakeViewer
+from tests.support.fakes import EPOCH, VM_A, VM_B, VM_C, FakeLink, FakeViewer, one_turn
 from tests.support.properties import examples
+from vmproxy.access.policy import Policy
 from vmproxy.access.policy_file import parse_policy
+from vmproxy.base.turns import SPAN
 from vmproxy.console.console import Console
 from vmproxy.console.duplicates import ClaimRefused
 from vmproxy.console.naming import AmbiguousConsole, NoSuchConsole
 from vmproxy.console.notices import LineUp
-from vmproxy.console.registry import AT_ONCE
 from vmproxy.errors import VMProxyError
 
 SPELLINGS = {
@@ -296,24 +297,58 @@ class TestPorts:
         assert again.claim(uri="vmproxy").port == "1"
 
 
-def test_thousands_of_consoles_take_other_rules_over_several_turns_those_with_viewers_first(world: World) -> None:
-    consoles = [world.claim(f"vm{n}", UUID(int=n + 1)) for n in range(2 * AT_ONCE + 10)]
-    viewer = FakeViewer("alice")
-    consoles[-1].viewers.attach(viewer, write=False)
-    policy, _ = parse_policy(None, [{"on": ["vm*"], "message": "hello"}])
-    world.directory.use(policy)
-    assert consoles[-1].options.message == "hello"
-    assert sum(console.options.message == "hello" for console in consoles) == AT_ONCE + 1
-    world.clock.advance(0)
+class SlowViewer(FakeViewer):
+    """A viewer who costs a whole turn of the reactor."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    def rules_changed(self) -> None:
+        super().rules_changed()
+        self._world.clock.rightNow += SPAN
+
+
+def with_message(message: str) -> Policy:
+    return parse_policy(None, [{"on": ["vm*"], "message": message}])[0]
+
+
+def test_viewers_and_thousands_of_consoles_take_other_rules_in_turns_those_with_viewers_first(world: World) -> None:
+    consoles = [world.claim(f"vm{n}", UUID(int=n + 1)) for n in range(10)]
+    viewers = [SlowViewer(world) for _ in range(6)]
+    for viewer in viewers:
+        consoles[-1].viewers.attach(viewer, write=False)
+    world.directory.use(with_message("hello"))
+    consoles[-1].viewers.detach(viewers[-1])
+    for turn in range(5):
+        assert sum(len(viewer.calls) for viewer in viewers) == turn + 1
+        assert [console.options.message for console in consoles] == [*[""] * 9, "hello"]
+        one_turn(world.clock)
+    assert [viewer.calls for viewer in viewers] == [*[["rules changed"]] * 5, []]
     assert {console.options.message for console in consoles} == {"hello"}
 
 
+def test_viewers_of_a_console_with_another_name_take_its_rules_in_turns(world: World) -> None:
+    console = world.claim("vm1", UUID(int=1))
+    viewers = [SlowViewer(world) for _ in range(3)]
+    for viewer in viewers:
+        console.viewers.attach(viewer, write=False)
+    world.directory.rename(console, "vm2")
+    world.directory.rename(console, "vm3")
+    assert [len(viewer.calls) for viewer in viewers] == [1, 0, 0]
+    for _ in range(6):
+        one_turn(world.clock)
+    # Some were asked about the former name: that does not count.
+    assert [len(viewer.calls) for viewer in viewers] == [2, 2, 2]
+
+
 def test_rules_that_change_again_meanwhile_are_those_that_hold(world: World) -> None:
-    consoles = [world.claim(f"vm{n}", UUID(int=n + 1)) for n in range(AT_ONCE + 10)]
+    consoles = [world.claim(f"vm{n}", UUID(int=n + 1)) for n in range(10)]
+    consoles[-1].viewers.attach(SlowViewer(world), write=False)
     for message in ("first", "second"):
-        policy, _ = parse_policy(None, [{"on": ["vm*"], "message": message}])
-        world.directory.use(policy)
-    world.clock.advance(0)
+        world.directory.use(with_message(message))
+    for _ in range(3):
+        one_turn(world.clock)
     assert {console.options.message for console in consoles} == {"second"}
 
 

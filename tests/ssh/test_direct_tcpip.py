@@ -216,10 +216,8 @@ def test_who_loses_the_right_loses_the_stream(w: SSHWorld) -> None:
     w.vm()
     raw = w.login().raw("web01")
     w.rules(("*", "raw", "*"))
-    w.console().viewers.rules_changed()
     assert not raw.ended
     w.rules(("*", "write", "*"))
-    w.console().viewers.rules_changed()
     raw.client.pump()
     assert raw.ended
     assert w.events()[-2]["reason"] == "the rules have changed"

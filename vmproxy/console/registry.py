@@ -27,6 +27,7 @@ from vmproxy.console.migrations import Migrations
 from vmproxy.console.name_index import NameIndex
 from vmproxy.console.newcomers import ConsoleLimits, Newcomers
 from vmproxy.console.port_numbers import PortNumbers, next_number
+from vmproxy.console.rule_changes import RuleChanges
 from vmproxy.errors import VMProxyError
 from vmproxy.log.feed import Follower
 from vmproxy.log.line_feed import LineFeed
@@ -36,7 +37,6 @@ from vmproxy.wire.vmware import undone
 
 PORTS_LIMIT = 32  # of a VM
 FORGOTTEN_LATER = 1.0  # seconds until one that makes place is looked at again, whose connection is not gone yet
-AT_ONCE = 500  # consoles that take other options in a turn of the reactor
 
 
 class StillThere(VMProxyError):
@@ -87,6 +87,7 @@ class ConsoleRegistry:
         self._template = template
         journal.recover_from(self._everything)
         self._policy = Policy()
+        self._rule_changes = RuleChanges(clock, lambda console: self._policy.options(console))
         self._changes: RepeatSummary[Console] = RepeatSummary(clock, self._unsteady)
         self._refusals: RepeatSummary[Console] = RepeatSummary(clock, self._refused)
         self._renames: RepeatSummary[Console] = RepeatSummary(clock, self._renamed)
@@ -110,23 +111,7 @@ class ConsoleRegistry:
         """Take another policy, from now on."""
         self._policy = policy
         self.names.rules_changed()
-        watched: list[Console] = []
-        others: list[Console] = []
-        for console in self:
-            (watched if console.viewers.all else others).append(console)
-        for console in watched:  # somebody may have to leave
-            console.set_options(policy.options(console))
-            console.viewers.rules_changed()
-        self._take_options(policy, others)
-
-    def _take_options(self, policy: Policy, consoles: list[Console], at: int = 0) -> None:
-        if policy is not self._policy:
-            return  # there is another one by now
-        for console in consoles[at : at + AT_ONCE]:
-            console.set_options(policy.options(console))
-            console.viewers.rules_changed()
-        if at + AT_ONCE < len(consoles):
-            self.clock.callLater(0, self._take_options, policy, consoles, at + AT_ONCE)
+        self._rule_changes.of_all(self)
 
     def use_duplicates(self, policy: DuplicatePolicy) -> None:
         """Take another policy for second connections, from now on."""
@@ -214,7 +199,7 @@ class ConsoleRegistry:
             self.rename(console, identity.name)
         if moved and not new:
             self.names.uri_changed(console)
-            console.viewers.rules_changed()  # rules may select by the query of the URI
+            self._rules_may_change(console)  # they may select by the query of the URI
         self._migrations.cancel(console)
         if identity.dial is not None:
             identity.dial(console)  # first: it must miss nothing of what the VM says
@@ -440,13 +425,17 @@ class ConsoleRegistry:
             former = console.name
             self.names.rename(console, name)
             console.set_options(self._policy.options(console))
-            console.viewers.rules_changed()  # rules select by name: another one may let in others
+            self._rules_may_change(console)  # they select by name: another one may let in others
             if not former:
                 self._named(console)
                 console.log.event("name", name=shown(console.name))
             elif self._renames.again(console):
                 console.log.event("name", name=shown(console.name), was=shown(former))
             self.remember(console)
+
+    def _rules_may_change(self, console: Console) -> None:
+        if console.viewers.all:
+            self._rule_changes.of_one(console)
 
     def turned(self, console: Console) -> None:
         """Take note that a console went up or down."""

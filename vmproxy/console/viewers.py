@@ -192,9 +192,9 @@ class Viewers:
         """Stop the input of the writers, or let it go on."""
         self._hold(self.write_access.writers, on)
 
-    def rules_changed(self) -> None:
-        """Let every viewer check whether it may still be here, and write: the rules have changed."""
-        for viewer in self.all:
+    def rules_changed(self, viewer: IViewer) -> None:
+        """Let a viewer check whether it may still be here, and write: the rules have changed."""
+        if viewer in self.all:
             try:
                 viewer.rules_changed()
             except Exception:

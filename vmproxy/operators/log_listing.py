@@ -199,8 +199,7 @@ class Listing:
         return some
 
     async def _turn(self) -> None:
-        if not self._turns.open():
-            await self._turns.next(self._who)
+        await self._view.ready(self._turns, self._who)
 
     def _look_on(self) -> list[FileEntry]:
         return list(islice(self._found, ENTRIES_AT_ONCE))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from vmproxy.access.idle_times import IdleTimes
 from vmproxy.access.policy import Grants, Right
+from vmproxy.base.turns import Turns
 from vmproxy.console.console import Console
 from vmproxy.console.naming import Names
 from vmproxy.console.registry import ConsoleRegistry
@@ -33,6 +34,16 @@ class VisibleConsoles:
         What is asked for before that has to wait until it is.
         """
         return self._directory.names.prepare(self._grants(), may_go_on)
+
+    async def ready(self, turns: Turns, who: str) -> None:
+        """Wait until there is time for another piece of work, and it is worked out which consoles these are.
+
+        Who has waited for anything asks this again: the rules may have changed.
+
+        :param turns: has the time; ``who``: whose work it is.
+        """
+        while not (turns.open() and self.prepare(turns.open)):
+            await turns.next(who)
 
     def __contains__(self, console: Console) -> bool:
         return self.may(console, Right.SEE)

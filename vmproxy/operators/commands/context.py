@@ -187,17 +187,15 @@ def sleep(session: Session, seconds: float) -> Deferred[None]:
 
 async def turn(session: Session) -> None:
     """Wait for the next turn of the reactor if this one has been used up."""
-    turns = session.services.turns
-    if not turns.open():
-        await turns.next(session.operator.name)
+    await session.operator.view.ready(session.services.turns, session.operator.name)
 
 
 async def in_turns(session: Session, things: Iterable[T]) -> AsyncIterator[T]:
     """Things one by one, none of them in a turn of the reactor that has been used up."""
-    turns, name = session.services.turns, session.operator.name
+    turns, operator = session.services.turns, session.operator
+    await operator.view.ready(turns, operator.name)
     for thing in things:
-        if not turns.open():
-            await turns.next(name)
+        await operator.view.ready(turns, operator.name)
         yield thing
 
 

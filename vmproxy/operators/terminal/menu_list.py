@@ -78,7 +78,7 @@ class ConsoleList:
         self._policy = directory.policy
         self._size = -1
         self._begun = 0.0
-        self._pending: Sequence[Console] = ()
+        self._pending: Sequence[Console] | None = ()  # None: what is seen is still to be asked for
         self._place = 0
         self.reading = False
         self._found: list[ConsoleEntry] = []
@@ -109,7 +109,7 @@ class ConsoleList:
             self._replace(())
             self._known = {}
             self.complete = False
-        self._pending = list(self._view)
+        self._pending = None
         self._size = len(self._directory)
         self.reading = True
         self._place = 0
@@ -130,6 +130,8 @@ class ConsoleList:
                 self._take_over()
             return self.reading
         view, known = self._view, self._known
+        if self._pending is None:
+            self._pending = list(view)
         for console in self._pending[self._place : self._place + count]:
             if console in view:
                 entry = known.get(console)

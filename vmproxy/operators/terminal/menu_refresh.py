@@ -65,6 +65,7 @@ class Refresher:
         self._services = session.services
         self._clock = session.services.clock
         self._who = session.operator.name
+        self._view = session.operator.view
         self._listed = listed
         self._last = last
         self._picture: Picture = _NONE
@@ -101,7 +102,7 @@ class Refresher:
 
     def _sweep(self) -> bool:
         turns = self._services.turns
-        while turns.open():
+        while turns.open() and self._view.prepare(turns.open):
             if not self._listed.step():
                 return True
         self._sweeping = True
