@@ -88,6 +88,7 @@ def test_some_only_or_none(w: Aged) -> None:
     w.days(2)
     assert w.names == ["web01"]
     w.set(None)
+    w.clock.advance(0)
     assert w.clock.getDelayedCalls() == []
     w.days(100)
     assert w.names == ["web01"]
