@@ -32,6 +32,18 @@ _WHERE = {"alone": "", "flood": ", beside a flood", "crowd": ", in a crowd", "fi
 FIGURES = (
     Figure(r"storm\.(\d+)", "storm of {0}", "VMs/s", 0),
     Figure(r"storm\.(\d+)\.cpu", "storm of {0}: CPU per VM", "us", 0),
+    *(
+        figure
+        for key, what in (("new", "new VMs connect"), ("again", "known VMs connect"))
+        for figure in (
+            Figure(rf"beside\.{key}\.goahead\.p50", f"BEGIN to GOAHEAD p50, while {what}", "ms", 2),
+            Figure(rf"beside\.{key}\.goahead", f"BEGIN to GOAHEAD p99, while {what}", "ms", 2),
+            Figure(rf"beside\.{key}\.peer", f"PEER to PEER-OK p99, while {what}", "ms", 2),
+            Figure(rf"beside\.{key}\.keys\.p50", f"key to echo p50, while {what}", "ms", 2),
+            Figure(rf"beside\.{key}\.keys", f"key to echo p99, while {what}", "ms", 2),
+            Figure(rf"beside\.{key}\.rate", f"{what}", "VMs/s", 0),
+        )
+    ),
     Figure(r"idle\.memory", "memory per idle VM", "KiB", 2),
     Figure(r"idle\.cpu", "CPU while idle", "% of a core", 2),
     Figure(r"idle\.descriptors", "descriptors beside the sockets", "", 0),
@@ -114,6 +126,7 @@ class Target:
 TARGETS = (
     Target("storm.2000", 0.40, ratio=True, most=False),
     Target("storm.16000", 0.40, ratio=True, most=False),
+    *(Target(f"beside.{key}.{what}", 10.0) for key in ("new", "again") for what in ("goahead", "keys")),
     Target("idle.memory", 4.0),
     Target("idle.cpu", 0.5),
     Target("idle.descriptors", 400),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench import modes_machines, modes_operators, modes_tls
+from bench import modes_beside, modes_machines, modes_operators, modes_tls
 from bench.modes_machines import Samples, Start
 
 MODES: dict[str, Callable[[Start], Samples]] = {
     "storm": modes_machines.storms,
+    "storm-beside": modes_beside.beside,
     "idle": modes_machines.idle,
     "lines": modes_machines.lines,
     "many": modes_machines.many,
@@ -24,8 +25,11 @@ MODES: dict[str, Callable[[Start], Samples]] = {
     "tls": modes_tls.tls,
 }
 
-ON_EVERY_PLACE = {name for name in MODES if name not in ("storm", "idle", "fanout", "replay", "start", "tls")}
+_ON_ONE_PLACE = ("storm", "storm-beside", "idle", "fanout", "replay", "start", "tls")
+ON_EVERY_PLACE = {name for name in MODES if name not in _ON_ONE_PLACE}
 """Where it counts what the logs are on; the others run with the first folder only."""
 
-NEED_THE_WIRE_ONLY = {name for name in MODES if name not in ("typing", "fanout", "replay", "start", "tls")}
+NEED_THE_WIRE_ONLY = {
+    name for name in MODES if name not in ("storm-beside", "typing", "fanout", "replay", "start", "tls")
+}
 """Where a peer takes part, of which nothing is known but where machines connect."""

@@ -33,7 +33,7 @@ def typing(start: Start) -> Samples:
         others = run.connected(sizes.talking, first=1)
         flooding = run.connected(1, first=EXTRA)
         assert machine.connection is not None
-        machine.connection.heard = _echo(machine)
+        machine.connection.heard = echo(machine)
         with contextlib.closing(Typist(loop, run.for_operators, machine.name)) as typist:
             run.until(lambda: typist.attached, f"the operator is attached: {typist.said!r}")
             loop.rest(0.3)
@@ -56,7 +56,7 @@ def typing(start: Start) -> Samples:
         }
 
 
-def _echo(machine: Machine) -> Callable[[Connection, bytes], None]:
+def echo(machine: Machine) -> Callable[[Connection, bytes], None]:
     def heard(_connection: Connection, data: bytes) -> None:
         machine.speak(data)
 

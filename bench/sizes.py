@@ -13,6 +13,8 @@ class Sizes:
     """The sizes; seconds, lines a second, MiB."""
 
     storms: tuple[int, ...] = (2000, 16000)
+    arrivals: int = 4000
+    arrival_seconds: float = 3.0
     idle: int = 16000
     idle_seconds: float = 8.0
     talking: int = 1000
@@ -45,10 +47,9 @@ class Sizes:
 
     def problem(self, descriptors: int) -> str:
         """Why a process with so many descriptors is not enough; empty where it is."""
-        needed = (
-            max(*self.storms, self.idle, self.crowd, self.many + min(self.many, KEPT_OPEN), self.known, self.secure)
-            + 900
-        )
+        logs = min(self.many, KEPT_OPEN)
+        beside = int(self.arrivals * self.arrival_seconds) + self.talking
+        needed = max(*self.storms, beside, self.idle, self.crowd, self.many + logs, self.known, self.secure) + 900
         if descriptors >= needed:
             return ""
         return f"a process needs {needed} descriptors here and may have {descriptors} (ulimit -Hn); --quick needs fewer"
@@ -57,6 +58,8 @@ class Sizes:
 FULL = Sizes()
 QUICK = Sizes(
     storms=(100,),
+    arrivals=400,
+    arrival_seconds=0.3,
     idle=100,
     idle_seconds=0.1,
     talking=20,

@@ -14,6 +14,7 @@ from bench.text import LINES
 
 TICK = 0.001
 BURST = 400  # lines in one turn, at most: what is late is made up for in the next ones
+DIALLED = 40  # connections in one turn, at most
 PIECE = 64 * 1024
 
 
@@ -120,6 +121,56 @@ class Newcomers:
             machine.hello()
         del self._left[:40]
         self.due = now if self._left else float("inf")
+
+
+class Arrivals:
+    """Machines that connect and say who they are, so many a second.
+
+    :ivar total: how many there are; ``up`` how many of them have been dealt with, identity included.
+    """
+
+    def __init__(self, fleet: Fleet, machines: Sequence[Machine], rate: float) -> None:
+        self._fleet = fleet
+        self._rate = rate
+        self._waiting = [fleet.connection(machine, fleet.handshake.joining) for machine in reversed(machines)]
+        self.total = len(self._waiting)
+        self.up = self._ended = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Dial the first one now."""
+        self._began = self.due = time.perf_counter()
+
+    def run(self, now: float) -> None:
+        """Dial what is due."""
+        waiting = len(self._waiting)
+        due = min(int((now - self._began) * self._rate) - self.total + waiting, DIALLED, waiting)
+        for _ in range(due):
+            connection = self._waiting.pop()
+            connection.ready = self._ready
+            connection.lost = self._lost
+            connection.connect(self._fleet.port)
+        self.due = now + TICK if self._waiting else float("inf")
+
+    @property
+    def dialling(self) -> bool:
+        """Whether some are still to come."""
+        return bool(self._waiting)
+
+    @property
+    def done(self) -> bool:
+        """Whether all of them are there, or have failed."""
+        return self._ended == self.total
+
+    def _ready(self, connection: Connection) -> None:
+        self.up += 1
+        self._ended += 1
+        connection.machine.carried_by(connection)
+        connection.lost = self._fleet.dropped
+
+    def _lost(self, connection: Connection) -> None:
+        self._ended += 1
+        self._fleet.dropped(connection)
 
 
 class Answers:
