@@ -136,7 +136,7 @@ def test_a_session_that_is_handed_over_or_answered_late_anywhere_comes_out_the_s
 
 
 def test_every_slot_is_handed_over_or_made_anew() -> None:
-    anew = {"_terms", "_out", "_receiving", "_limit", "plain"}
+    anew = {"_terms", "_out", "_receiving", "_limit", "plain", "_begun", "_told", "_unsent"}
     renamed = {"_rest": "rest", "_out": "unsent"}
     kept = {renamed.get(slot, slot.removeprefix("_")) for slot in VMSession.__slots__ if slot not in anew}
     outbox = {"unsent", "blocked", "control_while_blocked"}

@@ -1,11 +1,12 @@
-"""The short ways of a session (a first read that is known, an introduction) lead to what the long way leads to."""
+"""The short ways of a session (what others have said too, an introduction) lead to what the long way leads to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -45,10 +46,10 @@ from tests.support.vm import (
 )
 from vmproxy.vm import session as sessions
 from vmproxy.vm.actions import Action, Claim, Close, Complete, Judge, Peer, PortSettings, StartTLS
+from vmproxy.vm.beginning import BEGINNINGS
 from vmproxy.vm.comport import settings_text
-from vmproxy.vm.extension import FIRST_READS, Terms
-from vmproxy.vm.session import VMSession
-from vmproxy.vm.session_table import ASKING
+from vmproxy.vm.extension import Terms
+from vmproxy.vm.session import LOG, VMSession
 from vmproxy.wire.telnet import Scanner
 
 FIRST = verb(WILL, AUTHENTICATION) + NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST) + sub(DO_PROXY, b"Svmproxy")
@@ -110,22 +111,50 @@ class Console:
 class Driver:
     """Drives a session, and answers as it is told: at once, late, or not at all.
 
+    :ivar looks: whether it looks at all of the session after each step: one that is looked at shares nothing.
     :ivar seen: what the session did and said, and how it was then.
     """
 
     session: VMSession
     answers: str
+    looks: bool
     seen: list[object] = field(default_factory=list)
     asked: list[Action] = field(default_factory=list)
 
     def feed(self, data: bytes) -> None:
-        for action in self.session.receive(data):
-            self.perform(action)
+        answer = self.session.along(data) if sessions.SHORT_READ > 0 else None
+        if answer is None:
+            for action in self.session.receive(data):
+                self.perform(action)
+        self.look(answer or b"")
+
+    def meet(self, event: str) -> None:
+        """Something else happens than that bytes come."""
+        session = self.session
+        if event == "key":
+            session.send(session.encode(b"\r"))
+        elif event == "break":
+            session.send_break()
+        elif event == "held":
+            session.hold(LOG, True)
+        elif event == "free":
+            session.hold(LOG, False)
+        elif event == "late":
+            session.identify(late=True)
+        elif event == "moved":
+            session.retire()
+        elif event == "gone":
+            session.close()
+        else:
+            session.block(event == "full")
         self.look()
 
-    def look(self) -> None:
+    def look(self, answer: bytes = b"") -> None:
         self.act()
-        self.seen += [self.session.take_data(), self.session.snapshot(), self.session.plain]
+        session = self.session
+        self.seen += [answer + session.take_data(), session.plain, session.state, session.commands, session.resting]
+        if self.looks:
+            self.seen.append(session.snapshot())
 
     def act(self) -> None:
         while actions := self.session.take_actions():
@@ -181,78 +210,129 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
 kinds = st.fixed_dictionaries(
     {"com_port": st.booleans(), "tls": st.booleans(), "guarded": st.booleans(), "encrypted": st.booleans()}
 )
+EVENTS = ["key", "break", "held", "free", "late", "moved", "gone", "full", "empty"]
 reads = st.lists(st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map(b"".join), max_size=4)
 
 
-def drive(terms: Terms, kind: dict[str, bool], answers: str, blocked: bool, script: list[bytes]) -> list[object]:
+def drive(
+    terms: Terms, kind: dict[str, bool], script: Sequence[bytes | str], answers: str = "now", looks: bool = False
+) -> list[object]:
     kind = {**kind, "guarded": kind["guarded"] and kind["tls"]}
-    driver = Driver(VMSession(terms, **kind), answers)
-    if blocked:
-        driver.session.block(True)
+    driver = Driver(VMSession(terms, **kind), answers, looks)
     driver.look()
-    for read in script:
-        driver.feed(read)
+    for step in script:
+        if isinstance(step, bytes):
+            driver.feed(step)
+        else:
+            driver.meet(step)
         driver.answer_late()
+    driver.looks = True
+    driver.look()
     return driver.seen
 
 
+PLAIN_KIND = {"com_port": True, "tls": False, "guarded": False, "encrypted": False}
+
+
 @given(
-    kind=kinds,
+    kind=kinds | st.just(PLAIN_KIND),
     answers=st.sampled_from(["now", "late", "refused"]),
-    blocked=st.booleans(),
+    looks=st.booleans(),
     needs_name=st.booleans(),
     known=reads,
     before=reads,
     rest=st.lists(st.sampled_from(PIECES), max_size=8).map(b"".join),
     cuts=st.lists(st.integers(0, 10_000), max_size=6),
+    events=st.lists(st.tuples(st.integers(0, 12), st.sampled_from(EVENTS)), max_size=3),
 )
 @examples(600)
 def test_the_short_ways_lead_to_what_the_long_way_leads_to(
     kind: dict[str, bool],
     answers: str,
-    blocked: bool,
+    looks: bool,
     needs_name: bool,
     known: list[bytes],
     before: list[bytes],
     rest: bytes,
     cuts: list[int],
+    events: list[tuple[int, str]],
 ) -> None:
     def terms() -> Terms:
         return Terms(("vmproxy",), b"vmproxy", needs_name, lambda: True)
 
-    script = [*before, *pieces(rest, cuts)]
+    script: list[bytes | str] = [*before, *pieces(rest, cuts)]
+    for at, event in events:
+        script.insert(at, event)
     with only_the_long_way():
-        long = drive(terms(), kind, answers, blocked, script)
+        long = drive(terms(), kind, script, answers, looks)
     warm = terms()
-    for one in (*known, *script):
-        drive(warm, kind, "now", False, [one])  # others have said it before
-    assert drive(warm, kind, answers, blocked, script) == long
-    assert drive(warm, kind, answers, blocked, script) == long
+    for one in known:
+        drive(warm, kind, [one])  # others have said it before
+    drive(warm, kind, script)
+    assert drive(warm, kind, script, answers, looks) == long
+    assert drive(warm, kind, script, answers, looks) == long
 
 
-def test_a_first_read_is_remembered_and_an_introduction_needs_no_scanner(monkeypatch: pytest.MonkeyPatch) -> None:
+# As hosts say it, in two reads and in three.
+TWO = [FIRST, SECOND]
+THREE = [NEGOTIATION, sub(KNOWN_1, CAPTURED_LIST) + sub(DO_PROXY, b"Svmproxy"), SECOND + verb(WILL, COM_PORT)]
+
+
+def shares(session: VMSession) -> bool:
+    """Whether a session has no parts of its own."""
+    return not any(is_set(vars(VMSession)[name], session) for name in sessions._SHARED)
+
+
+def is_set(slot: Any, session: VMSession) -> bool:
+    try:
+        slot.__get__(session)  # asks for no more than what is there
+    except AttributeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("script", [TWO, THREE], ids=["two", "three"])
+def test_a_host_that_says_what_others_say_needs_no_scanner_and_no_parts_of_its_own(
+    script: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     terms = Terms(("vmproxy",), b"vmproxy")
-    drive(terms, {"com_port": True, "tls": False, "guarded": False, "encrypted": False}, "now", False, [FIRST])
-    assert len(terms.first_reads) == 1
+    first = drive(terms, PLAIN_KIND, script)
     monkeypatch.setattr(Scanner, "feed", None)
-    session = VMSession(terms, True)
-    assert list(session.receive(FIRST)) == []
-    assert [type(action) for action in session.receive(SECOND)] == [Claim]
-    assert session.state in ASKING
+    driver = Driver(VMSession(terms, True), "now", False)
+    driver.look()
+    for read in script:
+        assert shares(driver.session)
+        driver.feed(read)
+    assert driver.session.plain
+    assert shares(driver.session)
+    driver.looks = True
+    driver.look()
+    assert driver.seen == first
+    assert not shares(driver.session)
 
 
-def test_other_settings_forget_first_reads() -> None:
+def test_other_settings_hold_for_hosts_that_have_begun() -> None:
     terms = Terms(("vmproxy",), b"vmproxy")
-    kind = {"com_port": True, "tls": False, "guarded": False, "encrypted": False}
-    before = drive(terms, kind, "now", False, [FIRST])
+    drive(terms, PLAIN_KIND, THREE)
+    driver = Driver(VMSession(terms, True), "now", False)
+    driver.feed(THREE[0])
     terms.accept(("other",))
-    assert drive(terms, kind, "now", False, [FIRST]) != before
-    assert not terms.first_reads  # a refusal is told each time
+    driver.feed(THREE[1])
+    assert "WONT-PROXY" in str(driver.seen)
+    count = terms.beginnings.count
+    drive(terms, PLAIN_KIND, [FIRST])
+    assert terms.beginnings.count == count  # a refusal is told each time
 
 
-def test_first_reads_are_bounded() -> None:
+def test_beginnings_are_bounded() -> None:
     terms = Terms(("*",), b"vmproxy")
-    kind = {"com_port": True, "tls": False, "guarded": False, "encrypted": False}
-    for number in range(3 * FIRST_READS):
-        drive(terms, kind, "now", False, [NEGOTIATION + sub(DO_PROXY, b"S%d" % number)])
-        assert 0 < len(terms.first_reads) <= FIRST_READS
+    for number in range(3 * BEGINNINGS):
+        drive(terms, PLAIN_KIND, [NEGOTIATION + sub(DO_PROXY, b"S%d" % number)])
+        assert terms.beginnings.count <= BEGINNINGS
+    assert terms.beginnings.count > 0
+
+
+def test_a_host_that_says_a_lot_is_not_learned_from() -> None:
+    terms = Terms(("*",), b"vmproxy")
+    drive(terms, PLAIN_KIND, [verb(WILL, COM_PORT) * 20 + verb(WONT, COM_PORT) * n for n in range(20)])
+    assert 0 < terms.beginnings.count < 10

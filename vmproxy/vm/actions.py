@@ -201,6 +201,11 @@ class Outbox:
         self.blocked = False
         self.control_while_blocked = 0
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the host takes what is sent, and nothing is to be done."""
+        return not self.blocked and not self.actions
+
     def block(self, on: bool, control: int = 0) -> None:
         """Note that the host reads slower than is written, or not any more; to say so again changes nothing.
 

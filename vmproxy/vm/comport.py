@@ -46,6 +46,11 @@ class PortControl:
         self._server: AccessServer | None = None  # made when the VM sets or asks something: most never do
         self._inherited: AccessServer | None = None  # of the console, from the connection before
 
+    @property
+    def is_usual(self) -> bool:
+        """Whether the VM has set nothing."""
+        return self._server is None and self._inherited is None
+
     def switch(self, on: bool, carries: bool) -> None:
         """The VM turns port control on, or off.
 

@@ -9,20 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from vmproxy.base.sanitize import visible
 from vmproxy.console.info import BIOS_UUID, LOCATION_UUID
 from vmproxy.errors import WireError
 from vmproxy.vm.actions import Claim, Count, DialRefused, Judge, Outbox
-from vmproxy.vm.negotiation import NegotiationState
+from vmproxy.vm.beginning import NAME_LIMIT, Beginnings, ExtensionState, Introduction, Request
 from vmproxy.wire import dialuri, serviceuri
 from vmproxy.wire.dialuri import DialError, DialURI
 from vmproxy.wire.telnet import VMWARE_EXT, subnegotiation
 from vmproxy.wire.vmware import QUESTIONS, SUPPORTED, Sub, message, parse_do_proxy, parse_name, parse_uuid
 
-NAME_LIMIT = 1024
 _OTHER_CONSOLE = "this connection has another console already"
 _UNKNOWN_RECEIVED = int(Sub.UNKNOWN_SUBOPTION_RCVD_2)
 _GET_NAME = int(Sub.GET_VM_NAME)
@@ -35,20 +34,8 @@ _VC_ASKED = 1 << int(Sub.GET_VM_VC_UUID)
 _NO_VC = 2  # nor has that; the host has said, in one way or another, that there is no VC UUID
 
 
-FIRST_READS = 64
-
-
 def _never() -> bool:
     return False
-
-
-class FirstRead(NamedTuple):
-    """What the first read of a connection led to, and will for others that say the same."""
-
-    line: NegotiationState
-    extension: ExtensionState
-    commands: int
-    answer: bytes
 
 
 @dataclass(slots=True)
@@ -61,7 +48,7 @@ class Terms:
     :ivar needs_name: whether a VM's name must be known before its console, because logs are named after it.
     :ivar dials: tells whether VMs with direction "client" are served at all.
     :ivar early: bytes of output in all sessions that wait because nobody knows yet whose they are.
-    :ivar first_reads: what hosts say first, by their bytes and the options that stood; :data:`FIRST_READS` at most.
+    :ivar beginnings: what hosts say first.
     """
 
     service_uris: tuple[str, ...]
@@ -70,13 +57,7 @@ class Terms:
     dials: Callable[[], bool] = field(default=_never)
     client_word: bool = False
     early: int = 0
-    first_reads: dict[tuple[bytes, object], FirstRead] = field(default_factory=dict)
-
-    def remember(self, key: tuple[bytes, object], first: FirstRead) -> None:
-        """Keep what a first read led to."""
-        if len(self.first_reads) >= FIRST_READS:
-            self.first_reads.clear()
-        self.first_reads[key] = first
+    beginnings: Beginnings = field(default_factory=Beginnings)
 
     def count_early(self, size: int) -> None:
         """Add to the sum of early output, or take away from it."""
@@ -86,7 +67,7 @@ class Terms:
         """Accept other services from now on."""
         self.service_uris = service_uris
         self.client_word = client_word
-        self.first_reads.clear()
+        self.beginnings.forget()
 
 
 class Carried(Protocol):
@@ -111,24 +92,6 @@ class CarriedState:
     uri: str
 
 
-@dataclass(frozen=True, slots=True)
-class ExtensionState:
-    """The extension as a value; destinations as text, empty where there is none."""
-
-    uuid: UUID | None
-    bios_uuid: UUID | None
-    location_uuid: UUID | None
-    name: str
-    named: bool
-    uri: str | None
-    target: str
-    wish: str
-    judging: bool
-    ripe: bool
-    asked: int
-    list_sent: bool
-
-
 class Contradiction(WireError):
     """The host says that it is another VM than before."""
 
@@ -142,6 +105,19 @@ def suboption(code: int) -> bytes:
 _LIST = subnegotiation(VMWARE_EXT, message(Sub.KNOWN_SUBOPTIONS_2, SUPPORTED))
 _WILL_PROXY = suboption(Sub.WILL_PROXY)
 _WONT_PROXY = suboption(Sub.WONT_PROXY)
+
+
+def first_claim(state: ExtensionState, request: Request, told: Introduction, needs_name: bool) -> Claim | None:
+    """The claim of a VM that has said who it is in one read, before anything else was known of it.
+
+    :returns: None if something is waited for: see :meth:`Extension.claim`.
+    """
+    asked = state.asked
+    if needs_name and told.name is None and asked >> _GET_NAME & 1:
+        return None
+    awaited = told.bios is None and asked & _BIOS_STATE == _BIOS_ASKED
+    name = told.name or ""
+    return Claim(told.uuid, request.port, request.uri, name, None, request.word, told.bios, awaited, told.location)
 
 
 class Extension:
@@ -238,6 +214,22 @@ class Extension:
         awaited = not late and self._asked & _BIOS_STATE == _BIOS_ASKED
         bios, location = self.bios_uuid, self.location_uuid
         return Claim(uuid, uri.port, self.uri, self.name, self._target, word, bios, awaited, location, known_by)
+
+    def request(self) -> Request | None:
+        """What the VM has asked for and been promised; None where that is nothing, or a destination."""
+        if self.uri is None or self._target is not None:
+            return None
+        uri = serviceuri.parse(self.uri)
+        return Request(self.uri, uri.port, serviceuri.label(uri, self._terms.service_uris))
+
+    def introduce(self, told: Introduction) -> None:
+        """Take in what a VM has said of itself in one read."""
+        self.uuid, self.bios_uuid, self.location_uuid = told.uuid, told.bios, told.location
+        if told.name is not None:
+            self.name = told.name
+            self._named = True
+        if told.bios is not None:
+            self._asked |= _BIOS_ANSWERED
 
     @property
     def has_no_vc_uuid(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cache
 
@@ -30,8 +29,12 @@ _OURS = (BINARY, SGA, ECHO, VMWARE_EXT)
 
 
 @cache
-def _opening(com_port: bool, tls: bool, guarded: bool) -> tuple[Options, bytes]:
-    # The same for every connection of a configuration, so it is made once.
+def opening(com_port: bool, tls: bool, guarded: bool) -> tuple[Options, bytes]:
+    """The options of a new connection, and what it says first: the same for every one of a configuration.
+
+    :param com_port: whether port control is agreed to; ``tls``: whether TLS is, in-band.
+    :param guarded: whether the host must switch to TLS.
+    """
     theirs = (BINARY, SGA, VMWARE_EXT, *((COM_PORT,) if com_port else ()), *((AUTHENTICATION,) if tls else ()))
     options = Options(Acceptable(_OURS, theirs))
     # Where nothing is believed before TLS, VMware's extension waits for it.
@@ -66,22 +69,12 @@ class LineNegotiation:
     __slots__ = ("_options", "_out", "decoder", "encrypted", "gate")
 
     def __init__(self, out: Outbox, com_port: bool, tls: bool, guarded: bool, encrypted: bool) -> None:
-        """
-        :param com_port: whether port control is agreed to; ``tls``: whether TLS is, in-band.
-        :param guarded: whether the host must switch to TLS.
-        """
+        """:param com_port: as for :func:`opening`, whose bytes the caller sends."""
         self._out = out
-        options, asked = _opening(com_port, tls, guarded)
-        self._options = options.copy()
+        self._options = opening(com_port, tls, guarded)[0].copy()
         self.decoder: NvtDecoder | None = NvtDecoder()
         self.encrypted = encrypted
         self.gate = StartTLSGate(out) if guarded else None
-        out.data.append(asked)
-
-    @property
-    def key(self) -> Hashable:
-        """All that decides what becomes of a first read."""
-        return self._options.key, self.encrypted
 
     @property
     def extended(self) -> bool:

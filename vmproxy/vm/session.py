@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vmproxy.vm.actions import (
     Abort,
@@ -26,13 +26,23 @@ from vmproxy.vm.actions import (
     Details,
     Outbox,
     Peer,
+    PortSettings,
     Readiness,
     Reading,
 )
+from vmproxy.vm.beginning import (
+    EARLY_COMMANDS,
+    Beginning,
+    ExtensionState,
+    Introduction,
+    Request,
+    Step,
+    read_introduction,
+)
 from vmproxy.vm.comport import PortControl
 from vmproxy.vm.early import EARLY_LIMIT, EarlyOutput
-from vmproxy.vm.extension import DETAILS, Carried, CarriedState, Contradiction, Extension, FirstRead, Terms
-from vmproxy.vm.negotiation import LineNegotiation
+from vmproxy.vm.extension import DETAILS, Carried, CarriedState, Contradiction, Extension, Terms, first_claim
+from vmproxy.vm.negotiation import LineNegotiation, opening
 from vmproxy.vm.session_state import TokenState, VMSessionState, token_of, token_state
 from vmproxy.vm.session_table import (
     ABORT,
@@ -59,6 +69,7 @@ from vmproxy.vm.session_table import (
     RELEASE,
     RETIRE,
     SERVE,
+    SERVING,
     TABLE,
     TLS,
     UNKNOWN,
@@ -96,9 +107,11 @@ _SETTLING = (int(Sub.VMOTION_BEGIN), int(Sub.VMOTION_PEER))
 _END: tuple[None] = (None,)  # behind the tokens of a read: nothing more for now
 SHORT_READ = 512
 """The bytes at most of a read that is looked at as a whole before it is scanned."""
-# What a VM says of itself, and nothing else: UUIDs and name.
-_INTRODUCTION = re.compile(rb"(?:\xff\xfa\xe8[PRTV][^\xff]*\xff\xf0)+")
+# What a VM says of itself, UUIDs and name; and what it may negotiate behind that.
+_INTRODUCTION = re.compile(rb"((?:\xff\xfa\xe8[PRTV][^\xff]*\xff\xf0)+)((?:\xff[\xfb-\xfe][^\xff])*)", re.DOTALL)
 _PARTS = b"\xff\xf0\xff\xfa\xe8"
+_NO_PORT = PortSettings(None)
+_SHARED = ("_out", "_scanner", "_line", "_extension", "_port")
 _BREAK = bytes((IAC, BRK))
 
 
@@ -118,6 +131,7 @@ class VMSession:
     """
 
     __slots__ = (
+        "_begun",
         "_carried",
         "_early",
         "_extension",
@@ -131,6 +145,8 @@ class VMSession:
         "_rest",
         "_scanner",
         "_terms",
+        "_told",
+        "_unsent",
         "commands",
         "holds",
         "plain",
@@ -145,11 +161,10 @@ class VMSession:
         :param guarded: whether the host must switch to TLS.
         """
         self._terms = terms
-        self._out = Outbox()
-        self._scanner = Scanner()
-        self._line = LineNegotiation(self._out, com_port, tls, guarded, encrypted)
-        self._extension = Extension(terms, self._out)
-        self._port: PortControl | None = None  # made when it is needed, as what is early
+        # While the host says what others say too, there is a beginning, and none of the shared parts.
+        self._begun: Beginning | None = None
+        self._told: Introduction | None = None  # what the VM has said of itself meanwhile
+        self._unsent = b""  # what the host is to be sent meanwhile
         self._early: EarlyOutput | None = None
         self._carried: Carried | None = None
         self._question = b""  # the pair or sequence that the driver was asked about
@@ -161,6 +176,78 @@ class VMSession:
         self.holds = 0
         self.plain = False
         self.state = GUARDED if guarded else OPEN
+        kind = com_port, tls, encrypted
+        if not guarded and (found := terms.beginnings.first(kind)) is not None:
+            self._begun, self._unsent = found
+            return
+        self._out = Outbox()
+        self._scanner = Scanner()
+        self._line = LineNegotiation(self._out, com_port, tls, guarded, encrypted)
+        self._extension = Extension(terms, self._out)
+        self._port: PortControl | None = None  # made when it is needed, as what is early
+        asked = opening(com_port, tls, guarded)[1]
+        self._out.data.append(asked)
+        if not guarded:
+            self._share(terms.beginnings.begin(kind, self._line.snapshot(), asked)[0])
+
+    # Parts that sessions share while their hosts say the same.
+
+    if not TYPE_CHECKING:  # or every name would seem to be one
+
+        def __getattr__(self, name):
+            """The parts that a session shared with others until now."""
+            if name not in _SHARED or self._begun is None:
+                raise AttributeError(name)
+            self._part()
+            return getattr(self, name)
+
+    def _part(self) -> None:
+        """Have parts of its own from now on."""
+        begun, self._begun = self._begun, None
+        told, self._told = self._told, None
+        unsent, self._unsent = self._unsent, b""
+        if begun is None:
+            return
+        line = begun.line
+        self._out = out = Outbox()
+        if unsent:
+            out.data.append(unsent)
+        self._scanner = Scanner()
+        self._line = LineNegotiation(out, line.com_port, line.tls, False, line.encrypted)
+        self._line.restore(line)
+        self._extension = Extension(self._terms, out)
+        self._extension.restore(begun.extension)
+        if told is not None:
+            self._extension.introduce(told)
+        self._port = None
+        if begun.port is not None:
+            self._port = PortControl(self._terms.signature, out)
+            self._port.restore(begun.port)
+
+    def _share(self, begun: Beginning, told: Introduction | None = None) -> None:
+        """Have no parts of its own any more: others are as far, and what the VM has said of itself is kept."""
+        self._unsent = self.take_data()
+        self._told = told
+        for name in _SHARED:
+            delattr(self, name)
+        self._begun = begun
+
+    def along(self, data: bytes) -> bytes | None:
+        """Take in a read that others have sent in the same place, before it was known which VM it is.
+
+        It costs no more than serial data.
+
+        :returns: the answer, which the driver sends; None if the read is none of these: it is for :meth:`receive`.
+        """
+        begun = self._begun
+        if begun is None or self.state != OPEN or self._kept or begun.age != self._terms.beginnings.age:
+            return None
+        step = begun.steps.get(data)
+        if step is None:
+            return None
+        self._begun = step.after
+        self.commands += step.commands
+        return step.answer
 
     # In: bytes from the host.
 
@@ -182,47 +269,97 @@ class VMSession:
         return self._fresh(data)
 
     def _fresh(self, data: bytes) -> Iterable[Action]:
-        if not self.plain and len(data) <= SHORT_READ and self.state != CLOSED:
-            # In a storm, thousands of hosts say the same in their first read, and who they are in the next one.
-            if not self.commands:
-                return self._begin(data)
-            if _INTRODUCTION.fullmatch(data) and not self._scanner.busy and self._line.gate is None:
-                return self._introduce(data[3:-2].split(_PARTS))
+        begun = self._begun
+        if begun is not None and self.state == OPEN and len(data) <= SHORT_READ:
+            if (answer := self.along(data)) is not None:
+                self._unsent += answer
+                return ()
+            if begun.request is not None and begun.age == self._terms.beginnings.age:
+                introduction = self._introduction(begun, data)
+                if introduction is not None:
+                    return introduction
+            return self._learn(begun, data)
         return self._scan(self._scanner.feed(data))
 
-    def _begin(self, data: bytes) -> Iterable[Action]:
-        # What a first read leads to is the same for all hosts that say the same, if it leads to no action.
-        key = data, self._line.key
-        if self.state != OPEN or self._scanner.busy or self._early is not None or self._out.blocked:
-            return self._scan(self._scanner.feed(data))
-        first = self._terms.first_reads.get(key)
-        if first is None:
-            return self._remember(key, len(self._out.data), self._scan(self._scanner.feed(data)))
-        self._line.restore(first.line)
-        self._extension.restore(first.extension)
-        self.commands = first.commands
-        self._out.data.append(first.answer)
-        return ()
-
-    def _remember(self, key: tuple[bytes, object], sent: int, actions: Iterable[Action]) -> Iterator[Action]:
-        quiet = True
-        for action in actions:
+    def _learn(self, begun: Beginning, data: bytes) -> Iterator[Action]:
+        # What a read leads to is the same for all hosts that say the same, if it leads to no action.
+        before, quiet, sent = self.commands, True, len(self._out.data)
+        for action in self._scan(self._scanner.feed(data)):
             quiet = False
             yield action
-        whole = self._rest is None and not self._scanner.busy and self._early is None and self._port is None
-        if quiet and whole and self.state == OPEN and self._extension.uri is not None:
+        if not quiet or self.state != OPEN or before >= EARLY_COMMANDS or not self._is_common:
+            return
+        extension = self._extension.snapshot()
+        if extension.is_anybodys:
+            after = self._beginning(begun.age, extension, self._extension.request())
             answer = b"".join(self._out.data[sent:])
-            first = FirstRead(self._line.snapshot(), self._extension.snapshot(), self.commands, answer)
-            self._terms.remember(key, first)
+            self._terms.beginnings.learn(begun.steps, data, Step(after, answer, self.commands - before))
+            self._share(after)
 
-    def _introduce(self, payloads: list[bytes]) -> Iterable[Action]:
-        for number, payload in enumerate(payloads, 1):
-            self.commands += 1
-            self._extended(payload)
-            if self._out.actions:  # to be performed before the others are looked at
-                others = [Subnegotiation(VMWARE_EXT, other) for other in payloads[number:]]
-                return chain(self.take_actions(), self._scan(others))
-        return self._scan(())
+    def _introduction(self, begun: Beginning, data: bytes) -> Iterator[Action] | None:
+        """Who it is, and perhaps some options behind that; None if the read is something else."""
+        match = _INTRODUCTION.fullmatch(data)
+        if match is None or begun.request is None:
+            return None
+        payloads = match[1][3:-2].split(_PARTS)
+        told = read_introduction(payloads)
+        if told is None:
+            return None
+        claim = first_claim(begun.extension, begun.request, told, self._terms.needs_name)
+        return None if claim is None else self._introduce(begun, claim, told, len(payloads), match[2])
+
+    def _introduce(
+        self, begun: Beginning, claim: Claim, told: Introduction, commands: int, tail: bytes
+    ) -> Iterator[Action]:
+        self._told = told
+        self.commands += commands
+        self.state = CLAIMING
+        self._receiving = True
+        try:
+            yield claim
+            while actions := self.take_actions():
+                yield from actions
+        finally:
+            self._receiving = False
+            self._see_plain()
+        if self.state in ASKING:
+            self._rest = chain(Scanner().feed(tail), _END)
+        elif self._begun is None or self.state not in CARRYING:
+            yield from self._scan(Scanner().feed(tail))
+        elif tail:
+            step = begun.tails.get(tail) if self.state == SERVING else None
+            if step is None or begun.age != self._terms.beginnings.age:
+                yield from self._learn_tail(begun, told, tail)
+            else:
+                self._begun = step.after
+                self.commands += step.commands
+                self._unsent += step.answer
+                yield from step.actions
+
+    def _learn_tail(self, begun: Beginning, told: Introduction, tail: bytes) -> Iterator[Action]:
+        before, extension, sent = self.commands, self._extension.snapshot(), len(self._out.data)
+        actions: list[Action] = []
+        for action in self._scan(Scanner().feed(tail)):
+            actions.append(action)
+            yield action
+        known = self._extension.snapshot() == extension and all(action == _NO_PORT for action in actions)
+        if known and self.state == SERVING and self._is_common:
+            after = self._beginning(begun.age, begun.extension, None)
+            answer = b"".join(self._out.data[sent:])
+            step = Step(after, answer, self.commands - before, tuple(actions))
+            self._terms.beginnings.learn(begun.tails, tail, step)
+            self._share(after, told)
+
+    @property
+    def _is_common(self) -> bool:
+        """Whether nothing but what the VM says of itself may tell this session from another one."""
+        if self._rest is not None or self._kept or self._early is not None or self._scanner.busy or self.holds:
+            return False
+        return self._out.is_quiet and (self._port is None or self._port.is_usual)
+
+    def _beginning(self, age: int, extension: ExtensionState, request: Request | None) -> Beginning:
+        port = None if self._port is None else self._port.snapshot()
+        return Beginning(age, self._line.snapshot(), extension, port, request)
 
     @property
     def resting(self) -> bool:
@@ -353,6 +490,7 @@ class VMSession:
 
     def claim_later(self) -> None:
         """More must be known of the VM first: what it was asked, or, in time, that it does not answer."""
+        self._part()
         self._input(LATER)
 
     def judged(self, uri: DialURI, refusal: str) -> None:
@@ -433,11 +571,15 @@ class VMSession:
         :param in_service: whether no other connection serves it by now.
         """
         self._carried = carried
-        if in_service:
+        if not in_service:
+            return
+        begun = self._begun
+        if inherited is not None or begun is None or begun.port is not None:
             if self._port is None and inherited is not None:
                 self._port = PortControl(self._terms.signature, self._out)
             if self._port is not None:
                 self._port.carry(inherited)
+        if self.state != CLAIMING:  # a claim has all of them
             self._tell_details()
 
     def wait(self) -> None:
@@ -503,7 +645,7 @@ class VMSession:
     @property
     def guarded(self) -> bool:
         """Whether the host must switch to TLS, and has not."""
-        return self._line.gate is not None
+        return self._begun is None and self._line.gate is not None
 
     def ask(self, option: int, side: Side, on: bool) -> None:
         """Ask for a side of an option to be turned on or off."""
@@ -527,10 +669,15 @@ class VMSession:
 
     def take_data(self) -> bytes:
         """The bytes that are to be sent to the host now."""
+        if self._begun is not None:
+            unsent, self._unsent = self._unsent, b""
+            return unsent
         return b"".join(self._out.take_data()) if self._out.data else b""
 
     def take_actions(self) -> Sequence[Action]:
         """The actions that events have led to."""
+        if self._begun is not None:
+            return ()
         return self._out.take_actions() if self._out.actions else ()
 
     # Handing over.
@@ -685,14 +832,12 @@ class VMSession:
         return early.take()
 
     def _see_plain(self) -> None:
-        self.plain = (
-            self.state in HEARD
-            and not self._scanner.busy
-            and not self._receiving
-            and self._rest is None
-            and not self._kept
-            and self._line.decoder is None
-        )
+        plain = self.state in HEARD and not self._receiving and self._rest is None and not self._kept
+        if plain and self._begun is not None:
+            plain = self._begun.line.after_cr is None
+        elif plain:
+            plain = not self._scanner.busy and self._line.decoder is None
+        self.plain = plain
 
 
 _TABLE: dict[tuple[str, str], tuple[str, Callable[..., None] | None]] = {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vmproxy.vm.beginning import ExtensionState
 from vmproxy.vm.comport import PortControlState
 from vmproxy.vm.early import EarlyState
-from vmproxy.vm.extension import CarriedState, ExtensionState
+from vmproxy.vm.extension import CarriedState
 from vmproxy.vm.negotiation import NegotiationState
 from vmproxy.wire.telnet import Command, Negotiation, Oddity, ScannerState, Subnegotiation, Token
 

@@ -185,6 +185,9 @@ class HostTelnet(Telnet):
         if session.plain and (plain := data if IAC_BYTE not in data else undoubled(data)) is not None:
             self.console.feed(plain)  # type: ignore[union-attr]  # a plain session carries a console
             return
+        if (answer := session.along(data)) is not None:
+            self._say(answer)
+            return
         may_go_on = self._draining or self.frontend.turns.open()
         self._take_in(session.receive(data, COMMANDS_AT_ONCE if may_go_on else 0))
 
@@ -253,6 +256,10 @@ class HostTelnet(Telnet):
 
     def _flush(self) -> None:
         if data := self.session.take_data():
+            self._say(data)
+
+    def _say(self, data: bytes) -> None:
+        if data:
             send(self._tcp, data)
             self.frontend.liveness.written(self)
 
@@ -614,11 +621,9 @@ class TracedTelnet(HostTelnet):
             self._trace.tell("-", reason)
         super()._leave(reason)
 
-    def _flush(self) -> None:
-        if data := self.session.take_data():
-            self._trace.take(">", data)
-            send(self._tcp, data)
-            self.frontend.liveness.written(self)
+    def _say(self, data: bytes) -> None:
+        self._trace.take(">", data)
+        super()._say(data)
 
 
 class VMFactory(Factory[HostTelnet]):

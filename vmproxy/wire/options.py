@@ -10,7 +10,7 @@ which insists cannot make us talk for ever.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -96,11 +96,6 @@ class Options:
     def accepts(self, option: int, side: Side) -> bool:
         """Whether an offer of the option would be agreed to."""
         return (option, side) in self._acceptable
-
-    @property
-    def key(self) -> Hashable:
-        """The state of all options, and what is accepted."""
-        return self._states, self._refused, self._acceptable
 
     def snapshot(self) -> OptionsState:
         """The state of all options."""
