@@ -29,8 +29,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("access",),
     ("auth",),
     ("console",),
+    ("alerts",),
     ("operators",),
-    ("vm", "ssh", "web", "cluster"),
+    ("vm", "ssh", "web", "cluster", "hooks"),
     ("config",),
     ("app",),
     ("tap",),
@@ -44,7 +45,7 @@ NEVER = {"console": {"auth"}, "auth": {"log"}}
 
 # No terminal, no client: what is below the fronts can be used by any front.
 FRONT_LIBRARIES = ("twisted.conch", "twisted.web", "twisted.internet.ssl", "twisted.protocols.tls", "OpenSSL")
-WITHOUT_FRONT_LIBRARIES = {"base", "wire", "log", "access", "auth", "console", "operators"}
+WITHOUT_FRONT_LIBRARIES = {"base", "wire", "log", "access", "auth", "console", "alerts", "operators"}
 
 MAY_HAVE_THE_REACTOR = {"vmproxy.tap", "vmproxy.cli.simulate"}
 

@@ -30,6 +30,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from tests.support.alerts import alert_center
 from tests.support.consoles import World
 from tests.support.fakes import VM_A, FakeLink
 from vmproxy.access.policy_file import parse_policy
@@ -82,7 +83,10 @@ class SSHWorld(World):
         self.threads_held = False
         self._thread_jobs: list[tuple[Callable[[], object], Deferred[object]]] = []
         self.audit = Audit(folder / "audit.jsonl", self.runner.submit, self.clock)
-        self.services = Services(self.clock, self.directory, self.audit, self._in_thread, OperatorSettings())
+        self.alerts = alert_center(self)
+        self.services = Services(
+            self.clock, self.directory, self.audit, self.alerts, self._in_thread, OperatorSettings()
+        )
         self.front = SSHFrontend(self.services, SSHSettings(login_timeout=LOGIN_TIMEOUT))
         self.keys_file = folder / "authorized_keys"
         self.keys_file.write_bytes(authorized_line(ed25519_key()) + b"\n")

@@ -28,7 +28,7 @@ class ConsoleService(Part):
     """
 
     def __init__(self, clock: IReactorTime, config: Config, log: LogService, counters: Counters) -> None:
-        journal = Journal(config.state_dir / "consoles.jsonl", log.store.soon, log.again)
+        self._journal = journal = Journal(config.state_dir / "consoles.jsonl", log.store.soon, log.again)
         self.migrations = migrations = Migrations(
             clock, config.vm.vmotion_timeout, new_secret, config.vm.vmotions_per_minute
         )
@@ -43,6 +43,10 @@ class ConsoleService(Part):
                 "vMotions abandoned": migrations.abandoned,
             }
         )
+
+    def unwritten(self) -> list[str]:
+        """The files that cannot be written now, with the reason."""
+        return [self._journal.problem] if self._journal.problem else []
 
     def reconfigure(self, config: Config, checked: Any) -> list[str]:
         self.registry.use_duplicates(config.vm.duplicates)

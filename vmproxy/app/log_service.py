@@ -10,6 +10,7 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import Logger
 
 from vmproxy.app.part import Part
+from vmproxy.app.self_check import short_of_room
 from vmproxy.base.counters import Counters
 from vmproxy.config.settings import Config
 from vmproxy.log.audit import Audit
@@ -49,6 +50,14 @@ class LogService(Part):
                 "old logs removed": writer.rotation.removed,
             }
         )
+
+    def unwritten(self) -> list[str]:
+        """The files that cannot be written now, with the reason, but for logs."""
+        return [file.problem for file in (self.audit, self.store.inputs) if file.problem]
+
+    def short_of_room(self) -> Deferred[list[str]]:
+        """Fires with the file systems that are about to be full."""
+        return self.store.on_writer(lambda: short_of_room(self._folders))
 
     def reconfigure(self, config: Config, checked: Any) -> list[str]:
         self.store.reconfigure(config.log)

@@ -18,12 +18,14 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
+from vmproxy.app.alert_service import AlertService
 from vmproxy.app.console_service import ConsoleService
 from vmproxy.app.descriptors import SpareDescriptor, raise_limit, share_out
 from vmproxy.app.listeners import CannotListen, Listeners
 from vmproxy.app.log_service import LogService
 from vmproxy.app.part import Part
 from vmproxy.app.privileges import readable_again, running_as, unreadable_code
+from vmproxy.app.self_check import Newest, SelfCheck
 from vmproxy.app.ssh_service import SSHService
 from vmproxy.app.startup import TLSStatus, startup_lines, vsphere_lines
 from vmproxy.app.systemd import Notifier, activated_sockets, has_terminal, initial_environment
@@ -33,6 +35,7 @@ from vmproxy.base.account import account_name
 from vmproxy.base.counters import Counters
 from vmproxy.base.failures import explain_start
 from vmproxy.base.tasks import outcome
+from vmproxy.base.troubles import Kind, Troubles
 from vmproxy.config.difference import IN_FORCE, write_in_force
 from vmproxy.config.settings import LOG_LEVEL, SETTINGS, Config, differences
 from vmproxy.errors import ConfigError, StartError, VMProxyError
@@ -90,22 +93,37 @@ class VMProxyService(MultiService):
         spare = SpareDescriptor()
         self.log = LogService(reactor, config, self._room_for_logs, counters)
         self.consoles = ConsoleService(reactor, config, self.log, counters)
+        troubles = Troubles()
+        self.consoles.registry.tell_troubles(troubles)
+        self.alerts = AlertService(reactor, config, self.log, self.consoles, troubles, counters)
         self.vms = VMService(reactor, config, self.consoles, self.log.audit, budget, spare, counters)
         services = Services(
             reactor,
             self.consoles.registry,
             self.log.audit,
+            self.alerts.center,
             self._in_thread,
             config.ssh.operators,
             self.vms.refused,
             self._to_connect,
         )
         self.ssh = SSHService(reactor, config, services, budget, spare, counters)
-        self.parts: tuple[Part, ...] = (self.log, self.consoles, self.vms, self.ssh)
+        self.parts: tuple[Part, ...] = (self.log, self.consoles, self.alerts, self.vms, self.ssh)
         for part in self.parts:
             part.setServiceParent(self)
         listeners = [one for part in self.parts for one in part.listeners.values()]
         counters.count(lambda: {"connections without a descriptor": sum(one.refused for one in listeners)})
+        unwritten = (self.log.unwritten, self.consoles.unwritten, self.alerts.unwritten)
+        self._self_check = SelfCheck(
+            reactor,
+            troubles,
+            (
+                (Kind.DISK, lambda: (text for part in unwritten for text in part())),
+                (Kind.CERTIFICATE, self.vms.certificate_warnings),
+                (Kind.REFUSED, Newest(self.vms.refused)),
+            ),
+            self.log.short_of_room,
+        )
         self._notifier = Notifier(reactor, os.environ, self._status)
 
     def _to_connect(self) -> list[str]:
@@ -204,6 +222,7 @@ class VMProxyService(MultiService):
         for problem in filter(None, (running_as(), readable_again(self._path), unheard)):
             _log.warn("{problem}", problem=problem)
         self._write_down(self._config)
+        self._self_check.start()
         self._notifier.ready()
 
     def _write_down(self, config: Config) -> None:
@@ -334,6 +353,7 @@ class VMProxyService(MultiService):
 
     async def _stop(self) -> None:
         self._stopping = True
+        self._self_check.stop()
         self._notifier.stopping()
         for _, listeners in self._listening():
             await listeners.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 from twisted.internet.defer import Deferred
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import Logger
@@ -82,6 +84,12 @@ class VMService(Part):
     def sockets(self) -> int:
         """How many connections there are."""
         return len(self.front.connections) + self._connector.sockets
+
+    def certificate_warnings(self) -> list[str]:
+        """What is wrong, or will be soon, with the certificates for hosts as time goes on."""
+        credentials = self.front.tls.credentials
+        now = datetime.datetime.fromtimestamp(self._wall(), datetime.UTC)
+        return [warning for one in credentials.certificates if (warning := one.warning(now))] if credentials else []
 
     def refused(self) -> list[Refusal]:
         """The hosts that were turned away lately, the newest first."""

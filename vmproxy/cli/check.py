@@ -16,6 +16,7 @@ from typing import cast
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 
+from vmproxy.alerts.watch_file import doubts, read_watches
 from vmproxy.app.startup import tls_warnings
 from vmproxy.auth.accounts_file import Operators
 from vmproxy.auth.keyring import Keyring, KeyringReader
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     shown = _certificates(found, errors, warnings)
     keyring = _keyring(found, errors, warnings)
     clients = _clients(found, errors)
+    _watches(found, errors, warnings)
     config = found.config
     operators = keyring.operators if keyring is not None and config.ssh.accounts.operators_file is not None else None
     warnings += _unknown_names(found, operators)
@@ -150,6 +152,16 @@ def _clients(found: ConfigFile, errors: list[str]) -> list[str]:
     missing = chosen.missing(usable)
     told = [f"SSH: the libraries here cannot do {', '.join(missing)}"] if missing else []
     return [*told, *_placed(found, [f"{key}: {text}" for key, text in shut_out(usable)])]
+
+
+def _watches(found: ConfigFile, errors: list[str], warnings: list[str]) -> None:
+    path = found.config.alerts.watch_file
+    try:
+        watches = read_watches(path)
+    except ConfigError as error:
+        errors += _placed(found, error.problems)
+    else:
+        warnings += _placed(found, list(doubts(watches, path)))
 
 
 def _placed(found: ConfigFile, texts: list[str]) -> Iterator[str]:

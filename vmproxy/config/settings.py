@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vmproxy.access.policy import Policy
 from vmproxy.access.policy_file import parse_policy
+from vmproxy.alerts.watch import AlertSettings
 from vmproxy.base import values
 from vmproxy.base.schema import Problem, label, read, section, setting, settings_of, told
 from vmproxy.base.toml import KeyPath, TomlFile
@@ -56,6 +57,7 @@ class Config:
     vm: VMSettings = section(VMSettings)
     ssh: SSHSettings = section(SSHSettings)
     log: LogSettings = section(LogSettings)
+    alerts: AlertSettings = section(AlertSettings)
     policy: Policy = field(default_factory=Policy)
     dial: DialRules = field(default_factory=DialRules)
     log_level: str = setting(values.one_of(("debug", "info", "warn", "error")), LOG_LEVEL)
@@ -133,8 +135,11 @@ def parse_config(data: bytes, name: str, options: Mapping[str, str | list[str]])
     assert config is not None, "nothing is required"
     state = config.state_dir.absolute()
     log = replace(config.log, dir=state / config.log.dir)
+    alerts = replace(config.alerts, file=state / config.alerts.file)
     source = Source(name, data.decode(), options)
-    config = replace(config, state_dir=state, audit_file=state / config.audit_file, log=log, source=source)
+    config = replace(
+        config, state_dir=state, audit_file=state / config.audit_file, log=log, alerts=alerts, source=source
+    )
     return ConfigFile(file, config, found)
 
 

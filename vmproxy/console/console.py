@@ -21,7 +21,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from vmproxy.access.policy import USUAL, ConsoleOptions
 from vmproxy.base.sanitize import visible
+from vmproxy.base.troubles import Kind
 from vmproxy.console import reports
+from vmproxy.console.alert_marks import NO_ALERTS, AlertMarks
 from vmproxy.console.info import ConsoleInfo, RemoteInfo
 from vmproxy.console.input_queue import InputQueue
 from vmproxy.console.interfaces import ILink, IRemoteEnd, IViewer
@@ -68,6 +70,9 @@ class ConsoleContext(Protocol):
     def turned(self, console: Console) -> None:
         """Take note that a console that was down is up, or is down."""
 
+    def trouble(self, kind: Kind, text: str, about: object = None) -> None:
+        """Tell of trouble that should not be."""
+
 
 class Console:
     """A serial port of a VM.
@@ -90,6 +95,7 @@ class Console:
     :ivar migrating: whether a vMotion is pending.
     :ivar options: what is particular about it.
     :ivar logging: whether output is recorded; an operator may turn that off.
+    :ivar alerts: the alerts that nobody has acknowledged.
     :ivar forgotten: whether it is in no list any more; nobody has any right on it then.
     """
 
@@ -98,6 +104,7 @@ class Console:
         "_guest_break",
         "_input",
         "_links",
+        "alerts",
         "bios_uuid",
         "forgotten",
         "host",
@@ -147,6 +154,7 @@ class Console:
         self.viewers = Viewers(self)
         self.write_access = self.viewers.write_access
         self._input = InputQueue(self)
+        self.alerts = NO_ALERTS
         self._guest_break = 0.0
         self._links = LinkQueue(self)
         self.port_control: AccessServer | None = None
@@ -202,6 +210,7 @@ class Console:
             writers=tuple(writer.who for writer in self.write_access.writers),
             viewers=self.viewers.info(),
             remote=remote,
+            alerts=self.alerts,
         )
 
     # Facts.
@@ -254,6 +263,10 @@ class Console:
             self.viewers.tell(InputRecorded(options.record_input))
         if before.shared and not options.shared:
             self.viewers.one_writer()
+
+    def set_alerts(self, marks: AlertMarks) -> None:
+        """Take the numbers of alerts that nobody has acknowledged."""
+        self.alerts = marks
 
     # Up: from the VM to the log and the viewers.
 
@@ -386,6 +399,7 @@ class Console:
         """Tell that it was claimed so often within a minute, untold, and how it is now."""
         process_log = self._context.process_log
         reports.unsteady(self, process_log, times)
+        self._context.trouble(Kind.UNSTEADY, f"connected anew {times} more times within a minute", self)
         if self.link is not None:
             reports.up(self, process_log)
         elif not self.migrating:
@@ -483,6 +497,7 @@ class Console:
 
     def log_failed(self, reason: str) -> None:
         """Tell that the log cannot be written."""
+        self._context.trouble(Kind.LOG, f"the log cannot be written: {reason}; NOT being recorded", self)
         self.viewers.tell(LogFailed(reason))
 
     def log_recovered(self, lost: int) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from vmproxy.console.alert_marks import NO_ALERTS, AlertMarks
+
 BIOS_UUID, LOCATION_UUID = "BIOS UUID", "location UUID"
 """What a VM is known by that has told no VC UUID."""
 
@@ -57,6 +59,7 @@ class ConsoleInfo:
     :ivar logging: whether it is to be recorded.
     :ivar writers: who may write, the writer before those who joined.
     :ivar viewers: in the order in which they came.
+    :ivar alerts: those that nobody has acknowledged.
     """
 
     uuid: UUID
@@ -85,6 +88,7 @@ class ConsoleInfo:
     writers: tuple[str, ...]
     viewers: tuple[ViewerInfo, ...]
     remote: RemoteInfo | None
+    alerts: AlertMarks = NO_ALERTS
 
     @property
     def writer(self) -> str:

@@ -151,6 +151,7 @@ def parse(values: object) -> ConsoleRecord:
 class Journal:
     """The journal. :meth:`load` is called once, at the start; all other disk access is on the writer's thread.
 
+    :ivar problem: why it cannot be written now; empty while it can.
     :ivar everything: gives, on the writer's thread, the records of all consoles: for a file that was removed.
     """
 
@@ -166,7 +167,7 @@ class Journal:
         """
         self.path = path
         self._again = again
-        self._failing = False
+        self.problem = ""
         self.everything: Callable[[], Iterable[ConsoleRecord]] = tuple
         self._submit = submit
         # Filled by the reactor, emptied by the writer; None: it is forgotten.
@@ -242,13 +243,13 @@ class Journal:
             size = self._write_batch()
         except OSError as error:
             # It is told once, and tried until it works.
-            if not self._failing:
-                self._failing = True
+            if not self.problem:
+                self.problem = f"cannot write {self.path}: {error.strerror}"
                 _log.error("cannot write {path}: {error}", path=str(self.path), error=str(error))
             self._again(self._append)
             return
-        if self._failing:
-            self._failing = False
+        if self.problem:
+            self.problem = ""
             _log.info("writing {path} again", path=str(self.path))
         self._batch.clear()
         if size > max(REWRITE_AT, 2 * self._rewritten):

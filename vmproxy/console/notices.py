@@ -141,6 +141,15 @@ class LoggingOn(Notice):
 
 
 @dataclass(frozen=True, slots=True)
+class Alerted(Notice):
+    """An alert about the console: its severity, the name of the watch, and the line or what else it is about."""
+
+    severity: str
+    watch: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
 class GuestBreak(Notice):
     """The guest sent a break."""
 

@@ -18,6 +18,7 @@ from vmproxy.access.policy import Policy
 from vmproxy.base.clock import wall_of
 from vmproxy.base.ratelimit import REPEAT_SECONDS, RateLimitedLog, RepeatSummary
 from vmproxy.base.sanitize import visible as shown
+from vmproxy.base.troubles import Kind, Troubles
 from vmproxy.base.uuids import spelled, uuid_of
 from vmproxy.console.console import Console
 from vmproxy.console.duplicates import ClaimRefused, DuplicatePolicy
@@ -80,6 +81,7 @@ class ConsoleRegistry:
         self.names = NameIndex(store.link)
         self.clock = clock
         self.process_log = RateLimitedLog(clock)
+        self._troubles = Troubles()
         self.wall = wall_of(clock)
         self._store = store
         self._journal = journal
@@ -385,6 +387,14 @@ class ConsoleRegistry:
 
     def _renamed(self, console: Console, times: int) -> None:
         console.log.event("name", name=shown(console.name), times=times)
+
+    def trouble(self, kind: Kind, text: str, about: object = None) -> None:
+        """Tell of trouble that should not be."""
+        self._troubles.tell(kind, text, about)
+
+    def tell_troubles(self, troubles: Troubles) -> None:
+        """Have trouble told there."""
+        self._troubles = troubles
 
     def stop(self) -> None:
         """Sum up what has not been told, at the end of the process."""

@@ -33,7 +33,10 @@ def ignored(_job: Callable[[], object]) -> None:
 
 
 class Audit:
-    """The file. :meth:`record` is called on the reactor's thread, the disk is touched on the writer's."""
+    """The file. :meth:`record` is called on the reactor's thread, the disk is touched on the writer's.
+
+    :ivar problem: why it cannot be written now; empty while it can.
+    """
 
     def __init__(
         self,
@@ -56,7 +59,7 @@ class Audit:
         self._lines: deque[bytes] = deque()  # filled by the reactor, emptied by the writer
         self._lost = 0
         self._submitted = False
-        self._failing = False
+        self.problem = ""
 
     def record(self, event: str, **fields: object) -> None:
         """Record that something was done.
@@ -96,13 +99,13 @@ class Audit:
         try:
             self._append(data)
         except OSError as error:
-            if not self._failing:
-                self._failing = True
+            if not self.problem:
+                self.problem = f"cannot write {self.path}: {error.strerror}"
                 _log.error("cannot write {path}: {error}", path=str(self.path), error=error.strerror)
             self._again(self.write)
             return
-        if self._failing:
-            self._failing = False
+        if self.problem:
+            self.problem = ""
             _log.info("writing {path} again", path=str(self.path))
         self._lost -= lost
         for _ in range(count):

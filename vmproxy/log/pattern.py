@@ -7,7 +7,7 @@ are its ends, a carriage return before the line feed (or two, as some guests sen
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,9 @@ from vmproxy.errors import VMProxyError
 PATTERN_LIMIT = 1000
 # What RE2 may need at worst for a byte grows with the size of the program that it makes of a pattern.
 _PROGRAM_LIMIT = 2000
+_PROGRAMS_LIMIT = 10 * _PROGRAM_LIMIT  # of a set
 _MEMORY = 2 * 1024 * 1024
+_MEMORY_OF_SET = 16 * 1024 * 1024
 
 
 class BadPattern(VMProxyError):
@@ -49,22 +51,7 @@ class Pattern:
         :param fixed: the text is looked for as it stands, and is no regular expression.
         :raises BadPattern: if it cannot be understood, or would be too costly to look for.
         """
-        if not text or len(text) > PATTERN_LIMIT:
-            raise BadPattern(f"a pattern must have 1 to {PATTERN_LIMIT} characters")
-        options = re2.Options()
-        options.never_nl = True
-        options.never_capture = True
-        options.log_errors = False
-        options.case_sensitive = not ignore_case
-        options.max_mem = _MEMORY
-        try:
-            # In a group of its own, so that what is wrong with it is not blamed on what stands before it.
-            compiled: Any = re2.compile(f"(?m:{re2.escape(text) if fixed else _checked(text, options)})", options)
-        except (re2.error, UnicodeError) as error:
-            raise BadPattern(f"{visible(text, 60)}: no such pattern: {_reason(error)}") from None
-        if compiled.programsize > _PROGRAM_LIMIT:
-            raise BadPattern(f"{visible(text, 60)}: too costly a pattern; fewer and smaller repetitions would do")
-        self._search = compiled.search
+        self._search = _compiled(text, ignore_case, fixed).search
 
     def lines(self, data: bytes) -> Iterator[Match]:
         """The lines in some bytes that match, each once."""
@@ -94,6 +81,78 @@ class Pattern:
                 yield start, place
             else:
                 place += 1
+
+
+class PatternSet:
+    """Many patterns that are looked for at once, in text as it is shown: without CR at the ends of lines.
+
+    Whether there is anything in a block of lines is asked once for all of them; which line it is, and which of them it
+    matches, only where there is.
+    """
+
+    __slots__ = ("_search", "_set", "_single")
+
+    def __init__(self, patterns: Sequence[tuple[str, bool]]) -> None:
+        """
+        :param patterns: each with whether capitals do not matter in it. There must be one at least.
+        :raises BadPattern: if they would be too costly to look for together.
+        """
+        self._single = [_compiled(text, ignore_case) for text, ignore_case in patterns]
+        if sum(one.programsize for one in self._single) > _PROGRAMS_LIMIT:
+            raise BadPattern("too costly patterns; fewer of them, and fewer and smaller repetitions would do")
+        options = _options(_MEMORY_OF_SET)
+        parts = [f"(?{'im' if ignore_case else 'm'}:{text})" for text, ignore_case in patterns]
+        self._search = re2.compile("|".join(parts), options).search
+        self._set = re2.Set.SearchSet(options)
+        for part in parts:
+            self._set.Add(part)
+        self._set.Compile()
+
+    def any(self, data: bytes) -> bool:
+        """Whether any of the patterns is in a block of lines."""
+        return bool(self._set.Match(data))
+
+    def find(self, data: bytes, place: int = 0) -> tuple[int, int] | None:
+        """The first line that matches any of the patterns: where it begins and where it ends; None if there is none.
+
+        :param place: where the search begins, the beginning of a line.
+        """
+        match = self._search(data, place)
+        if match is None:
+            return None
+        at = match.start()
+        end = data.find(b"\n", at)
+        return data.rfind(b"\n", 0, at) + 1, len(data) if end < 0 else end
+
+    def which(self, line: bytes) -> list[int]:
+        """The numbers of the patterns that a line matches."""
+        found = self._set.Match(line)
+        # RE2's sets give up where they need too much memory, and say no more than that.
+        return found or [number for number, one in enumerate(self._single) if one.search(line) is not None]
+
+
+def _options(memory: int, ignore_case: bool = False) -> Any:
+    options = re2.Options()
+    options.never_nl = True
+    options.never_capture = True
+    options.log_errors = False
+    options.case_sensitive = not ignore_case
+    options.max_mem = memory
+    return options
+
+
+def _compiled(text: str, ignore_case: bool = False, fixed: bool = False) -> Any:
+    if not text or len(text) > PATTERN_LIMIT:
+        raise BadPattern(f"a pattern must have 1 to {PATTERN_LIMIT} characters")
+    options = _options(_MEMORY, ignore_case)
+    try:
+        # In a group of its own, so that what is wrong with it is not blamed on what stands before it.
+        compiled: Any = re2.compile(f"(?m:{re2.escape(text) if fixed else _checked(text, options)})", options)
+    except (re2.error, UnicodeError) as error:
+        raise BadPattern(f"{visible(text, 60)}: no such pattern: {_reason(error)}") from None
+    if compiled.programsize > _PROGRAM_LIMIT:
+        raise BadPattern(f"{visible(text, 60)}: too costly a pattern; fewer and smaller repetitions would do")
+    return compiled
 
 
 def _checked(text: str, options: Any) -> str:

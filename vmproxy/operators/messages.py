@@ -10,6 +10,7 @@ from vmproxy.console.console import Console
 from vmproxy.console.info import ViewerInfo
 from vmproxy.console.interfaces import IRemoteEnd, IViewer
 from vmproxy.console.notices import (
+    Alerted,
     Demoted,
     FarEndDown,
     FarEndUp,
@@ -80,6 +81,8 @@ def notice_text(notice: Notice, title: str) -> str:
             return f"[-- {notice.who} writes too --]"
         case TookOver():
             return f"[-- {notice.who} took over from {notice.was} --]"
+        case Alerted():
+            return f"[-- alert: {notice.severity}, {notice.watch}: {visible(notice.line, 300)} --]"
         case GuestBreak():
             return f"[-- {title}: the guest sent a break --]"
         case InputLost():

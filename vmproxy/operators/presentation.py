@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import human_bytes, visible
+from vmproxy.console.alert_marks import NO_ALERTS
 from vmproxy.console.console import Console
 from vmproxy.console.info import ConsoleInfo, RemoteInfo, ViewerInfo
 from vmproxy.log.events import timestamp
@@ -35,6 +36,7 @@ def describe(console: Console, view: VisibleConsoles, now: float, log_size: int 
     writers = ", ".join(writer.who for writer in console.write_access.writers)
     no_vc = "  (known by it: its VM has told no VC UUID)" if console.known_by else ""
     up = console.link is not None
+    marked = console.alerts.total and view.may(console, Right.SPY)
     lines: list[tuple[str, str]] = [
         ("console", f"{console.title}  (ssh name {view.alias(console)})"),
         ("state", state_line(console, now)),
@@ -51,6 +53,7 @@ def describe(console: Console, view: VisibleConsoles, now: float, log_size: int 
         ("recording", recording(console, view)),
         *([("log size", human_bytes(log_size))] if log_size is not None else []),
         ("writer", f"{writers or '-'}  viewers: {len(console.viewers.all)}"),
+        *([("alerts", f"{console.alerts}  (see `alerts')")] if marked else []),
     ]
     width = max(len(label) for label, _ in lines)
     return [f"{label:>{width}}: {text}" for label, text in lines]
@@ -102,6 +105,7 @@ def console_fields(console: ShownConsole) -> Fields:
         "logging": info.logging,
         "input_recorded": info.input_recorded,
         "sequences": list(info.sequences),
+        "alerts": (info.alerts if Right.SPY in console.rights else NO_ALERTS)._asdict(),
         "rights": console.rights.words,
         "writer": info.writer or None,
         "writers": list(info.writers),

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from vmproxy.access.policy import Grants
+from vmproxy.alerts.center import AlertCenter
 from vmproxy.auth.accounts_file import Account
 from vmproxy.auth.limits import FILES_EACH, FILES_IN_ALL, Quota
 from vmproxy.base.clock import wall_of
@@ -36,6 +37,7 @@ class Services:
     :ivar wall: the time of day, in seconds since the epoch.
     :ivar registry: the consoles.
     :ivar audit: the audit trail.
+    :ivar alerts: the alerts, and who is told of them.
     :ivar settings: for the sessions that begin from now on.
     :ivar presence: the operators who are logged in, and their sessions.
     :ivar stopping: whether the server is being stopped.
@@ -51,6 +53,7 @@ class Services:
         clock: IReactorTime,
         registry: ConsoleRegistry,
         audit: Audit,
+        alerts: AlertCenter,
         defer_to_thread: Callable[[Callable[[], object]], Deferred[object]],
         settings: OperatorSettings,
         refused: Callable[[], list[Refusal]] = list,
@@ -61,6 +64,7 @@ class Services:
         self.wall = wall_of(clock)
         self.registry = registry
         self.audit = audit
+        self.alerts = alerts
         self.settings = settings
         self.presence = Presence()
         self.readings = Readings()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import human_bytes, visible
+from vmproxy.console.alert_marks import NO_ALERTS, AlertMarks
 from vmproxy.console.console import Console
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import chosen, find, in_turns, now, print_all, table_row
@@ -37,6 +38,11 @@ def _log(view: VisibleConsoles, c: Console) -> str:
     return f"{log_file(c, view)} (NOT being recorded: {c.log.problem or 'turned off'})"
 
 
+def _alerts(view: VisibleConsoles, c: Console) -> AlertMarks:
+    # They tell of its output.
+    return c.alerts if c.alerts.total and view.may(c, Right.SPY) else NO_ALERTS
+
+
 COLUMNS: dict[str, tuple[str, Cell]] = {
     "name": ("NAME", lambda view, c, now: c.title),
     "alias": ("SSH NAME", lambda view, c, now: view.alias(c)),
@@ -58,6 +64,7 @@ COLUMNS: dict[str, tuple[str, Cell]] = {
     "out": ("OUT", lambda view, c, now: human_bytes(c.bytes_out)),
     "in": ("IN", lambda view, c, now: human_bytes(c.bytes_in)),
     "log": ("LOG", lambda view, c, now: _log(view, c)),
+    "alerts": ("ALERTS", lambda view, c, now: str(_alerts(view, c)) or "-"),
     "rights": ("RIGHTS", lambda view, c, now: ",".join(view.rights(c).words)),
 }
 _USUAL = ("name", "alias", "state", "writer", "viewers")
@@ -145,8 +152,17 @@ async def _list(session: Session, args: Arguments) -> int:
     elif not consoles:
         session.print(no_consoles(session))
     else:
+        if columns is _USUAL and await _any_alerts(session, consoles):
+            columns = (*_USUAL, "alerts")
         await print_table(session, consoles, columns)
     return exit_status.OK
+
+
+async def _any_alerts(session: Session, consoles: list[Console]) -> bool:
+    async for console in in_turns(session, consoles):
+        if _alerts(session.operator.view, console) is not NO_ALERTS:
+            return True
+    return False
 
 
 async def print_table(session: Session, consoles: list[Console], columns: Sequence[str] = _USUAL) -> None:

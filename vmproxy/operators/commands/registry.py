@@ -15,6 +15,7 @@ from vmproxy.errors import VMProxyError
 from vmproxy.log.pattern import BadPattern
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands import (
+    alerts,
     attach,
     broadcast,
     events,
@@ -63,7 +64,13 @@ async def _version(session: Session, args: Arguments) -> int:
 
 GROUPS: dict[str, tuple[Command, ...]] = {
     "Consoles and people": (*list_.COMMANDS, *hosts.COMMANDS, *users.COMMANDS, *ssh_config.COMMANDS),
-    "What was said and what happened": (*log.COMMANDS, *search.COMMANDS, *events.COMMANDS, *replay.COMMANDS),
+    "What was said and what happened": (
+        *log.COMMANDS,
+        *search.COMMANDS,
+        *events.COMMANDS,
+        *alerts.COMMANDS,
+        *replay.COMMANDS,
+    ),
     "At a console": (*attach.COMMANDS, *send.COMMANDS, *expect.COMMANDS),
     "For administrators": (*broadcast.COMMANDS, *kick.COMMANDS, *refused.COMMANDS, *forget.COMMANDS),
     "Others": (

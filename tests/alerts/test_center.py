@@ -1,0 +1,193 @@
+"""What is found or wrong becomes an alert: in the trail, in the record, as a mark, to viewers and hooks; bounded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.alerts import FakeHooks, alert_center
+from tests.support.consoles import World
+from tests.support.fakes import EPOCH, VM_B, FakeViewer, Logged
+from vmproxy.alerts.alert import Finding
+from vmproxy.alerts.center import BURST, SUM_SECONDS, AlertCenter
+from vmproxy.alerts.watch_file import parse_watches
+from vmproxy.base.troubles import Kind, Trouble, Troubles
+from vmproxy.console.alert_marks import NO_ALERTS, AlertMarks
+from vmproxy.console.notices import Alerted
+
+(PANIC, CONTEXT, OPERATIONS) = parse_watches(
+    b"""
+[[watch]]
+name = "panic"
+match = "Kernel panic"
+severity = "critical"
+run = ["/bin/true"]
+[[watch]]
+name = "context"
+match = "oops"
+context = 2
+run = ["/bin/true"]
+[[watch]]
+name = "operations"
+itself = ["log", "hook"]
+quiet = "1h"
+run = ["/bin/true"]
+""",
+    "",
+)
+
+
+class AlertWorld(World):
+    """A directory with alerts."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.hooks = FakeHooks()
+        self.center: AlertCenter = alert_center(self, self.hooks)
+        self.troubles = Troubles()
+        self.directory.tell_troubles(self.troubles)
+        self.troubles.take(self.center.trouble)
+
+    @property
+    def record(self) -> list[dict[str, Any]]:
+        path = self.folder / "state" / "alerts.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.fixture
+def w(tmp_path: Path) -> AlertWorld:
+    return AlertWorld(tmp_path)
+
+
+def found(w: AlertWorld, line: bytes, watch: Any = PANIC, repeated: int = 0, offset: int = 7) -> None:
+    w.center.found([Finding(w.console, watch, EPOCH, offset, line, repeated)], 0, 0)
+
+
+def test_everybody_who_is_to_know_is_told(w: AlertWorld) -> None:
+    console, viewer = w.claim("web01"), FakeViewer()
+    console.viewers.attach(viewer, write=False)
+    with Logged() as logged:
+        found(w, b"  Kernel panic\x1b[2J \xff", repeated=3)
+    line = "Kernel panic\\x1b[2J \\xff"
+    assert viewer.told(Alerted) == [Alerted("critical", "panic", line)]
+    assert console.alerts == console.info().alerts == AlertMarks(1, 0, 0)
+    (event,) = w.trail(console, "alert")
+    assert (event["alert"], event["watch"], event["severity"], event["line"]) == (1, "panic", "critical", line)
+    (told,) = w.record
+    assert (told["event"], told["alert"], told["console"], told["uuid"]) == ("alert", 1, "web01", str(console.uuid))
+    assert (told["line"], told["offset"], told["repeated"]) == (line, 7, 3)
+    assert [(name, alert.number) for name, alert, *_ in w.hooks.told] == [("panic", 1)]
+    assert f"alert 1: critical, panic: web01: {line}" in logged
+
+
+def test_acknowledging_takes_the_mark_and_is_recorded(w: AlertWorld) -> None:
+    console = w.claim("web01")
+    found(w, b"Kernel panic")
+    w.center.acknowledge(w.center.book.get(1), "alice@10.1.2.9", "known")
+    assert console.alerts == NO_ALERTS
+    (event,) = w.trail(console, "ack")
+    assert (event["alert"], event["who"], event["note"]) == (1, "alice@10.1.2.9", "known")
+    assert [(line["event"], line["alert"]) for line in w.record] == [("alert", 1), ("ack", 1)]
+
+
+def test_marks_are_there_after_a_restart(w: AlertWorld) -> None:
+    w.claim("web01")
+    found(w, b"Kernel panic")
+    w.center.stop()
+    again = AlertWorld(w.restarted().folder)
+    again.center.book.load()
+    again.center.mark_all()
+    assert again.console.alerts == AlertMarks(1, 0, 0)
+
+
+def test_the_lines_around_it_come_when_those_behind_it_are_there(w: AlertWorld) -> None:
+    console = w.claim("web01")
+    before = b"one\r\n\x1b[31mtwo\x1b[m\r\nthree\r\n"
+    console.feed(before + b"oops\r\n")
+    found(w, b"oops", CONTEXT, offset=len(before))
+    console.feed(b"four\r\nfi\x00ve\r\nsix\r\n")
+    assert w.hooks.told == []
+    w.clock.advance(2)
+    ((_, _, *around),) = w.hooks.told
+    assert around == [("two", "three"), ("four", "five")]
+
+
+def test_the_first_and_the_last_line_have_no_more_around_them(w: AlertWorld) -> None:
+    console = w.claim("web01")
+    console.feed(b"oops\r\nhalf a li")
+    found(w, b"oops", CONTEXT, offset=0)
+    w.clock.advance(2)
+    ((_, _, *around),) = w.hooks.told
+    assert around == [(), ()]
+
+
+def test_a_flood_is_bounded_and_said_so(w: AlertWorld) -> None:
+    w.claim("web01")
+    finding = Finding(w.console, PANIC, EPOCH, 0, b"Kernel panic", 0)
+    w.center.found([finding] * 5000, 100, 2000)
+    while w.center._found:
+        w.clock.advance(0)
+    assert (w.center.told, w.center.untold) == (BURST, 4100)
+    w.clock.advance(SUM_SECONDS)
+    assert w.record[-1]["watch"] == "vmproxy-watch"
+    assert w.record[-1]["line"] == "4,100 alerts were too many to be told; 2,000 lines were not looked at: more came than" + (
+        " could be"
+    )
+    assert w.console.alerts.total <= 20
+
+
+def test_what_is_forgotten_meanwhile_raises_nothing(w: AlertWorld) -> None:
+    console = w.claim("web01")
+    w.lose(console)
+    w.directory.forget(console, "alice")
+    w.center.found([Finding(console, PANIC, EPOCH, 0, b"Kernel panic", 0)], 0, 0)
+    assert w.center.told == 0
+
+
+def test_trouble_is_told_once_until_it_is_acknowledged_and_time_has_passed(w: AlertWorld) -> None:
+    console, other = w.claim("web01"), w.claim("db01", VM_B)
+    for one in (console, console, other):
+        one.log_failed("No space left on device")
+    assert [(line["watch"], line["console"], line["severity"]) for line in w.record] == [
+        ("vmproxy-log", "web01", "critical"),
+        ("vmproxy-log", "db01", "critical"),
+    ]
+    assert console.alerts == AlertMarks(1, 0, 0)
+    w.clock.advance(3600)
+    console.log_failed("No space left on device")
+    assert len(w.record) == 2
+    w.center.acknowledge(w.center.book.get(1), "alice", "")
+    console.log_failed("No space left on device")
+    assert len(w.record) == 4
+
+
+def test_a_watch_of_vmproxy_itself_takes_what_is_wrong_with_it(w: AlertWorld) -> None:
+    w.center.use([PANIC, OPERATIONS])
+    w.claim("web01").log_failed("No space left on device")
+    w.troubles.tell(Kind.HOOK, "a program failed")
+    w.troubles.tell(Kind.DISK, "cannot write audit.jsonl")
+    assert [(line["watch"], line["severity"]) for line in w.record] == [
+        ("operations", "warning"),
+        ("operations", "warning"),
+        ("vmproxy-disk", "critical"),
+    ]
+    assert [alert.number for _, alert, *_ in w.hooks.told] == [1]  # the failure of a hook is told by no hook
+
+
+def test_a_console_that_connects_again_and_again_is_trouble(w: AlertWorld) -> None:
+    w.claim("web01").unsteady(17)
+    assert (w.record[0]["watch"], w.record[0]["console"]) == ("vmproxy-unsteady", "web01")
+
+
+def test_trouble_waits_for_somebody_who_takes_it() -> None:
+    troubles, told = Troubles(), list[Trouble]()
+    for number in range(1000):
+        troubles.tell(Kind.DISK, str(number))
+    troubles.take(told.append)
+    assert len(told) == Troubles.WAITING
+    troubles.take(None)
+    troubles.tell(Kind.DISK, "x")
+    assert len(told) == Troubles.WAITING

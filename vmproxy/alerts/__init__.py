@@ -1,0 +1,1 @@
+"""Alerts: what somebody should know of what consoles print, and of vmproxy itself."""

@@ -1,0 +1,209 @@
+"""The book of alerts: the newest, in memory and in a file that a restart finds.
+
+Bound: :data:`KEPT` alerts. Acknowledged ones make place first, then the oldest of the lowest severity. Of one console,
+:data:`OPEN_EACH` that nobody has acknowledged.
+
+The file is written as a whole on the writer's thread, a second after a change at the earliest, and so seldom that it
+takes a hundredth of the time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from vmproxy.alerts.alert import Alert, recalled
+from vmproxy.alerts.watch import Severity
+from vmproxy.console.alert_marks import AlertMarks
+from vmproxy.log.events import compact
+
+KEPT = 10_000
+OPEN_EACH = 20
+SAVE_SECONDS = 1.0
+SAVE_SHARE = 100.0  # times as long as writing the file took, until it is written again
+FILE_LIMIT = 64 * 1024 * 1024
+
+Key = tuple[UUID | None, str]
+
+_log = Logger()
+
+
+class AlertBook:
+    """All alerts that are kept.
+
+    :ivar followers: are called with each alert that is new or acknowledged.
+    :ivar problem: why the file could not be written; empty if it could.
+    :ivar displaced: how many that nobody had acknowledged have made place since the start.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: IReactorTime,
+        submit: Callable[[Callable[[], object]], object],
+    ) -> None:
+        """
+        :param path: the file.
+        :param submit: has a job done on the writer's thread.
+        """
+        self._path = path
+        self._clock = clock
+        self._submit = submit
+        self._alerts: dict[int, Alert] = {}
+        self._acknowledged: dict[int, None] = {}
+        self._open: dict[Severity, dict[int, None]] = {severity: {} for severity in Severity}  # the lowest first
+        self._of: dict[Key, dict[int, None]] = {}  # those that are open
+        self._next = 1
+        self.followers: set[Callable[[Alert], object]] = set()
+        self.displaced = 0
+        self.problem = ""
+        self._call: IDelayedCall | None = None
+        self._took = 0.0
+
+    def __iter__(self) -> Iterator[Alert]:
+        """In the order in which they came or were acknowledged."""
+        return iter(list(self._alerts.values()))
+
+    def __len__(self) -> int:
+        return len(self._alerts)
+
+    def get(self, number: int) -> Alert | None:
+        """An alert by its number; None if there is no such alert any more."""
+        return self._alerts.get(number)
+
+    def open_of(self, key: Key) -> list[Alert]:
+        """The alerts about a console that nobody has acknowledged, the oldest first."""
+        return [self._alerts[number] for number in self._of.get(key, ())]
+
+    @property
+    def open_keys(self) -> list[Key]:
+        """The consoles with alerts that nobody has acknowledged."""
+        return list(self._of)
+
+    def marks(self, key: Key) -> AlertMarks:
+        """The number of alerts about a console that nobody has acknowledged."""
+        found = [alert.severity for alert in self.open_of(key)]
+        return AlertMarks(*map(found.count, (Severity.CRITICAL, Severity.WARNING, Severity.INFO)))
+
+    # Changes.
+
+    def take_number(self) -> int:
+        """The number of the next alert; each is given once."""
+        number, self._next = self._next, self._next + 1
+        return number
+
+    def add(self, alert: Alert) -> list[Key]:
+        """Keep an alert.
+
+        :returns: the consoles whose marks are others now.
+        """
+        changed = [alert.key, *self._make_room(alert.key)]
+        self._put(alert)
+        self._changed(alert)
+        return changed
+
+    def acknowledge(self, alert: Alert) -> None:
+        """Keep an alert in place of the same one that nobody had acknowledged."""
+        if alert.number in self._alerts:
+            self._drop(alert.number)
+            self._put(alert)
+        self._changed(alert)
+
+    def _changed(self, alert: Alert) -> None:
+        for follower in tuple(self.followers):
+            follower(alert)
+        if self._call is None:
+            self._call = self._clock.callLater(max(SAVE_SECONDS, SAVE_SHARE * self._took), self._save)
+
+    def _put(self, alert: Alert) -> None:
+        number = alert.number
+        self._alerts[number] = alert
+        if alert.acknowledged is not None:
+            self._acknowledged[number] = None
+        else:
+            self._open[alert.severity][number] = None
+            self._of.setdefault(alert.key, {})[number] = None
+
+    def _drop(self, number: int) -> Alert:
+        alert = self._alerts.pop(number)
+        self._acknowledged.pop(number, None)
+        self._open[alert.severity].pop(number, None)
+        own = self._of.get(alert.key, {})
+        own.pop(number, None)
+        if not own:
+            self._of.pop(alert.key, None)
+        return alert
+
+    def _make_room(self, key: Key) -> Iterator[Key]:
+        own = self.open_of(key)
+        if len(own) >= OPEN_EACH:
+            self._drop(min(own, key=lambda alert: (alert.severity.rank, alert.number)).number)
+            self.displaced += 1
+        while len(self._alerts) >= KEPT:
+            if self._acknowledged:
+                self._drop(next(iter(self._acknowledged)))
+            else:
+                lowest = next(some for some in self._open.values() if some)
+                self.displaced += 1
+                yield self._drop(next(iter(lowest))).key
+
+    # The file.
+
+    def load(self) -> None:
+        """Read what was kept; waits for the disk. What cannot be read is left out, and that is logged."""
+        try:
+            with self._path.open("rb") as file:
+                lines = file.read(FILE_LIMIT).splitlines()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            _log.error("cannot read {path}: {error}", path=str(self._path), error=error.strerror)
+            return
+        wrong = 0
+        for line in lines:
+            try:
+                kept = json.loads(line)
+                if "next" in kept:
+                    self._next = max(self._next, int(kept["next"]))
+                elif len(self._alerts) < KEPT:
+                    alert = recalled(kept)
+                    self._put(alert)
+                    self._next = max(self._next, alert.number + 1)
+            except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError):
+                wrong += 1
+        if wrong:
+            _log.error("{path}: {n} lines make no sense and are left out", path=str(self._path), n=wrong)
+
+    def _save(self) -> None:
+        self._call = None
+        alerts, following = list(self._alerts.values()), self._next
+        self._submit(lambda: self._write(alerts, following))
+
+    def _write(self, alerts: list[Alert], following: int) -> None:
+        # On the writer's thread.
+        began = time.monotonic()
+        new = self._path.with_name(f"{self._path.name}.new")
+        try:
+            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+            with open(fd, "w", encoding="ascii") as file:
+                file.write(f'{{"next":{following}}}\n')
+                file.writelines(f"{compact(alert.kept())}\n" for alert in alerts)
+            new.replace(self._path)
+        except OSError as error:
+            self.problem = f"cannot write {self._path}: {error.strerror}"
+        else:
+            self.problem = ""
+        self._took = time.monotonic() - began
+
+    def stop(self) -> None:
+        """Write what is not written yet: the process ends."""
+        if self._call is not None:
+            self._call.cancel()
+            self._save()

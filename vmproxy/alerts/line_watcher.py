@@ -1,0 +1,252 @@
+"""Line watcher: finds the lines that watches are about.
+
+It works on the thread that makes lines of what consoles print. Consoles that the same watches are about share a
+:class:`_Choice`. Most lines match nothing, and are done with in blocks.
+
+Bound: a watch tells one line of a console in its quiet time; others are counted. :data:`COUNTED` lines of a console are
+counted; then watches that are quiet there are not looked for until one of them may tell again, so a flood of lines that
+match costs no more than one of lines that do not. At most :data:`WAITING` lines wait for the reactor.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from vmproxy.access.policy import Subject
+from vmproxy.alerts.alert import Finding
+from vmproxy.alerts.watch import Watch
+from vmproxy.log.file_state import LogFile
+from vmproxy.log.lines import Lines
+from vmproxy.log.pattern import PatternSet
+from vmproxy.log.shown import LINE_LIMIT
+
+COUNTED = 200
+WAITING = 10_000
+CHOICES_KEPT = 50_000
+SETS_KEPT = 64
+HOT_KEPT = 20_000
+
+
+class _Choice:
+    """What is looked for in consoles that the same watches are about."""
+
+    __slots__ = ("_owners", "patterns", "watches")
+
+    def __init__(self, watches: tuple[Watch, ...]) -> None:
+        self.watches = watches
+        texts: list[tuple[str, bool]] = []
+        self._owners: list[tuple[Watch, bool]] = []
+        for watch in watches:
+            for wanted, some in ((True, watch.match), (False, watch.unless)):
+                texts += [(text, watch.ignore_case) for text in some]
+                self._owners += [(watch, wanted)] * len(some)
+        self.patterns = PatternSet(texts)
+
+    def about(self, line: bytes) -> list[Watch]:
+        """The watches that a line is for, in their order."""
+        wanted: dict[Watch, None] = {}
+        unwanted: set[Watch] = set()
+        for number in self.patterns.which(line):
+            watch, is_wanted = self._owners[number]
+            if is_wanted:
+                wanted[watch] = None
+            else:
+                unwanted.add(watch)
+        return [watch for watch in wanted if watch not in unwanted]
+
+
+class _Plan:
+    """What is looked for in which consoles. Never changed: another one takes its place.
+
+    :ivar watches: all watches with expressions.
+    :ivar everywhere: what is looked for in each console, where that is the same for all.
+    """
+
+    def __init__(self, watches: tuple[Watch, ...] = ()) -> None:
+        self.watches = watches
+        self._same = all(any(selector.kind == "any" for selector in watch.on) for watch in watches)
+        self._everywhere = _Choice(watches) if watches else None
+        self._choices: dict[tuple[object, ...], _Choice | None] = {}
+        self._sets: dict[tuple[Watch, ...], _Choice] = {}
+
+    def choice(self, file: LogFile, console_of: Callable[[LogFile], Subject | None]) -> _Choice | None:
+        """What is looked for in a console; None for nothing."""
+        if self._same:
+            return self._everywhere
+        console = console_of(file)
+        if console is None:
+            return None
+        # What a console is called may change at any time, so this is what its choice is kept by.
+        key = (console.uuid.int, console.port, console.name, console.uri)
+        try:
+            return self._choices[key]
+        except KeyError:
+            choice = self.some(tuple(watch for watch in self.watches if watch.selects(console)))
+            if len(self._choices) >= CHOICES_KEPT:
+                self._choices.clear()
+            self._choices[key] = choice
+            return choice
+
+    def some(self, watches: tuple[Watch, ...]) -> _Choice | None:
+        """What is looked for where these watches are about a console."""
+        if not watches:
+            return None
+        choice = self._sets.get(watches)
+        if choice is None:
+            if len(self._sets) >= SETS_KEPT:
+                self._sets.clear()
+            choice = self._sets[watches] = _Choice(watches)
+        return choice
+
+
+class _Hot:
+    """A console that some watches have told of lately.
+
+    :ivar until: when each of them may tell again; ``repeated``: lines since it has told.
+    :ivar counted: lines that have matched.
+    """
+
+    __slots__ = ("counted", "repeated", "until")
+
+    def __init__(self) -> None:
+        self.until: dict[Watch, float] = {}
+        self.repeated: dict[Watch, int] = {}
+        self.counted = 0
+
+
+class LineWatcher:
+    """A subscriber of lines; see :class:`~vmproxy.log.line_feed.LineSubscriber`."""
+
+    def __init__(
+        self,
+        now: Callable[[], float],
+        console_of: Callable[[LogFile], Subject | None],
+        deliver: Callable[[Callable[[], object]], object],
+        found: Callable[[list[Finding], int, int], object],
+    ) -> None:
+        """
+        :param now: the time of day; called on any thread.
+        :param console_of: the console of a log; called on any thread.
+        :param deliver: has a call made on the reactor's thread.
+        :param found: called there with what was found, how many more there were, and how many lines were not looked at.
+        """
+        self._now = now
+        self._console_of = console_of
+        self._deliver = deliver
+        self._found = found
+        self._plan = _Plan()
+        self._hot: dict[LogFile, _Hot] = {}
+        self._findings: deque[Finding] = deque()
+        self._more = self._unseen = 0
+        self._submitted = False
+
+    def use(self, watches: Iterable[Watch]) -> None:
+        """Look for other things from now on; on any thread. What is the same as before stays quiet as long."""
+        self._plan = _Plan(tuple(watch for watch in watches if watch.match))
+
+    @property
+    def watches(self) -> tuple[Watch, ...]:
+        """What is looked for."""
+        return self._plan.watches
+
+    def wants(self, file: LogFile) -> bool:
+        """Whether a watch is about a console."""
+        return self._plan.choice(file, self._console_of) is not None
+
+    # On the thread that makes lines.
+
+    def lines(self, file: LogFile, blocks: Sequence[Lines]) -> None:
+        """Look at lines of a console."""
+        plan = self._plan
+        choice = plan.choice(file, self._console_of)
+        if choice is None:
+            return
+        hot = self._hot.get(file)
+        if hot is not None and hot.counted >= COUNTED:
+            choice = self._awake(plan, choice, hot)
+        for block in blocks:
+            if choice is not None and choice.patterns.any(block.text):
+                choice = self._look(plan, file, block, choice)
+
+    def _look(self, plan: _Plan, file: LogFile, block: Lines, choice: _Choice) -> _Choice | None:
+        """Look at a block in which something is; :returns: what is to be looked for in those behind it."""
+        text, place = block.text, 0
+        looking: _Choice | None = choice
+        while looking is not None and place <= len(text) and (found := looking.patterns.find(text, place)):
+            start, end = found
+            place = end + 1
+            line = text[start:end]
+            for watch in looking.about(line[:LINE_LIMIT]):
+                self._tell(file, watch, block, start, line)
+            hot = self._hot.get(file)
+            if hot is not None:
+                hot.counted += 1
+                if hot.counted >= COUNTED:
+                    looking = self._awake(plan, looking, hot)
+        return looking
+
+    def _awake(self, plan: _Plan, choice: _Choice, hot: _Hot) -> _Choice | None:
+        """What is still looked for in a console of which too many lines have matched."""
+        now = self._now()
+        awake = tuple(watch for watch in choice.watches if not self._is_quiet(hot, watch, now))
+        return plan.some(awake)
+
+    @staticmethod
+    def _is_quiet(hot: _Hot, watch: Watch, now: float) -> bool:
+        # A clock that was set back makes nothing quiet for longer.
+        return 0 < hot.until.get(watch, 0.0) - now <= watch.quiet
+
+    def _tell(self, file: LogFile, watch: Watch, block: Lines, start: int, line: bytes) -> None:
+        now = self._now()
+        hot = self._hot.get(file)
+        if hot is None:
+            if len(self._hot) >= HOT_KEPT:
+                del self._hot[next(iter(self._hot))]
+            hot = self._hot[file] = _Hot()
+        if self._is_quiet(hot, watch, now):
+            hot.repeated[watch] = hot.repeated.get(watch, 0) + 1
+            return
+        console = self._console_of(file)
+        if console is None:
+            return
+        hot.until[watch] = now + watch.quiet
+        hot.counted = 0
+        repeated = hot.repeated.pop(watch, 0)
+        if len(self._findings) >= WAITING:
+            self._more += 1
+        else:
+            self._findings.append(Finding(console, watch, block.at, _offset(block, start), line[:LINE_LIMIT], repeated))
+        self._submit()
+
+    def skipped(self, file: LogFile, count: int) -> None:
+        """So many lines of a console were not looked at."""
+        self._unseen += count
+        self._submit()
+
+    def flush(self) -> None:
+        """Nothing is kept for later."""
+
+    def _submit(self) -> None:
+        if not self._submitted:
+            self._submitted = True
+            self._deliver(self._hand_over)
+
+    # On the reactor's thread.
+
+    def _hand_over(self) -> None:
+        self._submitted = False  # what is found from here on is submitted again
+        found: list[Finding] = []
+        while self._findings:
+            found.append(self._findings.popleft())
+        more, self._more = self._more, 0
+        unseen, self._unseen = self._unseen, 0
+        self._found(found, more, unseen)
+
+
+def _offset(block: Lines, start: int) -> int:
+    """The offset of the line that begins at a place in the text of a block."""
+    raw = block.raw
+    if raw is None:
+        return block.offset
+    return block.offset + len(raw) - len(raw.split(b"\n", block.text.count(b"\n", 0, start))[-1])

@@ -1,0 +1,99 @@
+"""Silence: consoles that should talk and do not.
+
+Nothing is done for each piece of output. The consoles that watches are about are looked at from time to time, a few in
+a turn of the reactor: one that has printed as many bytes as when it was looked at before has been silent since then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from vmproxy.alerts.watch import Watch
+from vmproxy.base.sanitize import human_span
+from vmproxy.console.console import Console
+
+LOOKS = 10  # in the shortest time of a watch
+LOOK_LEAST, LOOK_MOST = 1.0, 60.0
+LOOKED_AT_PER_TURN = 500
+
+
+class _Heard:
+    """When a console was last heard.
+
+    :ivar received: the bytes that it had printed by then.
+    :ivar told: the watches that have told of its silence.
+    """
+
+    __slots__ = ("at", "received", "told")
+
+    def __init__(self, at: float, received: int) -> None:
+        self.at = at
+        self.received = received
+        self.told: set[Watch] = set()
+
+
+class SilenceWatcher:
+    """Looks for silent consoles while there is a watch that wants it."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        consoles: Callable[[], Iterable[Console]],
+        tell: Callable[[Watch, Console, str], object],
+    ) -> None:
+        """:param tell: called with the watch, the console and a text for people."""
+        self._clock = clock
+        self._consoles = consoles
+        self._tell = tell
+        self._watches: tuple[Watch, ...] = ()
+        self._heard: dict[Console, _Heard] = {}
+        self._left: Iterator[Console] = iter(())
+        self._seen: dict[Console, _Heard] = {}
+        self._call: IDelayedCall | None = None
+
+    def use(self, watches: Iterable[Watch]) -> None:
+        """Look for silence by other watches from now on. What is the same as before is not told again."""
+        self._watches = tuple(watch for watch in watches if watch.silent)
+        if not self._watches:
+            self.stop()
+        elif self._call is None:
+            self._look()
+
+    def stop(self) -> None:
+        """Look no more, and forget what was heard."""
+        if self._call is not None:
+            self._call.cancel()
+        self._call = None
+        self._heard, self._seen, self._left = {}, {}, iter(())
+
+    def _look(self) -> None:
+        self._left, self._seen = iter(list(self._consoles())), {}
+        self._step()
+
+    def _step(self) -> None:
+        some = list(islice(self._left, LOOKED_AT_PER_TURN))
+        for console in some:
+            self._look_at(console)
+        if some:
+            self._call = self._clock.callLater(0, self._step)
+            return
+        self._heard = self._seen
+        shortest = min(watch.silent for watch in self._watches)
+        self._call = self._clock.callLater(min(LOOK_MOST, max(LOOK_LEAST, shortest / LOOKS)), self._look)
+
+    def _look_at(self, console: Console) -> None:
+        if console.state == "down":
+            return
+        now, received = self._clock.seconds(), console.bytes_out
+        heard = self._heard.get(console)
+        if heard is None or heard.received != received:
+            heard = _Heard(now, received)
+        self._seen[console] = heard
+        silent = now - heard.at
+        for watch in self._watches:
+            if silent >= watch.silent and watch not in heard.told and watch.selects(console):
+                heard.told.add(watch)
+                self._tell(watch, console, f"silent for {human_span(silent)}")

@@ -1,0 +1,167 @@
+"""Watches: what is looked for, where, and what is done about it. Values."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from vmproxy.access.policy import Selector, Subject
+from vmproxy.base import values
+from vmproxy.base.schema import InvalidValue, required, setting
+from vmproxy.base.troubles import Kind
+from vmproxy.base.values import or_empty
+from vmproxy.log.pattern import Pattern
+
+NAME_LIMIT = 64
+PATTERNS_EACH = 50
+CONTEXT_LIMIT = 20
+SILENT_LEAST = 10.0
+QUIET_MOST = 7 * 86400.0
+TIMEOUT_MOST = 600.0
+ARGUMENTS_LIMIT = 32
+URL_LIMIT = 2000
+
+_NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{NAME_LIMIT}}}")
+
+
+class Severity(enum.Enum):
+    """How bad something is; the worst last."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """A number that is higher for what is worse."""
+        return _RANKS[self]
+
+
+_RANKS = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise InvalidValue(f"{value!r} is not a name of 1 to {NAME_LIMIT} letters, digits, _, . and -")
+    return value
+
+
+def _pattern(value: Any) -> str:
+    text = values.word(value)
+    Pattern(text)
+    return text
+
+
+def _span(low: float, high: float, what: str) -> Callable[[Any], float]:
+    def checked(value: Any) -> float:
+        seconds = values.span(value)
+        if not low <= seconds <= high:
+            raise InvalidValue(f"{value!r} is not {what}")
+        return seconds
+
+    return checked
+
+
+def _argument(value: Any) -> str:
+    if not isinstance(value, str) or "\0" in value or len(value) > values.TEXT_LIMIT:
+        raise InvalidValue(f"{value!r} is not an argument of a program")
+    return value
+
+
+_arguments = values.list_of(_argument, 'a list such as ["/usr/local/bin/page", "--all"]', most=ARGUMENTS_LIMIT)
+
+
+def _program(value: Any) -> tuple[str, ...]:
+    words = _arguments(value)
+    if not words[0].startswith("/"):
+        raise InvalidValue(f"{words[0]!r} is not a program with its whole path; there is no shell, and no $PATH")
+    return words
+
+
+def _url(value: Any) -> str:
+    wrong = InvalidValue(f"{value!r} is not an address such as https://alerts.example.com/vmproxy")
+    if not isinstance(value, str) or not value.isascii() or len(value) > URL_LIMIT:
+        raise wrong
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise wrong from None
+    if not usable or parts.username is not None or not all(33 <= ord(c) < 127 for c in value):
+        raise wrong
+    return value
+
+
+_kinds = values.list_of(values.one_of(["*", *(kind.value for kind in Kind)]), "")
+
+
+def _itself(value: Any) -> frozenset[Kind]:
+    words = _kinds(value)
+    return frozenset(Kind) if "*" in words else frozenset(map(Kind, words))
+
+
+_selectors = values.list_of(lambda value: Selector(values.word(value)), "")
+_patterns = values.list_of(_pattern, "", most=PATTERNS_EACH)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One watch.
+
+    :ivar on: which consoles.
+    :ivar match: expressions, one of which a line must match; ``unless``: none of these.
+    :ivar silent: seconds without output that are told; 0: none.
+    :ivar itself: kinds of trouble of vmproxy itself that are told.
+    :ivar quiet: seconds in which a console has one alert at most.
+    :ivar context: lines before and after.
+    :ivar run: a program and its arguments; ``timeout``: the seconds that it has.
+    :ivar webhook: where a request is sent.
+    """
+
+    name: str = required(_name, "a name for it")
+    on: tuple[Selector, ...] = setting(_selectors, (Selector("*"),))
+    match: tuple[str, ...] = setting(_patterns, ())
+    unless: tuple[str, ...] = setting(_patterns, (), key="not")
+    ignore_case: bool = setting(values.flag, False)
+    silent: float = setting(_span(SILENT_LEAST, 366 * 86400, "a time of 10 s or more"), 0.0)
+    itself: frozenset[Kind] = setting(_itself, frozenset())
+    severity: Severity = setting(values.member(Severity), Severity.WARNING)
+    quiet: float = setting(_span(1, QUIET_MOST, "a time from 1 s to a week"), 60.0)
+    context: int = setting(values.whole(0, CONTEXT_LIMIT, "a number of lines"), 0)
+    run: tuple[str, ...] = setting(_program, ())
+    timeout: float = setting(_span(1, TIMEOUT_MOST, "a time from 1 s to 10 minutes"), 30.0)
+    webhook: str = setting(_url, "", secret=True)
+
+    def contradictions(self, wrong: Collection[str]) -> Iterator[tuple[str, str]]:
+        given = [key for key, value in self._what.items() if value or key in wrong]
+        if not given:
+            yield "name", 'needs one of match = "TEXT", silent = "10m" and itself = ["log"]'
+        for key in given[1:]:
+            yield key, f"does not go with {given[0]}: make it a watch of its own"
+        if self.unless and "match" not in given:
+            yield "not", "is of no use without match"
+
+    @property
+    def _what(self) -> dict[str, object]:
+        return {"match": self.match, "silent": self.silent, "itself": self.itself}
+
+    def selects(self, console: Subject) -> bool:
+        """Whether it watches a console."""
+        return any(selector.selects(console) for selector in self.on)
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSettings:
+    """The settings about alerts.
+
+    :ivar watch_file: the file of ``[[watch]]`` tables; None for none.
+    :ivar file: where alerts are recorded; where it is relative, in the state folder.
+    """
+
+    watch_file: Path | None = setting(or_empty(values.file, None), None)
+    file: Path = setting(or_empty(values.file, Path("alerts.jsonl")), Path("alerts.jsonl"), restart=True)

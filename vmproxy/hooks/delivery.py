@@ -1,0 +1,166 @@
+"""Delivery of alerts to programs and webhooks: in order, a few at a time.
+
+Bound: :data:`PROGRAMS` programs and :data:`REQUESTS` requests at a time, and :data:`WAITING` of each wait. What does
+not fit is not delivered, and counted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from vmproxy.alerts.alert import Alert
+from vmproxy.alerts.watch import Watch
+from vmproxy.base.sanitize import visible
+from vmproxy.base.tasks import spawn
+from vmproxy.base.troubles import Kind, Troubles
+from vmproxy.hooks.program import Programs
+
+PROGRAMS = 4
+REQUESTS = 8
+WAITING = 100
+PASSED_ON = ("PATH", "LANG", "HOME", "TZ")
+
+_log = Logger()
+
+Job = Callable[[], Awaitable[str]]
+
+
+class _Line:
+    """Jobs that wait for their turn.
+
+    :ivar lost: how many did not fit.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
+        self._waiting: deque[Callable[[], Coroutine[Any, Any, None]]] = deque()
+        self._running = 0
+        self.lost = 0
+
+    def add(self, job: Callable[[], Coroutine[Any, Any, None]]) -> bool:
+        """Do a job when it is its turn; :returns: whether it fits."""
+        if len(self._waiting) >= WAITING:
+            self.lost += 1
+            return False
+        self._waiting.append(job)
+        self._go_on()
+        return True
+
+    def clear(self) -> None:
+        """Forget those that wait."""
+        self._waiting.clear()
+
+    def _go_on(self) -> None:
+        while self._waiting and self._running < self._at_once:
+            self._running += 1
+            spawn(self._waiting.popleft()()).addBoth(self._done)
+
+    def _done(self, _result: object) -> None:
+        self._running -= 1
+        self._go_on()
+
+
+class Delivery:
+    """Runs the programs and calls the webhooks of watches.
+
+    :ivar delivered: how many since the start; ``failed``: how many were not, for whatever reason.
+    """
+
+    def __init__(self, reactor: PosixReactorBase, troubles: Troubles, agent_name: str) -> None:
+        self._reactor = reactor
+        self._troubles = troubles
+        self._agent_name = agent_name
+        self._programs = Programs()
+        self._pool: ThreadPool | None = None
+        self._program_line = _Line(PROGRAMS)
+        self._request_line = _Line(REQUESTS)
+        self._stop_requests: Callable[[], object] = int
+        self._send: Callable[[str, bytes], Deferred[str]] | None = None
+        self._stopped = False
+        self.delivered = self.failed = 0
+
+    def tell(self, watch: Watch, alert: Alert, before: Sequence[str] = (), after: Sequence[str] = ()) -> None:
+        """Do what a watch wants to be done about an alert; see :class:`~vmproxy.alerts.center.Hooks`."""
+        if self._stopped:
+            return
+        fields = {**alert.fields(), "before": list(before), "after": list(after)}
+        del fields["acknowledged"], fields["offset"]
+        data = json.dumps(fields).encode("ascii") + b"\n"
+        if watch.run:
+            self._add(self._program_line, lambda: self._run(watch, environment(alert), data), watch, "its program")
+        if watch.webhook:
+            self._add(self._request_line, lambda: self._sent(watch, data), watch, "its webhook")
+
+    def _add(self, line: _Line, job: Job, watch: Watch, what: str) -> None:
+        async def deliver() -> None:
+            try:
+                problem = await job()
+            except Exception:
+                _log.failure("a hook failed")
+                problem = "see the log of vmproxy"
+            if problem:
+                self._failed(f"watch {watch.name}: {what}: {visible(problem, 300)}")
+            else:
+                self.delivered += 1
+
+        if not line.add(deliver):
+            self._failed(f"watch {watch.name}: {what}: {line.lost} were too many at once")
+
+    def _failed(self, text: str) -> None:
+        self.failed += 1
+        if not self._stopped:
+            self._troubles.tell(Kind.HOOK, text)
+
+    # Programs.
+
+    def _run(self, watch: Watch, env: dict[str, str], data: bytes) -> Deferred[str]:
+        def run() -> str:
+            return self._programs.run(watch.run, data, env, watch.timeout)
+
+        return deferToThreadPool(self._reactor, self._threads(), run)
+
+    def _threads(self) -> ThreadPool:
+        if self._pool is None:
+            self._pool = ThreadPool(0, PROGRAMS, "vmproxy-hooks")
+            self._pool.start()
+        return self._pool
+
+    # Webhooks.
+
+    def _sent(self, watch: Watch, data: bytes) -> Deferred[str]:
+        if self._send is None:
+            # Only where there is a webhook: it takes a while, and memory.
+            from vmproxy.hooks.webhook import Webhooks
+
+            webhooks = Webhooks(self._reactor, self._agent_name)
+            self._stop_requests = webhooks.stop
+            self._send = lambda url, body: spawn(webhooks.send(url, body))
+        return self._send(watch.webhook, data)
+
+    def stop(self) -> None:
+        """Kill the programs, and deliver nothing more; waits for threads that have nothing left to do."""
+        self._stopped = True
+        self._program_line.clear()
+        self._request_line.clear()
+        self._programs.stop()
+        self._stop_requests()
+        if self._pool is not None:
+            self._pool.stop()
+
+
+def environment(alert: Alert) -> dict[str, str]:
+    """The environment of a program that is told of an alert."""
+    fields = alert.fields()
+    names = ("alert", "at", "watch", "severity", "console", "uuid", "port", "host", "line", "repeated")
+    own = {f"VMPROXY_{name.upper()}": "" if fields[name] is None else str(fields[name]) for name in names}
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | own

@@ -1,0 +1,139 @@
+"""Programs: run without a shell, with a time limit and an environment of their own.
+
+A program leads a session of its own, so that at the end of its time all that it has started can be ended with it. What
+it writes to standard error is read, so that it never waits for that, and the beginning is kept. All of this blocks, and
+is for a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+KILL_SECONDS = 2.0
+ERRORS_LIMIT = 4096
+_LOOK_SECONDS = 0.05
+_PIECE = 64 * 1024
+
+
+class Programs:
+    """Programs that run now.
+
+    Invariant: once :meth:`stop` has been called, none begins, and those that run are killed.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def run(self, words: Sequence[str], data: bytes, environment: Mapping[str, str], timeout: float) -> str:
+        """Run a program to its end.
+
+        :param words: its path and its arguments.
+        :param data: its standard input.
+        :param timeout: seconds until it gets SIGTERM; SIGKILL follows.
+        :returns: what went wrong, for people; empty if nothing did.
+        """
+        with self._lock:
+            if self._stopped:
+                return "vmproxy stops"
+            try:
+                process = subprocess.Popen(  # noqa: S603 - an administrator names it
+                    words,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    cwd="/",
+                    env=dict(environment),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                return f"cannot run {words[0]}: {error.strerror}"
+            self._running.add(process)
+        try:
+            return _attend(process, data, timeout)
+        finally:
+            with self._lock:
+                self._running.discard(process)
+
+    def stop(self) -> None:
+        """Kill all programs, and run no more."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                _signal(process, signal.SIGKILL)
+
+
+def _attend(process: subprocess.Popen[bytes], data: bytes, timeout: float) -> str:
+    assert process.stdin is not None
+    assert process.stderr is not None
+    errors = bytearray()
+    late = killed = False
+    until = time.monotonic() + timeout
+    with process.stdin, process.stderr:
+        for stream in (process.stdin, process.stderr):
+            os.set_blocking(stream.fileno(), False)
+        streams = select.poll()
+        streams.register(process.stderr.fileno(), select.POLLIN)
+        if data:
+            streams.register(process.stdin.fileno(), select.POLLOUT)
+        else:
+            process.stdin.close()
+        # Not until its streams are closed: something that it has left behind may have them.
+        while process.poll() is None:
+            for fd, _ in streams.poll(1000 * _LOOK_SECONDS):
+                if fd == process.stderr.fileno():
+                    if not _read(fd, errors):
+                        streams.unregister(fd)
+                else:
+                    data = _write(fd, data)
+                    if not data:
+                        streams.unregister(fd)
+                        with contextlib.suppress(OSError):
+                            process.stdin.close()
+            if time.monotonic() >= until and not killed:
+                _signal(process, signal.SIGKILL if late else signal.SIGTERM)
+                killed, late, until = late, True, time.monotonic() + KILL_SECONDS
+        _read(process.stderr.fileno(), errors)
+    if late:  # what it has started may not have ended with it
+        _signal(process, signal.SIGKILL)
+        return f"not done within {timeout:g} s"
+    if process.returncode == 0:
+        return ""
+    said = errors.decode("utf-8", "replace").strip().partition("\n")[0]
+    how = f"status {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
+    return f"{how}{f': {said}' if said else ''}"
+
+
+def _read(fd: int, errors: bytearray) -> bool:
+    """Read some; :returns: whether there may be more."""
+    try:
+        data = os.read(fd, _PIECE)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    errors += data[: ERRORS_LIMIT - len(errors)]
+    return bool(data)
+
+
+def _write(fd: int, data: bytes) -> bytes:
+    """Write some; :returns: the rest."""
+    try:
+        return data[os.write(fd, data) :]
+    except BlockingIOError:
+        return data
+    except OSError:  # it does not read it
+        return b""
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(OSError):  # all of them are gone
+        os.killpg(process.pid, number)

@@ -1,0 +1,169 @@
+"""``alerts`` and ``ack``: what watches have told, and that somebody knows of it.
+
+A follower is told of an alert as it comes; what waits for a client that does not read is bounded, and what does not fit
+is counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from vmproxy.access.policy import Right
+from vmproxy.alerts.alert import NOTE_LIMIT, Alert
+from vmproxy.base.sanitize import visible
+from vmproxy.console.console import Console
+from vmproxy.operators import exit_status
+from vmproxy.operators.commands.context import chosen, find, in_turns, print_all, sleep
+from vmproxy.operators.commands.declaration import (
+    GLOBS,
+    JSON,
+    SINCE,
+    Arguments,
+    Command,
+    Flag,
+    Option,
+    Text,
+    Whole,
+)
+from vmproxy.operators.commands.errors import CommandError, UsageError
+from vmproxy.operators.messages import local_time
+from vmproxy.operators.presentation import json_array
+from vmproxy.operators.session import Session, tell
+
+FOLLOW_SECONDS = 0.5
+QUEUE_LIMIT = 10_000
+
+_FOLLOW = Flag("-f", "follow: show alerts as they come, and acknowledgements")
+_ALL = Flag("-a", "those too that somebody has acknowledged")
+_ITSELF = Flag("--itself", "those about vmproxy itself")
+_NUMBER = Option("--alert", "N", Whole(1, 999_999_999), "the alert with this number")
+_NOTE = Option("--note", "TEXT", Text(NOTE_LIMIT), "a note, for those who look at it later")
+
+
+def _sees_itself(session: Session) -> bool:
+    view = session.operator.view
+    return view.administers and view.all_seen  # what is wrong may name a console
+
+
+def _may(session: Session, alert: Alert, right: Right) -> bool:
+    """Whether an operator has a right on what an alert is about."""
+    console = session.services.alerts.console_of(alert)
+    # The console may be forgotten.
+    return _sees_itself(session) if console is None else session.operator.view.may(console, right)
+
+
+async def _keys(session: Session, globs: list[str], right: Right) -> set[tuple[object, str]] | None:
+    """The consoles that globs choose; None for all."""
+    words: list[str] = list(globs)
+    if not words and session.operator.target is not None:
+        return {_key(find(session, session.operator.target, right))}
+    return {_key(console) for console in await chosen(session, words, right)} if words else None
+
+
+def _key(console: Console) -> tuple[object, str]:
+    return console.uuid, console.port
+
+
+async def _alerts(session: Session, args: Arguments) -> int:
+    since, as_json = args[SINCE], JSON in args
+    keys = await _keys(session, args[GLOBS], args.right)
+    everything = _ALL in args or since is not None
+    coming: deque[Alert] = deque()
+    book = session.services.alerts.book
+    skipped = 0
+
+    def follow(alert: Alert) -> None:
+        nonlocal skipped
+        if len(coming) < QUEUE_LIMIT:
+            coming.append(alert)
+        else:
+            skipped += 1
+
+    def wanted(alert: Alert) -> bool:
+        return (keys is None or alert.key in keys) and _may(session, alert, Right.SPY)
+
+    if _FOLLOW in args:
+        book.followers.add(follow)
+    try:
+        found = [
+            alert
+            async for alert in in_turns(session, book)
+            if (everything or alert.acknowledged is None) and (since is None or alert.at >= since) and wanted(alert)
+        ]
+        found.sort(key=lambda alert: alert.number)
+        if as_json and _FOLLOW not in args:
+            await print_all(session, json_array(alert.fields() for alert in found))
+            return exit_status.OK
+        await print_all(session, _shown(found, as_json))
+        if not found and _FOLLOW not in args:
+            session.print(f"no alerts{'' if everything else ' that nobody has acknowledged'}\n")
+        while _FOLLOW in args and not session.over and await session.when_drained():
+            await sleep(session, FOLLOW_SECONDS)
+            come, missed, skipped = list(coming), skipped, 0
+            coming.clear()
+            await print_all(session, _shown([alert for alert in come if wanted(alert)], as_json))
+            if missed:
+                tell(session, f"[-- {missed} alerts skipped: your connection is too slow --]")
+    finally:
+        book.followers.discard(follow)
+    return exit_status.OK
+
+
+def _shown(alerts: Iterable[Alert], as_json: bool) -> Iterator[str]:
+    for alert in alerts:
+        if as_json:
+            yield json.dumps(alert.fields()) + "\n"
+            continue
+        ack = alert.acknowledged
+        again = f"  (and {alert.repeated:,} lines before)" if alert.repeated else ""
+        name, severity = alert.console or "vmproxy", alert.severity.value
+        yield f"{local_time(alert.at)}  {alert.number}  {severity}  {name}  {alert.watch}  {alert.line}{again}\n"
+        if ack is not None:
+            note = f": {visible(ack.note, NOTE_LIMIT)}" if ack.note else ""
+            yield f"    acknowledged by {ack.who} {local_time(ack.at)}{note}\n"
+
+
+async def _ack(session: Session, args: Arguments) -> int:
+    number, note, operator = args[_NUMBER], args.get(_NOTE, ""), session.operator
+    center = session.services.alerts
+    if number is None and not args[GLOBS] and _ITSELF not in args and operator.target is None:
+        raise UsageError(f"which alerts? give names of consoles, {_NUMBER} N, or {_ITSELF}")
+    if number is not None and (args[GLOBS] or _ITSELF in args):
+        raise UsageError(f"{_NUMBER} names one alert; leave out the rest")
+    if number is not None:
+        found = [alert for alert in [center.book.get(number)] if alert is not None and _may(session, alert, Right.SPY)]
+        if not found:
+            raise CommandError(f"{number}: no such alert")
+    else:
+        itself = _ITSELF in args
+        keys = set() if itself and not args[GLOBS] else await _keys(session, args[GLOBS], Right.SPY) or set()
+        found = [
+            alert
+            async for alert in in_turns(session, center.book)
+            if (alert.key in keys or (itself and alert.uuid is None)) and _may(session, alert, Right.SPY)
+        ]
+    found = [alert for alert in found if alert.acknowledged is None]
+    mine = [alert for alert in found if _may(session, alert, args.right)]
+    if found and not mine:
+        raise CommandError("you may not acknowledge these", exit_status.FORBIDDEN)
+    async for alert in in_turns(session, mine):
+        center.acknowledge(alert, operator.who, note)
+        operator.audit("ack", alert=alert.number, watch=alert.watch, console=alert.console or None, note=note)
+    session.print(f"{len(mine)} acknowledged\n" if mine else "there was nothing to acknowledge\n")
+    return exit_status.OK
+
+
+COMMANDS = (
+    Command(
+        "alerts",
+        "show alerts, and follow them",
+        _alerts,
+        (GLOBS, _ALL, SINCE, _FOLLOW, JSON),
+        Right.SPY,
+        notes="Those that nobody has acknowledged; with --since, all since then.\n"
+        "Alerts about vmproxy itself are for administrators from whom no console is hidden.\n",
+    ),
+    Command("ack", "acknowledge alerts", _ack, (GLOBS, _NUMBER, _ITSELF, _NOTE), Right.WRITE),
+)
