@@ -51,6 +51,11 @@ class AlertWorld(World):
         self.directory.tell_troubles(self.troubles)
         self.troubles.take(self.center.trouble)
 
+    def acknowledge(self, number: int, who: str, note: str) -> None:
+        alert = self.center.book.get(number)
+        assert alert is not None
+        self.center.acknowledge(alert, who, note)
+
     @property
     def record(self) -> list[dict[str, Any]]:
         path = self.folder / "state" / "alerts.jsonl"
@@ -86,7 +91,7 @@ def test_everybody_who_is_to_know_is_told(w: AlertWorld) -> None:
 def test_acknowledging_takes_the_mark_and_is_recorded(w: AlertWorld) -> None:
     console = w.claim("web01")
     found(w, b"Kernel panic")
-    w.center.acknowledge(w.center.book.get(1), "alice@10.1.2.9", "known")
+    w.acknowledge(1, "alice@10.1.2.9", "known")
     assert console.alerts == NO_ALERTS
     (event,) = w.trail(console, "ack")
     assert (event["alert"], event["who"], event["note"]) == (1, "alice@10.1.2.9", "known")
@@ -133,9 +138,7 @@ def test_a_flood_is_bounded_and_said_so(w: AlertWorld) -> None:
     assert (w.center.told, w.center.untold) == (BURST, 4100)
     w.clock.advance(SUM_SECONDS)
     assert w.record[-1]["watch"] == "vmproxy-watch"
-    assert w.record[-1]["line"] == "4,100 alerts were too many to be told; 2,000 lines were not looked at: more came than" + (
-        " could be"
-    )
+    assert w.record[-1]["line"].startswith("4,100 alerts were too many to be told; 2,000 lines were not looked at")
     assert w.console.alerts.total <= 20
 
 
@@ -159,7 +162,7 @@ def test_trouble_is_told_once_until_it_is_acknowledged_and_time_has_passed(w: Al
     w.clock.advance(3600)
     console.log_failed("No space left on device")
     assert len(w.record) == 2
-    w.center.acknowledge(w.center.book.get(1), "alice", "")
+    w.acknowledge(1, "alice", "")
     console.log_failed("No space left on device")
     assert len(w.record) == 4
 

@@ -152,7 +152,7 @@ def test_what_will_not_work_is_doubted(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="alerts.watch-file: .*No such file"):
+    with pytest.raises(ConfigError, match=r"alerts.watch-file: .*No such file"):
         read_watches(tmp_path / "no")
     large = tmp_path / "large"
     large.write_bytes(b"#" * (4 * 1024 * 1024 + 1))

@@ -16,7 +16,7 @@ from vmproxy.base.troubles import Kind, Trouble, Troubles
 from vmproxy.hooks.delivery import PROGRAMS, REQUESTS, WAITING, Delivery, environment
 
 (BOTH,) = parse_watches(
-    b'[[watch]]\nname = "w"\nmatch = "x"\nrun = ["/bin/page", "-x"]\nwebhook = "https://secret.example/k"\ntimeout = 5', ""
+    b'[[watch]]\nname = "w"\nmatch = "x"\nrun = ["/bin/page", "-x"]\nwebhook = "https://secret.example/k"', ""
 )
 ALERT = Alert(7, EPOCH, "w", Severity.CRITICAL, VM_A, "1", "web01", "10.0.0.1", "Kernel panic", 99, 3)
 

@@ -29,7 +29,8 @@ def is_running(pid: int) -> bool:
 
 
 def test_it_gets_arguments_environment_and_input_and_no_shell_in_between(tmp_path: Path) -> None:
-    words = [script(tmp_path, f'echo "$# $2 $VMPROXY_LINE $(pwd) ${{SECRET-none}}" > {tmp_path}/out; cat >> {tmp_path}/out')]
+    text = f'(echo "$# $2 $VMPROXY_LINE $(pwd) ${{SECRET-none}}"; cat) > {tmp_path}/out'
+    words = [script(tmp_path, text)]
     os.environ["SECRET"] = "x"
     try:
         env = {"PATH": os.environ["PATH"], "VMPROXY_LINE": "$(reboot); `x` ä"}
@@ -63,7 +64,8 @@ def test_one_that_hangs_is_ended_with_all_that_it_has_started(tmp_path: Path, mo
     text = f"trap '' TERM; sleep 1000 & echo $! > {tmp_path}/pid; while :; do sleep 1000; done"
     env = {"PATH": os.environ["PATH"]}
     assert Programs().run([script(tmp_path, text)], b"x", env, 0.3) == "not done within 0.3 s"
-    assert not is_running(int((tmp_path / "pid").read_text()))
+    pid = int((tmp_path / "pid").read_text())
+    eventually(lambda: not is_running(pid), "what it has started is gone")
 
 
 def test_one_that_leaves_something_behind_is_not_waited_for(tmp_path: Path) -> None:

@@ -122,6 +122,7 @@ class Daemon:
             f'state-dir = "{self.state}"\n{top}\n'
             f'[log]\ndir = "{self.log_dir}"\n'
             f"{_section(self._extra, 'log')}\n"
+            f"[alerts]\n{_section(self._extra, 'alerts')}\n"
             f'[vm]\nlisten = ["{self.listen[0]}"]\n'
             f"{_section(self._extra, 'vm')}\n"
             f'[ssh]\nlisten = ["{self.listen[1]}"]\n'

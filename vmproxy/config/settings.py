@@ -57,10 +57,10 @@ class Config:
     vm: VMSettings = section(VMSettings)
     ssh: SSHSettings = section(SSHSettings)
     log: LogSettings = section(LogSettings)
-    alerts: AlertSettings = section(AlertSettings)
     policy: Policy = field(default_factory=Policy)
     dial: DialRules = field(default_factory=DialRules)
     log_level: str = setting(values.one_of(("debug", "info", "warn", "error")), LOG_LEVEL)
+    alerts: AlertSettings = section(AlertSettings)
     source: Source = field(default_factory=Source, compare=False, repr=False)
 
 

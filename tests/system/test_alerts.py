@@ -1,0 +1,194 @@
+"""Alerts of the real daemon: a program that runs, a receiver that listens, a reload, a restart, floods and failures."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.daemon import Client, Daemon, eventually
+from tests.support.host import FakeVM
+
+PANIC = b"[    4.2] \x1b[1;31mKernel panic - not syncing\x1b[0m: Attempted to kill init!\r\n"
+
+
+class Receiver:
+    """An HTTP server that takes requests, on a port of its own.
+
+    :ivar statuses: what it answers, one after the other, then 204.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self.got: list[dict[str, Any]] = []
+        self.statuses: list[int] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                receiver.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(receiver.statuses.pop(0) if receiver.statuses else 204)
+                self.end_headers()
+
+            def log_message(self, *args: object) -> None: ...
+
+        self._server = HTTPServer(("127.0.0.1", port), Handler)
+        self.port = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    one = Receiver()
+    yield one
+    one.close()
+
+
+def watch_file(folder: Path, text: str) -> str:
+    """Write the watches; :returns: the setting that names them."""
+    path = folder / "watch.toml"
+    path.write_text(text)
+    path.chmod(0o600)
+    return f'[alerts]\nwatch-file = "{path}"\n'
+
+
+def alerts(daemon: Daemon, *more: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(daemon.run("alerts", "--json", *more).stdout)
+    return found
+
+
+def script(folder: Path, text: str) -> Path:
+    path = folder / "program"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_panic_is_told_to_everybody_and_survives_a_restart(
+    tmp_path: Path,
+    make_daemon: Callable[..., Daemon],
+    make_vm: Callable[..., FakeVM],
+    receiver: Receiver,
+) -> None:
+    text = f'(echo "$VMPROXY_CONSOLE: $VMPROXY_LINE"; cat) > {tmp_path}/new && mv {tmp_path}/new {tmp_path}/out'
+    settings = watch_file(
+        tmp_path,
+        f"""
+        [[watch]]
+        name = "panic"
+        match = "Kernel panic"
+        severity = "critical"
+        context = 2
+        run = "{script(tmp_path, text)}"
+        webhook = "http://127.0.0.1:{receiver.port}/hook"
+        """,
+    )
+    daemon = make_daemon(settings)
+    vm = make_vm(daemon, "web01")
+    eventually(lambda: daemon.status("web01"), "it is known")
+    line = "[    4.2] Kernel panic - not syncing: Attempted to kill init!"
+    with contextlib.closing(Client(daemon.ssh("-tt", "127.0.0.1", user="web01"), terminal=True)) as viewer:
+        viewer.expect(b"[attached]")
+        vm.connected.say(b"one\r\ntwo\r\nthree\r\n" + PANIC + b"four\r\n")
+        viewer.expect(f"[-- alert: critical, panic: {line} --]".encode())
+    eventually(lambda: (tmp_path / "out").exists() and receiver.got, "both are told")
+    head, _, told = (tmp_path / "out").read_text().partition("\n")
+    assert head == f"web01: {line}"
+    assert json.loads(told) == receiver.got[0]
+    assert (receiver.got[0]["before"], receiver.got[0]["after"]) == (["two", "three"], ["four"])
+    assert b"1 critical" in daemon.run("list").stdout
+    (alert,) = alerts(daemon)
+    assert (alert["console"], alert["watch"], alert["acknowledged"]) == ("web01", "panic", None)
+    assert [event["alert"] for event in daemon.events("web01") if event["event"] == "alert"] == [1]
+    assert json.loads((daemon.state / "alerts.jsonl").read_text())["line"] == alert["line"] == line
+    daemon.stop()
+    daemon.start()
+    assert b"1 critical" in daemon.run("list").stdout
+    assert daemon.run("ack", "web01", "--note", "INC4711").stdout == b"1 acknowledged\n"
+    assert alerts(daemon) == []
+    assert alerts(daemon, "-a")[0]["acknowledged"]["note"] == "INC4711"
+    assert daemon.audited("ack", count=1)[0]["note"] == "INC4711"
+    assert b"critical" not in daemon.run("list").stdout
+
+
+def test_a_reload_takes_other_watches_and_refuses_wrong_ones(
+    tmp_path: Path, make_daemon: Callable[..., Daemon], make_vm: Callable[..., FakeVM]
+) -> None:
+    daemon = make_daemon()
+    vm = make_vm(daemon, "web01")
+    eventually(lambda: daemon.status("web01"), "it is known")
+    one = '[[watch]]\nname = "one"\nmatch = "first"\n'
+    daemon.reload(watch_file(tmp_path, one))
+    vm.connected.say(b"first\r\n")
+    eventually(lambda: len(alerts(daemon)) == 1, "it is told")
+    settings = watch_file(tmp_path, f'{one}[[watch]]\nname = "two"\nmatch = "sec(ond"\n')
+    daemon.reload(settings, f"the configuration stays as it was: {tmp_path}/watch.toml:6: watch 2: match: sec(ond:")
+    settings = watch_file(tmp_path, f'{one}[[watch]]\nname = "two"\nmatch = "sec(ond)?"\nrun = "/no/program"\n')
+    daemon.reload(settings)
+    assert "there is no program /no/program" in daemon.said()
+    assert daemon.audited("reload", count=2)[-1]["changed"] == ["watches"]
+    vm.connected.say(b"first second\r\n")
+    eventually(lambda: {alert["watch"] for alert in alerts(daemon)} >= {"two", "vmproxy-hook"}, "both are told")
+    assert [alert["watch"] for alert in alerts(daemon)].count("one") == 1  # it has been quiet since the first
+
+
+def test_a_flood_of_lines_that_match_costs_bounded_alerts(
+    tmp_path: Path, make_daemon: Callable[..., Daemon], make_vm: Callable[..., FakeVM]
+) -> None:
+    settings = watch_file(
+        tmp_path,
+        f"""
+        [[watch]]
+        name = "every"
+        match = "."
+        quiet = "1s"
+        run = "{script(tmp_path, f"echo x >> {tmp_path}/out; sleep 1000")}"
+        timeout = "1s"
+        """,
+    )
+    daemon = make_daemon(settings)
+    vm = make_vm(daemon, "web01")
+    eventually(lambda: daemon.status("web01"), "it is known")
+    vm.connected.say(b"a line of a flood that matches\r\n" * 100_000)
+    eventually(lambda: len(daemon.logged("web01")) == 3_200_000, "all of it is in the log")
+    eventually(
+        lambda: "vmproxy-hook" in {alert["watch"] for alert in alerts(daemon)}, "the program hangs, and is ended"
+    )
+    assert len((daemon.state / "alerts.jsonl").read_text().splitlines()) < 200
+    assert alerts(daemon)[0]["watch"] == "every"
+    daemon.stop()
+
+
+def test_a_receiver_that_is_away_gets_it_when_it_is_back(
+    tmp_path: Path, make_daemon: Callable[..., Daemon], make_vm: Callable[..., FakeVM]
+) -> None:
+    away = Receiver()
+    away.close()
+    settings = watch_file(
+        tmp_path,
+        f'[[watch]]\nname = "w"\nmatch = "help"\nwebhook = "http://127.0.0.1:{away.port}/"\n',
+    )
+    daemon = make_daemon(settings)
+    vm = make_vm(daemon, "web01")
+    eventually(lambda: daemon.status("web01"), "it is known")
+    vm.connected.say(b"help\r\n")
+    eventually(lambda: alerts(daemon), "it is told")
+    receiver = Receiver(away.port)
+    try:
+        receiver.statuses = [503]
+        eventually(lambda: len(receiver.got) == 2, "it is sent again, and once more")
+        assert [got["line"] for got in receiver.got] == ["help", "help"]
+    finally:
+        receiver.close()
+    assert [alert["watch"] for alert in alerts(daemon)] == ["w"]
