@@ -321,3 +321,19 @@ def test_a_password_that_is_typed_is_typed_twice(
     assert "the passwords differ" in capsys.readouterr().err
     assert main.main(["hash-password"]) == 0
     assert verify(capsys.readouterr().out.strip(), b"same")
+
+
+def test_what_is_wrong_with_the_watches_is_told_by_line(check: Check, tmp_path: Path) -> None:
+    rules = f'[alerts]\nwatch-file = "{tmp_path}/watch.toml"\n{RULES}'
+    status, _, err = check(rules=rules)
+    assert status == 1
+    assert f"vmproxy.toml:3: alerts.watch-file: {tmp_path}/watch.toml: No such file or directory" in err
+    watches = tmp_path / "watch.toml"
+    watches.write_text('[[watch]]\nname = "w"\nmatch = "("\n')
+    status, _, err = check(rules=rules)
+    assert (status, f"{watches}:3: watch 1: match: (: no such pattern" in err) == (1, True)
+    watches.write_text('[[watch]]\nname = "w"\nmatch = "x"\nrun = "/no/program"\n')
+    watches.chmod(0o600)
+    status, out, err = check(rules=rules)
+    assert (status, "there is no program /no/program" in err, "1 warning, no errors" in out) == (0, True, True)
+    assert check("--strict", rules=rules)[0] == 1

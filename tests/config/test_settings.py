@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmproxy.access.policy import Policy
+from vmproxy.alerts.watch import AlertSettings
 from vmproxy.auth.keyring import AccountSettings
 from vmproxy.auth.limits import LoginLimits
 from vmproxy.base.addresses import network
@@ -120,6 +121,7 @@ class TestDefaults:
                 rotation=RotationPolicy(size=0, age=0.0, keep=10, compress=True, console_total=0, folder_total=0),
             ),
             policy=Policy(),
+            alerts=AlertSettings(None, tmp_path / "var" / "alerts.jsonl"),
         )
 
     def test_an_empty_file_says_the_same_as_none(self, read: Callable[..., Any]) -> None:
@@ -197,6 +199,9 @@ class TestValues:
             compress = false
             console-total = "1.5GB"
             folder-total = 7
+            [alerts]
+            watch-file = "{tmp_path}/watch.toml"
+            file = "{tmp_path}/alerts"
             """
         )
         assert found == settings.Config(
@@ -243,6 +248,7 @@ class TestValues:
                 RotationPolicy(64 * 2**20, 7 * 86400.0, 3, False, 1_500_000_000, 7),
             ),
             Policy(),
+            alerts=AlertSettings(tmp_path / "watch.toml", tmp_path / "alerts"),
         )
 
     def test_rules_and_consoles(self, read: Callable[..., Any]) -> None:
@@ -325,6 +331,8 @@ ALLOWED = [
     ("log.dir", ['""', '"."', '"not/there/yet"']),
     ("state-dir", ['"."', '"/not/there/yet"']),
     ("audit-file", ['""', '"x.jsonl"', '"~/x"']),
+    ("alerts.watch-file", ['""', '"x.toml"', '"~/x"']),
+    ("alerts.file", ['""', '"x.jsonl"', '"~/x"']),
     ("log-level", ['"debug"', '"info"', '"warn"', '"error"']),
     ("ssh.operators-file", ['""', '"/not/there/yet"']),
     ("ssh.connections", ["1", "1_000_000"]),
@@ -397,6 +405,8 @@ REFUSED = [
     ("state-dir", ['""', "1", "[]"], "not the path of a folder"),
     ("log.dir", ["1", "false"], "not the path of a folder"),
     ("audit-file", ["1", "[]", "false"], "not the path of a file"),
+    ("alerts.watch-file", ["1", "[]", "false"], "not the path of a file"),
+    ("alerts.file", ["1", "[]", "false"], "not the path of a file"),
     ("audit-file", ['"/"', '"."'], "is a folder"),
     ("ssh.operators-file", ["1", "[]"], "not the path of a file"),
     ("ssh.connections", ["0", "1_000_001", '"1"'], "a whole number from 1 to 1000000"),
@@ -798,6 +808,7 @@ class TestNames:
             if ast.unparse(call.func) == "setting"
         )
         keys = Counter(name.rpartition(".")[2] for name in settings.SETTINGS)
-        for name in ("quiet", "escape", "message"):  # of an operator or of a console there may be another value
+        # Of an operator or of a console there may be another value; a watch has a quiet time.
+        for name in ("quiet", "quiet", "escape", "message"):
             keys[name] += 1
         assert {name: defined[name] for name in keys} == dict(keys)

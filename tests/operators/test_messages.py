@@ -11,6 +11,7 @@ from tests.support.fakes import EPOCH
 from tests.support.ssh import SSHWorld
 from vmproxy.console import notices
 from vmproxy.console.notices import (
+    Alerted,
     Demoted,
     FarEndDown,
     FarEndUp,
@@ -59,6 +60,7 @@ WORDS: list[tuple[Notice, str]] = [
     (InputRecorded(False), "[-- what is typed is no longer recorded --]"),
     (LoggingOff("bob"), "[-- log: turned off by bob; NOT being recorded --]"),
     (LoggingOn("bob", 1200), "[-- log: turned on by bob, 1.2 kB not recorded --]"),
+    (Alerted("critical", "panic", "Kernel\x1b"), "[-- alert: critical, panic: Kernel\\x1b --]"),
     (GuestBreak(), "[-- web01: the guest sent a break --]"),
     (InputLost(1200), "[-- 1.2 kB of input not delivered: web01 is gone --]"),
     (

@@ -163,7 +163,7 @@ COMMANDS = (
         (GLOBS, _ALL, SINCE, _FOLLOW, JSON),
         Right.SPY,
         notes="Those that nobody has acknowledged; with --since, all since then.\n"
-        "Alerts about vmproxy itself are for administrators from whom no console is hidden.\n",
+        "Those about vmproxy itself are for administrators who see all consoles.\n",
     ),
     Command("ack", "acknowledge alerts", _ack, (GLOBS, _NUMBER, _ITSELF, _NOTE), Right.WRITE),
 )
