@@ -17,9 +17,13 @@ class AlertMarks(NamedTuple):
         """All of them."""
         return sum(self)
 
+    def fields(self) -> dict[str, int]:
+        """The numbers by severity."""
+        return {"critical": self.critical, "warning": self.warning, "info": self.info}
+
     def __str__(self) -> str:
         """``2 critical, 1 warning``; empty if there are none."""
-        return ", ".join(f"{number} {name}" for name, number in self._asdict().items() if number)
+        return ", ".join(f"{number} {name}" for name, number in self.fields().items() if number)
 
 
 NO_ALERTS = AlertMarks()

@@ -105,7 +105,7 @@ def console_fields(console: ShownConsole) -> Fields:
         "logging": info.logging,
         "input_recorded": info.input_recorded,
         "sequences": list(info.sequences),
-        "alerts": (info.alerts if Right.SPY in console.rights else NO_ALERTS)._asdict(),
+        "alerts": (info.alerts if Right.SPY in console.rights else NO_ALERTS).fields(),
         "rights": console.rights.words,
         "writer": info.writer or None,
         "writers": list(info.writers),
