@@ -93,3 +93,21 @@ def test_a_command_line_that_makes_no_sense_is_said_with_status_2(tmp_path: Path
     assert wrong.returncode == 2
     assert "--cofnig" in wrong.stderr
     assert os.listdir(tmp_path) == []
+
+
+def test_what_init_writes_is_run_and_lets_its_operator_in(prepare_daemon: PrepareDaemon, make_vm: MakeVM) -> None:
+    daemon = prepare_daemon()
+    daemon.config.unlink(missing_ok=True)
+    answers = ["--yes", "--no-tls", f"--dir={daemon.folder}", "--operator=alice", f"--key={daemon.identity}.pub"]
+    command = [sys.executable, "-m", "vmproxy", "init", *answers]
+    subprocess.run(command, env=environment(), check=True, capture_output=True, timeout=60)
+    options = ["--vm-listen=tcp:0:interface=127.0.0.1", "--ssh-listen=tcp:0:interface=127.0.0.1"]
+    options += [f"--state-dir={daemon.state}"]  # host keys are there, which take a while
+    daemon.command = lambda: [sys.executable, "-m", "vmproxy", "run", "--config", str(daemon.config), *options]
+    daemon.write_config = lambda: None
+    daemon.start()
+    make_vm(daemon).connected.say(b"hello\r\n")
+    done = daemon.run("list", user="alice")
+    assert done.returncode == 0, done.stderr
+    assert b"web01" in done.stdout
+    eventually(lambda: (daemon.folder / "log/by-name/web01.log").exists(), "the log is where the file says")

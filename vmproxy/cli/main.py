@@ -11,7 +11,7 @@ import vmproxy
 from vmproxy.auth.passwords import BadHash, hash_password
 from vmproxy.base.nearest import did_you_mean
 from vmproxy.base.sanitize import visible
-from vmproxy.cli import check, demo, make_cert, probe, run, simulate
+from vmproxy.cli import check, demo, init, make_cert, probe, run, simulate
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module, help_text in (
         ("run", run, "run the concentrator in the foreground"),
+        ("init", init, "write a first configuration, from five questions"),
         ("check", check, "check a configuration; show who may do what"),
         ("make-cert", make_cert, "make a certificate for hosts; show what to enter in vSphere"),
         ("probe", probe, "play a host against any concentrator, and say what is wrong with it"),

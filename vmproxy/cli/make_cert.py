@@ -114,7 +114,7 @@ def make(names: list[str], days: int, kind: str, now: datetime.datetime) -> tupl
     if len(names) > NAMES_LIMIT:
         raise BadName(f"more than {NAMES_LIMIT} names")
     key = make_rsa_key(65537, RSA_BITS) if kind == "rsa" else make_ec_key(SECP256R1())
-    alternatives = [_general_name(name) for name in names]
+    alternatives = [general_name(name) for name in names]
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
     certificate = (
         x509.CertificateBuilder()
@@ -133,7 +133,11 @@ def make(names: list[str], days: int, kind: str, now: datetime.datetime) -> tupl
     return certificate, certificate.public_bytes(Encoding.PEM) + secret
 
 
-def _general_name(name: str) -> x509.GeneralName:
+def general_name(name: str) -> x509.GeneralName:
+    """A DNS name or an address as certificates have it.
+
+    :raises BadName: if it is neither.
+    """
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
