@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--key",
         action="append",
         metavar="FILE",
-        help="your public key, such as ~/.ssh/id_ed25519.pub; may be given several times (default: all of ~/.ssh/*.pub)",
+        help="your public key, may be given several times (default: all of ~/.ssh/*.pub)",
     )
     parser.add_argument("--yes", action="store_true", help="ask nothing: what is not given has its default")
 
