@@ -8,7 +8,7 @@ WORKERS ?= auto
 PYTEST = $(BIN)/python -m pytest
 PARALLEL = -n $(WORKERS) --dist loadgroup
 
-.PHONY: again run demo test test-rest test-all test-oldest soak bench fuzz mutants lint types docs habits format clean
+.PHONY: again run demo test test-rest test-all test-oldest soak bench fuzz mutants lint types docs man habits format clean
 
 run: $(VENV)/installed
 	@$(BIN)/vmproxy run $(ARGS) || { status=$$?; \
@@ -70,6 +70,10 @@ types: $(VENV)/tools
 docs: $(VENV)/tools
 	$(BIN)/python -m sphinx --quiet --nitpicky --fail-on-warning --keep-going docs build/docs
 
+# vmproxy(1), vmproxy(8), vmproxy.toml(5), operators.toml(5), vmproxy-console(7), vmproxy-commands(7).
+man: $(VENV)/tools
+	$(BIN)/python -m sphinx --quiet --fail-on-warning -b man -t man docs build/man
+
 # Formatting, types and layers are checked before each commit.
 habits: $(VENV)/tools
 	$(PIP) install $$($(REQUIREMENTS) options.extras_require.habits)
@@ -80,7 +84,7 @@ format: $(VENV)/tools
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist docs/api *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist docs/api docs/man *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # What vmproxy needs is installed; vmproxy itself runs from the checkout, by bin/vmproxy and bin/twistd too.
 # An environment without a working pip, or whose installation was interrupted, is made anew.

@@ -6,6 +6,9 @@ import re
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+import manual
 from docutils.nodes import Element, TextElement, document, reference
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
@@ -15,7 +18,9 @@ from sphinx.util.nodes import make_refnode
 project = "vmproxy"
 author = "the vmproxy developers"
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.apidoc"]
-exclude_patterns = ["_build"]
+# What is made for the man pages is no page of the others: `make man`.
+exclude_patterns = ["_build"] if tags.has("man") else ["_build", "man"]  # noqa: F821
+man_pages = manual.PAGES
 html_theme = "alabaster"
 html_extra_path = ["../etc", "../README.rst", "../NEWS.rst", "../CONTRIBUTING.rst"]
 nitpicky = True
@@ -77,6 +82,7 @@ def to_built_pages(app: Sphinx, page: document) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Add the resolver behind Sphinx's own."""
+    """Add the resolver behind Sphinx's own; make what is made."""
+    manual.write()
     app.connect("missing-reference", by_its_last_name)
     app.connect("doctree-read", to_built_pages)

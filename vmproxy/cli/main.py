@@ -6,6 +6,7 @@ import argparse
 import getpass
 import re
 import sys
+from collections.abc import Mapping
 
 import vmproxy
 from vmproxy.auth.passwords import BadHash, hash_password
@@ -14,12 +15,8 @@ from vmproxy.base.sanitize import visible
 from vmproxy.cli import check, demo, init, make_cert, probe, run, simulate
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command.
-
-    :param arguments: those of the process, if None.
-    :returns: the exit status.
-    """
+def parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """The parser of the command, and those of its subcommands by name."""
     parser = argparse.ArgumentParser(
         prog="vmproxy",
         description="A virtual serial port concentrator for VMware virtual machines, and its tools.",
@@ -41,15 +38,25 @@ def main(arguments: list[str] | None = None) -> int:
         command.set_defaults(run=module.run)
     password = commands.add_parser("hash-password", help="make the hash of a password for the operators file")
     password.set_defaults(run=_hash_password)
+    return parser, commands.choices
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command.
+
+    :param arguments: those of the process, if None.
+    :returns: the exit status.
+    """
+    parser, commands = parsers()
     words = sys.argv[1:] if arguments is None else arguments
     if not words:
-        parser.error(f"give a command: {', '.join(commands.choices)}")
-    if not words[0].startswith("-") and words[0] not in commands.choices:
-        near = did_you_mean(words[0], commands.choices) or f"; there are {', '.join(commands.choices)}"
+        parser.error(f"give a command: {', '.join(commands)}")
+    if not words[0].startswith("-") and words[0] not in commands:
+        near = did_you_mean(words[0], commands) or f"; there are {', '.join(commands)}"
         parser.error(f"{visible(words[0])}: no such command{near}")
     args, unknown = parser.parse_known_args(words)
     if unknown:
-        command = commands.choices[args.command]
+        command = commands[args.command]
         known = re.findall(r"(?<!\w)--?\w[\w-]*", command.format_help())
         near = did_you_mean(unknown[0].partition("=")[0], known) if unknown[0].startswith("--") else ""
         command.error(f"{visible(unknown[0])}: not expected here{near}")
