@@ -6,6 +6,7 @@ first two try the same examples each time, so that a change is not blamed for an
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 
@@ -37,6 +38,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.parent.name == "system":
             item.add_marker(pytest.mark.system)
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what all tests share out of collections of garbage: many tests look for what nobody refers to any more."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
