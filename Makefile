@@ -42,7 +42,7 @@ test-oldest:
 	@echo "Installing the oldest versions into $(OLDEST) ..."
 	@$(PYTHON) -m venv --clear $(OLDEST)
 	@$(OLDEST)/bin/python -m pip --quiet --disable-pip-version-check install --only-binary :all: \
-		$$($(OLDEST)/bin/python -c '$(PRINT)' options.install_requires options.extras_require.test \
+		$$($(OLDEST)/bin/python -c '$(PRINT)' options.install_requires options.extras_require.regex options.extras_require.test \
 		| tr ' ' '\n' | grep -v -e asciinema -e ssh-audit | sed 's/>=/==/')
 	$(OLDEST)/bin/python -m pytest $(PARALLEL) -p no:cacheprovider --hypothesis-profile=quick -m "not (slow or alone or hypothesis)" \
 		tests/wire tests/console tests/vm tests/ssh $(ARGS)
@@ -99,6 +99,8 @@ $(VENV)/installed: setup.cfg $(if $(wildcard $(VENV)/unfinished),again)
 			exit 1; \
 		fi; }
 	$(call INSTALL,options.install_requires)
+	@$(PIP) install --only-binary :all: $$($(REQUIREMENTS) options.extras_require.regex) 2>/dev/null \
+		|| echo "google-re2 is not to be had here: search and expect find plain text only."
 	@echo ../../../.. > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vmproxy-checkout.pth
 	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m vmproxy "$$@"\n' > $(BIN)/vmproxy && chmod +x $(BIN)/vmproxy
 	@touch $@

@@ -192,6 +192,8 @@ def work(source: str) -> list[str]:
                     continue
             case ast.Expr(value=ast.Constant(value=str())):
                 continue
+            case ast.Try(body=[ast.Import()], handlers=[ast.ExceptHandler(type=ast.Name(id="ImportError"))]):
+                continue  # what need not be installed
             case ast.If(test=ast.Name(id="TYPE_CHECKING")):
                 continue
             case ast.If(test=test) if ast.unparse(test) == "__name__ == '__main__'":

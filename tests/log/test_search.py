@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.archive import T0, Archive, descriptors
-from vmproxy.log.pattern import PATTERN_LIMIT, BadPattern, Pattern
+from tests.support.requirements import expressions
+from vmproxy.log.pattern import Pattern
 from vmproxy.log.search import Expecter, Hit, Limits, Search
 
 LINES = st.lists(
@@ -52,6 +53,7 @@ def logs(tmp_path: Path) -> list[tuple[str, Path]]:
     return [("web", web.path), ("db", db.path)]
 
 
+@expressions
 def test_the_newest_lines_come_first_whichever_log_they_are_in(logs: list[tuple[str, Path]]) -> None:
     hits, found = search(logs, "error")
     assert told(hits) == [
@@ -64,12 +66,14 @@ def test_the_newest_lines_come_first_whichever_log_they_are_in(logs: list[tuple[
     assert [hit.line for hit in search(logs, "error (one|two)", ignore_case=True)[0]] == [b"ERROR two", b"error one"]
 
 
+@expressions
 def test_ends_of_lines_and_texts_that_are_no_patterns(logs: list[tuple[str, Path]]) -> None:
     assert [hit.line for hit in search(logs, "^.*error$")[0]] == [b"another error"]
     assert [hit.line for hit in search(logs, ".*", fixed=True)[0]] == []
     assert [hit.line for hit in search(logs, "r: u", fixed=True)[0]] == [b"last error: unfinished"]
 
 
+@expressions
 @given(
     LINES, st.lists(st.integers(0, 300_000), max_size=2), st.booleans(), st.sampled_from(["needle", "^$", "e b$", "."])
 )
@@ -119,6 +123,7 @@ def test_no_more_hits_than_asked_for_and_those_are_the_newest(tmp_path: Path, co
     assert found.stopped == "there may be more: only the newest 3 are shown"
 
 
+@expressions
 @pytest.mark.parametrize("compress", [False, True])
 def test_no_more_bytes_than_allowed_are_looked_at(tmp_path: Path, compress: bool) -> None:
     archive = Archive(tmp_path)
@@ -200,65 +205,6 @@ def test_what_cannot_be_read_is_told_and_left_out(logs: list[tuple[str, Path]], 
     assert sorted(problem.partition(":")[0] for problem in found.problems) == ["dir.log", "web.log.1.gz"]
 
 
-# Patterns.
-
-
-@pytest.mark.parametrize(
-    ("pattern", "reason"),
-    [
-        ("a(", "missing"),
-        ("a)", "unexpected"),
-        ("a)(b", "unexpected"),
-        ("*", "repetition"),
-        (r"(a)\1", "escape"),
-        ("(?=a)", "perl"),
-        ("[b-a]", "range"),
-        ("(.{0,1000}a){9}b", "repetition"),
-        ("(.{0,100}a){9}b", "costly"),
-        ("", "1 to 1000"),
-        ("x" * (PATTERN_LIMIT + 1), "1 to 1000"),
-        ("\udcff", "UTF-8"),
-        ("\x1b[31m(", "missing"),
-    ],
-)
-def test_a_pattern_that_cannot_be_used_is_refused_with_a_reason(
-    pattern: str, reason: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(BadPattern, match=reason) as caught:
-        Pattern(pattern)
-    assert str(caught.value).isprintable()
-    assert capfd.readouterr() == ("", "")
-
-
-@given(st.text(max_size=30), st.booleans(), st.booleans(), st.binary(max_size=100))
-def test_any_pattern_is_refused_or_finds_lines(text: str, ignore_case: bool, fixed: bool, data: bytes) -> None:
-    try:
-        pattern = Pattern(text, ignore_case, fixed)
-    except BadPattern:
-        return
-    end = -1
-    for match in pattern.lines(data):
-        assert end < match.start <= match.place <= match.end <= len(data)
-        assert b"\n" not in data[match.start : match.end]
-        end = match.end
-
-
-@given(st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), min_size=1, max_size=5), st.binary(max_size=20))
-def test_a_fixed_text_is_found_as_it_stands(text: str, data: bytes) -> None:
-    pattern = Pattern(text, fixed=True)
-    assert len(list(pattern.lines(b"x\n" + text.encode() + b"\r\ny"))) == 1 + (text in "x") + (text in "y")
-    assert bool(list(pattern.lines(data))) == (text.encode() in data)
-
-
-@pytest.mark.parametrize(
-    "pattern", ["(x+x+)+y", "(a|a)*b", "(.*)*=", "(a?){200}a{200}", "(.{0,50}(a|e|o).{0,50}(q|z)){2}"]
-)
-def test_patterns_that_python_would_never_finish(pattern: str) -> None:
-    compiled = Pattern(pattern)
-    for data in (b"x" * 100_000, b"a" * 100_000, b"aeo " * 20_000):
-        assert len(list(compiled.lines(data))) <= 1
-
-
 # Waiting for a line.
 
 
@@ -274,14 +220,7 @@ def test_a_line_is_met_however_it_is_cut(pieces: list[bytes], draw: st.DataObjec
     assert all(b"password" in line and b"\n" not in line for line in found if line is not None)
 
 
-@pytest.mark.parametrize(
-    ("data", "starts"),
-    [(b"hay\r\n\r\nb\r\n", [5]), (b"\r\nb\r\n", [0]), (b"\n\nb\n", [0, 1]), (b"b\r\n", []), (b"b\r\r\n\n", [4])],
-)
-def test_an_empty_line_is_not_the_end_of_another(data: bytes, starts: list[int]) -> None:
-    assert [match.start for match in Pattern("^$").lines(data)] == starts
-
-
+@expressions
 def test_a_prompt_is_a_line() -> None:
     expecter = Expecter("^login: $")
     assert expecter.feed(b"last login: today\r\nlog") is None

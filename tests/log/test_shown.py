@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.archive import Archive
+from tests.support.requirements import expressions
 from vmproxy.log.pattern import Pattern
 from vmproxy.log.search import Expecter, Search, find
 from vmproxy.log.shown import ShownText, escaped
@@ -106,6 +107,7 @@ CASES = [
 ]
 
 
+@expressions
 @pytest.mark.parametrize(("pattern", "data"), CASES)
 def test_what_stands_on_the_screen_is_found_and_waited_for(tmp_path: Path, pattern: str, data: bytes) -> None:
     fixed = pattern.startswith("[F")
@@ -121,6 +123,7 @@ def test_what_stands_on_the_screen_is_found_and_waited_for(tmp_path: Path, patte
     assert Expecter(pattern, fixed=fixed, text=ShownText()).feed(before + data) == hit.text
 
 
+@expressions
 @pytest.mark.parametrize("pattern", ["^ls foo", "x1b", "2004", "title"])
 def test_what_does_not_stand_there_is_not_found(pattern: str) -> None:
     data = b"ls foo\b\b\bxfoo\x1b]0;title\x07\r\n\x1b[?2004h$ \r\n"
@@ -164,6 +167,7 @@ def test_a_hit_says_where_its_line_begins(pieces: list[bytes], compress: bool) -
     assert [(hit.offset, hit.text) for hit in hits] == want
 
 
+@expressions
 @pytest.mark.parametrize(
     ("encoding", "text"), [("latin-1", "Gerät £"), ("shift_jis", "日本語ソ表"), ("cp437", "║ ¢ Ç"), ("gb18030", "汉字")]
 )

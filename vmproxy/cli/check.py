@@ -28,6 +28,7 @@ from vmproxy.config.advice import advise
 from vmproxy.config.difference import IN_FORCE, changes, read_in_force
 from vmproxy.config.settings import SETTINGS, ConfigFile, read_config
 from vmproxy.errors import ConfigError
+from vmproxy.log.pattern import EXPRESSIONS, PLAIN_ONLY
 from vmproxy.operators.messages import local_time
 from vmproxy.ssh.known_clients import shut_out
 from vmproxy.vm import certificates
@@ -85,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
         names = ", ".join(visible(name) for name in one.names) or "no name"
         print(f"{one.file}: for {names}, until {one.valid_until:%Y-%m-%d}, #thumbprint={one.thumbprint}")
     print(*clients, sep="\n", end="\n" if clients else "")
+    if not EXPRESSIONS:
+        print(*wrap(f"search, expect and watches find plain text only: {PLAIN_ONLY}", _WIDTH), sep="\n")
     told = _count(len(warnings), "warning")
     print(f"{args.file}: " + (f"{told}, no errors" if warnings else "nothing is wrong with it"))
     _say_advice(found, keyring, args.advise)

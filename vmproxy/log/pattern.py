@@ -3,6 +3,8 @@
 The regular expressions are those of RE2, whose time is linear in what is searched: Python's own can be made to run for
 hours by twenty characters, and hold everything else up meanwhile. A pattern matches within one line; ``^`` and ``$``
 are its ends, a carriage return before the line feed (or two, as some guests send them) is not part of it.
+
+google-re2 is not to be had everywhere. Without it a pattern is plain text, and of capitals only A to Z can be ignored.
 """
 
 from __future__ import annotations
@@ -11,12 +13,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import re2  # type: ignore[import-untyped]
+try:
+    import re2  # type: ignore[import-untyped]  # it has no annotations
+except ImportError:
+    re2 = None
 
 from vmproxy.base.sanitize import visible
 from vmproxy.errors import VMProxyError
 
 PATTERN_LIMIT = 1000
+EXPRESSIONS = re2 is not None
+PLAIN_ONLY = "regular expressions need google-re2, which is not installed"
+_SPECIAL = frozenset("\\.+*?()|[]{}^$")
 # What RE2 may need at worst for a byte grows with the size of the program that it makes of a pattern.
 _PROGRAM_LIMIT = 2000
 _PROGRAMS_LIMIT = 10 * _PROGRAM_LIMIT  # of a set
@@ -100,6 +108,9 @@ class PatternSet:
         self._single = [_compiled(text, ignore_case) for text, ignore_case in patterns]
         if sum(one.programsize for one in self._single) > _PROGRAMS_LIMIT:
             raise BadPattern("too costly patterns; fewer of them, and fewer and smaller repetitions would do")
+        self._search = self._set = None
+        if re2 is None:
+            return
         options = _options(_MEMORY_OF_SET)
         parts = [f"(?{'im' if ignore_case else 'm'}:{text})" for text, ignore_case in patterns]
         self._search = re2.compile("|".join(parts), options).search
@@ -110,25 +121,65 @@ class PatternSet:
 
     def any(self, data: bytes) -> bool:
         """Whether any of the patterns is in a block of lines."""
-        return bool(self._set.Match(data))
+        return self.find(data) is not None if self._set is None else bool(self._set.Match(data))
 
     def find(self, data: bytes, place: int = 0) -> tuple[int, int] | None:
         """The first line that matches any of the patterns: where it begins and where it ends; None if there is none.
 
         :param place: where the search begins, the beginning of a line.
         """
-        match = self._search(data, place)
-        if match is None:
+        if self._search is None:
+            at = min((found.start() for one in self._single if (found := one.search(data, place))), default=-1)
+        else:
+            match = self._search(data, place)
+            at = -1 if match is None else match.start()
+        if at < 0:
             return None
-        at = match.start()
         end = data.find(b"\n", at)
         return data.rfind(b"\n", 0, at) + 1, len(data) if end < 0 else end
 
     def which(self, line: bytes) -> list[int]:
         """The numbers of the patterns that a line matches."""
-        found = self._set.Match(line)
+        found = None if self._set is None else self._set.Match(line)
         # RE2's sets give up where they need too much memory, and say no more than that.
         return found or [number for number, one in enumerate(self._single) if one.search(line) is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A match of a plain text, as RE2 would tell it."""
+
+    at: int
+    size: int
+
+    def start(self) -> int:
+        return self.at
+
+    def span(self) -> tuple[int, int]:
+        return self.at, self.at + self.size
+
+
+class _Plain:
+    """A plain text in place of what RE2 makes of a pattern."""
+
+    __slots__ = ("_data", "_lower", "_lowered", "_wanted", "programsize")
+
+    def __init__(self, text: str, ignore_case: bool) -> None:
+        self._wanted = text.encode()
+        self._lower = ignore_case
+        if ignore_case:
+            self._wanted = self._wanted.lower()
+        self._data = self._lowered = b""  # what was searched last: many matches may be in it
+        self.programsize = len(self._wanted)
+
+    def search(self, data: bytes, place: int = 0) -> _Found | None:
+        """The first match from a place on."""
+        if self._lower:
+            if data is not self._data:
+                self._data, self._lowered = data, data.lower()
+            data = self._lowered
+        at = -1 if b"\n" in self._wanted else data.find(self._wanted, place)
+        return None if at < 0 else _Found(at, len(self._wanted))
 
 
 def _options(memory: int, ignore_case: bool = False) -> Any:
@@ -144,6 +195,8 @@ def _options(memory: int, ignore_case: bool = False) -> Any:
 def _compiled(text: str, ignore_case: bool = False, fixed: bool = False) -> Any:
     if not text or len(text) > PATTERN_LIMIT:
         raise BadPattern(f"a pattern must have 1 to {PATTERN_LIMIT} characters")
+    if re2 is None:
+        return _plain(text, ignore_case, fixed)
     options = _options(_MEMORY, ignore_case)
     try:
         # In a group of its own, so that what is wrong with it is not blamed on what stands before it.
@@ -153,6 +206,15 @@ def _compiled(text: str, ignore_case: bool = False, fixed: bool = False) -> Any:
     if compiled.programsize > _PROGRAM_LIMIT:
         raise BadPattern(f"{visible(text, 60)}: too costly a pattern; fewer and smaller repetitions would do")
     return compiled
+
+
+def _plain(text: str, ignore_case: bool, fixed: bool) -> _Plain:
+    if not fixed and not _SPECIAL.isdisjoint(text):
+        raise BadPattern(f"{visible(text, 60)}: {PLAIN_ONLY}; plain text can be found, of a command with -F")
+    try:
+        return _Plain(text, ignore_case)
+    except UnicodeError as error:
+        raise BadPattern(f"{visible(text, 60)}: no such pattern: {_reason(error)}") from None
 
 
 def _checked(text: str, options: Any) -> str:

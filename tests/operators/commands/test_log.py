@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from tests.support.fakes import VM_B, FakeViewer, Logged
+from tests.support.requirements import expressions
 from tests.support.ssh import Client, RemoteChannel, SSHWorld
 from vmproxy.operators.commands import context, events
 from vmproxy.operators.commands.log import REST_SECONDS
@@ -293,6 +294,7 @@ def lines(channel: RemoteChannel) -> list[str]:
     return [line[22:] for line in channel.out.decode().splitlines()]
 
 
+@expressions
 def test_what_a_search_has_found_is_marked_at_a_terminal(w: SSHWorld) -> None:
     w.vm()
     say(w, b"one Error, two \xff errors, caf\xc3\xa9\r\n")
@@ -309,6 +311,7 @@ def test_what_a_search_has_found_is_marked_at_a_terminal(w: SSHWorld) -> None:
     assert b"\x1b" not in run(w, "search -i err").out
 
 
+@expressions
 def test_search_finds_lines_in_all_logs_the_newest_first(w: SSHWorld) -> None:
     w.vm("web01")
     w.vm("db01", uuid=VM_B)
@@ -340,6 +343,7 @@ def test_search_finds_lines_in_all_logs_the_newest_first(w: SSHWorld) -> None:
     assert found[0]["line"].rstrip() == "Panic: three"
 
 
+@expressions
 def test_search_goes_by_time_and_not_console_by_console(w: SSHWorld) -> None:
     w.vm("web01")
     w.vm("db01", uuid=VM_B)

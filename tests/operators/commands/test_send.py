@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.fakes import VM_B, FakeViewer, Logged
 from tests.support.properties import examples
+from tests.support.requirements import expressions
 from tests.support.ssh import EOF, RemoteChannel, SSHWorld
 from vmproxy.console.notices import Demoted, Joined, Kicked, Left, Message, Promoted
 from vmproxy.operators.commands.expect import PIECE, _pieces
@@ -338,6 +339,7 @@ def test_a_sequence_can_be_broken_off(w: SSHWorld, logged: Logged) -> None:
 # expect
 
 
+@expressions
 def test_expect_waits_for_a_line_and_prints_it(w: SSHWorld) -> None:
     w.vm()
     channel = run(w, "expect web01 'log.n:'")

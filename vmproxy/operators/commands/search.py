@@ -14,7 +14,7 @@ from itertools import groupby
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
-from vmproxy.log.pattern import Pattern
+from vmproxy.log.pattern import EXPRESSIONS, PLAIN_ONLY, Pattern
 from vmproxy.log.search import Hit, Limits, Search
 from vmproxy.log.shown import ShownText
 from vmproxy.operators import exit_status
@@ -46,9 +46,8 @@ LINES_AT_ONCE = 50
 MARK, UNMARK = b"\x1b[1;31m", b"\x1b[m"
 
 _MISSING = f"give a pattern of 1 to {PATTERN_LIMIT} characters"
-PATTERN: Argument[str] = Argument(
-    "PATTERN", Takes.WORD, "a regular expression (RE2: no backward references), looked for line by line", _MISSING
-)
+_WHAT = "a regular expression (RE2: no backward references)" if EXPRESSIONS else f"plain text ({PLAIN_ONLY})"
+PATTERN: Argument[str] = Argument("PATTERN", Takes.WORD, f"{_WHAT}, looked for line by line", _MISSING)
 IGNORE_CASE = Flag("-i", "capitals do not matter")
 FIXED = Flag("-F", "PATTERN is plain text")
 RAW = Flag("--raw", "search the bytes as the VM sent them, not the text as it is shown")
