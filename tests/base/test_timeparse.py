@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -141,10 +142,21 @@ def test_what_means_nothing_is_told_with_what_would(text: str) -> None:
     assert len(str(caught.value)) < 400
 
 
-@given(st.one_of(st.text(), st.text("0123456789:-TZ wdhms+.", max_size=25)), st.floats(0, 4e9))
-def test_anything_is_understood_or_refused(text: str, now: float) -> None:
-    try:
-        at = parse_when(text, now)
-    except BadTime:
-        return
-    assert isinstance(at, float)
+@given(
+    st.datetimes(datetime(1971, 1, 1), datetime(8000, 1, 1)),
+    st.sampled_from(["{:%Y-%m-%dT%H:%M:%SZ}", "{:%Y-%m-%d %H:%M:%S} utc", "{:%Y-%m-%d %H:%M:%S}+00:00", "@"]),
+    st.floats(0, 4e9),
+)
+def test_a_moment_is_read_as_it_is_written_whenever_that_is(moment: datetime, spelling: str, now: float) -> None:
+    at = moment.replace(microsecond=0, tzinfo=UTC).timestamp()
+    text = f"@{at:.0f}" if spelling == "@" else spelling.format(moment)
+    assert parse_when(text, now) == at
+
+
+@given(
+    st.one_of(st.text(), st.text("0123456789:-TZ wdhms+.@", max_size=25), st.from_regex(r"\A[0-9]{1,2}:[0-6][0-9]\Z")),
+    st.floats(86400, 4e9),
+)
+def test_anything_is_a_moment_of_the_years_that_are_known_or_refused(text: str, now: float) -> None:
+    with suppress(BadTime):
+        assert 1970 <= datetime.fromtimestamp(parse_when(text, now)).year < 9000

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.consoles import World, trail
@@ -293,14 +293,16 @@ class TestAFullDisk:
     @given(
         st.lists(
             st.one_of(
-                st.binary(min_size=1, max_size=30),
+                st.binary(min_size=1, max_size=60),
                 st.just("event"),
-                st.tuples(st.just("room"), st.none() | st.integers(0, 300)),
+                st.tuples(st.just("room"), st.none() | st.integers(0, 60)),
                 st.just("tick"),
             ),
             max_size=50,
         )
     )
+    @example([b"in time", ("room", 3), b"x" * 30, "tick", b"y" * 30, ("room", None), "tick", b"behind the gap"])
+    @example([("room", 0), b"x" * 41, "event", ("room", 20), "tick", b"y", "tick", ("room", None), b"z", "tick"])
     def test_whatever_fails_when_bytes_and_events_are_in_order_and_gaps_exact(self, steps: list[Any]) -> None:
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
             patch.setattr("vmproxy.log.retry.BACKLOG_PER_LOG", 40)

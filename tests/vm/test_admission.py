@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,10 +25,10 @@ from vmproxy.vm.settings import VMSettings
 EPOCH = 1_700_000_000.0
 
 
-def admission(clock: Clock | None = None, room: int = 1_000_000, **limits: object) -> Admission:
+def admission(clock: Clock | None = None, room: int = 1_000_000, **limits: Any) -> Admission:
     clock = clock or Clock()
     clock.advance(EPOCH)
-    return Admission(clock, AdmissionLimits(**limits), room)  # type: ignore[arg-type]
+    return Admission(clock, AdmissionLimits(**limits), room)
 
 
 def knock(w: VMWorld, address: str = "10.0.0.1") -> bool:
@@ -40,8 +42,8 @@ def knock(w: VMWorld, address: str = "10.0.0.1") -> bool:
     return True
 
 
-def limited(w: VMWorld, **limits: object) -> None:
-    settings = VMSettings(service_uri=("*",), identify_timeout=IDENTIFY_TIMEOUT, limits=AdmissionLimits(**limits))  # type: ignore[arg-type]
+def limited(w: VMWorld, **limits: Any) -> None:
+    settings = VMSettings(service_uri=("*",), identify_timeout=IDENTIFY_TIMEOUT, limits=AdmissionLimits(**limits))
     w.front.reconfigure(settings)
 
 
@@ -192,21 +194,37 @@ def test_no_number_of_addresses_makes_it_grow_without_bound() -> None:
     clock = Clock()
     one = admission(clock, per_second=1000)
     for n in range(5 * REMEMBERED):
-        address = f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"
-        assert one.enter(address)
-        one.leave(address)
+        _come_and_go(one, n)
         assert one.remembered <= REMEMBERED
     clock.advance(10 * RATE_SECONDS)
     assert one.enter("10.9.9.9")
+
+
+def test_a_used_up_budget_outlives_a_cleanup() -> None:
+    clock = Clock()
+    one = admission(clock, per_second=1)
+    for n in range(REMEMBERED - 6):
+        _come_and_go(one, n)
+    clock.advance(RATE_SECONDS + 1)  # those may be forgotten now
+    while one.enter("192.0.2.1"):
+        one.leave("192.0.2.1")
+    for n in range(REMEMBERED, REMEMBERED + 20):
+        _come_and_go(one, n)
+    assert one.remembered < 100
+    assert not one.enter("192.0.2.1")
+
+
+def _come_and_go(one: Admission, n: int) -> None:
+    address = f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"
+    assert one.enter(address)
+    one.leave(address)
 
 
 def test_what_holds_of_those_who_are_there_is_not_forgotten() -> None:
     one = admission(per_address=1)
     assert one.enter("192.0.2.1")
     for n in range(2 * REMEMBERED):
-        address = f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"
-        assert one.enter(address)
-        one.leave(address)
+        _come_and_go(one, n)
     assert not one.enter("192.0.2.1")
 
 

@@ -116,6 +116,22 @@ def test_the_right_pair_of_another_vm_is_no_guess(w: VMWorld) -> None:
     w.destination(pair, "10.0.0.2")
 
 
+def test_ten_thousand_others_that_guess_once_open_no_door() -> None:
+    clock = Clock()
+    one = PeerLockout(clock)
+    clock.advance(LENIENT_SECONDS)
+    assert [one.wrong_pair(GUESSER) for _ in range(WRONG_PAIRS)] == [False] * (WRONG_PAIRS - 1) + [True]
+    for n in range(2 * REMEMBERED):
+        assert not one.wrong_pair(f"2001:db8::{n:x}")
+    assert one.locked(GUESSER)
+    # Who guessed last is kept, with the tries so far.
+    for n in range(WRONG_PAIRS - 1):
+        assert not one.wrong_pair("10.6.6.7")
+        for other in range(REMEMBERED // 20):
+            one.wrong_pair(f"2001:db8:{n}::{other:x}")
+    assert one.wrong_pair("10.6.6.7")
+
+
 def test_no_number_of_addresses_makes_it_grow_without_bound() -> None:
     clock = Clock()
     one = PeerLockout(clock)

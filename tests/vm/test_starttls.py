@@ -10,11 +10,14 @@ from twisted.protocols.policies import WrappingFactory
 from tests.support.tls import ACCEPTED, ASKED, DECLINED, OFFER, START, MemoryTransport, TLSHost, use_tls, write_pem
 from tests.support.vm import (
     AUTHENTICATION,
+    BINARY,
     CAPTURED_LIST,
+    COM_PORT,
     COMPLETE,
     DO,
     DO_PROXY,
     DONT,
+    ECHO,
     EXT,
     GET_NAME,
     GET_VC_UUID,
@@ -24,6 +27,7 @@ from tests.support.vm import (
     NEGOTIATION,
     PEER,
     PEER_OK,
+    SGA,
     SPELLED_A,
     VC_UUID,
     WILL,
@@ -168,9 +172,9 @@ def test_the_switch_behind_another_layer(offering: VMWorld) -> None:
     host = connect(offering)
     wrapper = WrappingFactory(offering.factory).buildProtocol(host.transport.peerAddr)
     host.transport = MemoryTransport(offering.clock, host.address)
-    host.transport.protocol = wrapper  # type: ignore[assignment]
+    host.transport.protocol = wrapper  # type: ignore[assignment]  # a layer in between
     wrapper.makeConnection(host.transport)
-    host.protocol = wrapper.wrappedProtocol  # type: ignore[assignment]
+    host.protocol = wrapper.wrappedProtocol  # type: ignore[assignment]  # ours, behind it
     host.switch().feed(NEGOTIATION + IDENTITY + b"here")
     assert offering.logged(offering.console) == b"here"
 
@@ -325,6 +329,14 @@ def test_who_wants_none_is_turned_away(requiring: VMWorld, logged: list[str], no
     host = connect(requiring).feed(no)
     assert host.closed
     assert any("TLS, which is required" in line for line in logged)
+
+
+@pytest.mark.parametrize("option", [BINARY, SGA, ECHO, COM_PORT, 99])
+def test_who_declines_anything_else_may_still_switch(requiring: VMWorld, option: int) -> None:
+    host = connect(requiring).feed(verb(WONT, option) + verb(DONT, option))
+    assert not host.closed
+    host.switch().feed(NEGOTIATION + IDENTITY + b"behind TLS")
+    assert requiring.logged(requiring.console) == b"behind TLS"
 
 
 def test_who_does_not_switch_is_closed_in_time(requiring: VMWorld, logged: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from random import Random
 from uuid import UUID
 
@@ -151,17 +152,32 @@ def test_an_error_shows_no_more_than_the_beginning_of_what_was_sent() -> None:
     assert len(str(caught.value)) < 400
 
 
-almost_uuids = st.text("0123456789abcdefABCDEF" * 3 + " -{}\t\0xg", min_size=30, max_size=40).map(str.encode)
+inserted = st.lists(st.tuples(st.integers(0, 36), st.sampled_from([*" -{}\t\r\n\0xgG_0f"])), max_size=3)
 
 
-@examples(300)
-@given(st.one_of(st.binary(max_size=80), almost_uuids, almost_uuids.map(lambda text: text[:32])))
-def test_random_bytes_are_a_uuid_or_a_wire_error(parameters: bytes) -> None:
-    try:
-        uuid = parse_uuid(parameters)
-    except WireError:
-        return
-    assert uuid.hex == "".join(chr(byte) for byte in parameters.lower() if chr(byte) in "0123456789abcdef")
+@examples(60)
+@given(st.uuids(), inserted, st.integers(0, 36), st.integers(0, 2))
+@example(UUID(int=0), [], 0, 0)
+@example(UUID(int=1), [(0, "{"), (37, "}")], 0, 0)
+def test_32_hex_digits_are_a_uuid_whatever_separates_them_and_nothing_else_is(
+    uuid: UUID, more: list[tuple[int, str]], left_out: int, how_many: int
+) -> None:
+    text = str(uuid)
+    for at, what in more:
+        text = text[:at] + what + text[at:]
+    text = text[:left_out] + text[left_out + how_many :]
+    digits = re.sub(r"[-{}\s\0]", "", text)
+    if re.fullmatch("[0-9a-fA-F]{32}", digits) and int(digits, 16):
+        assert parse_uuid(text.encode()).hex == digits.lower()
+    else:
+        with pytest.raises(WireError):
+            parse_uuid(text.encode())
+
+
+@given(st.binary(max_size=80))
+def test_no_bytes_are_anything_but_a_uuid_or_a_wire_error(parameters: bytes) -> None:
+    with suppress(WireError):
+        parse_uuid(parameters)
 
 
 @given(uuids)
