@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -167,9 +168,9 @@ def test_an_id_is_safe_to_show(keygen: Keygen) -> None:
 # Bad ones
 
 
-def refused(keygen: Keygen, blob: bytes, why: str, **how: object) -> None:
+def refused(keygen: Keygen, blob: bytes, why: str, **how: Any) -> None:
     with pytest.raises(BadCertificate, match=why):
-        check(keygen, blob, **how)  # type: ignore[arg-type]
+        check(keygen, blob, **how)
 
 
 def test_one_for_a_host(keygen: Keygen) -> None:

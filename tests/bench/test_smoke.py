@@ -124,7 +124,7 @@ def test_what_a_machine_says_on_two_connections_is_in_one_log_here_and_in_two_fi
     machine.hello()
     for _ in range(LINES):
         machine.print_line()
-    machine.carried_by(Line("b"))  # type: ignore[arg-type]
+    machine.carried_by(Line("b"))  # type: ignore[arg-type]  # as above
     machine.print_line()
     for name, data in sent.items():
         (tmp_path / name).write_bytes(data)

@@ -540,7 +540,7 @@ class TestInput:
                     case "claim":
                         links.append(FakeLink(f"10.0.0.{len(links)}"))
                         world.claim(link=links[-1])
-                lost = sum(n.size for n in writer.told(InputLost))  # type: ignore[attr-defined]
+                lost = sum(n.size for n in writer.told(InputLost))
                 arrived = sum(len(link.written) for link in links)
                 held = console.undelivered
                 assert arrived + lost + held == taken

@@ -38,7 +38,7 @@ from vmproxy.console.migration import (
     MigrationState,
     table_text,
 )
-from vmproxy.console.migrations import Migrations, MigrationsState
+from vmproxy.console.migrations import Migrations, MigrationsState, PeerRefused
 
 SEQUENCE = b"\x01\x02\xff\x04"
 WAY = {
@@ -191,9 +191,9 @@ def test_a_pair_that_is_used_up_is_no_guess_after_a_hand_over_either(tmp_path: P
     motion = Motion(tmp_path)
     motion.input(PEER)
     motion.hand_over()
-    with pytest.raises(Exception, match="no pending vMotion") as refused:
+    with pytest.raises(PeerRefused, match="no pending vMotion") as refused:
         motion.migrations.peer(FakeLink("10.0.0.3"), motion.migration.pair, None)
-    assert not refused.value.guess  # type: ignore[attr-defined]
+    assert not refused.value.guess
     motion.world.writer.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -40,8 +41,8 @@ def test_what_was_found_once_and_every_seed_passes(name: str) -> None:
 @pytest.mark.parametrize("name", TARGETS)
 @given(random=st.randoms(use_true_random=False), noise=st.binary(max_size=200))
 @examples(60)
-def test_what_is_made_up_from_the_seeds_passes(name: str, random: object, noise: bytes) -> None:
-    TARGETS[name](mutated(random, SEEDS[name], WORDS.get(name, [])))  # type: ignore[arg-type]
+def test_what_is_made_up_from_the_seeds_passes(name: str, random: Random, noise: bytes) -> None:
+    TARGETS[name](mutated(random, SEEDS[name], WORDS.get(name, [])))
     TARGETS[name](noise)
 
 

@@ -7,11 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from tests.support.consoles import World
 from vmproxy.log.rotation import RotationPolicy
@@ -25,9 +27,9 @@ class Vm:
     :ivar said: each byte at its offset; None for those that were not recorded.
     """
 
-    def __init__(self, folder: Path, **policy: object) -> None:
+    def __init__(self, folder: Path, **policy: Any) -> None:
         self.folder = folder
-        self.policy = RotationPolicy(**policy)  # type: ignore[arg-type]
+        self.policy = RotationPolicy(**policy)
         self.said: list[int | None] = []
         self.start()
 
@@ -74,11 +76,11 @@ class Vm:
 
 
 def refresh(stream: LogStream) -> None:
-    failed: list[object] = []
+    failed: list[Failure] = []
 
     Deferred.fromCoroutine(stream.refresh()).addErrback(failed.append)
     for failure in failed:
-        failure.raiseException()  # type: ignore[attr-defined]
+        failure.raiseException()
 
 
 def drain(stream: LogStream) -> Iterator[bytes]:

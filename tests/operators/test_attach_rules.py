@@ -341,24 +341,24 @@ def test_who_is_called_back_when_the_console_is_left_keeps_the_session(w: SSHWor
     client = w.login()
     channel = client.open()
     channel.pty()
-    session = channel.server_channel
+    session = channel.session
     left: list[int] = []
 
     def attach_to(target: Target) -> bool:
-        return attachment.attach(session, target, lambda status, _: left.append(status))  # type: ignore[arg-type]
+        return attachment.attach(session, target, lambda status, _: left.append(status))
 
     assert attach_to(Target("web01"))
     channel.type(b"\x05c;web02\r\x05c.")
     assert left == [exit_status.OK]
     assert not channel.ended
-    assert session.router.activity is None  # type: ignore[attr-defined]
+    assert session.router.activity is None
     assert not attach_to(Target("nothing"))
     assert left == [exit_status.OK, exit_status.NO_SUCH_CONSOLE]
     client.pump()
     assert b"nothing: no such console\r\n" in channel.err
     assert not channel.ended
     assert attach_to(Target("web01"))
-    assert w.console("web01").write_access.writer is session.router.activity  # type: ignore[attr-defined]
+    assert w.console("web01").write_access.writer is session.router.activity
     assert not logged.tracebacks
 
 
@@ -366,12 +366,12 @@ def test_what_is_typed_behind_the_detach_is_for_whoever_comes_next(w: SSHWorld) 
     link, other = w.vm(), w.vm("web02", VM_B)
     channel = w.login().open()
     channel.pty()
-    session = channel.server_channel
-    attachment.attach(
-        session,  # type: ignore[arg-type]
-        Target("web01"),
-        lambda *_: attachment.attach(session, Target("web02")),  # type: ignore[arg-type]
-    )
+    session = channel.session
+
+    def move(status: int, reason: str) -> None:
+        attachment.attach(session, Target("web02"))
+
+    attachment.attach(session, Target("web01"), move)
     channel.type(b"a\x05c.b")
     assert (link.written, other.written) == (b"a", b"b")
 
@@ -379,22 +379,22 @@ def test_what_is_typed_behind_the_detach_is_for_whoever_comes_next(w: SSHWorld) 
 def test_the_size_of_the_terminal_is_known_within_bounds(w: SSHWorld) -> None:
     channel = w.login().open()
     channel.pty()
-    session = channel.server_channel
-    assert (session.size, session.term) == ((80, 24), "xterm")  # type: ignore[attr-defined]
+    session = channel.session
+    assert (session.size, session.term) == ((80, 24), "xterm")
     for sent, size in (
         ((100, 40), (100, 40)),
         ((0, 0), (80, 24)),
         ((0xFFFFFFFF, 0xFFFFFFFF), (1000, 1000)),
     ):
         channel.request(b"window-change", b"".join(n.to_bytes(4, "big") for n in (*sent, 0, 0)), reply=False)
-        assert session.size == size  # type: ignore[attr-defined]
+        assert session.size == size
     channel.request(b"window-change", b"\0\0")
     assert channel.replies[-1] == 100
-    assert session.size == (1000, 1000)  # type: ignore[attr-defined]
+    assert session.size == (1000, 1000)
 
 
 def test_a_terminal_that_makes_no_sense_is_refused(w: SSHWorld) -> None:
     channel = w.login().open()
     channel.request(b"pty-req", b"\0\0\0\x05xterm\0\0")
     assert channel.replies == [100]
-    assert not channel.server_channel.has_pty  # type: ignore[attr-defined]
+    assert not channel.session.has_pty

@@ -429,7 +429,7 @@ def test_times_count_into_the_bound(w: SSHWorld) -> None:
     channel.client.tcp.reads = False
     for _ in range(20):
         feed(w, b"\n" * 100_000)
-    queued = channel.server_channel.queued  # type: ignore[attr-defined]
+    queued = channel.session.queued
     assert queued <= QUEUE_LIMIT + 100
     channel.client.tcp.reads = True
     channel.client.pump()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from types import SimpleNamespace
 
 import pytest
 
-from tests.support.fakes import EPOCH
+from tests.support.fakes import EPOCH, FakeRemoteEnd
 from tests.support.ssh import SSHWorld
 from vmproxy.console import notices
 from vmproxy.console.notices import (
@@ -126,15 +125,13 @@ def test_the_state_says_since_when_and_why(w: SSHWorld) -> None:
 def test_the_state_of_a_far_end_is_told_where_it_is_not_there(w: SSHWorld) -> None:
     w.vm()
     console = w.console()
-    far = SimpleNamespace(place="tcp://far:1", state="up", reason="", address="10.1.2.4", since=EPOCH + 60, again=0.0)
-    console.remote = far  # type: ignore[assignment]
+    far = FakeRemoteEnd(since=EPOCH + 60)
+    console.set_remote(far)
     assert state_line(console, EPOCH + 75) == "up 1m15s, from 10.1.2.3"
-    assert far_line(console.remote) == "tcp://far:1, up at 10.1.2.4 since 2023-11-14 22:14:20Z"  # type: ignore[arg-type]
+    assert far_line(far) == "tcp://far:1, up at 10.1.2.4 since 2023-11-14 22:14:20Z"
     far.state, far.reason, far.again = "down", "closed by the far end", EPOCH + 90
     assert state_line(console, EPOCH + 75) == "up 1m15s, from 10.1.2.3, far end down (closed by the far end)"
-    assert far_line(console.remote) == (  # type: ignore[arg-type]
-        "tcp://far:1, down (closed by the far end) since 2023-11-14 22:14:20Z, again at 22:14:50Z"
-    )
+    assert far_line(far) == ("tcp://far:1, down (closed by the far end) since 2023-11-14 22:14:20Z, again at 22:14:50Z")
 
 
 def test_the_banner_says_when_nothing_is_recorded(w: SSHWorld) -> None:

@@ -30,7 +30,7 @@ def _no_failure_goes_unheard() -> Iterator[None]:
     globalLogPublisher.addObserver(observe)  # type: ignore[arg-type]  # any callable will do
     yield
     gc.collect()  # a Deferred tells of its unhandled failure when it goes
-    globalLogPublisher.removeObserver(observe)  # type: ignore[arg-type]
+    globalLogPublisher.removeObserver(observe)  # type: ignore[arg-type]  # as above
     assert failures == []
 
 

@@ -345,8 +345,7 @@ def test_input_is_held_back_while_the_vm_takes_nothing_and_all_of_it_arrives(w: 
     channel = client.attach()
     sent = 0
     for _ in range(50):
-        server = channel.server_channel
-        size = min(8192, server.localWindowLeft)  # type: ignore[attr-defined]
+        size = min(8192, channel.session.localWindowLeft)
         if not size:
             break
         channel.type(bytes([97 + sent // 8192 % 26]) * size)
@@ -357,7 +356,7 @@ def test_input_is_held_back_while_the_vm_takes_nothing_and_all_of_it_arrives(w: 
     w.console().link_ready()
     client.pump()
     assert len(link.written) == sent
-    assert channel.server_channel.localWindowLeft == WINDOW  # type: ignore[attr-defined]
+    assert channel.session.localWindowLeft == WINDOW
     channel.type(b"more")
     assert link.written.endswith(b"more")
 
@@ -373,7 +372,7 @@ def test_a_raw_stream_whose_reader_is_slow_is_kept_within_bounds_and_misses_noth
         w.console().feed(b"".join(pieces[at : at + 100]))
         w.store.flush()
     assert kept(client) < RAW_QUEUE_LIMIT + 200_000
-    assert raw.server_channel._behind.kept <= RECENT_LIMIT  # type: ignore[attr-defined]
+    assert raw.stream._behind.kept <= RECENT_LIMIT
     client.tcp.reads = True
     raw.adjust(1 << 30)
     assert raw.out == b"".join(pieces)

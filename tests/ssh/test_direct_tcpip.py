@@ -181,7 +181,7 @@ def test_input_is_held_while_the_vm_takes_nothing(w: SSHWorld) -> None:
     link.ready = False
     raw = w.login().raw("web01")
     sent = 0
-    while sent < 1_000_000 and (room := min(8192, raw.server_channel.localWindowLeft)):  # type: ignore[attr-defined]
+    while sent < 1_000_000 and (room := min(8192, raw.stream.localWindowLeft)):
         raw.type(b"x" * room)
         sent += room
     assert 64 * 1024 <= sent <= 256 * 1024
@@ -281,9 +281,9 @@ class Flood:
 
     @property
     def kept(self) -> int:
-        channel = self.raw.server_channel
-        behind = channel._behind  # type: ignore[attr-defined]
-        return int(channel.queued + (behind.kept if behind is not None else 0))  # type: ignore[attr-defined]
+        channel = self.raw.stream
+        behind = channel._behind
+        return channel.queued + (behind.kept if behind is not None else 0)
 
     def read(self, size: int = 1 << 30) -> Flood:
         """The client takes more."""
@@ -304,7 +304,7 @@ class Flood:
 def behind(w: SSHWorld) -> Flood:
     """A stream that has fallen behind."""
     flood = Flood(w).flood()
-    assert flood.raw.server_channel._behind is not None  # type: ignore[attr-defined]
+    assert flood.raw.stream._behind is not None
     return flood
 
 

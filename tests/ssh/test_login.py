@@ -323,7 +323,7 @@ def test_who_logged_in_is_told_by_the_request_that_was_proved(w: SSHWorld, logge
     w.release_threads()
     client.pump()
     if not client.closed:
-        assert client.server.avatar.user == "alice:web01"  # type: ignore[attr-defined]
+        assert client.operator.user == "alice:web01"
     assert not any("logged in as mallory" in line for line in logged)
 
 

@@ -22,7 +22,7 @@ from vmproxy.auth.limits import FILES_EACH, FILES_IN_ALL, Quota
 from vmproxy.base.turns import SPAN
 from vmproxy.console.console import Console
 from vmproxy.operators.log_listing import CONSOLES_AT_ONCE, canonical
-from vmproxy.ssh.sftp import INPUT_HIGH, OUTPUT_HIGH, PACKET_LIMIT
+from vmproxy.ssh.sftp import INPUT_HIGH, OUTPUT_HIGH, PACKET_LIMIT, SFTP
 from vmproxy.ssh.sftp_folder import READ_LIMIT
 
 INIT, VERSION, OPEN, CLOSE, READ, WRITE, LSTAT, FSTAT, SETSTAT, FSETSTAT, OPENDIR, READDIR = range(1, 13)
@@ -304,7 +304,7 @@ def test_a_search_for_what_may_be_listed_lets_others_have_their_turn(w: SSHWorld
     w.settle()
     sftp = Session(w)
     looked_at: list[object] = []
-    view = sftp.channel.client.server.avatar.view  # type: ignore[attr-defined]
+    view = sftp.channel.client.operator.view
     may = view.may
 
     def takes_time(console: Console, right: Right) -> bool:
@@ -548,21 +548,28 @@ def test_answers_wait_for_the_client_to_read_them(w: SSHWorld, how: str) -> None
     )
     sftp.raw(asked)
     sftp.raw(sftp.request(READ, NS(handle) + struct.pack(">QL", 0, 1)) * 3000)
-    server = channel.server_channel
-    assert server.queued <= OUTPUT_HIGH + READ_LIMIT + 100  # type: ignore[attr-defined]
-    assert server.holding  # type: ignore[attr-defined]
-    assert len(server.router.activity._input) <= INPUT_HIGH + 3 * 64 * 1024  # type: ignore[attr-defined]
+    server = channel.session
+    assert server.queued <= OUTPUT_HIGH + READ_LIMIT + 100
+    assert server.holding
+    assert len(requests(channel)) <= INPUT_HIGH + 3 * 64 * 1024
     channel.client.tcp.reads = True
     channel.adjust(1 << 30)
     answers = sftp.answers()
     assert b"".join(getNS(rest[4:])[0] for _, rest in answers[:-3000]) == data
     assert [kind for kind, _ in answers] == [SENT] * len(answers)
-    assert not server.holding  # type: ignore[attr-defined]
+    assert not server.holding
+
+
+def requests(channel: RemoteChannel) -> bytearray:
+    """What of the client's requests waits to be read."""
+    sftp = channel.session.router.activity
+    assert isinstance(sftp, SFTP)
+    return sftp._input
 
 
 def test_many_small_requests_do_not_keep_the_reactor(sftp: Session) -> None:
     client = sftp.channel.client
-    server: Any = sftp.channel.server_channel
+    server: Any = sftp.channel.session
     clock = client.world.clock
     send = server.send
 
@@ -574,7 +581,7 @@ def test_many_small_requests_do_not_keep_the_reactor(sftp: Session) -> None:
     sftp.channel.queue(DATA, NS(b"".join(sftp.request(REALPATH, NS(b".")) for _ in range(1000))))
     client.server.dataReceived(bytes(client.out.buffer))
     client.out.buffer.clear()
-    assert sftp.channel.server_channel.router.activity._input, "all of them were handled in one turn"  # type: ignore[attr-defined]
+    assert requests(sftp.channel), "all of them were handled in one turn"
     assert len(sftp.answers()) == 1000
 
 

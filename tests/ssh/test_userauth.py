@@ -76,7 +76,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 def who(client: Client) -> str:
-    return client.server.avatar.name  # type: ignore[attr-defined,no-any-return]
+    return client.operator.name
 
 
 # Signatures
@@ -191,8 +191,8 @@ def test_the_avatar_knows_the_groups_the_escape_and_quiet(w: SSHWorld) -> None:
     use_operators(w, TWO)
     client = begun(w)
     assert with_key(client, "web01")
-    operator = client.server.avatar
-    assert (operator.groups, operator.escape, operator.quiet) == (("admins", "night"), b"\x1dq", True)  # type: ignore[attr-defined]
+    operator = client.operator
+    assert (operator.groups, operator.escape, operator.quiet) == (("admins", "night"), b"\x1dq", True)
 
 
 def test_an_rsa_key_is_asked_about_and_used_by_its_sha2_algorithms_only(w: SSHWorld) -> None:
@@ -394,10 +394,10 @@ def test_a_certificate_is_refused_where_no_authority_is_trusted_or_it_is_revoked
 
 @pytest.mark.parametrize("user", ["alice", "alice:web01", "alice+web01,ro"])
 @pytest.mark.parametrize("way", [password, interactive])
-def test_a_password_logs_in_whom_the_user_name_names(w: SSHWorld, user: str, way: object) -> None:
+def test_a_password_logs_in_whom_the_user_name_names(w: SSHWorld, user: str, way: Callable[..., bool]) -> None:
     use_operators(w, TWO)
     client = begun(w)
-    assert way(client, user)  # type: ignore[operator]
+    assert way(client, user)
     assert who(client) == "alice"
 
 
@@ -417,9 +417,11 @@ def test_a_password_logs_in_whom_the_user_name_names(w: SSHWorld, user: str, way
         ("", SECRET),
     ],
 )
-def test_anything_else_is_refused_and_looks_alike(w: SSHWorld, user: str, secret: str, way: object) -> None:
+def test_anything_else_is_refused_and_looks_alike(
+    w: SSHWorld, user: str, secret: str, way: Callable[..., bool]
+) -> None:
     use_operators(w, TWO)
-    assert not way(begun(w), user, secret)  # type: ignore[operator]
+    assert not way(begun(w), user, secret)
 
 
 def test_passwords_are_offered_only_if_somebody_has_one(w: SSHWorld) -> None:

@@ -10,7 +10,7 @@ import gc
 import os
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import pytest
@@ -20,9 +20,11 @@ from zope.interface import implementer
 
 from vmproxy.access.idle_times import NO_LIMITS, IdleTimes
 from vmproxy.console.console import Console
-from vmproxy.console.interfaces import IViewer
+from vmproxy.console.interfaces import IRemoteEnd, IViewer
 from vmproxy.console.notices import Notice
 from vmproxy.log.writer import LogWriter
+
+N = TypeVar("N", bound=Notice)
 
 EPOCH = 1_700_000_000.0
 VM_A = UUID("01234567-89ab-cdef-fedc-ba9800000000")
@@ -206,7 +208,7 @@ class FakeViewer:
     def held(self) -> bool:
         return bool(self.holds) and self.holds[-1]
 
-    def told(self, kind: type[Notice]) -> list[Notice]:
+    def told(self, kind: type[N]) -> list[N]:
         return [notice for notice in self.notices if isinstance(notice, kind)]
 
 
@@ -218,6 +220,20 @@ def one_turn(clock: Clock) -> None:
     for call in due:
         call.called = 1
         call.func(*call.args, **call.kw)
+
+
+@implementer(IRemoteEnd)
+class FakeRemoteEnd(FakeViewer):
+    """The remote end of a VM of direction "client"."""
+
+    def __init__(self, place: str = "tcp://far:1", address: str = "10.1.2.4", since: float = EPOCH) -> None:
+        super().__init__(place, since)
+        self.place = place
+        self.address = address
+        self.state, self.reason, self.again = "up", "", 0.0
+
+    def hang_up(self, reason: str) -> None:
+        self.calls.append("hang up")
 
 
 class Logged(list[str]):
@@ -234,7 +250,7 @@ class Logged(list[str]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        globalLogPublisher.removeObserver(self._observe)  # type: ignore[arg-type]
+        globalLogPublisher.removeObserver(self._observe)  # type: ignore[arg-type]  # as above
 
     def _observe(self, event: dict[str, Any]) -> None:
         self.events.append(event)

@@ -8,6 +8,7 @@ import struct
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
@@ -94,9 +95,9 @@ def _held_back(client: Client) -> None:
     client.pump()
 
 
-def with_key(client: Client, user: str, key: Key | None = None, **options: object) -> bool:
+def with_key(client: Client, user: str, key: Key | None = None, **options: Any) -> bool:
     """Try a key with its signature."""
-    packet = client.auth_packet(user.encode(), key or ed25519_key(), **options)  # type: ignore[arg-type]
+    packet = client.auth_packet(user.encode(), key or ed25519_key(), **options)
     client.send(USERAUTH_REQUEST, packet)
     return answered(client)
 

@@ -75,7 +75,7 @@ class Call:
     def fail(self, why: Exception | None = None) -> None:
         """Nobody answers."""
         self.state = "disconnected"
-        self._factory.clientConnectionFailed(self, Failure(why or ConnectError()))  # type: ignore[arg-type]
+        self._factory.clientConnectionFailed(self, Failure(why or ConnectError()))  # type: ignore[arg-type]  # a connector
         self.net.world.turn()
 
     def answer(self, ours: str = OURS) -> Call:
@@ -84,7 +84,7 @@ class Call:
         self.transport = FarTransport(self.net.world.clock, *self.to, ours)
         protocol = self._factory.buildProtocol(self.transport.peerAddr)
         if protocol is None:
-            self._factory.clientConnectionLost(self, Failure(ConnectionDone()))  # type: ignore[arg-type]
+            self._factory.clientConnectionLost(self, Failure(ConnectionDone()))  # type: ignore[arg-type]  # a connector
             return self
         self.transport.protocol = protocol
         protocol.makeConnection(self.transport)
@@ -148,7 +148,7 @@ class Net:
         rules, problems = parse_dial(list(tables or (TABLE,)))
         assert not problems
         self.connector = OutboundConnector(
-            self,  # type: ignore[arg-type]
+            self,  # type: ignore[arg-type]  # what of a reactor the connector needs
             world.clock,
             self,
             rules,
@@ -195,7 +195,7 @@ class Net:
             self._waiting.append(answer)
         else:
             self.world.clock.callLater(0, answer)
-        return receiver  # type: ignore[return-value]
+        return receiver  # type: ignore[return-value]  # nobody cancels it
 
     def speak(self) -> None:
         """The name servers answer after all."""

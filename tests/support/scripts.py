@@ -214,7 +214,7 @@ def run(script: Script, cutter: Cutter, observer: Observer | None = None) -> Out
                 else:
                     hosts[who].feed(data, cutter(data), observer.piece)
             observer.step()
-        named = {host.protocol: name for name, host in hosts.items()}
+        named: dict[object, str] = {host.protocol: name for name, host in hosts.items()}
         consoles = list(w.directory)
         return Outcome(
             sent={name: host.sent() for name, host in hosts.items()},
@@ -223,7 +223,7 @@ def run(script: Script, cutter: Cutter, observer: Observer | None = None) -> Out
                 (
                     *(c.uuid, c.port, c.name, c.uri, c.state, c.reason),
                     *(c.settings, c.host, c.bios_uuid, c.location_uuid),
-                    named.get(c.link),  # type: ignore[call-overload]
+                    named.get(c.link),
                 )
                 for c in consoles
             ],

@@ -38,12 +38,14 @@ from vmproxy.auth.authenticator import Authenticator
 from vmproxy.auth.keyring import AccountSettings
 from vmproxy.console.console import Console
 from vmproxy.log.audit import Audit
-from vmproxy.operators.operator import OperatorSettings
+from vmproxy.operators.operator import Operator, OperatorSettings
 from vmproxy.operators.services import Services
 from vmproxy.operators.target import Target
 from vmproxy.ssh import packets
 from vmproxy.ssh.conch_log import QuietLogger
+from vmproxy.ssh.direct_tcpip import RawChannel
 from vmproxy.ssh.frontend import OperatorFactory, SSHFrontend
+from vmproxy.ssh.session import SessionChannel
 from vmproxy.ssh.settings import SSHSettings
 from vmproxy.ssh.transport import OperatorTransport
 
@@ -190,7 +192,7 @@ class Pipe:
         self._closing = False  # doWrite is to run although there may be nothing to write
         self.aborted = False
         self.reading = True
-        self.producer: object = None
+        self.producer: Any = None
         self.producer_paused = False
         self.protocol: OperatorTransport | None = None
         self.most = 0
@@ -201,7 +203,7 @@ class Pipe:
             self.most = max(self.most, len(self.buffer))
             if self.producer is not None and len(self.buffer) > SOCKET_MARK and not self.producer_paused:
                 self.producer_paused = True
-                self.producer.pauseProducing()  # type: ignore[attr-defined]
+                self.producer.pauseProducing()
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         self.write(b"".join(data))
@@ -221,7 +223,7 @@ class Pipe:
     def resumeProducing(self) -> None:
         self.reading = not self.disconnecting
 
-    def registerProducer(self, producer: object, streaming: bool) -> None:
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
         assert streaming
         self.producer = producer
 
@@ -253,7 +255,7 @@ class Pipe:
         self._closing = False
         if self.producer is not None and self.producer_paused:
             self.producer_paused = False
-            self.producer.resumeProducing()  # type: ignore[attr-defined]
+            self.producer.resumeProducing()
         elif self.disconnecting:
             self.closed()
         return data
@@ -315,7 +317,7 @@ class Client(SSHClientTransport):
         self.supportedCompressions = [b"none"]
         self.out = ClientPipe()
         self.tcp = Pipe(world.clock)
-        self.transport = self.out  # type: ignore[assignment]
+        self.transport = self.out  # type: ignore[assignment]  # what conch uses of a transport
         server = world.factory.buildProtocol(self.tcp.getPeer())
         assert server is not None
         self.server: OperatorTransport = server
@@ -464,6 +466,13 @@ class Client(SSHClientTransport):
         self.answer_kex = True
         super().dispatchMessage(KEXINIT, self.server_kexinit)
         self.pump()
+
+    @property
+    def operator(self) -> Operator:
+        """Who is logged in, as the server has it."""
+        operator = self.server.avatar
+        assert isinstance(operator, Operator)
+        return operator
 
     @property
     def closed(self) -> bool:
@@ -644,9 +653,19 @@ class RemoteChannel:
         self.client.got = [(n, p) for n, p in self.client.got if not p.startswith(mine)]
 
     @property
-    def server_channel(self) -> object:
-        return self.client.server.service.channels[self.id]
+    def session(self) -> SessionChannel:
+        """The server's end of a session."""
+        channel = self.client.server.service.channels[self.id]
+        assert isinstance(channel, SessionChannel)
+        return channel
+
+    @property
+    def stream(self) -> RawChannel:
+        """The server's end of a raw stream."""
+        channel = self.client.server.service.channels[self.id]
+        assert isinstance(channel, RawChannel)
+        return channel
 
 
-def target(**options: object) -> Target:
-    return Target("web01", **options)  # type: ignore[arg-type]
+def target(**options: Any) -> Target:
+    return Target("web01", **options)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
@@ -70,7 +70,9 @@ def write_signed(path: Path, name: str, authority: Path | None = None) -> Path:
     signer = key
     if authority is not None:
         issuer = x509.load_pem_x509_certificate(authority.read_bytes()).subject
-        signer = load_pem_private_key(authority.with_suffix(".key").read_bytes(), None)  # type: ignore[assignment]
+        loaded = load_pem_private_key(authority.with_suffix(".key").read_bytes(), None)
+        assert isinstance(loaded, EllipticCurvePrivateKey)
+        signer = loaded
     certificate = (
         x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
         .not_valid_before(NOW)
@@ -136,7 +138,7 @@ class TLSHost(Host):
         if from_start:
             layer = world.front.tls.over(world.factory).buildProtocol(self.transport.peerAddr)
             assert layer is not None
-            self.transport.protocol = layer  # type: ignore[assignment]
+            self.transport.protocol = layer  # type: ignore[assignment]  # what is behind TLS is below
             layer.makeConnection(self.transport)
             assert isinstance(layer.wrappedProtocol, HostTelnet)
             self.protocol = layer.wrappedProtocol

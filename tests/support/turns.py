@@ -87,8 +87,8 @@ def run() -> None:
     from twisted.scripts.twistd import run as twistd
 
     sys.argv[0] = "twistd"
-    poller = Poller(reactor._poller, Path(os.environ["TURNS"]))  # type: ignore[attr-defined]
-    reactor._poller = poller  # type: ignore[attr-defined]
+    poller = Poller(reactor._poller, Path(os.environ["TURNS"]))  # type: ignore[attr-defined]  # an epoll reactor
+    reactor._poller = poller  # type: ignore[attr-defined]  # as above
     twistd()
 
 
@@ -177,7 +177,7 @@ class SSHSocket(SSHClientTransport):
         self.got: list[tuple[int, bytes]] = []
         self.secure = False
         self._collector = _Collector()
-        self.transport = self._collector  # type: ignore[assignment]
+        self.transport = self._collector  # type: ignore[assignment]  # what conch writes to
         self.socket = socket.create_connection(("127.0.0.1", daemon.ssh_port), timeout=4 * PATIENCE)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.connectionMade()

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from twisted.internet.address import IPv4Address
@@ -298,10 +299,10 @@ class VMWorld(World):
 
 
 @contextmanager
-def world(**options: object) -> Iterator[VMWorld]:
+def world(**options: Any) -> Iterator[VMWorld]:
     """A world of its own, for tests that need many."""
     with tempfile.TemporaryDirectory() as folder:
-        world = VMWorld(Path(folder), **options)  # type: ignore[arg-type]
+        world = VMWorld(Path(folder), **options)
         try:
             yield world
         finally:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -25,8 +26,8 @@ def make_far() -> Iterator[Callable[..., FarEnd]]:
     """Starts far ends; they are closed at the end."""
     ends: list[FarEnd] = []
 
-    def make(**options: object) -> FarEnd:
-        ends.append(FarEnd(**options))  # type: ignore[arg-type]
+    def make(**options: Any) -> FarEnd:
+        ends.append(FarEnd(**options))
         return ends[-1]
 
     yield make

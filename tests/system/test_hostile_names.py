@@ -11,6 +11,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,8 +50,8 @@ def clean_json(data: bytes, where: str) -> list[dict[str, object]]:
     return [row for line in lines for row in _rows(json.loads(line))]
 
 
-def _rows(value: object) -> list[dict[str, object]]:
-    return value if isinstance(value, list) else [value]  # type: ignore[list-item]
+def _rows(value: Any) -> list[dict[str, object]]:
+    return value if isinstance(value, list) else [value]
 
 
 def clean_screen(data: bytes, where: str) -> str:

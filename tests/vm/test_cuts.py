@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.fakes import VM_A
 from tests.support.properties import examples
-from tests.support.scripts import HANDSHAKES, LIST, SESSIONS, Outcome, bytewise, run, whole
+from tests.support.scripts import HANDSHAKES, LIST, SESSIONS, Cutter, Outcome, bytewise, run, whole
 from tests.support.vm import (
     DO,
     DO_PROXY,
@@ -43,8 +43,8 @@ def expected(name: str) -> Outcome:
 
 @pytest.mark.parametrize("name", HANDSHAKES)
 @pytest.mark.parametrize("cutter", [whole, bytewise])
-def test_a_handshake_in_any_order_ends_in_service(name: str, cutter: object) -> None:
-    outcome = run(HANDSHAKES[name], cutter)  # type: ignore[arg-type]
+def test_a_handshake_in_any_order_ends_in_service(name: str, cutter: Cutter) -> None:
+    outcome = run(HANDSHAKES[name], cutter)
     ((uuid, port, *_, link),) = outcome.consoles
     assert (uuid, port, link) == (VM_A, "1", "a")
     codes = [s[0] for s in outcome.subs("a")]

@@ -71,7 +71,7 @@ REAL = [data for script in SESSIONS.values() for _, data in script if data]
 def still_well(w: VMWorld) -> None:
     """Whatever a connection said, others are served, and what was sent is Telnet."""
     for host in list(w.front.connections):
-        parse(host.transport.value())  # type: ignore[attr-defined]
+        parse(host.transport.value())  # type: ignore[attr-defined]  # a HostTransport
     good = w.connect("10.7.7.7").feed(session(VM_B.hex.encode(), b"vmproxy?port=well") + b"well")
     (console,) = [c for c in w.directory if c.port == "well"]
     assert console.link is good.protocol

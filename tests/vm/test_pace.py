@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from itertools import chain
 
 import pytest
@@ -184,7 +185,7 @@ def test_binary_data_in_small_pieces_is_no_flood_of_commands(w: VMWorld) -> None
 def test_a_name_that_changes_all_the_time_makes_one_link(w: VMWorld) -> None:
     host, console = w.vm(name=b"first")
     w.store.flush()
-    jobs: list[object] = []
+    jobs: list[Callable[[], object]] = []
     submit = w.store.runner.submit
     w.store.runner.submit = jobs.append  # type: ignore[assignment]  # replaced
     for n in range(1000):
@@ -193,7 +194,7 @@ def test_a_name_that_changes_all_the_time_makes_one_link(w: VMWorld) -> None:
     linking = [job for job in jobs if job == w.store._make_links]
     w.store.runner.submit = submit
     for job in jobs:
-        submit(job)  # type: ignore[arg-type]
+        submit(job)
     assert len(linking) == 1
     assert {p.name for p in (w.store.folder / "by-name").iterdir()} == {"name-999.log", "name-999.log.events"}
     assert console.name == "name-999"

@@ -150,7 +150,7 @@ def test_a_source_that_never_stops_sending_does_not_hold_up_the_vmotion(w: VMWor
 
     destination = w.destination(source.begin())
     near = source.transport.near
-    source.transport.near = Flood()  # type: ignore[assignment]
+    source.transport.near = Flood()  # type: ignore[assignment]  # what is read of a socket
     source.transport.getHandle = lambda: near
     source.on_its_way(b"x")  # what is peeked at; it is never taken
     before = source.transport.reads
@@ -204,7 +204,7 @@ class RealBuffer(FileDescriptor):
     """Twisted's own write buffer and its dealings with producers, without a socket."""
 
     def __init__(self, reactor: Reactor) -> None:
-        super().__init__(reactor)  # type: ignore[arg-type]
+        super().__init__(reactor)  # type: ignore[arg-type]  # what of a reactor a buffer needs
         self.connected = 1
         self.wire = b""
 

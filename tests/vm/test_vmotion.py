@@ -85,7 +85,7 @@ def test_a_vmotion_moves_the_console_and_holds_the_input_in_between(w: VMWorld) 
     assert (source.data(), destination.data()) == (b"", b"after")
     destination.feed(b"more")
     assert alice.seen == w.logged(console) == b"source destination more"
-    assert [n.vmotion for n in alice.told(LineUp)] == [True]  # type: ignore[attr-defined]
+    assert [n.vmotion for n in alice.told(LineUp)] == [True]
     assert alice.told(LineDown) == []
     assert [e["event"] for e in w.trail(console, "vmotion-begin", "vmotion-peer", "vmotion-complete")] == [
         "vmotion-begin",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import cast
 
 import pytest
 from hypothesis import given
@@ -18,7 +17,6 @@ from vmproxy.console.notices import Demoted, Joined, Kicked, Left, Message, Prom
 from vmproxy.operators.commands.expect import PIECE, _pieces
 from vmproxy.operators.commands.pace import Pace
 from vmproxy.operators.commands.send import WAITING_LIMIT
-from vmproxy.ssh.session import SessionChannel
 
 
 def run(w: SSHWorld, command: str, user: str = "alice", **options: int) -> RemoteChannel:
@@ -77,7 +75,7 @@ def test_a_slow_sender_is_held_and_loses_the_console_to_force(w: SSHWorld) -> No
     channel = run(w, "send web01 --char-delay 1")
     for _ in range(WAITING_LIMIT // 1000 + 2):
         channel.type(b"x" * 1000)
-    server = cast(SessionChannel, channel.server_channel)
+    server = channel.session
     assert server.holding  # its window is not opened again
     run(w, "send --force web01 stop")
     channel.client.pump()
@@ -160,10 +158,10 @@ def test_a_vm_that_takes_nothing_slows_the_sender_down(w: SSHWorld) -> None:
     channel = run(w, "send web01")
     for _ in range(6):  # what the client's window lets in
         channel.type(b"x" * 16_000)
-    assert channel.server_channel.holding  # type: ignore[attr-defined]
+    assert channel.session.holding
     link.ready = True
     w.console().link_ready()
-    assert not channel.server_channel.holding  # type: ignore[attr-defined]
+    assert not channel.session.holding
     channel.send(EOF)
     assert (len(link.written), channel.status) == (96_000, 0)
 
@@ -213,7 +211,9 @@ def test_join_writes_beside_others_where_that_is_allowed(w: SSHWorld) -> None:
 
 
 def lost(w: SSHWorld) -> None:
-    w.directory.lost(w.console(), w.console().link, "gone")  # type: ignore[arg-type]
+    console = w.console()
+    assert console.link is not None
+    w.directory.lost(console, console.link, "gone")
 
 
 @pytest.mark.parametrize(

@@ -30,13 +30,13 @@ def test_a_command_at_the_prompt_ends_without_ending_the_session(w: SSHWorld) ->
 @pytest.mark.parametrize("line", [b":console web01\r", b":console -s web01\r"])
 def test_a_console_at_the_prompt_is_left_for_the_menu(w: SSHWorld, line: bytes) -> None:
     channel = menu(w)
-    before = channel.server_channel.router.activity  # type: ignore[attr-defined]
+    before = channel.session.router.activity
     typed(channel, line)
     assert len(w.console().viewers.all) == 1
     typed(channel, b"\x05c.")
     assert w.console().viewers.all == ()
     assert channel.status is None
-    assert channel.server_channel.router.activity is before  # type: ignore[attr-defined]
+    assert channel.session.router.activity is before
 
 
 def test_what_needs_standard_input_is_refused_at_the_prompt(w: SSHWorld) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,11 +24,11 @@ from vmproxy.operators.terminal.line_editor import (
 from vmproxy.operators.terminal.width import cells
 
 
-def editor(width: int = 40, **options: object) -> LineEditor:
-    return LineEditor("> ", width, **options)  # type: ignore[arg-type]
+def editor(width: int = 40, **options: Any) -> LineEditor:
+    return LineEditor("> ", width, **options)
 
 
-def entered(data: bytes, **options: object) -> str:
+def entered(data: bytes, **options: Any) -> str:
     (event,) = [e for e in editor(40, **options).feed(data + b"\r") if not isinstance(e, Draw)]
     assert isinstance(event, Entered)
     return event.text

@@ -44,6 +44,13 @@ class Person:
         self._seen = len(sent)
         return self.terminal.lines
 
+    @property
+    def menu(self) -> Menu:
+        """The menu, of which they see the screen."""
+        menu = self.channel.session.router.activity
+        assert isinstance(menu, Menu)
+        return menu
+
     def type(self, data: bytes) -> list[str]:
         self.channel.type(data)
         return self.look()
@@ -329,7 +336,7 @@ def test_only_logs_of_consoles_on_the_screen_are_read(w: SSHWorld) -> None:
     person.type(END)
     person.wait()
     assert all(line.endswith("said") for line in person.terminal.lines[2:23])
-    menu = person.channel.server_channel.router.activity  # type: ignore[attr-defined]
+    menu = person.menu
     assert len(menu._view._last._known) == 42
 
 
@@ -519,7 +526,7 @@ def test_it_is_usable_in_any_size(w: SSHWorld, size: tuple[int, int]) -> None:
     assert "10 of 200" in person.terminal.lines[0]
     assert person.terminal.lines[0].endswith("-19")
     person.type(END + b"\r")
-    assert person.channel.server_channel.router.activity is not None  # type: ignore[attr-defined]
+    assert person.channel.session.router.activity is not None
     person.type(b"x")
     assert links[199].written == b"x"
 
@@ -803,7 +810,7 @@ def test_a_client_that_sends_no_more_gets_what_it_asked_for_and_the_end(w: SSHWo
 def test_a_message_to_all_is_shown_until_a_key_is_pressed(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
-    menu = person.channel.server_channel.router.activity  # type: ignore[attr-defined]
+    menu = person.menu
     menu.notice(Message("bob@10.1.2.9", "the server goes down in 5 minutes; " * 4, True))
     lines = person.look()
     assert lines[20].startswith("[-- message from bob@10.1.2.9 to all: the server")
@@ -818,7 +825,7 @@ def test_a_message_to_all_is_shown_until_a_key_is_pressed(w: SSHWorld) -> None:
 def test_a_server_that_stops_puts_the_terminal_right(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
-    menu = person.channel.server_channel.router.activity  # type: ignore[attr-defined]
+    menu = person.menu
     menu.notice(ShuttingDown())
     person.look()
     assert person.channel.status == 6
@@ -850,10 +857,9 @@ def test_a_signal_that_ends_the_session_puts_the_terminal_right(w: SSHWorld, typ
 def test_whoever_ends_the_session_can_put_the_terminal_right(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
-    session = person.channel.server_channel
-    menu: Menu = session.router.activity  # type: ignore[attr-defined]
-    session.send(menu.farewell())  # type: ignore[attr-defined]
-    session.finish(1)  # type: ignore[attr-defined]
+    session, menu = person.channel.session, person.menu
+    session.send(menu.farewell())
+    session.finish(1)
     w.clock.advance(10)
     person.look()
     assert not person.terminal.alternate
@@ -863,12 +869,12 @@ def test_whoever_ends_the_session_can_put_the_terminal_right(w: SSHWorld) -> Non
 def test_a_client_that_does_not_read_is_sent_nothing_more(w: SSHWorld) -> None:
     vms(w, *(f"vm{n:03d}" for n in range(100)))
     person = Person(w, window=100)
-    session = person.channel.server_channel
+    session = person.channel.session
     for _ in range(200):
         person.channel.type(PAGE_DOWN)
         person.channel.type(b"\x1b[5~")
         w.clock.advance(1)
-    assert session.queued < DRAW_LIMIT + 8192  # type: ignore[attr-defined]
+    assert session.queued < DRAW_LIMIT + 8192
     person.channel.type(END)
     person.channel.adjust(1 << 20)
     person.look()

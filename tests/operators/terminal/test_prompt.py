@@ -34,7 +34,7 @@ def type_often(channel: RemoteChannel, data: bytes, times: int) -> None:
 
 
 def queued(channel: RemoteChannel) -> int:
-    return int(channel.server_channel.queued)  # type: ignore[attr-defined]
+    return channel.session.queued
 
 
 @pytest.mark.parametrize("typed", [b"\t", b"x", b"x\x7f"])
@@ -50,7 +50,7 @@ def test_who_types_and_reads_nothing_makes_no_queue(w: SSHWorld, typed: bytes) -
 def test_a_window_that_is_resized_all_the_time_makes_no_queue(w: SSHWorld) -> None:
     channel = question(w, window=1000)
     for n in range(5000):
-        channel.server_channel.router.activity.resized(80 + n % 2, 24)  # type: ignore[attr-defined]
+        channel.session.router.activity.resized(80 + n % 2, 24)
     assert queued(channel) < DRAW_LIMIT + 1024
 
 

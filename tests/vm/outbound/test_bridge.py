@@ -292,7 +292,7 @@ def test_when_the_far_end_goes_it_is_dialled_again_and_the_vm_stays(w: VMWorld, 
 
 def test_what_people_are_told_of_it_is_by_the_clock_on_the_wall(w: VMWorld) -> None:
     ahead = 0.0
-    w.clock.wall = lambda: w.clock.seconds() + ahead  # type: ignore[attr-defined]
+    w.clock.wall = lambda: w.clock.seconds() + ahead  # type: ignore[attr-defined]  # as base.clock has it
     net = Net(w)
     _, console, far = bridged(net)
     ahead = -5 * 3600  # somebody sets it back

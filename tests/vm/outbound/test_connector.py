@@ -8,8 +8,9 @@ import pytest
 
 from tests.support.fakes import Logged
 from tests.support.outbound import Net, bridged, client, wish
-from tests.support.vm import DO_PROXY, SPELLED_A, VC_UUID, WILL_PROXY, WONT_PROXY, VMWorld, com, sub, verb
+from tests.support.vm import DO_PROXY, SPELLED_A, VC_UUID, WILL_PROXY, WONT_PROXY, Host, VMWorld, com, sub, verb
 from vmproxy.base.turns import SPAN
+from vmproxy.console.console import Console
 from vmproxy.vm.admission import Admission, AdmissionLimits
 from vmproxy.vm.outbound.bridge import LONGEST_PAUSE
 from vmproxy.vm.outbound.connection import COMMANDS_PER_SECOND, CONTROL_LIMIT, SMALL_READ
@@ -183,7 +184,7 @@ def test_a_name_that_nobody_knows_is_no_refusal(w: VMWorld, net: Net) -> None:
     assert net.call.to == ("192.0.2.1", 4000)
 
 
-def client_after_lookup(net: Net, uri: bytes):  # type: ignore[no-untyped-def]
+def client_after_lookup(net: Net, uri: bytes) -> tuple[Host, Console]:
     host = net.world.connect().feed(wish(uri))
     net.world.turn()
     return host, net.world.console
