@@ -12,6 +12,7 @@ MODES: dict[str, Callable[[Start], Samples]] = {
     "storm-beside": modes_beside.beside,
     "idle": modes_machines.idle,
     "lines": modes_machines.lines,
+    "watch": modes_machines.watch,
     "many": modes_machines.many,
     "bulk": modes_machines.bulk,
     "migrations": modes_machines.migrations,

@@ -88,21 +88,38 @@ def idle(start: Start) -> Samples:
 def lines(start: Start) -> Samples:
     """Many machines print a line now and then."""
     with start() as run:
-        sizes = run.sizes
-        fleet = run.connected(sizes.talking)
-        task = Lines(fleet.machines, sizes.rate)
-        with run.window() as window:
-            task.at_rate(sizes.rate)
-            run.loop.tasks.append(task)
-            run.loop.rest(sizes.rate_seconds)
-            run.loop.tasks.remove(task)
-            late = task.behind
-            run.drained(run.expected(fleet.machines), 0.05)
-        problems = run.check(fleet)
-        if late > LATE:
-            problems.append(f"the load was {100 * late:.0f} % behind")
-        cost = window.sample(1e6 * window.cpu / task.sent, problems)
-        return {"lines.cpu": cost, "lines.rate": _highest_rate(run, fleet, sizes.ramp_from)}
+        fleet = run.connected(run.sizes.talking)
+        return {
+            "lines.cpu": _cost_of_a_line(run, fleet),
+            "lines.rate": _highest_rate(run, fleet, run.sizes.ramp_from),
+        }
+
+
+def _cost_of_a_line(run: Run, fleet: Fleet) -> Sample:
+    """The processor time that a line takes, in microseconds."""
+    task = Lines(fleet.machines, run.sizes.rate)
+    with run.window() as window:
+        task.at_rate(run.sizes.rate)
+        run.loop.tasks.append(task)
+        run.loop.rest(run.sizes.rate_seconds)
+        run.loop.tasks.remove(task)
+        late = task.behind
+        run.drained(run.expected(fleet.machines), 0.05)
+    problems = run.check(fleet)
+    if late > LATE:
+        problems.append(f"the load was {100 * late:.0f} % behind")
+    return window.sample(1e6 * window.cpu / task.sent, problems)
+
+
+def watch(start: Start) -> Samples:
+    """The same with the sample watches on, beside the same without."""
+    with start() as run:
+        fleet = run.connected(run.sizes.talking)
+        off = _cost_of_a_line(run, fleet)
+        run.server.watch()
+        on = _cost_of_a_line(run, fleet)
+        share = Sample(on.value / off.value if on.value and off.value else None, problems=run.server.problems())
+        return {"watch.off.cpu": off, "watch.cpu": on, "watch.share": share}
 
 
 def many(start: Start) -> Samples:

@@ -139,6 +139,9 @@ class Server(ABC):
         except OSError:
             return 0
 
+    def watch(self) -> None:
+        """Look for what the sample watches are about from now on; nothing happens where there are none."""
+
     def problems(self) -> list[str]:
         """What it complains about."""
         found = []
@@ -198,6 +201,7 @@ class Daemon(Server):
         """
         super().__init__(folder, core)
         self._certificate = certificate
+        self._config = folder / "vmproxy.toml"
         self._keys = keys
         self._state = folder / "state"
         self._state.mkdir(exist_ok=True)
@@ -205,12 +209,11 @@ class Daemon(Server):
             shutil.copy(key, self._state)
 
     def start(self) -> None:
-        config = self.folder / "vmproxy.toml"
         tls = ""
         if self._certificate is not None:
             listen = f"tcp:{self.tls_port}:interface=127.0.0.1"
             tls = f'certificates = ["{self._certificate}"]\ntls-listen = ["{listen}"]\n'
-        config.write_text(
+        self._config.write_text(
             f'state-dir = "{self._state}"\n'
             f'[log]\ndir = "{self.logs}"\n'
             f'[vm]\nlisten = ["tcp:{self.vm_port}:interface=127.0.0.1"]\nvmotions-per-minute = 1000000\n{tls}'
@@ -218,7 +221,7 @@ class Daemon(Server):
             f'authorized-keys = ["{self._keys / "operator.pub"}"]\n'
             "connections = 1000\nconnections-per-address = 1000\n"
         )
-        self._spawn([sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "vmproxy", "--config", str(config)])
+        self._spawn([sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "vmproxy", "--config", str(self._config)])
         match = self._wait_for(
             r"Virtual machines connect to +127\.0\.0\.1:(\d+).*Operators connect to +127\.0\.0\.1:(\d+).*State: "
         )
@@ -228,6 +231,18 @@ class Daemon(Server):
         for key in self._state.glob("ssh_host_*"):
             if not (self._keys / key.name).exists():
                 shutil.copy(key, self._keys)
+
+    def watch(self) -> None:
+        with self._config.open("a") as config:
+            config.write(f'[alerts]\nwatch-file = "{ROOT / "etc" / "watch.toml"}"\n')
+        self.process.send_signal(signal.SIGHUP)
+        self._wait_for(r"the configuration is in force; changed: .*watch-file")
+
+    def watch(self) -> None:
+        with self._config.open("a") as config:
+            config.write(f'[alerts]\nwatch-file = "{ROOT / "etc" / "watch.toml"}"\n')
+        self.process.send_signal(signal.SIGHUP)
+        self._wait_for(r"the configuration is in force; changed: [^\n]*watches")
 
     def expected(self, machine: Machine) -> list[Expected]:
         return [machine.log(self.logs / f"{machine.uuid}.log")]
