@@ -11,7 +11,7 @@ from typing import Protocol
 
 from bench.machines import Fleet, storm
 from bench.measure import FULL, IN_FLIGHT, Run, Sample, percentile
-from bench.servers import PATIENCE
+from bench.servers import PATIENCE, Daemon
 from bench.sizes import Sizes
 from bench.text import BINARY, LINE, PLAIN, Text
 from bench.traffic import Lines, Migrations, Newcomers, Probe, Stream, all_movable
@@ -116,7 +116,8 @@ def watch(start: Start) -> Samples:
     with start() as run:
         fleet = run.connected(run.sizes.talking)
         off = _cost_of_a_line(run, fleet)
-        run.server.watch()
+        if isinstance(run.server, Daemon):
+            run.server.watch()
         on = _cost_of_a_line(run, fleet)
         share = Sample(on.value / off.value if on.value and off.value else None, problems=run.server.problems())
         return {"watch.off.cpu": off, "watch.cpu": on, "watch.share": share}

@@ -139,9 +139,6 @@ class Server(ABC):
         except OSError:
             return 0
 
-    def watch(self) -> None:
-        """Look for what the sample watches are about from now on; nothing happens where there are none."""
-
     def problems(self) -> list[str]:
         """What it complains about."""
         found = []
@@ -233,12 +230,7 @@ class Daemon(Server):
                 shutil.copy(key, self._keys)
 
     def watch(self) -> None:
-        with self._config.open("a") as config:
-            config.write(f'[alerts]\nwatch-file = "{ROOT / "etc" / "watch.toml"}"\n')
-        self.process.send_signal(signal.SIGHUP)
-        self._wait_for(r"the configuration is in force; changed: .*watch-file")
-
-    def watch(self) -> None:
+        """Look for what the sample watches are about from now on."""
         with self._config.open("a") as config:
             config.write(f'[alerts]\nwatch-file = "{ROOT / "etc" / "watch.toml"}"\n')
         self.process.send_signal(signal.SIGHUP)

@@ -60,7 +60,7 @@ Shutting down filesystem.
 """
 IO_ERROR = """\
 [ 6001.110201] sd 0:0:1:0: [sdb] tag#12 FAILED Result: hostbyte=DID_OK driverbyte=DRIVER_OK cmd_age=0s
-[ 6001.110230] blk_update_request: I/O error, dev sdb, sector 41943032 op 0x1:(WRITE) flags 0x800 phys_seg 1 prio class 0
+[ 6001.110230] blk_update_request: I/O error, dev sdb, sector 41943032 op 0x1:(WRITE) flags 0x800 phys_seg 1
 [ 6001.110301] Buffer I/O error on dev sdb1, logical block 5242623, lost async page write
 """
 HUNG = """\
