@@ -795,6 +795,22 @@ def test_who_writes_is_said_again_behind_the_replay(w: SSHWorld) -> None:
     assert lines(late.err)[-2:] == ["[-- live --]", line]
 
 
+def test_that_a_console_is_down_is_said_again_behind_the_replay(w: SSHWorld) -> None:
+    w.vm()
+    w.console().feed(b"last words\r\n")
+    w.lose(w.console(), "closed by 10.1.2.3")
+    channel = attach(w)
+    down = "[-- web01: down since 2023-11-14 22:13:20Z (closed by 10.1.2.3) --]"
+    assert lines(channel.err)[-2:] == ["[-- live --]", down]
+    second = attach(w)
+    assert lines(second.err)[-3:-1] == ["[-- live --]", down]
+    assert lines(second.err)[-1].startswith("[no, alice@10.1.2.9 is attached")
+    w.vm()
+    channel.clear()
+    channel.type(b"\x05cr")
+    assert lines(channel.err)[-1] == "[-- live --]"
+
+
 def test_writers_and_those_who_want_to_read_only_have_a_plain_seam(w: SSHWorld) -> None:
     w.vm()
     w.console().feed(b"old\r\n")

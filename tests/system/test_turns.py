@@ -272,6 +272,7 @@ COMMANDS = {
     "ssh-config": "ssh-config",
     "who": "who",
     "whoami": "whoami",
+    "hosts": "hosts",
     "status by prefix": "status vm",
     "events": "events -n 100",
     "search": "search error",

@@ -97,7 +97,7 @@ def _begin(session: ConsoleSession, target: Target) -> None:
             run_escape(session, EscapeCommand(b"f"))
 
     if files is not None:
-        session.display.replay(files, lines, session.read_only_line, live)
+        session.display.replay(files, lines, session.seam_lines, live)
     else:
         live()
 

@@ -178,6 +178,12 @@ class ConsoleSession:
         writer = self.console.write_access.writer
         return "" if writer is None else f"[no, {writer.who} is attached, idle {idle(writer, self.wall())}{self.hints}]"
 
+    def seam_lines(self) -> list[str]:
+        """What keeps the operator from typing: said behind a replay, as what was said before it is far away now."""
+        down = self.console.state == "down"
+        state = f"[-- {self.console.title}: {state_line(self.console, self.wall())} --]" if down else ""
+        return [line for line in (state, self.read_only_line()) if line]
+
     def audit(self, event: str, **fields: object) -> None:
         """Record an action on this console in the audit trail."""
         self.operator.audit(event, console=self.console.title, uuid=str(self.console.uuid), **fields)
@@ -240,7 +246,7 @@ class ConsoleSession:
         if self.display.busy:
             self.say("[not now: output is still on its way to you]")
         else:
-            self.display.replay(opened(self.console.log), lines, self.read_only_line)
+            self.display.replay(opened(self.console.log), lines, self.seam_lines)
 
     def toggle_quiet(self) -> bool:
         """Show fewer notices, or all again.

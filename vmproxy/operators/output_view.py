@@ -9,7 +9,7 @@ has completed its sequence or character; if that takes too long, the sequence is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -195,13 +195,13 @@ class OutputView:
         self,
         files: Deferred[Segments],
         lines: int,
-        seam: Callable[[], str],
+        seam: Callable[[], Iterable[str]],
         then: Callable[[], None] = lambda: None,
     ) -> None:
         """Show the last lines, and behind them what has come meanwhile.
 
         :param files: the log's files, opened now: what is said from here on is behind them.
-        :param seam: what is said behind them: who writes, as the line about it is far away now; may be empty.
+        :param seam: what is said behind them, because the lines about it are far away now; may be nothing.
         :param then: called when the view is live.
         """
         self._replaying = True
@@ -209,7 +209,7 @@ class OutputView:
             lambda _: self._replayed(then)
         )
 
-    async def _replay(self, files: Deferred[Segments], lines: int, seam: Callable[[], str]) -> None:
+    async def _replay(self, files: Deferred[Segments], lines: int, seam: Callable[[], Iterable[str]]) -> None:
         past = ReplayFilter(self._encoding) if self._channel.has_pty else None
         shown = bytes if past is None else (lambda data: past.feed(data) + past.settle())
         data = await last_lines(files, lines, self._channel.services.in_thread, shown)
@@ -228,7 +228,7 @@ class OutputView:
             self._channel.send_err((b"" if self._at_line_start else self._eol) + self._question.put_back())
             self._at_line_start = True
         self.say("[-- live --]")
-        if text := seam():
+        for text in seam():
             self.say(text)
         if past is not None and past.cut:
             self._owe(past.cut)

@@ -77,7 +77,8 @@ class Real:
         except ValueError:
             number = -1.0
         if not self.least <= number <= self.most:
-            raise UsageError(f"{option} needs a number from {self.least:g} to {self.most:g}, not {visible(text)!r}")
+            bounds = f"{self.least:.10g} to {self.most:.10g}"
+            raise UsageError(f"{option} needs a number from {bounds}, not {visible(text)!r}")
         return number
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from ipaddress import ip_address
+from itertools import chain
 
 from vmproxy.access.policy import Right
 from vmproxy.base.turns import sort_steps
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import in_turns, print_all, table_row
 from vmproxy.operators.commands.declaration import JSON, Arguments, Command
-from vmproxy.operators.presentation import json_array
+from vmproxy.operators.presentation import Fields
 from vmproxy.operators.session import Session
-from vmproxy.operators.terminal.width import cells
+
+_HEAD = ("HOST", "UP", "TLS", "DOWN")
 
 
 @dataclass(slots=True)
@@ -23,6 +26,14 @@ class _Host:
     up: int = 0
     tls: int = 0
     down: int = 0
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        return self.address, str(self.up), str(self.tls), str(self.down)
+
+    @property
+    def fields(self) -> Fields:
+        return {"host": self.address, "up": self.up, "tls": self.tls, "down": self.down}
 
 
 async def _hosts(session: Session, args: Arguments) -> int:
@@ -39,14 +50,14 @@ async def _hosts(session: Session, args: Arguments) -> int:
     async for _ in in_turns(session, sort_steps(hosts, lambda host: _order(host.address))):
         pass
     if JSON in args:
-        fields = ({"host": one.address, "up": one.up, "tls": one.tls, "down": one.down} for one in hosts)
-        await print_all(session, json_array(fields))
+        await print_all(session, (json.dumps(host.fields) + "\n" for host in hosts))
     elif not hosts:
         session.print("no host has connected yet\n")
     else:
-        table = [("HOST", "UP", "TLS", "DOWN"), *((h.address, str(h.up), str(h.tls), str(h.down)) for h in hosts)]
-        widths = [max(map(cells, column)) for column in zip(*table, strict=True)]
-        await print_all(session, (table_row(row, widths) for row in table))
+        widths = [len(word) for word in _HEAD]
+        async for host in in_turns(session, hosts):
+            widths = [max(width, len(text)) for width, text in zip(widths, host.row, strict=True)]
+        await print_all(session, (table_row(row, widths) for row in chain([_HEAD], (host.row for host in hosts))))
     return exit_status.OK
 
 

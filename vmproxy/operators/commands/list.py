@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from vmproxy.access.policy import Right
+from vmproxy.base.nearest import did_you_mean
 from vmproxy.base.sanitize import human_bytes, visible
 from vmproxy.console.alert_marks import NO_ALERTS, AlertMarks
 from vmproxy.console.console import Console
@@ -80,7 +81,8 @@ class _Columns:
         columns = tuple(word.strip() for word in text.split(","))
         for word in columns:
             if word not in COLUMNS:
-                raise UsageError(f"{visible(word)}: no such column; there are {', '.join(COLUMNS)}")
+                near = did_you_mean(word, COLUMNS) or f"; there are {', '.join(COLUMNS)}"
+                raise UsageError(f"{visible(word)}: no such column{near}")
         if len(columns) > len(COLUMNS):
             raise UsageError("name each column once")
         return columns
@@ -96,7 +98,8 @@ class _States:
     def read(self, option: str, text: str, now: float) -> frozenset[str]:
         words = frozenset(word.strip().casefold() for word in text.split(","))
         if wrong := words.difference(STATES):
-            raise UsageError(f"{visible(min(wrong))}: no such state; there are {', '.join(STATES)}")
+            near = did_you_mean(min(wrong), STATES) or f"; there are {', '.join(STATES)}"
+            raise UsageError(f"{visible(min(wrong))}: no such state{near}")
         return words
 
 
