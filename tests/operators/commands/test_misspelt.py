@@ -35,6 +35,11 @@ def test_every_command_explains_itself(w: SSHWorld, name: str, option: str) -> N
         ("list --state donw", 2, "list: donw: no such state; did you mean down?\n"),
         ("replay web01 --speed 0", 2, "replay: --speed needs a number from 0.01 to 1000000, not '0'\n"),
         ("console -t web01", 2, "console: -t: no such option; ssh takes it: ssh -t ... console NAME\n"),
+        (
+            "search call trace",
+            3,
+            "trace: no such console\n(quote a PATTERN with blanks twice: 'search \"call trace\"')\n",
+        ),
         ("web01 -f", 3, "web01 -f: no such console; did you mean: console -f web01\n"),
         ("log web01,forse", 2, "log: forse: no such option; did you mean force?\n"),
         ("web01,reply=5", 2, "reply=5: no such option; did you mean replay=?\n"),

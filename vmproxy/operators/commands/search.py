@@ -35,6 +35,7 @@ from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.log_reading import BatchReader, SearchSlot, taken, tell_problems
 from vmproxy.operators.messages import local_time
 from vmproxy.operators.presentation import hit_fields
+from vmproxy.operators.resolve import TargetError
 from vmproxy.operators.session import Session, tell
 from vmproxy.operators.terminal.screen import usable
 
@@ -67,7 +68,16 @@ def pattern_of(args: Arguments) -> str:
 
 async def _run(session: Session, args: Arguments) -> int:
     pattern = Pattern(pattern_of(args), ignore_case=IGNORE_CASE in args, fixed=FIXED in args)
-    consoles = await chosen_or_own(session, args[GLOBS], args.right)
+    try:
+        consoles = await chosen_or_own(session, args[GLOBS], args.right)
+    except TargetError as error:
+        if error.status != exit_status.NO_SUCH_CONSOLE:
+            raise
+        # Most likely the shell of the client has taken the quotes of a pattern away.
+        text = str(error).splitlines()[0]
+        raise TargetError(
+            f"{text}\n(quote a PATTERN with blanks twice: 'search \"call trace\"')", error.status
+        ) from None
     if not consoles:
         tell(session, "nothing found")
         return exit_status.FAILED
