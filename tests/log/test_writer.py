@@ -6,6 +6,8 @@ import errno
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from tests.support.fakes import Disk, Listener, Logged
 from tests.support.properties import examples
 from vmproxy.log.retry import BACKLOG_PER_LOG, RETRY_SECONDS
 from vmproxy.log.settings import LogSettings
-from vmproxy.log.store import ConsoleLog
+from vmproxy.log.store import LINKS_AT_ONCE, ConsoleLog
 from vmproxy.log.writer import FOLLOW_SECONDS, LogWriter
 
 FULL = os.strerror(errno.ENOSPC)
@@ -488,3 +490,23 @@ class TestLinks:
         world.tick(FOLLOW_SECONDS)
         assert self.links(folder, "log") == {"web.log": "../web1.log", "db.log": "../db1.log"}
         assert len(self.links(folder, "events")) == 2
+
+    def test_logs_are_written_between_the_links_of_thousands(
+        self, world: World, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        jobs: list[Callable[[], object]] = []
+        monkeypatch.setattr(world.runner, "submit", jobs.append)
+        for n in range(3 * LINKS_AT_ONCE):
+            world.store.link(f"vm{n}", world.log(f"{n}.log"))
+        world.store.flush()
+        log = world.log("0.log")
+        log.append(b"while links are made")
+        world.store.flush()
+        made = [0]
+        while jobs:
+            jobs.pop(0)()
+            made.append(len(self.links(folder, "log")))
+            if made[-1] > LINKS_AT_ONCE:
+                assert log.path.read_bytes() == b"while links are made"
+        assert made[-1] == 3 * LINKS_AT_ONCE
+        assert max(after - before for before, after in pairwise(made)) == LINKS_AT_ONCE

@@ -41,6 +41,7 @@ CONGESTED_AT = 1024 * 1024
 RELIEVED_AT = 256 * 1024
 LIMIT_PER_LOG = 4 * 1024 * 1024
 LIMIT_IN_ALL = 256 * 1024 * 1024
+LINKS_AT_ONCE = 100
 CROWDED_AT = LIMIT_IN_ALL // 2
 RELIEVED_IN_ALL = LIMIT_IN_ALL // 4
 LIMIT_EVENTS = 1024 * 1024  # of room that bytes do not get
@@ -583,20 +584,19 @@ class LogStore:
             self.soon(self._make_links)
 
     def _make_links(self) -> None:
+        """Make some of the links that are wanted: logs are written between these and the next."""
         self._linking = False  # what is wanted from here on is submitted again
-        wanted: list[tuple[ConsoleLog, str]] = []
-        while self._links:
-            wanted.append(self._links.popitem())
-        while wanted:
-            log, name = wanted[-1]
+        for _ in range(LINKS_AT_ONCE):
+            try:
+                log, name = self._links.popitem()
+            except KeyError:
+                return
             if not self.runner.writer.link(log.file, name):
-                # As this one cannot be made, nor can the others; those that are wanted by now are newer.
-                for log, name in wanted:
-                    self._links.setdefault(log, name)
+                self._links.setdefault(log, name)  # unless another one is wanted by now
                 self.runner.writer.retry.again(self._make_links)
                 return
             self._linked = True
-            wanted.pop()
+        self.runner.submit(self._make_links)
 
     def _see_links(self) -> None:
         # Whoever removes the log folder removes the links too: the logs are made anew as they are written to.

@@ -107,7 +107,8 @@ async def _log(session: Session, args: Arguments) -> int:
             await _print(session, console, lines, args, form)
             return await _follow(session, watcher, form)
     finally:
-        session.send(form.end())
+        if end := form.end():
+            session.send(end)
 
 
 async def _print(session: Session, console: Console, lines: int | None, args: Arguments, form: _Form) -> int:
