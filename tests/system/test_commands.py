@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -301,3 +302,33 @@ def test_a_script_that_types_is_told_where_that_is_recorded(daemon: Daemon, make
     assert run(daemon, "send", "web01", typed=b"hello\r") == (b"", b"[what is typed here is recorded]\n", 0)
     vm.connected.wait_data(b"hello\r")
     assert run(daemon, "break", "web01") == (b"", b"[what is typed here is recorded]\n", 0)
+
+
+def test_a_host_and_a_vm_are_traced_from_afar_and_on_the_machine_itself(
+    daemon: Daemon, make_vm: MakeVM, client: MakeClient
+) -> None:
+    vm = make_vm(daemon)
+    host = client("127.0.0.1", "--", "trace", "localhost", "--for", "25")
+    host.expect_err(b"[-- tracing localhost ")
+    login = ["-l", "operator", "-i", str(daemon.identity)]
+    config = daemon.folder / "local.toml"
+    config.write_text(f'[ssh]\nlisten = ["tcp:{daemon.ssh_port}"]\n')
+    local = [sys.executable, "-m", "vmproxy", "trace", "-c", str(config), *login, "-n", "3", "web01"]
+    here = Client(local)
+    here.expect_err(b"[-- tracing web01 ")
+    vm.connected.say(b"secret output")
+    source = vm.migrate(b"\x01\x02\x03\x04")
+    pair = source.wait_sub(41)
+    assert here.end() == 0
+    assert [line.split(b" ", 3)[3] for line in bytes(here.out).splitlines()] == [
+        b"< (13 bytes of data)",
+        b"< 40 VMOTION-BEGIN [01 02 03 04]",
+        b"> 41 VMOTION-GOAHEAD (%d bytes of sequence and secret)" % len(pair),
+    ]
+    make_vm(daemon, "db01")
+    host.expect(b'< 82 VM-NAME "db01"')
+    host.expect(b"< 46 VMOTION-COMPLETE [01 02 03 04]")
+    for hidden in (b"secret output", pair[4:].hex(" ").encode()):
+        assert hidden not in bytes(host.out)
+    assert [event["of"] for event in daemon.audited("trace", count=2)] == ["localhost", "web01"]
+    here.close()

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import pytest
 from twisted.internet.error import ConnectionLost
 
-from tests.support.vm import COM_PORT, COMPLETE, DO, PEER, WILL, VMWorld, com, session, sub, verb
+from tests.support.vm import (
+    BIOS,
+    COM_PORT,
+    COMPLETE,
+    DO,
+    NAME,
+    PEER,
+    SPELLED_A,
+    SPELLED_B,
+    WILL,
+    VMWorld,
+    com,
+    session,
+    sub,
+    verb,
+)
 from vmproxy.base.turns import SPAN
 from vmproxy.vm.admission import AdmissionLimits
+from vmproxy.vm.frontend import TooManyTraces
 from vmproxy.vm.settings import VMSettings
-from vmproxy.vm.wire_trace import LINES_LIMIT
+from vmproxy.vm.traces import EARLY_CONNECTIONS, EARLY_LIMIT, LINES_LIMIT, OBSERVERS
 
 
 def traced(w: VMWorld, *what: str) -> None:
@@ -33,8 +50,8 @@ def test_a_session_and_a_vmotion_are_told_without_data_and_secrets(w: VMWorld, l
     told = lines(logged)
     text = "\n".join(told)
     for expected in (
-        "trace 10.0.0.1 +0.000 > WILL BINARY",
-        "trace 10.0.0.1 +0.250 < WILL AUTHENTICATION",
+        "trace 10.0.0.1#1 +0.000 > WILL BINARY",
+        "trace 10.0.0.1#1 +0.250 < WILL AUTHENTICATION",
         '< 70 DO-PROXY "Stelnet://vmproxy:1?port=2" [53 74',
         "> 71 WILL-PROXY",
         '< 82 VM-NAME "w\\x1beb" [77 1b 65 62]',
@@ -44,7 +61,7 @@ def test_a_session_and_a_vmotion_are_told_without_data_and_secrets(w: VMWorld, l
         "< (17 bytes of data)",
         "< 40 VMOTION-BEGIN [01 02 03 04]",
         "> 41 VMOTION-GOAHEAD (12 bytes of sequence and secret)",
-        "trace 10.0.0.2 +0.000 < 44 VMOTION-PEER (12 bytes of sequence and secret)",
+        "trace 10.0.0.2#2 +0.000 < 44 VMOTION-PEER (12 bytes of sequence and secret)",
         "> 45 VMOTION-PEER-OK [01 02 03 04]",
         "- closed by 10.0.0.1",
     ):
@@ -60,7 +77,7 @@ def test_a_name_stands_for_the_host_that_its_vm_is_on(w: VMWorld, logged: list[s
     w.connect("10.0.0.8")
     assert lines(logged) == []
     w.connect("10.0.0.7")
-    assert lines(logged)[0].startswith("trace 10.0.0.7 ")
+    assert lines(logged)[0].startswith("trace 10.0.0.7#2 ")
     traced(w)
     count = len(lines(logged))
     w.connect("10.0.0.7")
@@ -75,7 +92,9 @@ def test_the_end_is_told_once_also_where_something_waits_for_its_turn(w: VMWorld
     host.protocol.dataReceived(b"one\xff\xf1two")
     host.transport.lose(ConnectionLost())
     w.turn()
-    assert [line for line in lines(logged) if " - " in line] == ["trace 10.0.0.1 +0.008 - connection lost to 10.0.0.1"]
+    assert [line for line in lines(logged) if " - " in line] == [
+        "trace 10.0.0.1#1 +0.008 - connection lost to 10.0.0.1"
+    ]
 
 
 def test_it_has_an_end(w: VMWorld, logged: list[str]) -> None:
@@ -84,3 +103,93 @@ def test_it_has_an_end(w: VMWorld, logged: list[str]) -> None:
     told = lines(logged)
     assert len(told) == LINES_LIMIT
     assert told[-1].endswith(f"the trace ends here: {LINES_LIMIT} lines")
+
+
+# For observers, while they observe.
+
+
+def traced_console(w: VMWorld) -> list[str]:
+    told: list[str] = []
+    w.front.trace(told.append, console=w.directory.names.find("web"))
+    return told
+
+
+def test_a_console_is_traced_on_every_connection_from_its_beginning_and_no_other_vm_is(w: VMWorld) -> None:
+    source, _ = w.vm()
+    told = traced_console(w)
+    source.feed(sub(NAME, b"web"))
+    other = w.connect("10.0.0.9").feed(session(SPELLED_B, name=b"another"))
+    other.feed(sub(NAME, b"other"))
+    pair = source.begin(b"\x01\x02\x03\x04")
+    destination = w.destination(pair).feed(sub(COMPLETE, pair[:4]))
+    source.lose()
+    destination.lose()
+    w.connect("10.0.0.3").feed(session())
+    words = [line.split(" ", 2)[::2] for line in told]
+    assert [host for host, what in words if "< 82 VM-NAME" in what] == ["10.0.0.1#1", "10.0.0.3#4"]
+    assert ["10.0.0.1#1", "> 41 VMOTION-GOAHEAD (12 bytes of sequence and secret)"] in words
+    # Of the destination all is there, also what came before anybody knew whose it is.
+    assert [what for host, what in words if host == "10.0.0.2#3"][:1] == ["> WILL BINARY"]
+    assert ["10.0.0.2#3", "< 44 VMOTION-PEER (12 bytes of sequence and secret)"] in words
+    assert ["10.0.0.2#3", "- closed by 10.0.0.2"] in words
+    text = "\n".join(told)
+    assert [hidden for hidden in ("10.0.0.9", "other", pair[4:].hex(" ")) if hidden in text] == []
+
+
+@pytest.mark.parametrize("size", range(9))
+def test_it_begins_where_the_host_is_in_what_it_says(w: VMWorld, size: int) -> None:
+    # In the middle of a command, and of a doubled IAC, before which data would look like one.
+    source, console = w.vm()
+    said = sub(BIOS, SPELLED_A) + b"\xff\xff" + b"\xfa password \xf0" + sub(NAME, b"web")
+    at = said.index(b"\xff\xff") - 4 + size
+    source.feed(said[:at])
+    told = traced_console(w)
+    source.feed(said[at:])
+    assert "password" not in "".join(told)
+    assert b"password".hex(" ") not in "".join(told)
+    assert told[-1].endswith('< 82 VM-NAME "web" [77 65 62]')
+    assert w.logged(console) == b"\xff\xfa password \xf0"
+
+
+def test_a_connection_that_nobody_kept_is_traced_from_the_next_read_on(w: VMWorld) -> None:
+    w.vm()
+    late = w.connect("10.0.0.2")
+    told = traced_console(w)
+    late.feed(session() + b"data")
+    assert [line for line in told if " - replaced" not in line] == []
+    late.feed(sub(NAME, b"web2"))
+    assert told[-1].endswith('< 82 VM-NAME "web2" [77 65 62 32]')
+
+
+def test_who_observes_no_more_costs_nothing(w: VMWorld) -> None:
+    w.vm()
+    told: list[str] = []
+    waiting = w.connect("10.0.0.2")
+    ends = [w.front.trace(told.append, ["10.0.0.1", "::ffff:10.0.0.1"]), w.front.trace(told.append, console=w.console)]
+    unknown = w.connect("10.0.0.3")
+    links = [w.console.link, waiting.protocol, unknown.protocol]
+    assert [link.traced is not None for link in links] == [True, False, True]  # type: ignore[union-attr]  # all are of the front
+    for end in ends:
+        end()
+    assert [link.traced for link in links] == [None] * 3  # type: ignore[union-attr]
+    assert not w.front.traces.active
+    count = len(told)
+    w.connect("10.0.0.1").feed(session())
+    assert len(told) == count
+
+
+def test_their_number_is_bounded_and_what_is_kept_for_them(w: VMWorld) -> None:
+    w.vm()
+    ends = [w.front.trace(lambda line: None, console=w.console) for _ in range(OBSERVERS)]
+    with pytest.raises(TooManyTraces):
+        w.front.trace(lambda line: None, ["10.0.0.1"])
+    hosts = [w.connect("10.0.0.2") for _ in range(EARLY_CONNECTIONS + 5)]
+    kept = [host.protocol.traced for host in hosts]
+    assert [traced is not None for traced in kept] == [True] * EARLY_CONNECTIONS + [False] * 5
+    for _ in range(3):
+        hosts[0].feed(b"x" * EARLY_LIMIT)
+    assert kept[0] is not None
+    assert kept[0].early is not None
+    assert sum(len(early.data) for early in kept[0].early) <= 2 * EARLY_LIMIT
+    ends.pop()()
+    w.front.trace(lambda line: None, ["10.0.0.1"])

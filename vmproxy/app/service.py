@@ -106,6 +106,7 @@ class VMProxyService(MultiService):
             config.ssh.operators,
             self.vms.refused,
             self._to_connect,
+            self.vms.trace,
         )
         self.ssh = SSHService(reactor, config, services, budget, spare, counters)
         self.parts: tuple[Part, ...] = (self.log, self.consoles, self.alerts, self.vms, self.ssh)

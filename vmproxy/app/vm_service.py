@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.posixbase import PosixReactorBase
@@ -14,10 +15,12 @@ from vmproxy.app.descriptors import Budget, SpareDescriptor
 from vmproxy.app.listeners import Listeners
 from vmproxy.app.part import Part
 from vmproxy.app.startup import tls_warnings
+from vmproxy.base.addresses import numeric_address
 from vmproxy.base.clock import wall_of
 from vmproxy.base.counters import Counters
 from vmproxy.base.recent import KEPT, Refusal
 from vmproxy.config.settings import Config
+from vmproxy.console.console import Console
 from vmproxy.errors import ConfigError
 from vmproxy.log.audit import Audit
 from vmproxy.log.paths import template_fields
@@ -95,6 +98,19 @@ class VMService(Part):
         """The hosts that were turned away lately, the newest first."""
         found = (*self.front.complaints.recent, *self.front.admission.refusals.recent)
         return sorted(found, reverse=True)[:KEPT]
+
+    async def trace(self, wanted: Console | str, told: Callable[[str], None]) -> Callable[[], None]:
+        """Tell what is said on the connections of a console, or of a host, by its address or name.
+
+        :param told: called with each line.
+        :returns: ends it.
+        :raises VMProxyError: if it cannot be.
+        """
+        if isinstance(wanted, Console):
+            return self.front.trace(told, console=wanted)
+        address = numeric_address(wanted)
+        hosts = await self._connector.lookup.find(wanted, 0) if address is None else [address]
+        return self.front.trace(told, map(str, hosts))
 
     def check(self, config: Config) -> Credentials | None:
         try:

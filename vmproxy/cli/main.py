@@ -12,7 +12,7 @@ import vmproxy
 from vmproxy.auth.passwords import BadHash, hash_password
 from vmproxy.base.nearest import did_you_mean
 from vmproxy.base.sanitize import visible
-from vmproxy.cli import check, demo, init, make_cert, probe, run, simulate
+from vmproxy.cli import check, demo, init, make_cert, probe, run, simulate, trace
 
 
 def parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
@@ -30,6 +30,7 @@ def parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
         ("check", check, "check a configuration; show who may do what"),
         ("make-cert", make_cert, "make a certificate for hosts; show what to enter in vSphere"),
         ("probe", probe, "play a host against any concentrator, and say what is wrong with it"),
+        ("trace", trace, "show what a host, or the host of a VM, negotiates with the concentrator here"),
         ("simulate", simulate, "simulate ESXi hosts with VMs"),
         ("demo", demo, "a concentrator with simulated VMs, for a first look"),
     ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred
@@ -30,6 +30,14 @@ NOTES_PER_MINUTE = REPEATS_TOLD
 T = TypeVar("T")
 
 
+Tracer = Callable[[Console | str, Callable[[str], None]], Awaitable[Callable[[], None]]]
+"""Takes what is traced, and what is called with each line; returns what ends it."""
+
+
+async def _no_host(wanted: Console | str, told: Callable[[str], None]) -> Callable[[], None]:
+    return lambda: None
+
+
 class Services:
     """What all sessions share.
 
@@ -43,6 +51,7 @@ class Services:
     :ivar stopping: whether the server is being stopped.
     :ivar refused: the hosts that were turned away lately, the newest first.
     :ivar to_connect: what to enter in vSphere, lines for people.
+    :ivar trace: tells what is said on the connections of a console, or of a host, by its address or name.
     :ivar readings: the logs that commands read, and their share of threads.
     :ivar turns: the time in each turn of the reactor for what operators, and clients before the login, have done.
     :ivar open_files: the files that clients have open for reading (SFTP), by operator.
@@ -58,6 +67,7 @@ class Services:
         settings: OperatorSettings,
         refused: Callable[[], list[Refusal]] = list,
         to_connect: Callable[[], list[str]] = list,
+        trace: Tracer = _no_host,
     ) -> None:
         """:param defer_to_thread: runs a call that waits for the disk on another thread."""
         self.clock = clock
@@ -73,6 +83,7 @@ class Services:
         self.stopping = False
         self.refused = refused
         self.to_connect = to_connect
+        self.trace = trace
         self._notes: RepeatSummary[tuple[Console, str]] = RepeatSummary(clock, _notes_refused)
         self._defer_to_thread = defer_to_thread
         self._policy = registry.policy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -12,8 +13,11 @@ from twisted.logger import Logger
 
 from vmproxy.base.deadlines import Deadlines
 from vmproxy.base.turns import Turns
+from vmproxy.console.console import Console
+from vmproxy.console.migration import Migration
 from vmproxy.console.migrations import Migrations
 from vmproxy.console.registry import ConsoleRegistry
+from vmproxy.errors import VMProxyError
 from vmproxy.vm.admission import Admission
 from vmproxy.vm.broker import Asker, Complaints, ConsoleBroker
 from vmproxy.vm.extension import Terms
@@ -22,6 +26,8 @@ from vmproxy.vm.peer_lockout import PeerLockout
 from vmproxy.vm.settings import ClientWord, VMSettings
 from vmproxy.vm.sockets import socket_of
 from vmproxy.vm.tls import HostTLS
+from vmproxy.vm.traces import OBSERVERS, Observer, Traceable, Traces
+from vmproxy.vm.wire_trace import Told
 
 RETIRED_SECONDS = 10.0
 UNMISSED_SECONDS = 2.0  # a host that has not said its identity by then is none, or has a very slow network
@@ -32,7 +38,11 @@ UNDECIDED_SECONDS = 2.0
 _log = Logger()
 
 
-class HostConnection(Asker, Protocol):
+class TooManyTraces(VMProxyError):
+    """No more traces can be begun."""
+
+
+class HostConnection(Asker, Traceable, Protocol):
     """A connection from a host."""
 
     @property
@@ -73,7 +83,7 @@ class VMFrontend:
     :ivar admission: who may connect.
     :ivar broker: answers what sessions ask.
     :ivar terms: what sessions share.
-    :ivar traced: the addresses of hosts whose new connections are traced.
+    :ivar traces: what is traced, and for whom.
     :ivar inherited: whether connections have their socket options from the socket that they came by.
     """
 
@@ -103,7 +113,7 @@ class VMFrontend:
         client_word = settings.client_word is ClientWord.SERVE
         self.terms = Terms(settings.service_uri, signature, needs_name, self._dials, client_word)
         self.inherited = False
-        self.traced = self._to_trace(settings.trace)
+        self.traces: Traces[HostConnection] = Traces(clock, self._carried)
         self.connections: set[HostConnection] = set()
         self.unidentified: Deadlines[HostConnection] = Deadlines(clock, settings.identify_timeout, self._overdue)
         self.handshakes: Deadlines[HostConnection] = Deadlines(clock, settings.handshake_timeout, self._no_handshake)
@@ -112,7 +122,7 @@ class VMFrontend:
         self.undecided: Deadlines[HostConnection] = Deadlines(clock, UNDECIDED_SECONDS, self._undecided)
         self.liveness = Liveness(clock, settings.keep_idle)
         self._migrations = migrations
-        self._directory = directory
+        self.traces.log(self._to_trace(settings.trace), ())
 
     @property
     def counters(self) -> Counter[str]:
@@ -127,12 +137,33 @@ class VMFrontend:
         before, self.settings = self.settings, settings
         self.terms.accept(settings.service_uri, settings.client_word is ClientWord.SERVE)
         self.admission.reconfigure(settings.limits)
-        self.traced = self._to_trace(settings.trace)
+        self.traces.log(self._to_trace(settings.trace), self.connections)
         self.unidentified.use(settings.identify_timeout)
         self.liveness.use(settings.keep_idle)
         self.handshakes.use(settings.handshake_timeout)
         if settings.keep_idle != before.keep_idle:
             self._probe(list(self.connections), settings.keep_idle)
+
+    def pending_at(self, connection: Asker) -> Migration | None:
+        """The pending vMotion that a connection is the destination of."""
+        return self._migrations.pending_at(connection)
+
+    def trace(self, told: Told, hosts: Iterable[str] = (), console: Console | None = None) -> Callable[[], None]:
+        """Tell an observer what is said to hosts and by them, or on the connections of a console.
+
+        :param told: called with each line.
+        :returns: ends it.
+        :raises TooManyTraces: if there are enough of them.
+        """
+        if self.traces.full:
+            raise TooManyTraces(f"{OBSERVERS} traces are running already")
+        observer = Observer(told, hosts, console)
+        self.traces.add(observer, self.connections)
+        return lambda: self.traces.remove(observer, self.connections)
+
+    def _carried(self, connection: HostConnection) -> Console | None:
+        pending = self._migrations.pending_at(connection)
+        return connection.console if pending is None else pending.console
 
     def _to_trace(self, wanted: tuple[str, ...]) -> frozenset[str]:
         # A name stands for the host that its VM is on now, or was on last.

@@ -655,6 +655,15 @@ class VMSession:
         """Tell the host that TLS begins behind this."""
         self._out.control(ACCEPT)
 
+    def scanner(self) -> Scanner:
+        """A scanner that stands behind everything that has come from the host."""
+        if self._rest is not None:
+            self._rest = iter(list(self._rest))  # what is behind a question has been scanned then
+        scanner = Scanner() if self._begun is not None else Scanner.restore(self._scanner.snapshot())
+        for _ in scanner.feed(bytes(self._kept)):
+            pass
+        return scanner
+
     def encode(self, data: bytes) -> bytes:
         """Serial data for the guest, as it travels."""
         return self._line.encode(data)

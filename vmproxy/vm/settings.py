@@ -73,7 +73,7 @@ class VMSettings:
     :ivar vmotion_timeout: seconds that a vMotion waits for a connection: the destination's, or one that was lost.
     :ivar vmotions_per_minute: how many vMotions one console may begin within a minute.
     :ivar limits: networks, numbers and rates of connections.
-    :ivar trace: addresses of hosts, or names of VMs on them, whose new connections are traced in the log.
+    :ivar trace: addresses of hosts, or names of VMs on them, whose connections are traced in the log.
     :ivar duplicates: the policy for a second connection of a console.
     :ivar consoles: how many consoles there may be, and new ones in a minute.
     """

@@ -57,9 +57,9 @@ from vmproxy.vm.session_table import ARRIVING, ASKING, CLOSED
 from vmproxy.vm.settings import Encryption
 from vmproxy.vm.sockets import send, socket_of, unread
 from vmproxy.vm.tls import Layer, failure_of
-from vmproxy.vm.wire_trace import WireTrace
+from vmproxy.vm.traces import TracedConnection
 from vmproxy.wire.options import Side
-from vmproxy.wire.telnet import IAC_BYTE, undoubled
+from vmproxy.wire.telnet import IAC_BYTE, Scanner, undoubled
 
 SMALL_READ = 4096
 LARGE_READ = Connection.bufferSize
@@ -84,9 +84,11 @@ class HostTelnet(Telnet):
     :ivar session: what the host says, and what it means.
     :ivar console: the console that is served, or was until another connection took over.
     :ivar ready: whether the VM takes data now.
+    :ivar traced: who is told what is said, if anybody.
     """
 
     session: VMSession
+    traced: TracedConnection | None = None
     _in_line = False  # what is kept has asked for a turn of the reactor
     _draining = False
     _lost: Failure | None = None  # the connection is gone; what came before that waits for its turn
@@ -153,6 +155,7 @@ class HostTelnet(Telnet):
         front = self.frontend
         if self not in front.connections:
             return
+        front.traces.ended(self, reason)
         self.session.close()
         if self.console is None:
             self.session.identify(late=True)  # it may have waited for nothing but a name
@@ -182,6 +185,8 @@ class HostTelnet(Telnet):
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the host, cut anywhere."""
         session = self.session
+        if self.traced is not None:
+            self.traced.take("<", data)
         if session.plain and (plain := data if IAC_BYTE not in data else undoubled(data)) is not None:
             self.console.feed(plain)  # type: ignore[union-attr]  # a plain session carries a console
             return
@@ -260,8 +265,18 @@ class HostTelnet(Telnet):
 
     def _say(self, data: bytes) -> None:
         if data:
+            if self.traced is not None:
+                self.traced.take(">", data)
             send(self._tcp, data)
             self.frontend.liveness.written(self)
+
+    def be_traced(self, traced: TracedConnection | None) -> None:
+        """Tell what is said from now on, or no more."""
+        self.traced = traced
+
+    def scanner(self) -> Scanner:
+        """A scanner that stands where the host is in what it says."""
+        return self.session.scanner()
 
     def _within_pace(self, before: int) -> bool:
         # Each command costs far more than a byte of data. A sender of thousands of them in a second, which no host is,
@@ -458,6 +473,8 @@ class HostTelnet(Telnet):
         if self not in self.frontend.connections:
             return
         self.console = console
+        if self.frontend.traces.active:
+            self.frontend.traces.identified(self, console)
         self.frontend.unidentified.discard(self)
         self._tcp.bufferSize = LARGE_READ
         # If others have come since, what was told there holds.
@@ -573,6 +590,8 @@ class HostTelnet(Telnet):
         # The pair of a vMotion says which VM it is.
         if self.session.state == ARRIVING:
             self.frontend.unidentified.discard(self)
+            if self.frontend.traces.active and (pending := self.frontend.pending_at(self)) is not None:
+                self.frontend.traces.identified(self, pending.console)
 
     def _close_for(self, action: Close) -> None:
         if action.complain:
@@ -604,28 +623,6 @@ _PERFORM: dict[type, Callable[[HostTelnet, Any], None]] = {
 """What a connection does for each action of its session."""
 
 
-class TracedTelnet(HostTelnet):
-    """A connection whose negotiation is told in the log."""
-
-    def __init__(self, frontend: VMFrontend, peer: str) -> None:
-        super().__init__(frontend, peer)
-        self._trace = WireTrace(frontend.clock, peer)
-
-    def dataReceived(self, data: bytes) -> None:
-        """Bytes from the host, cut anywhere."""
-        self._trace.take("<", data)
-        super().dataReceived(data)
-
-    def _leave(self, reason: str) -> None:
-        if self in self.frontend.connections:
-            self._trace.tell("-", reason)
-        super()._leave(reason)
-
-    def _say(self, data: bytes) -> None:
-        self._trace.take(">", data)
-        super()._say(data)
-
-
 class VMFactory(Factory[HostTelnet]):
     """Makes a connection for every host that connects."""
 
@@ -642,4 +639,7 @@ class VMFactory(Factory[HostTelnet]):
         peer = host_of(address)
         if not front.admission.enter(peer):
             return None
-        return TracedTelnet(front, peer) if peer in front.traced else HostTelnet(front, peer)
+        link = HostTelnet(front, peer)
+        if front.traces.active:
+            front.traces.connected(link)
+        return link

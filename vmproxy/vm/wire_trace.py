@@ -1,12 +1,12 @@
 """A trace of what a host and the concentrator say to each other: negotiation and suboptions, in words and in hex.
 
-Serial data and the secrets of vMotions are left out, so that a trace can be sent to others.
+Serial data and the secrets of vMotions are left out, so that a trace can be sent to others. Who is traced, and for
+whom: :mod:`vmproxy.vm.traces`.
 """
 
 from __future__ import annotations
 
-from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
+from collections.abc import Callable
 
 from vmproxy.base.sanitize import visible
 from vmproxy.wire.comport import SERVER, Com
@@ -30,7 +30,6 @@ from vmproxy.wire.telnet import (
 )
 from vmproxy.wire.vmware import Sub
 
-LINES_LIMIT = 500
 SHOWN = 64  # bytes of a suboption
 
 _VERBS = {WILL: "WILL", WONT: "WONT", DO: "DO", DONT: "DONT"}
@@ -38,7 +37,6 @@ _OPTIONS = {BINARY: "BINARY", ECHO: "ECHO", SGA: "SGA", AUTHENTICATION: "AUTHENT
 _OPTIONS[VMWARE_EXT] = "VMWARE-EXT"
 _SECRET = (Sub.VMOTION_GOAHEAD, Sub.VMOTION_PEER)
 _TEXT = (Sub.DO_PROXY, Sub.VM_NAME, Sub.VM_VC_UUID, Sub.VM_BIOS_UUID, Sub.VM_LOCATION_UUID)
-_log = Logger()
 
 
 def _named(number: int, names: type[Sub] | type[Com]) -> str:
@@ -77,40 +75,41 @@ def _hex(data: bytes) -> str:
     return f" [{data[:SHOWN].hex(' ')}{' ...' if len(data) > SHOWN else ''}]" if data else ""
 
 
+Told = Callable[[str], None]
+"""Takes a line of a trace."""
+
+
 class WireTrace:
-    """The trace of one connection, in the process's own log.
+    """The trace of one connection for one observer."""
 
-    Bound: :data:`LINES_LIMIT` lines.
-    """
+    __slots__ = ("_data", "_label", "_scanners", "_started", "_told")
 
-    def __init__(self, clock: IReactorTime, peer: str) -> None:
-        self._clock = clock
-        self._peer = peer
-        self._started = clock.seconds()
-        self._scanners = {"<": Scanner(), ">": Scanner()}
+    def __init__(self, told: Told, label: str, started: float, scanner: Scanner | None = None) -> None:
+        """
+        :param label: the connection in each line.
+        :param started: when the connection began; times count from then on.
+        :param scanner: where the host is in what it says, if this is not its beginning.
+        """
+        self._told = told
+        self._label = label
+        self._started = started
+        self._scanners = {"<": scanner or Scanner(), ">": Scanner()}
         self._data = {"<": 0, ">": 0}
-        self._left = LINES_LIMIT
 
-    def take(self, way: str, data: bytes) -> None:
+    def take(self, at: float, way: str, data: bytes) -> None:
         """Take bytes.
 
         :param way: ``<`` from the host, ``>`` to it.
         """
-        if not self._left:
-            return
         for token in self._scanners[way].feed(data):
             if isinstance(token, bytes):
                 self._data[way] += len(token)
                 continue
             if count := self._data[way]:
                 self._data[way] = 0
-                self.tell(way, f"({count} bytes of data)")
-            self.tell(way, words(token))
+                self.tell(at, way, f"({count} bytes of data)")
+            self.tell(at, way, words(token))
 
-    def tell(self, way: str, text: str) -> None:
-        """Log a line."""
-        if self._left:
-            self._left -= 1
-            text = text if self._left else f"the trace ends here: {LINES_LIMIT} lines"
-            span = f"{self._clock.seconds() - self._started:.3f}"
-            _log.info("trace {peer} +{span} {way} {text}", peer=self._peer, span=span, way=way, text=text)
+    def tell(self, at: float, way: str, text: str) -> None:
+        """Tell a line."""
+        self._told(f"{self._label} +{at - self._started:.3f} {way} {text}")

@@ -29,6 +29,7 @@ from vmproxy.operators.commands import (
     search,
     send,
     ssh_config,
+    trace,
     users,
 )
 from vmproxy.operators.commands import list as list_
@@ -72,7 +73,13 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         *replay.COMMANDS,
     ),
     "At a console": (*attach.COMMANDS, *send.COMMANDS, *expect.COMMANDS),
-    "For administrators": (*broadcast.COMMANDS, *kick.COMMANDS, *refused.COMMANDS, *forget.COMMANDS),
+    "For administrators": (
+        *broadcast.COMMANDS,
+        *kick.COMMANDS,
+        *refused.COMMANDS,
+        *trace.COMMANDS,
+        *forget.COMMANDS,
+    ),
     "Others": (
         Command("version", "print the version", _version),
         Command("help", "print help about all commands, or about one", _help, (_COMMAND,), None, ("?", "-h", "--help")),

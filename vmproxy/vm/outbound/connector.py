@@ -84,7 +84,7 @@ class OutboundConnector:
         self.clock = clock
         self._turns = turns
         self.wall = wall_of(clock)
-        self._lookup = Lookup(clock, resolver)
+        self.lookup = Lookup(clock, resolver)
         self.rules = rules
         self._keep_idle = keep_idle
         self._liveness = Liveness(clock, keep_idle)
@@ -164,7 +164,7 @@ class OutboundConnector:
             found = [uri.address]
         else:
             try:
-                found = addresses_of(await self._lookup.find(uri.host, uri.port), uri.family)
+                found = addresses_of(await self.lookup.find(uri.host, uri.port), uri.family)
             except LookupFailed as error:
                 raise DialFailed(str(error)) from None
             if not found:
