@@ -168,10 +168,10 @@ def test_who_observes_no_more_costs_nothing(w: VMWorld) -> None:
     ends = [w.front.trace(told.append, ["10.0.0.1", "::ffff:10.0.0.1"]), w.front.trace(told.append, console=w.console)]
     unknown = w.connect("10.0.0.3")
     links = [w.console.link, waiting.protocol, unknown.protocol]
-    assert [link.traced is not None for link in links] == [True, False, True]  # type: ignore[union-attr]  # all are of the front
+    assert [link.traced is not None for link in links] == [True, False, True]
     for end in ends:
         end()
-    assert [link.traced for link in links] == [None] * 3  # type: ignore[union-attr]
+    assert [link.traced for link in links] == [None] * 3
     assert not w.front.traces.active
     count = len(told)
     w.connect("10.0.0.1").feed(session())

@@ -19,7 +19,7 @@ class Hosts:
     def __init__(self, w: SSHWorld) -> None:
         self.running: dict[Console | str, Callable[[str], None]] = {}
         self.unknown: set[str] = set()
-        w.services.trace = self.trace  # type: ignore[method-assign]  # as the application does
+        w.services.trace = self.trace
 
     async def trace(self, wanted: Console | str, told: Callable[[str], None]) -> Callable[[], None]:
         if wanted in self.unknown:
