@@ -42,7 +42,7 @@ class Watched(World):
         self.found: list[Finding] = []
         self.more = self.unseen = 0
         self.watcher = LineWatcher(self.clock.seconds, console_of, lambda call: call(), self.take)
-        self.store.line_feed.subscribe(self.watcher)
+        self.store.line_feed.subscribe(self.watcher, self.watcher.may_match)
 
     def take(self, found: list[Finding], more: int, unseen: int) -> None:
         self.found += found
@@ -150,7 +150,7 @@ def test_what_waits_for_the_reactor_is_bounded(w: Watched, monkeypatch: pytest.M
     calls: list[Callable[[], object]] = []
     watcher = LineWatcher(w.clock.seconds, console_of, calls.append, w.take)
     w.store.line_feed.unsubscribe(w.watcher)
-    w.store.line_feed.subscribe(watcher)
+    w.store.line_feed.subscribe(watcher, watcher.may_match)
     watcher.use(watches("".join(f'[[watch]]\nname = "{n}"\nmatch = "x"\n' for n in range(5))))
     w.say(w.claim("web01"), b"x\n")
     watcher.skipped(w.console.log.file, 7)

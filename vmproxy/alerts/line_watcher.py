@@ -60,20 +60,22 @@ class _Plan:
     """What is looked for in which consoles. Never changed: another one takes its place.
 
     :ivar watches: all watches with expressions.
-    :ivar everywhere: what is looked for in each console, where that is the same for all.
+    :ivar everything: what is looked for in any console; None for nothing.
+    :ivar wants_all: whether all watches are about all consoles, and there are some.
     """
 
     def __init__(self, watches: tuple[Watch, ...] = ()) -> None:
         self.watches = watches
         self._same = all(any(selector.kind == "any" for selector in watch.on) for watch in watches)
-        self._everywhere = _Choice(watches) if watches else None
+        self.everything = _Choice(watches) if watches else None
+        self.wants_all = self._same and bool(watches)
         self._choices: dict[tuple[object, ...], _Choice | None] = {}
         self._sets: dict[tuple[Watch, ...], _Choice] = {}
 
     def choice(self, file: LogFile, console_of: Callable[[LogFile], Subject | None]) -> _Choice | None:
         """What is looked for in a console; None for nothing."""
         if self._same:
-            return self._everywhere
+            return self.everything
         console = console_of(file)
         if console is None:
             return None
@@ -150,9 +152,15 @@ class LineWatcher:
         """What is looked for."""
         return self._plan.watches
 
+    def may_match(self, text: bytes) -> bool:
+        """Whether any watch may be about some text, whatever console it is of; on any thread."""
+        everything = self._plan.everything
+        return everything is not None and everything.patterns.any(text)
+
     def wants(self, file: LogFile) -> bool:
         """Whether a watch is about a console."""
-        return self._plan.choice(file, self._console_of) is not None
+        plan = self._plan
+        return plan.wants_all or plan.choice(file, self._console_of) is not None
 
     # On the thread that makes lines.
 

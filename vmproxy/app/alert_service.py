@@ -90,7 +90,7 @@ class AlertService(Part):
     def _subscribe(self) -> None:
         wanted = bool(self._lines.watches)
         if wanted and not self._subscribed:
-            self._feed.subscribe(self._lines)
+            self._feed.subscribe(self._lines, self._lines.may_match)
         elif self._subscribed and not wanted:
             self._feed.unsubscribe(self._lines)
         self._subscribed = wanted

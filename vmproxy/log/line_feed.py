@@ -4,6 +4,10 @@ The log writer puts in what it has been given; nothing is kept, and nothing cost
 Lines are made of it in slices, on a thread of their own (:mod:`vmproxy.log.line_thread`), so that neither a VM nor its
 log waits for those who look on. A subscriber is called on that thread.
 
+Nearly all output is whole lines that stay as they are, and a subscriber that looks for something finds it in few of
+them. Those of all consoles are looked at together for it (:mod:`vmproxy.log.line_screen`), which costs a tenth of
+making lines console by console.
+
 Bound: :data:`EACH` bytes of a console and :data:`IN_ALL` wait. What does not fit is left out, whole lines as far as the
 log has them, and subscribers are told how many. Consoles are served in turns, so one that floods takes nothing from the
 others.
@@ -20,6 +24,7 @@ from typing import Protocol
 from twisted.logger import Logger
 
 from vmproxy.log.file_state import LogFile
+from vmproxy.log.line_screen import Screen, WholeLines
 from vmproxy.log.lines import ConsoleLines, Lines
 
 EACH = 512 * 1024
@@ -77,6 +82,9 @@ class LineFeed:
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self.subscribers: tuple[LineSubscriber, ...] = ()
+        self._screens: dict[LineSubscriber, Screen] = {}  # of those who want few lines
+        self._readers: tuple[LineSubscriber, ...] = ()  # the others
+        self._whole = WholeLines()
         self.on_reactor: Callable[[Callable[[], object]], object] = lambda _call: None
         self._now = now
         self._lock = threading.Lock()  # of what follows
@@ -95,25 +103,45 @@ class LineFeed:
         """Have calls made on the reactor's thread by this."""
         self.on_reactor = on_reactor
 
-    def subscribe(self, subscriber: LineSubscriber) -> None:
-        """Give somebody the lines of what is written from now on. The line that comes is whole."""
+    def subscribe(self, subscriber: LineSubscriber, screen: Screen | None = None) -> None:
+        """Give somebody the lines of what is written from now on. The line that comes is whole.
+
+        :param screen: says whether anything of interest may be in some text; lines in which nothing is may be left out.
+        """
         with self._lock:
-            self.subscribers = (*self.subscribers, subscriber)
+            if screen is not None:
+                self._screens[subscriber] = screen
+            self._use((*self.subscribers, subscriber))
+
+    def _use(self, subscribers: tuple[LineSubscriber, ...]) -> None:
+        self.subscribers = subscribers
+        self._readers = tuple(one for one in subscribers if one not in self._screens)
 
     def unsubscribe(self, subscriber: LineSubscriber) -> None:
         """Give somebody no more lines; some may still be on their way."""
         with self._lock:
-            self.subscribers = tuple(one for one in self.subscribers if one is not subscriber)
+            self._screens.pop(subscriber, None)
+            self._use(tuple(one for one in self.subscribers if one is not subscriber))
             if not self.subscribers:
                 self._sources.clear()
                 self._ready.clear()
+                self._whole.clear()
                 self._size = 0
 
     # On the writer's thread.
 
     def wants(self, file: LogFile) -> bool:
         """Whether somebody wants the lines of a console."""
-        return any(subscriber.wants(file) for subscriber in self.subscribers)
+        for subscriber in self.subscribers:  # noqa: SIM110 - for each write: a generator takes twice the time
+            if subscriber.wants(file):
+                return True
+        return False
+
+    def _is_read(self, file: LogFile) -> bool:
+        for subscriber in self._readers:  # noqa: SIM110
+            if subscriber.wants(file):
+                return True
+        return False
 
     def put(self, file: LogFile, offset: int, data: bytes, at: float, begun: Callable[[int], bytes]) -> None:
         """Take what a VM has printed, if somebody wants it.
@@ -122,7 +150,12 @@ class LineFeed:
         :param begun: gives what the log has of the line in which an offset is, before it.
         """
         source = self._sources.get(file)
-        before = b"" if source is not None and source.next == offset else begun(offset)
+        may_wait = not (source is not None and source.ready) and not self._is_read(file)
+        at_start = self._whole.put(file, offset, data, at, may_wait)
+        if at_start is None:
+            self._call_worker()
+            return
+        before = b"" if at_start or (source is not None and source.next == offset) else begun(offset)
         with self._lock:
             source = self._sources.get(file)
             if source is None:
@@ -139,12 +172,16 @@ class LineFeed:
             if not source.ready:
                 source.ready = True
                 self._ready.append(source)
+        self._call_worker()
+
+    def _call_worker(self) -> None:
         if not self._awake:
             self._awake = True
             self._wake()
 
     def forget(self, file: LogFile) -> None:
         """A console is forgotten."""
+        self._whole.forget(file)
         with self._lock:
             self._sources.pop(file, None)
 
@@ -152,7 +189,7 @@ class LineFeed:
 
     def wait(self) -> float | None:
         """Seconds until :meth:`work` has something to do; None until it is woken."""
-        if self._ready:
+        if self._ready or self._whole:
             return 0.0
         for source in self._unfinished:
             since = source.lines.pending_since
@@ -165,6 +202,10 @@ class LineFeed:
         """Make lines for a while, and have them taken."""
         self._awake = False  # what is put in from here on wakes again
         until = time.monotonic() + SLICE
+        screens = tuple(self._screens.values())
+        while self._whole and time.monotonic() < until:
+            for file, offset, data, at in self._whole.interesting(screens):
+                self._make_whole(file, offset, data, at)
         while (source := self._next()) is not None:
             self._make(source)
             if time.monotonic() >= until:
@@ -199,6 +240,13 @@ class LineFeed:
             for subscriber in self.subscribers:
                 if subscriber.wants(source.file):
                     self._tell(subscriber, lambda one=subscriber: one.skipped(source.file, skipped))  # type: ignore[misc]
+
+    def _make_whole(self, file: LogFile, offset: int, data: bytes, at: float) -> None:
+        with self._lock:
+            source = self._sources.get(file)
+            if source is None:
+                source = self._sources[file] = _Source(file)
+        self._deliver(source, lambda: _made(source.lines, file, data, at, offset))
 
     def _finish(self, source: _Source) -> None:
         self._deliver(source, source.lines.flush)

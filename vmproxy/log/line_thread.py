@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from vmproxy.log.line_feed import LineFeed
 
+GATHER_SECONDS = 0.02  # in which more comes, to be dealt with in one go
 REST = 1.0  # times as long as it has worked; so it takes half a core at most
 
 _log = Logger()
@@ -41,7 +42,11 @@ class LineThread:
 
     def _run(self) -> None:
         while True:
-            self._event.wait(self._feed.wait())
+            left = self._feed.wait()
+            if left != 0.0:
+                self._event.wait(left)
+                # To take turns for each write to a log costs more than all that there is to do for it.
+                time.sleep(GATHER_SECONDS)
             self._event.clear()
             if self._stopped:
                 return

@@ -103,6 +103,10 @@ class LogWriter:
 
     def _tell_lines(self, file: LogFile, items: Sequence[LogItem], at: float) -> None:
         # Whether the disk has taken it or not: the news may be what is wrong with the disk.
+        if len(items) == 1 and type(item := items[0]) is bytes:  # mostly
+            offset = file.offset + file.waiting_bytes + file.lost - len(item)
+            self.lines.put(file, offset, item, at, lambda offset: begun(file, offset))
+            return
         sizes = [item.missing if isinstance(item, Event) else len(item) for item in items]
         offset = file.offset + file.waiting_bytes + file.lost - sum(sizes)
         for item, size in zip(items, sizes, strict=True):

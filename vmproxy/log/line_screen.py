@@ -1,0 +1,92 @@
+"""Whole lines of many consoles, looked at together for what is in few of them.
+
+What a VM prints is put in here by the log writer if it is whole lines, and nobody wants to have all of them. On the
+thread that makes lines, as many as wait are put together, and whoever looks for something is asked once whether it is
+there. If it is, or if there are lines that have to be painted, each half is looked at by itself, until it is known
+whose lines they are: only of these lines are made.
+
+Bound: :data:`MOST` pieces of :data:`LONGEST` bytes wait; what does not fit is treated as any other output.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+from vmproxy.log.file_state import LogFile
+from vmproxy.log.shown import ShownText
+
+MOST = 4096
+LONGEST = 4096
+TOGETHER = 512
+
+Screen = Callable[[bytes], bool]
+Piece = tuple[LogFile, int, bytes, float]
+"""A log, the offset of the first byte, the bytes, and when they came."""
+
+
+class WholeLines:
+    """Whole lines that wait to be looked at."""
+
+    __slots__ = ("_ends", "_pieces", "_text")
+
+    def __init__(self) -> None:
+        self._pieces: deque[Piece] = deque()  # filled by the writer, emptied by the thread that makes lines
+        self._ends: dict[LogFile, int] = {}  # the offsets at which lines have ended; the writer's
+        self._text = ShownText()
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def put(self, file: LogFile, offset: int, data: bytes, at: float, may_wait: bool) -> bool | None:
+        """Take what a VM has printed, if it is whole lines.
+
+        :param may_wait: whether it may be taken in here.
+        :returns: None if it was taken; else, whether it is known to begin with the beginning of a line.
+        """
+        ends = self._ends
+        at_start = ends.get(file) == offset
+        if not data.endswith(b"\n"):
+            ends.pop(file, None)
+            return at_start
+        ends[file] = offset + len(data)
+        if (
+            may_wait
+            and at_start
+            and len(data) <= LONGEST
+            and len(self._pieces) < MOST
+            and file.encoding == self._text.encoding
+        ):
+            self._pieces.append((file, offset, data, at))
+            return None
+        return at_start
+
+    def forget(self, file: LogFile) -> None:
+        """A console is forgotten; on the writer's thread."""
+        self._ends.pop(file, None)
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._pieces.clear()
+
+    def interesting(self, screens: Sequence[Screen]) -> Iterator[Piece]:
+        """Look at some of what waits.
+
+        :param screens: say whether anything that is looked for is in a text.
+        :returns: the pieces in which something is, or may be.
+        """
+        pieces: list[Piece] = []
+        while self._pieces and len(pieces) < TOGETHER:
+            pieces.append(self._pieces.popleft())
+        return self._found(pieces, screens)
+
+    def _found(self, pieces: list[Piece], screens: Sequence[Screen]) -> Iterator[Piece]:
+        text = self._text.simple(b"".join([data for _, _, data, _ in pieces]))
+        if text is not None and not any(screen(text) for screen in screens):
+            return
+        if len(pieces) <= 1:
+            yield from pieces
+            return
+        half = len(pieces) // 2
+        yield from self._found(pieces[:half], screens)
+        yield from self._found(pieces[half:], screens)
