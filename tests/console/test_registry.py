@@ -457,7 +457,7 @@ class TestHostileNames:
         with tempfile.TemporaryDirectory() as folder:
             world = World(Path(folder))
             for verb, uuid, port, name in steps:
-                console = world.directory._at(uuid, port)
+                console = next((one for one in world.directory.names.ports(uuid) if one.port == port), None)
                 if verb == "claim":
                     world.claim(name, uuid, port, f"vmproxy?port={port}")
                 elif console is not None and verb == "rename":

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tests.support.consoles import World, trail
 from tests.support.fakes import Disk, Listener, Logged
 from tests.support.properties import examples
+from vmproxy.log.file_pool import FilePool
 from vmproxy.log.retry import BACKLOG_PER_LOG, RETRY_SECONDS
 from vmproxy.log.settings import LogSettings
 from vmproxy.log.store import LINKS_AT_ONCE, ConsoleLog
@@ -510,3 +511,69 @@ class TestLinks:
                 assert log.path.read_bytes() == b"while links are made"
         assert made[-1] == 3 * LINKS_AT_ONCE
         assert max(after - before for before, after in pairwise(made)) == LINKS_AT_ONCE
+
+
+class TestTheFirstLinesOfATrail:
+    """They go a shorter way, which leads to what the long way leads to, whatever stands there already."""
+
+    there = st.sampled_from([b"", b'{"at":"2026-01-01T00:00:00.000Z","offset":0,"event":"up"}\n', b'{"at":"2026', None])
+
+    @staticmethod
+    def outcome(folder: Path, script: list[str], trail_there: bytes | None, kind: str, room: int | None) -> list[Any]:
+        found: list[Any] = []
+        with pytest.MonkeyPatch.context() as patch:
+            disk = Disk(patch)
+            world = World(folder)
+            log = world.log("a.log")
+            if kind != "no folder":
+                log.path.parent.mkdir(parents=True)
+            if kind == "taken":
+                Path(f"{log.path}.events").symlink_to(folder / "elsewhere")
+            elif kind == "file" and trail_there is not None:
+                Path(f"{log.path}.events").write_bytes(trail_there)
+            disk.room = room
+            for step in script:
+                if step == "bytes":
+                    log.append(b"0123456789")
+                elif step == "two":
+                    log.arrival("10.0.0.1", "web")
+                elif step == "gap":
+                    log.gap(3, "for the test")
+                elif step == "batch":
+                    world.store.flush()
+                else:
+                    log.event("up", host="10.0.0.1")
+            world.store.flush()
+            disk.room = None
+            for _ in range(3):
+                world.tick(RETRY_SECONDS)
+            world.store.flush()
+            log.event("down")
+            world.store.flush()
+            world.stop()
+        for path in sorted(folder.rglob("a.*")):
+            found.append((path.name, path.is_symlink(), path.read_bytes() if path.is_file() else None))
+        return [*found, log.offset]
+
+    @given(
+        script=st.lists(st.sampled_from(["one", "two", "bytes", "gap", "batch"]), max_size=6),
+        trail_there=there,
+        kind=st.sampled_from(["file", "file", "no folder", "taken"]),
+        room=st.none() | st.integers(0, 200),
+    )
+    @examples(150)
+    def test_are_those_of_the_long_way(
+        self, script: list[str], trail_there: bytes | None, kind: str, room: int | None
+    ) -> None:
+        with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
+            short = self.outcome(Path(one), script, trail_there, kind, room)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(LogWriter, "_begin_trail", lambda self, file, lines: False)
+                assert self.outcome(Path(two), script, trail_there, kind, room) == short
+
+    def test_take_no_place_in_the_pool(self, world: World, log: ConsoleLog, monkeypatch: pytest.MonkeyPatch) -> None:
+        log.path.parent.mkdir(parents=True)
+        monkeypatch.setattr(FilePool, "borrow", None)
+        log.arrival("10.0.0.1", "web")
+        world.store.flush()
+        assert [event["event"] for event in trail(log)] == ["up", "name"]

@@ -26,19 +26,28 @@ from twisted.python import log
 
 def has_unsent(transport: Connection) -> bool:
     """Whether bytes wait in a TCP transport, or it is being closed: nothing may overtake them."""
-    return bool(transport._tempDataBuffer or len(transport.dataBuffer) > transport.offset or transport.disconnecting)
+    return bool(transport._tempDataLen or len(transport.dataBuffer) > transport.offset or transport.disconnecting)
+
+
+class _Pieces:
+    """Makes the list of what is to be written when it is first asked for; it is an attribute from then on."""
+
+    def __get__(self, transport: Any, owner: object) -> list[bytes]:
+        pieces: list[bytes] = []
+        transport._tempDataBuffer = pieces
+        return pieces
 
 
 class QuickServer(Server):
-    """An accepted TCP connection; what is only there to be shown is made when it is asked for."""
+    """An accepted TCP connection; what is only there to be shown, or to wait, is made when it is asked for."""
+
+    _tempDataBuffer = _Pieces()
+    _tempDataLen = 0
 
     def __init__(
         self, sock: socket.socket, protocol: Protocol, client: Any, server: Port, number: int, reactor: IReactorFDSet
     ) -> None:
-        # All that Server and its bases do, but for the texts; a test compares the two.
-        self.reactor = reactor
-        self._tempDataBuffer = []
-        self._tempDataLen = 0
+        # All that Server and its bases do, but for the texts and the number; a test compares the two.
         sock.setblocking(False)
         self.socket = sock
         self.protocol = protocol
@@ -46,10 +55,20 @@ class QuickServer(Server):
             self._addressType = IPv6Address
         self.server = server
         self.client = client
-        self.sessionno = number
-        self.hostname = client[0]
         reactor.addReader(self)
         self.connected = 1
+
+    @property
+    def reactor(self) -> Any:  # type: ignore[override]  # an attribute there, as what follows
+        return self.server.reactor
+
+    @property
+    def hostname(self) -> Any:  # type: ignore[override]
+        return self.client[0]
+
+    @property
+    def sessionno(self) -> Any:  # type: ignore[override]
+        return self.client[1]
 
     @property
     def fileno(self) -> Any:  # there an attribute, of 72 bytes for each connection
@@ -76,6 +95,18 @@ class QuickServer(Server):
             return CONNECTION_DONE
         self.protocol.dataReceived(data)
         return None
+
+    def send(self, data: bytes) -> None:
+        """Write now what the socket takes, if nothing waits before it; the reactor writes the rest, and sees faults."""
+        if self._tempDataLen or self.dataBuffer or self.disconnecting or not self.connected:
+            self.write(data)  # type: ignore[no-untyped-call]
+            return
+        try:
+            sent = self.socket.send(data)
+        except OSError:
+            sent = 0
+        if sent < len(data):
+            self.write(data[sent:])  # type: ignore[no-untyped-call]
 
     def writeSomeData(self, data: bytes) -> int | ConnectionLost:
         try:

@@ -127,7 +127,7 @@ class RateLimitedLog:
 
         :returns: whether it is to be logged, by :meth:`emit`: so its fields are made for nothing else.
         """
-        if self._limit.allow():
+        if self._call is None and self._limit.allow():
             return True
         self._untold[kind] += 1
         if self._call is None:

@@ -40,6 +40,7 @@ from vmproxy.console.notices import (
 )
 from vmproxy.console.state import ConsoleState
 from vmproxy.console.viewers import Viewers
+from vmproxy.console.write_access import WriteAccess
 from vmproxy.log.store import ConsoleLog
 from vmproxy.wire.vmware import undone
 
@@ -91,7 +92,7 @@ class Console:
     :ivar settings: the serial parameters that the guest programmed, for people to read; empty if unknown.
     :ivar port_control: the state of COM-PORT, which moves with the VM.
     :ivar remote: the remote end of a VM of direction "client"; None for all others.
-    :ivar viewers: the viewers, and which of them may write (``write_access``).
+    :ivar viewers: the viewers, and which of them may write.
     :ivar migrating: whether a vMotion is pending.
     :ivar options: what is particular about it.
     :ivar logging: whether output is recorded; an operator may turn that off.
@@ -102,8 +103,8 @@ class Console:
     __slots__ = (
         "_context",
         "_guest_break",
-        "_input",
         "_links",
+        "_queue",
         "alerts",
         "bios_uuid",
         "forgotten",
@@ -127,7 +128,6 @@ class Console:
         "uuid",
         "vc_uuid",
         "viewers",
-        "write_access",
     )
 
     def __init__(self, uuid: UUID, port: str, log: ConsoleLog, context: ConsoleContext) -> None:
@@ -152,8 +152,7 @@ class Console:
         self.forgotten = False
         self.options = USUAL
         self.viewers = Viewers(self)
-        self.write_access = self.viewers.write_access
-        self._input = InputQueue(self)
+        self._queue: InputQueue | None = None  # made when there is input
         self.alerts = NO_ALERTS
         self._guest_break = 0.0
         self._links = LinkQueue(self)
@@ -170,6 +169,11 @@ class Console:
         """The name, safe to show, with the port where it is not the first."""
         name = visible(self.name) or str(self.uuid)
         return name if self.port == "1" else f"{name}.{self.port}"
+
+    @property
+    def write_access(self) -> WriteAccess:
+        """Which of the viewers may write."""
+        return self.viewers.write_access
 
     @property
     def state(self) -> str:
@@ -291,6 +295,12 @@ class Console:
 
     # Down: from the writer to the VM.
 
+    @property
+    def _input(self) -> InputQueue:
+        if self._queue is None:
+            self._queue = InputQueue(self)
+        return self._queue
+
     def send(self, data: bytes, who: str = "") -> bool:
         """Send input to the VM, for a writer: see ``InputQueue.send``."""
         return self._input.send(data, who)
@@ -302,25 +312,26 @@ class Console:
     @property
     def congested(self) -> bool:
         """Whether writers should hold their input."""
-        return self._input.congested
+        return self._queue is not None and self._queue.congested
 
     @property
     def undelivered(self) -> int:
         """Bytes of input that wait."""
-        return self._input.size
+        return 0 if self._queue is None else self._queue.size
 
     @property
     def bytes_in(self) -> int:
         """Bytes to the VM since the start."""
-        return self._input.delivered
+        return 0 if self._queue is None else self._queue.delivered
 
     def link_ready(self) -> None:
         """Deliver queued input: the link takes data again."""
-        self._input.flow()
+        self.input_may_flow()
 
     def input_may_flow(self) -> None:
         """Deliver queued input: a vMotion is over."""
-        self._input.flow()
+        if self._queue is not None:
+            self._queue.flow()
 
     # The link.
 
@@ -388,10 +399,11 @@ class Console:
         self._context.turned(self)
         if told:
             reports.down(self, self._context.process_log)
-        if size := self._input.lose():
-            self.log.event("input-lost", bytes=size)
-            self.viewers.tell(InputLost(size))
-        self._input.relieve()
+        if self._queue is not None:
+            if size := self._queue.lose():
+                self.log.event("input-lost", bytes=size)
+                self.viewers.tell(InputLost(size))
+            self._queue.relieve()
         if told:
             self._context.remember(self)
 

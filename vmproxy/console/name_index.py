@@ -63,7 +63,8 @@ class NameIndex:
     def __init__(self, link: Callable[[str, ConsoleLog], None]) -> None:
         """:param link: has a link of a name made to a log."""
         self._link = link
-        self._vms: dict[UUID, tuple[Console, ...]] = {}
+        # By the UUID's number, which is hashed at once; most VMs have one console, and no tuple around it.
+        self._vms: dict[int, Console | tuple[Console, ...]] = {}
         self._count = 0
         self._all = Names(self.ports, None)
         self._views: dict[Grants, _View] = {}  # the one that was asked last is the last
@@ -76,14 +77,18 @@ class NameIndex:
 
     def __iter__(self) -> Iterator[Console]:
         for vm in list(self._vms.values()):  # at once: the log's thread goes through it too, if ever
-            yield from vm
+            if isinstance(vm, tuple):
+                yield from vm
+            else:
+                yield vm
 
     def __len__(self) -> int:
         return self._count
 
     def ports(self, uuid: UUID) -> tuple[Console, ...]:
         """The consoles of one VM."""
-        return self._vms.get(uuid, ())
+        vm = self._vms.get(uuid.int, ())
+        return vm if isinstance(vm, tuple) else (vm,)
 
     def settle(self) -> None:
         """Put all words in their order now, and not when somebody asks: thousands have been added."""
@@ -121,7 +126,8 @@ class NameIndex:
 
     def add(self, console: Console) -> None:
         """Add a console, under the name that it has."""
-        self._vms[console.uuid] = (*self.ports(console.uuid), console)
+        number = console.uuid.int
+        self._vms[number] = (*self.ports(console.uuid), console) if number in self._vms else console
         self._count += 1
         self._change((), entries_of(console))
         self._give_link(console)
@@ -130,9 +136,9 @@ class NameIndex:
         """Take a console out."""
         rest = tuple(other for other in self.ports(console.uuid) if other is not console)
         if rest:
-            self._vms[console.uuid] = rest
+            self._vms[console.uuid.int] = rest
         else:
-            del self._vms[console.uuid]
+            del self._vms[console.uuid.int]
         self._count -= 1
         self._change(entries_of(console), ())
         self._take_link(console, base_of(console))

@@ -5,7 +5,7 @@ A console outlives its connections, and the process.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID
@@ -165,13 +165,17 @@ class ConsoleRegistry:
         :raises ClaimRefused: where it may not be replaced.
         """
         known_by = identity.known_by
-        uuid, twin = (identity.uuid, None) if known_by else self._uuid_of(identity)
-        there = self.names.ports(uuid)
+        there = self.names.ports(identity.uuid)
+        if not there and self._is_first(identity):
+            return self._claim_first(identity, link)
+        uuid, twin = (identity.uuid, None) if known_by else self._uuid_of(identity, there)
+        if uuid is not identity.uuid:
+            there = self.names.ports(uuid)
         port = identity.port or (
             self._ports.port_of(there, identity.uri, identity.word, not known_by) if there else None
         )
         port = port or identity.word or "1"
-        console = self._at(uuid, port)
+        console = next((console for console in there if console.port == port), None)
         if console is not None:
             if known_by:
                 self._check_same(console, identity, link)
@@ -183,17 +187,14 @@ class ConsoleRegistry:
                 console = None
         new = console is None
         if console is None:
-            self._check_ports(uuid, link)
-            self._check_new(link)
-            console = self._add(uuid, port, identity.name, None)
-            self._newcomers.add(console)
+            self._check_ports(there, link)
+            console = self._make(uuid, port, identity.name, link)
         if twin is not None and (new or console.vc_uuid not in (identity.uuid, console.uuid)):  # once, ever
             self._told_twins(console, twin, identity, link.peer)
         if known_by != console.known_by:
             self._told_known_by(console, identity, link.peer)
         console.set_vc_uuid(None if known_by else identity.uuid, known_by)
-        if identity.bios is not None or known_by:
-            console.set_uuids(identity.bios, identity.location)
+        console.set_uuids(identity.bios, identity.location)
         told = self._is_told(console)
         moved = console.set_uri(identity.uri)
         console.set_options(self._policy.options(console))
@@ -203,6 +204,31 @@ class ConsoleRegistry:
             self.names.uri_changed(console)
             self._rules_may_change(console)  # they may select by the query of the URI
         self._migrations.cancel(console)
+        self._connect(console, identity, link, new, told)
+        return console
+
+    def _is_first(self, identity: ConsoleIdentity) -> bool:
+        bios = identity.bios
+        return not identity.known_by and (bios is None or not self.names.ports(bios))
+
+    def _claim_first(self, identity: ConsoleIdentity, link: ILink[Console]) -> Console:
+        # The same for the first port of a VM that nobody knows, which is all of a storm of new VMs.
+        console = self._make(identity.uuid, identity.port or identity.word or "1", identity.name, link)
+        console.set_uuids(identity.bios, identity.location)
+        console.set_uri(identity.uri)
+        console.set_options(self._policy.options(console))
+        self._connect(console, identity, link, True, True)
+        return console
+
+    def _make(self, uuid: UUID, port: str, name: str, link: ILink[Console]) -> Console:
+        self._check_new(link)
+        console = self._add(uuid, port, name, None)
+        self._newcomers.add(console)
+        return console
+
+    def _connect(
+        self, console: Console, identity: ConsoleIdentity, link: ILink[Console], new: bool, told: bool
+    ) -> None:
         if identity.dial is not None:
             identity.dial(console)  # first: it must miss nothing of what the VM says
         elif console.remote is not None:
@@ -213,7 +239,6 @@ class ConsoleRegistry:
             self.names.turned(console)
         if named:
             self._named(console)
-        return console
 
     def use_limits(self, limits: ConsoleLimits) -> None:
         """Take other limits on the number of consoles, from now on."""
@@ -290,7 +315,7 @@ class ConsoleRegistry:
         """Whether the BIOS UUID decides which VM it is that has told this VC UUID."""
         return any(console.bios_uuid is not None for console in self.names.ports(uuid))
 
-    def _uuid_of(self, identity: ConsoleIdentity) -> tuple[UUID, Console | None]:
+    def _uuid_of(self, identity: ConsoleIdentity, there: Sequence[Console]) -> tuple[UUID, Console | None]:
         """The UUID that stands for a VM, and another VM that has the same VC UUID.
 
         A folder that was copied on a standalone host gives two such VMs. The one that came later has its BIOS UUID.
@@ -298,7 +323,6 @@ class ConsoleRegistry:
         uuid, bios = identity.uuid, identity.bios
         if bios is None or bios == uuid:
             return uuid, None
-        there = self.names.ports(uuid)
         known = [console for console in there if console.bios_uuid is not None]
         if any(console.bios_uuid == bios for console in known):
             return uuid, None
@@ -341,12 +365,6 @@ class ConsoleRegistry:
             remedy=remedy,
         )
 
-    def _at(self, uuid: UUID, port: str) -> Console | None:
-        for console in self.names.ports(uuid):
-            if console.port == port:
-                return console
-        return None
-
     def _named(self, console: Console) -> None:
         if self.process_log.allows("new consoles"):
             name = shown(console.name)
@@ -364,8 +382,7 @@ class ConsoleRegistry:
                     console.log.event("refused", host=host, by=link.peer)
                 raise ClaimRefused(f"{console.title}: {problem}")
 
-    def _check_ports(self, uuid: UUID, link: ILink[Console]) -> None:
-        there = self.names.ports(uuid)
+    def _check_ports(self, there: Sequence[Console], link: ILink[Console]) -> None:
         if len(there) >= PORTS_LIMIT:
             console = there[0]
             if self._refusals.again(console):
@@ -463,21 +480,23 @@ class ConsoleRegistry:
             self.remember(console)
 
     def _known(self, console: Console) -> ConsoleRecord:
-        # Not by way of ConsoleInfo: thousands of consoles may change at once, and it takes several times as long.
+        # Not by way of ConsoleInfo, nor with names for the fields: thousands of consoles may change at once.
+        known_by, location, bios = console.known_by, console.location_uuid, console.bios_uuid
+        up = console.link is not None or console.migrating
         return ConsoleRecord(
-            uuid=spelled(console.uuid),
-            port=console.port,
-            name=console.told_name[:TEXT_LIMIT],
-            uri=console.uri[:TEXT_LIMIT],
-            log=console.log.name,
-            template=self._template,
-            host=console.host,
-            up=console.state != "down",
-            since=console.since,
-            reason=console.reason,
-            known_by=console.known_by,
-            location=str(console.location_uuid or "") if console.known_by else "",
-            bios="" if console.bios_uuid is None else spelled(console.bios_uuid),
+            spelled(console.uuid),
+            console.port,
+            console.told_name[:TEXT_LIMIT],
+            console.uri[:TEXT_LIMIT],
+            console.log.name,
+            self._template,
+            console.host,
+            up,
+            console.since,
+            console.reason,
+            known_by,
+            str(location or "") if known_by else "",
+            "" if bios is None else spelled(bios),
         )
 
     def _logs_in_use(self) -> set[str]:

@@ -40,15 +40,21 @@ class Viewers:
     """The viewers of one console.
 
     :ivar all: the viewers, in the order in which they came.
-    :ivar write_access: which of them may write.
     """
 
-    __slots__ = ("_console", "all", "write_access")
+    __slots__ = ("_access", "_console", "all")
 
     def __init__(self, console: Viewed) -> None:
         self._console = console
         self.all: tuple[IViewer, ...] = ()
-        self.write_access = WriteAccess()
+        self._access: WriteAccess | None = None  # made when it is asked for: most consoles have no viewers
+
+    @property
+    def write_access(self) -> WriteAccess:
+        """Which of them may write."""
+        if self._access is None:
+            self._access = WriteAccess()
+        return self._access
 
     def attach(self, viewer: IViewer, write: bool, force: bool = False, join: bool = False, reason: str = "") -> bool:
         """Attach a viewer.

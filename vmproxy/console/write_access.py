@@ -25,7 +25,7 @@ class WriteAccess:
     def __init__(self) -> None:
         self.writer: IViewer | None = None
         self._sharing: tuple[IViewer, ...] = ()
-        self._waiting: list[IViewer] = []
+        self._waiting: tuple[IViewer, ...] = ()
 
     @property
     def writers(self) -> tuple[IViewer, ...]:
@@ -54,13 +54,13 @@ class WriteAccess:
         if self.writes(viewer):
             return True
         if viewer not in self._waiting:
-            self._waiting.append(viewer)
+            self._waiting += (viewer,)
         return False
 
     def join(self, viewer: IViewer) -> None:
         """Write beside the writer."""
         if not self.take(viewer):
-            self._waiting.remove(viewer)
+            self._leave_queue(viewer)
             self._sharing += (viewer,)
 
     def force(self, viewer: IViewer) -> tuple[IViewer, ...]:
@@ -69,8 +69,7 @@ class WriteAccess:
         :returns: the former writers, which are at the end of the queue now.
         """
         losers = tuple(writer for writer in self.writers if writer is not viewer)
-        if viewer in self._waiting:
-            self._waiting.remove(viewer)
+        self._leave_queue(viewer)
         self.writer = viewer
         self._sharing = ()
         self._waiting += losers
@@ -81,8 +80,7 @@ class WriteAccess:
 
         :returns: the viewer that may write because of that and could not before, if there is one.
         """
-        if viewer in self._waiting:
-            self._waiting.remove(viewer)
+        self._leave_queue(viewer)
         self._sharing = tuple(other for other in self._sharing if other is not viewer)
         if self.writer is not viewer:
             return None
@@ -90,19 +88,22 @@ class WriteAccess:
             self.writer, *rest = self._sharing
             self._sharing = tuple(rest)
             return None
-        self.writer = self._waiting.pop(0) if self._waiting else None
+        self.writer, *waiting = self._waiting or (None,)
+        self._waiting = tuple(waiting)
         return self.writer
+
+    def _leave_queue(self, viewer: IViewer) -> None:
+        self._waiting = tuple(other for other in self._waiting if other is not viewer)
 
     @property
     def waiting(self) -> tuple[IViewer, ...]:
         """The queue of those who wait for write access."""
-        return tuple(self._waiting)
+        return self._waiting
 
     def restore(self, writers: Iterable[IViewer], waiting: Iterable[IViewer]) -> None:
         """Take over who has write access; where nobody has, the first who waits gets it."""
-        some = list(writers)
-        self._waiting = list(waiting)
-        if not some and self._waiting:
-            some = [self._waiting.pop(0)]
+        some, queue = tuple(writers), tuple(waiting)
+        if not some:
+            some, queue = queue[:1], queue[1:]
         self.writer = some[0] if some else None
-        self._sharing = tuple(some[1:])
+        self._sharing, self._waiting = some[1:], queue

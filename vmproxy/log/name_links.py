@@ -23,6 +23,8 @@ class NameLinks:
 
     def __init__(self) -> None:
         self._failing = False
+        # The names in each folder that lead to plain lines; a folder is read once: thousands are made in a storm.
+        self._texts: dict[str, set[str]] = {}
 
     def make(self, file: LogFile, name: str, plain: bool) -> bool:
         """Have the links of a name lead to the files of a log, and remove those that it had before.
@@ -36,9 +38,12 @@ class NameLinks:
                 link = f"{name}{suffix}"
                 if file.link and file.link != name:
                     _unlink(f"{folder}/{file.link}{suffix}", target)
-                if plain or suffix != ".txt":
+                if suffix != ".txt":
                     make_link(folder, link, target)
-                else:
+                elif plain:
+                    self._in(folder).add(link)
+                    make_link(folder, link, target)
+                elif link in self._in(folder):
                     _unlink_other(f"{folder}/{link}", target)
         except OSError as error:
             if not self._failing:
@@ -48,6 +53,15 @@ class NameLinks:
         self._failing = False
         file.link = name
         return True
+
+    def _in(self, folder: str) -> set[str]:
+        if (texts := self._texts.get(folder)) is None:
+            try:
+                texts = {name for name in os.listdir(folder) if name.endswith(".txt")}
+            except FileNotFoundError:
+                texts = set()
+            self._texts[folder] = texts
+        return texts
 
     def remove(self, file: LogFile) -> None:
         """Remove the links of a log, as far as that is possible: what is left leads to a log, or to nothing."""

@@ -49,6 +49,7 @@ STATED_EVERY = 32 * 1024  # bytes of a trail after which it says again where in 
 _log = Logger()
 
 _ONLY_BYTES = {bytes}
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class LogWriter:
@@ -308,6 +309,9 @@ class LogWriter:
         :raises OSError: if they cannot be written.
         """
         pool = self._pool
+        never_written = lines and not (file.whole or file.offset or file.shift) and file.path not in pool
+        if never_written and self._begin_trail(file, lines):
+            return
         # A trail stays open beside its log. That of a console that says nothing must not push out others.
         trail = pool.get(file.trail_path) if file.path in pool else pool.borrow(file.trail_path)
         try:
@@ -326,6 +330,29 @@ class LogWriter:
             pool.take_back()
         if trail.size >= self.rotation.trail_limit:
             self.rotation.due(file.where, "trail")
+
+    def _begin_trail(self, file: LogFile, lines: bytes) -> bool:
+        """Make the trail of a console that has none, and never printed anything: thousands come in a storm.
+
+        :returns: whether that was so, and all could be written; if not, nothing has been.
+        """
+        try:
+            fd = os.open(file.trail_path, _NEW_FILE, 0o640)
+        except OSError:
+            return False  # it is met again, and told, by who opens it next
+        try:
+            data = format_line(stamp_of(lines), 0, 0) + lines
+            if os.write(fd, data) < len(data):
+                os.ftruncate(fd, 0)
+                return False
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        file.whole = True
+        if len(data) >= self.rotation.trail_limit:
+            self.rotation.due(file.where, "trail")
+        return True
 
     def _look_again(self, file: LogFile, trail: OpenFile) -> None:
         if trail.size:

@@ -271,13 +271,13 @@ class VMSession:
     def _fresh(self, data: bytes) -> Iterable[Action]:
         begun = self._begun
         if begun is not None and self.state == OPEN and len(data) <= SHORT_READ:
-            if (answer := self.along(data)) is not None:
-                self._unsent += answer
-                return ()
             if begun.request is not None and begun.age == self._terms.beginnings.age:
                 introduction = self._introduction(begun, data)
                 if introduction is not None:
                     return introduction
+            if (answer := self.along(data)) is not None:  # where it was kept until now
+                self._unsent += answer
+                return ()
             return self._learn(begun, data)
         return self._scan(self._scanner.feed(data))
 

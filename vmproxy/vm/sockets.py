@@ -17,7 +17,7 @@ from twisted.internet.interfaces import ISystemHandle
 from twisted.internet.tcp import Connection
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
-from vmproxy.base.compat import has_unsent
+from vmproxy.base.compat import QuickServer, has_unsent
 from vmproxy.vm.tls import Layer
 
 
@@ -52,6 +52,9 @@ def send(transport: Connection, data: bytes) -> None:
 
     :param transport: of any kind; only TCP's own is treated so.
     """
+    if type(transport) is QuickServer and not transport.TLS:
+        transport.send(data)
+        return
     # What TLS encrypts must not be overtaken, and anything else knows best itself.
     if isinstance(transport, Connection) and not transport.TLS and transport.connected and not has_unsent(transport):
         sent = transport.writeSomeData(data)

@@ -53,7 +53,7 @@ from vmproxy.vm.comport import settings_text
 from vmproxy.vm.frontend import VMFrontend
 from vmproxy.vm.keepalive import is_dead, set_options
 from vmproxy.vm.session import LOG, PACE, TURN, VMSession
-from vmproxy.vm.session_table import ARRIVING, ASKING, CLOSED
+from vmproxy.vm.session_table import ARRIVING, ASKING, CLOSED, OPEN
 from vmproxy.vm.settings import Encryption
 from vmproxy.vm.sockets import send, socket_of, unread
 from vmproxy.vm.tls import Layer, failure_of
@@ -110,11 +110,11 @@ class HostTelnet(Telnet):
 
     def connectionMade(self) -> None:
         """Offer what we offer, at once: captured hosts wait for it."""
-        front = self.frontend
+        front, tcp = self.frontend, self._tcp
         front.connections.add(self)
-        front.counters["connections"] += 1
+        front.complaints.counters["connections"] += 1
         front.unidentified.start(self)
-        self._tcp.bufferSize = SMALL_READ  # until it is known whose time it takes
+        tcp.bufferSize = SMALL_READ  # until it is known whose time it takes
         settings = front.settings
         handle = None if front.inherited else socket_of(self.transport)
         if handle is not None:
@@ -122,7 +122,7 @@ class HostTelnet(Telnet):
                 set_options(handle, settings.keep_idle)
             except OSError as error:
                 _log.debug("{peer}: {error}", peer=self.peer, error=error)  # it is gone again: a port scan
-        self._tcp.registerProducer(self, True)
+        tcp.registerProducer(self, True)
         if self.encrypted:
             front.handshakes.start(self)
             self.session = VMSession(front.terms, settings.com_port, encrypted=True)
@@ -268,7 +268,8 @@ class HostTelnet(Telnet):
             if self.traced is not None:
                 self.traced.take(">", data)
             send(self._tcp, data)
-            self.frontend.liveness.written(self)
+            if self.session.state != OPEN:  # until then it has a deadline of its own
+                self.frontend.liveness.written(self)
 
     def be_traced(self, traced: TracedConnection | None) -> None:
         """Tell what is said from now on, or no more."""
@@ -476,6 +477,7 @@ class HostTelnet(Telnet):
         if self.frontend.traces.active:
             self.frontend.traces.identified(self, console)
         self.frontend.unidentified.discard(self)
+        self.frontend.liveness.written(self)  # the answers until now may be under way
         self._tcp.bufferSize = LARGE_READ
         # If others have come since, what was told there holds.
         self.session.carry(console, console.port_control, self.in_service)
