@@ -80,10 +80,10 @@ def plain(w: SSHWorld, *packets: tuple[int, bytes]) -> Client:
 
 
 def said(client: Client) -> list[int]:
-    """The numbers of the packets that the server has sent in the clear."""
+    """The numbers of the packets that the server has sent in the clear: up to NEWKEYS."""
     data = bytes(client.tcp.buffer).partition(b"\r\n")[2]
-    numbers = []
-    while len(data) > 5:
+    numbers: list[int] = []
+    while len(data) > 5 and NEWKEYS not in numbers:
         size = int.from_bytes(data[:4], "big")
         numbers.append(data[5])
         data = data[4 + size :]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vmproxy.operators.terminal.width import CLUSTER_LIMIT, cells, clusters, cut, pad, tail, wrap
@@ -84,6 +84,7 @@ def test_a_padded_text_takes_exactly_its_columns(text: str, width: int) -> None:
 
 
 @given(TEXT, st.integers(0, 30))
+@example("\x80\0", 0)
 def test_the_end_of_a_text_fits(text: str, width: int) -> None:
     assert cells(tail(text, width)) <= width
 

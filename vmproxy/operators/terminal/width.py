@@ -20,8 +20,9 @@ def clusters(text: str) -> Iterator[tuple[str, int]]:
     for cluster in iter_graphemes(text):
         if len(cluster) > 1:
             cluster = _bounded(cluster)
-        # Not of the whole text: wcswidth() takes the square of the time for a row of flags.
-        width = wcswidth(cluster)
+        # Not of the whole text: wcswidth() takes the square of the time for a row of flags. A NUL takes a column, as
+        # all control characters do, and as it does in a text of ASCII.
+        width = 1 if cluster == "\0" else wcswidth(cluster)
         if 0 <= width <= 2:
             yield cluster, width
         else:
