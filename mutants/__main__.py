@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,11 +37,11 @@ class Case(NamedTuple):
         return f"{self.module}:{self.mutant.line}: {' '.join(self.mutant.what.split())[:150]}"
 
 
-def chosen(count: int, seed: int) -> list[Case]:
+def chosen(count: int, seed: int, modules: Iterable[str] = GUARDS) -> list[Case]:
     """Faults, at most one in a line, spread over the modules in proportion to what there is to choose from."""
     luck = random.Random(seed)  # noqa: S311 - a sample
     lines: dict[tuple[str, int], list[Mutant]] = {}
-    for module in GUARDS:
+    for module in modules:
         for one in mutants((ROOT / module).read_text("utf-8")):
             if (module, " ".join(one.what.split())) not in EQUIVALENT:
                 lines.setdefault((module, one.line), []).append(one)

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,11 @@ MODULES = modules()
 SOURCES = {module: path.read_text("utf-8") for module, path in MODULES.items()}
 
 
+@cache
+def parsed(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
 def imported(tree: ast.AST, module: str, package: bool) -> Iterator[tuple[ast.stmt, str]]:
     """Every module that a module imports, in full, wherever the import stands."""
     for node in ast.walk(tree):
@@ -116,7 +122,7 @@ def climbs(module: str, source: str, package: bool = False) -> list[str]:
     allowed = below(own) | {own}
     return [
         f"{module}: imports {name}"
-        for _node, name in imported(ast.parse(source), module, package)
+        for _node, name in imported(parsed(source), module, package)
         if name.partition(".")[0] == "vmproxy" and part(name) not in allowed
     ]
 
@@ -127,7 +133,7 @@ def front_libraries(module: str, source: str, package: bool = False) -> list[str
         return []
     return [
         f"{module}: imports {name}"
-        for _node, name in imported(ast.parse(source), module, package)
+        for _node, name in imported(parsed(source), module, package)
         if name.startswith(FRONT_LIBRARIES)
     ]
 
@@ -163,7 +169,7 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
 
 def reactor_imports(module: str, source: str) -> list[str]:
     """The imports of the reactor that are not allowed: in any other module, or outside of a function."""
-    tree = ast.parse(source)
+    tree = parsed(source)
     inside = {
         id(node)
         for function in ast.walk(tree)
@@ -180,7 +186,7 @@ def reactor_imports(module: str, source: str) -> list[str]:
 def work(source: str) -> list[str]:
     """What a module does when it is imported, beyond saying what there is."""
     found = []
-    for node in ast.parse(source).body:
+    for node in parsed(source).body:
         match node:
             case ast.Import() | ast.ImportFrom() | ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 continue
@@ -205,7 +211,7 @@ def work(source: str) -> list[str]:
 def defined_names(source: str) -> set[str]:
     """The names with an underscore that a module defines itself: functions, attributes of ``self``, fields, slots."""
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 found.add(name)
@@ -221,7 +227,7 @@ def defined_names(source: str) -> set[str]:
 def private_names(source: str, ours: set[str]) -> set[str]:
     """The attributes with an underscore that a module uses and that nothing of ours defines: a library's own."""
     used = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         match node:
             case ast.Attribute(attr=name):
                 used.add(str(name))
@@ -250,7 +256,7 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     graph = {
         module: {
             name
-            for _node, name in imported(ast.parse(source), module, is_package(module))
+            for _node, name in imported(parsed(source), module, is_package(module))
             if name in MODULES and not module.startswith(f"{name}.")
         }
         for module, source in SOURCES.items()

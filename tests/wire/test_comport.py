@@ -197,9 +197,9 @@ def test_a_break_of_the_guest_is_confirmed_and_reported(server: AccessServer) ->
     assert server.received(b"\x05\x04") == (b"\x69\x06", None)
 
 
-@pytest.mark.parametrize("value", [value for value in range(256) if value not in (5, 6)])
-def test_no_other_control_value_is_a_break(server: AccessServer, value: int) -> None:
-    assert server.received(bytes((5, value)))[1] is None
+def test_no_other_control_value_is_a_break(server: AccessServer) -> None:
+    for value in range(256):
+        assert (server.received(bytes((5, value)))[1] is None) is (value not in (5, 6)), value
 
 
 @pytest.mark.parametrize("value", [1, 2, 3, 17, 19])
@@ -228,12 +228,12 @@ def test_of_an_overlong_control_the_first_byte_counts(server: AccessServer) -> N
     assert server.settings.dtr is False
 
 
-@pytest.mark.parametrize("value", [b"", *(bytes((value,)) for value in range(20, 256))])
-def test_an_unknown_or_missing_control_is_ignored_and_counted(server: AccessServer, value: bytes) -> None:
+def test_an_unknown_or_missing_control_is_ignored_and_counted(server: AccessServer) -> None:
     before = server.settings
-    assert server.received(b"\x05" + value) == (b"", None)
-    assert server.ignored == 1
-    assert server.settings == before
+    for ignored, value in enumerate([b"", *(bytes((value,)) for value in range(20, 256))]):
+        assert server.received(b"\x05" + value) == (b"", None), value
+        assert server.ignored == ignored + 1
+        assert server.settings == before
 
 
 # State, masks, flow control, purging

@@ -263,10 +263,10 @@ def test_a_plain_command_is_reported_and_keeps_the_data_around_it(code: int) -> 
     assert scan(b"a" + bytes((IAC, code)) + b"b") == [b"a", Command(code), b"b"]
 
 
-@pytest.mark.parametrize("code", UNKNOWN_COMMANDS)
-def test_an_unknown_command_is_an_oddity_and_keeps_the_data_around_it(code: int) -> None:
-    stream = b"a" + bytes((IAC, code)) + b"b"
-    assert scan(stream) == scan(*bytewise(stream)) == [b"a", ("oddity", False), b"b"]
+def test_an_unknown_command_is_an_oddity_and_keeps_the_data_around_it() -> None:
+    for code in UNKNOWN_COMMANDS:
+        stream = b"a" + bytes((IAC, code)) + b"b"
+        assert scan(stream) == scan(*bytewise(stream)) == [b"a", ("oddity", False), b"b"], code
 
 
 def test_every_byte_can_be_an_option() -> None:
