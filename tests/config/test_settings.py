@@ -577,7 +577,7 @@ class TestRules:
             "4: rule 1: may: 'read' is not a right; there are see, spy, write, force, raw, admin",
             "6: rule 2: may: is missing; give rights of see, spy, write, force, raw, admin",
             "8: rule 2: on: 'uuid:' selects nothing; write a glob such as 'web*', 'uuid:564d*' or 'query:team=blue'",
-            "9: rule 2: allow: there is no such setting; there are who, may, on",
+            "9: rule 2: allow: there is no such setting; there are who, may, on, idle-write, idle-disconnect",
             """12: console 1: write: 'all' is neither "one" nor "shared\"""",
             "13: console 1: record-input: 1 is neither true nor false",
             "14: console 1: message: this is not a text of at most 4096 characters",
