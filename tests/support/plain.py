@@ -34,6 +34,7 @@ class PlainSession(Protocol):
     has_pty = False
     size = (80, 24)
     term = ""
+    no_color = False
     local_address = None
     transport: Connection
 

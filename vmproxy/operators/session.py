@@ -57,6 +57,10 @@ class Session(OutputStream, Protocol):
         """The kind of the terminal, ``xterm`` say; empty if there is none."""
 
     @property
+    def no_color(self) -> bool:
+        """Whether the client wants no colours: it has ``NO_COLOR`` in its environment."""
+
+    @property
     def local_address(self) -> tuple[str, int] | None:
         """Host and port at which the client has reached us, as far as they are known."""
 

@@ -50,6 +50,7 @@ class SessionChannel(FlowChannel):
         self.has_pty = False
         self.size = USUAL_SIZE
         self.term = ""
+        self.no_color = False
         self.input_ended = False
         self._started = False
         self.router = InputRouter(self, partial(services.turns.wait, operator.name))
@@ -82,8 +83,12 @@ class SessionChannel(FlowChannel):
         return 1
 
     def request_env(self, data: bytes) -> int:
-        """Ignore an environment variable."""
-        return 0
+        """Note that the client wants no colours; ignore every other environment variable."""
+        name, value, _ = getNS(data, 2)
+        if name != b"NO_COLOR":
+            return 0
+        self.no_color = bool(value)
+        return 1
 
     def request_shell(self, data: bytes) -> int:
         """Start without a command."""

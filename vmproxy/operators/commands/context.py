@@ -74,6 +74,11 @@ def selectors(globs: Sequence[str]) -> tuple[Selector, ...]:
         raise UsageError(str(error)) from None
 
 
+def is_pattern(word: str) -> bool:
+    """Whether a word is a glob, and not only a name."""
+    return any(char in word for char in "*?[") or word.startswith(("uuid:", "query:"))
+
+
 async def chosen(session: Session, globs: Sequence[str], right: Right = Right.SEE) -> list[Console]:
     """The consoles that globs select, sorted by title; without globs, all of them.
 

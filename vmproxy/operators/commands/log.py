@@ -8,20 +8,35 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 
 from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
+from vmproxy.errors import VMProxyError
 from vmproxy.log.plaintext import PlainLines
 from vmproxy.log.tail import from_last_lines
 from vmproxy.log.timeline import Timeline
 from vmproxy.log.timing import Stamper, local_time
-from vmproxy.operators.commands.context import find
-from vmproxy.operators.commands.declaration import NAME, SINCE, UNTIL, Arguments, Command, Flag, Option, Whole
+from vmproxy.operators.commands.context import find, is_pattern
+from vmproxy.operators.commands.declaration import (
+    SINCE,
+    UNTIL,
+    Argument,
+    Arguments,
+    Command,
+    Flag,
+    Option,
+    Takes,
+    Whole,
+)
 from vmproxy.operators.commands.errors import CommandError, UsageError
 from vmproxy.operators.commands.log_reading import open_log, print_pieces
+from vmproxy.operators.commands.tail import COMMANDS as TAIL
+from vmproxy.operators.commands.tail import tail
 from vmproxy.operators.commands.watcher import Watcher
 from vmproxy.operators.session import Session, tell
+from vmproxy.operators.target import parse
 from vmproxy.operators.terminal.replay_filter import ReplayFilter
 
 FOLLOW_LINES = 20
@@ -29,6 +44,9 @@ LAST_LIMIT = 4 * 1024 * 1024
 REST_SECONDS = 1.0
 """How long text that is followed waits for the end of a line."""
 
+_NAMES: Argument[list[str]] = Argument(
+    "NAME", Takes.LIST, "with -f also several, or GLOBs: their lines in one stream, see `tail'", completes="console"
+)
 _LINES = Option("-n", "LINES", Whole(0, 999_999_999), "the last lines only; with -t or --text at most 4 MiB of them")
 _FOLLOW = Flag("-f", "follow the log; starts with the last 20 lines by default")
 _STAMPS = Flag("-t", "the time in front of each line")
@@ -90,11 +108,18 @@ def _no_stamp(at: float) -> bytes:
 
 
 async def _log(session: Session, args: Arguments) -> int:
-    target, lines, since, until = args[NAME], args[_LINES], args[SINCE], args[UNTIL]
+    words, lines, since, until = args[_NAMES], args[_LINES], args[SINCE], args[UNTIL]
     if lines is not None and (since is not None or until is not None):
         raise UsageError(f"give {_LINES}, or {SINCE} and {UNTIL}")
     if _FOLLOW in args and until is not None:
         raise UsageError(f"{_FOLLOW} and {UNTIL} together make no sense")
+    if _FOLLOW in args and _are_many(session, words):
+        if _RAW in args:
+            raise UsageError(f"{_RAW} goes with one console")
+        return await tail(session, args, words)
+    target = parse(" ".join(words)) if words else session.operator.target
+    if target is None:
+        raise UsageError("which console? give its name")
     if _FOLLOW in args and lines is None and since is None:
         lines = FOLLOW_LINES if target.replay is None else target.replay
     console = find(session, target, args.right)
@@ -109,6 +134,16 @@ async def _log(session: Session, args: Arguments) -> int:
     finally:
         if end := form.end():
             session.send(end)
+
+
+def _are_many(session: Session, words: list[str]) -> bool:
+    """Whether words are several names or patterns, and not one name, which may have blanks."""
+    view = session.operator.view
+    with suppress(VMProxyError):
+        if words:
+            view.find(parse(" ".join(words)).console)
+            return False
+    return len(words) > 1 or any(map(is_pattern, words))
 
 
 async def _print(session: Session, console: Console, lines: int | None, args: Arguments, form: _Form) -> int:
@@ -176,8 +211,9 @@ COMMANDS = (
         "log",
         "show the log of a console, and follow it",
         _log,
-        (NAME, _LINES, _FOLLOW, SINCE, UNTIL, _STAMPS, _TEXT, _RAW),
+        (_NAMES, _LINES, _FOLLOW, SINCE, UNTIL, _STAMPS, _TEXT, _RAW),
         Right.SPY,
         notes="Times are exact to about 10 ms.\n",
     ),
+    *TAIL,
 )

@@ -1,0 +1,164 @@
+"""``tail``, which ``log -f`` with several consoles is too: the lines of many consoles, as they come, in one stream.
+
+Lines are made, chosen and formatted on another thread; here they are sent, some times a second, as fast as the client
+takes them. What waits is bounded, and what does not fit is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from vmproxy.access.policy import Right
+from vmproxy.console.console import Console
+from vmproxy.log.pattern import PATTERN_LIMIT, Pattern
+from vmproxy.operators import exit_status
+from vmproxy.operators.commands.context import chosen_or_own, in_turns, selectors, sleep
+from vmproxy.operators.commands.declaration import (
+    GLOBS,
+    JSON,
+    SINCE,
+    Arguments,
+    Command,
+    Flag,
+    Option,
+    Text,
+    Whole,
+)
+from vmproxy.operators.commands.errors import CommandError, UsageError
+from vmproxy.operators.commands.search import IGNORE_CASE
+from vmproxy.operators.commands.tail_past import PAST, PAST_LIMIT, show_past
+from vmproxy.operators.line_choice import LineChoice, LineStyle
+from vmproxy.operators.line_follower import LineFollower
+from vmproxy.operators.session import Session, tell
+from vmproxy.operators.terminal.colour import has_colours
+
+CONTEXT_LIMIT = 100
+TOGETHER_SECONDS = 0.05  # between two portions of lines
+LOOK_SECONDS = 1.0  # how often it is seen whether the rules have changed
+
+MATCH = Option("--match", "RE", Text(PATTERN_LIMIT), "only lines that match, a regular expression as with `search'")
+NOT = Option("--not", "RE", Text(PATTERN_LIMIT), "no lines that match")
+CONTEXT = Option("-C", "N", Whole(0, CONTEXT_LIMIT), "also N lines before and after each match")
+STAMPS = Flag("-t", "the time in front of each line")
+_MOST = Option("-n", "N", Whole(0, PAST_LIMIT), f"begin with the newest N lines of the past; with --since {PAST}")
+_FOLLOW = Flag("-f", hidden=True)
+
+
+def choice_of(args: Arguments) -> LineChoice:
+    """The lines that options choose.
+
+    :raises BadPattern: if a pattern cannot be used.
+    :raises UsageError: if there is to be context of nothing.
+    """
+    match, but = (
+        None if (text := args[option]) is None else Pattern(text, ignore_case=IGNORE_CASE in args)
+        for option in (MATCH, NOT)
+    )
+    if match is None and CONTEXT in args:
+        raise UsageError(f"{CONTEXT} goes with {MATCH}")
+    return LineChoice(match, but, args.get(CONTEXT, 0))
+
+
+def style_of(session: Session, args: Arguments | None = None) -> LineStyle:
+    """How lines are shown to a session."""
+    stamps, as_json = (False, False) if args is None else (STAMPS in args, JSON in args)
+    return LineStyle(b"\r\n" if session.has_pty else b"\n", stamps, has_colours(session), as_json)
+
+
+async def _run(session: Session, args: Arguments) -> int:
+    return await tail(session, args, args[GLOBS])
+
+
+async def tail(session: Session, args: Arguments, globs: Sequence[str]) -> int:
+    """Show the lines of the consoles that globs select, and of those that come later, as options say."""
+    since = args[SINCE]
+    most = args.get(_MOST, 0 if since is None else PAST)
+    choice, wanted = choice_of(args), selectors(globs)
+
+    async def choose() -> Sequence[Console]:
+        return await chosen_or_own(session, globs, args.right)
+
+    def fits(console: Console) -> bool:
+        return not wanted or any(selector.selects(console) for selector in wanted)
+
+    by_rule = globs or session.operator.target is None
+    follower = LineFollower(session, choice, style_of(session, args), fits if by_rule else None)
+    return await watch(session, follower, await choose(), choose, most, since)
+
+
+async def watch(
+    session: Session,
+    follower: LineFollower,
+    consoles: Sequence[Console],
+    choose: Callable[[], Awaitable[Sequence[Console]]] | None = None,
+    most: int = 0,
+    since: float | None = None,
+) -> int:
+    """Show the lines of consoles as they come, until the command is cancelled or the client has gone.
+
+    :param consoles: which the operator may read.
+    :param choose: chooses them anew when the rules have changed; None: they stay the same, as far as they may be read.
+    :param most: how many lines of the past are shown first.
+    :returns: the exit status.
+    :raises CommandError: if the rules have changed, and nothing may be read any more.
+    """
+    session.operator.audit("tail", consoles=len(consoles))
+    async for console in in_turns(session, consoles):
+        follower.add(console)
+    tell(session, f"[-- {len(consoles):,} console{'' if len(consoles) == 1 else 's'} --]")
+    with follower:
+        if most:
+            await show_past(session, follower, consoles, most, since)
+        return await _follow(session, follower, consoles, choose)
+
+
+async def _follow(
+    session: Session,
+    follower: LineFollower,
+    consoles: Sequence[Console],
+    choose: Callable[[], Awaitable[Sequence[Console]]] | None,
+) -> int:
+    registry = session.services.registry
+    policy = registry.policy
+    while not session.over:
+        timer = session.services.clock.callLater(LOOK_SECONDS, follower.queue.wake)
+        try:
+            await follower.changed()
+        finally:
+            if timer.active():
+                timer.cancel()
+        if policy is not registry.policy:
+            policy = registry.policy
+            await _choose_again(session, follower, consoles if choose is None else await choose())
+        shown, notices = follower.take()
+        session.send(shown)
+        for text in notices:
+            tell(session, text)
+        if not await session.when_drained():
+            raise CommandError("the client is gone")
+        if shown:
+            await sleep(session, TOGETHER_SECONDS)
+    return exit_status.OK
+
+
+async def _choose_again(session: Session, follower: LineFollower, consoles: Sequence[Console]) -> None:
+    before = len(follower)
+    async for file in in_turns(session, follower.files):
+        follower.check(file)
+    async for console in in_turns(session, consoles):
+        if console not in follower and session.operator.view.may(console, Right.SPY):
+            follower.add(console)
+    if before and not len(follower):
+        raise CommandError("the rules have changed, you may no longer read any of these", exit_status.FORBIDDEN)
+
+
+COMMANDS = (
+    Command(
+        "tail",
+        "show the lines of many consoles as they come",
+        _run,
+        (GLOBS, MATCH, NOT, IGNORE_CASE, CONTEXT, STAMPS, SINCE, _MOST, JSON, _FOLLOW),
+        Right.SPY,
+        notes="Without GLOBs: all consoles that you may read. Consoles that come later join.\n",
+    ),
+)

@@ -1,0 +1,140 @@
+"""The consoles whose lines an operator looks at: who joins, who goes, and what may be shown.
+
+The events in their trails tell of consoles: one that has come joins if it fits, and one that has gone down or come back
+is told. Rights are those of the moment at which lines are shown: what waits of a console that may not be read any more
+is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, succeed
+
+from vmproxy.access.policy import Policy, Right
+from vmproxy.base.sanitize import visible
+from vmproxy.console.console import Console
+from vmproxy.log.file_state import LogFile
+from vmproxy.log.store import ConsoleLog
+from vmproxy.operators.line_choice import LineChoice, LineStyle
+from vmproxy.operators.line_queue import LineQueue
+from vmproxy.operators.messages import clock_time
+from vmproxy.operators.session import Session
+
+NOTICES_LIMIT = 100
+
+_UP, _DOWN = b'"event":"up"', b'"event":"down"'
+_CHANGES = (_UP, _DOWN, b'"event":"name"', b'"event":"vmotion-complete"')
+
+
+class LineFollower:
+    """An operator's look at the lines of many consoles; a context manager.
+
+    :ivar queue: the lines that wait.
+    """
+
+    def __init__(
+        self, session: Session, choice: LineChoice, style: LineStyle, fits: Callable[[Console], bool] | None = None
+    ) -> None:
+        """:param fits: whether a console that has come joins; None: none does."""
+        self._view = session.operator.view
+        self._registry = session.services.registry
+        self._fits = fits
+        self.queue = LineQueue(self._registry.line_feed, choice, style)
+        self._let_in: dict[LogFile, tuple[Policy, str, str]] = {}  # by which rules, name and service URI
+        self._notices: list[str] = []
+        self._more = 0
+
+    def __enter__(self) -> LineFollower:
+        self._registry.event_followers.add(self._told)
+        self.queue.start()
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._registry.event_followers.discard(self._told)
+        self.queue.stop()
+
+    def __contains__(self, console: Console) -> bool:
+        return console.log.file in self._let_in
+
+    def __len__(self) -> int:
+        return len(self._let_in)
+
+    def add(self, console: Console) -> None:
+        """Look at a console, too."""
+        self._let_in[console.log.file] = (self._registry.policy, console.name, console.uri)
+        self.queue.add(console)
+
+    def check(self, file: LogFile) -> bool:
+        """Whether a console may still be read; if not, it is looked at no more."""
+        console = self.queue.consoles.get(file)
+        if console is None:
+            return False
+        policy, name, uri = self._let_in[file]
+        if policy is self._registry.policy and name is console.name and uri is console.uri and not console.forgotten:
+            return True
+        if self._view.may(console, Right.SPY):
+            self._let_in[file] = (self._registry.policy, console.name, console.uri)
+            return True
+        del self._let_in[file]
+        self.queue.remove(file)
+        # Its new name may be none of the operator's business.
+        known = console.title if self._view.may(console, Right.SEE) else visible(name)
+        self._say(f"[-- {known}: the rules have changed, you may no longer read it --]")
+        return False
+
+    @property
+    def files(self) -> list[LogFile]:
+        """The logs of the consoles that are looked at."""
+        return list(self._let_in)
+
+    # What happens to consoles.
+
+    def _told(self, file: LogFile, lines: bytes) -> None:
+        """Lines were written to a trail."""
+        if any(change in lines for change in _CHANGES):
+            console = file.reporter.listener if isinstance(file.reporter, ConsoleLog) else None
+            if isinstance(console, Console):
+                self._changed(file, console, lines)
+
+    def _changed(self, file: LogFile, console: Console, lines: bytes) -> None:
+        if file not in self._let_in:
+            if self._fits is not None and self._view.may(console, Right.SPY) and self._fits(console):
+                self.add(console)
+                self._say(f"[-- {console.title}: new --]")
+        elif self.check(file):
+            if _DOWN in lines and console.state == "down":
+                self._say(f"[-- {console.title}: line down ({visible(console.reason)}) {clock_time(console.since)} --]")
+            elif _UP in lines and console.state == "up":
+                self._say(f"[-- {console.title}: line up ({console.host}) {clock_time(console.since)} --]")
+
+    def _say(self, text: str) -> None:
+        if len(self._notices) < NOTICES_LIMIT:
+            self._notices.append(text)
+        else:
+            self._more += 1
+        self.queue.wake()
+
+    # What is shown.
+
+    def changed(self) -> Deferred[None]:
+        """Wait until there is something to show; may be cancelled."""
+        return succeed(None) if self._notices else self.queue.changed()
+
+    def take(self) -> tuple[bytes, list[str]]:
+        """What is to be shown now: lines, and notices behind them."""
+        waiting, skipped, left_out = self.queue.take()
+        shown = b"".join(data for file, data in waiting if self.check(file))
+        notices, self._notices = self._notices, []
+        if self._more:
+            notices.append(f"[-- {self._more:,} more came or went --]")
+            self._more = 0
+        if skipped:
+            notices.append(f"[-- {_lines(skipped)} skipped: your connection is too slow --]")
+        if left_out:
+            notices.append(f"[-- {_lines(left_out)} skipped: more than can be looked at --]")
+        return shown, notices
+
+
+def _lines(count: int) -> str:
+    return f"{count:,} line{'s' if count > 1 else ''}"
