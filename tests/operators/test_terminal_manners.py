@@ -74,6 +74,27 @@ def test_a_sequence_that_does_not_end_is_begun_again_behind_the_notice(w: SSHWor
     assert [line for line in terminal.lines if "RED" in line] == ["RED"]
 
 
+@pytest.mark.parametrize(
+    ("begun", "rest", "shown"),
+    [
+        (b"\xc3", b"\xa9t\xc3\xa9", b"\xc3\xc3\xa9t\xc3\xa9"),
+        (b"\x1b]0;\xc3", b"\xa9\x07on", b"\x1b]0;\xc3\x18\x1b]0;\xc3\xa9\x07on"),
+    ],
+)
+def test_a_character_that_does_not_end_is_shown_whole_behind_the_notice(
+    w: SSHWorld, begun: bytes, rest: bytes, shown: bytes
+) -> None:
+    w.vm()
+    first = attached(w)
+    feed(w, begun, first)
+    attached(w)
+    w.clock.advance(WITHIN_SECONDS)
+    first.client.pump()
+    assert b"[-- alice" in first.err
+    feed(w, rest, first)
+    assert first.out == shown
+
+
 def test_a_notice_does_not_wait_where_there_is_no_terminal(w: SSHWorld) -> None:
     w.vm()
     script = w.login("web01").attach(pty=False)

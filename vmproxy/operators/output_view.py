@@ -55,7 +55,7 @@ class OutputView:
         self._question: Prompt | None = None
         self._queue = ViewerQueue(QUEUE_LIMIT)
         self._guest = GuestState(encoding) if channel.has_pty else None
-        self._owed = b""  # the beginning of a sequence that was cancelled
+        self._owed = b""  # the beginning of a sequence or a character that is to be shown again, with its rest
         self._notices: list[bytes] = []  # they wait for its end
         self._noticed = 0  # bytes of them
         self._overdue: IDelayedCall | None = None
@@ -153,10 +153,11 @@ class OutputView:
             self._put(line)
 
     def _break_in(self) -> None:
-        """Have the terminal take something else, though the VM has not completed its sequence."""
-        if self._guest is not None and self._guest.cut and not self._owed:
-            self._owed = self._guest.cut
-            self._channel.send(CANCEL)
+        """Have the terminal take something else, though the VM has not completed its sequence or character."""
+        if self._guest is not None and self._guest.within and not self._owed:
+            self._owed = self._guest.begun
+            if self._guest.cut:
+                self._channel.send(CANCEL)
 
     def _put(self, line: bytes) -> None:
         if self._question is not None:

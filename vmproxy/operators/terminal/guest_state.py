@@ -55,6 +55,11 @@ class GuestState:
         """Whether the terminal is within a sequence or a character, and takes nothing else well."""
         return bool(self.cut or self._seven.rest)
 
+    @property
+    def begun(self) -> bytes:
+        """The beginning of a sequence or a character, or of a character in a sequence, whose end has not come yet."""
+        return self.cut + self._seven.rest
+
     def feed(self, data: bytes) -> None:
         """Take what is shown on the terminal."""
         if data.isascii() and b"\x1b" not in data and b"\x0e" not in data and not self.within:
