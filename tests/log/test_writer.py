@@ -19,6 +19,7 @@ from tests.support.consoles import World, trail
 from tests.support.fakes import Disk, Listener, Logged
 from tests.support.properties import examples
 from vmproxy.log.file_pool import FilePool
+from vmproxy.log.name_links import AT_ONCE, SECONDS
 from vmproxy.log.retry import BACKLOG_PER_LOG, RETRY_SECONDS
 from vmproxy.log.settings import LogSettings
 from vmproxy.log.store import LINKS_AT_ONCE, ConsoleLog
@@ -399,6 +400,7 @@ class TestLinks:
     def link(self, world: World, name: str, log: ConsoleLog) -> None:
         world.store.link(name, log)
         world.store.flush()
+        world.tick(1)
 
     @pytest.mark.parametrize(("path", "txt"), [("x/u.log", "x/u.txt"), ("x/u", "x/u.txt")])
     def test_each_file_of_a_log_has_one_that_leads_there_from_wherever_the_folder_is_mounted(
@@ -409,6 +411,7 @@ class TestLinks:
         wanted = {"web.log": f"../{path}", "web.log.events": f"../{path}.events"}
         assert self.links(folder) == wanted
         world.store.reconfigure(LogSettings(dir=folder.parent, plain=True))
+        world.tick(1)
         assert self.links(folder) == {**wanted, "web.txt": f"../{txt}"}
         log.append(b"hello\n")
         world.store.flush()
@@ -428,6 +431,20 @@ class TestLinks:
         }
         world.store.forget(log, False)
         assert self.links(folder) == {}
+
+    def test_of_two_logs_that_have_a_name_in_turn_the_last_keeps_it(self, world: World, folder: Path) -> None:
+        one, two = world.log("1.log"), world.log("2.log")
+        self.link(world, "web", one)
+        for log, name in ((one, "web~1"), (two, "web"), (two, "web~2"), (one, "web")):
+            world.store.link(name, log)
+        world.store.flush()
+        world.tick(1)
+        assert self.links(folder, "log") == {"web.log": "../1.log", "web~2.log": "../2.log"}
+        for log, name in ((two, "web"), (one, "web~1"), (one, "web")):
+            world.store.link(name, log)
+        world.store.forget(two, False)
+        world.tick(1)
+        assert self.links(folder, "log", "events") == {"web.log": "../1.log", "web.log.events": "../1.log.events"}
 
     def test_former_ones_that_are_another_logs_by_now_are_left(self, world: World, folder: Path) -> None:
         world.writer.plain = True
@@ -489,6 +506,7 @@ class TestLinks:
         shutil.rmtree(folder.parent)
         world.tick(FOLLOW_SECONDS)
         world.tick(FOLLOW_SECONDS)
+        world.tick(1)
         assert self.links(folder, "log") == {"web.log": "../web1.log", "db.log": "../db1.log"}
         assert len(self.links(folder, "events")) == 2
 
@@ -511,6 +529,39 @@ class TestLinks:
                 assert log.path.read_bytes() == b"while links are made"
         assert made[-1] == 3 * LINKS_AT_ONCE
         assert max(after - before for before, after in pairwise(made)) == LINKS_AT_ONCE
+
+    def test_links_of_other_files_follow_at_a_bounded_rate_and_are_tried_again(
+        self, world: World, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for n in range(3 * AT_ONCE):
+            world.store.link(f"vm{n}", world.log(f"{n}.log"))
+        world.store.flush()
+        while len(self.links(folder, "log")) < 3 * AT_ONCE:
+            world.store.flush()
+        seen = [len(self.links(folder, "events"))]
+        for _ in range(10):
+            world.tick(SECONDS)
+            seen.append(len(self.links(folder, "events")))
+        assert seen[-1] == 3 * AT_ONCE
+        assert max(after - before for before, after in pairwise(seen)) <= AT_ONCE
+        assert world.writer._links.wait() is None
+        symlink = os.symlink
+
+        def failing(target: str, link: str) -> None:
+            if link.endswith(".events"):
+                raise OSError(errno.ENOSPC, FULL)
+            symlink(target, link)
+
+        monkeypatch.setattr(os, "symlink", failing)
+        with Logged() as lines:
+            self.link(world, "full", world.log("full.log"))
+            for _ in range(5):
+                world.tick(RETRY_SECONDS)
+        assert len([line for line in lines if "cannot link full.log.events" in line]) == 1
+        assert "full.log" in self.links(folder, "log")
+        monkeypatch.setattr(os, "symlink", symlink)
+        world.tick(RETRY_SECONDS)
+        assert self.links(folder)["full.log.events"] == "../full.log.events"
 
 
 class TestTheFirstLinesOfATrail:

@@ -1,19 +1,25 @@
 """The links ``by-name/``: ``web01.log`` leads to the log of web01, ``web01.log.events`` to its event trail.
 
-Where plain lines are written, ``web01.txt`` leads to those. The links of one log come and go together. Runs on the
-writer's thread.
+Where plain lines are written, ``web01.txt`` leads to those. The link of a log is made when it is wanted; those of its
+other files follow at a bounded rate, because thousands of VMs may come at once. Runs on the writer's thread.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
+from itertools import islice
 
 from twisted.logger import Logger
 
 from vmproxy.log.file_state import LogFile
+from vmproxy.log.periodic import Timer
 
 FOLDER = "by-name"
+AT_ONCE = 50
+SECONDS = 0.1
+RETRY_SECONDS = 1.0
 
 _log = Logger()
 
@@ -21,47 +27,68 @@ _log = Logger()
 class NameLinks:
     """Makes and removes the links of logs."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float], plain: Callable[[], bool]) -> None:
+        """:param plain: tells whether there is plain text beside the logs."""
+        self._plain = plain
         self._failing = False
-        # The names in each folder that lead to plain lines; a folder is read once: thousands are made in a storm.
-        self._texts: dict[str, set[str]] = {}
+        self._incomplete: dict[LogFile, None] = {}  # with a link of the log, but not of its other files
+        self._timer = Timer(SECONDS, now)
+        self._retry = Timer(RETRY_SECONDS, now)
 
-    def make(self, file: LogFile, name: str, plain: bool) -> bool:
-        """Have the links of a name lead to the files of a log, and remove those that it had before.
+    def make(self, file: LogFile, name: str) -> bool:
+        """Have the link of a name lead to a log, and soon those of its other files; remove those that it had before.
 
-        :param plain: whether there is plain text beside it.
-        :returns: whether it is done with; if not, it is to be tried again.
+        :returns: whether the first is done with; if not, it is to be tried again.
         """
+        targets = _targets(file)
+        suffix, target = targets[0]
         folder = f"{file.folder}/{FOLDER}"
         try:
-            for suffix, target in _targets(file):
-                link = f"{name}{suffix}"
-                if file.link and file.link != name:
-                    _unlink(f"{folder}/{file.link}{suffix}", target)
-                if suffix != ".txt":
-                    make_link(folder, link, target)
-                elif plain:
-                    self._in(folder).add(link)
-                    make_link(folder, link, target)
-                elif link in self._in(folder):
-                    _unlink_other(f"{folder}/{link}", target)
+            if file.link and file.link != name:
+                for old, where in targets:
+                    _unlink(f"{folder}/{file.link}{old}", where)
+            make_link(folder, f"{name}{suffix}", target)
         except OSError as error:
-            if not self._failing:
-                _log.error("cannot link {name} to {target}: {error}", name=link, target=target, error=str(error))
-            self._failing = True
+            self._failed(f"{name}{suffix}", target, error)
             return False
         self._failing = False
         file.link = name
+        self._incomplete[file] = None
         return True
 
-    def _in(self, folder: str) -> set[str]:
-        if (texts := self._texts.get(folder)) is None:
+    def wait(self) -> float | None:
+        """Seconds until :meth:`step` has something to do; None while all links are made."""
+        return max(self._timer.wait(), self._retry.wait()) if self._incomplete else None
+
+    def step(self) -> None:
+        """Make the links of the other files of some logs."""
+        if self.wait() != 0.0:
+            return
+        self._timer.start()
+        for file in list(islice(self._incomplete, AT_ONCE)):
+            if file.link and not self._complete(file):
+                self._retry.start()
+                return
+            del self._incomplete[file]
+
+    def _complete(self, file: LogFile) -> bool:
+        folder = f"{file.folder}/{FOLDER}"
+        for suffix, target in _targets(file)[1:]:
+            link = f"{file.link}{suffix}"
             try:
-                texts = {name for name in os.listdir(folder) if name.endswith(".txt")}
-            except FileNotFoundError:
-                texts = set()
-            self._texts[folder] = texts
-        return texts
+                if suffix != ".txt" or self._plain():
+                    make_link(folder, link, target)
+                else:
+                    _unlink_other(f"{folder}/{link}", target)
+            except OSError as error:
+                self._failed(link, target, error)
+                return False
+        return True
+
+    def _failed(self, link: str, target: str, error: OSError) -> None:
+        if not self._failing:
+            _log.error("cannot link {name} to {target}: {error}", name=link, target=target, error=str(error))
+        self._failing = True
 
     def remove(self, file: LogFile) -> None:
         """Remove the links of a log, as far as that is possible: what is left leads to a log, or to nothing."""
@@ -70,6 +97,7 @@ class NameLinks:
                 with contextlib.suppress(OSError):
                     _unlink(f"{file.folder}/{FOLDER}/{file.link}{suffix}", target)
             file.link = ""
+        self._incomplete.pop(file, None)
 
 
 def _targets(file: LogFile) -> tuple[tuple[str, str], ...]:

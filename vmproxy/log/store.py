@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -368,7 +370,7 @@ class LogStore:
         self._quiet_call: IDelayedCall | None = None
         self._pause = FLUSH_SECONDS  # how long events wait
         self._soon: list[Callable[[], object]] = []
-        self._links: dict[ConsoleLog, str] = {}  # the names that are wanted
+        self._links: OrderedDict[ConsoleLog, str] = OrderedDict()  # the names that are wanted, the oldest wish first
         self._linking = False
         self._linked = False  # the writer's: whether any was made
         self._flush_call: IDelayedCall | None = None
@@ -577,7 +579,9 @@ class LogStore:
 
     def link(self, name: str, log: ConsoleLog) -> None:
         """Have ``by-name/NAME.log`` lead to a log, instead of the link that it had before; likewise its other files."""
-        # A VM that changes its name faster than links are made gets the last one only.
+        # A VM that changes its name faster than links are made gets the last one only; who had a name before another
+        # has its links changed before.
+        self._links.pop(log, None)
         self._links[log] = name
         if not self._linking:
             self._linking = True
@@ -588,11 +592,13 @@ class LogStore:
         self._linking = False  # what is wanted from here on is submitted again
         for _ in range(LINKS_AT_ONCE):
             try:
-                log, name = self._links.popitem()
+                log, name = self._links.popitem(last=False)
             except KeyError:
                 return
             if not self.runner.writer.link(log.file, name):
-                self._links.setdefault(log, name)  # unless another one is wanted by now
+                with suppress(KeyError):  # it may be forgotten in this moment
+                    self._links.setdefault(log, name)  # unless another one is wanted by now
+                    self._links.move_to_end(log, last=False)
                 self.runner.writer.retry.again(self._make_links)
                 return
             self._linked = True

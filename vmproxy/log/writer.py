@@ -84,12 +84,12 @@ class LogWriter:
         self._known: dict[str, set[str]] = {}  # the logs in each folder, as far as there were any at the start
         self._at = 0.0
         self._fine, self._fine_at = FINE_OF_ALL, 0.0
-        self._links = NameLinks()
+        self._links = NameLinks(now, lambda: self.plain)
         self.feed = EventFeed(lambda _call: None)
         self.lines = LineFeed(now)
         self.retry = Retry(self._pool, now, self)
         self.follow = _Follow(self._pool, now, self._say_again)
-        self._tasks: list[Task] = [self.retry, self.follow, self.rotation, self._plain_writer]
+        self._tasks: list[Task] = [self.retry, self.follow, self.rotation, self._plain_writer, self._links]
 
     def write(self, file: LogFile, items: Sequence[LogItem], at: float) -> None:
         """Append items to a log and its trail.
@@ -510,7 +510,7 @@ class LogWriter:
 
     def link(self, file: LogFile, name: str) -> bool:
         """Have the links of a name lead to the files of a log; see :meth:`NameLinks.make`."""
-        return self._links.make(file, name, self.plain)
+        return self._links.make(file, name)
 
 
 def begun(file: LogFile, offset: int) -> bytes:
