@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.alerts import FakeHooks, alert_center
-from tests.support.consoles import World
+from tests.support.consoles import HOSTILE, World
 from tests.support.fakes import EPOCH, VM_B, FakeViewer, Logged
-from vmproxy.alerts.alert import Finding
+from vmproxy.alerts.alert import LINE_LIMIT, Finding
 from vmproxy.alerts.center import BURST, SUM_SECONDS, AlertCenter
 from vmproxy.alerts.watch_file import parse_watches
 from vmproxy.base.troubles import Kind, Trouble, Troubles
 from vmproxy.console.alert_marks import NO_ALERTS, AlertMarks
 from vmproxy.console.notices import Alerted
+from vmproxy.hooks.delivery import environment
 
 (PANIC, CONTEXT, OPERATIONS) = parse_watches(
     b"""
@@ -86,6 +88,18 @@ def test_everybody_who_is_to_know_is_told(w: AlertWorld) -> None:
     assert (told["line"], told["offset"], told["repeated"]) == (line, 7, 3)
     assert [(name, alert.number) for name, alert, *_ in w.hooks.told] == [("panic", 1)]
     assert f"alert 1: critical, panic: web01: {line}" in logged
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_a_vm_says_reaches_a_program_made_harmless(w: AlertWorld, name: str) -> None:
+    console = w.claim(name)
+    found(w, name.encode("utf-8", "surrogateescape") * 3)
+    ((_, alert, *_),) = w.hooks.told
+    for text in (*environment(alert).values(), *json.loads(json.dumps(alert.fields())).values()):
+        assert str(text).isprintable()
+        assert len(str(text)) <= LINE_LIMIT or str(text) in os.environ.values()
+    w.trail(console, "alert")
+    assert len(w.record) == 1
 
 
 def test_acknowledging_takes_the_mark_and_is_recorded(w: AlertWorld) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.consoles import World
 from tests.support.fakes import VM_B
+from tests.support.requirements import expressions
 from vmproxy.alerts import line_watcher
 from vmproxy.alerts.alert import Finding
 from vmproxy.alerts.line_watcher import COUNTED, LineWatcher
@@ -16,6 +17,8 @@ from vmproxy.alerts.watch import Watch
 from vmproxy.alerts.watch_file import parse_watches
 from vmproxy.app.alert_service import console_of
 from vmproxy.console.console import Console
+
+pytestmark = expressions
 
 
 def watches(text: str) -> tuple[Watch, ...]:

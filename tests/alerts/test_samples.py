@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.alerts.test_line_watcher import Watched
+from tests.support.requirements import expressions
 from vmproxy.alerts.watch_file import doubts, read_watches
 from vmproxy.sim import texts
+
+pytestmark = expressions
 
 SAMPLE = Path(__file__).resolve().parents[2] / "etc" / "watch.toml"
 

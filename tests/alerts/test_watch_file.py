@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.requirements import expressions
 from vmproxy.alerts.watch import Severity
 from vmproxy.alerts.watch_file import PATTERNS_LIMIT, WATCHES_LIMIT, doubts, parse_watches, read_watches
 from vmproxy.base.troubles import Kind
 from vmproxy.errors import ConfigError
+
+pytestmark = expressions
 
 
 def problems(text: str) -> list[str]:

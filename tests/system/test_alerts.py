@@ -4,48 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
+import socket
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.alerts import Receiver, watch_file
 from tests.support.daemon import Client, Daemon, eventually
 from tests.support.host import FakeVM
+from tests.support.requirements import expressions
+from tests.support.tls import write_pem
+
+pytestmark = expressions
 
 PANIC = b"[    4.2] \x1b[1;31mKernel panic - not syncing\x1b[0m: Attempted to kill init!\r\n"
-
-
-class Receiver:
-    """An HTTP server that takes requests, on a port of its own.
-
-    :ivar statuses: what it answers, one after the other, then 204.
-    """
-
-    def __init__(self, port: int = 0) -> None:
-        self.got: list[dict[str, Any]] = []
-        self.statuses: list[int] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                receiver.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(receiver.statuses.pop(0) if receiver.statuses else 204)
-                self.end_headers()
-
-            def log_message(self, *args: object) -> None: ...
-
-        self._server = HTTPServer(("127.0.0.1", port), Handler)
-        self.port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 @pytest.fixture
@@ -53,14 +27,6 @@ def receiver() -> Iterator[Receiver]:
     one = Receiver()
     yield one
     one.close()
-
-
-def watch_file(folder: Path, text: str) -> str:
-    """Write the watches; :returns: the setting that names them."""
-    path = folder / "watch.toml"
-    path.write_text(text)
-    path.chmod(0o600)
-    return f'[alerts]\nwatch-file = "{path}"\n'
 
 
 def alerts(daemon: Daemon, *more: str) -> list[dict[str, Any]]:
@@ -192,3 +158,75 @@ def test_a_receiver_that_is_away_gets_it_when_it_is_back(
     finally:
         receiver.close()
     assert [alert["watch"] for alert in alerts(daemon)] == ["w"]
+
+
+def test_the_certificate_of_a_webhook_is_verified(
+    tmp_path: Path, prepare_daemon: Callable[..., Daemon], make_vm: Callable[..., FakeVM]
+) -> None:
+    pem = write_pem(tmp_path / "hook.pem", "localhost")
+    trusted, stranger = Receiver(certificate=pem), Receiver(certificate=write_pem(tmp_path / "other.pem", "localhost"))
+    settings = watch_file(
+        tmp_path,
+        f"""
+        [[watch]]
+        name = "trusted"
+        match = "help"
+        webhook = "https://localhost:{trusted.port}/"
+        [[watch]]
+        name = "stranger"
+        match = "help"
+        webhook = "https://localhost:{stranger.port}/"
+        """,
+    )
+    daemon = prepare_daemon(settings)
+    daemon.environment |= {"SSL_CERT_FILE": str(pem)}
+    daemon.start()
+    try:
+        make_vm(daemon, "web01").connected.say(b"help\r\n")
+        eventually(lambda: trusted.got, "the one that is trusted is told")
+        daemon.stop()
+        assert stranger.got == []
+    finally:
+        trusted.close()
+        stranger.close()
+
+
+def test_what_is_wrong_with_vmproxy_itself_is_an_alert(
+    tmp_path: Path, make_daemon: Callable[..., Daemon], make_vm: Callable[..., FakeVM]
+) -> None:
+    out = tmp_path / "out"
+    text = f'echo "$VMPROXY_WATCH $VMPROXY_CONSOLE $VMPROXY_LINE" >> {out}'
+    settings = watch_file(
+        tmp_path, f'[[watch]]\nname = "own"\nitself = ["refused", "log"]\nrun = "{script(tmp_path, text)}"\n'
+    )
+    daemon = make_daemon(f'{settings}[vm]\nnetworks = ["127.0.0.1"]\n')
+    vm = make_vm(daemon, "web01")
+    eventually(lambda: daemon.status("web01"), "it is known")
+    socket.create_connection(("127.0.0.1", daemon.vm_port), source_address=("127.0.0.9", 0)).close()
+    log = daemon.log("web01").resolve()
+    log.unlink(missing_ok=True)
+    log.mkdir()
+    vm.connected.say(b"output\r\n")
+    (daemon.state / "audit.jsonl").unlink()
+    (daemon.state / "audit.jsonl").mkdir()
+    eventually(
+        lambda: (
+            {alert["watch"] for alert in alerts(daemon)} == {"own", "vmproxy-disk"}
+            and len(alerts(daemon)) == 3
+            and len(out.read_text().splitlines()) == 2
+        ),
+        "all of it is told",
+    )
+    told = out.read_text()
+    assert "own  127.0.0.9 was turned away: " in told
+    assert "own web01 the log cannot be written: Is a directory" in told
+    assert b"2 acknowledged" in daemon.run("ack", "--itself").stdout
+    assert [alert["console"] for alert in alerts(daemon)] == ["web01"]
+
+
+@pytest.mark.slow
+def test_silence_is_told(tmp_path: Path, make_daemon: Callable[..., Daemon], make_vm: Callable[..., FakeVM]) -> None:
+    daemon = make_daemon(watch_file(tmp_path, '[[watch]]\nname = "dead"\non = "gw*"\nsilent = "10s"\n'))
+    make_vm(daemon, "web01")
+    make_vm(daemon, "gw01")
+    eventually(lambda: [alert["console"] for alert in alerts(daemon)] == ["gw01"], "it is told")

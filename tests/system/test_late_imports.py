@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.alerts import Receiver, watch_file
 from tests.support.daemon import PATIENCE, Client, Daemon, eventually
 from tests.support.host import FakeVM, HostConnection
 from tests.support.logins import cheap_hash
@@ -26,8 +27,14 @@ def test_nothing_is_imported_once_it_is_ready(
     public = (keys / "operator.pub").read_text().strip()
     operators.write_text(f"[operators.alice]\nkeys = ['{public}']\n[operators.bob]\npassword = '{cheap_hash()}'\n")
     operators.chmod(0o600)
+    receiver = Receiver()
+    watches = watch_file(
+        tmp_path,
+        f'[[watch]]\nname = "w"\nmatch = "x+"\ncontext = 1\nrun = "/bin/true"\n'
+        f'webhook = "http://127.0.0.1:{receiver.port}/"\n',
+    )
     extra = (
-        f'[ssh]\noperators-file = "{operators}"\n[log]\nplain = true\nrotate-size = "1 KiB"\n'
+        f'{watches}[ssh]\noperators-file = "{operators}"\n[log]\nplain = true\nrotate-size = "1 KiB"\n'
         '[[dial]]\nto = "localhost"\nports = "*"\n[[console]]\non = "*"\nrecord-input = true\n'
     )
     daemon = prepare_daemon(extra)
@@ -36,6 +43,8 @@ def test_nothing_is_imported_once_it_is_ready(
     start = len(daemon.said())
     vm = make_vm(daemon)
     vm.connected.say(b"x" * 5000 + b"\r\n")
+    eventually(lambda: receiver.got, "the webhook is called")
+    receiver.close()
     dialled = HostConnection(daemon.vm_port)
     dialled.negotiate()
     dialled.sub(70, b"Ctcp://localhost:1")
@@ -48,6 +57,7 @@ def test_nothing_is_imported_once_it_is_ready(
         ("search", "x+"),
         ("log", "web01", "-n", "3"),
         ("events", "web01"),
+        ("alerts",),
         ("help",),
         ("nonsense",),
     ):

@@ -22,7 +22,8 @@ from vmproxy.base.counters import Counters
 from vmproxy.base.troubles import Troubles
 from vmproxy.config.settings import Config
 from vmproxy.console.console import Console
-from vmproxy.hooks.delivery import Delivery
+from vmproxy.errors import ConfigError
+from vmproxy.hooks.delivery import Delivery, prepare
 from vmproxy.log.audit import Audit
 from vmproxy.log.file_state import LogFile
 from vmproxy.log.store import ConsoleLog
@@ -72,7 +73,13 @@ class AlertService(Part):
         return [file.problem for file in (self._file, self._book) if file.problem]
 
     def check(self, config: Config) -> tuple[Watch, ...]:
-        return read_watches(config.alerts.watch_file)
+        watches = read_watches(config.alerts.watch_file)
+        if any(watch.webhook for watch in watches):
+            try:
+                prepare()  # now: later, the account may be one that cannot read its own code
+            except ImportError as error:
+                raise ConfigError([f"alerts.watch-file: the first webhook needs a restart: {error}"]) from None
+        return watches
 
     def reconfigure(self, config: Config, checked: Any) -> list[str]:
         watches: tuple[Watch, ...] = checked

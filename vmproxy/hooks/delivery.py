@@ -6,11 +6,12 @@ not fit is not delivered, and counted.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.posixbase import PosixReactorBase
@@ -24,6 +25,9 @@ from vmproxy.base.sanitize import visible
 from vmproxy.base.tasks import spawn
 from vmproxy.base.troubles import Kind, Troubles
 from vmproxy.hooks.program import Programs
+
+if TYPE_CHECKING:
+    from vmproxy.hooks.webhook import Webhooks
 
 PROGRAMS = 4
 REQUESTS = 8
@@ -139,10 +143,7 @@ class Delivery:
 
     def _sent(self, watch: Watch, data: bytes) -> Deferred[str]:
         if self._send is None:
-            # Only where there is a webhook: it takes a while, and memory.
-            from vmproxy.hooks.webhook import Webhooks
-
-            webhooks = Webhooks(self._reactor, self._agent_name)
+            webhooks = prepare()(self._reactor, self._agent_name)
             self._stop_requests = webhooks.stop
             self._send = lambda url, body: spawn(webhooks.send(url, body))
         return self._send(watch.webhook, data)
@@ -156,6 +157,17 @@ class Delivery:
         self._stop_requests()
         if self._pool is not None:
             self._pool.stop()
+
+
+def prepare() -> type[Webhooks]:
+    """Load what webhooks need, only where there is one: it takes a while, and memory. On any thread.
+
+    :raises ImportError: if it cannot be loaded any more.
+    """
+    from vmproxy.hooks.webhook import Webhooks
+
+    codecs.lookup("charmap")  # Twisted's client encodes with it
+    return Webhooks
 
 
 def environment(alert: Alert) -> dict[str, str]:
