@@ -308,8 +308,13 @@ def test_a_complete_may_be_answered_later(w: VMWorld, moves: bool, gone: bool) -
     if gone:
         destination.die()
     answer.callback(w.migrations.complete(destination.protocol, SEQUENCE) if moves else False)
+    if gone and moves:  # it was the VM's connection already, and what it said is heard
+        assert (console.state, console.link, w.logged(console)) == ("down", None, b"early behind")
+        return
     if gone:
         assert (console.state, console.link, w.logged(console)) == ("migrating", source.protocol, b"")
+        (event,) = w.trail(console, "discarded")
+        assert event["bytes"] == len(b"early behind")
         return
     assert console.link is (destination if moves else source).protocol
     assert destination.data() == (b"held" if moves else b"")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -20,6 +20,7 @@ from vmproxy.console.registry import ConsoleRegistry
 from vmproxy.errors import VMProxyError
 from vmproxy.vm.admission import Admission
 from vmproxy.vm.broker import Asker, Complaints, ConsoleBroker
+from vmproxy.vm.connection_state import DeadlineAges
 from vmproxy.vm.extension import Terms
 from vmproxy.vm.keepalive import Liveness, change_options, set_options
 from vmproxy.vm.peer_lockout import PeerLockout
@@ -215,6 +216,21 @@ class VMFrontend:
         self.unidentified.discard(connection)
         if not connection.identify():
             connection.give_up("its place is needed, it has not said which VM it is")
+
+    def ages(self, connection: HostConnection) -> DeadlineAges:
+        """How much of its deadlines is over for a connection."""
+        unidentified, undecided = self.unidentified.age(connection), self.undecided.age(connection)
+        return DeadlineAges(unidentified, undecided, self.retired.age(connection))
+
+    def restore_ages(self, all_ages: Mapping[HostConnection, DeadlineAges]) -> None:
+        """Let the deadlines of connections go on where they were in another process."""
+        for name in ("unidentified", "undecided", "retired"):
+            deadlines: Deadlines[HostConnection] = getattr(self, name)
+            running: dict[HostConnection, float] = {
+                link: age for link, ages in all_ages.items() if (age := getattr(ages, name)) is not None
+            }
+            for link in sorted(running, key=lambda link: -running[link]):  # the first to expire first
+                deadlines.start(link, running[link])
 
     def forget(self, connection: HostConnection) -> None:
         """A connection is gone."""

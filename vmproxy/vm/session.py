@@ -366,6 +366,16 @@ class VMSession:
         """Whether something is kept that could be looked at now."""
         return (self._rest is not None or bool(self._kept)) and self.state not in ASKING
 
+    @property
+    def has_kept(self) -> bool:
+        """Whether something stands behind a question that is not answered yet."""
+        if self.state not in ASKING:
+            return False
+        tokens = list(self._rest or ())
+        if self._rest is not None:
+            self._rest = iter(tokens)
+        return bool(self._kept) or any(token is not None for token in tokens)
+
     def go_on(self, commands: int = sys.maxsize) -> Iterator[Action]:
         """Take in what was kept, after a late answer has been handed in, or in a turn to come.
 

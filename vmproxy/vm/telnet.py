@@ -19,7 +19,7 @@ from typing import Any, cast
 from twisted.conch.telnet import Telnet
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IHandshakeListener
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHandshakeListener
 from twisted.internet.protocol import Factory
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
@@ -50,6 +50,7 @@ from vmproxy.vm.actions import (
     StartTLS,
 )
 from vmproxy.vm.comport import settings_text
+from vmproxy.vm.connection_state import LONG_AGO, ConnectionState
 from vmproxy.vm.frontend import VMFrontend
 from vmproxy.vm.keepalive import is_dead, set_options
 from vmproxy.vm.session import LOG, PACE, TURN, VMSession
@@ -91,7 +92,8 @@ class HostTelnet(Telnet):
     traced: TracedConnection | None = None
     _in_line = False  # what is kept has asked for a turn of the reactor
     _draining = False
-    _lost: Failure | None = None  # the connection is gone; what came before that waits for its turn
+    _lost: Failure | None = None  # the connection is gone; what came before that waits for its turn, or for an answer
+    _pace: IDelayedCall | None = None  # the host waits for the next second
 
     def __init__(self, frontend: VMFrontend, peer: str) -> None:
         # Telnet.__init__ is left out on purpose: its tables per connection are replaced by the session.
@@ -112,6 +114,9 @@ class HostTelnet(Telnet):
         """Offer what we offer, at once: captured hosts wait for it."""
         front, tcp = self.frontend, self._tcp
         front.connections.add(self)
+        if hasattr(self, "session"):  # another process has begun it
+            self._go_on()
+            return
         front.complaints.counters["connections"] += 1
         front.unidentified.start(self)
         tcp.bufferSize = SMALL_READ  # until it is known whose time it takes
@@ -133,10 +138,17 @@ class HostTelnet(Telnet):
             self.session = VMSession(front.terms, settings.com_port, tls=True, guarded=required)
         self._flush()
 
+    def _go_on(self) -> None:
+        self._tcp.bufferSize = SMALL_READ if self.console is None else LARGE_READ
+        self._tcp.registerProducer(self, True)
+        self._act()
+        if self.session.resting and self._pace is None:
+            self._get_in_line()
+
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Telnet's has a default
-        if self.session.resting and self in self.frontend.connections:
+        if (self.session.resting or self.session.has_kept) and self in self.frontend.connections:
             self._lost = reason
-            if not self._in_line:
+            if not self._in_line and self.session.resting:
                 self._hold(PACE, False)
                 self._get_in_line()
         elif self._close_reason:
@@ -258,6 +270,8 @@ class HostTelnet(Telnet):
             self._act()
             self._take_in(self.session.go_on(COMMANDS_AT_ONCE))
             self._see_identity()
+            if self._lost is not None and not self._in_line:
+                self.connectionLost(self._lost)
 
     def _flush(self) -> None:
         if data := self.session.take_data():
@@ -295,11 +309,15 @@ class HostTelnet(Telnet):
             return True
         self._complain("floods of commands", "it sends too many Telnet commands, and has to wait")
         self._tcp.bufferSize = SMALL_READ
-        self._hold(PACE, True)
-        self.frontend.clock.callLater(1, self._next_second)
+        self._wait_for_second(1)
         return False
 
+    def _wait_for_second(self, seconds: float) -> None:
+        self._hold(PACE, True)
+        self._pace = self.frontend.clock.callLater(seconds, self._next_second)
+
     def _next_second(self) -> None:
+        self._pace = None
         self._hold(PACE, False)
         if self.session.resting and not self._in_line:
             self._get_in_line()
@@ -568,6 +586,38 @@ class HostTelnet(Telnet):
             self._hold(LOG, False)  # the reactor finds it, and ends it in order
         else:
             self.frontend.held.start(self)
+
+    # Handing over.
+
+    def snapshot(self) -> ConnectionState:
+        """The connection between two events, as a value."""
+        front, console, now = self.frontend, self.console, self.frontend.clock.seconds()
+        return ConnectionState(
+            peer=self.peer,
+            session=self.session.snapshot(),
+            uuid=None if console is None else console.uuid,
+            port="" if console is None else console.port,
+            retired=self._retired,
+            second=min(now - self._second, LONG_AGO),
+            paced=None if self._pace is None else max(0.0, self._pace.getTime() - now),
+            ages=front.ages(self),
+        )
+
+    @classmethod
+    def restore(cls, state: ConnectionState, frontend: VMFrontend, console: Console | None) -> HostTelnet:
+        """A connection that goes on where another process's was, as soon as it has its transport.
+
+        Its console is to be restored behind that, then its deadlines (:meth:`VMFrontend.restore_ages`).
+        """
+        link = cls(frontend, state.peer)
+        link.session = VMSession.restore(state.session, frontend.terms)
+        link.console = console
+        link._retired = state.retired
+        link._second = frontend.clock.seconds() - state.second
+        if state.paced is not None:
+            link.session.hold(PACE, True)
+            link._pace = frontend.clock.callLater(state.paced, link._next_second)
+        return link
 
     # Actions of the session.
 
