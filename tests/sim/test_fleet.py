@@ -66,6 +66,38 @@ def test_ports_of_one_machine_share_its_uuid_and_migrate_together() -> None:
     fleet.stop()
 
 
+@pytest.mark.parametrize(
+    ("form", "uris"),
+    [
+        ("word", [b"w"] * 4),
+        ("url", [b"telnet://w"] * 4),
+        ("mixed", [b"w", b"telnet://w", b"telnet://w:13370", b"w:13370"]),
+    ],
+)
+def test_the_word_comes_as_hosts_send_it(form: str, uris: list[bytes]) -> None:
+    net = Net()
+    fleet = Fleet(Plan(vms=4, ports=2, service="w?x=1", uri_form=form, boot_speed=0), net, net.clock)
+    fleet.start()
+    net.pump(1)
+    assert [link.last(Sub.DO_PROXY) for link in net.links] == [
+        b"S" + uri + query for uri in uris for query in (b"?x=1", b"?x=1&port=2")
+    ]
+    fleet.stop()
+
+
+def test_copies_have_the_vc_uuid_of_their_originals_and_nothing_else_and_ports_may_be_alike() -> None:
+    net = Net()
+    fleet = Fleet(Plan(vms=2, copies=1, ports=2, alike=True, boot_speed=0), net, net.clock)
+    fleet.start()
+    net.pump(1)
+    assert [link.last(Sub.VM_NAME) for link in net.links[::2]] == [b"web01", b"db01", b"web01-copy"]
+    assert len({link.last(Sub.VM_VC_UUID) for link in net.links}) == 2
+    assert len({vm.identity.bios_uuid for vm in fleet.vms}) == 3
+    assert net.links[4].last(Sub.VM_VC_UUID) == net.links[0].last(Sub.VM_VC_UUID)
+    assert {link.last(Sub.DO_PROXY) for link in net.links} == {b"Svmproxy"}
+    fleet.stop()
+
+
 def test_migrations_at_a_rate_and_sooner_after_notnow() -> None:
     net = Net()
     fleet = Fleet(Plan(vms=4, vmotion_every=10, boot_speed=0), net, net.clock)
@@ -115,6 +147,10 @@ def test_options_become_a_plan() -> None:
     plan = simulate.plan(arguments("-n", "3", "--names", "a,b", "--abort-share", "0.1", "--ports-per-vm", "2"))
     assert (plan.vms, plan.names, plan.ports, plan.settings.abort_share) == (3, ("a", "b"), 2, 0.1)
     assert simulate.plan(arguments()) == Plan()
+    plan = simulate.plan(
+        arguments("--copies", "1", "--ports-alike", "--uri-form", "mixed", "--switchover", "100", "-n", "1")
+    )
+    assert (plan.copies, plan.alike, plan.uri_form, plan.settings.switchover) == (1, True, "mixed", 100)
     assert (simulate.plan(arguments()).settings.direction, simulate.plan(arguments("--dial")).settings.direction) == (
         "S",
         "C",

@@ -168,6 +168,23 @@ def test_the_source_closes_before_complete_by_a_gap() -> None:
     world.on_last()
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_slow_switchover_keeps_the_guest_stunned_and_may_come_to_nothing(lost: bool) -> None:
+    world = World(switchover=100.0)
+    world.migrate()
+    world.net.pump(99)
+    assert (world.guest.stunned, world.source.gone) == (True, False)
+    assert Sub.VMOTION_COMPLETE not in world.destination.codes()
+    if lost:
+        world.destination.drop()
+    world.net.pump(2)
+    assert world.outcomes == [Outcome.FAILED if lost else Outcome.DONE]
+    if lost:
+        world.on_source()
+    else:
+        world.on_last()
+
+
 def test_the_destination_lost_in_that_gap_means_starting_again() -> None:
     world = World(close_gap=0.5)
     world.migrate()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.daemon import Client, Daemon, eventually
+from tests.support.daemon import Client, Daemon, environment, eventually
 from tests.support.host import FakeVM
 
 
@@ -103,3 +106,33 @@ def test_a_copied_vm_that_comes_first_after_a_restart_gets_nothing_of_the_others
     finally:
         for vm in vms:
             vm.close()
+
+
+def test_slow_switchovers_copies_ports_that_are_alike_and_words_as_urls(make_daemon: Callable[..., Daemon]) -> None:
+    daemon = make_daemon("[vm]\nvmotion-timeout = 1\n")
+    command = [sys.executable, "-m", "vmproxy", "simulate", "--port", str(daemon.vm_port), "-n", "4", "--copies", "1"]
+    command += ["--ports-per-vm", "2", "--ports-alike", "--uri-form", "mixed", "--switchover", "2", "--boot-speed", "0"]
+    fleet = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+
+        def up() -> set[str]:
+            consoles = json.loads(daemon.run("list", "--json").stdout)
+            return {f"{c['name']} {c['port']}" for c in consoles if c["state"] == "up"}
+
+        names = ["web01", "db01", "mail01", "build01", "web01-copy"]
+        wanted = {f"{name} {port}" for name in names for port in (1, 2)}
+        eventually(lambda: up() == wanted, "each port of each VM has its console")
+        said = daemon.said()
+        assert said.count("two VMs, kept apart") == 1
+        fleet.send_signal(signal.SIGUSR1)
+
+        def told(event: str) -> int:
+            return sum(event in path.read_text() for path in daemon.log_dir.glob("*.events"))
+
+        # The time of a vMotion has passed by then, but not that of one whose destination is there.
+        eventually(lambda: told("vmotion-complete") == 10, "all of them have moved")
+        assert up() == wanted
+        assert told("vmotion-abandoned") == 0
+    finally:
+        fleet.terminate()
+        fleet.wait(30)

@@ -10,7 +10,7 @@ import signal
 import sys
 from types import FrameType
 
-from vmproxy.sim.fleet import Fleet, Plan
+from vmproxy.sim.fleet import MIXED, URI_FORMS, Fleet, Plan
 from vmproxy.sim.interfaces import HostSettings
 
 
@@ -21,16 +21,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--port", type=int, default=13370, help="its port for ESXi hosts (default: %(default)s)")
     add("--tls", action="store_true", help="TLS from the first byte, as with telnets://; certificates are not verified")
     add("--service-uri", default="vmproxy", metavar="URI", help="the service URI of the VMs (default: %(default)s)")
+    add(
+        "--uri-form",
+        choices=(*URI_FORMS, MIXED),
+        default="word",
+        help="how hosts send its word; url, url-port and word-port as the ESXi Host Client does (default: %(default)s)",
+    )
     add("--dial", action="store_true", help="direction client: VMs want to be connected to the service URI")
     add("-n", "--vms", type=_count, default=4, metavar="N", help="how many VMs (default: %(default)s)")
     add("--names", default="", metavar="NAME,NAME..", help="names of the first VMs")
     add("--ports-per-vm", type=_count, default=1, metavar="N", help="serial ports of each VM (default: %(default)s)")
+    add("--ports-alike", action="store_true", help="without labels: nothing tells the ports of a VM apart")
+    add("--copies", type=_number, default=0, metavar="N", help="copies of the first N VMs, with the same VC UUID")
     add("--seed", default="0", help="the same seed makes the same UUIDs (default: %(default)s)")
     add("--connect-rate", type=_positive, default=100.0, metavar="N", help="connections per second (default: 100)")
     add(
         "--vmotion-every", type=_seconds, default=0.0, metavar="SECONDS", help="average time between migrations of a VM"
     )
     add("--abort-share", type=_share, default=0.0, metavar="SHARE", help="share of migrations to abort, 0 to 1")
+    add("--switchover", type=_seconds, default=0.0, metavar="SECONDS", help="time from PEER-OK to COMPLETE")
     add(
         "--chatter",
         type=_seconds,
@@ -108,13 +117,25 @@ def plan(args: argparse.Namespace) -> Plan:
         ports=args.ports_per_vm,
         names=tuple(name for name in args.names.split(",") if name),
         seed=args.seed,
+        copies=args.copies,
         service=args.service_uri,
+        alike=args.ports_alike,
+        uri_form=args.uri_form,
         connect_rate=args.connect_rate,
         vmotion_every=args.vmotion_every,
         boot_speed=args.boot_speed,
         chatter=args.chatter,
-        settings=HostSettings(abort_share=args.abort_share, direction="C" if args.dial else "S"),
+        settings=HostSettings(
+            abort_share=args.abort_share, direction="C" if args.dial else "S", switchover=args.switchover
+        ),
     )
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must not be negative")
+    return number
 
 
 def _count(text: str) -> int:

@@ -190,7 +190,7 @@ class ConsoleRegistry:
             self._check_ports(there, link)
             console = self._make(uuid, port, identity.name, link)
         if twin is not None and (new or console.vc_uuid not in (identity.uuid, console.uuid)):  # once, ever
-            self._told_twins(console, twin, identity, link.peer)
+            self._told_twins(console, twin, identity, link.peer, first=not there)
         if known_by != console.known_by:
             self._told_known_by(console, identity, link.peer)
         console.set_vc_uuid(None if known_by else identity.uuid, known_by)
@@ -332,9 +332,11 @@ class ConsoleRegistry:
         apart = any(c.vc_uuid == uuid or (there and c.vc_uuid == bios) for c in self.names.ports(bios))
         return (bios, there[0] if there else None) if apart else (uuid, None)
 
-    def _told_twins(self, console: Console, twin: Console, identity: ConsoleIdentity, host: str) -> None:
+    def _told_twins(self, console: Console, twin: Console, identity: ConsoleIdentity, host: str, first: bool) -> None:
         # Who may read this trail may not see the other console: only the process's log names both.
         console.log.event("same-uuid", uuid=str(identity.uuid), bios=str(identity.bios), host=host)
+        if not first:  # of the ports of the VM
+            return
         self.process_log.tell(
             "VMs with the UUID of another one",
             "{name} on {host} (BIOS UUID {bios}) has the UUID {uuid} of {other} on {other_host}"

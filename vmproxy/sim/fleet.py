@@ -7,7 +7,7 @@ the same moment, as one machine does.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from uuid import NAMESPACE_DNS, uuid5
 
@@ -18,6 +18,9 @@ from vmproxy.sim.counters import FleetCounters, Outcome
 from vmproxy.sim.interfaces import Guest, HostSettings, VMIdentity
 from vmproxy.sim.vm import VM, linux
 
+URI_FORMS = {"word": "{}", "url": "telnet://{}", "url-port": "telnet://{}:13370", "word-port": "{}:13370"}
+"""The forms in which hosts send the word of a service URI: as it is, and as the ESXi Host Client has them."""
+MIXED = "mixed"
 _ROLES = ("web", "db", "mail", "build", "cache", "dns", "git", "log")
 _NAMED = 24
 _TRY_AGAIN = 5.0
@@ -31,7 +34,11 @@ class Plan:
     :ivar ports: serial ports of each.
     :ivar names: of the first machines; the others get names of their own.
     :ivar seed: the same seed makes the same identities.
+    :ivar copies: of how many machines there is a copy of their folder: a machine with their VC UUID, but another BIOS
+        UUID and another name.
     :ivar service: the service URI; ports from the second on add ``port=N`` to its query.
+    :ivar alike: whether they do not, so that nothing tells the ports of a machine apart.
+    :ivar uri_form: how hosts send its word: one of :data:`URI_FORMS`, or all of them in turn.
     :ivar connect_rate: connections opened per second, at most.
     :ivar vmotion_every: how many seconds apart, on average, each machine migrates; 0 is never.
     :ivar boot_speed: 2 boots twice as fast as 1, and 0 at once.
@@ -42,7 +49,10 @@ class Plan:
     ports: int = 1
     names: Sequence[str] = ()
     seed: str = "0"
+    copies: int = 0
     service: str = "vmproxy"
+    alike: bool = False
+    uri_form: str = "word"
     connect_rate: float = 100.0
     vmotion_every: float = 0.0
     boot_speed: float = 1.0
@@ -74,6 +84,12 @@ def identity(seed: str, index: int, name: str | None = None) -> VMIdentity:
     if name is None and index < _NAMED:
         name = f"{_ROLES[index % len(_ROLES)]}{index // len(_ROLES) + 1:02}"
     return VMIdentity(vc, name or f"vm-{index:05}", bios, location)
+
+
+def copy_of(original: VMIdentity, seed: str, index: int) -> VMIdentity:
+    """Make the identity of a machine whose folder was copied: a standalone host gives it the same VC UUID."""
+    other = identity(f"{seed}.copy", index)
+    return replace(original, name=f"{original.name}-copy", bios_uuid=other.bios_uuid, location_uuid=other.location_uuid)
 
 
 class _Machine:
@@ -136,14 +152,16 @@ class Fleet:
         pace = Pace(clock, plan.connect_rate)
         self.vms: list[VM] = []
         self._machines: list[_Machine] = []
-        for index in range(plan.vms):
-            who = identity(plan.seed, index, plan.names[index] if index < len(plan.names) else None)
+        names = plan.names
+        machines = [identity(plan.seed, n, names[n] if n < len(names) else None) for n in range(plan.vms)]
+        machines += [copy_of(who, plan.seed, n) for n, who in enumerate(machines[: plan.copies])]
+        for index, who in enumerate(machines):
             ports = [
                 VM(
                     who,
                     endpoint,
                     clock,
-                    uri=self._uri(number),
+                    uri=self._uri(index, number),
                     guest=guest or self._linux,
                     settings=plan.settings,
                     counters=self.counters,
@@ -179,10 +197,12 @@ class Fleet:
         """:returns: the numbers so far, in one line."""
         return self.counters.summary(len(self.vms))
 
-    def _uri(self, number: int) -> str:
-        if number == 1:
-            return self.plan.service
-        return f"{self.plan.service}{'&' if '?' in self.plan.service else '?'}port={number}"
+    def _uri(self, index: int, number: int) -> str:
+        plan = self.plan
+        word, mark, query = plan.service.partition("?")
+        form = list(URI_FORMS)[index % len(URI_FORMS)] if plan.uri_form == MIXED else plan.uri_form
+        uri = f"{URI_FORMS[form].format(word)}{mark}{query}"
+        return uri if number == 1 or plan.alike else f"{uri}{'&' if mark else '?'}port={number}"
 
     def _linux(self, vm: VM) -> Guest:
         return linux(vm, self.plan.boot_speed, self.plan.chatter)

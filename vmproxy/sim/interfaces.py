@@ -55,6 +55,7 @@ class HostSettings:
     :ivar patience: how long the opening of a connection may take.
     :ivar goahead_limit: how long the source waits for GOAHEAD.
     :ivar peer_limit: how long the destination may take to connect, and then to get its PEER-OK.
+    :ivar switchover: how long the destination takes from PEER-OK to COMPLETE, with the guest stunned.
     :ivar close_after_complete: close the source just after COMPLETE instead of just before.
     :ivar close_gap: how long before COMPLETE the source closes.
     :ivar abort_share: the share of migrations that is aborted, 0 to 1.
@@ -66,6 +67,7 @@ class HostSettings:
     patience: float = 30.0
     goahead_limit: float = 5.0
     peer_limit: float = 10.0
+    switchover: float = 0.0
     close_after_complete: bool = False
     close_gap: float = 0.0
     abort_share: float = 0.0

@@ -124,6 +124,10 @@ class HostMigration:
         dialling = vm.dial(destination)
         await _within(dialling, limit, clock, f"the destination has not connected within {limit:g} s")
         await _within(waiting, limit, clock, f"no PEER-OK within {limit:g} s")
+        if settings.switchover > 0:
+            await deferLater(clock, settings.switchover)
+            if not destination.open:
+                raise SimulationError("the destination's connection was lost during the switchover")
         if self._abort is AbortPoint.AFTER_PEER_OK and self.source.open:
             return Outcome.ABORTED
 
