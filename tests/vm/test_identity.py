@@ -169,9 +169,13 @@ def test_the_second_may_move_to_another_host(w: VMWorld, uuid_on_destination: bo
     assert (second.link, w.logged(second)) == (moved.protocol, b"here")
 
 
-def test_the_bios_uuid_is_awaited_where_it_decides(w: VMWorld) -> None:
+@pytest.mark.parametrize("list_first", [True, False])
+def test_the_bios_uuid_is_awaited_where_it_decides(w: VMWorld, list_first: bool) -> None:
     one = twin(w, BIOS_1, "10.0.0.1")
-    late = w.connect("10.0.0.2").feed(HELLO + sub(DO_PROXY, b"Svmproxy") + sub(VC_UUID, SPELLED_A) + b"early ")
+    asks = sub(DO_PROXY, b"Svmproxy") + sub(VC_UUID, SPELLED_A) + b"early "
+    late = w.connect("10.0.0.2").feed((HELLO if list_first else NEGOTIATION) + asks)
+    assert (one.closed, len(w.directory)) == (False, 1)
+    late.feed(sub(KNOWN_1, CAPTURED_LIST))
     assert (one.closed, len(w.directory)) == (False, 1)
     late.feed(sub(NAME, b"copy")).feed(sub(BIOS, spelled(BIOS_2)) + b"and late")
     second = console_of(w, late)

@@ -107,6 +107,11 @@ _WILL_PROXY = suboption(Sub.WILL_PROXY)
 _WONT_PROXY = suboption(Sub.WONT_PROXY)
 
 
+def _may_tell_bios(asked: int) -> bool:
+    # It was asked, or it is not known yet what it can be asked.
+    return not asked or asked & _BIOS_STATE == _BIOS_ASKED
+
+
 def first_claim(state: ExtensionState, request: Request, told: Introduction, needs_name: bool) -> Claim | None:
     """The claim of a VM that has said who it is in one read, before anything else was known of it.
 
@@ -115,7 +120,7 @@ def first_claim(state: ExtensionState, request: Request, told: Introduction, nee
     asked = state.asked
     if needs_name and told.name is None and asked >> _GET_NAME & 1:
         return None
-    awaited = told.bios is None and asked & _BIOS_STATE == _BIOS_ASKED
+    awaited = told.bios is None and _may_tell_bios(asked)
     name = told.name or ""
     return Claim(told.uuid, request.port, request.uri, name, None, request.word, told.bios, awaited, told.location)
 
@@ -211,7 +216,7 @@ class Extension:
             return None
         uri = serviceuri.parse(self.uri)
         word = serviceuri.label(uri, self._terms.service_uris) if self._target is None else None
-        awaited = not late and self._asked & _BIOS_STATE == _BIOS_ASKED
+        awaited = not late and self.bios_uuid is None and _may_tell_bios(self._asked)
         bios, location = self.bios_uuid, self.location_uuid
         return Claim(uuid, uri.port, self.uri, self.name, self._target, word, bios, awaited, location, known_by)
 
