@@ -40,7 +40,7 @@ class ConsoleRecord(NamedTuple):
     :ivar up: whether it was up when this was written.
     :ivar since: since when, seconds since the epoch; ``reason``: why it went down.
     :ivar known_by: what the UUID is, where it is no VC UUID; ``location``: the location UUID of such a VM.
-    :ivar bios: the BIOS UUID, if it has been told: another VM may have the same VC UUID.
+    :ivar bios: the BIOS UUID in 32 digits, if it has been told: another VM may have the same VC UUID.
     """
 
     uuid: str
@@ -65,6 +65,7 @@ class ConsoleRecord(NamedTuple):
 
 _TYPES = [(*7 * (str,), bool, number, *4 * (str,)) for number in (float, int)]
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_DIGITS = re.compile("[0-9a-f]{32}")
 _FIELDS = frozenset(ConsoleRecord._fields)
 _DEFAULTS = {"port": "1", "name": "", "uri": "", "template": "", "host": "", "up": False, "since": 0, "reason": ""}
 _NO_PART = frozenset(("", ".", ".."))  # of a path inside a folder
@@ -143,8 +144,8 @@ def parse(values: object) -> ConsoleRecord:
         raise ValueError("the time is none")
     if known.location:
         known = known._replace(location=str(UUID(known.location)))
-    if known.bios and not _UUID.fullmatch(known.bios):
-        known = known._replace(bios=str(UUID(known.bios)))
+    if known.bios and not _DIGITS.fullmatch(known.bios):
+        known = known._replace(bios=UUID(known.bios).hex)
     return known if _UUID.fullmatch(known.uuid) else known._replace(uuid=str(UUID(known.uuid)))
 
 
@@ -294,7 +295,7 @@ class Journal:
         uuid, port, name, uri, log, template, host, up, since, reason, known_by, location, bios = known
         more = self._more.get(key, "")
         if bios:
-            more = f',"bios":{quoted(bios)}{more}'
+            more = f',"bios":"{bios}"{more}'
         if known_by:
             more = f',"known_by":{quoted(known_by)},"location":{quoted(location)}{more}'
         return (

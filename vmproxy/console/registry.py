@@ -149,7 +149,7 @@ class ConsoleRegistry:
             else:
                 console.recall(known.uri, known.host, known.since, known.reason)
             if known.bios:
-                console.set_uuids(uuid_of(int(known.bios.replace("-", ""), 16)), None)
+                console.set_uuids(uuid_of(int(known.bios, 16)), None)
             if known.known_by:
                 console.set_vc_uuid(None, known.known_by)
                 console.set_uuids(None, UUID(known.location) if known.location else None)
@@ -498,7 +498,7 @@ class ConsoleRegistry:
             console.reason,
             known_by,
             str(location or "") if known_by else "",
-            "" if bios is None else spelled(bios),
+            "" if bios is None else f"{bios.int:032x}",
         )
 
     def _logs_in_use(self) -> set[str]:
