@@ -277,9 +277,10 @@ class TestNonsense:
 
     def test_a_bios_uuid_is_one_in_any_spelling_or_the_line_is_set_aside(self, path: Path) -> None:
         path.parent.mkdir()
-        path.write_text(line(bios=str(VM_B).upper()) + line(port="2", bios="x") + line(port="3", bios=1))
-        assert loaded(path) == loaded(path) == [GOOD._replace(bios=VM_B.hex)]
-        assert (path.parent / "consoles.jsonl.bad").read_text().count("\n") == 2
+        good = line(bios=str(VM_B).upper(), vc=str(VM_A))
+        path.write_text(good + line(port="2", bios="x") + line(port="3", bios=1) + line(port="4", vc="x"))
+        assert loaded(path) == loaded(path) == [GOOD._replace(bios=VM_B.hex, vc=VM_A.hex)]
+        assert (path.parent / "consoles.jsonl.bad").read_text().count("\n") == 3
 
     def test_fields_that_are_absent_have_defaults(self, path: Path) -> None:
         path.parent.mkdir()
@@ -339,10 +340,12 @@ class TestNonsense:
     ),
     st.sampled_from(["", "BIOS UUID"]),
     st.sampled_from(["", str(VM_A)]),
-    st.sampled_from(["", VM_B.hex]),
+    st.sampled_from([("", ""), (VM_B.hex, ""), (VM_B.hex, VM_A.hex)]),
 )
-def test_a_line_is_the_json_of_its_record(known: ConsoleRecord, known_by: str, location: str, bios: str) -> None:
-    known = known._replace(known_by=known_by, location=location if known_by else "", bios=bios)
+def test_a_line_is_the_json_of_its_record(
+    known: ConsoleRecord, known_by: str, location: str, others: tuple[str, str]
+) -> None:
+    known = known._replace(known_by=known_by, location=location if known_by else "", bios=others[0], vc=others[1])
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder, "consoles.jsonl"), at_once)
         journal.load()
@@ -351,8 +354,9 @@ def test_a_line_is_the_json_of_its_record(known: ConsoleRecord, known_by: str, l
     values = known._asdict()
     if not known.known_by:
         del values["known_by"], values["location"]
-    if not bios:
-        del values["bios"]
+    for name in ("bios", "vc"):
+        if not values[name]:
+            del values[name]
     assert json.loads(text) == values
     if ".." not in known.log and known.log != ".":
         assert parse(json.loads(text)) == known
@@ -383,7 +387,7 @@ def test_a_journal_of_version_0_1_0_is_read_and_that_version_reads_ours(path: Pa
         ("", "2", False, 1.7e9 + 1),
     ]
     assert lines == []
-    journal.record(known[0]._replace(name="web02", bios=VM_A.hex))
+    journal.record(known[0]._replace(name="web02", bios=VM_A.hex, vc=VM_B.hex))
     mark, *ours = path.read_text().splitlines()
     assert "uuid" not in mark  # a line that it drops with a warning
     values = [json.loads(text) for text in ours]

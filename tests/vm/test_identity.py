@@ -127,13 +127,18 @@ def test_after_a_restart_a_copy_that_comes_first_gets_nothing_of_the_others(w: V
         again.stop()
 
 
-def test_a_copy_keeps_its_console_when_the_first_is_forgotten(w: VMWorld) -> None:
+def test_a_copy_keeps_its_console_when_the_first_is_forgotten_after_a_restart_too(w: VMWorld) -> None:
     one, two = twin(w, BIOS_1, "10.0.0.1"), twin(w, BIOS_2, "10.0.0.2")
     first, second = console_of(w, one), console_of(w, two)
     one.lose()
     w.directory.forget(first, "alice")
     again = twin(w, BIOS_2, "10.0.0.2")
     assert (second.link, len(w.directory)) == (again.protocol, 1)
+    restarted = w.restarted()
+    try:
+        assert twin(restarted, BIOS_2, "10.0.0.2").protocol is restarted.console.link
+    finally:
+        restarted.stop()
 
 
 def test_a_bios_uuid_that_comes_after_the_console_is_remembered(w: VMWorld) -> None:
@@ -256,6 +261,18 @@ def test_ports_without_labels_stay_apart_at_the_third_displacement_within_a_minu
             w.connect().feed(session())
         w.connect().feed(session())
         assert {c.port for c in w.directory if c.state == "up"} == {str(n) for n in range(1, int(number) + 1)}
+
+
+def test_ports_that_stay_apart_do_so_after_a_restart(w: VMWorld) -> None:
+    for _ in range(DISPLACEMENTS + 1):
+        w.connect().feed(session())
+    again = w.restarted()
+    try:
+        hosts = [again.connect().feed(session()) for _ in range(2)]
+        assert [host.closed for host in hosts] == [False, False]
+        assert {c.port: c.link for c in again.directory} == {"1": hosts[0].protocol, "2": hosts[1].protocol}
+    finally:
+        again.stop()
 
 
 def test_displacements_that_are_further_apart_are_a_host_that_dials_again(w: VMWorld) -> None:

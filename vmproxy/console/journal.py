@@ -41,6 +41,7 @@ class ConsoleRecord(NamedTuple):
     :ivar since: since when, seconds since the epoch; ``reason``: why it went down.
     :ivar known_by: what the UUID is, where it is no VC UUID; ``location``: the location UUID of such a VM.
     :ivar bios: the BIOS UUID in 32 digits, if it has been told: another VM may have the same VC UUID.
+    :ivar vc: the VC UUID in 32 digits, where that is so and the VM is known by its BIOS UUID.
     """
 
     uuid: str
@@ -56,6 +57,7 @@ class ConsoleRecord(NamedTuple):
     known_by: str = ""
     location: str = ""
     bios: str = ""
+    vc: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -63,7 +65,7 @@ class ConsoleRecord(NamedTuple):
         return self.uuid, self.port
 
 
-_TYPES = [(*7 * (str,), bool, number, *4 * (str,)) for number in (float, int)]
+_TYPES = [(*7 * (str,), bool, number, *5 * (str,)) for number in (float, int)]
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _DIGITS = re.compile("[0-9a-f]{32}")
 _FIELDS = frozenset(ConsoleRecord._fields)
@@ -133,6 +135,7 @@ def parse(values: object) -> ConsoleRecord:
     values.setdefault("known_by", "")
     values.setdefault("location", "")
     values.setdefault("bios", "")
+    values.setdefault("vc", "")
     known = ConsoleRecord._make(map(values.get, ConsoleRecord._fields))
     if None in known:
         known = ConsoleRecord._make(map((_DEFAULTS | values).get, ConsoleRecord._fields))
@@ -146,6 +149,8 @@ def parse(values: object) -> ConsoleRecord:
         known = known._replace(location=str(UUID(known.location)))
     if known.bios and not _DIGITS.fullmatch(known.bios):
         known = known._replace(bios=UUID(known.bios).hex)
+    if known.vc:
+        known = known._replace(vc=UUID(known.vc).hex)
     return known if _UUID.fullmatch(known.uuid) else known._replace(uuid=str(UUID(known.uuid)))
 
 
@@ -292,8 +297,10 @@ class Journal:
         if known is None:
             self._more.pop(key, None)
             return f'{{"uuid":{quoted(key[0])},"port":{quoted(key[1])},"forgotten":true}}\n'
-        uuid, port, name, uri, log, template, host, up, since, reason, known_by, location, bios = known
+        uuid, port, name, uri, log, template, host, up, since, reason, known_by, location, bios, vc = known
         more = self._more.get(key, "")
+        if vc:
+            more = f',"vc":"{vc}"{more}'
         if bios:
             more = f',"bios":"{bios}"{more}'
         if known_by:

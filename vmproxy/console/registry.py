@@ -150,6 +150,8 @@ class ConsoleRegistry:
                 console.recall(known.uri, known.host, known.since, known.reason)
             if known.bios:
                 console.set_uuids(uuid_of(int(known.bios, 16)), None)
+            if known.vc:
+                console.set_vc_uuid(uuid_of(int(known.vc, 16)))
             if known.known_by:
                 console.set_vc_uuid(None, known.known_by)
                 console.set_uuids(None, UUID(known.location) if known.location else None)
@@ -189,7 +191,7 @@ class ConsoleRegistry:
         if console is None:
             self._check_ports(there, link)
             console = self._make(uuid, port, identity.name, link)
-        if twin is not None and (new or console.vc_uuid not in (identity.uuid, console.uuid)):  # once, ever
+        if twin is not None and console.vc_uuid != identity.uuid:
             self._told_twins(console, twin, identity, link.peer, first=not there)
         if known_by != console.known_by:
             self._told_known_by(console, identity, link.peer)
@@ -483,10 +485,11 @@ class ConsoleRegistry:
 
     def _known(self, console: Console) -> ConsoleRecord:
         # Not by way of ConsoleInfo, nor with names for the fields: thousands of consoles may change at once.
-        known_by, location, bios = console.known_by, console.location_uuid, console.bios_uuid
+        uuid, known_by, location = console.uuid, console.known_by, console.location_uuid
+        bios, vc = console.bios_uuid, console.vc_uuid
         up = console.link is not None or console.migrating
         return ConsoleRecord(
-            spelled(console.uuid),
+            spelled(uuid),
             console.port,
             console.told_name[:TEXT_LIMIT],
             console.uri[:TEXT_LIMIT],
@@ -499,6 +502,7 @@ class ConsoleRegistry:
             known_by,
             str(location or "") if known_by else "",
             "" if bios is None else f"{bios.int:032x}",
+            "" if vc is None or vc.int == uuid.int else f"{vc.int:032x}",
         )
 
     def _logs_in_use(self) -> set[str]:
