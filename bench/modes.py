@@ -21,16 +21,17 @@ MODES: dict[str, Callable[[Start], Samples]] = {
     "migrations-files": modes_machines.migrations_files,
     "typing": modes_operators.typing,
     "fanout": modes_operators.fanout,
+    "tail": modes_operators.tail,
     "replay": modes_operators.replay,
     "start": modes_operators.starting,
     "tls": modes_tls.tls,
 }
 
-_ON_ONE_PLACE = ("storm", "storm-beside", "idle", "fanout", "replay", "start", "tls")
+_ON_ONE_PLACE = ("storm", "storm-beside", "idle", "fanout", "tail", "replay", "start", "tls")
 ON_EVERY_PLACE = {name for name in MODES if name not in _ON_ONE_PLACE}
 """Where it counts what the logs are on; the others run with the first folder only."""
 
 NEED_THE_WIRE_ONLY = {
-    name for name in MODES if name not in ("storm-beside", "typing", "fanout", "replay", "start", "tls")
+    name for name in MODES if name not in ("storm-beside", "typing", "fanout", "tail", "replay", "start", "tls")
 }
 """Where a peer takes part, of which nothing is known but where machines connect."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.machines import Connection, Machine
-from bench.measure import Run, Sample, percentile
+from bench.measure import Run, Sample, Window, percentile
 from bench.modes_machines import EXTRA, MIB, MOST_FLOODED, Samples, Start
-from bench.operators import PlainViewer, SSHViewer, Typist, attach_all
+from bench.operators import PlainViewer, SSHViewer, TailViewer, Typist, attach_all
 from bench.servers import PATIENCE, BenchError, Daemon
 from bench.text import LINE, LINES, PLAIN
 from bench.traffic import Lines, Stream
@@ -132,6 +132,37 @@ def _show(
     complete = sum(v.contents()[s:] == wanted for v, s in zip(reading, starts, strict=True))
     told = [viewer.notices[-200:] for viewer in reading if "skipped" in viewer.notices][:2]
     return window.sample(100 * complete / len(reading), told)
+
+
+# The lines of many machines in one stream.
+
+
+def tail(start: Start) -> Samples:
+    """An operator looks at the lines of all machines as they come; beside the same without."""
+    with start() as run:
+        fleet = run.connected(run.sizes.talking)
+        off, _ = _cost_of_lines(run, fleet.machines)
+        found = {"tail.off.cpu": off.sample(100 * off.cpu / off.seconds)}
+        on, shown = off, 100.0
+        if isinstance(run.server, Daemon):
+            with contextlib.closing(TailViewer(run.server, run.scratch() / "tail")) as viewer:
+                run.until(lambda: viewer.attached, "the operator looks on")
+                on, sent = _cost_of_lines(run, fleet.machines, viewer)
+                shown = 100 * viewer.lines / sent
+        found["tail.cpu"] = on.sample(100 * (on.cpu / on.seconds - off.cpu / off.seconds), run.check(fleet))
+        found["tail.shown"] = on.sample(shown)
+        return found
+
+
+def _cost_of_lines(run: Run, machines: Sequence[Machine], viewer: TailViewer | None = None) -> tuple[Window, int]:
+    task = Lines(machines, run.sizes.tail_rate)
+    with run.window() as window:
+        task.at_rate(run.sizes.tail_rate)
+        run.loop.tasks.append(task)
+        run.loop.rest(run.sizes.tail_seconds)
+        run.loop.tasks.remove(task)
+    run.loop.run(lambda: viewer is None or viewer.lines >= task.sent, 5)
+    return window, task.sent
 
 
 # Replay.

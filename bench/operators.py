@@ -145,6 +145,37 @@ class SSHViewer:
         end(self.process)
 
 
+class TailViewer:
+    """An OpenSSH client that shows the lines of all machines as they come; its output goes to a file."""
+
+    def __init__(self, daemon: Daemon, path: Path) -> None:
+        self._errors = path.with_suffix(".err")
+        self._file = path.open("w+b")
+        self._reader = path.open("rb")
+        self._lines = 0
+        with self._errors.open("wb") as err:
+            command = [*daemon.ssh(""), "tail"]
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._file, stderr=err)
+
+    @property
+    def attached(self) -> bool:
+        """Whether it has begun."""
+        return b"consoles --]" in self._errors.read_bytes()
+
+    @property
+    def lines(self) -> int:
+        """How many lines it has shown."""
+        while data := self._reader.read(1 << 20):
+            self._lines += data.count(b"\n")
+        return self._lines
+
+    def close(self) -> None:
+        """Leave."""
+        end(self._process)
+        self._file.close()
+        self._reader.close()
+
+
 class PlainViewer:
     """A plain, read-only TCP connection to the reference."""
 

@@ -240,9 +240,13 @@ class Daemon(Server):
         return [machine.log(self.logs / f"{machine.uuid}.log")]
 
     def ssh(self, name: str, options: str = "", terminal: bool = False) -> list[str]:
-        """The command line of an OpenSSH client at a machine's console, as ``name`` and options such as ``,ro``."""
+        """The command line of an OpenSSH client at a machine's console, as ``name`` and options such as ``,ro``.
+
+        :param name: of the machine; empty for none, where a command follows.
+        """
+        target = f":{name}{options}" if name else ""
         known = f"UserKnownHostsFile={os.devnull}"
-        words = ["ssh", "-F", "none", "-p", str(self.ssh_port), "-l", f"{getpass.getuser()}:{name}{options}"]
+        words = ["ssh", "-F", "none", "-p", str(self.ssh_port), "-l", f"{getpass.getuser()}{target}"]
         words += ["-i", str(self._keys / "operator"), "-tt" if terminal else "-T", "-o", "IdentitiesOnly=yes"]
         for setting in ("BatchMode=yes", "StrictHostKeyChecking=no", known, "LogLevel=ERROR"):
             words += ["-o", setting]

@@ -37,6 +37,8 @@ class Sizes:
     viewer_seconds: float = 10.0
     viewer_rate: int = 100
     stalled_mib: int = 64
+    tail_rate: int = 5000
+    tail_seconds: float = 8.0
     replay_mib: int = 64
     replays: int = 7
     known: int = 16_000
@@ -79,6 +81,8 @@ QUICK = Sizes(
     viewers=3,
     viewer_seconds=0.2,
     stalled_mib=1,
+    tail_rate=500,
+    tail_seconds=0.3,
     replay_mib=1,
     replays=2,
     known=100,

@@ -18,7 +18,7 @@ from tests.support.bench import run_bench
 
 @pytest.mark.slow
 def test_a_quick_run_measures_both_servers_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    done, found = run_bench(tmp_path, "storm", "storm-beside", "lines", "watch", "migrations", "typing")
+    done, found = run_bench(tmp_path, "storm", "storm-beside", "lines", "watch", "migrations", "typing", "tail")
     assert done.returncode == 0, done.stderr
     assert found["failures"] == []
     keys = {key.partition("@")[0] for key in found["figures"]}
@@ -31,6 +31,7 @@ def test_a_quick_run_measures_both_servers_and_leaves_nothing_behind(tmp_path: P
         "watch.share",
         "migrations.alone.goahead",
         "typing.idle",
+        "tail.shown",
     } <= keys
     for key, figure in found["figures"].items():
         if key.partition("@")[0] != "lines.rate":

@@ -9,6 +9,7 @@ google-re2 is not to be had everywhere. Without it a pattern is plain text, and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,6 +90,15 @@ class Pattern:
                 yield start, place
             else:
                 place += 1
+
+
+class EveryLine(Pattern):
+    """Matches each line."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self._search = re.compile(rb"(?m)^").search
 
 
 class PatternSet:

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from tests.support.fakes import VM_A, VM_B, VM_C
+from tests.support.requirements import expressions
 from tests.support.ssh import RemoteChannel, SSHWorld
 from vmproxy.operators import line_follower, line_queue
 from vmproxy.operators.line_choice import LineChoice, LineStyle
@@ -69,6 +70,7 @@ def test_one_name_is_followed_byte_for_byte_as_before(two: SSHWorld) -> None:
     assert tail(two, "log -f nobody").status == 3
 
 
+@expressions
 def test_a_terminal_shows_names_and_matches_in_colour(two: SSHWorld) -> None:
     channel = tail(two, "tail --match b.d", pty=True)
     say(two, channel, ("web01", b"good\nbad bed\n"), ("db1", b"bud\n"))
@@ -99,6 +101,7 @@ def tail_of(w: SSHWorld, command: str, **env: str) -> bytes:
     return channel.out
 
 
+@expressions
 def test_lines_are_chosen_by_patterns(two: SSHWorld) -> None:
     channel = tail(two, "tail -i --match ERROR --not harmless")
     say(two, channel, ("web01", b"error 1\nharmless error\nfine\nError 2\n"))

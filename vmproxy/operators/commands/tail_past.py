@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from vmproxy.console.console import Console
 from vmproxy.log.file_state import LogFile
-from vmproxy.log.pattern import Pattern
+from vmproxy.log.pattern import EveryLine
 from vmproxy.log.search import Hit, Limits, Search
 from vmproxy.log.writer import begun
 from vmproxy.operators.commands.context import in_turns
@@ -41,7 +41,7 @@ async def show_past(
     starts = await on_disk(session, lambda: {file: _line_starts(file, queue.starts[file]) for file in files})
     choice = queue.choice
     limits = Limits(hits=most, line=LINE_SHOWN, since=-math.inf if since is None else since)
-    pattern = choice.match or Pattern("^")
+    pattern = choice.match or EveryLine()
     work = Search(((console, console.log.path) for console in consoles), pattern, limits, text_of)
 
     def chosen() -> Iterator[tuple[Console, bytes] | None]:
