@@ -654,6 +654,13 @@ def test_a_command_runs_on_the_screen_that_was_there_before(w: SSHWorld) -> None
     assert person.terminal.lines[0].endswith("filter: type a part of a name")
 
 
+def test_what_a_second_command_prints_begins_on_a_line_of_its_own(w: SSHWorld) -> None:
+    person = Person(w)
+    person.type(b":version\r")
+    person.type(b":whoami\r")
+    assert b"back to the menu]\r\n" in person.channel.screen
+
+
 def test_a_command_that_fails_says_so(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)

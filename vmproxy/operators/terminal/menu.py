@@ -168,6 +168,7 @@ class Menu:
                     if not self._view.next_page():
                         self._mode = _Mode.LIST
                 case _Mode.ENDED:
+                    self._session.print("\n")  # behind it the next command's output will stand
                     self._come_back()
                     data = data if data.startswith(b":") else b""
                 case _Mode.COMMAND if self._session.router.activity is self:
