@@ -58,6 +58,33 @@ def test_blanks_and_line_ends_of_all_kinds() -> None:
     assert blobs(parse_authorized_keys(text, "f")) == [BLOB, OTHER_BLOB]
 
 
+def test_what_windows_editors_write_is_named(logged: Logged) -> None:
+    assert blobs(parse_authorized_keys(b"\xef\xbb\xbf" + LINE + b"\r\n" + OTHER, "f")) == [OTHER_BLOB]
+    assert "byte order mark" in logged.pop()
+    for text in (LINE.decode().encode("utf-16"), b"\xfe\xff" + LINE.decode().encode("utf-16-be")):
+        assert parse_authorized_keys(text, "f") == []
+        assert "f: it is UTF-16; save it as UTF-8; no key in it is valid" in logged.pop()
+    assert logged == []
+
+
+@pytest.mark.parametrize(
+    ("block", "remedy"),
+    [
+        (
+            b'---- BEGIN SSH2 PUBLIC KEY ----\nComment: "alice: x"\nAAAA\nBBBB\n---- END SSH2 PUBLIC KEY ----',
+            "ssh-keygen -i",
+        ),
+        (b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----", "private key"),
+        (b"PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nPublic-Lines: 1\nAAAA", "PuTTYgen"),
+    ],
+)
+def test_a_key_in_another_format_is_warned_of_once_with_the_remedy(block: bytes, remedy: str, logged: Logged) -> None:
+    assert blobs(parse_authorized_keys(LINE + b"\n" + block + b"\n" + OTHER, "f")) == [BLOB, OTHER_BLOB]
+    assert len(logged) == 1
+    assert remedy in logged[0]
+    assert "line 2: " in logged[0]
+
+
 def test_empty_lines_and_comments_are_nothing_to_warn_of(logged: Logged) -> None:
     assert parse_authorized_keys(b"\n  \n# " + LINE + b"\r\n\t# x\n\x0b\n \x0c", "f") == []
     assert logged == []

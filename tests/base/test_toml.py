@@ -72,6 +72,14 @@ def test_lines(path: KeyPath, line: int | None) -> None:
     assert TomlFile(TEXT.replace("\n", "\r\n").encode(), "x").line(path) == line
 
 
+def test_a_file_of_a_windows_editor_is_read_and_utf_16_is_named() -> None:
+    file = TomlFile(b"\xef\xbb\xbfa = 1\r\nb = 2\r\n", "f")
+    assert (file.table, file.line(("a",)), file.line(("b",))) == ({"a": 1, "b": 2}, 1, 2)
+    with pytest.raises(ConfigError) as caught:
+        TomlFile("a = 1".encode("utf-16"), "f")
+    assert str(caught.value) == "f: not a TOML file: it is UTF-16; save it as UTF-8"
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from vmproxy.auth.public_keys import KEY_TYPES, SECURITY_KEY, decoded_key, key_type
 from vmproxy.base.addresses import AddressPatterns, BadAddresses, parse_patterns
 from vmproxy.base.sanitize import visible
+from vmproxy.base.text_file import BYTE_ORDER_MARK, plain_text
 
 FILE_LIMIT = 1024 * 1024
 """Bound: bytes of a file, in whole lines."""
@@ -40,6 +41,14 @@ _FLAGS: dict[str, dict[str, bool]] = {
     "no-verify-required": {"verify": False},
     **{f"{no}{what}": {} for no in ("", "no-") for what in ("agent-forwarding", "x11-forwarding", "user-rc")},
 }
+_FOREIGN = {
+    BYTE_ORDER_MARK: "has a byte order mark in front; save the file without one",
+    b"---- BEGIN SSH2 PUBLIC KEY": "is in the format of RFC 4716; `ssh-keygen -i -f FILE' converts it",
+    b"-----BEGIN": "is a private key, or in a format of OpenSSL; give the line in the .pub file",
+    b"PuTTY-User-Key-File": "is a private key of PuTTY; give the line that PuTTYgen shows for authorized_keys",
+}
+"""How a key that some other program has written begins; most take several lines."""
+
 _log = Logger()
 
 
@@ -166,10 +175,24 @@ def _skipped(where: str, number: int, problem: str) -> None:
 
 def _lines(text: bytes, where: str) -> Iterator[tuple[int, _Options, bytes, list[str]]]:
     """The valid lines: number, options, key, and the options that are not supported."""
+    try:
+        plain_text(text)
+    except ValueError as error:
+        _log.warn("{where}: {problem}; no key in it is valid", where=where, problem=str(error))
+        return
+    foreign = False
     for number, line in enumerate(text.split(b"\n"), 1):
         line = line.strip()
         if not line or line.startswith(b"#"):
             continue
+        if problem := next((what for begin, what in _FOREIGN.items() if line.startswith(begin)), ""):
+            _skipped(where, number, problem)
+            foreign = True
+            continue
+        if foreign and line.split(None, 1)[0] not in KEY_TYPES:
+            foreign = not line.startswith(b"----")  # its end
+            continue
+        foreign = False
         options = _Options()
         ignored: list[str] = []
         try:

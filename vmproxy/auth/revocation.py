@@ -29,6 +29,7 @@ from vmproxy.auth.public_keys import (
     key_type,
 )
 from vmproxy.base.sanitize import visible
+from vmproxy.base.text_file import plain_text
 
 REVOKED_LIMIT = 16 * 1024 * 1024
 """Bound: bytes of a list. A larger one counts as unreadable."""
@@ -161,7 +162,7 @@ def parse_revoked(data: bytes, where: str) -> Revoked:
     try:
         if len(data) > REVOKED_LIMIT:
             raise ValueError(f"larger than {REVOKED_LIMIT} bytes")
-        return _parse_krl(data) if data.startswith(_MAGIC) else _parse_text(data)
+        return _parse_krl(data) if data.startswith(_MAGIC) else _parse_text(plain_text(data))
     except ValueError as error:
         return Revoked(f"the list of revoked keys cannot be understood: {where}: {error}")
 

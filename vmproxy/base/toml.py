@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
+from vmproxy.base.text_file import plain_text
 from vmproxy.errors import ConfigError
 
 KeyPath = tuple[str | int, ...]
@@ -41,7 +42,7 @@ class TomlFile:
         """:raises ConfigError: if it is not TOML."""
         self.name = name
         try:
-            self._text = data.decode("utf-8").replace("\r\n", "\n")
+            self._text = plain_text(data).decode("utf-8").replace("\r\n", "\n")
             self.table: dict[str, Any] = tomllib.loads(self._text)
         except (ValueError, RecursionError) as error:  # a number of thousands of digits is a plain ValueError
             position = _POSITION.search(str(error))
