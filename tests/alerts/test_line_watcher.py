@@ -15,6 +15,7 @@ from vmproxy.alerts.alert import Finding
 from vmproxy.alerts.line_watcher import COUNTED, LineWatcher
 from vmproxy.alerts.watch import Watch
 from vmproxy.alerts.watch_file import parse_watches
+from vmproxy.alerts.watch_set import WatchSet
 from vmproxy.app.alert_service import console_of
 from vmproxy.console.console import Console
 
@@ -136,12 +137,12 @@ def test_a_flood_of_lines_that_match_hides_nothing_and_is_not_looked_at(w: Watch
     flood = b"out of memory\n" * (3 * COUNTED)
     assert w.say(console, flood) == [("oom", b"out of memory")]
     looked: list[bytes] = []
-    about = line_watcher._Choice.about
-    line_watcher._Choice.about = lambda self, line: (looked.append(line), about(self, line))[1]
+    about = WatchSet.about
+    WatchSet.about = lambda self, line: (looked.append(line), about(self, line))[1]
     try:
         assert w.say(console, flood + b"Kernel panic\n" + flood) == [("panic", b"Kernel panic")]
     finally:
-        line_watcher._Choice.about = about
+        WatchSet.about = about
     assert len(looked) <= COUNTED + 1
     w.clock.advance(60)
     assert w.say(console, b"out of memory\n") == [("oom", b"out of memory")]

@@ -337,3 +337,20 @@ def test_what_is_wrong_with_the_watches_is_told_by_line(check: Check, tmp_path: 
     status, out, err = check(rules=rules)
     assert (status, "there is no program /no/program" in err, "1 warning, no errors" in out) == (0, True, True)
     assert check("--strict", rules=rules)[0] == 1
+
+
+def test_what_watches_would_find_in_a_log_is_shown(check: Check, tmp_path: Path) -> None:
+    watches, log = tmp_path / "watch.toml", tmp_path / "web01.log"
+    watches.write_text('[[watch]]\nname = "a"\nmatch = "panic"\non = "db*"\n[[watch]]\nname = "b"\nmatch = "nothing"\n')
+    watches.chmod(0o600)
+    log.write_bytes(b"one\r\n\x1b[31mpan\x1b[0mic\r\n" + b"panic\n" * 9 + b"a prompt of panic")
+    rules = f'[alerts]\nwatch-file = "{watches}"\n{RULES}'
+    status, out, err = check("--watch-log", str(log), rules=rules)
+    assert (status, err) == (0, "")
+    assert out.splitlines() == [
+        *["warning  a  panic"] * 5,
+        "a: 11 lines",
+        f"{log}: 11 found by 1 of 2 watches",
+    ]
+    assert check("--watch-log", f"{tmp_path}/no", rules=rules)[0] == 1
+    assert check("--watch-log", str(log))[1] == "no watch looks for anything in lines\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -57,6 +58,7 @@ def test_both_are_told_the_same() -> None:
         "host": "10.0.0.1",
         "line": "Kernel panic",
         "repeated": 3,
+        "server": socket.gethostname(),
         "before": ["before"],
         "after": ["after"],
     }
@@ -72,6 +74,7 @@ def test_both_are_told_the_same() -> None:
         "VMPROXY_HOST": "10.0.0.1",
         "VMPROXY_LINE": "Kernel panic",
         "VMPROXY_REPEATED": "3",
+        "VMPROXY_SERVER": socket.gethostname(),
     }
 
 

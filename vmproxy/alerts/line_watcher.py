@@ -1,7 +1,7 @@
 """Line watcher: finds the lines that watches are about.
 
 It works on the thread that makes lines of what consoles print. Consoles that the same watches are about share a
-:class:`_Choice`. Most lines match nothing, and are done with in blocks.
+:class:`WatchSet`. Most lines match nothing, and are done with in blocks.
 
 Bound: a watch tells one line of a console in its quiet time; others are counted. :data:`COUNTED` lines of a console are
 counted; then watches that are quiet there are not looked for until one of them may tell again, so a flood of lines that
@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 from vmproxy.access.policy import Subject
 from vmproxy.alerts.alert import Finding
 from vmproxy.alerts.watch import Watch
+from vmproxy.alerts.watch_set import WatchSet
 from vmproxy.log.file_state import LogFile
 from vmproxy.log.lines import Lines
-from vmproxy.log.pattern import PatternSet
 from vmproxy.log.shown import LINE_LIMIT
 
 COUNTED = 200
@@ -26,34 +26,6 @@ WAITING = 10_000
 CHOICES_KEPT = 50_000
 SETS_KEPT = 64
 HOT_KEPT = 20_000
-
-
-class _Choice:
-    """What is looked for in consoles that the same watches are about."""
-
-    __slots__ = ("_owners", "patterns", "watches")
-
-    def __init__(self, watches: tuple[Watch, ...]) -> None:
-        self.watches = watches
-        texts: list[tuple[str, bool]] = []
-        self._owners: list[tuple[Watch, bool]] = []
-        for watch in watches:
-            for wanted, some in ((True, watch.match), (False, watch.unless)):
-                texts += [(text, watch.ignore_case) for text in some]
-                self._owners += [(watch, wanted)] * len(some)
-        self.patterns = PatternSet(texts)
-
-    def about(self, line: bytes) -> list[Watch]:
-        """The watches that a line is for, in their order."""
-        wanted: dict[Watch, None] = {}
-        unwanted: set[Watch] = set()
-        for number in self.patterns.which(line):
-            watch, is_wanted = self._owners[number]
-            if is_wanted:
-                wanted[watch] = None
-            else:
-                unwanted.add(watch)
-        return [watch for watch in wanted if watch not in unwanted]
 
 
 class _Plan:
@@ -67,12 +39,12 @@ class _Plan:
     def __init__(self, watches: tuple[Watch, ...] = ()) -> None:
         self.watches = watches
         self._same = all(any(selector.kind == "any" for selector in watch.on) for watch in watches)
-        self.everything = _Choice(watches) if watches else None
+        self.everything = WatchSet(watches) if watches else None
         self.wants_all = self._same and bool(watches)
-        self._choices: dict[tuple[object, ...], _Choice | None] = {}
-        self._sets: dict[tuple[Watch, ...], _Choice] = {}
+        self._choices: dict[tuple[object, ...], WatchSet | None] = {}
+        self._sets: dict[tuple[Watch, ...], WatchSet] = {}
 
-    def choice(self, file: LogFile, console_of: Callable[[LogFile], Subject | None]) -> _Choice | None:
+    def choice(self, file: LogFile, console_of: Callable[[LogFile], Subject | None]) -> WatchSet | None:
         """What is looked for in a console; None for nothing."""
         if self._same:
             return self.everything
@@ -90,7 +62,7 @@ class _Plan:
             self._choices[key] = choice
             return choice
 
-    def some(self, watches: tuple[Watch, ...]) -> _Choice | None:
+    def some(self, watches: tuple[Watch, ...]) -> WatchSet | None:
         """What is looked for where these watches are about a console."""
         if not watches:
             return None
@@ -98,7 +70,7 @@ class _Plan:
         if choice is None:
             if len(self._sets) >= SETS_KEPT:
                 self._sets.clear()
-            choice = self._sets[watches] = _Choice(watches)
+            choice = self._sets[watches] = WatchSet(watches)
         return choice
 
 
@@ -177,10 +149,10 @@ class LineWatcher:
             if choice is not None and choice.patterns.any(block.text):
                 choice = self._look(plan, file, block, choice)
 
-    def _look(self, plan: _Plan, file: LogFile, block: Lines, choice: _Choice) -> _Choice | None:
+    def _look(self, plan: _Plan, file: LogFile, block: Lines, choice: WatchSet) -> WatchSet | None:
         """Look at a block in which something is; :returns: what is to be looked for in those behind it."""
         text, place = block.text, 0
-        looking: _Choice | None = choice
+        looking: WatchSet | None = choice
         while looking is not None and place <= len(text) and (found := looking.patterns.find(text, place)):
             start, end = found
             place = end + 1
@@ -194,7 +166,7 @@ class LineWatcher:
                     looking = self._awake(plan, looking, hot)
         return looking
 
-    def _awake(self, plan: _Plan, choice: _Choice, hot: _Hot) -> _Choice | None:
+    def _awake(self, plan: _Plan, choice: WatchSet, hot: _Hot) -> WatchSet | None:
         """What is still looked for in a console of which too many lines have matched."""
         now = self._now()
         awake = tuple(watch for watch in choice.watches if not self._is_quiet(hot, watch, now))

@@ -16,6 +16,7 @@ from typing import cast
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 
+from vmproxy.alerts.watch import Watch
 from vmproxy.alerts.watch_file import doubts, read_watches
 from vmproxy.app.startup import tls_warnings
 from vmproxy.auth.accounts_file import Operators
@@ -23,7 +24,7 @@ from vmproxy.auth.keyring import Keyring, KeyringReader
 from vmproxy.base.account import account_name
 from vmproxy.base.nearest import did_you_mean
 from vmproxy.base.sanitize import visible
-from vmproxy.cli import check_rights
+from vmproxy.cli import check_rights, check_watches
 from vmproxy.config.advice import advise
 from vmproxy.config.difference import IN_FORCE, changes, read_in_force
 from vmproxy.config.settings import SETTINGS, ConfigFile, read_config
@@ -50,6 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OLD",
         help="show what a reload would change: since the daemon has read its configuration, or since the file OLD",
     )
+    parser.add_argument(
+        "--watch-log",
+        type=Path,
+        metavar="LOG",
+        help="show what the watches find in a log, whatever consoles they are for",
+    )
     parser.add_argument("--as", dest="operator", metavar="OPERATOR", help="show what an operator may do")
     parser.add_argument(
         "--console", metavar="NAME", help="on this console, a name or a VC UUID; alone: who may do what"
@@ -70,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     shown = _certificates(found, errors, warnings)
     keyring = _keyring(found, errors, warnings)
     clients = _clients(found, errors)
-    _watches(found, errors, warnings)
+    watches = _watches(found, errors, warnings)
     config = found.config
     operators = keyring.operators if keyring is not None and config.ssh.accounts.operators_file is not None else None
     warnings += _unknown_names(found, operators)
@@ -80,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
     status = 1 if warnings and args.strict else 0
     if args.operator or args.console:
         return check_rights.explain(config, operators, args.operator, args.console) or status
+    if args.watch_log is not None:
+        return check_watches.explain(watches, args.watch_log) or status
     if args.diff is not None:
         return _say_difference(found, args.diff) or status
     for one in shown.certificates if shown is not None else ():
@@ -157,14 +166,15 @@ def _clients(found: ConfigFile, errors: list[str]) -> list[str]:
     return [*told, *_placed(found, [f"{key}: {text}" for key, text in shut_out(usable)])]
 
 
-def _watches(found: ConfigFile, errors: list[str], warnings: list[str]) -> None:
+def _watches(found: ConfigFile, errors: list[str], warnings: list[str]) -> tuple[Watch, ...]:
     path = found.config.alerts.watch_file
     try:
         watches = read_watches(path)
     except ConfigError as error:
         errors += _placed(found, error.problems)
-    else:
-        warnings += _placed(found, list(doubts(watches, path)))
+        return ()
+    warnings += _placed(found, list(doubts(watches, path)))
+    return watches
 
 
 def _placed(found: ConfigFile, texts: list[str]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
@@ -97,7 +98,7 @@ class Delivery:
         """Do what a watch wants to be done about an alert; see :class:`~vmproxy.alerts.center.Hooks`."""
         if self._stopped:
             return
-        fields = {**alert.fields(), "before": list(before), "after": list(after)}
+        fields = {**alert.fields(), "server": server(), "before": list(before), "after": list(after)}
         del fields["acknowledged"], fields["offset"]
         data = json.dumps(fields).encode("ascii") + b"\n"
         if watch.run:
@@ -175,4 +176,10 @@ def environment(alert: Alert) -> dict[str, str]:
     fields = alert.fields()
     names = ("alert", "at", "watch", "severity", "console", "uuid", "port", "host", "line", "repeated")
     own = {f"VMPROXY_{name.upper()}": "" if fields[name] is None else str(fields[name]) for name in names}
+    own["VMPROXY_SERVER"] = server()
     return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | own
+
+
+def server() -> str:
+    """The name of this machine, safe to show."""
+    return visible(socket.gethostname())

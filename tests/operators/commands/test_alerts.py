@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.support.fakes import EPOCH, VM_A, VM_B
+from tests.support.fakes import EPOCH, VM_A, VM_B, VM_C
 from tests.support.ssh import SSHWorld
 from vmproxy.alerts.alert import Finding
 from vmproxy.alerts.watch_file import parse_watches
@@ -98,6 +98,18 @@ def test_a_follower_is_told_as_they_come(w: SSHWorld) -> None:
     w.clock.advance(0.5)
     client.pump()
     assert b"secret" not in following.out
+
+
+def test_a_follower_is_told_of_consoles_that_come_later(w: SSHWorld) -> None:
+    w.claim("web01")
+    client = w.login()
+    following = client.run("alerts -f 'web*'")
+    found(w, w.claim("web02", VM_B))
+    found(w, w.claim("db01", VM_C))
+    w.clock.advance(0.5)
+    client.pump()
+    assert b"web02" in following.out
+    assert b"db01" not in following.out
 
 
 def test_of_a_console_that_is_forgotten_only_who_sees_all_is_told(w: SSHWorld) -> None:

@@ -15,7 +15,7 @@ from vmproxy.alerts.alert import NOTE_LIMIT, Alert
 from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import chosen, find, in_turns, print_all, sleep
+from vmproxy.operators.commands.context import chosen, find, in_turns, print_all, selectors, sleep
 from vmproxy.operators.commands.declaration import (
     GLOBS,
     JSON,
@@ -70,6 +70,7 @@ async def _alerts(session: Session, args: Arguments) -> int:
     since, as_json = args[SINCE], JSON in args
     keys = await _keys(session, args[GLOBS], args.right)
     everything = _ALL in args or since is not None
+    globs = selectors(args[GLOBS])
     coming: deque[Alert] = deque()
     book = session.services.alerts.book
     skipped = 0
@@ -82,7 +83,11 @@ async def _alerts(session: Session, args: Arguments) -> int:
             skipped += 1
 
     def wanted(alert: Alert) -> bool:
-        return (keys is None or alert.key in keys) and _may(session, alert, Right.SPY)
+        return _may(session, alert, Right.SPY) and (keys is None or alert.key in keys)
+
+    def is_of_newcomer(alert: Alert) -> bool:
+        console = session.services.alerts.console_of(alert)
+        return keys is not None and console is not None and any(glob.selects(console) for glob in globs)
 
     if _FOLLOW in args:
         book.followers.add(follow)
@@ -103,6 +108,8 @@ async def _alerts(session: Session, args: Arguments) -> int:
             await sleep(session, FOLLOW_SECONDS)
             come, missed, skipped = list(coming), skipped, 0
             coming.clear()
+            if keys is not None:
+                keys |= {alert.key for alert in come if _may(session, alert, Right.SPY) and is_of_newcomer(alert)}
             await print_all(session, _shown([alert for alert in come if wanted(alert)], as_json))
             if missed:
                 tell(session, f"[-- {missed} alerts skipped: your connection is too slow --]")
