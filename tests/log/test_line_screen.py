@@ -104,6 +104,23 @@ def test_who_wants_all_lines_gets_them_beside_one_who_looks_for_something(world:
     assert [text for _, text in one.found] == [b"four panic", b"six panic"]
 
 
+def test_nothing_is_kept_of_a_console_that_is_between_two_lines(world: World) -> None:
+    feed, one = world.store.line_feed, looking(world)
+    logs = [world.store.open(f"{n}.log") for n in range(10)]
+    for log in logs:
+        say(world, log, b"first\n", b"kernel ", b"panic\n", b"\x1b[5;1Hpainted panic\n")
+    assert len(feed._sources) == 0
+    say(world, logs[0], b"login: ")
+    assert len(feed._sources) == 1
+    world.clock.advance(1)
+    feed.work()
+    assert one.told[-1][1] == b"login: "
+    assert len(feed._sources) == 1  # what follows may change what was told
+    say(world, logs[0], b"panic\n")
+    assert one.told[-1][1] == b"panic"
+    assert len(feed._sources) == 0
+
+
 def test_what_is_long_in_another_encoding_or_too_much_goes_another_way(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -267,6 +267,14 @@ class LineFeed:
             self._unfinished.setdefault(source)
         else:
             self._unfinished.pop(source, None)
+            if source.lines.between:
+                self._drop(source)
+
+    def _drop(self, source: _Source) -> None:
+        # Most consoles are between two lines most of the time: thousands of sources would be as many KiB.
+        with self._lock:
+            if not source.ready and not source.skipped and self._sources.get(source.file) is source:
+                del self._sources[source.file]
 
     def _tell(self, subscriber: LineSubscriber, call: Callable[[], object]) -> None:
         try:

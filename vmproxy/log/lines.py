@@ -73,6 +73,11 @@ class ConsoleLines:
         """That of the characters."""
         return self._text.encoding
 
+    @property
+    def between(self) -> bool:
+        """Whether no line has begun: what comes next begins one."""
+        return not self._pending and not self._before
+
     def use(self, encoding: str) -> None:
         """Take the characters that come to be in another encoding."""
         self._text = ShownText(encoding)
