@@ -120,6 +120,21 @@ def test_the_file_is_written_once_for_many_changes(tmp_path: Path) -> None:
     assert len(writes) == 1
 
 
+def test_what_has_not_changed_is_not_encoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book, encoded = Book(tmp_path), list[int]()
+    kept = Alert.kept
+    monkeypatch.setattr(Alert, "kept", lambda alert: (encoded.append(alert.number), kept(alert))[1])
+    first = book.new()
+    book.new()
+    book.clock.advance(100)
+    book.new()
+    book.acknowledge(first.acknowledge(EPOCH, "alice", ""))
+    book.clock.advance(100)
+    assert encoded == [1, 2, 3, 1]
+    assert sorted(Book(tmp_path).numbers) == [1, 2, 3]
+    assert Book(tmp_path).marks((VM_A, "1")) == AlertMarks(0, 2, 0)
+
+
 def test_a_file_that_cannot_be_written_is_trouble(tmp_path: Path) -> None:
     book = Book(tmp_path)
     (tmp_path / "alerts-kept.json.new").symlink_to("/etc/passwd")

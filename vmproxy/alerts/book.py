@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -66,6 +66,7 @@ class AlertBook:
         self.problem = ""
         self._call: IDelayedCall | None = None
         self._took = 0.0
+        self._lines: dict[int, tuple[Alert, str]] = {}  # as they were written last; the writer's
 
     def __iter__(self) -> Iterator[Alert]:
         """In the order in which they came or were acknowledged."""
@@ -194,13 +195,21 @@ class AlertBook:
             fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
             with open(fd, "w", encoding="ascii") as file:
                 file.write(f'{{"next":{following}}}\n')
-                file.writelines(f"{compact(alert.kept())}\n" for alert in alerts)
+                file.writelines(self._encode(alerts))
             new.replace(self._path)
         except OSError as error:
             self.problem = f"cannot write {self._path}: {error.strerror}"
         else:
             self.problem = ""
         self._took = time.monotonic() - began
+
+    def _encode(self, alerts: list[Alert]) -> Iterable[str]:
+        # Only those that have come or changed since: a storm's must not keep logs waiting again and again.
+        before, self._lines = self._lines, {}
+        for alert in alerts:
+            same, line = before.get(alert.number, (None, ""))
+            self._lines[alert.number] = alert, line if same is alert else f"{compact(alert.kept())}\n"
+        return (line for _, line in self._lines.values())
 
     def stop(self) -> None:
         """Write what is not written yet: the process ends."""
