@@ -12,12 +12,12 @@ from collections.abc import Iterator
 
 UP, DOWN, LEFT, RIGHT = "up", "down", "left", "right"
 PAGE_UP, PAGE_DOWN, HOME, END = "page up", "page down", "home", "end"
-ENTER, TAB, BACKSPACE, DELETE, ESCAPE = "enter", "tab", "backspace", "delete", "escape"
+ENTER, TAB, BACKSPACE, DELETE, ESCAPE, INSERT = "enter", "tab", "backspace", "delete", "escape", "insert"
 SEQUENCE_LIMIT = 32
 
 _CONTROLS = {0x09: TAB, 0x0A: ENTER, 0x0D: ENTER, 0x08: BACKSPACE, 0x7F: BACKSPACE}
 _FINALS = {"A": UP, "B": DOWN, "C": RIGHT, "D": LEFT, "H": HOME, "F": END}
-_NUMBERS = {"1": HOME, "3": DELETE, "4": END, "5": PAGE_UP, "6": PAGE_DOWN, "7": HOME, "8": END}
+_NUMBERS = {"1": HOME, "2": INSERT, "3": DELETE, "4": END, "5": PAGE_UP, "6": PAGE_DOWN, "7": HOME, "8": END}
 _SEQUENCE = re.compile(r"\x1b(?:\[|O)([\d;]*)(.)")
 
 

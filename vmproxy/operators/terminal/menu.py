@@ -21,12 +21,14 @@ from vmproxy.operators import exit_status
 from vmproxy.operators.attachment import go_to
 from vmproxy.operators.commands.parser import split
 from vmproxy.operators.commands.registry import COMMANDS, execute, no_command
+from vmproxy.operators.console_filter import begins_column
 from vmproxy.operators.messages import notice_text
 from vmproxy.operators.resolve import TargetError, check, locate
 from vmproxy.operators.session import Session
 from vmproxy.operators.target import BadTarget, Target, parse
 from vmproxy.operators.terminal import keys
 from vmproxy.operators.terminal.keys import KeyDecoder
+from vmproxy.operators.terminal.menu_actions import ATTACH, READ_ONLY, line, possible, words
 from vmproxy.operators.terminal.menu_list import IN_LIST
 from vmproxy.operators.terminal.menu_view import MenuView
 from vmproxy.operators.terminal.screen import usable
@@ -41,6 +43,7 @@ class _Mode(Enum):
     """The state of the menu."""
 
     LIST = auto()  # the list is shown and gets the keys
+    ACTIONS = auto()  # the list is shown, a key chooses what is done with the selected console
     PROMPT = auto()  # the list is shown, the command line below it gets the keys
     TEXT = auto()  # a text is shown instead of the list until a key is pressed
     COMMAND = auto()  # a command runs on the main screen
@@ -56,6 +59,7 @@ _SAME = {
     "^A": keys.HOME,
     "^E": keys.END,
     "^U": keys.ESCAPE,
+    "^T": keys.INSERT,
 }
 
 
@@ -161,6 +165,8 @@ class Menu:
             match self._mode:
                 case _Mode.LIST:
                     data = self._typed_in_list(data)
+                case _Mode.ACTIONS:
+                    data = self._typed_in_actions(data)
                 case _Mode.PROMPT:
                     data = self._typed_in_prompt(data)
                 case _Mode.TEXT:
@@ -206,19 +212,28 @@ class Menu:
         match key:
             case keys.ENTER | keys.TAB:
                 self._attach(read_only=key == keys.TAB)
+            case keys.RIGHT:
+                self._offer_actions()
+            case keys.INSERT:
+                selection.mark()
             case _ if key in IN_LIST:
                 selection.move(key)
             case keys.BACKSPACE:
                 selection.type(selection.filter[:-1])
+            case keys.ESCAPE if not selection.filter:
+                selection.marked.clear()
             case keys.ESCAPE:
                 selection.type("")
+            case "^X":
+                selection.without_down = not selection.without_down
+            case "^O":
+                self._view.next_order()
             case "^L":
                 self._view.forget()
             case "^C" | "^D":
                 self._leave(exit_status.OK)
-            case ":" if not selection.filter:
-                self._mode = _Mode.PROMPT
-                self._view.prompt(True)
+            case ":" if not begins_column(selection.filter):
+                self._prompt()
             case "?" if not selection.filter:
                 self._view.show_help()
                 self._mode = _Mode.TEXT
@@ -229,8 +244,10 @@ class Menu:
 
     def _attach(self, read_only: bool) -> None:
         console = self._view.selection.console
-        if console is None:
-            return
+        if console is not None:
+            self._attach_to(console, read_only)
+
+    def _attach_to(self, console: Console, read_only: bool) -> None:
         target = Target(console.title, read_only=read_only)
         try:
             if console not in self._consoles:
@@ -246,7 +263,38 @@ class Menu:
         self._mode = _Mode.AWAY
         go_to(self._session, console, target, lambda status, title: self._come_back(_why_left(title, status)))
 
+    # Actions.
+
+    def _offer_actions(self) -> None:
+        consoles = self._view.selection.meant()
+        actions = possible(consoles, self._consoles) if consoles else []
+        if actions:
+            self._mode = _Mode.ACTIONS
+            self._view.offer(actions, consoles)
+
+    def _typed_in_actions(self, data: bytes) -> bytes:
+        key, behind = next(self._keys.feed(data), ("", len(data)))
+        self._mode, self._keys = _Mode.LIST, KeyDecoder()
+        consoles = self._view.selection.meant()  # as they are now; so are the rights
+        action = next((one for one in possible(consoles, self._consoles) if one.key == key), None) if consoles else None
+        self._view.dismiss()
+        if action is None:
+            return data[behind:]
+        if action in (ATTACH, READ_ONLY):
+            self._attach_to(consoles[0], read_only=action is READ_ONLY)
+        elif action.asks:
+            self._prompt()
+            self._view.command_line.begin(line(action, consoles, self._consoles))
+        else:
+            self._go_away(_Mode.COMMAND)
+            self._run(words(action, consoles, self._consoles))
+        return data[behind:]
+
     # Commands.
+
+    def _prompt(self) -> None:
+        self._mode = _Mode.PROMPT
+        self._view.prompt(True)
 
     def _typed_in_prompt(self, data: bytes) -> bytes:
         self._view.dismiss()
@@ -258,34 +306,34 @@ class Menu:
             self._entered(line)
         return command_line.rest
 
-    def _entered(self, line: str) -> None:
-        words = split(line)
-        if not words:
+    def _entered(self, typed: str) -> None:
+        said = split(typed)
+        if not said:
             return
-        if words[0] == "q" or (words[0] in COMMANDS and COMMANDS[words[0]].name == "exit"):
+        if said[0] == "q" or (said[0] in COMMANDS and COMMANDS[said[0]].name == "exit"):
             self._leave(exit_status.OK)
             return
         self._go_away(_Mode.COMMAND)
-        self._session.print(f":{line}\n")
-        if words[0] in COMMANDS:
-            self._run(words)
+        self._session.print(f":{typed}\n")
+        if said[0] in COMMANDS:
+            self._run(said)
             return
         try:
-            target = parse(line if words == line.split() else " ".join(words))
+            target = parse(typed if said == typed.split() else " ".join(said))
             console = locate(self._consoles, target)
             check(self._consoles, console, target, True)
         except (TargetError, BadTarget) as error:
             text = str(error)
             if isinstance(error, TargetError) and error.status == exit_status.NO_SUCH_CONSOLE:
-                text = f"{text.splitlines()[0]}\n{no_command(words[0])}"
+                text = f"{text.splitlines()[0]}\n{no_command(said[0])}"
             self._session.print(f"{text}\n")
             self._command_ended(error.status if isinstance(error, TargetError) else exit_status.USAGE)
         else:
             self._go_to(console, target)
 
-    def _run(self, words: list[str], then_end: bool = False) -> None:
+    def _run(self, command: list[str], then_end: bool = False) -> None:
         self._mode = _Mode.COMMAND
-        self._task = task = spawn(execute(self._session, words))
+        self._task = task = spawn(execute(self._session, command))
         task.addErrback(self._command_failed)
         task.addCallback(self._session.finish if then_end else self._command_ended)
 

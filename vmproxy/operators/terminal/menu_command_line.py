@@ -42,6 +42,11 @@ class CommandLine:
         self._size = (width, height)
         self._editor.resized(width)
 
+    def begin(self, text: str) -> None:
+        """Begin a line with a text, to be gone on with."""
+        self._editor = self._new()
+        self.feed(text.encode("utf-8", "replace"))
+
     def redraw(self) -> bytes:
         """Bytes that draw the line on the row of the cursor."""
         return self._editor.redraw()

@@ -1,4 +1,4 @@
-"""The console list of the menu, its filter, and the selected console.
+"""The console list of the menu, its order and its filter, the selected console and those that are marked.
 
 There may be 16,000 consoles and dozens of open menus. So the registry is scanned and sorted in slices, in turns of the
 operator's, and only if something has changed or some seconds have passed. The keys for sorting and filtering are kept,
@@ -8,15 +8,17 @@ needs it, so a paste or a repeating key costs no more than the screen can show o
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from fnmatch import translate
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
+from typing import Any
 
+from vmproxy.access.policy import Right
 from vmproxy.base.turns import sort_steps
 from vmproxy.console.console import Console
 from vmproxy.console.naming import MARK
 from vmproxy.console.registry import ConsoleRegistry
+from vmproxy.operators.console_filter import ConsoleFilter, finder, is_glob
 from vmproxy.operators.terminal import keys
 from vmproxy.operators.terminal.width import cells
 from vmproxy.operators.visible import VisibleConsoles
@@ -24,9 +26,8 @@ from vmproxy.operators.visible import VisibleConsoles
 SLICE = 50
 SWEEP_SECONDS = 5.0
 FILTER_LIMIT = 64
-REFILTERS = 8  # times that the list is filtered between two drawings, whatever keys come
-
-_STATE = re.compile(r"(?:^| )state:([^ ]*)(?= |$)", re.IGNORECASE)
+REFILTERS = 4  # times that the list is filtered between two drawings, whatever keys come
+MARKS_LIMIT = 1000
 
 # Keys that need the list as it is by the filter.
 IN_LIST = frozenset(
@@ -39,8 +40,20 @@ IN_LIST = frozenset(
         keys.PAGE_DOWN,
         keys.HOME,
         keys.END,
+        keys.RIGHT,
+        keys.INSERT,
     }
 )
+
+
+class Order(Enum):
+    """The orders of the list. All but the first are taken anew with each scan."""
+
+    NAME = "name"
+    STATE = "state"
+    CHANGE = "last change"
+    HOST = "host"
+    ALERTS = "alerts"
 
 
 class ConsoleEntry:
@@ -67,6 +80,8 @@ class ConsoleList:
     """The consoles that an operator may see.
 
     :ivar entries: sorted by title; replaced, never changed.
+    :ivar ordered: the same in the order that the operator has chosen.
+    :ivar order: that order.
     :ivar longest: columns of the longest title.
     :ivar reading: whether a scan of the registry is under way.
     :ivar complete: whether all consoles were scanned since the rules last changed.
@@ -86,8 +101,10 @@ class ConsoleList:
         self._new = False
         self._known: dict[Console, ConsoleEntry] = {}
         self._filtered: tuple[str, Sequence[ConsoleEntry], Sequence[ConsoleEntry]] = ("", (), ())
-        self._in_state: Sequence[ConsoleEntry] = ()
+        self._chosen: Sequence[ConsoleEntry] = ()
+        self.order = Order.NAME
         self.entries: Sequence[ConsoleEntry] = ()
+        self.ordered: Sequence[ConsoleEntry] = ()
         self.longest = 0
         self.complete = False
 
@@ -117,6 +134,11 @@ class ConsoleList:
         self._sorting = None
         self._new = False
 
+    def use(self, order: Order) -> None:
+        """Take another order; the list has it when a scan is through."""
+        self.order = order
+        self.begin(self._begun)
+
     def step(self, count: int = SLICE) -> bool:
         """Scan the next consoles, or sort some of what was found.
 
@@ -126,8 +148,7 @@ class ConsoleList:
         if self.void:
             self.begin(self._begun)
         if self._sorting is not None:
-            if next(self._sorting, self) is self:
-                self._take_over()
+            next(self._sorting, None)  # takes over what is sorted
             return self.reading
         view, known = self._view, self._known
         if self._pending is None:
@@ -146,59 +167,85 @@ class ConsoleList:
 
     def _done(self) -> None:
         self._pending, self._place = (), 0
-        if self._new or len(self._found) != len(self.entries):
-            self._sorting = sort_steps(self._found, lambda entry: entry.key)
+        if self._new or len(self._found) != len(self.entries) or self.order is not Order.NAME:
+            self._sorting = self._sort()
             while len(self._found) <= SLICE and self._sorting is not None:
                 self.step()  # most lists are short
         else:
             self.complete, self.reading, self._found = True, False, []
+            self.ordered = self.entries
 
-    def _take_over(self) -> None:
+    def _sort(self) -> Iterator[None]:
+        if self._new or len(self._found) != len(self.entries):
+            yield from sort_steps(self._found, lambda entry: entry.key)
+        else:
+            self._found = list(self.entries)
+        ordered: list[ConsoleEntry] | None = None
+        if self.order is not Order.NAME:
+            ordered = self._found.copy()
+            yield from sort_steps(ordered, _key_of(self.order, self._view))
+        self._take_over(ordered)
+
+    def _take_over(self, ordered: list[ConsoleEntry] | None) -> None:
         found, self._found, self._sorting = self._found, [], None
         self.complete, self.reading = True, False
-        self._known = {entry.console: entry for entry in found}
-        self._replace(found)
+        if found != self.entries:
+            self._known = {entry.console: entry for entry in found}
+            self._replace(found, ordered)
+        elif ordered is None:
+            self.ordered = self.entries
+        elif ordered != self.ordered:
+            self.ordered = ordered
 
-    def _replace(self, entries: Sequence[ConsoleEntry]) -> None:
+    def _replace(self, entries: Sequence[ConsoleEntry], ordered: Sequence[ConsoleEntry] | None = None) -> None:
         self.entries = entries
+        self.ordered = entries if ordered is None else ordered
         self.longest = max((entry.width for entry in entries), default=0)
 
     def drop(self, gone: set[ConsoleEntry]) -> None:
         for entry in gone:
             self._known.pop(entry.console, None)
-        self._replace([entry for entry in self.entries if entry not in gone])
+        ordered = None if self.ordered is self.entries else [entry for entry in self.ordered if entry not in gone]
+        self._replace([entry for entry in self.entries if entry not in gone], ordered)
 
     def shown(self, entry: ConsoleEntry) -> str:
         """The name of a console in the list: its title, or its SSH NAME where others have the same name."""
         alias = self._view.alias(entry.console)
         return alias if MARK in alias and entry.name else entry.title
 
-    def matching(self, pattern: str) -> Sequence[ConsoleEntry]:
+    def matching(self, pattern: str, without_down: bool = False) -> Sequence[ConsoleEntry]:
         """The consoles that match a filter; the same list again as long as nothing changes.
 
-        :param pattern: a part of a title; ``*`` matches anything, ``?`` any character. ``state:down`` beside it leaves
-            those in this state.
+        :param pattern: a part of a title; ``*`` matches anything, ``?`` any character. Words about columns beside it
+            leave those that fit: :mod:`~vmproxy.operators.console_filter`.
+        :param without_down: whether those that are down are left out.
         """
-        pattern, states = _without_states(pattern)
-        found = self._titled(pattern)
-        if states:
-            now = [entry for entry in found if entry.console.state.startswith(states)]
-            if now != self._in_state:
-                self._in_state = now
-            found = self._in_state
+        wanted = ConsoleFilter.read(pattern)
+        found = self._titled(wanted.name)
+        if wanted.columns or without_down:
+            view = self._view
+            now = [
+                entry
+                for entry in found
+                if not (without_down and entry.console.state == "down") and wanted.fits(view, entry.console)
+            ]
+            if now != self._chosen:
+                self._chosen = now
+            found = self._chosen
         return found
 
     def _titled(self, pattern: str) -> Sequence[ConsoleEntry]:
         before, among, found = self._filtered
-        if among is self.entries and before == pattern:
+        if among is self.ordered and before == pattern:
             return found
         if not pattern:
-            found = self.entries
+            found = self.ordered
         else:
             # Titles with a longer text in them are among those with the shorter one.
-            narrower = among is self.entries and pattern.startswith(before) and not _is_glob(pattern)
-            found = _fitting(pattern, found if narrower else self.entries)
-        self._filtered = (pattern, self.entries, found)
+            narrower = among is self.ordered and pattern.startswith(before) and not is_glob(pattern)
+            fits = finder(pattern.casefold())
+            found = [entry for entry in (found if narrower else self.ordered) if fits(entry.folded)]
+        self._filtered = (pattern, self.ordered, found)
         return found
 
     def starting(self, prefix: str, limit: int) -> Sequence[ConsoleEntry]:
@@ -215,29 +262,36 @@ class ConsoleList:
         return self.entries[start:end]
 
 
-def _without_states(pattern: str) -> tuple[str, tuple[str, ...]]:
-    """A filter without its words about states, and the beginnings of these states."""
-    states = [state for found in _STATE.finditer(pattern) for state in found[1].casefold().split(",")]
-    return (_STATE.sub("", pattern).strip(), tuple(filter(None, states))) if states else (pattern, ())
+_RANKS = {"up": 1, "migrating": 0, "down": 2}
 
 
-def _fitting(pattern: str, entries: Sequence[ConsoleEntry]) -> list[ConsoleEntry]:
-    folded = pattern.casefold()
-    if not _is_glob(folded):
-        return [entry for entry in entries if folded in entry.folded]
-    # translate() makes an atomic group of each *, so no pattern backtracks for long.
-    fits = re.compile(translate(f"*{folded.replace('[', '[[]')}*")).match
-    return [entry for entry in entries if fits(entry.folded)]
+def _key_of(order: Order, view: VisibleConsoles) -> Callable[[ConsoleEntry], Any]:
+    """What the list is sorted by; where it is the same, by name."""
 
+    def by_alerts(entry: ConsoleEntry) -> Any:
+        marks = entry.console.alerts
+        shown = marks if marks.total and view.may(entry.console, Right.SPY) else ()
+        return tuple(-number for number in shown) or (0,), entry.key
 
-def _is_glob(pattern: str) -> bool:
-    return "*" in pattern or "?" in pattern
+    match order:
+        case Order.STATE:
+            return lambda entry: (_RANKS.get(entry.console.state, 3), entry.key)
+        case Order.CHANGE:
+            return lambda entry: (-entry.console.since, entry.key)
+        case Order.HOST:
+            return lambda entry: (entry.console.host, entry.key)
+        case Order.ALERTS:
+            return by_alerts
+    return lambda entry: entry.key
 
 
 class Selection:
-    """The filter, the selected console, and the part of the list on the screen.
+    """The filter, the selected console, those that are marked, and the part of the list on the screen.
 
-    :ivar filter: the pattern that was typed.
+    Bound: :data:`MARKS_LIMIT` marks.
+
+    :ivar filter: the pattern that was typed; ``without_down``: whether those that are down are left out.
+    :ivar marked: in the order in which they were marked.
     :ivar room: consoles that the screen has room for.
     :ivar found: the consoles that match the filter.
     :ivar chosen: the index of the selected console in them; ``top``: of the first one on the screen.
@@ -247,6 +301,8 @@ class Selection:
         self._consoles = consoles
         self._view = view
         self.filter = ""
+        self.without_down = False
+        self.marked: dict[Console, None] = {}
         self.room = 1
         self.found: Sequence[ConsoleEntry] = ()
         self.chosen = 0
@@ -273,7 +329,7 @@ class Selection:
 
     def _arrange(self) -> None:
         while True:
-            self._follow(self._consoles.matching(self.filter))
+            self._follow(self._consoles.matching(self.filter, self.without_down))
             self.chosen = max(0, min(self.chosen, len(self.found) - 1))
             self.top = max(0, min(self.top, self.chosen, len(self.found) - self.room))
             self.top = max(self.top, self.chosen - self.room + 1)
@@ -298,6 +354,24 @@ class Selection:
         if pattern != self.filter and len(pattern) <= FILTER_LIMIT:
             self.filter = pattern
             self._typed = True
+
+    def mark(self) -> None:
+        """Mark the selected console, or take its mark away, and go on to the next."""
+        console = self.console
+        if console is None:
+            return
+        if console in self.marked:
+            del self.marked[console]
+        elif len(self.marked) < MARKS_LIMIT:
+            self.marked[console] = None
+        self.move(keys.DOWN)
+
+    def meant(self) -> list[Console]:
+        """The marked consoles that may still be seen; the selected one where none is marked."""
+        self.marked = {console: None for console in self.marked if console in self._view}
+        if self.marked:
+            return list(self.marked)
+        return [self.console] if self.console is not None and self.console in self._view else []
 
     def ready(self) -> bool:
         """Filter the list before a key that needs it.

@@ -27,6 +27,8 @@ from vmproxy.operators.visible import VisibleConsoles
 REFRESH_SECONDS = 1.0
 LAST_LINES_SECONDS = 0.2  # between two readings of logs, if there are consoles whose logs were not read yet
 TAIL = 2048  # bytes of a log that are read
+PREVIEW_TAIL = 16384
+PREVIEW_LINES = 100
 SHOWN = 256  # characters of a line that are kept
 KEPT = 400  # consoles that are remembered
 
@@ -42,12 +44,18 @@ class Picture(Protocol):
     def with_last_lines(self) -> Sequence[ConsoleEntry]:
         """The consoles whose last lines are shown."""
 
+    def previewed(self) -> Console | None:
+        """The console whose output is shown beside the list."""
+
 
 class _NoPicture:
     def draw(self) -> None: ...
 
     def with_last_lines(self) -> Sequence[ConsoleEntry]:
         return ()
+
+    def previewed(self) -> Console | None:
+        return None
 
 
 _NONE = _NoPicture()
@@ -73,6 +81,8 @@ class Refresher:
         self._sweeping = False
         self._reading = False
         self._read_at = 0.0
+        self._previewing = False
+        self._preview: tuple[Console | None, int, list[str]] = None, 0, []
 
     def start(self, picture: Picture) -> None:
         """Refresh now, and every second."""
@@ -120,6 +130,7 @@ class Refresher:
         :param everything: of all consoles on the screen with new output; otherwise only if the logs of some were not
             read yet, and the last reading is :data:`LAST_LINES_SECONDS` ago.
         """
+        self._read_preview()
         now = self._clock.seconds()
         if self._reading:
             return
@@ -139,8 +150,33 @@ class Refresher:
         self._last.learn(consoles, sizes, lines)
         self._picture.draw()
 
+    def preview_of(self, console: Console) -> list[str]:
+        """The last lines of a console, safe to show, as far as they have been read; none if it may not be read."""
+        known, _, lines = self._preview
+        return lines if known is console and self._view.may(console, Right.SPY) else []
+
+    def _read_preview(self) -> None:
+        console = self._picture.previewed()
+        if console is None or self._previewing or not self._view.may(console, Right.SPY):
+            return
+        known, at, before = self._preview
+        size = console.bytes_out
+        if known is console and at == size and before:
+            return
+        self._previewing = True
+        path, encoding = console.log.path, console.options.encoding
+        reading = self._services.in_thread(lambda: last_lines(path, encoding))
+        reading.addCallback(lambda lines: self._has_preview(console, size, lines))
+        reading.addErrback(self._cannot_read)
+
+    def _has_preview(self, console: Console, size: int, lines: list[str]) -> None:
+        self._previewing = False
+        before, self._preview = self._preview, (console, size, lines)
+        if before[0] is not console or before[2] != lines:
+            self._picture.draw()
+
     def _cannot_read(self, failure: Failure) -> None:
-        self._reading = False
+        self._reading = self._previewing = False
         _log.failure("the last lines of logs cannot be read", failure=failure)
 
 
@@ -208,14 +244,31 @@ def last_line(path: Path, encoding: str = "utf-8") -> str | None:
 
     :returns: the line, safe to show; None if there is none in the last :data:`TAIL` bytes, or the log cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - TAIL))
-            data = file.read(TAIL)
-    except OSError:
+    data = _end_of(path, TAIL)
+    if data is None:
         return None
     text = ShownText(encoding)
     rows = (row for line in reversed(data.split(b"\n")) for row in reversed(text.rows(line)))
     found = next(filter(None, (" ".join(row.decode("utf-8", "backslashreplace").split()) for row in rows)), None)
     return found and visible(found, SHOWN)
+
+
+def last_lines(path: Path, encoding: str = "utf-8") -> list[str]:
+    """The last :data:`PREVIEW_LINES` lines of a log, as a terminal shows them, safe to show."""
+    data = _end_of(path, PREVIEW_TAIL) or b""
+    text = ShownText(encoding)
+    rows = [row for line in data.split(b"\n") for row in text.rows(line)]
+    while rows and not rows[-1].strip():
+        del rows[-1]
+    return [visible(row.decode("utf-8", "backslashreplace").rstrip(), SHOWN) for row in rows[-PREVIEW_LINES:]]
+
+
+def _end_of(path: Path, most: int) -> bytes | None:
+    """The end of a file; None if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - most))
+            return file.read(most)
+    except OSError:
+        return None

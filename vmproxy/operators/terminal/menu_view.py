@@ -2,7 +2,8 @@
 
 It is drawn when something may have changed, and only while it is shown. To a client that does not read nothing is sent
 until it reads again; then it gets the list of that time. Columns are left out as the screen gets narrower: first the
-last line of output, then the writer. At 20 columns the name and the state are left.
+last line of output, then the host, then the writer. At 20 columns the name and the state are left. On a wide screen
+the output of the selected console stands beside the list.
 """
 
 from __future__ import annotations
@@ -10,16 +11,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from vmproxy.access.policy import Right
 from vmproxy.base.escape import show_escape
+from vmproxy.console.alert_marks import NO_ALERTS, AlertMarks
 from vmproxy.console.console import Console
 from vmproxy.console.naming import MARK
 from vmproxy.operators.commands.list import to_connect
 from vmproxy.operators.session import Session
+from vmproxy.operators.terminal.colour import has_colours
+from vmproxy.operators.terminal.menu_actions import Action
 from vmproxy.operators.terminal.menu_command_line import CommandLine
-from vmproxy.operators.terminal.menu_list import ConsoleEntry, ConsoleList, Selection
+from vmproxy.operators.terminal.menu_list import ConsoleEntry, ConsoleList, Order, Selection
 from vmproxy.operators.terminal.menu_refresh import LastLines, Refresher
-from vmproxy.operators.terminal.screen import BOLD, ENTER, LEAVE, REVERSE, Row, Screen, lay_over
+from vmproxy.operators.terminal.screen import (
+    BOLD,
+    DIM,
+    ENTER,
+    LEAVE,
+    RED,
+    REVERSE,
+    YELLOW,
+    Row,
+    Screen,
+    lay_over,
+)
 from vmproxy.operators.terminal.width import cells, cut, pad, tail, wrap
+from vmproxy.operators.visible import VisibleConsoles
 
 DRAW_LIMIT = 16 * 1024  # bytes not sent yet; above it nothing more is drawn
 MESSAGES_LIMIT = 5
@@ -27,7 +44,10 @@ MESSAGE_LINES = 8
 SMALLEST = (20, 5)
 HEADINGS_FROM = 8  # lines
 STATE_WIDTH = 9
+HOST_FROM, ALERTS_FROM, PREVIEW_FROM = 110, 64, 130  # columns of the screen
+HOST_WIDTH, ALERTS_WIDTH = 15, 6
 _HINTS = (
+    "Enter attach   Tab read-only   Right more   : command   ? help   ^D leave",
     "Enter attach   Tab read-only   : command   ? help   ^D leave",
     "Enter attach  Tab spy  : command  ? help  ^D leave",
     "Enter, Tab spy, : command, ? help, ^D",
@@ -39,16 +59,21 @@ _HELP = (
     (
         "",
         "The consoles that you may see. Type a part of a name to filter them; * stands for any text, ? for any one"
-        " character. state:down shows those that are down, state:up web those that are up and have web in their name.",
+        " character. Words about columns go with it: state:down, host:10.1.2.3, tag:team=web, who:alice, writer:alice,"
+        " alerts:critical, uuid:564d; state:up web shows those that are up and have web in their name.",
     ),
     ("", ""),
     ("Enter", "attach; read-only if another operator writes"),
     ("Tab", "attach read-only"),
+    ("Right", "more: log, events, status, send, and so on"),
+    ("Ins ^T", "mark, for more with several at once"),
+    ("^X", "leave out those that are down, or show them again"),
+    ("^O", "another order: by name, state, last change, host, alerts"),
     ("Up Down", "the console before, or after; also ^P ^N"),
     ("PgUp PgDn", "a page back, or on; Home and End: the first, the last"),
-    ("Esc", "clear the filter; also ^U"),
+    ("Esc", "clear the filter, then the marks; also ^U"),
     (":", "a command, as after ssh; Tab completes it"),
-    ("?", "this help; : and ? work only while the filter is empty"),
+    ("?", "this help, while the filter is empty"),
     ("^L", "draw everything again"),
     ("^D ^C", "leave"),
     ("", ""),
@@ -87,6 +112,8 @@ class MenuView:
         self.shown = False
         self._note = ""
         self._text: list[str] = []
+        self._offered: list[str] = []
+        self._colours = has_colours(session)
 
     def show(self, note: str) -> None:
         """Take the terminal, and refresh the list from now on."""
@@ -122,7 +149,22 @@ class MenuView:
     def dismiss(self) -> None:
         """A key was pressed: messages and notes have been read."""
         self._messages = []
+        self._offered = []
         self._note = ""
+
+    def next_order(self) -> None:
+        """Have the list in another order."""
+        orders = list(Order)
+        order = orders[(orders.index(self._listed.order) + 1) % len(orders)]
+        self._listed.use(order)
+        self._note = f"in the order of: {order.value}"
+        self._refresher.look_through()
+
+    def offer(self, actions: Sequence[Action], consoles: Sequence[Console]) -> None:
+        """Show what can be done, until a key is pressed."""
+        what = consoles[0].title if len(consoles) == 1 else f"{len(consoles)} consoles"
+        shown = "   ".join(f"{action.key} {action.text}" for action in actions)
+        self._offered = [what, *wrap(shown, self._screen.width - 1, MESSAGE_LINES)]
 
     def show_note(self, note: str) -> None:
         """Show what just happened in the last line, until a key is pressed."""
@@ -170,8 +212,12 @@ class MenuView:
 
     def with_last_lines(self) -> Sequence[ConsoleEntry]:
         """The consoles whose last lines are shown."""
-        shown = columns_for(self._screen.width, self._listed.longest).last
+        shown = columns_for(list_width(self._screen.width), self._listed.longest).last
         return self.selection.on_screen if shown else ()
+
+    def previewed(self) -> Console | None:
+        """The console whose output is shown beside the list."""
+        return self.selection.console if list_width(self._screen.width) < self._screen.width else None
 
     def _picture(self) -> tuple[list[Row], tuple[int, int], bytes]:
         """What is to be seen now: the lines, where the cursor is, and what is drawn there."""
@@ -190,7 +236,18 @@ class MenuView:
             self._refresher.look_through()
         self.selection.arrange(rows_for(height))
         advice = () if self._listed.entries else to_connect(self._session)
-        rows, column = picture(size, self._listed, self.selection, self._last, self._wall(), advice)
+        seen = Seen(self._session.operator.view, self._last.of, self._wall(), self._colours)
+        console = self.previewed()
+        width = list_width(width)
+        rows, column = picture((width, height), self._listed, self.selection, seen, advice)
+        if console is not None:
+            rows = beside(rows, width, console.title, self._refresher.preview_of(console))
+            width = size[0]
+        if self._offered:
+            kept = rows[: max(1, len(rows) - len(self._offered))]
+            what, *keys = map(Row, self._offered)
+            offered = [*kept, Row(what.text, BOLD), *keys, bottom_row("a key from above; any other: back", width)]
+            return offered, (0, column), b""
         over = [line for text in self._messages for line in wrap(text, width - 1, MESSAGE_LINES)]
         if self._prompting:
             return lay_over(rows, over + self.command_line.choices), below, self.command_line.redraw()
@@ -203,8 +260,35 @@ class ColumnWidths:
 
     name: int
     state: int
+    alerts: int
     writer: int
+    host: int
     last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What rows are made of, beside the list.
+
+    :ivar last: knows the last line of output of a console.
+    :ivar now: seconds since the epoch.
+    :ivar colours: whether the terminal has colours, and the operator wants them.
+    """
+
+    view: VisibleConsoles
+    last: Callable[[Console], str]
+    now: float
+    colours: bool
+
+    def alerts(self, console: Console) -> AlertMarks:
+        """The alerts that nobody has acknowledged, as far as the operator may know."""
+        marks = console.alerts
+        return marks if marks.total and self.view.may(console, Right.SPY) else NO_ALERTS
+
+
+def list_width(width: int) -> int:
+    """The columns of the list: with a preview beside it, half of the screen."""
+    return width if width < PREVIEW_FROM else max(80, width // 2)
 
 
 def rows_for(height: int) -> int:
@@ -212,18 +296,39 @@ def rows_for(height: int) -> int:
     return max(1, height - (3 if height >= HEADINGS_FROM else 2))
 
 
-def columns_for(width: int, longest: int) -> ColumnWidths:
+def columns_for(width: int, longest: int, alerts: bool = False) -> ColumnWidths:
     """How the columns share a line.
 
     :param longest: columns that the longest name takes.
+    :param alerts: whether there are any to be shown.
     """
     state = STATE_WIDTH
     writer = 0 if width < 40 else 10 if width < 60 else 14 if width < 100 else 24
-    room = width - 1 - 1 - state - (writer + 1 if writer else 0)  # the mark at the left; a blank before each column
+    marks = ALERTS_WIDTH if alerts and width >= ALERTS_FROM else 0
+    host = HOST_WIDTH if width >= HOST_FROM else 0
+    # The mark at the left; a blank before each column.
+    room = width - 1 - 1 - state - sum(column + 1 for column in (writer, marks, host) if column)
     if width < 56:
-        return ColumnWidths(max(1, room), state, writer, 0)
+        return ColumnWidths(max(1, room), state, marks, writer, host, 0)
     name = min(max(longest, 8), room * 2 // 5)
-    return ColumnWidths(name, state, writer, room - name - 1)
+    return ColumnWidths(name, state, marks, writer, host, room - name - 1)
+
+
+def short_alerts(marks: AlertMarks) -> str:
+    """``2 crit``: how many there are of the worst."""
+    for number, word in zip(marks, ("crit", "warn", "info"), strict=True):
+        if number:
+            return f"{min(number, 9)}{'+' if number > 9 else ' '}{word}"
+    return ""
+
+
+def colour_of(console: Console, marks: AlertMarks) -> str:
+    """The colour of a row, as a parameter of SGR: alerts first, then the state."""
+    if marks.critical:
+        return RED
+    if marks.warning or console.state == "migrating":
+        return YELLOW
+    return DIM if console.state == "down" else ""
 
 
 def short_state(console: Console, now: float) -> str:
@@ -262,41 +367,70 @@ def fitted(name: str, width: int) -> str:
 
 
 def console_row(
-    entry: ConsoleEntry,
-    name: str,
-    columns: ColumnWidths,
-    now: float,
-    last: Callable[[Console], str],
-    chosen: bool,
-    width: int,
+    entry: ConsoleEntry, name: str, columns: ColumnWidths, seen: Seen, chosen: bool, marked: bool, width: int
 ) -> Row:
     """One console.
 
     :param name: see :meth:`ConsoleList.shown`.
-    :param last: knows its last line of output.
     """
     console = entry.console
+    marks = seen.alerts(console)
     parts = [
-        (">" if chosen else " ") + fitted(name, columns.name),
-        pad(short_state(console, now), columns.state),
+        ("*" if marked else ">" if chosen else " ") + fitted(name, columns.name),
+        pad(short_state(console, seen.now), columns.state),
     ]
+    if columns.alerts:
+        parts.append(pad(short_alerts(marks), columns.alerts))
     if columns.writer:
         parts.append(pad(writer_of(console, columns.writer), columns.writer))
+    if columns.host:
+        parts.append(pad(cut(console.host, columns.host), columns.host))
     if columns.last:
-        parts.append(cut(last(console), columns.last))
+        parts.append(cut(seen.last(console), columns.last))
     text = " ".join(parts)
-    return Row(pad(text, width), REVERSE) if chosen else Row(text.rstrip())
+    if chosen:
+        return Row(pad(text, width), REVERSE)
+    return Row(text.rstrip(), colour_of(console, marks) if seen.colours else "")
 
 
 def heading_row(columns: ColumnWidths) -> Row:
-    widths = {"NAME": columns.name, "STATE": columns.state, "WRITER": columns.writer, "LAST OUTPUT": columns.last}
+    widths = {
+        "NAME": columns.name,
+        "STATE": columns.state,
+        "ALERTS": columns.alerts,
+        "WRITER": columns.writer,
+        "HOST": columns.host,
+        "LAST OUTPUT": columns.last,
+    }
     return Row(" " + " ".join(pad(text, width) for text, width in widths.items() if width).rstrip(), BOLD)
 
 
-def top_row(shown: int, known: int, complete: bool, pattern: str, width: int) -> tuple[Row, int]:
-    """The first line: how many consoles there are, and the filter.
+def beside(rows: list[Row], width: int, title: str, lines: list[str]) -> list[Row]:
+    """The list with the last lines of a console beside it.
+
+    :param width: columns of the list.
+    """
+    room = len(rows) - 1
+    shown = [title, *lines[-(room - 1) :]] if room > 1 else []
+    right = ["", *shown, *[""] * (room - len(shown))]
+    return [
+        Row(pad(row.text, width) if row.style == REVERSE else row.text, row.style, _gap(row, width) + text)
+        for row, text in zip(rows, right, strict=True)
+    ]
+
+
+def _gap(row: Row, width: int) -> str:
+    return " " * max(0, width - cells(row.text)) + "| "
+
+
+def top_row(
+    shown: int, known: int, complete: bool, pattern: str, width: int, place: int = 0, about: str = ""
+) -> tuple[Row, int]:
+    """The first line: how many consoles there are, the filter, and at the right the place in the list.
 
     :param shown: how many fit the filter; ``known``: how many there are; ``complete``: whether these are all.
+    :param place: of the selected console, from 1; 0 for none.
+    :param about: the order and what is left out, in words.
     :returns: it, and the column of the cursor, behind the filter.
     """
     count = f"{known:,}" if shown == known else f"{shown:,} of {known:,}"
@@ -306,10 +440,14 @@ def top_row(shown: int, known: int, complete: bool, pattern: str, width: int) ->
     else:
         left = f" {count}{many} /"
     left = cut(left, max(1, width - 6))
-    text = left + tail(pattern, max(0, width - cells(left) - 1))
-    if not pattern and width - cells(text) > 24:
-        return Row(text + "type a part of a name"), cells(text)
-    return Row(text), cells(text)
+    at = f"{place:,}/{shown:,} " if place and width >= 50 else ""
+    right = f"{about}  {at}" if about and width - cells(left) - len(about) - len(at) > 24 else at
+    room = max(0, width - cells(left) - 1 - (len(right) + 1 if right else 0))
+    text = left + tail(pattern, room)
+    column = cells(text)
+    if not pattern and room > 24:
+        text += "type a part of a name"
+    return Row((pad(text, width - len(right)) + right).rstrip() if right else text), column
 
 
 def bottom_row(note: str, width: int) -> Row:
@@ -331,12 +469,7 @@ def empty_rows(known: int, complete: bool, advice: Sequence[str], width: int) ->
 
 
 def picture(
-    size: tuple[int, int],
-    listed: ConsoleList,
-    selection: Selection,
-    last: LastLines,
-    now: float,
-    advice: Sequence[str] = (),
+    size: tuple[int, int], listed: ConsoleList, selection: Selection, seen: Seen, advice: Sequence[str] = ()
 ) -> tuple[list[Row], int]:
     """The list on the screen, without the last line.
 
@@ -345,17 +478,30 @@ def picture(
     :returns: the lines, and the column of the cursor in the first of them.
     """
     width, height = size
-    names = [listed.shown(entry) for entry in selection.on_screen]
-    columns = columns_for(width, max(listed.longest, *map(cells, names), 0))
-    top, column = top_row(len(selection.found), len(listed.entries), listed.complete, selection.filter, width)
+    on_screen = selection.on_screen
+    names = [listed.shown(entry) for entry in on_screen]
+    alerts = any(seen.alerts(entry.console) for entry in on_screen)
+    columns = columns_for(width, max(listed.longest, *map(cells, names), 0), alerts)
+    place = selection.chosen + 1 if selection.found else 0
+    top, column = top_row(
+        len(selection.found), len(listed.entries), listed.complete, selection.filter, width, place, _about(listed, selection)
+    )
     rows = [top]
     if height >= HEADINGS_FROM:
         rows.append(heading_row(columns))
-    for number, (entry, name) in enumerate(zip(selection.on_screen, names, strict=True), selection.top):
-        rows.append(console_row(entry, name, columns, now, last.of, number == selection.chosen, width))
+    for number, (entry, name) in enumerate(zip(on_screen, names, strict=True), selection.top):
+        marked = entry.console in selection.marked
+        rows.append(console_row(entry, name, columns, seen, number == selection.chosen, marked, width))
     if not selection.found:
         rows += empty_rows(len(listed.entries), listed.complete, advice, width)
     return (rows + [Row()] * (height - 1 - len(rows)))[: height - 1], column
+
+
+def _about(listed: ConsoleList, selection: Selection) -> str:
+    parts = [f"{len(selection.marked)} marked"] if selection.marked else []
+    parts += ["none that is down"] if selection.without_down else []
+    parts += [f"by {listed.order.value}"] if listed.order is not Order.NAME else []
+    return ", ".join(parts)
 
 
 def help_lines(width: int, escape: str) -> list[str]:

@@ -17,6 +17,7 @@ from vmproxy.operators.terminal.width import cells, cut
 
 REVERSE = "7"
 BOLD = "1"
+DIM, RED, YELLOW = "2", "31", "33"
 USUAL_SIZE = (80, 24)
 LARGEST = (500, 200)
 
@@ -55,11 +56,13 @@ def bounded(size: tuple[int, int]) -> tuple[int, int]:
 class Row:
     """A line of the screen.
 
-    :ivar style: how it is shown: empty, :data:`REVERSE` or :data:`BOLD`.
+    :ivar style: how it is shown: empty, or a parameter of SGR such as :data:`REVERSE`.
+    :ivar beside: plain text behind it.
     """
 
     text: str = ""
     style: str = ""
+    beside: str = ""
 
 
 EMPTY = Row()
@@ -116,9 +119,13 @@ class Screen:
         return b"".join(parts)
 
     def _line(self, number: int, row: Row) -> bytes:
-        # Rows are safe to show already; this is a second line of defence.
-        text = cut(row.text if row.text.isprintable() else visible(row.text, 4 * self.width), self.width)
-        shown = f"\x1b[{row.style}m{text}\x1b[0m" if row.style else text
+        text = self._safe(row.text, self.width)
+        beside = self._safe(row.beside, self.width - cells(text)) if row.beside else ""
+        shown = (f"\x1b[{row.style}m{text}\x1b[0m" if row.style else text) + beside
         # A full line is not erased behind: on some terminals the cursor is still on its last character.
-        erase = "" if cells(text) >= self.width else "\x1b[K"
+        erase = "" if cells(text) + cells(beside) >= self.width else "\x1b[K"
         return f"\x1b[{number + 1};1H{shown}{erase}".encode("utf-8", "backslashreplace")
+
+    def _safe(self, text: str, width: int) -> str:
+        # Rows are safe to show already; this is a second line of defence.
+        return cut(text if text.isprintable() else visible(text, 4 * self.width), width)
