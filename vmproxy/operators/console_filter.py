@@ -1,4 +1,4 @@
-"""Filters of consoles as people type them: a part of the name, and words about other columns, ``state:down host:esx03``.
+"""Filters of consoles as people type them: a part of the name, and words about columns, ``state:down host:esx03``.
 
 What a filter asks of a column the operator may not read, it does not find.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ from twisted.internet.defer import Deferred
 from tests.support.fakes import EPOCH, VM_A, VM_B, FakeLink, FakeViewer
 from tests.support.ssh import RemoteChannel, SSHWorld
 from tests.support.terminal import Terminal
+from vmproxy.console.alert_marks import AlertMarks
 from vmproxy.console.notices import Message, ShuttingDown
 from vmproxy.operators.terminal.menu import Menu
 from vmproxy.operators.terminal.menu_list import ConsoleList
@@ -21,16 +23,26 @@ from vmproxy.operators.terminal.screen import ENTER, LEAVE
 from vmproxy.operators.visible import VisibleConsoles
 
 UP, DOWN, PAGE_DOWN, END = b"\x1b[A", b"\x1b[B", b"\x1b[6~", b"\x1b[F"
+RIGHT, INSERT = b"\x1b[C", b"\x1b[2~"
 
 
 class Person:
     """Somebody at a terminal, who has just come."""
 
-    def __init__(self, w: SSHWorld, size: tuple[int, int] = (80, 24), term: bytes = b"xterm", **options: Any) -> None:
+    def __init__(
+        self,
+        w: SSHWorld,
+        size: tuple[int, int] = (80, 24),
+        term: bytes = b"xterm",
+        env: dict[bytes, bytes] | None = None,
+        **options: Any,
+    ) -> None:
         self.w = w
         self.terminal = Terminal(*size)
         self.channel: RemoteChannel = w.login().open(**options)
         self._seen = 0
+        for name, value in (env or {}).items():
+            self.channel.request(b"env", NS(name) + NS(value), reply=False)
         wanted = NS(term) + struct.pack(">4L", *size, 0, 0) + NS(b"")
         self.channel.request(b"pty-req", wanted, reply=False)
         self.channel.shell()
@@ -71,6 +83,11 @@ class Person:
         return [line[1:].split()[0] for line in self.terminal.lines[2:-1] if " up " in line or " down " in line]
 
     @property
+    def top(self) -> str:
+        """The first line without the place in the list."""
+        return re.sub(r" +[\d,]+/[\d,]+$", "", self.terminal.lines[0])
+
+    @property
     def chosen(self) -> str:
         (line,) = [line for line in self.terminal.lines if line.startswith(">")]
         return line[1:].split()[0]
@@ -99,11 +116,12 @@ def test_the_list_shows_name_state_writer_and_last_line_in_order(w: SSHWorld) ->
     person = Person(w)
     lines = person.look()
     assert person.terminal.alternate
-    assert lines[0] == " 3 consoles    filter: type a part of a name"
+    assert person.top == " 3 consoles    filter: type a part of a name"
+    assert lines[0].endswith(" 1/3")
     assert lines[1].split() == ["NAME", "STATE", "WRITER", "LAST", "OUTPUT"]
     assert person.names == ["DB", "web01", "web02"]
     assert lines[3].split() == ["web01", "up", "2m", "bob", "+1", "login:"]
-    assert lines[-1] == " Enter attach   Tab read-only   : command   ? help   ^D leave"
+    assert lines[-1] == " Enter attach   Tab read-only   Right more   : command   ? help   ^D leave"
     assert person.terminal.cursor == (0, 23)
 
 
@@ -113,7 +131,7 @@ def test_typing_filters_and_the_cursor_follows(w: SSHWorld) -> None:
     person.type(b"W")
     person.type(b"eb")
     assert person.names == ["web01", "web02"]
-    assert person.terminal.lines[0] == " 2 of 3 consoles    filter: Web"
+    assert person.top == " 2 of 3 consoles    filter: Web"
     assert person.terminal.cursor == (0, 31)
     person.type(b"02")
     assert person.names == ["web02"]
@@ -524,7 +542,7 @@ def test_it_is_usable_in_any_size(w: SSHWorld, size: tuple[int, int]) -> None:
     assert person.terminal.lines[-1].strip()
     person.type(b"-19")
     assert "10 of 200" in person.terminal.lines[0]
-    assert person.terminal.lines[0].endswith("-19")
+    assert person.top.endswith("-19")
     person.type(END + b"\r")
     assert person.channel.session.router.activity is not None
     person.type(b"x")
@@ -600,8 +618,20 @@ def test_help_is_shown_page_by_page(w: SSHWorld) -> None:
 def test_a_question_mark_behind_something_is_part_of_the_filter(w: SSHWorld) -> None:
     vms(w, "web01")
     person = Person(w)
-    person.type(b"w?b:")
-    assert person.terminal.lines[0].endswith("filter: w?b:")
+    person.type(b"w?b")
+    assert person.top.endswith("filter: w?b")
+
+
+def test_a_colon_begins_a_command_unless_it_is_behind_a_column(w: SSHWorld) -> None:
+    vms(w, "web01", "db01")
+    w.lose(w.console("db01"))
+    person = Person(w)
+    person.type(b"state:do")
+    assert person.top.endswith("filter: state:do")
+    assert person.names == ["db01"]
+    person.type(b"\x15we:")
+    assert person.terminal.lines[-1].startswith(":")
+    assert person.top.endswith("filter: we")
 
 
 def test_control_l_draws_everything(w: SSHWorld) -> None:
@@ -651,7 +681,7 @@ def test_a_command_runs_on_the_screen_that_was_there_before(w: SSHWorld) -> None
     person.type(b"x")
     assert person.terminal.alternate
     assert person.names == ["web01"]
-    assert person.terminal.lines[0].endswith("filter: type a part of a name")
+    assert person.top.endswith("filter: type a part of a name")
 
 
 def test_what_a_second_command_prints_begins_on_a_line_of_its_own(w: SSHWorld) -> None:
@@ -729,7 +759,7 @@ def test_the_prompt_can_be_left(w: SSHWorld, key: bytes) -> None:
     person.type(key)
     assert person.terminal.lines[-1].startswith(" Enter attach")
     person.type(b"w")
-    assert person.terminal.lines[0].endswith("filter: w")
+    assert person.top.endswith("filter: w")
 
 
 def test_what_was_entered_comes_back(w: SSHWorld) -> None:
@@ -914,3 +944,143 @@ def test_two_menus_on_one_connection_do_not_meddle(w: SSHWorld) -> None:
     terminal = Terminal()
     terminal.feed(channels[1].screen)
     assert terminal.line(">db01")
+
+
+# Order, marks, actions, preview.
+
+
+def test_the_list_has_other_orders(w: SSHWorld) -> None:
+    for n, name in enumerate(("a", "b", "c")):
+        w.clock.advance(60)
+        w.vm(name, UUID(int=(n + 1) << 64))
+    w.lose(w.console("a"))
+    w.console("c").set_alerts(AlertMarks(0, 1, 0))
+    w.console("b").set_alerts(AlertMarks(1, 0, 0))
+    person = Person(w)
+    assert person.names == ["a", "b", "c"]
+    for words, names in (
+        ("by state", ["b", "c", "a"]),
+        ("by last change", ["a", "c", "b"]),
+        ("by host", ["a", "b", "c"]),
+        ("by alerts", ["b", "c", "a"]),
+    ):
+        person.type(b"\x0f")
+        assert person.names == names, words
+        assert words in person.terminal.lines[0]
+    person.type(b"\x0f")
+    assert "by" not in person.terminal.lines[0]
+    assert person.names == ["a", "b", "c"]
+
+
+def test_what_is_down_can_be_left_out(w: SSHWorld) -> None:
+    vms(w, "web01", "web02", "db01")
+    w.lose(w.console("web02"))
+    person = Person(w)
+    person.type(b"\x18")
+    assert person.names == ["db01", "web01"]
+    assert "none that is down" in person.terminal.lines[0]
+    w.lose(w.console("db01"))
+    person.wait()
+    assert person.names == ["web01"]
+    person.type(b"\x18")
+    assert person.names == ["db01", "web01", "web02"]
+
+
+def test_the_actions_are_those_that_are_allowed(w: SSHWorld) -> None:
+    vms(w, "web01")
+    w.rules(("alice", "spy", "web*"))
+    person = Person(w)
+    person.type(RIGHT)
+    shown = "\n".join(person.terminal.lines[-4:])
+    assert "web01" in shown
+    assert "l log" in shown
+    assert "t send text" not in shown
+    assert "f forget" not in shown
+    person.type(b"t")  # not offered: back to the list
+    assert person.terminal.lines[-1].startswith(" Enter attach")
+    w.rules(("alice", "admin", "*"))
+    person.type(RIGHT)
+    assert "k kick" in "\n".join(person.terminal.lines)
+    assert "f forget" not in "\n".join(person.terminal.lines)  # it is up
+    person.type(b"s")
+    assert not person.terminal.alternate
+    assert b"VC UUID" in person.channel.screen
+
+
+def test_an_action_that_asks_is_put_into_the_command_line(w: SSHWorld) -> None:
+    vms(w, "web 01")
+    person = Person(w)
+    person.type(RIGHT + b"t")
+    assert person.terminal.lines[-1].rstrip() == ":send web-01"
+    person.type(b"hello\r")
+    assert w.console("web 01").link.written == b"hello\r"
+
+
+def test_several_consoles_are_marked_and_read_together(w: SSHWorld) -> None:
+    vms(w, "web01", "web02", "web03")
+    person = Person(w)
+    person.type(INSERT + b"\x14")
+    assert [line[0] for line in person.terminal.lines[2:5]] == ["*", "*", ">"]
+    assert "2 marked" in person.terminal.lines[0]
+    person.type(RIGHT)
+    offered = "\n".join(person.terminal.lines)
+    assert "2 consoles" in offered
+    assert "l log" in offered
+    assert "a attach" not in offered
+    person.type(b"l")
+    w.console("web01").feed(b"one\n")
+    w.console("web02").feed(b"two\n")
+    w.console("web03").feed(b"three\n")
+    for _ in range(3):
+        w.settle()
+        person.wait()
+    assert b"one" in person.channel.screen
+    assert b"two" in person.channel.screen
+    assert b"three" not in person.channel.screen
+
+
+def test_marks_go_with_escape_and_with_the_right_to_see(w: SSHWorld) -> None:
+    vms(w, "web01", "web02")
+    person = Person(w)
+    person.type(INSERT + INSERT)
+    w.rules(("alice", "admin", "web02"))
+    person.type(RIGHT)
+    assert "web02" in person.terminal.line("web02")
+    assert "2 consoles" not in "\n".join(person.terminal.lines)
+    person.type(b"\x7f")
+    person.type(b"\x1b")
+    person.wait()
+    assert "marked" not in person.terminal.lines[0]
+
+
+def test_on_a_wide_screen_the_output_of_the_selected_console_is_beside_the_list(w: SSHWorld) -> None:
+    vms(w, "web01", "web02")
+    w.console("web01").feed(b"first line\r\n\x1b[31mred\x1b[0m\r\nlogin: ")
+    w.settle()
+    person = Person(w, (160, 24))
+    person.wait()
+    right = [line[80:] for line in person.terminal.lines]
+    assert right[1].strip() == "| web01"
+    assert [line.strip("| ") for line in right[2:5]] == ["first line", "red", "login:"]
+    person.type(DOWN)
+    person.wait()
+    assert person.terminal.lines[1][80:].strip() == "| web02"
+    assert "login:" not in "\n".join(line[80:] for line in person.terminal.lines)
+    w.rules(("alice", "see", "*"))
+    person.type(UP)
+    person.wait()
+    assert "first line" not in "\n".join(person.terminal.lines)
+
+
+@pytest.mark.parametrize(("term", "no_color", "coloured"), [(b"xterm", False, True), (b"xterm", True, False)])
+def test_rows_have_colours_by_state_and_alerts(w: SSHWorld, term: bytes, no_color: bool, coloured: bool) -> None:
+    vms(w, "a", "b", "c")
+    w.lose(w.console("c"))
+    w.console("b").set_alerts(AlertMarks(2, 0, 0))
+    person = Person(w, term=term, env={b"NO_COLOR": b"1"} if no_color else {})
+    assert "2 crit" in person.terminal.lines[3]
+    assert (person.terminal.screen.buffer[3][1].fg == "red") is coloured
+    assert person.terminal.screen.buffer[2][1].fg == "default"
+    w.rules(("alice", "see", "*"))
+    person.wait()
+    assert "crit" not in "\n".join(person.terminal.lines)

@@ -221,11 +221,11 @@ class Menu:
             case keys.BACKSPACE:
                 selection.type(selection.filter[:-1])
             case keys.ESCAPE if not selection.filter:
-                selection.marked.clear()
+                selection.unmark()
             case keys.ESCAPE:
                 selection.type("")
             case "^X":
-                selection.without_down = not selection.without_down
+                selection.toggle_down()
             case "^O":
                 self._view.next_order()
             case "^L":

@@ -53,7 +53,9 @@ def possible(consoles: Sequence[Console], view: VisibleConsoles) -> list[Action]
         action
         for action in ACTIONS
         if (action.many or len(consoles) == 1)
-        and all(view.may(console, action.right) and (not action.down or console.can_be_forgotten) for console in consoles)
+        and all(
+            view.may(console, action.right) and (not action.down or console.can_be_forgotten) for console in consoles
+        )
     ]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from vmproxy.access.policy import Right
 from vmproxy.base.turns import sort_steps
+from vmproxy.console.alert_marks import NO_ALERTS
 from vmproxy.console.console import Console
 from vmproxy.console.naming import MARK
 from vmproxy.console.registry import ConsoleRegistry
@@ -270,8 +271,8 @@ def _key_of(order: Order, view: VisibleConsoles) -> Callable[[ConsoleEntry], Any
 
     def by_alerts(entry: ConsoleEntry) -> Any:
         marks = entry.console.alerts
-        shown = marks if marks.total and view.may(entry.console, Right.SPY) else ()
-        return tuple(-number for number in shown) or (0,), entry.key
+        shown = marks if marks.total and view.may(entry.console, Right.SPY) else NO_ALERTS
+        return [-number for number in shown], entry.key
 
     match order:
         case Order.STATE:
@@ -354,6 +355,14 @@ class Selection:
         if pattern != self.filter and len(pattern) <= FILTER_LIMIT:
             self.filter = pattern
             self._typed = True
+
+    def toggle_down(self) -> None:
+        """Leave out consoles that are down, or show them again."""
+        self.without_down = not self.without_down
+
+    def unmark(self) -> None:
+        """Take all marks away."""
+        self.marked.clear()
 
     def mark(self) -> None:
         """Mark the selected console, or take its mark away, and go on to the next."""

@@ -410,12 +410,12 @@ def beside(rows: list[Row], width: int, title: str, lines: list[str]) -> list[Ro
 
     :param width: columns of the list.
     """
-    room = len(rows) - 1
-    shown = [title, *lines[-(room - 1) :]] if room > 1 else []
-    right = ["", *shown, *[""] * (room - len(shown))]
+    top, *below = rows
+    shown = [title, *lines[-(len(below) - 1) :]] if len(below) > 1 else []
+    shown += [""] * (len(below) - len(shown))
     return [
-        Row(pad(row.text, width) if row.style == REVERSE else row.text, row.style, _gap(row, width) + text)
-        for row, text in zip(rows, right, strict=True)
+        top,
+        *(Row(row.text, row.style, _gap(row, width) + text) for row, text in zip(below, shown, strict=True)),
     ]
 
 
@@ -480,11 +480,17 @@ def picture(
     width, height = size
     on_screen = selection.on_screen
     names = [listed.shown(entry) for entry in on_screen]
-    alerts = any(seen.alerts(entry.console) for entry in on_screen)
+    alerts = any(seen.alerts(entry.console).total for entry in on_screen)
     columns = columns_for(width, max(listed.longest, *map(cells, names), 0), alerts)
     place = selection.chosen + 1 if selection.found else 0
     top, column = top_row(
-        len(selection.found), len(listed.entries), listed.complete, selection.filter, width, place, _about(listed, selection)
+        len(selection.found),
+        len(listed.entries),
+        listed.complete,
+        selection.filter,
+        width,
+        place,
+        _about(listed, selection),
     )
     rows = [top]
     if height >= HEADINGS_FROM:
