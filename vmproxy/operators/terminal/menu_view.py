@@ -163,7 +163,7 @@ class MenuView:
     def offer(self, actions: Sequence[Action], consoles: Sequence[Console]) -> None:
         """Show what can be done, until a key is pressed."""
         what = consoles[0].title if len(consoles) == 1 else f"{len(consoles)} consoles"
-        shown = "   ".join(f"{action.key} {action.text}" for action in actions)
+        shown = ", ".join(f"{action.key} {action.text}" for action in actions)
         self._offered = [what, *wrap(shown, self._screen.width - 1, MESSAGE_LINES)]
 
     def show_note(self, note: str) -> None:
