@@ -27,6 +27,7 @@ from vmproxy.console.notices import (
     Notice,
     Promoted,
 )
+from vmproxy.console.viewers import CROWD
 from vmproxy.console.write_access import WriteAccess
 
 
@@ -221,6 +222,15 @@ class TestThePen:
         assert console.write_access.writer is alice
         assert console.write_access.waits(bob)
         assert alice.told(Joined) == [Joined("bob", writing=False)]
+
+    def test_of_a_crowd_nobody_is_told_of_each_that_comes_and_goes(self, console: Console) -> None:
+        viewers = [FakeViewer(f"operator{n}") for n in range(CROWD + 10)]
+        for viewer in viewers:
+            console.viewers.attach(viewer, write=False)
+        assert len(viewers[0].told(Joined)) == CROWD - 1
+        for viewer in viewers[:0:-1]:
+            console.viewers.detach(viewer)
+        assert len(viewers[0].told(Left)) == CROWD - 1
 
     def test_the_one_who_waits_longest_is_promoted_and_told(self, world: World, console: Console) -> None:
         viewers = [FakeViewer(who) for who in ("alice", "bob", "carol")]

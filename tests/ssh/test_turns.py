@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from twisted.conch.ssh.common import NS
 
-from tests.support.ssh import IGNORE, LOGIN_TIMEOUT, Client, SSHWorld
+from tests.support.fakes import one_turn
+from tests.support.ssh import IGNORE, LOGIN_TIMEOUT, REQUEST, Client, SSHWorld
 from vmproxy.base.turns import SLICE, SPAN
+from vmproxy.operators import shell
+from vmproxy.operators.session import Session
 from vmproxy.ssh.share import PACKETS_AT_ONCE
 
 COST = SLICE / 4  # seconds that each packet takes
@@ -120,3 +124,36 @@ def test_a_new_key_exchange_before_the_login_gives_no_new_time(w: SSHWorld) -> N
     client.pump()
     w.clock.advance(1)
     assert not client.tcp.connected
+
+
+def test_sessions_that_begin_in_one_read_have_their_turns(w: SSHWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = w.login()
+    begun = []
+
+    def slowly(session: Session, line: str) -> None:
+        begun.append(line)
+        w.clock.rightNow += SPAN
+
+    monkeypatch.setattr(shell, "start", slowly)
+    for channel, name in zip([client.open() for _ in "abc"], "abc", strict=True):
+        channel.queue(REQUEST, NS(b"exec") + b"\0" + NS(name.encode()))
+    client.server.dataReceived(bytes(client.out.buffer))
+    client.out.buffer.clear()
+    for count in (1, 2, 3):
+        one_turn(w.clock)
+        assert begun == [*"abc"][:count]
+
+
+def test_channels_of_a_connection_that_is_lost_are_closed_in_turns(w: SSHWorld) -> None:
+    w.vm()
+    client = w.login("web01")
+    for _ in range(5):
+        client.attach(pty=False)
+    assert w.services.turns.open()
+    w.clock.rightNow += SPAN
+    client.tcp.closed()
+    assert len(w.console().viewers.all) == 4
+    assert client.server in w.front.transports  # its operator may not have others in its place yet
+    w.clock.advance(0)
+    assert not w.console().viewers.all
+    assert not w.front.transports

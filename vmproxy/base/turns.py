@@ -90,27 +90,30 @@ def _does(work: Callable[[], object], who: Hashable) -> bool:
 
 
 class Turns:
-    """The time in each turn of the reactor for work whose size strangers choose."""
+    """The time in each turn of the reactor for work whose size strangers choose.
 
-    __slots__ = ("_asked", "_clock", "_count", "_turn", "_until", "_waiting")
+    :ivar number: of the turn in which somebody has asked last.
+    """
+
+    __slots__ = ("_asked", "_clock", "_count", "_until", "_waiting", "number")
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._count: TurnCount = quick_turn_of(clock) or _AskedTurns(clock)
-        self._turn = -1  # the one that is meant by:
-        self._until = 0.0  # there is time until then
+        self.number = -1
+        self._until = 0.0  # there is time until then, in that turn
         self._asked = False  # those who wait are served before the next turn
         self._waiting: dict[Hashable, deque[tuple[Callable[[], object], Callable[[], object]]]] = {}
 
     def open(self) -> bool:
         """Whether there is time for another piece of work."""
         now = self._clock.seconds()
-        if self._turn != self._count.number:
+        if self.number != self._count.number:
             self._renew(now)
         return now < self._until
 
     def _renew(self, now: float) -> None:
-        self._turn = self._count.number
+        self.number = self._count.number
         self._until = 0.0 if self._waiting else now + SPAN  # who waits comes first
 
     def wait(self, who: Hashable, go_on: Callable[[], object], failed: Callable[[], object] = _nothing) -> None:
@@ -145,7 +148,7 @@ class Turns:
     def _serve(self) -> None:
         self._asked = False
         now = self._clock.seconds()
-        if self._turn != self._count.number:
+        if self.number != self._count.number:
             self._renew(now)
         end = self._until or now + SPAN  # what those who came first have left; all of it if nobody was before them
         # Each that waits now, once; who is not done stands behind those who have come since.

@@ -18,6 +18,9 @@ from vmproxy.console.state import ViewersState
 from vmproxy.console.write_access import WriteAccess
 from vmproxy.log.store import ConsoleLog
 
+CROWD = 64
+"""Viewers of a console; of more than this none is told of each that comes and goes."""
+
 _log = Logger()
 
 
@@ -75,7 +78,8 @@ class Viewers:
         if writing:
             self._hold((viewer,), self._console.congested)
         self._console.log.event("attach", who=viewer.who, mode="write" if writing else "spy")
-        self.tell(Joined(viewer.who, writing), but=viewer)
+        if len(self.all) <= CROWD:
+            self.tell(Joined(viewer.who, writing), but=viewer)
         return writing
 
     def detach(self, viewer: IViewer) -> None:
@@ -84,7 +88,8 @@ class Viewers:
             return
         self.all = tuple(v for v in self.all if v is not viewer)
         self._console.log.event("detach", who=viewer.who)
-        self.tell(Left(viewer.who))
+        if len(self.all) < CROWD:
+            self.tell(Left(viewer.who))
         self._without_write(viewer)
 
     def kick(self, viewer: IViewer, by: str, reason: str) -> None:

@@ -92,6 +92,13 @@ class OperatorConnection(SSHConnection):
         if not (isinstance(channel, FlowChannel) and channel.holding):
             super().adjustWindow(channel, bytesToAdd)
 
+    def close_one(self) -> bool:
+        """Close a channel, as the connection is lost; :returns: whether there was one."""
+        for channel in self.channelsToRemoteChannel:
+            self.channelClosed(channel)
+            return True
+        return False
+
     def go_on(self) -> None:
         """Send the queues of all channels: the client reads again."""
         for channel in list(self.channels.values()):

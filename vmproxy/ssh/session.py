@@ -120,12 +120,19 @@ class SessionChannel(FlowChannel):
         if self._started:
             return 0
         self._started = True
-        # The client must have its "success" before anything that we send.
-        self.services.clock.callLater(0, self._run, command)
+        # The client must have its "success" before anything that we send; and one read can hold dozens of beginnings.
+        self._run_later(command)
         return 1
+
+    def _run_later(self, command: str) -> None:
+        failed = partial(self.finish, exit_status.FAILED)
+        self.services.turns.wait(self.operator.name, partial(self._run, command), failed)
 
     def _run(self, command: str) -> None:
         if self.over:
+            return
+        if not self.operator.view.prepare(self.services.turns.open):
+            self._run_later(command)
             return
         program = _PROGRAM.match(command)
         if program is not None:

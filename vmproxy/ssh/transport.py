@@ -123,11 +123,14 @@ class LoginFactory(Protocol):
         """
 
 
-class Resumable(Protocol):
-    """A service whose channels wait for the client to read."""
+class Channels(Protocol):
+    """The service after the login, with its channels."""
 
     def go_on(self) -> None:
-        """Send what waits."""
+        """Send what waits: the client reads again."""
+
+    def close_one(self) -> bool:
+        """Close a channel, as the connection is lost; :returns: whether there was one."""
 
 
 class OperatorTransport(SSHServerTransport):
@@ -201,10 +204,24 @@ class OperatorTransport(SSHServerTransport):
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self._over = True
-        super().connectionLost(reason)
         self._gate.leave(self)
+        self._close_channels()
+
+    def _close_channels(self) -> None:
+        # Of hundreds of connections that are lost at once, each may have dozens of channels.
+        turns = self.services.turns
+        while self._channels is not None and self._channels.close_one():
+            if not turns.open():
+                turns.wait(self.who, self._close_channels, self._close_channels)
+                return
+        super().connectionLost()
         self._front.gone(self)
         self.service = None  # it knows us too: without this only the cyclic collector would free the two
+
+    @property
+    def _channels(self) -> Channels | None:
+        service = self.service
+        return cast(Channels, service) if service is not None and service.name == b"ssh-connection" else None
 
     @property
     def over(self) -> bool:
@@ -538,5 +555,5 @@ class OperatorTransport(SSHServerTransport):
         """Nothing to do: connectionLost follows."""
 
     def _go_on(self) -> None:
-        if self.service is not None and self.service.name == b"ssh-connection":
-            cast(Resumable, self.service).go_on()
+        if self._channels is not None:
+            self._channels.go_on()

@@ -199,8 +199,11 @@ async def in_turns(session: Session, things: Iterable[T]) -> AsyncIterator[T]:
     """Things one by one, none of them in a turn of the reactor that has been used up."""
     turns, operator = session.services.turns, session.operator
     await operator.view.ready(turns, operator.name)
+    turn = turns.number
     for thing in things:
-        await operator.view.ready(turns, operator.name)
+        if not turns.open() or turns.number != turn:
+            await operator.view.ready(turns, operator.name)
+            turn = turns.number
         yield thing
 
 
