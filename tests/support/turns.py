@@ -16,17 +16,19 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from twisted.conch.ssh.common import NS, getNS
 from twisted.conch.ssh.keys import Key
 from twisted.conch.ssh.transport import SSHClientTransport
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorCore
 
 from tests.support.daemon import PATIENCE, Daemon
+from vmproxy.base.compat import quick_turn_of
 
 SIZE = struct.calcsize("dd")
 TOO_LONG = 0.04  # of a turn, for the report
@@ -35,10 +37,30 @@ ACCEPTED = 52
 START = "import sys; from tests.support.turns import run; run()"
 
 
+Steps = Iterator[None]
+"""An attack: it gets ready up to its first yield; what follows is measured, up to the second."""
+
+
+def at_once(count: int, work: Callable[[int], object]) -> None:
+    """Do something several times at once, on threads."""
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 class MeasuredDaemon(Daemon):
-    """A daemon that measures the turns of its reactor."""
+    """A daemon that measures the turns of its reactor.
+
+    :ivar settings: what it is started with.
+    """
 
     patience = 180.0  # it may know 16,000 consoles
+
+    def __init__(self, folder: Path, keys: Path, settings: str) -> None:
+        super().__init__(folder, keys, settings)
+        self.settings = settings
 
     def command(self) -> list[str]:
         """What starts it."""
@@ -86,17 +108,21 @@ def run() -> None:
     from twisted.internet import reactor  # here: it is chosen by the import
     from twisted.scripts.twistd import run as twistd
 
+    def measure() -> None:
+        turn = quick_turn_of(reactor)
+        assert turn is not None
+        turn.poll = Poller(turn.poll, Path(os.environ["TURNS"])).poll
+
     sys.argv[0] = "twistd"
-    poller = Poller(reactor._poller, Path(os.environ["TURNS"]))  # type: ignore[attr-defined]  # an epoll reactor
-    reactor._poller = poller  # type: ignore[attr-defined]  # as above
+    cast(IReactorCore, reactor).callWhenRunning(measure)
     twistd()
 
 
 class Poller:
     """Stands before the poller of a reactor."""
 
-    def __init__(self, poller: Any, path: Path) -> None:
-        self._poller = poller
+    def __init__(self, poll: Callable[[float, int], Any], path: Path) -> None:
+        self._poll = poll
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), SIZE)
         self._began = (time.thread_time(), time.monotonic())
@@ -104,7 +130,7 @@ class Poller:
         self._turns = 0
         threading.Thread(target=self._watch, args=(path.with_suffix(".stacks"),), daemon=True).start()
 
-    def poll(self, *arguments: Any) -> Any:
+    def poll(self, timeout: float, most: int) -> Any:
         if self._busy:
             longest = struct.unpack("dd", self._map[:])
             took = time.thread_time() - self._began[0], time.monotonic() - self._began[1]
@@ -112,14 +138,11 @@ class Poller:
                 self._map[:] = struct.pack("dd", *map(max, took, longest))
         self._busy = False
         try:
-            return self._poller.poll(*arguments)
+            return self._poll(timeout, most)
         finally:
             self._began = time.thread_time(), time.monotonic()
             self._turns += 1
             self._busy = True
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._poller, name)
 
     def _watch(self, path: Path) -> None:
         main = threading.main_thread().ident or 0

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,40 +17,40 @@ from pathlib import Path
 import pytest
 from twisted.conch.ssh.common import NS, getNS
 
+from tests.support import host_attacks, operator_attacks
 from tests.support.daemon import eventually
 from tests.support.host import IAC, SB, SE, VMWARE, FakeVM, HostConnection
 from tests.support.probe import Probe
-from tests.support.turns import MeasuredDaemon, SSHSocket, write_consoles
+from tests.support.tls import write_pem
+from tests.support.turns import MeasuredDaemon, SSHSocket, Steps, at_once, write_consoles
 from vmproxy.ssh.connection import SMALLEST_PACKET
 
 CONSOLES = 16_000
 BOUND = 0.05  # seconds: of a turn, and on a quiet machine of the longest wait
 RULES = "".join(f'[[rule]]\nwho = ["*"]\nmay = ["see"]\non = ["*no-such-{n}*", "query:team={n}"]\n' for n in range(10))
-SETTINGS = f'{RULES}[[rule]]\nwho = ["*"]\nmay = ["admin"]\non = ["*"]\n'
+HIDES = '[[rule]]\nwho = ["*"]\nmay = []\non = ["hidden*"]\n'  # so that it is worked out who sees what
+EVERYTHING = '[[rule]]\nwho = ["*"]\nmay = ["admin"]\non = ["*"]\n'
+DIALS = '[[dial]]\nto = ["127.0.0.1"]\nports = "*"\n'
 LINE = b"error " + bytes(range(1, 10)) * 60 + b"\r\n"
 
-Steps = Iterator[None]
-"""An attack: it gets ready up to its first yield; what follows is measured, up to the second."""
+
+def settings(pem: Path) -> str:
+    """The settings of the daemon."""
+    tls = f'tls-listen = ["tcp:0:interface=127.0.0.1"]\ncertificates = ["{pem}"]\n'
+    return f"[vm]\n{tls}vmotions-per-minute = 1000\n{RULES}{HIDES}{EVERYTHING}{DIALS}"
 
 
 @pytest.fixture(scope="module")
 def crowded(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[MeasuredDaemon]:
     """A daemon that knows 16,000 consoles."""
-    daemon = MeasuredDaemon(tmp_path_factory.mktemp("crowded") / "daemon", keys, SETTINGS)
+    folder = tmp_path_factory.mktemp("crowded")
+    pem = write_pem(folder / "vm.pem", "localhost")
+    daemon = MeasuredDaemon(folder / "daemon", keys, settings(pem))
     write_consoles(daemon, (f"vm{n:05}" if n % 2 else "clone" for n in range(CONSOLES)))
     daemon.start()
     yield daemon
     daemon.stop()
     assert "Traceback" not in daemon.said(), daemon.said()
-
-
-def at_once(count: int, work: Callable[[int], object]) -> None:
-    """Do something several times at once, on threads."""
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
 
 
 def names(daemon: MeasuredDaemon, size: int) -> Steps:
@@ -248,11 +247,21 @@ def connections(daemon: MeasuredDaemon, size: int) -> Steps:
 
 
 def reloads(daemon: MeasuredDaemon, size: int) -> Steps:
-    yield
-    for _ in range(size):
-        daemon.reload(SETTINGS + '[[console]]\non = ["clone*", "query:a=b"]\nmessage = "hello"\n')
-        daemon.reload(SETTINGS)
-    yield
+    with contextlib.closing(SSHSocket(daemon)) as client:
+        for channel in client.sessions(2 * size):  # they look through what they see when the rules have changed
+            terminal = NS(b"xterm") + struct.pack(">4L", 80, 24, 0, 0) + NS(b"")
+            client.sendPacket(98, channel + NS(b"pty-req") + b"\0" + terminal)
+            client.sendPacket(98, channel + NS(b"shell") + b"\0")
+        for channel in client.sessions(2 * size):
+            client.sendPacket(98, channel + NS(b"exec") + b"\0" + NS(b"events -f"))
+        client.flush()
+        client.receive_until(lambda: len({p[:4] for kind, p in client.got if kind == 94}) >= 2 * size)
+        yield
+        for _ in range(size):
+            for changed in ('[[console]]\non = ["clone*", "query:a=b"]\nmessage = "hello"\n', ""):
+                daemon.reload(daemon.settings + changed)
+                client.run("list vm0000*")
+        yield
 
 
 FLOODS = {
@@ -262,6 +271,7 @@ FLOODS = {
     "empty": bytes((IAC, SB, IAC, SE)),
     "data between": bytes((65, IAC, 241)),
     "names": bytes((IAC, SB, VMWARE, 82, 65, IAC, SE)),
+    "COM-PORT": host_attacks.COM_PORT_SET,
 }
 COMMANDS = {
     "list": "list",
@@ -278,6 +288,12 @@ COMMANDS = {
     "search": "search error",
     "broadcast": "broadcast hello",
 }
+READINGS = {
+    "expect": "expect painter no-such-text --since 1d --timeout 0",
+    "expect, live": "expect painter no-such-text --timeout 5",
+    "replay": "replay painter --speed 1000000",
+    "record": "record painter",
+}
 ATTACKS: dict[str, Callable[[MeasuredDaemon, int], Steps]] = {
     "names": names,
     **{name: partial(command, line) for name, line in COMMANDS.items()},
@@ -285,9 +301,17 @@ ATTACKS: dict[str, Callable[[MeasuredDaemon, int], Steps]] = {
     "menus": menus,
     **{f"strangers, {name}": partial(strangers, piece) for name, piece in FLOODS.items()},
     **{f"hosts, {name}": partial(hosts, piece) for name, piece in FLOODS.items()},
+    **{f"far ends, {name}": partial(host_attacks.far_ends, piece) for name, piece in FLOODS.items()},
+    "half handshakes": host_attacks.half_handshakes,
+    "handshakes": host_attacks.handshakes,
+    "begins": host_attacks.begins,
+    "vMotions": host_attacks.vmotions,
     "renames": renames,
+    "renames of many": host_attacks.names,
     "ports": ports,
     "what a search finds": found,
+    **{name: partial(operator_attacks.reading, line) for name, line in READINGS.items()},
+    "viewers": operator_attacks.viewers,
     "small packets": small_packets,
     "windows": windows,
     "key exchanges": key_exchanges,
