@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import tempfile
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.support.archive import T0, Archive, descriptors
 from tests.support.requirements import expressions
+from vmproxy.log.events import time_mark
 from vmproxy.log.pattern import Pattern
 from vmproxy.log.search import Expecter, Hit, Limits, Search
 
@@ -269,3 +272,61 @@ def test_a_log_whose_lines_are_too_old_is_not_read_to_its_beginning(tmp_path: Pa
     found = Search([("old", old.path), ("busy", busy.path)], Pattern("needle"), Limits(hits=5))
     assert [hit.key for step in found for hit in step] == ["busy"] * 5
     assert found.scanned < 1024 * 1024
+
+
+# Around, until, how many.
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n"])
+def test_the_lines_around_a_hit_come_with_it_also_over_the_ends_of_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool, ends: bytes
+) -> None:
+    monkeypatch.setattr("vmproxy.log.search.CHUNK", 64)
+    monkeypatch.setattr("vmproxy.log.reader.CHUNK", 64)
+    monkeypatch.setattr("vmproxy.log.search._AROUND", 32)
+    lines = [b"line %02d" % number for number in range(40)]
+    log = tmp_path / "vm.log"
+    data = ends.join([*lines, b""])
+    if packed:
+        log.write_bytes(b"")
+        (tmp_path / "vm.log.1.gz").write_bytes(gzip.compress(data))
+    else:
+        log.write_bytes(data)
+    for number in range(40):
+        search = Search([("vm", log)], Pattern(f"{number:02d}", fixed=True), Limits(context=2))
+        (hit,) = [hit for hits in search for hit in hits]
+        assert hit.text == lines[number]
+        assert list(hit.before) == lines[max(0, number - 2) : number]
+        assert list(hit.after) == lines[number + 1 : number + 3]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_lines_up_to_a_time_and_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
+    monkeypatch.setattr("vmproxy.log.search.CHUNK", 64)
+    monkeypatch.setattr("vmproxy.log.search._FOUND_AT_ONCE", 5)
+    data = b"".join(b"line %02d\n" % number for number in range(40))
+    marks = b"".join(time_mark(1000.0 + number, 8 * number) for number in range(40))
+    log = tmp_path / "vm.log"
+    log.write_bytes(b"")
+    if packed:
+        (tmp_path / "vm.log.1.gz").write_bytes(gzip.compress(data))
+        (tmp_path / "vm.log.events.1.gz").write_bytes(gzip.compress(marks))
+    else:
+        log.write_bytes(data)
+        (tmp_path / "vm.log.events").write_bytes(marks)
+
+    def found(**limits: float) -> list[bytes]:
+        search = Search([("vm", log)], Pattern("line", fixed=True), Limits(hits=3, **limits))  # type: ignore[arg-type]
+        return [hit.text for hits in search for hit in hits]
+
+    assert found(until=1020.0) == [b"line 20", b"line 19", b"line 18"]
+    assert found(until=1020.0, since=1019.0) == [b"line 20", b"line 19"]
+    assert found(until=999.0) == []
+    counts: Counter[object] = Counter()
+    limits = Limits(hits=3, since=1010.0, until=1020.0)
+    assert [hits for hits in Search([("vm", log)], Pattern("line", fixed=True), limits, counts=counts) if hits] == []
+    assert counts == {"vm": 11}
+    everything: Counter[object] = Counter()
+    list(Search([("vm", log)], Pattern("0", fixed=True), Limits(hits=1), counts=everything))
+    assert everything == {"vm": 13}

@@ -14,7 +14,7 @@ import heapq
 import math
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -31,6 +31,8 @@ WINDOW = 4 * 1024
 _LINE_LIMIT = 64 * 1024
 _BEFORE_MATCH = 64
 _LOGS_AT_ONCE = 200
+_AROUND = 16 * 1024  # bytes in which the lines around a hit are looked for, before and behind a block
+_FOUND_AT_ONCE = 20_000  # lines of a compressed file whose times are looked up together
 _MTIME_SLACK = 1.0  # seconds: a line may have a time a little later than the file system says
 
 
@@ -41,13 +43,16 @@ class Limits:
     :ivar hits: how many it finds at most.
     :ivar scanned: how many bytes it looks at, decompressed.
     :ivar line: how many bytes of a line a hit holds.
-    :ivar since: lines that came before are left out, seconds since the epoch.
+    :ivar since: lines that came before are left out, seconds since the epoch; ``until``: those that came later.
+    :ivar context: how many lines before and behind a hit are kept with it.
     """
 
     hits: int = 100
     scanned: int = 1024 * 1024 * 1024
     line: int = 512
     since: float = -math.inf
+    until: float = math.inf
+    context: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class Hit:
     :ivar offset: where the line begins in that file.
     :ivar line: as the VM said it, without its line end. Of a long one, a part, with the match in it if that is known.
     :ivar text: as it is shown, or as it stands where that was searched. Of a long one, a part with the match in it.
+    :ivar before: the lines before it, as they are shown, as far as they are within 16 KiB; ``after``: those behind it.
     """
 
     key: Hashable
@@ -68,6 +74,8 @@ class Hit:
     offset: int
     line: bytes
     text: bytes
+    before: tuple[bytes, ...] = ()
+    after: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +85,30 @@ class Found:
     :ivar offset: where the line begins in what was searched.
     :ivar line: as it stands, without its line end; ``text``: as it is shown, or the same.
     :ivar place: where the first match begins in the text, about.
+    :ivar before: the lines before it, as they are shown; ``after``: those behind it.
     """
 
     offset: int
     line: bytes
     text: bytes
     place: int
+    before: tuple[bytes, ...] = ()
+    after: tuple[bytes, ...] = ()
 
 
-def find(pattern: Pattern, data: bytes, text: ShownText | None) -> Iterator[Found]:
-    """The lines in some bytes that match, each once."""
+def find(pattern: Pattern, data: bytes, text: ShownText | None, context: int = 0) -> Iterator[Found]:
+    """The lines in some bytes that match, each once.
+
+    :param context: how many lines around each are wanted.
+    """
     if text is None or text.is_plain(data):
+        around = [line.rstrip(b"\r") for line in data.split(b"\n")] if context else []
+        row = at = 0
         for match in pattern.lines(data):
             line = data[match.start : match.end]
-            yield Found(match.start, line, line, match.place - match.start)
+            row += data.count(b"\n", at, match.start) if context else 0
+            at = match.start
+            yield Found(match.start, line, line, match.place - match.start, *_around(around, row, context))
         return
     numbers: list[int] = []  # of the line of which each row is one; none where each is one
     shown = text.simple(data)
@@ -114,7 +132,14 @@ def find(pattern: Pattern, data: bytes, text: ShownText | None) -> Iterator[Foun
             number += 1
         end = data.find(b"\n", offset)
         line = data[offset : end if end >= 0 else None].rstrip(b"\r")
-        yield Found(offset, line, rows[row], match.place - match.start)
+        yield Found(offset, line, rows[row], match.place - match.start, *_around(rows, row, context))
+
+
+def _around(rows: list[bytes], row: int, context: int) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    if not context:
+        return (), ()
+    end = len(rows) - (rows[-1] == b"")  # behind the last line's end there is no line
+    return tuple(rows[max(0, row - context) : row]), tuple(rows[row + 1 : min(end, row + 1 + context)])
 
 
 class Search:
@@ -135,12 +160,15 @@ class Search:
         pattern: Pattern,
         limits: Limits | None = None,
         text: Callable[[Hashable], ShownText | None] = lambda _: None,
+        counts: Counter[Hashable] | None = None,
     ) -> None:
         """
+        :param counts: where the lines of each log are counted; they are not kept then, and not bounded in number.
         :param logs: what the hits are to be told apart by, and the path of the live log.
         :param text: how the output of a log is shown; None: the bytes are looked at.
         """
         self._text = text
+        self._counts = counts
         self.scanned = 0
         self.hits = 0
         self.stopped = ""
@@ -247,21 +275,37 @@ class Search:
         trail = time_index_of(segment)
         found = 0
         text = self._text(key)
-        rest = b""  # the end of a line that begins in the block before
+        rest = newer = b""  # the end of a line that begins in the block before; what is behind that
+        skipped = False
         end = log.size
         while end > 0:
             start = max(0, end - CHUNK)
+            if start and self._is_too_new(trail, start):
+                rest = newer = b""
+                end, skipped = start, True
+                continue
+            if skipped:
+                skipped = False
+                rest = b"".join(log.blocks(end, min(log.size, end + _LINE_LIMIT)))
+                rest = rest[: rest.find(b"\n") + 1]
             data = b"".join(log.blocks(start, end)) + rest
             cut = 0 if not start else data.find(b"\n") + 1
             if start and not cut and len(data) < _LINE_LIMIT:
                 cut = len(data)
             rest, data = data[:cut], data[cut:]
-            hits = self._found(key, segment, list(self._look(start + cut, data, text)))
+            look = list(self._look(start + cut, data, text))
+            if look and self._limits.context:
+                older = max(0, start - _AROUND)
+                lead = b"".join(log.blocks(older, start)) + rest
+                lead = lead if not older else lead[lead.find(b"\n") + 1 :]
+                look = list(self._look(start + cut, data, text, lead, newer))
+            newer = data[: data.rfind(b"\n", 0, _AROUND) + 1]
+            hits = self._found(key, segment, look)
             self._keep(hits)
             found += len(hits)
             over = self._over(end - start)
             yield self._give(max(others, hits[-1].at)) if hits else []
-            if over or found >= self._limits.hits or self._is_too_old(trail, start):
+            if over or (found >= self._limits.hits and self._counts is None) or self._is_too_old(trail, start):
                 return
             end = start
 
@@ -272,25 +316,44 @@ class Search:
         (at,) = trail.times([offset])
         return at is not None and at + _MTIME_SLACK < self._oldest
 
+    def _is_too_new(self, trail: TimeIndex | None, offset: int) -> bool:
+        """Whether what is behind an offset came later than anything that is wanted."""
+        if trail is None or self._limits.until == math.inf:
+            return False
+        (at,) = trail.times([offset])
+        return at is not None and at - _MTIME_SLACK > self._limits.until
+
     def _forwards(self, key: Hashable, segment: Segment, log: Source) -> Iterator[list[Hit]]:
         text = self._text(key)
-        found: deque[Found] = deque(maxlen=self._limits.hits)
-        rest = b""
-        at = 0
+        bounded = self._limits.until == math.inf and self._counts is None
+        found: deque[Found] = deque(maxlen=self._limits.hits if bounded else None)
+        rest = data = lead = b""
+        at = 0  # of the data, which waits for what is behind it
+
+        def look(after: bytes) -> None:
+            nonlocal lead, at
+            found.extend(map(self._short, self._look(at, data, text, lead, after)))
+            at += len(data)
+            lead = data[data.rfind(b"\n", 0, max(0, len(data) - _AROUND)) + 1 :] if self._limits.context else b""
+            if not bounded and len(found) >= _FOUND_AT_ONCE:
+                self._keep(self._found(key, segment, list(found)))
+                found.clear()
+
         for block in log.blocks():
-            data = rest + block
-            cut = data.rfind(b"\n") + 1
-            if not cut and len(data) >= _LINE_LIMIT:
-                cut = len(data)
-            data, rest = data[:cut], data[cut:]
-            found.extend(map(self._short, self._look(at, data, text)))
-            at += cut
+            rest += block
+            cut = rest.rfind(b"\n") + 1
+            if not cut and len(rest) >= _LINE_LIMIT:
+                cut = len(rest)
+            if cut > _AROUND:
+                look(rest[:_AROUND])
+                data, rest = rest[:cut], rest[cut:]
             over = self._over(len(block))
             yield []
             if over:
                 break
-        else:
-            found.extend(map(self._short, self._look(at, rest, text)))
+        look(rest[:_AROUND])
+        data = rest
+        look(b"")
         self._keep(self._found(key, segment, list(found)))
         yield []
 
@@ -300,15 +363,27 @@ class Search:
             self.stopped = f"only the newest {human_bytes(self._limits.scanned)} of the logs were searched"
         return bool(self.stopped)
 
-    def _look(self, at: int, data: bytes, text: ShownText | None) -> Iterator[Found]:
-        return (replace(found, offset=at + found.offset) for found in find(self._pattern, data, text))
+    def _look(
+        self, at: int, data: bytes, text: ShownText | None, lead: bytes = b"", after: bytes = b""
+    ) -> Iterator[Found]:
+        """Look through a block.
+
+        :param lead: whole lines before it, for the context; ``after``: some behind it.
+        """
+        context = self._limits.context
+        whole = lead + data + after if context else data
+        first = len(lead) if context else 0
+        for found in find(self._pattern, whole, text, context):
+            if first <= found.offset < first + len(data):
+                yield replace(found, offset=at + found.offset - first)
 
     def _short(self, found: Found) -> Found:
         """What was found with no more of the line than is shown, to be kept until the newest ones are known."""
         limit = self._limits.line
         start = max(0, min(found.place - _BEFORE_MATCH, len(found.text) - limit))
         text = found.text[start : start + limit]
-        return Found(found.offset, text if found.line is found.text else found.line[:limit], text, 0)
+        around = (tuple(row[:limit] for row in rows) for rows in (found.before, found.after))
+        return Found(found.offset, text if found.line is found.text else found.line[:limit], text, 0, *around)
 
     def _found(self, key: Hashable, segment: Segment, found: list[Found]) -> list[Hit]:
         """Make hits of lines.
@@ -316,13 +391,26 @@ class Search:
         :param found: in ascending order, with offsets in the file.
         :returns: the last ones, as many as there is room for, the last one first.
         """
-        found = found[-self._limits.hits :]
+        since, until, counts = self._limits.since, self._limits.until, self._counts
+        if until == math.inf and counts is None:
+            found = found[-self._limits.hits :]
         if not found:
             return []
+        if counts is not None and until == math.inf and since == -math.inf:
+            counts[key] += len(found)
+            return []
         trail = time_index_of(segment)
-        times = trail.times([one.offset for one in found]) if trail is not None else [None] * len(found)
+        told = trail.times([one.offset for one in found]) if trail is not None else [None] * len(found)
+        times = [segment.modified if at is None else at for at in told]
+        if until < math.inf or counts is not None:
+            wanted = [n for n, at in enumerate(times) if since <= at <= until]
+            if counts is not None:
+                counts[key] += len(wanted)
+                return []
+            wanted = wanted[-self._limits.hits :]
+            found, times = [found[n] for n in wanted], [times[n] for n in wanted]
         return [
-            Hit(key, segment.modified if at is None else at, segment.number, one.offset, one.line, one.text)
+            Hit(key, at, segment.number, one.offset, one.line, one.text, one.before, one.after)
             for one, at in zip(map(self._short, reversed(found)), reversed(times), strict=True)
         ]
 

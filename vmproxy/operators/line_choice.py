@@ -15,7 +15,7 @@ from vmproxy.log.pattern import Pattern
 from vmproxy.log.shown import LINE_LIMIT, replaced
 from vmproxy.log.timing import local_time
 from vmproxy.operators.presentation import identity_fields
-from vmproxy.operators.terminal.colour import NOTHING_SPECIAL, marked, name_colour
+from vmproxy.operators.terminal.colour import NOTHING_SPECIAL, emphasized, name_colour
 from vmproxy.operators.terminal.width import pad
 
 _PRINTABLE = bytes(range(0x20, 0x7F))
@@ -94,7 +94,7 @@ class LineStyle:
             return json.dumps(fields)[:-1].encode() + name
         text = fit(row)
         if self.colours and is_match and choice.match is not None:
-            text = marked(text, choice.match.spans(text))
+            text = emphasized(text, choice.match.spans(text))
         stamp = local_time(at).encode() + b" " if self.stamps else b""
         between = (_MATCH if is_match else _CONTEXT) if name else b""
         return stamp + name + between + text + self.end

@@ -192,6 +192,11 @@ def hit_fields(hit: Hit, console: Console) -> Fields:
         "offset": hit.offset,
         "line": hit.line.decode("utf-8", "backslashreplace"),
         **({"text": hit.text.decode("utf-8", "backslashreplace")} if hit.text != hit.line else {}),
+        **{
+            name: [row.decode("utf-8", "backslashreplace") for row in rows]
+            for name, rows in (("before", hit.before), ("after", hit.after))
+            if rows
+        },
     }
 
 

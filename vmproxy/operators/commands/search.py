@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
+from dataclasses import replace
 from itertools import groupby
 
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import visible
+from vmproxy.base.turns import sort_steps
 from vmproxy.console.console import Console
 from vmproxy.log.pattern import EXPRESSIONS, PLAIN_ONLY, Pattern
 from vmproxy.log.search import Hit, Limits, Search
 from vmproxy.log.shown import ShownText
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import chosen_or_own, in_turns, require_any_right
+from vmproxy.operators.commands.context import chosen_or_own, in_turns, print_all, require_any_right
 from vmproxy.operators.commands.declaration import (
     GLOBS,
     JSON,
     SINCE,
+    UNTIL,
     Argument,
     Arguments,
     Command,
@@ -34,17 +38,17 @@ from vmproxy.operators.commands.declaration import (
 from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.log_reading import BatchReader, SearchSlot, taken, tell_problems
 from vmproxy.operators.messages import local_time
-from vmproxy.operators.presentation import hit_fields
+from vmproxy.operators.presentation import hit_fields, identity_fields
 from vmproxy.operators.resolve import TargetError
 from vmproxy.operators.session import Session, tell
-from vmproxy.operators.terminal.screen import usable
+from vmproxy.operators.terminal.colour import emphasized, has_colours
 
 PATTERN_LIMIT = 1000
 HITS = 100
 HITS_LIMIT = 10_000
 LINE_SHOWN = 600
 LINES_AT_ONCE = 50
-MARK, UNMARK = b"\x1b[1;31m", b"\x1b[m"
+CONTEXT_LIMIT = 20
 
 _MISSING = f"give a pattern of 1 to {PATTERN_LIMIT} characters"
 _WHAT = "a regular expression (RE2: no backward references)" if EXPRESSIONS else f"plain text ({PLAIN_ONLY})"
@@ -52,6 +56,8 @@ PATTERN: Argument[str] = Argument("PATTERN", Takes.WORD, f"{_WHAT}, looked for l
 IGNORE_CASE = Flag("-i", "capitals do not matter")
 FIXED = Flag("-F", "PATTERN is plain text")
 RAW = Flag("--raw", "search the bytes as the VM sent them, not the text as it is shown")
+_CONTEXT = Option("-C", "N", Whole(0, CONTEXT_LIMIT), "also N lines before and after each")
+_COUNT = Flag("-c", "only how many lines there are of each console")
 _MOST = Option("-n", "MAX", Whole(1, HITS_LIMIT), f"at most so many lines, default {HITS}")
 
 
@@ -83,22 +89,67 @@ async def _run(session: Session, args: Arguments) -> int:
         return exit_status.FAILED
     session.operator.audit("search", consoles=len(consoles))
     await consoles[0].log.settled()  # what has been said up to now is on the disk then, of all of them
-    return await _search(session, consoles, pattern, args.get(_MOST, HITS), args[SINCE], JSON in args, RAW in args)
+    shown_as: Callable[[Hashable], ShownText | None] = (lambda _: None) if RAW in args else text_of
+    limits = Limits(
+        hits=args.get(_MOST, HITS),
+        since=args.get(SINCE, -math.inf),
+        until=args.get(UNTIL, math.inf),
+        context=args.get(_CONTEXT, 0),
+    )
+    if _COUNT in args:
+        return await _count(session, consoles, pattern, limits, shown_as, JSON in args)
+    return await _search(session, consoles, pattern, limits, shown_as, JSON in args)
+
+
+async def _count(
+    session: Session,
+    consoles: list[Console],
+    pattern: Pattern,
+    limits: Limits,
+    shown_as: Callable[[Hashable], ShownText | None],
+    as_json: bool,
+) -> int:
+    counts: Counter[Hashable] = Counter()
+    logs = ((console, console.log.path) for console in consoles)
+    work = Search(logs, pattern, replace(limits, context=0), shown_as, counts)
+    reading = BatchReader(session, lambda: iter(work), work.close, len)
+    slot = SearchSlot(session)
+    try:
+        while await slot.batch(reading):
+            require_any_right(session, consoles)
+            if session.over:
+                return exit_status.FAILED
+    finally:
+        reading.end()
+    tell_problems(session, consoles, work.problems)
+    if work.stopped:
+        tell(session, f"[-- {work.stopped} --]")
+    found = [console for console in consoles if counts[console] and session.operator.view.may(console, Right.SPY)]
+    async for _ in in_turns(session, sort_steps(found, lambda console: -counts[console])):
+        pass
+    lines = (
+        json.dumps({**identity_fields(console), "count": counts[console]}) + "\n"
+        if as_json
+        else f"{counts[console]:>8}  {console.title}\n"
+        for console in found
+    )
+    await print_all(session, lines)
+    if not found:
+        tell(session, "nothing found")
+    return exit_status.OK if found else exit_status.FAILED
 
 
 async def _search(
     session: Session,
     consoles: list[Console],
     pattern: Pattern,
-    most: int,
-    since: float | None,
+    limits: Limits,
+    shown_as: Callable[[Hashable], ShownText | None],
     as_json: bool,
-    raw: bool,
 ) -> int:
-    limits = Limits(hits=most, since=-math.inf if since is None else since)
-    shown_as: Callable[[Hashable], ShownText | None] = (lambda _: None) if raw else text_of
+    most = limits.hits
     work = Search(((console, console.log.path) for console in consoles), pattern, limits, shown_as)
-    marked = pattern if session.has_pty and usable(session.term) else None
+    marked = pattern if has_colours(session) else None
     reading = BatchReader(session, lambda: _shown(work, as_json, marked), work.close, _size)
     slot = SearchSlot(session)
     shown = 0
@@ -156,16 +207,17 @@ def _shown(work: Search, as_json: bool, marked: Pattern | None) -> Iterator[tupl
 def _line(hit: Hit, console: Console, as_json: bool, marked: Pattern | None) -> str:
     if as_json:
         return json.dumps(hit_fields(hit, console)) + "\n"
-    line = visible(hit.text.decode("utf-8", "backslashreplace").rstrip(), LINE_SHOWN)
-    return f"{local_time(hit.at)}  {console.title}: {line if marked is None else _emphasized(line, marked)}\n"
+    line = _text(hit.text)
+    if marked is not None:
+        data = line.encode()
+        line = emphasized(data, marked.spans(data)).decode("utf-8", "replace")
+    head = f"{local_time(hit.at)}  {console.title}"
+    before, after = ("".join(f"{head}- {_text(row)}\n" for row in rows) for rows in (hit.before, hit.after))
+    return f"{before}{head}: {line}\n{after}" + ("--\n" if before or after else "")
 
 
-def _emphasized(line: str, pattern: Pattern) -> str:
-    data, parts, at = line.encode(), [], 0
-    for start, end in pattern.spans(data):
-        parts += [data[at:start], MARK, data[start:end], UNMARK]
-        at = end
-    return b"".join([*parts, data[at:]]).decode("utf-8", "replace")
+def _text(row: bytes) -> str:
+    return visible(row.decode("utf-8", "backslashreplace").rstrip(), LINE_SHOWN)
 
 
 COMMANDS = (
@@ -173,7 +225,7 @@ COMMANDS = (
         "search",
         "search all logs for a pattern",
         _run,
-        (PATTERN, GLOBS, IGNORE_CASE, FIXED, RAW, _MOST, SINCE, JSON),
+        (PATTERN, GLOBS, IGNORE_CASE, FIXED, RAW, _CONTEXT, _COUNT, _MOST, SINCE, UNTIL, JSON),
         Right.SPY,
         notes="The newest lines come first, whichever console they are of. Reads 1 GB at most.\n"
         "Status 1 if nothing is found.\n",

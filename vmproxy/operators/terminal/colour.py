@@ -26,7 +26,7 @@ def name_colour(name: str) -> bytes:
     return _NAMES[zlib.crc32(name.encode("utf-8", "surrogatepass")) % len(_NAMES)]
 
 
-def marked(text: bytes, spans: Iterable[tuple[int, int]]) -> bytes:
+def emphasized(text: bytes, spans: Iterable[tuple[int, int]]) -> bytes:
     """A text whose parts stand out.
 
     :param spans: where each of them begins and ends, in order.

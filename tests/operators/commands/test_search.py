@@ -1,0 +1,52 @@
+"""``search``: what is around, up to a time, and how many."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from tests.support.fakes import VM_A, VM_B
+from tests.support.ssh import SSHWorld
+
+
+def say(w: SSHWorld, name: str, data: bytes) -> None:
+    w.console(name).feed(data)
+    w.store.flush()
+    w.clock.advance(10)
+
+
+def found(w: SSHWorld, words: str) -> tuple[list[str], str, int | None]:
+    """What is found, without the times."""
+    channel = w.login().run(f"search {words}")
+    lines = channel.out.decode().splitlines()
+    return [re.sub(r"^\d{4}-\S+ \S+  ", "", line) for line in lines], channel.err.decode(), channel.status
+
+
+def test_lines_around_a_hit(w: SSHWorld) -> None:
+    w.vm()
+    say(w, "web01", b"one\r\ntwo\r\n\x1b[1mpanic\x1b[m\r\nfour\r\nfive\r\n")
+    assert found(w, "panic -C 1") == (["web01- two", "web01: panic", "web01- four", "--"], "", 0)
+    (hit,) = map(json.loads, w.login().run("search panic -C 2 --json").out.splitlines())
+    assert (hit["before"], hit["text"], hit["after"]) == (["one", "two"], "panic", ["four", "five"])
+
+
+def test_up_to_a_time(w: SSHWorld) -> None:
+    w.vm()
+    for number in range(5):
+        say(w, "web01", b"line %d\n" % number)
+    assert found(w, "line --until 25s --since 45s")[0] == ["web01: line 2", "web01: line 1"]
+    assert found(w, "line --until 1h")[2] == 1
+
+
+def test_the_number_of_lines_of_each_console(w: SSHWorld) -> None:
+    w.vm()
+    w.vm("db1", VM_B)
+    say(w, "web01", b"error\n")
+    say(w, "db1", b"error\nerror\nfine\n")
+    assert found(w, "error -c") == (["       2  db1", "       1  web01"], "", 0)
+    assert found(w, "error -c --until 15s")[0] == ["       1  web01"]
+    (counted,) = map(json.loads, w.login().run("search error w* -c --json").out.splitlines())
+    assert counted == {"console": "web01", "uuid": str(VM_A), "port": "1", "count": 1}
+    assert found(w, "nothing -c") == ([], "nothing found\n", 1)
+    w.rules(("alice", "spy", "web*"))
+    assert found(w, "error -c")[0] == ["       1  web01"]
