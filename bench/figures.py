@@ -134,7 +134,7 @@ TARGETS = (
     Target("storm.16000", 0.40, ratio=True, most=False),
     *(Target(f"beside.{key}.{what}", 10.0) for key in ("new", "again") for what in ("goahead", "keys")),
     Target("watch.share", 1.3),
-    Target("idle.memory", 4.0),
+    Target("idle.memory", 2.6),
     Target("idle.cpu", 0.5),
     Target("idle.descriptors", 400),
     Target("idle.movable", 100, most=False),

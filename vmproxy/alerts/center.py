@@ -173,7 +173,7 @@ class AlertCenter:
             )
         if console is not None:
             console.log.event("alert", alert=alert.number, watch=name, severity=severity.value, line=line)
-            if console.viewers.all:
+            if console.watchers:
                 console.viewers.tell(Alerted(severity.value, name, line))
         if hooks and isinstance(watch, Watch) and (watch.run or watch.webhook):
             self._tell_hooks(watch, alert, console)

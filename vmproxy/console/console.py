@@ -92,7 +92,6 @@ class Console:
     :ivar settings: the serial parameters that the guest programmed, for people to read; empty if unknown.
     :ivar port_control: the state of COM-PORT, which moves with the VM.
     :ivar remote: the remote end of a VM of direction "client"; None for all others.
-    :ivar viewers: the viewers, and which of them may write.
     :ivar migrating: whether a vMotion is pending.
     :ivar options: what is particular about it.
     :ivar logging: whether output is recorded; an operator may turn that off.
@@ -105,6 +104,7 @@ class Console:
         "_guest_break",
         "_links",
         "_queue",
+        "_viewers",
         "alerts",
         "bios_uuid",
         "forgotten",
@@ -127,7 +127,6 @@ class Console:
         "uri",
         "uuid",
         "vc_uuid",
-        "viewers",
     )
 
     def __init__(self, uuid: UUID, port: str, log: ConsoleLog, context: ConsoleContext) -> None:
@@ -151,7 +150,7 @@ class Console:
         self.logging = True
         self.forgotten = False
         self.options = USUAL
-        self.viewers = Viewers(self)
+        self._viewers: Viewers | None = None  # made when somebody looks at them
         self._queue: InputQueue | None = None  # made when there is input
         self.alerts = NO_ALERTS
         self._guest_break = 0.0
@@ -169,6 +168,23 @@ class Console:
         """The name, safe to show, with the port where it is not the first."""
         name = visible(self.name) or str(self.uuid)
         return name if self.port == "1" else f"{name}.{self.port}"
+
+    @property
+    def viewers(self) -> Viewers:
+        """The viewers, and which of them may write."""
+        if self._viewers is None:
+            self._viewers = Viewers(self)
+        return self._viewers
+
+    @property
+    def watchers(self) -> tuple[IViewer, ...]:
+        """The viewers alone: to be asked of thousands of consoles, most of which have none."""
+        return () if self._viewers is None else self._viewers.all
+
+    @property
+    def writers(self) -> tuple[IViewer, ...]:
+        """Those of them that may write, the writer first."""
+        return () if self._viewers is None else self._viewers.write_access.writers
 
     @property
     def write_access(self) -> WriteAccess:
@@ -211,8 +227,8 @@ class Console:
             input_recorded=self.options.record_input,
             shared=self.options.shared,
             sequences=tuple(sequence.name for sequence in self.options.sequences),
-            writers=tuple(writer.who for writer in self.write_access.writers),
-            viewers=self.viewers.info(),
+            writers=tuple(writer.who for writer in self.writers),
+            viewers=() if self._viewers is None else self._viewers.info(),
             remote=remote,
             alerts=self.alerts,
         )
@@ -280,8 +296,8 @@ class Console:
             self.log.append(data)
         else:
             self.log.pass_over(len(data))
-        if self.viewers.all:
-            self.viewers.output(data)
+        if self._viewers is not None and self._viewers.all:
+            self._viewers.output(data)
 
     def guest_break(self) -> None:
         """Take a break of the guest: told at most once a second, but to the remote end always."""
@@ -435,7 +451,7 @@ class Console:
         self.forgotten = True
         if self.remote is not None:
             self.remote.hang_up("its console is forgotten")
-        for viewer in self.viewers.all:
+        for viewer in self.watchers:
             self.viewers.kick(viewer, who, "the console is forgotten")
         self.log.event("forgotten", who=who)
 

@@ -77,7 +77,7 @@ class Expiry:
 
     def _is_over(self, console: Console) -> bool:
         span = console.options.forget_after
-        if not span or console.viewers.all or not console.can_be_forgotten:
+        if not span or console.watchers or not console.can_be_forgotten:
             return False
         if not console.since:  # it was up when the process before this one ended
             console.has_not_come(self._started)

@@ -51,7 +51,7 @@ class IdleLimits:
         self._wait()
         before, self._seen = self._seen, {}
         for console in list(self._registry):
-            for viewer in console.viewers.all:
+            for viewer in console.watchers:
                 if (own := viewer.idle_times()) is not None and (limits := own.shorter(console.options.idle)):
                     self._judge(console, viewer, limits, before.get(viewer))
 

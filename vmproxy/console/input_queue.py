@@ -25,7 +25,10 @@ class Addressee(Protocol):
     log: ConsoleLog
     options: ConsoleOptions
     migrating: bool
-    viewers: Viewers
+
+    @property
+    def viewers(self) -> Viewers:
+        """Its viewers."""
 
     @property
     def title(self) -> str:

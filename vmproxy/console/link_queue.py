@@ -33,21 +33,23 @@ class LinkQueue(Generic[C]):
     Bound: :data:`LINKS_IN_LINE`.
     """
 
-    __slots__ = ("_behind", "_console", "_line")
+    __slots__ = ("_behind", "_console", "_first", "_others")
 
     def __init__(self, console: C) -> None:
         self._console = console
-        self._line: tuple[ILink[C], ...] = ()
+        self._first: ILink[C] | None = None  # most have this one alone, and no tuple for it
+        self._others: tuple[ILink[C], ...] = ()
         self._behind = 0  # _LOG and _REMOTE, where they cannot keep up
 
     def add(self, link: ILink[C]) -> None:
         """Append a link that carries the console from now on."""
-        self._line = (*self._line, link)
-        if self._line[0] is link:
-            link.hold_output(self._waits(link))
-            link.serve(self._console)
-        else:
+        if self._first is not None:
+            self._others += (link,)
             link.wait(self._console)
+            return
+        self._first = link
+        link.hold_output(self._waits(link))
+        link.serve(self._console)
 
     def read_out(self, old: ILink[C], close: bool) -> None:
         """Read out a link after another has taken over.
@@ -60,33 +62,38 @@ class LinkQueue(Generic[C]):
             if close:
                 old.close("replaced by a new connection of the same VM and port")
 
-        if self._line[0] is old:
+        if self._first is old:
             old.hold_output(self._waits(old))
             old.retire(done)
-        while len(self._line) > LINKS_IN_LINE:
-            first = self._line[0]
+        while len(self._others) >= LINKS_IN_LINE and (first := self._first) is not None:
             first.close("too many connections of the same VM and port one after the other")
             self.gone(first)
 
     def gone(self, link: ILink[C]) -> None:
         """Take out a link without more output, and let the next one feed the console; others keep their turn."""
-        if not self._line or self._line[0] is not link:
+        if self._first is not link:
             return
-        self._line = self._line[1:]
+        self._take_next()
         link.hold_output(False)  # its end must be seen
-        if self._line:
-            head = self._line[0]
+        head = self._first
+        if head is not None:
             head.hold_output(self._waits(head))
             head.serve(self._console)
             if head is not self._console.link:
                 head.retire(lambda: self.gone(head))
 
+    def _take_next(self) -> None:
+        self._first, *others = self._others or (None,)
+        self._others = tuple(others)
+
     def last_words(self, link: ILink[C]) -> None:
         """Take the output that is left of a lost link that never came into service."""
-        self._line = (*self._line, link)
-        if self._line[0] is link:
-            link.serve(self._console)
-            link.retire(lambda: self.gone(link))
+        if self._first is not None:
+            self._others += (link,)
+            return
+        self._first = link
+        link.serve(self._console)
+        link.retire(lambda: self.gone(link))
 
     def log_behind(self, on: bool) -> None:
         """Hold the first link while the log is behind."""
@@ -98,8 +105,8 @@ class LinkQueue(Generic[C]):
 
     def _set(self, who: int, on: bool) -> None:
         self._behind = self._behind | who if on else self._behind & ~who
-        if self._line:
-            self._line[0].hold_output(self._waits(self._line[0]))
+        if self._first is not None:
+            self._first.hold_output(self._waits(self._first))
 
     def _waits(self, link: ILink[C]) -> bool:
         # A link that is only read out waits for the log, which gives up after a second, but not for the remote end,
@@ -109,17 +116,18 @@ class LinkQueue(Generic[C]):
     @property
     def all(self) -> tuple[ILink[C], ...]:
         """The links, in the order of their output."""
-        return self._line
+        return () if self._first is None else (self._first, *self._others)
 
     def restore(self, links: Iterable[ILink[C]], heard: bool) -> None:
         """Take over links.
 
         :param heard: whether the first of them fed the console already; else it is its turn now.
         """
-        self._line = tuple(links)
-        if not self._line:
+        self._others = tuple(links)
+        self._take_next()
+        head = self._first
+        if head is None:
             return
-        head = self._line[0]
         head.hold_output(self._waits(head))
         if not heard:
             head.serve(self._console)

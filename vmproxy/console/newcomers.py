@@ -89,7 +89,7 @@ class Newcomers:
         silent = self._silent
         while silent:
             console = next(iter(silent))
-            if not (console.bytes_out or console.viewers.all or console.migrating):
+            if not (console.bytes_out or console.watchers or console.migrating):
                 return console if self._clock.seconds() - silent[console] >= UNMISSED_SECONDS else None
             del silent[console]  # it is somebody's: each is looked at once
         return None

@@ -465,7 +465,7 @@ class ConsoleRegistry:
             self.remember(console)
 
     def _rules_may_change(self, console: Console) -> None:
-        if console.viewers.all:
+        if console.watchers:
             self._rule_changes.of_one(console)
 
     def turned(self, console: Console) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 from twisted.logger import LogLevel
 
 from vmproxy.base.ratelimit import RateLimitedLog
+from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import LineDown, LineUp
 from vmproxy.console.viewers import Viewers
 from vmproxy.log.store import ConsoleLog
@@ -16,10 +17,17 @@ class Reported(Protocol):
     """A console, as far as reports look at it."""
 
     log: ConsoleLog
-    viewers: Viewers
     host: str
     since: float
     reason: str
+
+    @property
+    def viewers(self) -> Viewers:
+        """The viewers."""
+
+    @property
+    def watchers(self) -> tuple[IViewer, ...]:
+        """The viewers alone."""
 
     @property
     def title(self) -> str:
@@ -40,7 +48,7 @@ def up(
     if process_log.allows("consoles up"):
         how = ", by vMotion" if vmotion else ""
         process_log.emit("{console}: up, from {host}{how}", console=console.title, host=console.host, how=how)
-    if console.viewers.all:
+    if console.watchers:
         console.viewers.tell(LineUp(console.host, away, vmotion))
 
 
@@ -49,7 +57,7 @@ def down(console: Reported, process_log: RateLimitedLog) -> None:
     console.log.event("down", reason=console.reason, host=console.host)
     if process_log.allows("consoles down"):
         process_log.emit("{console}: down, {reason}", console=console.title, reason=console.reason)
-    if console.viewers.all:
+    if console.watchers:
         console.viewers.tell(LineDown(console.reason, console.since))
 
 

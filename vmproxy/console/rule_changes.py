@@ -38,7 +38,7 @@ class RuleChanges:
         watched: dict[Console, None] = {}
         others: dict[Console, None] = {}
         for console in consoles:
-            (watched if console.viewers.all else others)[console] = None
+            (watched if console.watchers else others)[console] = None
         self._due, self._viewers = watched | others, iter(())
         self._go_on()
 
@@ -56,7 +56,7 @@ class RuleChanges:
                 console = self._console = next(iter(self._due))
                 del self._due[console]
                 console.set_options(self._options(console))
-                self._viewers = iter(console.viewers.all)
+                self._viewers = iter(console.watchers)
             else:
                 self._console = None
                 return

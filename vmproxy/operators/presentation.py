@@ -33,7 +33,7 @@ def describe(console: Console, view: VisibleConsoles, now: float, log_size: int 
 
     :param log_size: of the live file, if that is known.
     """
-    writers = ", ".join(writer.who for writer in console.write_access.writers)
+    writers = ", ".join(writer.who for writer in console.writers)
     no_vc = "  (known by it: its VM has told no VC UUID)" if console.known_by else ""
     up = console.link is not None
     marked = console.alerts.total and view.may(console, Right.SPY)
@@ -52,7 +52,7 @@ def describe(console: Console, view: VisibleConsoles, now: float, log_size: int 
         ("log", log_file(console, view)),
         ("recording", recording(console, view)),
         *([("log size", human_bytes(log_size))] if log_size is not None else []),
-        ("writer", f"{writers or '-'}  viewers: {len(console.viewers.all)}"),
+        ("writer", f"{writers or '-'}  viewers: {len(console.watchers)}"),
         *([("alerts", f"{console.alerts}  (see `alerts')")] if marked else []),
     ]
     width = max(len(label) for label, _ in lines)

@@ -94,19 +94,19 @@ class HostTelnet(Telnet):
     _draining = False
     _lost: Failure | None = None  # the connection is gone; what came before that waits for its turn, or for an answer
     _pace: IDelayedCall | None = None  # the host waits for the next second
+    _second = 0.0
+    _close_reason = ""
+    _retired = False
+    _done: Callable[[], None] | None = None  # to be called when a retired connection has been read out
+    _seen = -1
+    ready = True
 
     def __init__(self, frontend: VMFrontend, peer: str) -> None:
         # Telnet.__init__ is left out on purpose: its tables per connection are replaced by the session.
         self.frontend = frontend
         self.peer = peer
         self.console: Console | None = None
-        self.ready = True
         self._receiving = False
-        self._second = 0.0
-        self._close_reason = ""
-        self._retired = False
-        self._done: Callable[[], None] | None = None  # to be called when a retired connection has been read out
-        self._seen = -1
 
     # The transport.
 

@@ -36,7 +36,7 @@ async def _broadcast(session: Session, args: Arguments) -> int:
         raise CommandError("you administer no console", exit_status.FORBIDDEN)
     told = 0
     async for console in in_turns(session, mine):
-        told += len(console.viewers.all)
+        told += len(console.watchers)
         console.viewers.tell(notice)
     if everything:
         told += _tell_idle(session, notice)
@@ -48,7 +48,7 @@ async def _broadcast(session: Session, args: Arguments) -> int:
 def _tell_idle(session: Session, notice: Notice) -> int:
     # Operators on a console were told there.
     told = 0
-    viewing = {id(viewer) for console in session.services.registry for viewer in console.viewers.all}
+    viewing = {id(viewer) for console in session.services.registry for viewer in console.watchers}
     for _, sessions in session.services.presence:
         for other in sessions:
             told_by = cast("Callable[[Notice], None] | None", getattr(other.router.activity, "notice", None))

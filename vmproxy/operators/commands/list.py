@@ -30,7 +30,7 @@ Cell = Callable[[VisibleConsoles, Console, float], str]
 
 
 def _users(c: Console) -> str:
-    return ", ".join(f"{v.who}{'' if c.write_access.writes(v) else ' (spy)'}" for v in c.viewers.all[:10]) or "<none>"
+    return ", ".join(f"{v.who}{'' if c.write_access.writes(v) else ' (spy)'}" for v in c.watchers[:10]) or "<none>"
 
 
 def _log(view: VisibleConsoles, c: Console) -> str:
@@ -49,8 +49,8 @@ COLUMNS: dict[str, tuple[str, Cell]] = {
     "alias": ("SSH NAME", lambda view, c, now: view.alias(c)),
     "state": ("STATE", lambda view, c, now: state_line(c, now, with_reason=False)),
     "reason": ("REASON", lambda view, c, now: visible(c.reason) if c.state == "down" and c.reason else "-"),
-    "writer": ("WRITER", lambda view, c, now: ", ".join(writer.who for writer in c.write_access.writers) or "-"),
-    "viewers": ("VIEWERS", lambda view, c, now: str(len(c.viewers.all))),
+    "writer": ("WRITER", lambda view, c, now: ", ".join(writer.who for writer in c.writers) or "-"),
+    "viewers": ("VIEWERS", lambda view, c, now: str(len(c.watchers))),
     "users": ("USERS", lambda view, c, now: _users(c)),
     "host": ("HOST", lambda view, c, now: c.host or "-"),
     "since": ("SINCE", lambda view, c, now: local_time(c.since) if c.since else "-"),

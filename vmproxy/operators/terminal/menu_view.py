@@ -349,8 +349,8 @@ def writer_of(console: Console, width: int) -> str:
 
     :param width: columns; in many there is room for where the writer comes from.
     """
-    writer = console.write_access.writer
-    others = len(console.viewers.all) - (writer is not None)
+    writer = next(iter(console.writers), None)
+    others = len(console.watchers) - (writer is not None)
     more = f"+{others}" if others > 0 else ""
     if writer is None:
         return more
