@@ -15,7 +15,7 @@ from vmproxy.alerts.alert import Finding
 from vmproxy.alerts.line_watcher import COUNTED, LineWatcher
 from vmproxy.alerts.watch import Watch
 from vmproxy.alerts.watch_file import parse_watches
-from vmproxy.alerts.watch_set import WatchSet
+from vmproxy.alerts.watch_set import Plan, WatchSet
 from vmproxy.app.alert_service import console_of
 from vmproxy.console.console import Console
 
@@ -67,7 +67,7 @@ def w(tmp_path: Path) -> Watched:
 
 
 def test_lines_are_found_as_they_are_shown(w: Watched) -> None:
-    w.watcher.use(LINUX)
+    w.watcher.use(Plan(LINUX))
     console = w.claim("web01")
     data = b"a\r\n\x1b[31mKernel\x1b[0m panic - not syncing\r\nb\r\nOut of Memory: Killed\r\nKernel panic by sysrq\r\n"
     assert w.say(console, data) == [("panic", b"Kernel panic - not syncing"), ("oom", b"Out of Memory: Killed")]
@@ -80,7 +80,7 @@ def test_lines_are_found_as_they_are_shown(w: Watched) -> None:
 
 
 def test_a_console_has_one_alert_of_a_watch_in_its_quiet_time(w: Watched) -> None:
-    w.watcher.use(LINUX)
+    w.watcher.use(Plan(LINUX))
     console, other = w.claim("web01"), w.claim("db01", VM_B)
     assert len(w.say(console, b"BUG: 1\nBUG: 2\nBUG: 3\nout of memory\n")) == 2
     assert w.say(console, b"BUG: 4\n") == []
@@ -95,7 +95,8 @@ def test_a_console_has_one_alert_of_a_watch_in_its_quiet_time(w: Watched) -> Non
 
 def test_only_consoles_that_a_watch_is_about_are_looked_at(w: Watched) -> None:
     w.watcher.use(
-        watches("""
+        Plan(
+            watches("""
         [[watch]]
         name = "web"
         on = ["web*"]
@@ -108,6 +109,7 @@ def test_only_consoles_that_a_watch_is_about_are_looked_at(w: Watched) -> None:
         name = "silent"
         silent = "1m"
         """)
+        )
     )
     web, db = w.claim("web01"), w.claim("db01", VM_B)
     assert not w.watcher.wants(db.log.file)
@@ -117,22 +119,22 @@ def test_only_consoles_that_a_watch_is_about_are_looked_at(w: Watched) -> None:
     w.lose(db)
     w.claim("web02", VM_B, uri="vmproxy?team=blue")
     assert w.say(db, b"x y\n") == [("blue", b"x y")]
-    w.watcher.use([])
+    w.watcher.use(Plan([]))
     assert not w.watcher.wants(web.log.file)
 
 
 def test_what_is_the_same_after_a_reload_stays_quiet(w: Watched) -> None:
-    w.watcher.use(LINUX)
+    w.watcher.use(Plan(LINUX))
     console = w.claim("web01")
     w.say(console, b"BUG: 1\n")
-    w.watcher.use(watches('[[watch]]\nname = "other"\nmatch = "BUG"'))
+    w.watcher.use(Plan(watches('[[watch]]\nname = "other"\nmatch = "BUG"')))
     assert w.say(console, b"BUG: 2\n") == [("other", b"BUG: 2")]
-    w.watcher.use(LINUX[::-1])
+    w.watcher.use(Plan(LINUX[::-1]))
     assert w.say(console, b"BUG: 3\nout of memory\n") == [("oom", b"out of memory")]
 
 
 def test_a_flood_of_lines_that_match_hides_nothing_and_is_not_looked_at(w: Watched) -> None:
-    w.watcher.use(LINUX)
+    w.watcher.use(Plan(LINUX))
     console = w.claim("web01")
     flood = b"out of memory\n" * (3 * COUNTED)
     assert w.say(console, flood) == [("oom", b"out of memory")]
@@ -155,7 +157,7 @@ def test_what_waits_for_the_reactor_is_bounded(w: Watched, monkeypatch: pytest.M
     watcher = LineWatcher(w.clock.seconds, console_of, calls.append, w.take)
     w.store.line_feed.unsubscribe(w.watcher)
     w.store.line_feed.subscribe(watcher, watcher.may_match)
-    watcher.use(watches("".join(f'[[watch]]\nname = "{n}"\nmatch = "x"\n' for n in range(5))))
+    watcher.use(Plan(watches("".join(f'[[watch]]\nname = "{n}"\nmatch = "x"\n' for n in range(5)))))
     w.say(w.claim("web01"), b"x\n")
     watcher.skipped(w.console.log.file, 7)
     assert len(calls) == 1

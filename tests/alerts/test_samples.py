@@ -9,6 +9,7 @@ import pytest
 from tests.alerts.test_line_watcher import Watched
 from tests.support.requirements import expressions
 from vmproxy.alerts.watch_file import doubts, read_watches
+from vmproxy.alerts.watch_set import Plan
 from vmproxy.sim import texts
 
 pytestmark = expressions
@@ -145,7 +146,7 @@ HEALTHY = (
 @pytest.fixture
 def w(tmp_path: Path) -> Watched:
     watched = Watched(tmp_path)
-    watched.watcher.use(read_watches(SAMPLE))
+    watched.watcher.use(Plan(read_watches(SAMPLE)))
     return watched
 
 

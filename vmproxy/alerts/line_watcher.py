@@ -11,67 +11,19 @@ match costs no more than one of lines that do not. At most :data:`WAITING` lines
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from vmproxy.access.policy import Subject
 from vmproxy.alerts.alert import Finding
 from vmproxy.alerts.watch import Watch
-from vmproxy.alerts.watch_set import WatchSet
+from vmproxy.alerts.watch_set import Plan, WatchSet
 from vmproxy.log.file_state import LogFile
 from vmproxy.log.lines import Lines
 from vmproxy.log.shown import LINE_LIMIT
 
 COUNTED = 200
 WAITING = 10_000
-CHOICES_KEPT = 50_000
-SETS_KEPT = 64
 HOT_KEPT = 20_000
-
-
-class _Plan:
-    """What is looked for in which consoles. Never changed: another one takes its place.
-
-    :ivar watches: all watches with expressions.
-    :ivar everything: what is looked for in any console; None for nothing.
-    :ivar wants_all: whether all watches are about all consoles, and there are some.
-    """
-
-    def __init__(self, watches: tuple[Watch, ...] = ()) -> None:
-        self.watches = watches
-        self._same = all(any(selector.kind == "any" for selector in watch.on) for watch in watches)
-        self.everything = WatchSet(watches) if watches else None
-        self.wants_all = self._same and bool(watches)
-        self._choices: dict[tuple[object, ...], WatchSet | None] = {}
-        self._sets: dict[tuple[Watch, ...], WatchSet] = {}
-
-    def choice(self, file: LogFile, console_of: Callable[[LogFile], Subject | None]) -> WatchSet | None:
-        """What is looked for in a console; None for nothing."""
-        if self._same:
-            return self.everything
-        console = console_of(file)
-        if console is None:
-            return None
-        # What a console is called may change at any time, so this is what its choice is kept by.
-        key = (console.uuid.int, console.port, console.name, console.uri)
-        try:
-            return self._choices[key]
-        except KeyError:
-            choice = self.some(tuple(watch for watch in self.watches if watch.selects(console)))
-            if len(self._choices) >= CHOICES_KEPT:
-                self._choices.clear()
-            self._choices[key] = choice
-            return choice
-
-    def some(self, watches: tuple[Watch, ...]) -> WatchSet | None:
-        """What is looked for where these watches are about a console."""
-        if not watches:
-            return None
-        choice = self._sets.get(watches)
-        if choice is None:
-            if len(self._sets) >= SETS_KEPT:
-                self._sets.clear()
-            choice = self._sets[watches] = WatchSet(watches)
-        return choice
 
 
 class _Hot:
@@ -109,15 +61,15 @@ class LineWatcher:
         self._console_of = console_of
         self._deliver = deliver
         self._found = found
-        self._plan = _Plan()
+        self._plan = Plan()
         self._hot: dict[LogFile, _Hot] = {}
         self._findings: deque[Finding] = deque()
         self._more = self._unseen = 0
         self._submitted = False
 
-    def use(self, watches: Iterable[Watch]) -> None:
+    def use(self, plan: Plan) -> None:
         """Look for other things from now on; on any thread. What is the same as before stays quiet as long."""
-        self._plan = _Plan(tuple(watch for watch in watches if watch.match))
+        self._plan = plan
 
     @property
     def watches(self) -> tuple[Watch, ...]:
@@ -149,7 +101,7 @@ class LineWatcher:
             if choice is not None and choice.patterns.any(block.text):
                 choice = self._look(plan, file, block, choice)
 
-    def _look(self, plan: _Plan, file: LogFile, block: Lines, choice: WatchSet) -> WatchSet | None:
+    def _look(self, plan: Plan, file: LogFile, block: Lines, choice: WatchSet) -> WatchSet | None:
         """Look at a block in which something is; :returns: what is to be looked for in those behind it."""
         text, place = block.text, 0
         looking: WatchSet | None = choice
@@ -166,7 +118,7 @@ class LineWatcher:
                     looking = self._awake(plan, looking, hot)
         return looking
 
-    def _awake(self, plan: _Plan, choice: WatchSet, hot: _Hot) -> WatchSet | None:
+    def _awake(self, plan: Plan, choice: WatchSet, hot: _Hot) -> WatchSet | None:
         """What is still looked for in a console of which too many lines have matched."""
         now = self._now()
         awake = tuple(watch for watch in choice.watches if not self._is_quiet(hot, watch, now))

@@ -1,11 +1,16 @@
-"""What is looked for in consoles that the same watches are about."""
+"""What is looked for in which consoles."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
+from vmproxy.access.policy import Subject
 from vmproxy.alerts.watch import Watch
+from vmproxy.log.file_state import LogFile
 from vmproxy.log.pattern import PatternSet
+
+CHOICES_KEPT = 50_000
+SETS_KEPT = 64
 
 
 class WatchSet:
@@ -47,3 +52,50 @@ class WatchSet:
             place = end + 1
             if watches := self.about(text[start:end]):
                 yield start, text[start:end], watches
+
+
+class Plan:
+    """What is looked for in which consoles. Never changed: another one takes its place.
+
+    :ivar watches: all watches with expressions.
+    :ivar everything: what is looked for in any console; None for nothing.
+    :ivar wants_all: whether all watches are about all consoles, and there are some.
+    """
+
+    def __init__(self, watches: Iterable[Watch] = ()) -> None:
+        """It takes a while, and may be made on any thread."""
+        watches = self.watches = tuple(watch for watch in watches if watch.match)
+        self._same = all(any(selector.kind == "any" for selector in watch.on) for watch in watches)
+        self.everything = WatchSet(watches) if watches else None
+        self.wants_all = self._same and bool(watches)
+        self._choices: dict[tuple[object, ...], WatchSet | None] = {}
+        self._sets = {watches: self.everything} if self.everything is not None else {}
+
+    def choice(self, file: LogFile, console_of: Callable[[LogFile], Subject | None]) -> WatchSet | None:
+        """What is looked for in a console; None for nothing."""
+        if self._same:
+            return self.everything
+        console = console_of(file)
+        if console is None:
+            return None
+        # What a console is called may change at any time, so this is what its choice is kept by.
+        key = (console.uuid.int, console.port, console.name, console.uri)
+        try:
+            return self._choices[key]
+        except KeyError:
+            choice = self.some(tuple(watch for watch in self.watches if watch.selects(console)))
+            if len(self._choices) >= CHOICES_KEPT:
+                self._choices.clear()
+            self._choices[key] = choice
+            return choice
+
+    def some(self, watches: tuple[Watch, ...]) -> WatchSet | None:
+        """What is looked for where these watches are about a console."""
+        if not watches:
+            return None
+        choice = self._sets.get(watches)
+        if choice is None:
+            if len(self._sets) >= SETS_KEPT:
+                self._sets.clear()
+            choice = self._sets[watches] = WatchSet(watches)
+        return choice

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import Logger
@@ -14,6 +14,7 @@ from vmproxy.alerts.line_watcher import LineWatcher
 from vmproxy.alerts.silence import SilenceWatcher
 from vmproxy.alerts.watch import Watch
 from vmproxy.alerts.watch_file import doubts, read_watches
+from vmproxy.alerts.watch_set import Plan
 from vmproxy.app.console_service import ConsoleService
 from vmproxy.app.log_service import LogService
 from vmproxy.app.part import Part
@@ -31,6 +32,14 @@ from vmproxy.log.store import ConsoleLog
 KEPT_FILE = "alerts-kept.json"
 
 _log = Logger()
+
+
+class _Checked(NamedTuple):
+    """Watches that have been read, and what is to be said of them."""
+
+    watches: tuple[Watch, ...]
+    plan: Plan
+    doubts: list[str]
 
 
 class AlertService(Part):
@@ -72,22 +81,22 @@ class AlertService(Part):
         """The files that cannot be written now, with the reason."""
         return [file.problem for file in (self._file, self._book) if file.problem]
 
-    def check(self, config: Config) -> tuple[Watch, ...]:
+    def check(self, config: Config) -> _Checked:
         watches = read_watches(config.alerts.watch_file)
         if any(watch.webhook for watch in watches):
             try:
                 prepare()  # now: later, the account may be one that cannot read its own code
             except ImportError as error:
                 raise ConfigError([f"alerts.watch-file: the first webhook needs a restart: {error}"]) from None
-        return watches
+        return _Checked(watches, Plan(watches), list(doubts(watches, config.alerts.watch_file)))
 
-    def reconfigure(self, config: Config, checked: Any) -> list[str]:
-        watches: tuple[Watch, ...] = checked
-        for doubt in doubts(watches, config.alerts.watch_file):
+    def reconfigure(self, config: Config, checked: _Checked) -> list[str]:
+        watches = checked.watches
+        for doubt in checked.doubts:
             _log.warn("{doubt}", doubt=doubt)
         changed = watches != self._watches
         self._watches = watches
-        self._lines.use(watches)
+        self._lines.use(checked.plan)
         self.center.use(watches)
         if self.running:
             self._silence.use(watches)
