@@ -22,7 +22,7 @@ ERRORS = "surrogateescape"
 
 _TEXT = bytes({*range(0x20, 0x7F), *range(0x80, 0x100), 0x09, 0x0A, 0x0D})
 # Sequences and controls that neither move the cursor nor change what stands there.
-_COLOURS = re.compile(rb"\x1b\[[0-9;:]*[NOQRUVWcgi-qtv-z{|}~\[-_]")
+_COLOURS = re.compile(rb"\x1b\[[0-;]*+[NOQRUVWcgi-qtv-z{|}~\[-_]")
 _SILENT = re.compile(
     rb"\x1b(?:\[(?:[<-?][0-?]{0,99}[ -/]{0,9}[@-~]|[0-?]{0,99}[ -/]{1,9}[@-~])"
     rb"|\][^PR\x00-\x1f][^\x00-\x1f]{0,4000}(?:\x07|\x1b\\)|[()][AB]|[=>])"
