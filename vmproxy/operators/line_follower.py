@@ -65,6 +65,11 @@ class LineFollower:
         self._let_in[console.log.file] = (self._registry.policy, console.name, console.uri)
         self.queue.add(console)
 
+    def remove(self, file: LogFile) -> None:
+        """Look at a console no more."""
+        del self._let_in[file]
+        self.queue.remove(file)
+
     def check(self, file: LogFile) -> bool:
         """Whether a console may still be read; if not, it is looked at no more."""
         console = self.queue.consoles.get(file)
@@ -76,8 +81,7 @@ class LineFollower:
         if self._view.may(console, Right.SPY):
             self._let_in[file] = (self._registry.policy, console.name, console.uri)
             return True
-        del self._let_in[file]
-        self.queue.remove(file)
+        self.remove(file)
         # Its new name may be none of the operator's business.
         known = console.title if self._view.may(console, Right.SEE) else visible(name)
         self._say(f"[-- {known}: the rules have changed, you may no longer read it --]")
@@ -125,15 +129,20 @@ class LineFollower:
         """What is to be shown now: lines, and notices behind them."""
         waiting, skipped, left_out = self.queue.take()
         shown = b"".join(data for file, data in waiting if self.check(file))
-        notices, self._notices = self._notices, []
-        if self._more:
-            notices.append(f"[-- {self._more:,} more came or went --]")
-            self._more = 0
+        notices = self.take_notices()
         if skipped:
             notices.append(f"[-- {_lines(skipped)} skipped: your connection is too slow --]")
         if left_out:
             notices.append(f"[-- {_lines(left_out)} skipped: more than can be looked at --]")
         return shown, notices
+
+    def take_notices(self) -> list[str]:
+        """Who came and went since the last call."""
+        notices, self._notices = self._notices, []
+        if self._more:
+            notices.append(f"[-- {self._more:,} more came or went --]")
+            self._more = 0
+        return notices
 
 
 def _lines(count: int) -> str:

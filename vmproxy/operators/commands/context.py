@@ -79,6 +79,12 @@ def is_pattern(word: str) -> bool:
     return any(char in word for char in "*?[") or word.startswith(("uuid:", "query:"))
 
 
+def pattern_in(session: Session, target: Target) -> str:
+    """The glob that stands where the name of a console does; empty if it is a name."""
+    name = target.console
+    return name if is_pattern(name) and not session.operator.view.is_name(name) else ""
+
+
 async def chosen(session: Session, globs: Sequence[str], right: Right = Right.SEE) -> list[Console]:
     """The consoles that globs select, sorted by title; without globs, all of them.
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import visible
+from vmproxy.log.pattern import Pattern
 from vmproxy.log.search import Expecter
 from vmproxy.log.timeline import Timeline
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import find, in_turns
-from vmproxy.operators.commands.declaration import NAME, SINCE, Arguments, Command, Option, Real, Time
+from vmproxy.operators.commands.context import find, in_turns, pattern_in
+from vmproxy.operators.commands.declaration import NAME, SINCE, Arguments, Command, Flag, Option, Real, Time
+from vmproxy.operators.commands.errors import UsageError
+from vmproxy.operators.commands.expect_many import expect_many
 from vmproxy.operators.commands.log_reading import open_log
 from vmproxy.operators.commands.search import FIXED, IGNORE_CASE, PATTERN, RAW, pattern_of, text_of
 from vmproxy.operators.commands.send import Typed
@@ -33,6 +36,7 @@ class _Past:
 
 
 _TIMEOUT = Option("--timeout", "S", Real(0, TIMEOUT_LIMIT), f"seconds, default {TIMEOUT:g}")
+_ALL = Flag("--all", "where NAME is a GLOB: wait for all of them, not for the first")
 _SINCE = Option(SINCE.name, SINCE.metavar, _Past(), "search the log from then on first; default: `now'")
 _SEND = Option(
     "--send",
@@ -44,6 +48,14 @@ _SEND = Option(
 
 
 async def _expect(session: Session, args: Arguments) -> int:
+    if glob := pattern_in(session, args[NAME]):
+        for option in (RAW, _SINCE, _SEND):
+            if option in args:
+                raise UsageError(f"{option} goes with one console")
+        wanted = Pattern(pattern_of(args), IGNORE_CASE in args, FIXED in args)
+        return await expect_many(session, glob, wanted, args.get(_TIMEOUT, TIMEOUT), _ALL in args)
+    if _ALL in args:
+        raise UsageError(f"{_ALL} goes with a GLOB")
     console = find(session, args[NAME], _SEND.right or args.right if _SEND in args else args.right)
     seconds, since, text = args.get(_TIMEOUT, TIMEOUT), args[_SINCE], args.get(_SEND, b"")
     pattern = pattern_of(args)
@@ -120,6 +132,7 @@ COMMANDS = (
             NAME,
             PATTERN,
             _TIMEOUT,
+            _ALL,
             IGNORE_CASE,
             FIXED,
             RAW,
@@ -128,7 +141,8 @@ COMMANDS = (
             *(replace(option, hidden=True, right=None) for option in (FORCE, JOIN, REASON)),
         ),
         Right.SPY,
-        notes="Prints the line that matches. Status 8 if nothing matches in time.\n"
+        notes="Prints the line that matches. NAME may be a GLOB: the first of them, or --all.\n"
+        "Status 8 if nothing matches in time.\n"
         f"With {_SEND}: {FORCE}, {JOIN} and {REASON} as with `send'.\n",
     ),
 )
