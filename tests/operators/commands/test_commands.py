@@ -226,7 +226,7 @@ def test_without_a_command_and_a_console_one_is_told_what_there_is(w: SSHWorld) 
     out, err, status = result(channel)
     assert out.startswith("You are alice.")
     assert "web01" in out
-    assert "log NAME" in out
+    assert "log [NAME...]" in out
     assert (err, status) == ("", 0)
 
 

@@ -41,7 +41,7 @@ NOT = Option("--not", "RE", Text(PATTERN_LIMIT), "no lines that match")
 CONTEXT = Option("-C", "N", Whole(0, CONTEXT_LIMIT), "also N lines before and after each match")
 STAMPS = Flag("-t", "the time in front of each line")
 _MOST = Option("-n", "N", Whole(0, PAST_LIMIT), f"begin with the newest N lines of the past; with --since {PAST}")
-_FOLLOW = Flag("-f", hidden=True)
+_FOLLOW = Flag("-f", "follow, which `tail' always does", hidden=True)
 
 
 def choice_of(args: Arguments) -> LineChoice:
