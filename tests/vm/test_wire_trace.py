@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from twisted.internet.error import ConnectionLost
 
+from tests.support.fakes import VM_B
 from tests.support.vm import (
     BIOS,
     COM_PORT,
     COMPLETE,
     DO,
     NAME,
-    PEER,
     SPELLED_A,
     SPELLED_B,
     WILL,
@@ -26,6 +26,7 @@ from vmproxy.vm.admission import AdmissionLimits
 from vmproxy.vm.frontend import TooManyTraces
 from vmproxy.vm.settings import VMSettings
 from vmproxy.vm.traces import EARLY_CONNECTIONS, EARLY_LIMIT, LINES_LIMIT, OBSERVERS
+from vmproxy.vm.wire_trace import TOKENS_AT_ONCE
 
 
 def traced(w: VMWorld, *what: str) -> None:
@@ -99,10 +100,39 @@ def test_the_end_is_told_once_also_where_something_waits_for_its_turn(w: VMWorld
 
 def test_it_has_an_end(w: VMWorld, logged: list[str]) -> None:
     traced(w, "10.0.0.1")
-    w.connect().feed(verb(DO, 99) * (3 * LINES_LIMIT) + sub(PEER, b"x"))
+    host = w.connect()
+    for _ in range(3 * LINES_LIMIT):
+        host.feed(verb(DO, 99))
     told = lines(logged)
     assert len(told) == LINES_LIMIT
     assert told[-1].endswith(f"the trace ends here: {LINES_LIMIT} lines")
+
+
+def test_what_a_host_says_at_once_is_put_into_words_up_to_a_bound_and_then_goes_on(w: VMWorld) -> None:
+    host, console = w.vm()
+    told = traced_console(w)
+    host.feed(verb(DO, 99) * 20_000)
+    lines = [line for line in told if " < " in line]
+    assert len(lines) == TOKENS_AT_ONCE + 1
+    assert lines[-1].endswith("(more than 256 commands in one read: the rest of it is left out)")
+    w.clock.pump([1] * 30)  # so long it has to wait
+    host.feed(b"data" + sub(NAME, b"web") + sub(BIOS, SPELLED_A)[:9])
+    host.feed(sub(BIOS, SPELLED_A)[9:])
+    words = [line.split(" ", 3)[3] for line in told if " < " in line][TOKENS_AT_ONCE + 1 :]
+    assert words[0] == "(4 bytes of data)"
+    assert [word[:6] for word in words[1:]] == ["82 VM-", "84 VM-"]
+    assert console.bios_uuid is not None
+
+
+def test_a_beginning_that_is_too_long_is_left_out_in_part_and_then_goes_on(w: VMWorld) -> None:
+    w.vm(uuid=VM_B)
+    told: list[str] = []
+    w.front.trace(told.append, console=w.console)
+    host = w.connect("10.0.0.2").feed(b"x" * EARLY_LIMIT + verb(DO, 99)).feed(session(SPELLED_B) + b"data")
+    host.feed(sub(NAME, b"other"))
+    words = [line.split(" ", 3)[3] for line in told if line.startswith("10.0.0.2") and " < " in line]
+    assert words[0] == "(more than was kept before it was known which VM this is: the rest of it is left out)"
+    assert words[1].startswith("82 VM-NAME")
 
 
 # For observers, while they observe.
@@ -156,7 +186,7 @@ def test_a_connection_that_nobody_kept_is_traced_from_the_next_read_on(w: VMWorl
     late = w.connect("10.0.0.2")
     told = traced_console(w)
     late.feed(session() + b"data")
-    assert [line for line in told if " - replaced" not in line] == []
+    assert [line for line in told if " < " in line] == []
     late.feed(sub(NAME, b"web2"))
     assert told[-1].endswith('< 82 VM-NAME "web2" [77 65 62 32]')
 
@@ -190,6 +220,6 @@ def test_their_number_is_bounded_and_what_is_kept_for_them(w: VMWorld) -> None:
         hosts[0].feed(b"x" * EARLY_LIMIT)
     assert kept[0] is not None
     assert kept[0].early is not None
-    assert sum(len(early.data) for early in kept[0].early) <= 2 * EARLY_LIMIT
+    assert sum(len(early.data) for early in kept[0].early) <= EARLY_LIMIT
     ends.pop()()
     w.front.trace(lambda line: None, ["10.0.0.1"])

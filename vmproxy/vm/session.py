@@ -665,14 +665,11 @@ class VMSession:
         """Tell the host that TLS begins behind this."""
         self._out.control(ACCEPT)
 
-    def scanner(self) -> Scanner:
-        """A scanner that stands behind everything that has come from the host."""
-        if self._rest is not None:
-            self._rest = iter(list(self._rest))  # what is behind a question has been scanned then
-        scanner = Scanner() if self._begun is not None else Scanner.restore(self._scanner.snapshot())
-        for _ in scanner.feed(bytes(self._kept)):
-            pass
-        return scanner
+    def scanner(self) -> Scanner | None:
+        """A scanner that stands behind all that has come from the host; None while something is kept of that."""
+        if self._rest is not None or self._kept or self._receiving:
+            return None
+        return Scanner() if self._begun is not None else Scanner.restore(self._scanner.snapshot())
 
     def encode(self, data: bytes) -> bytes:
         """Serial data for the guest, as it travels."""

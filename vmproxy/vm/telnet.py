@@ -198,7 +198,7 @@ class HostTelnet(Telnet):
         """Bytes from the host, cut anywhere."""
         session = self.session
         if self.traced is not None:
-            self.traced.take("<", data)
+            self.traced.take("<", data, self)
         if session.plain and (plain := data if IAC_BYTE not in data else undoubled(data)) is not None:
             self.console.feed(plain)  # type: ignore[union-attr]  # a plain session carries a console
             return
@@ -280,7 +280,7 @@ class HostTelnet(Telnet):
     def _say(self, data: bytes) -> None:
         if data:
             if self.traced is not None:
-                self.traced.take(">", data)
+                self.traced.take(">", data, self)
             send(self._tcp, data)
             if self.session.state != OPEN:  # until then it has a deadline of its own
                 self.frontend.liveness.written(self)
@@ -289,8 +289,8 @@ class HostTelnet(Telnet):
         """Tell what is said from now on, or no more."""
         self.traced = traced
 
-    def scanner(self) -> Scanner:
-        """A scanner that stands where the host is in what it says."""
+    def scanner(self) -> Scanner | None:
+        """A scanner that stands where the host is in what it says; None while some of that has not been looked at."""
         return self.session.scanner()
 
     def _within_pace(self, before: int) -> bool:

@@ -7,6 +7,7 @@ while nobody traces anything.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -37,8 +38,10 @@ class Observer:
 
     __slots__ = ("_told", "console", "hosts", "lines")
 
-    def __init__(self, told: Told, hosts: Iterable[str] = (), console: Console | None = None, lines: int = 0) -> None:
-        """:param lines: how many lines of a connection are told; 0: the observer ends the trace."""
+    def __init__(
+        self, told: Told, hosts: Iterable[str] = (), console: Console | None = None, lines: int = sys.maxsize
+    ) -> None:
+        """:param lines: how many lines of a connection are told."""
         self._told = told
         self.hosts = frozenset(map(_plain, hosts))
         self.console = console
@@ -48,29 +51,14 @@ class Observer:
         """Whether it is about a connection."""
         return (console is not None and self.console is console) or _plain(peer) in self.hosts
 
-    def trace(self, label: str, started: float, scanner: Scanner | None) -> WireTrace:
+    def trace(self, label: str, started: float, is_lost: bool) -> WireTrace:
         """Begin the trace of a connection."""
-        told = self._told
-        return WireTrace(_at_most(told, self.lines, label) if self.lines else told, label, started, scanner)
+        return WireTrace(self._told, label, started, self.lines, is_lost)
 
 
 def _plain(host: str) -> str:
     # An address of IPv4 is one also where it came on a socket of IPv6.
     return host if ":" not in host else str(numeric_address(host) or host)
-
-
-def _at_most(told: Told, lines: int, label: str) -> Told:
-    left = lines
-
-    def tell(line: str) -> None:
-        nonlocal left
-        left -= 1
-        if left > 0:
-            told(line)
-        elif left == 0:
-            told(f"{label} - the trace ends here: {lines} lines")
-
-    return tell
 
 
 class _Early(NamedTuple):
@@ -96,26 +84,31 @@ class TracedConnection:
         """Keep what is said first, until it is known which VM this is."""
         self.early = [] if on else None
 
-    def begin(self, observer: Observer, scanner: Scanner | None = None) -> None:
-        """Trace it for an observer, from its beginning if that has been kept.
-
-        :param scanner: where the host is in what it says, if that has not.
-        """
+    def begin(self, observer: Observer, is_new: bool = False) -> None:
+        """Trace it for an observer, from its beginning if it is new, or if that has been kept."""
         if observer not in self.traces:
-            trace = self.traces[observer] = observer.trace(self._label, self._started, scanner)
+            is_lost = not is_new and self.early is None
+            trace = self.traces[observer] = observer.trace(self._label, self._started, is_lost)
             for at, way, data in self.early or ():
                 trace.take(at, way, data)
+            if self.early and self.size > EARLY_LIMIT:
+                trace.lose(self._clock.seconds(), "more than was kept before it was known which VM this is")
 
-    def take(self, way: str, data: bytes) -> None:
-        """Take bytes.
+    def take(self, way: str, data: bytes, link: Traceable) -> None:
+        """Take bytes, before the connection does.
 
         :param way: ``<`` from the host, ``>`` to it.
         """
         at = self._clock.seconds()
-        if self.early is not None and self.size < EARLY_LIMIT:
+        if self.early is not None and self.size <= EARLY_LIMIT:
+            self.early.append(_Early(at, way, data[: EARLY_LIMIT - self.size]))
             self.size += len(data)
-            self.early.append(_Early(at, way, data[:EARLY_LIMIT]))
         for trace in list(self.traces.values()):
+            if trace.is_lost and way == "<":
+                scanner = link.scanner()
+                if scanner is None:
+                    continue
+                trace.go_on(scanner)
             trace.take(at, way, data)
 
     def tell(self, text: str) -> None:
@@ -138,8 +131,8 @@ class Traceable(Protocol):
 
     def __hash__(self) -> int: ...
 
-    def scanner(self) -> Scanner:
-        """A scanner that stands where the host is in what it says."""
+    def scanner(self) -> Scanner | None:
+        """A scanner that stands where the host is in what it says; None while some of that has not been looked at."""
 
 
 L = TypeVar("L", bound=Traceable)
@@ -186,7 +179,7 @@ class Traces(Generic[L]):
         self.active = True
         for link in connections:
             if observer.wants(link.peer, self._carried(link) if observer.console is not None else None):
-                self._traced(link).begin(observer, link.scanner())
+                self._traced(link).begin(observer)
 
     def remove(self, observer: Observer, connections: Iterable[L]) -> None:
         """Trace for an observer no more."""
@@ -203,7 +196,7 @@ class Traces(Generic[L]):
         """Take note of a new connection."""
         for observer in self._observers:
             if observer.wants(link.peer, None):
-                self._traced(link).begin(observer)
+                self._traced(link).begin(observer, is_new=True)
         if len(self._early) < EARLY_CONNECTIONS and any(o.console is not None for o in self._observers):
             self._early.add(link)
             self._traced(link).keep()
@@ -212,15 +205,8 @@ class Traces(Generic[L]):
         """Take note that it is known which console a connection carries, or will."""
         for observer in self._observers:
             if observer.console is console:
-                if link.traced is not None and link.traced.early is not None:
-                    link.traced.begin(observer)
-                else:  # where the host is in what it says is known behind this read
-                    self._clock.callLater(0, self._join, observer, link)
+                self._traced(link).begin(observer)
         self._known(link)
-
-    def _join(self, observer: Observer, link: L) -> None:
-        if observer in self._observers and self._carried(link) is observer.console:
-            self._traced(link).begin(observer, link.scanner())
 
     def ended(self, link: L, reason: str) -> None:
         """Take note that a connection is gone."""

@@ -31,6 +31,7 @@ from vmproxy.wire.telnet import (
 from vmproxy.wire.vmware import Sub
 
 SHOWN = 64  # bytes of a suboption
+TOKENS_AT_ONCE = 256
 
 _VERBS = {WILL: "WILL", WONT: "WONT", DO: "DO", DONT: "DONT"}
 _OPTIONS = {BINARY: "BINARY", ECHO: "ECHO", SGA: "SGA", AUTHENTICATION: "AUTHENTICATION", COM_PORT: "COM-PORT"}
@@ -80,36 +81,63 @@ Told = Callable[[str], None]
 
 
 class WireTrace:
-    """The trace of one connection for one observer."""
+    """The trace of one connection for one observer.
 
-    __slots__ = ("_data", "_label", "_scanners", "_started", "_told")
+    Bound: :data:`TOKENS_AT_ONCE` tokens of a read; of the rest it is told that it is left out.
 
-    def __init__(self, told: Told, label: str, started: float, scanner: Scanner | None = None) -> None:
+    :ivar is_lost: whether it is not known where the host is in what it says: see :meth:`go_on`.
+    """
+
+    __slots__ = ("_data", "_label", "_left", "_lines", "_scanners", "_started", "_told", "is_lost")
+
+    def __init__(self, told: Told, label: str, started: float, lines: int, is_lost: bool) -> None:
         """
         :param label: the connection in each line.
         :param started: when the connection began; times count from then on.
-        :param scanner: where the host is in what it says, if this is not its beginning.
+        :param lines: how many lines are told.
+        :param is_lost: whether this is not the beginning of the connection.
         """
         self._told = told
         self._label = label
         self._started = started
-        self._scanners = {"<": scanner or Scanner(), ">": Scanner()}
+        self._lines = self._left = lines
+        self._scanners = {"<": Scanner(), ">": Scanner()}
         self._data = {"<": 0, ">": 0}
+        self.is_lost = is_lost
+
+    def go_on(self, scanner: Scanner) -> None:
+        """Go on with a scanner that stands where the host is in what it says."""
+        self._scanners["<"] = scanner
+        self._data["<"] = 0
+        self.is_lost = False
+
+    def lose(self, at: float, what: str) -> None:
+        """Leave out the rest of what the host has said until now."""
+        self.is_lost = True
+        self.tell(at, "<", f"({what}: the rest of it is left out)")
 
     def take(self, at: float, way: str, data: bytes) -> None:
         """Take bytes.
 
         :param way: ``<`` from the host, ``>`` to it.
         """
-        for token in self._scanners[way].feed(data):
+        if not self._left:
+            return
+        for count, token in enumerate(self._scanners[way].feed(data)):
             if isinstance(token, bytes):
                 self._data[way] += len(token)
                 continue
-            if count := self._data[way]:
+            if count >= TOKENS_AT_ONCE and way == "<":  # what we say has bounds of its own
+                self.lose(at, f"more than {TOKENS_AT_ONCE} commands in one read")
+                return
+            if size := self._data[way]:
                 self._data[way] = 0
-                self.tell(at, way, f"({count} bytes of data)")
+                self.tell(at, way, f"({size} bytes of data)")
             self.tell(at, way, words(token))
 
     def tell(self, at: float, way: str, text: str) -> None:
         """Tell a line."""
-        self._told(f"{self._label} +{at - self._started:.3f} {way} {text}")
+        if self._left:
+            self._left -= 1
+            text = text if self._left else f"the trace ends here: {self._lines} lines"
+            self._told(f"{self._label} +{at - self._started:.3f} {way} {text}")
