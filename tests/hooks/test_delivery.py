@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from tests.support.fakes import EPOCH, VM_A, Logged
 from vmproxy.alerts.alert import Alert
@@ -29,7 +30,7 @@ class FakeDelivery(Delivery):
         self.troubles: list[Trouble] = []
         troubles = Troubles()
         troubles.take(self.troubles.append)
-        super().__init__(None, troubles, "vmproxy")  # type: ignore[arg-type]
+        super().__init__(Clock(), troubles, "vmproxy")  # type: ignore[arg-type]
         self.ran: list[tuple[Any, Deferred[str]]] = []
         self.sent: list[tuple[Any, Deferred[str]]] = []
 
@@ -107,6 +108,7 @@ def test_what_fails_is_trouble_and_tells_no_secret() -> None:
     delivery.sent[0][1].callback("secret.example: no answer")
     with Logged() as logged:
         delivery.ran[1][1].errback(ValueError("oops"))
+    assert "watch w: its program: see the log of vmproxy" in logged
     assert [trouble.text for trouble in delivery.troubles] == [
         "watch w: its program: status 3: \\x1b[2J",
         "watch w: its webhook: secret.example: no answer",

@@ -22,6 +22,7 @@ from twisted.python.threadpool import ThreadPool
 
 from vmproxy.alerts.alert import Alert
 from vmproxy.alerts.watch import Watch
+from vmproxy.base.ratelimit import RateLimit
 from vmproxy.base.sanitize import visible
 from vmproxy.base.tasks import spawn
 from vmproxy.base.troubles import Kind, Troubles
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 PROGRAMS = 4
 REQUESTS = 8
 WAITING = 100
+TOLD_A_MINUTE = 60
 PASSED_ON = ("PATH", "LANG", "HOME", "TZ")
 
 _log = Logger()
@@ -92,6 +94,7 @@ class Delivery:
         self._stop_requests: Callable[[], object] = int
         self._send: Callable[[str, bytes], Deferred[str]] | None = None
         self._stopped = False
+        self._told = RateLimit(reactor, TOLD_A_MINUTE, 60.0)
         self.delivered = self.failed = 0
 
     def tell(self, watch: Watch, alert: Alert, before: Sequence[str] = (), after: Sequence[str] = ()) -> None:
@@ -124,6 +127,8 @@ class Delivery:
     def _failed(self, text: str) -> None:
         self.failed += 1
         if not self._stopped:
+            if self._told.allow():
+                _log.warn("{problem}", problem=text)
             self._troubles.tell(Kind.HOOK, text)
 
     # Programs.
