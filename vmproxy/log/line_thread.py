@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from vmproxy.log.line_feed import LineFeed
 
-GATHER_SECONDS = 0.02  # in which more comes, to be dealt with in one go
+GATHER_SECONDS = 0.05  # in which more comes, to be dealt with in one go
 REST = 1.0  # times as long as it has worked; so it takes half a core at most
 
 _log = Logger()
