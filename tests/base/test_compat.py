@@ -10,12 +10,10 @@ import struct
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from types import FunctionType
 from typing import cast
 
 import pytest
-from OpenSSL import SSL
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.epollreactor import EPollReactor
@@ -27,13 +25,9 @@ from twisted.internet.tcp import Connection, Server
 from twisted.internet.testing import MemoryReactor
 from twisted.logger import capturedLogs
 from twisted.protocols.basic import LineReceiver
-from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-from tests.support.tls import TLSHost, use_tls, write_pem
-from tests.support.vm import VMWorld
-from vmproxy.base.compat import QuickServer, handshake_done, has_unsent, quicken, tls_connection
-from vmproxy.vm.tls import Layer
+from vmproxy.base.compat import QuickServer, has_unsent, quicken
 
 
 def test_a_tcp_transport_knows_what_waits_to_be_sent() -> None:
@@ -52,32 +46,6 @@ def test_a_tcp_transport_knows_what_waits_to_be_sent() -> None:
         transport.dataBuffer = b""
         transport.loseConnection()
         assert has_unsent(transport)
-
-
-def test_a_tls_transport_knows_its_openssl_connection_and_whether_the_handshake_is_done(tmp_path: Path) -> None:
-    world = VMWorld(tmp_path)
-    use_tls(world, write_pem(tmp_path / "one.pem", "one.example.com"))
-    host = TLSHost(world, shake=False)
-    layer = host.transport.protocol
-    assert isinstance(layer, TLSMemoryBIOProtocol)
-    assert isinstance(tls_connection(layer), SSL.Connection)
-    assert not handshake_done(layer)
-    host.shake()
-    assert handshake_done(layer)
-    host.lose()
-    assert tls_connection(layer) is None
-    world.stop()
-
-
-def test_twisted_calls_what_the_layer_overrides() -> None:
-    for hook in ("_flushSendBIO", "_tlsShutdownFinished"):
-        assert callable(getattr(TLSMemoryBIOProtocol, hook))
-        assert getattr(Layer, hook) is not getattr(TLSMemoryBIOProtocol, hook)
-        assert hook in {name for method in vars(TLSMemoryBIOProtocol).values() for name in names(method)}
-
-
-def names(method: object) -> tuple[str, ...]:
-    return method.__code__.co_names if hasattr(method, "__code__") else ()
 
 
 # The reactor's turn, and accepted connections.

@@ -203,7 +203,8 @@ class TLSHost(Host):
     def encrypted(self, data: bytes) -> bytes:
         """What the host would send for this."""
         self.take()
-        self.tls.send(data)
+        while data:
+            data = data[self.tls.send(data) :]  # one record
         return self.outgoing()
 
     def feed(self, data: bytes, cuts: Iterable[int] | None = None) -> TLSHost:  # type: ignore[override]  # of its own kind

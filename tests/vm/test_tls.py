@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
-from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 from tests.support.fakes import Logged
 from tests.support.properties import examples
@@ -16,6 +16,7 @@ from tests.support.tls import TLSHost, WaitingTransport, client_context, use_tls
 from tests.support.vm import (
     AUTHENTICATION,
     BEGIN,
+    BINARY,
     CAPTURED_LIST,
     COMPLETE,
     DONT,
@@ -31,9 +32,11 @@ from tests.support.vm import (
     verb,
     world,
 )
+from vmproxy.base import memory
 from vmproxy.base.turns import SPAN
 from vmproxy.vm.certificates import names
 from vmproxy.vm.sockets import unread
+from vmproxy.vm.telnet import HostTelnet
 from vmproxy.vm.tls import CLOSING_SECONDS, Layer
 
 SEQUENCE = b"\x01\x02\x03\x04"
@@ -187,7 +190,7 @@ def test_whatever_comes_in_place_of_tls_harms_nobody(pems: Path, garbage: bytes,
     st.lists(st.integers(1, 30), max_size=30),
 )
 def test_what_is_kept_of_a_record_is_counted(bodies: list[int], rest: bytes, cuts: list[int]) -> None:
-    layer = Layer.__new__(Layer)
+    layer = Layer(cast(Any, None), cast(Any, None))
     stream = b"".join(b"\x17\x03\x03" + size.to_bytes(2, "big") + b"x" * size for size in bodies) + rest
     ends = [0]
     for size in bodies:
@@ -285,7 +288,6 @@ def test_small_reads_reach_tcp(tls: VMWorld) -> None:
     host = TLSHost(tls).feed(session())
     host.protocol._tcp.bufferSize = 4096
     assert host.transport.__dict__["bufferSize"] == 4096
-    assert "bufferSize" not in layer_of(host).__dict__
 
 
 def test_reading_is_held_below_tls(tls: VMWorld) -> None:
@@ -332,7 +334,7 @@ def test_the_end_of_tcp_without_a_goodbye_is_told(tls: VMWorld) -> None:
     host.lose()
     assert tls.console.reason.startswith("connection lost to 10.0.0.1")
     assert tls.logged(tls.console) == b"bye"
-    assert len(layer.factory.closing) == 0
+    assert len(layer.tls.closing) == 0
     assert tls.delayed() == []
 
 
@@ -349,13 +351,13 @@ def test_what_makes_no_sense_ends_the_connection_and_is_told(tls: VMWorld) -> No
 def test_what_fails_in_a_turn_of_the_handshake_costs_the_connection(
     tls: VMWorld, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(layer: TLSMemoryBIOProtocol, data: bytes) -> None:
+    def fails(layer: Layer, data: bytes) -> None:
         raise RuntimeError("a fault of ours")
 
     host = TLSHost(tls, shake=False)
     assert tls.front.turns.open()
     tls.clock.rightNow += SPAN  # the turn has been used up by others
-    monkeypatch.setattr(TLSMemoryBIOProtocol, "dataReceived", fails)
+    monkeypatch.setattr(Layer, "_take_in", fails)
     host.wire(b"\x16\x03\x01")
     tls.turn()
     assert logged.tracebacks
@@ -495,7 +497,73 @@ def test_a_host_with_weak_suites_only_is_told_with_the_setting_that_lets_it_in(
     assert TLSHost(w, "10.0.0.2", context=context).closed
     (told,) = [line for line in logged if "TLS failed" in line]
     assert told.startswith("10.0.0.2: TLS failed: no shared cipher: it offers nothing but RSA key exchange or CBC")
-    assert told.endswith('vm.tls-minimum = "1.0" lets it in')
+    assert told.endswith('vm.tls-minimum = "1.0" let it in')
     use_tls(w, pem, minimum="1.0")
     TLSHost(w, context=context).feed(session() + b"welcome")
     assert w.logged(w.console) == b"welcome"
+
+
+# What it costs.
+
+
+def test_what_comes_in_one_read_is_handed_on_in_one_piece(tls: VMWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = TLSHost(tls).feed(session())
+    pieces: list[bytes] = []
+    monkeypatch.setattr(HostTelnet, "dataReceived", lambda _, data: pieces.append(data))
+    said = b"".join(b"%d lines of it\r\n" % n for n in range(3000))
+    host.wire(host.encrypted(said))
+    assert pieces == [said]
+
+
+def test_what_is_answered_in_one_read_goes_out_in_one_piece(tls: VMWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = TLSHost(tls, shake=False)
+    written: list[bytes] = []
+    monkeypatch.setattr(type(host.transport), "write", lambda _, data: written.append(data))
+    with pytest.raises(SSL.WantReadError):
+        host.tls.do_handshake()
+    host.wire(host.outgoing())
+    host.tls.bio_write(b"".join(written))
+    written.clear()
+    host.tls.do_handshake()
+    host.wire(host.outgoing())
+    assert len(written) == 1, "tickets of TLS' own, and our opening"
+    host.transport.io.write(written[0])
+    assert host.sent().startswith(verb(WILL, BINARY))
+
+
+def test_what_comes_right_behind_the_handshake_is_not_lost(tls: VMWorld) -> None:
+    host = TLSHost(tls, shake=False)
+    with pytest.raises(SSL.WantReadError):
+        host.tls.do_handshake()
+    host.wire(host.outgoing())
+    host.take()
+    host.tls.do_handshake()
+    host.tls.send(session() + b"at once")
+    host.wire(host.outgoing())
+    assert tls.logged(tls.console) == b"at once"
+
+
+@pytest.mark.parametrize("size", [10, 60_000])
+def test_openssls_buffers_of_a_silent_connection_are_small(tls: VMWorld, size: int) -> None:
+    def buffers() -> object:
+        return layer_of(host)._ssl._into_ssl
+
+    host = TLSHost(tls).feed(session())
+    before = buffers()
+    record = host.encrypted(b"x" * size)
+    host.wire(record)
+    assert (buffers() != before) is (size > 10), "they would stay as large as they have been once"
+    host.feed(b"and on").feed(b"y" * size)
+    assert tls.logged(tls.console) == b"x" * size + b"and on" + b"y" * size
+
+
+def test_the_memory_of_those_who_have_gone_is_given_back(tls: VMWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "LEAST", 3)
+    given: list[int] = []
+    connections = tls.front.tls.connections
+    monkeypatch.setattr(connections, "_give_back", lambda: given.append(connections.there))
+    hosts = [TLSHost(tls, f"10.0.0.{n}", shake=n % 2 == 0) for n in range(1, 7)]
+    assert connections.there == 6
+    for host in hosts:
+        host.lose()
+    assert given == [3, 0]

@@ -18,6 +18,7 @@ from vmproxy.app.startup import tls_warnings
 from vmproxy.base.addresses import numeric_address
 from vmproxy.base.clock import wall_of
 from vmproxy.base.counters import Counters
+from vmproxy.base.memory import trimmer
 from vmproxy.base.recent import KEPT, Refusal
 from vmproxy.config.settings import Config
 from vmproxy.console.console import Console
@@ -52,6 +53,7 @@ class VMService(Part):
     ) -> None:
         self._wall = wall_of(reactor)
         self._budget = budget
+        trim = trimmer()
         self.front = front = VMFrontend(
             reactor,
             config.vm,
@@ -60,6 +62,7 @@ class VMService(Part):
             f"vmproxy {vmproxy.__version__}".encode(),
             needs_name="name" in template_fields(config.log.file),
             room=budget.vms,
+            give_back=lambda: reactor.callInThread(trim),
         )
         self._connector = OutboundConnector(
             reactor,

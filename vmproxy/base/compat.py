@@ -167,16 +167,6 @@ def quick_turn_of(reactor: object) -> QuickTurn | None:
     return turn if isinstance(turn, QuickTurn) else None
 
 
-def tls_connection(layer: Any) -> Any:
-    """The OpenSSL connection of a TLS transport (``TLSMemoryBIOProtocol``); None when TLS is over."""
-    return layer._tlsConnection
-
-
-def handshake_done(layer: Any) -> bool:
-    """Whether the handshake of a TLS transport is complete."""
-    return bool(layer._handshakeDone)
-
-
 def let_go_of_client(connector: Any, client: Any) -> None:
     """Undo what keeps a TCP client and its connector when they are over, in a later turn than that in which they end.
 

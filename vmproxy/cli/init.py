@@ -177,7 +177,7 @@ def write(answers: Answers) -> str:
     make_cert.general_name(answers.name)
     mark, pem = "", b""
     if answers.encrypt:
-        certificate, pem = make_cert.make([answers.name], DAYS, "rsa", datetime.datetime.now(datetime.UTC))
+        certificate, pem = make_cert.make([answers.name], DAYS, make_cert.KIND, datetime.datetime.now(datetime.UTC))
         mark = f"#thumbprint={thumbprint(certificate)}"
     _check_free(answers.folder)
     answers.folder.mkdir(parents=True, exist_ok=True, mode=0o755)

@@ -1,7 +1,8 @@
 """``vmproxy make-cert``: a certificate for hosts that no authority has signed, and what vSphere has to be told of it.
 
 A host that is given the certificate's SHA-1 in the URI accepts this certificate and no other, so an authority adds
-nothing. RSA by default: every ESXi understands it.
+nothing. ECDSA (P-256) by default: a handshake costs a quarter of what it costs with an RSA key that is as strong. RSA
+is for hosts that understand nothing else.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from vmproxy.base.sanitize import visible
 from vmproxy.vm.certificates import thumbprint
 
 RSA_BITS = 3072
+KIND = "ecdsa"
 NAMES_LIMIT = 100
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DNS_NAME = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
@@ -50,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--days", type=int, default=3650, metavar="N", help="days for which it is valid (default: 3650)"
     )
     parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
-    parser.add_argument("--kind", choices=("rsa", "ecdsa"), default="rsa", help="kind of the key (default: rsa)")
+    parser.add_argument("--kind", choices=("ecdsa", "rsa"), default=KIND, help=f"kind of the key (default: {KIND})")
     parser.add_argument("--port", type=int, default=13370, help="for the URI of telnet:// (default: 13370)")
     parser.add_argument("--tls-port", type=int, default=13371, help="for the URI of telnets:// (default: 13371)")
 

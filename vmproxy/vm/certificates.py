@@ -47,6 +47,9 @@ _CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"
     ":ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 )
+_NEW_CIPHERS = (
+    b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"  # TLS 1.3, in the same order
+)
 # What ESXi 5 and 6.0 have. SHA-1 in signatures, which TLS 1.0 and 1.1 need, is only had at level 0.
 _OLD_CIPHERS = (
     ":ECDHE-ECDSA-AES128-SHA256:ECDHE-RSA-AES128-SHA256:ECDHE-ECDSA-AES256-SHA384:ECDHE-RSA-AES256-SHA384"
@@ -200,7 +203,8 @@ def load(settings: TLSSettings) -> Credentials | None:
     def choose(connection: SSL.Connection) -> None:
         connection.set_context(credentials.for_name(connection.get_servername()))
 
-    credentials.context.set_tlsext_servername_callback(choose)
+    if len(found) > 1:
+        credentials.context.set_tlsext_servername_callback(choose)
     return credentials
 
 
@@ -298,6 +302,7 @@ def _context(settings: TLSSettings, authorities: list[x509.Certificate]) -> SSL.
     context.set_options(_OPTIONS)
     context.set_min_proto_version(VERSIONS[settings.minimum])
     context.set_cipher_list((_CIPHERS + (_OLD_CIPHERS if old else "")).encode("ascii"))
+    context.set_tls13_ciphersuites(_NEW_CIPHERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 32 KiB less for each connection that is silent
     if settings.client_ca is not None:
@@ -306,14 +311,8 @@ def _context(settings: TLSSettings, authorities: list[x509.Certificate]) -> SSL.
         for authority in authorities:
             store.add_cert(crypto.X509.from_cryptography(authority))
             context.add_client_ca(authority)
-        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _as_openssl_says)
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
     return context
-
-
-def _as_openssl_says(
-    connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, verified: int
-) -> bool:
-    return bool(verified)
 
 
 def _public(key: object) -> bytes:

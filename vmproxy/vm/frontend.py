@@ -97,18 +97,20 @@ class VMFrontend:
         signature: bytes,
         needs_name: bool,
         room: int = 1_000_000,
+        give_back: Callable[[], object] = lambda: None,
     ) -> None:
         """
         :param signature: what a VM is told when it asks, over COM-PORT, who serves its port.
         :param needs_name: whether a VM's name must be known before its console, because logs are named after it.
         :param room: how many connections there can be, whatever the settings say.
+        :param give_back: starts giving freed memory back to the operating system.
         """
         self.clock = clock
         self._directory = directory
         self.settings = settings
         self.turns = Turns(clock)
         self.complaints = Complaints(clock)
-        self.tls = HostTLS(clock, self.turns)
+        self.tls = HostTLS(clock, self.turns, give_back)
         self.admission = Admission(clock, settings.limits, room, self._make_room, self._outbound_sockets)
         self.broker = ConsoleBroker(directory, migrations, PeerLockout(clock), self.complaints)
         client_word = settings.client_word is ClientWord.SERVE

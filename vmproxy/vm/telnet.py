@@ -53,10 +53,11 @@ from vmproxy.vm.comport import settings_text
 from vmproxy.vm.connection_state import LONG_AGO, ConnectionState
 from vmproxy.vm.frontend import VMFrontend
 from vmproxy.vm.keepalive import is_dead, set_options
+from vmproxy.vm.sending import send
 from vmproxy.vm.session import LOG, PACE, TURN, VMSession
 from vmproxy.vm.session_table import ARRIVING, ASKING, CLOSED, OPEN
 from vmproxy.vm.settings import Encryption
-from vmproxy.vm.sockets import send, socket_of, unread
+from vmproxy.vm.sockets import socket_of, unread
 from vmproxy.vm.tls import Layer, failure_of
 from vmproxy.vm.traces import TracedConnection
 from vmproxy.wire.options import Side

@@ -4,62 +4,103 @@
 TLS in-band (see :mod:`starttls`) the layer is slipped in between later, by :meth:`HostTLS.wrap`. Either way the
 connection writes to the layer, the layer to TCP.
 
-The layer is Twisted's, with what a concentrator needs besides:
+It is a thin layer of our own over OpenSSL's memory buffers, where Twisted has one for everybody. There are thousands of
+these: it costs less than half, keeps no buffers of a connection that is silent, and does what a concentrator needs:
 
 * the bytes of an incomplete record count as unread: draining a connection depends on it;
-* a connection with TLS at its end is closed when its last bytes are out, or soon. Twisted waits for a producer that is
-  not asked any more, or for an answer of the host;
+* a connection with TLS at its end is closed when its last bytes are out, or soon. A producer that is not asked any more
+  is not waited for, nor an answer of the host;
 * closing it when it is gone already does no harm;
-* reads are made as small as the connection says;
+* reads are made as small as the connection says, and what they bring is handed on in one piece;
 * a handshake may be long, with the names of hundreds of authorities in it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator, IProtocolFactory, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IPushProducer, IReactorTime, ITransport
+from twisted.internet.main import CONNECTION_LOST
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.tcp import Connection
+from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from vmproxy.base.compat import handshake_done, tls_connection
 from vmproxy.base.deadlines import Deadlines
+from vmproxy.base.memory import Population
 from vmproxy.base.turns import Turns
 from vmproxy.vm.certificates import Credentials, reasons
+from vmproxy.vm.openssl import decrypt, renew_buffers
+from vmproxy.vm.sending import send
+
+_log = Logger()
 
 CLOSING_SECONDS = 5.0
 LATE_TIMES = 10
-_FLUSH = 32 * 1024
+_PIECE = 32 * 1024  # more than a record holds
+_RECORD = 16 * 1024
 _HEADER = 5  # of a record: type, version, length (RFC 8446, section 5.1)
 
 
-class Layer(TLSMemoryBIOProtocol):
+@implementer(IProtocol, ITransport)
+class Layer:
     """TLS on one connection.
 
+    :ivar wrappedProtocol: the connection above, until TCP is gone.
+    :ivar tcp: the connection below.
     :ivar partial: how many bytes have come of a record that is not complete.
+    :ivar shaken: whether the handshake is complete.
+    :ivar disconnecting: whether nothing more is sent.
     """
 
-    factory: TLSFactory
-    partial = 0
-    _head = b""  # the beginning of a record, as far as it is no complete header
-    _missing = 0  # of the record under way
-    _late = 0
-    _waiting = b""  # bytes of a handshake that wait for a turn of the reactor
+    __slots__ = (
+        "_head",
+        "_late",
+        "_missing",
+        "_over",
+        "_producer",
+        "_reading",
+        "_reason",
+        "_ssl",
+        "_unsent",
+        "_waiting",
+        "disconnecting",
+        "partial",
+        "shaken",
+        "tcp",
+        "tls",
+        "wrappedProtocol",
+    )
+    tcp: Connection
+
+    def __init__(self, tls: HostTLS, connection: Protocol) -> None:
+        self.tls = tls
+        self.wrappedProtocol = connection
+        self._ssl: SSL.Connection | None = None
+        self._producer: IPushProducer | None = None
+        self._reason: Failure | None = None  # why TLS ended, if it failed
+        self._unsent: list[bytes] = []  # waits for the handshake
+        self._waiting = b""  # bytes of a handshake that wait for a turn of the reactor
+        self._head = b""  # the beginning of a record, as far as it is no complete header
+        self._missing = 0  # of the record under way
+        self._late = 0
+        self._over = False
+        self._reading = False  # what is written goes out behind that, in one piece
+        self.partial = 0
+        self.shaken = False
+        self.disconnecting = False
+
+    # What is known of it.
 
     @property
     def waiting(self) -> bool:
         """Whether bytes of the handshake wait for a turn of the reactor."""
         return bool(self._waiting)
-
-    @property
-    def tcp(self) -> Connection:
-        """The connection below."""
-        return cast(Connection, self.transport)
 
     @property
     def bufferSize(self) -> int:
@@ -73,8 +114,7 @@ class Layer(TLSMemoryBIOProtocol):
     @property
     def version(self) -> str:
         """The TLS version, such as ``TLSv1.3``; empty before and after TLS."""
-        tls = tls_connection(self)
-        return tls.get_protocol_version_name() if tls is not None and handshake_done(self) else ""
+        return self._ssl.get_protocol_version_name() if self._ssl is not None and self.shaken else ""
 
     def may_be_late(self) -> bool:
         """Grant the handshake more time: the host has sent bytes that are not read yet.
@@ -84,25 +124,87 @@ class Layer(TLSMemoryBIOProtocol):
         self._late += 1
         return self._late <= LATE_TIMES
 
+    # From below.
+
+    def makeConnection(self, transport: ITransport) -> None:
+        """TCP is there, and the connection above is told."""
+        self.begin(cast(Connection, transport))
+        self.wrappedProtocol.makeConnection(self)
+
+    def begin(self, tcp: Connection) -> None:
+        """TCP is there, and what comes from it is TLS."""
+        self.tcp = tcp
+        self._ssl = self.tls.server_side()
+
+    def connectionMade(self) -> None:
+        """Part of IProtocol; nobody calls it."""
+
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the host: whole records are opened, the rest is kept. Handshakes have their turns."""
-        turns = self.factory.tls.turns
-        if self._waiting or not (handshake_done(self) or turns.open()):
+        turns = self.tls.turns
+        if self._waiting or not (self.shaken or turns.open()):
             if not self._waiting:
                 self.tcp.pauseProducing()
-                turns.wait("", self._next_turn, self.abortConnection)
+                turns.wait("", self._next_turn)
             self._waiting += data
             return
-        self._count(data)
-        super().dataReceived(data)
+        self._take_in(data)
 
     def _next_turn(self) -> None:
         data, self._waiting = self._waiting, b""
-        if not self.disconnecting and tls_connection(self) is not None:
+        if not self.disconnecting and self._ssl is not None:
             if not cast(Any, self.wrappedProtocol).session.holds:  # it has reasons of its own not to read
                 self.tcp.resumeProducing()
-            self._count(data)
-            super().dataReceived(data)
+            try:
+                self._take_in(data)
+            except Exception:  # as in a read: it costs the connection, which would miss what is lost
+                _log.failure("what has waited for its turn failed")
+                self.abortConnection()
+
+    def _take_in(self, data: bytes) -> None:
+        self._count(data)
+        if self._ssl is None or self._over:
+            return
+        self._reading = True
+        try:
+            if self.shaken:
+                self._hand_on(self._ssl, data)
+            elif self._shake(self._ssl, data):
+                self._hand_on(self._ssl, b"")  # what has come right behind the handshake
+                if self._ssl is not None:
+                    renew_buffers(self._ssl)  # they have had certificates in them
+        finally:
+            self._reading = False
+            self._flush()
+
+    def _shake(self, ssl: SSL.Connection, data: bytes) -> bool:
+        ssl.bio_write(data)
+        try:
+            ssl.do_handshake()
+        except SSL.WantReadError:
+            return False
+        except SSL.Error:
+            self._end(Failure())
+            return False
+        self.shaken = True
+        cast(Any, self.wrappedProtocol).handshakeCompleted()
+        unsent, self._unsent = self._unsent, []
+        for data in unsent:
+            self._encrypt(data)
+        if self._producer is not None and not self._unsent:
+            self._producer.resumeProducing()
+        return True
+
+    def _hand_on(self, ssl: SSL.Connection, data: bytes) -> None:
+        plain, error = decrypt(ssl, data)
+        if error is not None:
+            if isinstance(error, SSL.ZeroReturnError):
+                self._say_goodbye()
+            self._over = True
+        if plain and not self.disconnecting:
+            self.wrappedProtocol.dataReceived(plain)
+        if error is not None:
+            self._end(None if isinstance(error, SSL.ZeroReturnError) else Failure(error))
 
     def _count(self, data: bytes) -> None:
         at, end = 0, len(data)
@@ -125,98 +227,205 @@ class Layer(TLSMemoryBIOProtocol):
             self.partial = _HEADER
             at = body
 
-    def _flushSendBIO(self) -> None:
-        # All of it. Twisted hands on 32 KiB, and the rest of a long handshake would wait for an answer to the whole.
-        while True:
-            try:
-                data = tls_connection(self).bio_read(_FLUSH)
-            except SSL.WantReadError:
-                return
-            self.tcp.write(data)
-            if len(data) < _FLUSH:
-                return
-
-    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
-        super()._tlsShutdownFinished(reason)
+    def _end(self, reason: Failure | None) -> None:
+        # TLS is over: it failed, or the host has said goodbye.
+        if self._ssl is None:
+            return
+        self._over = True
+        self._reason = self._reason or reason
+        self._flush()  # the host is told why
         if reason is not None:
-            reason.cleanFailure()  # a frame of Twisted's has it, and it has the frame, and with it this
+            reason.cleanFailure()  # a frame of this has it, and it has the frame, and with it this
         # Nobody writes any more. A producer that is paused would keep the connection open, and so would a host that
         # does not read what is left.
         self.unregisterProducer()
-        self.factory.closing.start(self)
+        self.tcp.loseConnection()
+        self.tls.closing.start(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """TCP is gone."""
-        super().connectionLost(reason)
-        self.factory.closing.discard(self)  # behind it: this may be how TLS learns that it is over
+        if self._reason is not None:
+            reason, self._reason = self._reason, None
+        elif not self._over and reason.check(ConnectionDone):
+            reason = Failure(CONNECTION_LOST)  # anybody can end TCP; only the host can end TLS
+        self._over = self.disconnecting = True
+        if self._ssl is not None:
+            self._ssl = self._producer = None
+            self.tls.connections.went()
+        self._unsent.clear()
+        self.tls.closing.discard(self)
+        connection = self.wrappedProtocol
+        del self.wrappedProtocol  # which has us for its transport
+        connection.connectionLost(reason)
+
+    # From above.
+
+    def write(self, data: bytes) -> None:
+        """Send, behind the handshake."""
+        if self._over or self.disconnecting:
+            return
+        if self.shaken and not self._unsent:
+            self._encrypt(data)
+        else:
+            self._unsent.append(data)
+            if self._producer is not None:
+                self._producer.pauseProducing()
+
+    def writeSequence(self, data: Any) -> None:
+        """Send pieces, behind the handshake."""
+        self.write(b"".join(data))
+
+    def _encrypt(self, data: bytes) -> None:
+        ssl, at = self._ssl, 0
+        if ssl is None or self._over:
+            return
+        try:
+            while at < len(data):
+                at += ssl.send(data[at : at + _RECORD] if at or len(data) > _RECORD else data)
+        except SSL.WantReadError:
+            self._unsent.append(data[at:])
+            if self._producer is not None:
+                self._producer.pauseProducing()
+        except SSL.Error:
+            self._end(Failure())
+            return
+        if not self._reading:
+            self._flush()
+
+    def _flush(self) -> None:
+        while self._ssl is not None:
+            try:
+                data = self._ssl.bio_read(_PIECE)
+            except SSL.WantReadError:
+                return
+            send(self.tcp, data)
+            if len(data) < _PIECE:
+                return
+
+    def _say_goodbye(self) -> None:
+        if self._ssl is not None and self.shaken and not self._over:
+            try:
+                self._ssl.shutdown()
+            except SSL.Error:
+                return  # nobody hears it
+            self._flush()
 
     def loseConnection(self) -> None:
         """Send what there is and close, without waiting for the host's goodbye."""
-        super().loseConnection()
-        self.tcp.loseConnection()  # its own goodbye is not waited for
+        if not self.disconnecting:
+            self.disconnecting = True
+            self._say_goodbye()
+        self.tcp.loseConnection()
 
     def abortConnection(self) -> None:
         """Close at once; nothing happens if it is gone."""
-        if tls_connection(self) is not None:
-            super().abortConnection()
+        if self._ssl is not None:
+            self.disconnecting = True
+            self.tcp.abortConnection()
+
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+        """Tell somebody when the host does not read, and when it does again."""
+        if self._over:
+            producer.stopProducing()
+            return
+        self.tcp.registerProducer(producer, streaming)
+        self._producer = producer
+
+    def unregisterProducer(self) -> None:
+        """Tell nobody any more."""
+        if self._producer is not None:
+            self._producer = None
+            self.tcp.unregisterProducer()
+
+    # What TCP does as it is.
+
+    def doRead(self) -> Any:
+        """Read what is there."""
+        return self.tcp.doRead()
+
+    def pauseProducing(self) -> None:
+        """Read nothing from the host."""
+        self.tcp.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read from the host again."""
+        self.tcp.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """Close."""
+        self.loseConnection()
+
+    def getPeer(self) -> IAddress:
+        """The host's address."""
+        return cast(IAddress, self.tcp.getPeer())
+
+    def getHost(self) -> IAddress:
+        """Our own address."""
+        return cast(IAddress, self.tcp.getHost())
+
+
+class TLSFactory(Factory[Any]):
+    """Puts TLS around the connections of another factory."""
+
+    noisy = False
+
+    def __init__(self, tls: HostTLS, factory: IProtocolFactory) -> None:
+        self._tls = tls
+        self._factory = factory
+
+    def buildProtocol(self, addr: IAddress | None) -> Layer | None:
+        """A connection, if the other factory makes one: a refused host costs no handshake."""
+        inner = self._factory.buildProtocol(cast(IAddress, addr)) if self._tls.credentials is not None else None
+        return None if inner is None else Layer(self._tls, cast(Protocol, inner))
+
+    def doStart(self) -> None:
+        """A port listens."""
+        self._factory.doStart()
+        super().doStart()
+
+    def doStop(self) -> None:
+        """A port listens no more."""
+        self._factory.doStop()
+        super().doStop()
 
 
 def _still_closing(layer: Layer) -> None:
     layer.abortConnection()
 
 
-class TLSFactory(TLSMemoryBIOFactory):
-    """Puts TLS around the connections of another factory.
-
-    :ivar closing: the connections of which TLS is over, but TCP is not.
-    """
-
-    protocol = Layer
-
-    def __init__(self, tls: HostTLS, factory: IProtocolFactory | None, clock: IReactorTime) -> None:
-        # Connections that are switched in-band have no factory: they are there already.
-        super().__init__(tls, False, cast(IProtocolFactory, factory), clock)
-        self.tls = tls
-        self.closing: Deadlines[Layer] = Deadlines(clock, CLOSING_SECONDS, _still_closing)
-
-    def buildProtocol(self, addr: IAddress | None) -> Layer | None:  # type: ignore[override]
-        """A connection, if the other factory makes one: a refused host costs no handshake."""
-        inner = self.wrappedFactory.buildProtocol(addr) if self.tls.credentials is not None else None
-        return None if inner is None else Layer(self, inner)
-
-    def doStart(self) -> None:
-        if self.wrappedFactory is not None:
-            super().doStart()
-
-
-@implementer(IOpenSSLServerConnectionCreator)
 class HostTLS:
     """TLS towards hosts, as the configuration has it now.
 
     :ivar turns: the time in each turn of the reactor for handshakes.
     :ivar credentials: what new connections are shown, None where there is no certificate; connections that are there
         keep what they have.
+    :ivar connections: how many there are, those in the handshake included.
+    :ivar closing: the connections of which TLS is over, but TCP is not.
     """
 
-    def __init__(self, clock: IReactorTime, turns: Turns) -> None:
+    def __init__(self, clock: IReactorTime, turns: Turns, give_back: Callable[[], object]) -> None:
+        """:param give_back: starts giving freed memory back to the operating system."""
         self.turns = turns
+        self.connections = Population(give_back)
         self.credentials: Credentials | None = None
-        self._clock = clock
-        self._inband = TLSFactory(self, None, clock)
+        self.closing: Deadlines[Layer] = Deadlines(clock, CLOSING_SECONDS, _still_closing)
 
     def use(self, credentials: Credentials | None) -> Credentials | None:
         """Show new connections other credentials; :returns: the former."""
         before, self.credentials = self.credentials, credentials
         return before
 
-    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        """Part of Twisted's interface: OpenSSL's side of a new connection."""
+    def server_side(self) -> SSL.Connection:
+        """OpenSSL's side of a new connection."""
         assert self.credentials is not None  # whoever asks has looked
-        return SSL.Connection(self.credentials.context, None)
+        ssl = SSL.Connection(self.credentials.context, None)
+        ssl.set_accept_state()
+        self.connections.came()
+        return ssl
 
     def over(self, factory: IProtocolFactory) -> TLSFactory:
         """The same factory, with TLS from the first byte."""
-        return TLSFactory(self, factory, self._clock)
+        return TLSFactory(self, factory)
 
     def wrap(self, connection: Protocol, tcp: Connection) -> Layer:
         """Slip TLS in between a connection and its transport.
@@ -225,19 +434,21 @@ class HostTLS:
 
         What was written before goes out in clear before it, what comes from now on is TLS.
         """
-        layer = Layer(self._inband, connection, False)
+        layer = Layer(self, connection)
         if isinstance(tcp, ProtocolWrapper):  # haproxy: endpoints have a layer of their own
             tcp.wrappedProtocol = layer
         else:
-            tcp.protocol = layer
+            tcp.protocol = cast(Protocol, layer)
         connection.transport = layer
-        layer.makeConnection(tcp)
+        layer.begin(tcp)
         return layer
 
 
 _REMEDIES = {
     "unsupported protocol": 'it is an old host; vm.tls-minimum = "1.0" lets it in',
-    "no shared cipher": 'it offers nothing but RSA key exchange or CBC suites; vm.tls-minimum = "1.0" lets it in',
+    "no shared cipher": "it offers nothing but RSA key exchange or CBC suites, or none for an ECDSA key; a certificate"
+    " of `vmproxy make-cert --kind rsa' and"
+    ' vm.tls-minimum = "1.0" let it in',
     "wrong version number": "it does not speak TLS here: telnets:// in its settings goes to vm.tls-listen,"
     " telnet:// to vm.listen",
     "http request": "a web browser",
