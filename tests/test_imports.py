@@ -272,7 +272,9 @@ def test_what_is_below_the_fronts_knows_no_library_of_a_front() -> None:
 def test_private_names_of_twisted_are_in_one_file_and_of_pyopenssl_in_another() -> None:
     ours = {name for source in SOURCES.values() for name in defined_names(source)}
     found = {f"{module}: {name}" for module, source in SOURCES.items() for name in private_names(source, ours)}
-    assert {line for line in found if not line.startswith(("vmproxy.base.compat:", "vmproxy.vm.openssl:"))} == WITH_PRIVATE_NAMES
+    assert {
+        line for line in found if not line.startswith(("vmproxy.base.compat:", "vmproxy.vm.openssl:"))
+    } == WITH_PRIVATE_NAMES
 
 
 def test_nobody_is_he_or_she() -> None:
