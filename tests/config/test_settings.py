@@ -1,35 +1,22 @@
-"""The configuration: defaults, checks, and whether all that is wrong with a file is told, by key, with a way out."""
+"""The configuration: defaults, values, and what is said of wrong ones."""
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import datetime
-import re
-import tempfile
-from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from hypothesis import given
-from hypothesis import strategies as st
 
 from vmproxy.access.policy import Policy
 from vmproxy.alerts.watch import AlertSettings
 from vmproxy.auth.keyring import AccountSettings
 from vmproxy.auth.limits import LoginLimits
 from vmproxy.base.addresses import network
-from vmproxy.base.schema import settings_of
 from vmproxy.config import settings
 from vmproxy.console.duplicates import DuplicatePolicy
 from vmproxy.console.newcomers import ConsoleLimits
-from vmproxy.errors import ConfigError
 from vmproxy.log.rotation import RotationPolicy
 from vmproxy.log.settings import LogSettings
 from vmproxy.operators.operator import OperatorSettings
@@ -38,43 +25,6 @@ from vmproxy.ssh.settings import SSHSettings
 from vmproxy.vm.admission import AdmissionLimits
 from vmproxy.vm.certificates import TLSSettings
 from vmproxy.vm.settings import ClientWord, Encryption, VMSettings
-
-
-@pytest.fixture
-def read(tmp_path: Path) -> Callable[..., Any]:
-    """Reads a configuration that a test writes as text."""
-
-    def read(text: str, **options: object) -> Any:
-        file = tmp_path / "vmproxy.toml"
-        file.write_text(text, encoding="utf-8")
-        return settings.load(file, {name.replace("_", "-"): value for name, value in options.items()})
-
-    return read
-
-
-@pytest.fixture
-def wrong(read: Callable[..., Any]) -> Callable[..., list[str]]:
-    """The problems of a configuration that must be refused."""
-
-    def wrong(text: str, **options: object) -> list[str]:
-        with pytest.raises(ConfigError) as caught:
-            read(text, **options)
-        assert str(caught.value) == "\n".join(caught.value.problems)
-        return caught.value.problems
-
-    return wrong
-
-
-@pytest.fixture
-def only_problem(wrong: Callable[..., list[str]]) -> Callable[..., str]:
-    """The problem of a configuration that has exactly one."""
-
-    def only(text: str, **options: object) -> str:
-        problems = wrong(text, **options)
-        assert len(problems) == 1, problems
-        return problems[0]
-
-    return only
 
 
 def toml(key: str, value: str) -> str:
@@ -355,6 +305,8 @@ ALLOWED = [
     ("log.console-total", ["0", '"1 TB"']),
     ("log.folder-total", ["0", '"1 TB"']),
 ]
+
+
 REFUSED = [
     ("vm.keep-idle", ["-1", "32768", "1.5", '"300"', "true", "[]"], "a whole number from 0 to 32767"),
     ("vm.identify-timeout", ["0", "0.99", "3600.1", '"30"', "true", "nan", "inf", "-inf"], "seconds from 1 to 3600"),
@@ -545,261 +497,3 @@ class TestUnknownKeys:
     def test_a_table_inside_a_section(self, only_problem: Callable[..., str]) -> None:
         assert "vm.listen" in only_problem("[vm.listen]\nx = 1")
         assert "vm.extra: there is no such setting" in only_problem("[vm.extra]\nx = 1")
-
-
-class TestRules:
-    def test_every_problem_is_told_with_the_number_of_its_rule(
-        self, wrong: Callable[..., list[str]], tmp_path: Path
-    ) -> None:
-        problems = wrong(
-            """
-            [[rule]]
-            who = []
-            may = ["read", "write"]
-            on = "*"
-            [[rule]]
-            who = "*"
-            on = ["uuid:"]
-            allow = true
-            [[console]]
-            on = ["*"]
-            write = "all"
-            record-input = 1
-            message = 3
-            replay = -1
-            force-reason = "yes"
-            sequences = { a = "<wait 9>" }
-            [[console]]
-            """
-        )
-        assert [problem.removeprefix(f"{tmp_path}/vmproxy.toml:") for problem in problems] == [
-            '3: rule 1: who: is empty; give operators, "@groups" or "*"',
-            "4: rule 1: may: 'read' is not a right; there are see, spy, write, force, raw, admin",
-            "6: rule 2: may: is missing; give rights of see, spy, write, force, raw, admin",
-            "8: rule 2: on: 'uuid:' selects nothing; write a glob such as 'web*', 'uuid:564d*' or 'query:team=blue'",
-            "9: rule 2: allow: there is no such setting; there are who, may, on, idle-write, idle-disconnect",
-            """12: console 1: write: 'all' is neither "one" nor "shared\"""",
-            "13: console 1: record-input: 1 is neither true nor false",
-            "14: console 1: message: this is not a text of at most 4096 characters",
-            "15: console 1: replay: -1 is not a number of lines from 0 to 100000",
-            "16: console 1: force-reason: 'yes' is neither true nor false",
-            "17: console 1: sequences: <wait 9>: 5 seconds at most",
-            '18: console 2: on: is missing; give globs such as "web*", "uuid:564d*" or "query:team=blue"',
-        ]
-
-    @pytest.mark.parametrize("text", ["rule = 1", "[rule]\nwho = '*'", "rule = ['x']"])
-    def test_rules_are_written_in_double_brackets(self, only_problem: Callable[..., str], text: str) -> None:
-        assert "rule: write [[rule]], in double brackets, for each" in only_problem(text)
-
-
-class TestDial:
-    def test_without_any_nothing_may_be_dialled(self, read: Callable[..., Any]) -> None:
-        assert read("").dial.rules == ()
-
-    def test_rules_are_read(self, read: Callable[..., Any]) -> None:
-        found = read('[[dial]]\nto = ["10.0.0.0/8", "*.example.com"]\nports = [23, "4000-4099"]\nverify = false')
-        (rule,) = found.dial.rules
-        assert rule.names == ("*.example.com",)
-        assert [str(network) for network in rule.networks] == ["10.0.0.0/8"]
-        assert (rule.ports, rule.verify, rule.authorities) == (((23, 23), (4000, 4099)), False, None)
-
-    def test_every_problem_is_told_with_the_number_of_its_rule(
-        self, wrong: Callable[..., list[str]], tmp_path: Path
-    ) -> None:
-        problems = wrong(
-            """
-            [[dial]]
-            to = "*"
-            [[dial]]
-            to = ["10.*"]
-            ports = [0]
-            ca = "/nowhere.pem"
-            """
-        )
-        assert [problem.removeprefix(f"{tmp_path}/vmproxy.toml:") for problem in problems] == [
-            '2: dial 1: ports: is missing; give ports such as [4000, "5000-5010"], or ["*"] for any',
-            "5: dial 2: to: '10.*' is not an address; write a network, such as 10.0.0.0/8",
-            '6: dial 2: ports: \'0\' is neither a port from 1 to 65535, nor a range such as "5000-5010", nor "*"',
-            "7: dial 2: ca: '/nowhere.pem' cannot be read (No such file or directory)",
-        ]
-
-    def test_another_content_of_a_file_of_authorities_is_another_setting(
-        self, read: Callable[..., Any], tmp_path: Path
-    ) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([])
-        start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-        found = []
-        for number in (1, 2):
-            certificate = (
-                x509.CertificateBuilder(name, name, key.public_key(), number, start, start + datetime.timedelta(1))
-                .sign(key, hashes.SHA256())
-                .public_bytes(serialization.Encoding.PEM)
-            )
-            (tmp_path / "ca.pem").write_bytes(certificate)
-            found.append(read(f'[[dial]]\nto = "*"\nports = "*"\nca = "{tmp_path}/ca.pem"').dial)
-        assert found[0] != found[1]
-
-    @pytest.mark.parametrize("text", ["dial = 1", "[dial]\nto = '*'", "dial = ['x']"])
-    def test_rules_are_written_in_double_brackets(self, only_problem: Callable[..., str], text: str) -> None:
-        assert "dial: write [[dial]], in double brackets, for each" in only_problem(text)
-
-    def test_a_misspelt_one_is_told(self, only_problem: Callable[..., str]) -> None:
-        assert "did you mean [[dial]]?" in only_problem("[[dail]]\nto = '*'")
-
-
-class TestFiles:
-    def test_all_problems_are_told_at_once(self, wrong: Callable[..., list[str]]) -> None:
-        problems = wrong(
-            """
-            state-dri = "x"
-            [vm]
-            listen = 1
-            keep-idle = -1
-            colour = "red"
-            [ssh]
-            login-timeout = 0
-            [log]
-            file = "x"
-            open-files = 1
-            """,
-            log_dir=0,
-        )
-        for key in (
-            "state-dri", "vm.listen", "vm.keep-idle", "vm.colour", "ssh.login-timeout", "log.file", "log.open-files",
-        ):  # fmt: skip
-            assert sum(f": {key}: " in problem for problem in problems) == 1
-        assert sum(problem.startswith("--log-dir: ") for problem in problems) == 1
-        assert len(problems) == 8
-        assert not any("\n" in problem for problem in problems)
-
-    def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match=r"vmproxy\.toml: No such file or directory"):
-            settings.load(tmp_path / "vmproxy.toml", {})
-
-    def test_a_folder_instead_of_a_file(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="Is a directory"):
-            settings.load(tmp_path, {})
-
-    @pytest.mark.parametrize(
-        "content",
-        [
-            b"[vm\n",
-            b"x = ",
-            b"a = 1\na = 2\n",
-            b"\xff\xfe",
-            b"\x00",
-            b"[vm]\n[vm]\n",
-            b"a = " + b"[" * 5000,
-            b"a = " + b"1" * 5000,
-        ],
-        ids=["open bracket", "no value", "twice", "no UTF-8", "NUL", "section twice", "deep", "long number"],
-    )
-    def test_a_file_that_is_no_toml(self, tmp_path: Path, content: bytes) -> None:
-        file = tmp_path / "vmproxy.toml"
-        file.write_bytes(content)
-        with pytest.raises(ConfigError) as caught:
-            settings.load(file, {})
-        assert re.match(f"{file}(:[12])?: not a TOML file: ", str(caught.value))
-
-    @given(st.binary(max_size=200))
-    def test_no_file_makes_it_raise_anything_else(self, content: bytes) -> None:
-        with tempfile.NamedTemporaryFile(suffix=".toml") as file:
-            file.write(content)
-            file.flush()
-            with suppress(ConfigError):
-                settings.load(Path(file.name), {})
-
-
-class TestCommandLine:
-    def test_it_overrides_the_file(self, read: Callable[..., Any], tmp_path: Path) -> None:
-        found = read(
-            'state-dir = "/a"\n[vm]\nlisten = "tcp:1"\nservice-uri = "a"\n[ssh]\nlisten = "tcp:2"\n[log]\ndir = "/b"',
-            state_dir=str(tmp_path / "s"),
-            log_dir=str(tmp_path / "l"),
-            vm_listen=["tcp:3", "tcp:4"],
-            ssh_listen=["tcp:5"],
-            service_uri=["b"],
-        )
-        assert found.state_dir == tmp_path / "s"
-        assert found.log.dir == tmp_path / "l"
-        assert found.vm.listen == ("tcp:3", "tcp:4")
-        assert found.ssh.listen == ("tcp:5",)
-        assert found.vm.service_uri == ("b",)
-
-    def test_a_problem_with_it_names_the_option(self, only_problem: Callable[..., str]) -> None:
-        assert only_problem("", vm_listen=["tcp:x"]).startswith("--vm-listen: 'tcp:x' is not an endpoint")
-
-    def test_a_wrong_value_in_the_file_does_not_matter_where_it_is_overridden(self, read: Callable[..., Any]) -> None:
-        assert read("[vm]\nlisten = 7", vm_listen=["tcp:3"]).vm.listen == ("tcp:3",)
-
-    def test_what_it_does_not_say_stays_as_the_file_says(self, read: Callable[..., Any]) -> None:
-        assert read("[vm]\nkeep-idle = 7", vm_listen=["tcp:3"]).vm.keep_idle == 7
-
-    def test_the_daemons_options_are_those_that_the_settings_name(self) -> None:
-        from vmproxy.tap import Options
-
-        options = Options()
-        lists = ["--vm-listen=tcp:1", "--vm-listen=tcp:2", "--ssh-listen=tcp:3", "--service-uri=u"]
-        options.parseOptions(["--state-dir=/s", "--log-dir=/l", *lists])
-        overrides = options.overrides()
-        assert set(overrides) == {setting.option for setting in settings.SETTINGS.values() if setting.option}
-        found = settings.load(None, overrides)
-        assert found.vm.listen == ("tcp:1", "tcp:2")
-        assert found.state_dir == Path("/s")
-
-    def test_without_options_nothing_is_overridden(self) -> None:
-        from vmproxy.tap import Options
-
-        options = Options()
-        options.parseOptions([])
-        assert options.overrides() == {}
-
-
-class TestNames:
-    """A setting is named where it is defined, where it is used, and where it is documented."""
-
-    TREES = {
-        str(path): ast.parse(path.read_text("utf-8"))
-        for path in (Path(__file__).resolve().parents[2] / "vmproxy").rglob("*.py")
-    }
-
-    def classes(self) -> set[str]:
-        found, new = set(), {settings.Config}
-        while new:
-            found |= new
-            new = {type(getattr(one(), inner.name)) for one in new for inner in dataclasses.fields(one)} - found
-            new = {one for one in new if dataclasses.is_dataclass(one) and settings_of(one)}
-        return {one.__name__ for one in found}
-
-    def test_no_setting_is_copied_from_one_class_to_another(self) -> None:
-        names = self.classes() - {"Config"}
-        assert {"VMSettings", "SSHSettings", "LogSettings", "RotationPolicy", "TLSSettings"} <= names
-        copies = [
-            f"{path}:{node.lineno}: {ast.unparse(node)}"
-            for path, tree in self.TREES.items()
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name)
-            and node.func.id in names
-            and (node.args or node.keywords)
-        ]
-        assert copies == []
-
-    def test_every_setting_is_defined_once(self) -> None:
-        calls = [
-            (ast.unparse(node.target), node.value)
-            for tree in self.TREES.values()
-            for node in ast.walk(tree)
-            if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Call)
-        ]
-        defined = Counter(
-            next((one.value.value for one in call.keywords if one.arg == "key"), name.replace("_", "-"))  # type: ignore[attr-defined]  # looked at on purpose
-            for name, call in calls
-            if ast.unparse(call.func) == "setting"
-        )
-        keys = Counter(name.rpartition(".")[2] for name in settings.SETTINGS)
-        # Of an operator or of a console there may be another value; a watch has a quiet time.
-        for name in ("quiet", "quiet", "escape", "message"):
-            keys[name] += 1
-        assert {name: defined[name] for name in keys} == dict(keys)

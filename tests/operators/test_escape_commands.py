@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-import time
 from dataclasses import replace
 
 import pytest
 from twisted.conch.ssh.common import NS
 
+from tests.support.console_session import feed, fresh
 from tests.support.fakes import VM_A, VM_B, FakeViewer
 from tests.support.ssh import DATA, RemoteChannel, SSHWorld
 from vmproxy.base.turns import SPAN
@@ -20,30 +20,10 @@ from vmproxy.operators.terminal.prompt import ANSWER_SECONDS
 VM_C = VM_A.__class__("0c0c0c0c-1111-2222-3333-444455556666")
 
 
-@pytest.fixture(autouse=True)
-def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-
-
-def fresh(w: SSHWorld, user: str = "web01", pty: bool = True) -> RemoteChannel:
-    """Attached, and the greeting forgotten."""
-    channel = w.login(user).attach(pty=pty)
-    assert not channel.ended, channel.screen
-    channel.clear()
-    return channel
-
-
 def lines(channel: RemoteChannel) -> list[str]:
     """What was said, without what was drawn over."""
     rows = channel.err.decode().replace("\r\n", "\n").split("\n")
     return [row.rsplit("\r", 1)[-1].removesuffix("\x1b[K") for row in rows if row]
-
-
-def feed(w: SSHWorld, data: bytes, *channels: RemoteChannel, name: str = "web01") -> None:
-    w.console(name).feed(data)
-    for channel in channels:
-        channel.client.pump()
 
 
 # Moving.

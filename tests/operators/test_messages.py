@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.support.fakes import EPOCH, FakeRemoteEnd
@@ -70,12 +68,6 @@ WORDS: list[tuple[Notice, str]] = [
     (LogRecovered(0), "[-- log: recording again, nothing lost --]"),
     (ShuttingDown(), "[-- console server shutting down --]"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
 
 
 @pytest.mark.parametrize(("notice", "text"), WORDS)

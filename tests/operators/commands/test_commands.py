@@ -7,18 +7,11 @@ from uuid import UUID
 
 import pytest
 
+from tests.support.commands import result, run
 from tests.support.fakes import VM_A, VM_B, FakeViewer, Logged
-from tests.support.ssh import USERAUTH_REQUEST, USERAUTH_SUCCESS, RemoteChannel, SSHWorld, ed25519_key
+from tests.support.ssh import USERAUTH_REQUEST, USERAUTH_SUCCESS, SSHWorld, ed25519_key
 from vmproxy.ssh.session import COMMAND_LIMIT
 from vmproxy.ssh.userauth import USER_LIMIT
-
-
-def run(w: SSHWorld, command: str, user: str = "alice") -> RemoteChannel:
-    return w.login(user).run(command)
-
-
-def result(channel: RemoteChannel) -> tuple[str, str, int | None]:
-    return channel.out.decode(), channel.err.decode(), channel.status
 
 
 def test_every_command_ends_with_end_of_output_a_status_and_the_close_in_this_order(w: SSHWorld) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.operators.commands.test_list import result
+from tests.support.commands import result
 from tests.support.fakes import VM_A, VM_B
 from tests.support.ssh import SSHWorld
 

@@ -7,22 +7,15 @@ from uuid import UUID
 
 import pytest
 
+from tests.support.commands import result, run
 from tests.support.fakes import VM_A, VM_B, FakeViewer
-from tests.support.ssh import RemoteChannel, SSHWorld
+from tests.support.ssh import SSHWorld
 from vmproxy.access.policy import Grants, Rule, Subject
 from vmproxy.console.journal import Journal
 from vmproxy.console.migrations import Migrations
 from vmproxy.console.registry import ConsoleRegistry
 from vmproxy.operators.commands.registry import TABLE
 from vmproxy.operators.terminal.width import cells
-
-
-def run(w: SSHWorld, command: str, user: str = "alice") -> RemoteChannel:
-    return w.login(user).run(command)
-
-
-def result(channel: RemoteChannel) -> tuple[str, str, int | None]:
-    return channel.out.decode(), channel.err.decode(), channel.status
 
 
 def unused(w: SSHWorld) -> tuple[Journal, Migrations]:

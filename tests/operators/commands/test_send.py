@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.commands import result, run
 from tests.support.fakes import VM_B, FakeViewer, Logged
 from tests.support.properties import examples
 from tests.support.requirements import expressions
@@ -17,14 +18,6 @@ from vmproxy.console.notices import Demoted, Joined, Kicked, Left, Message, Prom
 from vmproxy.operators.commands.expect import PIECE, _pieces
 from vmproxy.operators.commands.pace import Pace
 from vmproxy.operators.commands.send import WAITING_LIMIT
-
-
-def run(w: SSHWorld, command: str, user: str = "alice", **options: int) -> RemoteChannel:
-    return w.login(user).run(command, **options)
-
-
-def result(channel: RemoteChannel) -> tuple[str, str, int | None]:
-    return channel.out.decode(), channel.err.decode(), channel.status
 
 
 def options(w: SSHWorld, **values: object) -> None:
