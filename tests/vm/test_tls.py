@@ -85,6 +85,18 @@ def test_a_vm_is_served(tls: VMWorld) -> None:
     assert tls.front.counters["connections by TLSv1.3"] == 1
 
 
+def test_a_trace_shows_what_travels_in_it(tls: VMWorld) -> None:
+    told: list[str] = []
+    tls.front.trace(told.append, ["10.0.0.1"])
+    TLSHost(tls).feed(session() + b"secret")
+    assert '< 70 DO-PROXY "Svmproxy"' in "\n".join(told)
+    assert any(line.endswith("> 71 WILL-PROXY") for line in told)
+    tls.front.trace(told.append, console=tls.console)
+    TLSHost(tls, "10.0.0.2").feed(session())
+    assert [line for line in told if line.startswith("10.0.0.2") and "> WILL BINARY" in line]
+    assert [line for line in told if line.startswith("10.0.0.2") and "< 80 VM-VC-UUID" in line]
+
+
 def test_however_the_bytes_are_cut(tls: VMWorld) -> None:
     host = TLSHost(tls, shake=False)
     host.shake(bytewise=True)
