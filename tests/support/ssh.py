@@ -579,8 +579,8 @@ class RemoteChannel:
     def request(self, kind: bytes, data: bytes = b"", reply: bool = True) -> None:
         self.send(REQUEST, NS(kind) + bytes([reply]) + data)
 
-    def pty(self) -> None:
-        self.request(b"pty-req", NS(b"xterm") + struct.pack(">4L", 80, 24, 0, 0) + NS(b""), reply=False)
+    def pty(self, width: int = 80, height: int = 24) -> None:
+        self.request(b"pty-req", NS(b"xterm") + struct.pack(">4L", width, height, 0, 0) + NS(b""), reply=False)
 
     def shell(self) -> None:
         self.request(b"shell", reply=False)

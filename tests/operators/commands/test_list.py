@@ -11,9 +11,11 @@ from tests.support.commands import result, run
 from tests.support.fakes import VM_A, VM_B, FakeViewer
 from tests.support.ssh import SSHWorld
 from vmproxy.access.policy import Grants, Rule, Subject
+from vmproxy.console.alert_marks import AlertMarks
 from vmproxy.console.journal import Journal
 from vmproxy.console.migrations import Migrations
 from vmproxy.console.registry import ConsoleRegistry
+from vmproxy.operators.commands.list import WATCH_SECONDS
 from vmproxy.operators.commands.registry import TABLE
 from vmproxy.operators.terminal.width import cells
 
@@ -462,3 +464,60 @@ def test_what_cannot_be_read_of_a_log_is_told_by_the_name_that_one_knows(w: SSHW
         channel = run(w, command)
         assert channel.err.decode().startswith("web01.log.1.gz: ")
         assert b"~" not in channel.err
+
+
+# Order, width, and the list again and again.
+
+
+def test_list_sorts_by_a_column(w: SSHWorld) -> None:
+    three(w)
+    w.console("web02").feed(b"x" * 5000)
+    w.console("db01").feed(b"x" * 700)
+    w.console("web01").set_alerts(AlertMarks(0, 0, 3))
+    w.console("db01").set_alerts(AlertMarks(0, 1, 0))
+
+    def names(column: str) -> list[str]:
+        return [line.split()[0] for line in run(w, f"list -c name,out --sort {column}").out.decode().splitlines()[1:]]
+
+    assert names("name") == ["db01", "web01", "web02"]
+    assert names("out") == ["web02", "db01", "web01"]
+    assert names("host") == ["web01", "web02", "db01"]
+    assert names("alerts") == ["db01", "web01", "web02"]
+    assert "no such column" in run(w, "list --sort nonsense").err.decode()
+
+
+def test_at_a_terminal_the_list_fits_unless_it_is_to_be_wide(w: SSHWorld) -> None:
+    w.vm("a-rather-long-name-" * 4)
+
+    def screen(command: str) -> str:
+        channel = w.login().open()
+        channel.pty(60, 24)
+        channel.exec(command)
+        return channel.screen.decode()
+
+    narrow = screen("list -c name,uuid,state")
+    assert max(map(cells, narrow.splitlines())) <= 60
+    assert "…" in narrow
+    wide = screen("list --wide -c name,uuid,state")
+    assert str(VM_A) in wide
+    assert "…" not in wide
+    assert str(VM_A) in run(w, "list -c name,uuid,state").out.decode()
+
+
+def test_list_is_watched_at_a_terminal_only(w: SSHWorld) -> None:
+    three(w)
+    assert run(w, "list --watch").status == 2
+    channel = w.login().open()
+    channel.pty(80, 4)
+    channel.exec("list --watch")
+    channel.client.pump()
+    assert channel.screen.count(b"db01") == 1
+    assert b"and 1 more" in channel.screen
+    w.vm("aa01", uuid=UUID(int=9))
+    w.clock.advance(WATCH_SECONDS)
+    channel.client.pump()
+    assert channel.screen.count(b"db01") == 2
+    assert b"and 2 more" in channel.screen
+    channel.type(b"\x03")
+    channel.client.pump()
+    assert channel.status == 130

@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from vmproxy.access.policy import Right
 from vmproxy.base.nearest import did_you_mean
 from vmproxy.base.sanitize import human_bytes, visible
+from vmproxy.base.turns import sort_steps
 from vmproxy.console.alert_marks import NO_ALERTS, AlertMarks
 from vmproxy.console.console import Console
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import chosen, find, in_turns, now, print_all, table_row
+from vmproxy.operators.commands.context import chosen, find, in_turns, now, print_all, sleep, table_row
 from vmproxy.operators.commands.declaration import GLOBS, JSON, NAME, Arguments, Command, Flag, Option
 from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.users import print_users
 from vmproxy.operators.messages import clock_time, far_line, local_time, state_line
 from vmproxy.operators.presentation import console_fields, describe, json_array, log_file, machine_line, shown
 from vmproxy.operators.session import Session
-from vmproxy.operators.terminal.width import cells
+from vmproxy.operators.terminal.width import cells, cut
 from vmproxy.operators.visible import VisibleConsoles
 
 Cell = Callable[[VisibleConsoles, Console, float], str]
@@ -68,6 +69,15 @@ COLUMNS: dict[str, tuple[str, Cell]] = {
     "alerts": ("ALERTS", lambda view, c, now: str(_alerts(view, c)) or "-"),
     "rights": ("RIGHTS", lambda view, c, now: ",".join(view.rights(c).words)),
 }
+_NUMBERS: dict[str, Callable[[Console], float]] = {
+    "viewers": lambda c: len(c.viewers.all),
+    "since": lambda c: c.since,
+    "out": lambda c: c.bytes_out,
+    "in": lambda c: c.bytes_in,
+}
+"""Columns that are sorted by a number, the greatest first."""
+_LEAST = 8  # columns that a cell keeps where a table does not fit
+WATCH_SECONDS = 2.0
 _USUAL = ("name", "alias", "state", "writer", "viewers")
 _REPEATED = {"alias": "name"}
 """Columns that are left out of the usual list where each row would repeat another column."""
@@ -88,6 +98,14 @@ class _Columns:
         return columns
 
 
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """The name of a column."""
+
+    def read(self, option: str, text: str, now: float) -> str:
+        return _Columns().read(option, text.strip(), now)[0]
+
+
 STATES = ("up", "down", "migrating")
 
 
@@ -105,6 +123,9 @@ class _States:
 
 _STATE = Option("--state", "STATES", _States(), f"only those in these states: {', '.join(STATES)}, or several", "-s")
 _COLUMNS = Option("-c", "COLUMNS", _Columns(), f"separated by commas: {', '.join(COLUMNS)}", "--columns", group="form")
+_SORT = Option("--sort", "COLUMN", _Column(), "in the order of a column; times and numbers: the greatest first")
+_WIDE = Flag("--wide", "nothing is cut to fit the terminal")
+_WATCH = Flag("--watch", "every two seconds anew, until ^C")
 USERS = Flag("-u", "name, state and users", "form")
 WHO = Flag("-w", "the same as `who'", "form")
 EXTENDED = Flag("-x", "name, host, TLS, service URI and serial parameters", "form")
@@ -139,6 +160,29 @@ async def _list(session: Session, args: Arguments) -> int:
         if _STATE in args:
             raise UsageError(f"{WHO} and {_STATE} together make no sense")
         return await print_users(session, args[GLOBS], JSON in args)
+    if _WATCH in args:
+        if not session.has_pty or JSON in args or MACHINE in args:
+            raise UsageError(f"{_WATCH} is for people at a terminal: ssh -t")
+        return await _watch(session, args)
+    return await _list_once(session, args)
+
+
+async def _watch(session: Session, args: Arguments) -> int:
+    """Print the list again and again, as much of it as fits the screen."""
+    while True:
+        session.send(b"\x1b[H\x1b[2J")
+        await _list_once(session, args, max(1, session.size[1] - 2))
+        if not await session.when_drained():
+            return exit_status.OK
+        await sleep(session, WATCH_SECONDS)
+
+
+async def _list_once(session: Session, args: Arguments, most: int | None = None) -> int:
+    """Print the list.
+
+    :param most: rows at most; None for all.
+    """
+    states = args.get(_STATE, frozenset(STATES))
     columns: Sequence[str] = args.get(_COLUMNS, _USUAL)
     for flag, of_form in _FORMS.items():
         if flag in args:
@@ -146,6 +190,10 @@ async def _list(session: Session, args: Arguments) -> int:
     known = await chosen(session, args[GLOBS])
     consoles = [console for console in known if console.state in states]
     view = session.operator.view
+    if _SORT in args:
+        key = _sort_key(args.get(_SORT, ""), view, now(session))
+        async for _ in in_turns(session, sort_steps(consoles, key)):
+            pass
     if JSON in args:
         await print_all(session, json_array(console_fields(shown(c, view)) for c in consoles))
     elif MACHINE in args:
@@ -157,8 +205,35 @@ async def _list(session: Session, args: Arguments) -> int:
     else:
         if columns is _USUAL and await _any_alerts(session, consoles):
             columns = (*_USUAL, "alerts")
-        await print_table(session, consoles, columns)
+        fits = session.has_pty and _WIDE not in args
+        shown_ones = consoles if most is None else consoles[:most]
+        await print_table(session, shown_ones, columns, session.size[0] if fits else 0)
+        if len(shown_ones) < len(consoles):
+            session.print(f"and {len(consoles) - len(shown_ones):,} more\n")
     return exit_status.OK
+
+
+def _sort_key(column: str, view: VisibleConsoles, at: float) -> Callable[[Console], tuple[float, str]]:
+    if number := _NUMBERS.get(column):
+        return lambda c: (-number(c), "")
+    if column == "alerts":
+        weights = (1_000_000, 1000, 1)
+        return lambda c: (-sum(n * min(m, 999) for n, m in zip(weights, _alerts(view, c), strict=True)), "")
+    cell = COLUMNS[column][1]
+    return lambda c: (0, cell(view, c, at).casefold())
+
+
+def _fit(widths: dict[str, int], room: int) -> dict[str, int]:
+    """Widths of columns that fit a line: the widest ones give way, down to :data:`_LEAST`."""
+    over = sum(widths.values()) + 2 * (len(widths) - 1) - room
+    fitting = dict(widths)
+    while over > 0:
+        widest = max(fitting, key=lambda column: fitting[column])
+        if fitting[widest] <= _LEAST:
+            break
+        fitting[widest] -= 1
+        over -= 1
+    return fitting
 
 
 async def _any_alerts(session: Session, consoles: list[Console]) -> bool:
@@ -168,7 +243,13 @@ async def _any_alerts(session: Session, consoles: list[Console]) -> bool:
     return False
 
 
-async def print_table(session: Session, consoles: list[Console], columns: Sequence[str] = _USUAL) -> None:
+async def print_table(
+    session: Session, consoles: list[Console], columns: Sequence[str] = _USUAL, width: int = 0
+) -> None:
+    """Print consoles as a table.
+
+    :param width: columns that a line has; 0 for any number.
+    """
     view, at = session.operator.view, now(session)
     made = {column: COLUMNS[column][1] for column in columns}
     widths = {column: len(COLUMNS[column][0]) for column in columns}
@@ -179,12 +260,18 @@ async def print_table(session: Session, consoles: list[Console], columns: Sequen
             widths[column] = max(widths[column], cells(text))
         repeated = {column: other for column, other in repeated.items() if row[column] == row[other]}
     shown = [column for column in columns if column not in repeated]
+    fitting = {column: widths[column] for column in shown}
+    if width:
+        fitting = _fit(fitting, width)
 
     def rows() -> Iterator[str]:
-        sizes = [widths[column] for column in shown]
+        sizes = [fitting[column] for column in shown]
         yield table_row([COLUMNS[column][0] for column in shown], sizes)
         for console in consoles:
-            yield table_row([made[column](view, console, at) for column in shown], sizes)
+            texts = [made[column](view, console, at) for column in shown]
+            if width:
+                texts = [cut(text, size) for text, size in zip(texts, sizes, strict=True)]
+            yield table_row(texts, sizes)
 
     await print_all(session, rows())
 
@@ -205,7 +292,7 @@ COMMANDS = (
         "list",
         "list the consoles",
         _list,
-        (GLOBS, _STATE, _COLUMNS, USERS, WHO, EXTENDED, MACHINE, JSON),
+        (GLOBS, _STATE, _COLUMNS, _SORT, _WIDE, _WATCH, USERS, WHO, EXTENDED, MACHINE, JSON),
         Right.SEE,
         ("ls",),
     ),
