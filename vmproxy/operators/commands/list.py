@@ -155,7 +155,6 @@ def to_connect(session: Session) -> list[str]:
 
 
 async def _list(session: Session, args: Arguments) -> int:
-    states = args.get(_STATE, frozenset(STATES))
     if WHO in args:
         if _STATE in args:
             raise UsageError(f"{WHO} and {_STATE} together make no sense")
