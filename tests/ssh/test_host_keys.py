@@ -6,7 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPrivateNumbers
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_ssh_private_key,
+)
 from twisted.conch.ssh.keys import Key
 
 from tests.support.ssh import authorized_line, ed25519_key
@@ -65,6 +72,33 @@ def test_fingerprints_are_those_that_clients_show() -> None:
 def test_the_rsa_key_has_3072_bits_unless_a_test_says_otherwise() -> None:
     source = Path(host_keys.__file__).read_text()
     assert "RSA_BITS = 3072" in source
+
+
+def test_a_start_does_not_wait_for_the_proof_that_factors_are_primes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_or_make(tmp_path)
+
+    def proves(data: bytes) -> Key:
+        raise AssertionError("this takes 100 ms")
+
+    monkeypatch.setattr(Key, "fromString", proves)
+    assert [key.blob() for key in load_or_make(tmp_path)] == [key.blob() for key in first]
+
+
+def test_but_an_rsa_key_that_does_not_sign_is_refused(tmp_path: Path) -> None:
+    load_or_make(tmp_path)
+    path = tmp_path / "ssh_host_rsa_key"
+    key = load_ssh_private_key(path.read_bytes(), None)
+    assert isinstance(key, RSAPrivateKey)
+    good = key.private_numbers()
+    d = good.d + 2
+    wrong = RSAPrivateNumbers(
+        good.p, good.q, d, d % (good.p - 1), d % (good.q - 1), good.iqmp, good.public_numbers
+    ).private_key(unsafe_skip_rsa_key_validation=True)
+    path.write_bytes(wrong.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    with pytest.raises(HostKeyError, match="ssh_host_rsa_key: not a private key"):
+        load_or_make(tmp_path)
 
 
 def _put(folder: Path, content: bytes) -> None:
