@@ -127,6 +127,7 @@ class Arrivals:
     """Machines that connect and say who they are, so many a second.
 
     :ivar total: how many there are; ``up`` how many of them have been dealt with, identity included.
+    :ivar seconds: how long that took.
     """
 
     def __init__(self, fleet: Fleet, machines: Sequence[Machine], rate: float) -> None:
@@ -135,6 +136,7 @@ class Arrivals:
         self._waiting = [fleet.connection(machine, fleet.handshake.joining) for machine in reversed(machines)]
         self.total = len(self._waiting)
         self.up = self._ended = 0
+        self.seconds = 0.0
         self.begin()
 
     def begin(self) -> None:
@@ -164,6 +166,7 @@ class Arrivals:
 
     def _ready(self, connection: Connection) -> None:
         self.up += 1
+        self.seconds = time.perf_counter() - self._began
         self._ended += 1
         connection.machine.carried_by(connection)
         connection.lost = self._fleet.dropped
