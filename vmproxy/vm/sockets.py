@@ -19,6 +19,8 @@ def socket_of(transport: object) -> socket.socket | None:
         transport = transport.tcp
     elif isinstance(transport, TLSMemoryBIOProtocol):
         transport = transport.transport
+    if type(transport) is QuickServer:
+        return transport.socket if transport.connected else None
     if not ISystemHandle.providedBy(transport) or not getattr(transport, "connected", True):
         return None
     handle = transport.getHandle()
