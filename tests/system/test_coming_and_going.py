@@ -21,7 +21,15 @@ SETTINGS = "[vm]\nvmotions-per-minute = 100000\nidentify-timeout = 1\n[ssh]\nkee
 ROUNDS = 8
 WARM = 3
 VMS = 10
-REMEMBERED = ("vmproxy.wire.telnet.Subnegotiation",)  # what 256 reads were taken apart into
+# What 256 reads were taken apart into; 64 beginnings of what hosts say.
+REMEMBERED = (
+    "vmproxy.wire.telnet.Subnegotiation",
+    "vmproxy.vm.beginning.Beginning",
+    "vmproxy.vm.beginning.ExtensionState",
+    "vmproxy.vm.beginning.Step",
+    "vmproxy.vm.negotiation.NegotiationState",
+    "vmproxy.wire.options.OptionsState",
+)
 SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "3600"))
 
 

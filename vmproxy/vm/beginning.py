@@ -20,6 +20,7 @@ from vmproxy.wire.vmware import Sub, parse_name, parse_uuid
 
 NAME_LIMIT = 1024
 BEGINNINGS = 64
+SEEN = 1024
 EARLY_COMMANDS = 64
 """A host that has said so many Telnet commands says what no other one does."""
 
@@ -130,17 +131,20 @@ class Step(NamedTuple):
 class Beginnings:
     """The beginnings of all sessions.
 
-    Bound: :data:`BEGINNINGS`, and those of older ages that sessions still have.
+    Only what has been said twice is learned: there may be a service URI for each VM.
+
+    Bound: :data:`BEGINNINGS`, and those of older ages that sessions still have; :data:`SEEN` numbers.
 
     :ivar age: of the settings; beginnings of another age hold no more.
     """
 
-    __slots__ = ("_first", "age", "count")
+    __slots__ = ("_first", "_seen", "age", "count")
 
     def __init__(self) -> None:
         self.age = 0
         self.count = 0
         self._first: dict[Hashable, tuple[Beginning, bytes]] = {}
+        self._seen: set[int] = set()
 
     def forget(self) -> None:
         """Forget all of them: they hold no more."""
@@ -156,6 +160,16 @@ class Beginnings:
         """Have sessions of a kind begin so."""
         found = self._first[kind] = Beginning(self.age, line, ExtensionState()), opening
         return found
+
+    def again(self, begun: Beginning, read: bytes) -> bool:
+        """Whether a read has come before in the same place, as far as is remembered."""
+        number = hash((id(begun), read))
+        if number in self._seen:
+            return True
+        if len(self._seen) >= SEEN:
+            self._seen.clear()
+        self._seen.add(number)
+        return False
 
     def learn(self, steps: dict[bytes, Step], read: bytes, step: Step) -> None:
         """Keep what a read leads to from a beginning."""

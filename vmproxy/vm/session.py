@@ -283,6 +283,9 @@ class VMSession:
 
     def _learn(self, begun: Beginning, data: bytes) -> Iterator[Action]:
         # What a read leads to is the same for all hosts that say the same, if it leads to no action.
+        if not self._terms.beginnings.again(begun, data):
+            yield from self._scan(self._scanner.feed(data))
+            return
         before, quiet, sent = self.commands, True, len(self._out.data)
         for action in self._scan(self._scanner.feed(data)):
             quiet = False
@@ -337,6 +340,9 @@ class VMSession:
                 yield from step.actions
 
     def _learn_tail(self, begun: Beginning, told: Introduction, tail: bytes) -> Iterator[Action]:
+        if not self._terms.beginnings.again(begun, tail):
+            yield from self._scan(Scanner().feed(tail))
+            return
         before, extension, sent = self.commands, self._extension.snapshot(), len(self._out.data)
         actions: list[Action] = []
         for action in self._scan(Scanner().feed(tail)):

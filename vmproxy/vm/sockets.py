@@ -10,6 +10,7 @@ import termios
 from twisted.internet.interfaces import ISystemHandle
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
+from vmproxy.base.compat import QuickServer
 from vmproxy.vm.tls import Layer
 
 
