@@ -12,7 +12,7 @@ import vmproxy
 from vmproxy.auth.passwords import BadHash, hash_password
 from vmproxy.base.nearest import did_you_mean
 from vmproxy.base.sanitize import visible
-from vmproxy.cli import check, demo, init, make_cert, probe, run, simulate, trace
+from vmproxy.cli import check, completion, demo, init, make_cert, probe, run, simulate, trace
 
 
 def parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
@@ -39,6 +39,9 @@ def parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
         command.set_defaults(run=module.run)
     password = commands.add_parser("hash-password", help="make the hash of a password for the operators file")
     password.set_defaults(run=_hash_password)
+    shell = commands.add_parser("completion", help="print what has a shell complete the words of vmproxy")
+    completion.add_arguments(shell)
+    shell.set_defaults(run=_completion)
     return parser, commands.choices
 
 
@@ -63,6 +66,11 @@ def main(arguments: list[str] | None = None) -> int:
         command.error(f"{visible(unknown[0])}: not expected here{near}")
     status: int = args.run(args)
     return status
+
+
+def _completion(args: argparse.Namespace) -> int:
+    print(completion.script(args.shell, parsers()[1]), end="")
+    return 0
 
 
 def _hash_password(_: argparse.Namespace) -> int:
