@@ -81,6 +81,7 @@ def test_what_makes_no_sense_is_left_out(tmp_path: Path) -> None:
         assert len(Book(tmp_path)) == 1
     assert "7 lines make no sense" in "".join(logged)
     assert recalled(book.get(1).kept()) == book.get(1)
+    assert recalled({**book.get(1).kept(), "line": "\x1b[2J" + 1000 * "x"}).line.startswith("\\x1b[2Jxxx")
 
 
 def test_acknowledged_ones_make_place_first_then_the_oldest_of_the_lowest(

@@ -125,8 +125,9 @@ def test_marks_are_there_after_a_restart(w: AlertWorld) -> None:
 def test_the_lines_around_it_come_when_those_behind_it_are_there(w: AlertWorld) -> None:
     console = w.claim("web01")
     before = b"one\r\n\x1b[31mtwo\x1b[m\r\nthree\r\n"
+    console.log.gap(1000, "lost")  # so an offset is another place in the file
     console.feed(before + b"oops\r\n")
-    found(w, b"oops", CONTEXT, offset=len(before))
+    found(w, b"oops", CONTEXT, offset=1000 + len(before))
     console.feed(b"four\r\nfi\x00ve\r\nsix\r\n")
     assert w.hooks.told == []
     w.clock.advance(2)

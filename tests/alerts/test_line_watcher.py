@@ -69,7 +69,7 @@ def w(tmp_path: Path) -> Watched:
 def test_lines_are_found_as_they_are_shown(w: Watched) -> None:
     w.watcher.use(Plan(LINUX))
     console = w.claim("web01")
-    data = b"a\r\n\x1b[31mKernel\x1b[0m panic - not syncing\r\nb\r\nOut of Memory: Killed\r\nKernel panic by sysrq\r\n"
+    data = b"Kernel panic by sysrq\r\n\x1b[31mKernel\x1b[0m panic - not syncing\r\nb\r\nOut of Memory: Killed\r\n"
     assert w.say(console, data) == [("panic", b"Kernel panic - not syncing"), ("oom", b"Out of Memory: Killed")]
     offsets = [one.offset for one in w.found]
     assert [data[offset : offset + 4] for offset in offsets] == [b"\x1b[31", b"Out "]
