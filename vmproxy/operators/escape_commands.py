@@ -61,18 +61,22 @@ def run_escape(session: ConsoleSession, key: EscapeCommand) -> None:
 
 def _help(session: ConsoleSession) -> None:
     escape = show_escape(session.escape)
-    session.say(f"[help -- press one of these after {escape}]")
+    lines = [f"[help -- press one of these after {escape}]"]
     for keys, command in _COMMANDS.items():
         if command.possible(session):
             shown = "".join(f"^{chr(k + 64)}" if k < 32 else chr(k) for k in keys)
-            session.say(f" {shown:<5}{command.text}")
-    session.say(" eXY  make XY (a control character and another) the escape of this session")
+            lines.append(f" {shown:<5}{command.text}")
+    lines.append(" eXY  make XY (a control character and another) the escape of this session")
     if session.writing:
         if session.console.options.sequences:
-            session.say(" l1   send the first of the named sequences; up to l9")
-        session.say(" \\015 send one byte, in octal")
+            lines.append(" l1   send the first of the named sequences; up to l9")
+        lines.append(" \\015 send one byte, in octal")
     prefix = escape[:2]
-    session.say(f" {prefix}{prefix} sends one {prefix}")
+    lines.append(f" {prefix}{prefix} sends one {prefix}")
+    if len(lines) >= session.session.size[1]:
+        lines.append(f"[{escape}. detaches]")  # its line is above the screen
+    for line in lines:
+        session.say(line)
 
 
 # Coming and going.
