@@ -156,3 +156,14 @@ main(["check", "vmproxy.toml"])
     said = " ".join(done.stdout.split())
     assert said.count("PATTERN plain text (regular expressions need google-re2, which is not installed)") == 2
     assert "search, expect and watches find plain text only: regular expressions need google-re2" in said
+
+
+@expressions
+@given(
+    lines=st.lists(st.sampled_from([b"", b"a", b"ab", b"b", b"needle"])),
+    ends=st.sampled_from([b"\n", b"\r\n"]),
+    pattern=st.sampled_from(["a", "^$", "b$", "^a", "x*", "needle"]),
+)
+def test_lines_with_tidy_ends_take_a_shorter_way_to_the_same(lines: list[bytes], ends: bytes, pattern: str) -> None:
+    data = ends.join(lines)
+    assert list(Pattern(pattern).lines(data, tidy=True)) == list(Pattern(pattern).lines(data))

@@ -22,6 +22,7 @@ except ImportError:
 from vmproxy.base.sanitize import visible
 from vmproxy.errors import VMProxyError
 
+_LINE_FEEDS = bytes.maketrans(b"\r", b"\n")
 PATTERN_LIMIT = 1000
 EXPRESSIONS = re2 is not None
 PLAIN_ONLY = "regular expressions need google-re2, which is not installed"
@@ -62,11 +63,18 @@ class Pattern:
         """
         self._search = _compiled(text, ignore_case, fixed).search
 
-    def lines(self, data: bytes) -> Iterator[Match]:
-        """The lines in some bytes that match, each once."""
+    def lines(self, data: bytes, tidy: bool = False) -> Iterator[Match]:
+        """The lines in some bytes that match, each once.
+
+        :param tidy: whether it is known that each CR stands before an LF, which takes less time.
+        """
         text = data
-        if b"\r\n" in data:
-            # As long as before: a line that ends with CR LF now ends with LF, and an empty one follows.
+        # As long as before: a line that ends with CR LF now ends with LF, and an empty one follows.
+        if b"\r" not in data:
+            pass  # this is seen much sooner than that two bytes are not there
+        elif tidy:
+            text = data.translate(_LINE_FEEDS)
+        elif b"\r\n" in data:
             text = data.replace(b"\r\n", b"\n\n").replace(b"\r\n", b"\n\n")
         place = 0
         while place < len(text) and (match := self._search(text, place)) is not None:

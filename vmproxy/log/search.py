@@ -104,7 +104,7 @@ def find(pattern: Pattern, data: bytes, text: ShownText | None, context: int = 0
     if text is None or text.is_plain(data):
         around = [line.rstrip(b"\r") for line in data.split(b"\n")] if context else []
         row = at = 0
-        for match in pattern.lines(data):
+        for match in pattern.lines(data, tidy=text is not None):
             line = data[match.start : match.end]
             row += data.count(b"\n", at, match.start) if context else 0
             at = match.start

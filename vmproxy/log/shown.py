@@ -28,6 +28,7 @@ _SILENT = re.compile(
     rb"|\][^PR\x00-\x1f][^\x00-\x1f]{0,4000}(?:\x07|\x1b\\)|[()][AB]|[=>])"
 )
 _IDLE = bytes({*range(8), *range(0x10, 0x1B), *range(0x1C, 0x20), 0x7F})
+_NO_LINE_END = re.compile(rb"\r(?!\n)")
 _RETURN = re.compile(rb"\r[^\r\n]")
 _EIGHT_BITS = re.compile("[\x80-\x9f]")
 _NO_CHARACTER = re.compile("[\udc80-\udcff]")
@@ -50,7 +51,7 @@ class ShownText:
         """Whether lines are shown as they stand, CR at their ends aside."""
         if b"\x1b" in data or data.translate(None, _TEXT):
             return False
-        if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
+        if b"\r" in data and _NO_LINE_END.search(data) is not None:
             return False
         return data.isascii() or (self._utf_8 and _is_utf_8(data) and b"\xc2" not in data)
 
