@@ -58,6 +58,20 @@ def _keys(help_text: bytes) -> set[str]:
     return {line[1:].split()[0] for line in lines(help_text) if line.startswith(" ")}
 
 
+def test_help_that_is_longer_than_the_screen_ends_with_the_way_out(w: SSHWorld) -> None:
+    w.vm()
+    writer = fresh(w)
+    writer.type(b"\x05c?")
+    assert lines(writer.err)[-1].startswith(" ^E^E")
+    w.use_policy(None, [{"on": ["*"], "message": "hello", "sequences": {"sync": "<break>s"}}])
+    fresh(w, "web01,ro")
+    writer.clear()
+    writer.type(b"\x05c?")
+    said = lines(writer.err)
+    assert len(said) > 24
+    assert said[-1] == "[^Ec. detaches]"
+
+
 def test_help_names_only_what_is_possible_now(w: SSHWorld) -> None:
     w.vm()
     writer, spy, reader = fresh(w), fresh(w), fresh(w, "web01,ro")
