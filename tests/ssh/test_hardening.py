@@ -37,6 +37,7 @@ from tests.support.ssh import (
     SSHWorld,
     ed25519_key,
 )
+from vmproxy.auth.limits import Quota
 from vmproxy.ssh.connection import CHANNELS_LIMIT
 from vmproxy.ssh.frontend import PARTING_LIMIT
 from vmproxy.ssh.transport import PACKET_LIMIT
@@ -160,6 +161,20 @@ def test_the_number_of_channels_is_bounded(w: SSHWorld) -> None:
     assert [c.id is not None for c in channels] == [True] * CHANNELS_LIMIT + [False] * 5
     channels[0].close()
     assert client.open().id is not None
+
+
+def test_one_operator_has_so_many_sessions_over_all_connections(w: SSHWorld) -> None:
+    w.services.sessions = Quota(3, 5)
+    clients = [w.login(), w.login()]
+    channels = [client.open() for client in clients for _ in range(2)]
+    assert [channel.id is not None for channel in channels] == [True, True, True, False]
+    channels[0].close()
+    assert clients[1].open().id is not None
+    assert clients[1].open().id is None
+    clients[0].tcp.closed()
+    assert len(w.services.sessions) == 2
+    clients[1].tcp.closed()
+    assert len(w.services.sessions) == 0
 
 
 def test_unknown_packets_fill_nobodys_log(w: SSHWorld, logged: Logged) -> None:

@@ -10,10 +10,12 @@ from twisted.conch.ssh.common import NS
 from tests.support.daemon import eventually
 from tests.support.host import FakeVM
 from tests.support.turns import MeasuredDaemon, SSHSocket, Steps, at_once
+from vmproxy.auth.limits import SESSIONS_EACH
 
 PAINTED = b"".join(b"\x1b[%d;%dH\x1b[3%dm%c\x1b[K\x08" % (n % 24, n % 80, n % 8, 65 + n % 26) for n in range(4000))
 LINES = b"".join(b"%062d\r\n" % n for n in range(4000))
 CHANNELS = 60
+MOST = SESSIONS_EACH // CHANNELS
 
 
 @contextlib.contextmanager
@@ -49,7 +51,7 @@ def viewers(daemon: MeasuredDaemon, size: int) -> Steps:
     """Watch one console in hundreds of sessions; its VM prints, the rules change, and all leave at once."""
     vm = FakeVM(daemon.vm_port, "watched").connect()
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(contextlib.closing(SSHSocket(daemon))) for _ in range(10 * size)]
+        clients = [stack.enter_context(contextlib.closing(SSHSocket(daemon))) for _ in range(min(10 * size, MOST))]
         channels = [client.sessions(CHANNELS) for client in clients]
         yield
         for client, theirs in zip(clients, channels, strict=True):

@@ -37,6 +37,8 @@ WAIT_SECONDS = 5.0
 WAITING_SHARE = 4  # a quarter of the places in all may wait for one
 RESERVED_SHARE = 8  # an eighth of the places is for neighbourhoods that have none
 UNMISSED_SECONDS = 2.0  # so long nobody has to make place: a login takes less
+SESSIONS_EACH = 1000  # what a VM prints is looked at for each of them at once
+SESSIONS_IN_ALL = 4000
 FILES_EACH = 64
 FILES_IN_ALL = 256
 

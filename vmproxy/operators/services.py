@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from vmproxy.access.policy import Grants
 from vmproxy.alerts.center import AlertCenter
 from vmproxy.auth.accounts_file import Account
-from vmproxy.auth.limits import FILES_EACH, FILES_IN_ALL, Quota
+from vmproxy.auth.limits import FILES_EACH, FILES_IN_ALL, SESSIONS_EACH, SESSIONS_IN_ALL, Quota
 from vmproxy.base.clock import wall_of
 from vmproxy.base.ratelimit import REPEATS_TOLD, RepeatSummary
 from vmproxy.base.recent import Refusal
@@ -55,6 +55,7 @@ class Services:
     :ivar readings: the logs that commands read, and their share of threads.
     :ivar turns: the time in each turn of the reactor for what operators, and clients before the login, have done.
     :ivar open_files: the files that clients have open for reading (SFTP), by operator.
+    :ivar sessions: the sessions and raw streams, by operator.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Services:
         self.readings = Readings()
         self.turns = Turns(clock)
         self.open_files: Quota[object] = Quota(FILES_EACH, FILES_IN_ALL)
+        self.sessions: Quota[object] = Quota(SESSIONS_EACH, SESSIONS_IN_ALL)
         self.stopping = False
         self.refused = refused
         self.to_connect = to_connect

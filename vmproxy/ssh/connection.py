@@ -45,6 +45,8 @@ class OperatorConnection(SSHConnection):
         operator, services = cast(Operator, transport.avatar), transport.services
         if len(self.channels) >= CHANNELS_LIMIT:
             raise ConchError("too many channels on this connection", OPEN_RESOURCE_SHORTAGE)
+        if problem := services.sessions.problem(operator.name):
+            raise ConchError(f"too many sessions: {problem}", OPEN_RESOURCE_SHORTAGE)
         if maxPacket < SMALLEST_PACKET:
             raise ConchError("the packets that you take are too small", OPEN_ADMINISTRATIVELY_PROHIBITED)
         channel: FlowChannel
@@ -59,7 +61,13 @@ class OperatorConnection(SSHConnection):
         else:
             raise ConchError("only sessions and consoles can be opened", OPEN_UNKNOWN_CHANNEL_TYPE)
         channel.conn = self
+        services.sessions.take(channel, operator.name)
         return channel
+
+    def channelClosed(self, channel: SSHChannel) -> None:
+        """Let go of a channel."""
+        super().channelClosed(channel)
+        cast(OperatorTransport, self.transport).services.sessions.give_back(channel)
 
     def gotGlobalRequest(self, requestType: bytes, data: bytes) -> int:
         """Refuse every global request: there is no remote forwarding, and keepalives are content with a refusal."""
