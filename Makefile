@@ -92,7 +92,7 @@ clean:
 $(VENV)/installed: setup.cfg $(if $(wildcard $(VENV)/unfinished),again)
 	@[ ! -e $(VENV)/unfinished ] && $(BIN)/python -c '$(USABLE)' 2>/dev/null || { \
 		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vmproxy needs Python 3.11 or newer, this is " + sys.version.split()[0])' && \
-		rm -rf $(VENV) && \
+		rm -rf $(VENV) && echo "Making a virtual environment in $(VENV) ..." && \
 		if ! { $(PYTHON) -m venv $(VENV) && $(BIN)/python -c '$(USABLE)'; }; then \
 			rm -rf $(VENV); \
 			echo "No virtual environment can be made: install python3-venv (Debian: apt-get install python3-venv)." >&2; \
@@ -111,8 +111,11 @@ $(VENV)/tools: $(VENV)/installed
 	$(call INSTALL,options.extras_require.test options.extras_require.lint options.extras_require.docs)
 	@touch $@
 
-# Installs the requirements that setup.cfg has under the given keys; what interrupts it leaves a mark.
-INSTALL = @echo "Installing into $(VENV); this takes up to a minute ..."; touch $(VENV)/unfinished; $(PIP) install $$($(REQUIREMENTS) $(1)); status=$$?; rm -f $(VENV)/unfinished; exit $$status
+# Installs the requirements that setup.cfg has under the given keys, with a dot now and then; what interrupts it leaves
+# a mark. The dots end by themselves with the shell, however that ends.
+INSTALL = @printf "Installing into $(VENV); this takes up to a minute "; touch $(VENV)/unfinished; \
+	( while kill -0 $$$$ 2>/dev/null; do printf .; sleep 2; done ) & dots=$$!; \
+	$(PIP) install $$($(REQUIREMENTS) $(1)); status=$$?; kill $$dots; wait $$dots 2>/dev/null; echo; rm -f $(VENV)/unfinished; exit $$status
 
 # Prints the requirements that setup.cfg has under the given keys.
 REQUIREMENTS = $(BIN)/python -c '$(PRINT)'

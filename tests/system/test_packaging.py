@@ -137,6 +137,13 @@ def test_vmproxy_and_twistd_of_the_environment_work_from_anywhere(checkout: Chec
     assert [Path(name).is_relative_to(checkout.folder) for name in files.stdout.split()] == [True, True], files
 
 
+def test_what_takes_long_says_so_in_lines_that_fit_a_terminal(checkout: Checkout) -> None:
+    said = checkout.make().stdout.splitlines()
+    assert said[0] == "Making a virtual environment in .venv ..."
+    assert said[1].startswith("Installing into .venv; this takes up to a minute .")
+    assert max(map(len, said)) < 80
+
+
 def test_a_whole_environment_is_left_alone(checkout: Checkout) -> None:
     assert checkout.make().returncode == 0
     os.utime(checkout.folder / "setup.cfg")  # so that pip is asked again
