@@ -39,7 +39,7 @@ class TestRights:
             (Right.WRITE, "see spy write"),
             (Right.FORCE, "see spy write force"),
             (Right.RAW, "see spy write raw"),
-            (Right.ADMIN, "see spy write force raw admin"),
+            (Right.ADMIN, "see spy write force raw many admin"),
             (Right.FORCE | Right.RAW, "see spy write force raw"),
             (Right.NONE, ""),
         ],

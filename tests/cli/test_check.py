@@ -72,7 +72,7 @@ def test_the_rule_that_decides_and_those_that_do_not(check: Check) -> None:
     assert (status, err) == (0, "")
     assert out.splitlines() == [
         f"alice (@web) on web01 ({VM}, vmproxy):",
-        "  not: rule 1: @admins may see, spy, write, force, raw, admin on * -- it does not name the operator",
+        "  not: rule 1: @admins may see, spy, write, force, raw, many, admin on * -- it does not name the operator",
         "  not: rule 2: * may not see vault* -- it does not name the console",
         "  may see, spy, write",
         "  by rule 3: @web, alice may see, spy, write on web*, query:team=blue",
@@ -105,7 +105,7 @@ def test_what_a_rule_hides(check: Check) -> None:
 def test_without_rules(check: Check) -> None:
     status, out, _ = check("--as", "anybody", "--console", "web01", rules="")
     assert status == 0
-    assert out.splitlines()[1:] == ["  may see, spy, write, force, raw, admin", "  because there are no rules"]
+    assert out.splitlines()[1:] == ["  may see, spy, write, force, raw, many, admin", "  because there are no rules"]
 
 
 def test_all_known_consoles(check: Check) -> None:
@@ -113,8 +113,8 @@ def test_all_known_consoles(check: Check) -> None:
     assert status == 0
     assert out.splitlines() == [
         "root (@admins) may, on the consoles that are known:",
-        "  " + "db\\x1b01".ljust(30) + " see, spy, write, force, raw, admin (rule 1)",
-        "  " + "web01".ljust(30) + " see, spy, write, force, raw, admin (rule 1)",
+        "  " + "db\\x1b01".ljust(30) + " see, spy, write, force, raw, many, admin (rule 1)",
+        "  " + "web01".ljust(30) + " see, spy, write, force, raw, many, admin (rule 1)",
     ]
 
 
@@ -130,7 +130,7 @@ def test_a_console_alone_shows_everybody(check: Check) -> None:
     assert out.splitlines() == [
         f"on web01 ({VM}, vmproxy):",
         "  " + "alice (@web)".ljust(30) + " see, spy, write (rule 3)",
-        "  " + "root (@admins)".ljust(30) + " see, spy, write, force, raw, admin (rule 1)",
+        "  " + "root (@admins)".ljust(30) + " see, spy, write, force, raw, many, admin (rule 1)",
         "  " + "zoe".ljust(30) + " no access (hidden)",
     ]
 

@@ -40,8 +40,8 @@ class TestRules:
         )
         assert [problem.removeprefix(f"{tmp_path}/vmproxy.toml:") for problem in problems] == [
             '3: rule 1: who: is empty; give operators, "@groups" or "*"',
-            "4: rule 1: may: 'read' is not a right; there are see, spy, write, force, raw, admin",
-            "6: rule 2: may: is missing; give rights of see, spy, write, force, raw, admin",
+            "4: rule 1: may: 'read' is not a right; there are see, spy, write, force, raw, many, admin",
+            "6: rule 2: may: is missing; give rights of see, spy, write, force, raw, many, admin",
             "8: rule 2: on: 'uuid:' selects nothing; write a glob such as 'web*', 'uuid:564d*' or 'query:team=blue'",
             "9: rule 2: allow: there is no such setting; there are who, may, on, idle-write, idle-disconnect",
             """12: console 1: write: 'all' is neither "one" nor "shared\"""",

@@ -56,6 +56,22 @@ def test_a_client_that_stops_costs_nobody_anything(daemon: Daemon, make_vm: Make
     eventually(lambda: shown_and_skipped(stopped) == FLOOD + 1, "each line is shown or counted")
 
 
+def test_typing_at_many_and_waiting_for_all_of_them(daemon: Daemon, make_vm: MakeVM, client: MakeClient) -> None:
+    vms = [make_vm(daemon, name) for name in ("web1", "web2")]
+    make_vm(daemon, "db1")
+    waiting = client("127.0.0.1", "expect", "'web*'", "done:", "--all", "--timeout", "30")
+    eventually(lambda: daemon.audited("tail"), "it watches")
+    person = client("-tt", "127.0.0.1", "send", "'web*'", "reboot", terminal=True)
+    person.expect(b"Type it at 2 consoles? [y/N] ")
+    person.type(b"y\r")
+    for vm in vms:
+        vm.connected.wait_data(b"reboot\r")
+        vm.connected.say(b"done: ")  # a prompt
+    assert person.end() == 0
+    assert waiting.end() == 0
+    assert sorted(waiting.out.splitlines()) == [b"web1 | done: ", b"web2 | done: "]
+
+
 def shown_and_skipped(client: Client) -> int:
     numbers = re.findall(rb"\[-- ([\d,]+) lines? skipped", client.err)
     return client.out.count(b"\n") + sum(int(number.replace(b",", b"")) for number in numbers)

@@ -36,6 +36,7 @@ class Right(enum.Flag):
     WRITE = enum.auto()
     FORCE = enum.auto()
     RAW = enum.auto()
+    MANY = enum.auto()
     ADMIN = enum.auto()
 
     def closure(self) -> Right:
@@ -54,13 +55,14 @@ class Right(enum.Flag):
 
 _SPY = Right.SEE | Right.SPY
 _WRITE = _SPY | Right.WRITE
-EVERYTHING = _WRITE | Right.FORCE | Right.RAW | Right.ADMIN
+EVERYTHING = _WRITE | Right.FORCE | Right.RAW | Right.MANY | Right.ADMIN
 _INCLUDES = {
     Right.SEE: Right.SEE,
     Right.SPY: _SPY,
     Right.WRITE: _WRITE,
     Right.FORCE: _WRITE | Right.FORCE,
     Right.RAW: _WRITE | Right.RAW,
+    Right.MANY: _WRITE | Right.MANY,
     Right.ADMIN: EVERYTHING,
 }
 

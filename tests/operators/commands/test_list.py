@@ -369,7 +369,7 @@ def test_whoami_tells_who_one_is_and_what_one_may(w: SSHWorld) -> None:
     out, err, status = result(run(w, "whoami"))
     assert "operator: alice\n" in out
     assert "from: 10.1.2.9\n" in out
-    assert "consoles on which you may: see 3, spy 2, write 2, force 0, raw 0, admin 0\n" in out
+    assert "consoles on which you may: see 3, spy 2, write 2, force 0, raw 0, many 0, admin 0\n" in out
     assert (err, status) == ("", 0)
     assert json.loads(run(w, "whoami --json").out)["consoles"]["write"] == 2
 

@@ -14,11 +14,12 @@ from vmproxy.access.policy import NamedSequence, Right
 from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import find, sleep
+from vmproxy.operators.commands.context import find, pattern_in, sleep
 from vmproxy.operators.commands.declaration import NAME, Argument, Arguments, Command, Flag, Takes
 from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.job import Job
 from vmproxy.operators.commands.pace import CHAR_DELAY, LINE_DELAY, RATE, Pace, pace_of
+from vmproxy.operators.commands.send_many import send_many
 from vmproxy.operators.commands.watcher import FORCE, JOIN, REASON, Watcher, to_write
 from vmproxy.operators.session import Session
 from vmproxy.operators.target import BadTarget, Target, parse
@@ -51,6 +52,7 @@ _TEXT: Argument[list[str]] = Argument(
     "TEXT", Takes.REST, "typed as given, with Enter behind it; \\r \\n \\t \\e \\xNN stand for bytes"
 )
 _NO_ENTER = Flag("-n", "no Enter behind TEXT")
+_YES = Flag("--yes", "where NAME is a GLOB: do not ask", right=Right.MANY)
 _LIST = Flag("--list", "show the sequences of the console")
 
 
@@ -123,6 +125,14 @@ class _Input:
 
 
 async def _send(session: Session, args: Arguments) -> int:
+    if glob := pattern_in(session, args[NAME]):
+        for option in (FORCE, REASON, CHAR_DELAY, LINE_DELAY, RATE):
+            if option in args:
+                raise UsageError(f"{option} goes with one console")
+        if not args[_TEXT]:
+            raise UsageError("give TEXT: standard input goes to one console")
+        data = _typed(args[_TEXT], _NO_ENTER not in args)
+        return await send_many(session, glob, to_write(args, args[NAME]), data, _YES in args)
     target, words = _told_apart(session, args[NAME], args[_TEXT])
     console = find(session, target, args.right)
     pace = pace_of(args, console)
@@ -179,12 +189,16 @@ async def _type(session: Session, watcher: Watcher, data: bytes, pace: Pace) -> 
         await sleep(session, pause)
 
 
+def _typed(words: list[str], enter: bool) -> bytes:
+    """The bytes that a text stands for."""
+    data = Typed().read(_TEXT.metavar, " ".join(words), 0)
+    return data + b"\r" if enter and not data.endswith((b"\r", b"\n")) else data
+
+
 async def _send_text(
     session: Session, console: Console, target: Target, words: list[str], enter: bool, pace: Pace | None
 ) -> int:
-    data = Typed().read(_TEXT.metavar, " ".join(words), 0)
-    if enter and not data.endswith((b"\r", b"\n")):
-        data += b"\r"
+    data = _typed(words, enter)
     with Watcher(session, console, target) as watcher:
         session.operator.audit("send", console=console.title, uuid=str(console.uuid), bytes=len(data))
         if pace is None:
@@ -243,11 +257,12 @@ COMMANDS = (
         "send",
         "type a text, or standard input, at a console",
         _send,
-        (NAME, _TEXT, _NO_ENTER, CHAR_DELAY, LINE_DELAY, RATE, FORCE, JOIN, REASON),
+        (NAME, _TEXT, _NO_ENTER, CHAR_DELAY, LINE_DELAY, RATE, FORCE, JOIN, REASON, _YES),
         Right.WRITE,
         notes="Options go before the text. Without a text, standard input is sent as it is,\n"
         "eight bits. Ends when the VM's host has taken everything. Needs write access:\n"
         "status 9 if another operator has it.\n"
+        "NAME may be a GLOB: shows who gets it, and asks.\n"
         "Examples: send web01 uptime; send -n web01 '\\x03'; \nprintf 'root\\r' | ssh ... send web01\n",
     ),
     Command(
