@@ -31,6 +31,7 @@ class LineFollower:
     """An operator's look at the lines of many consoles; a context manager.
 
     :ivar queue: the lines that wait.
+    :ivar last: the console of the last line that was shown.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class LineFollower:
         self._fits = fits
         self.queue = LineQueue(self._registry.line_feed, choice, style)
         self._let_in: dict[LogFile, tuple[Policy, str, str]] = {}  # by which rules, name and service URI
+        self.last: Console | None = None
         self._notices: list[str] = []
         self._more = 0
 
@@ -128,7 +130,10 @@ class LineFollower:
     def take(self) -> tuple[bytes, list[str]]:
         """What is to be shown now: lines, and notices behind them."""
         waiting, skipped, left_out = self.queue.take()
-        shown = b"".join(data for file, data in waiting if self.check(file))
+        readable = [(file, data) for file, data in waiting if self.check(file)]
+        if readable:
+            self.last = self.queue.consoles.get(readable[-1][0])
+        shown = b"".join(data for _, data in readable)
         notices = self.take_notices()
         if skipped:
             notices.append(f"[-- {_lines(skipped)} skipped: your connection is too slow --]")

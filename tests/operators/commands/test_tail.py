@@ -219,6 +219,36 @@ def test_nothing_is_left_when_it_ends(two: SSHWorld) -> None:
     assert not two.store.event_followers
 
 
+def test_enter_goes_to_the_console_of_the_last_line_and_back(two: SSHWorld) -> None:
+    channel = tail(two, "tail", pty=True)
+    say(two, channel, ("web01", b"first\n"), ("db1", b"panic\n"))
+    channel.type(b"\r")
+    shown_until(two, channel, b"Console: db1\x1b[K")
+    say(two, channel, ("db1", b"waits\n"))
+    assert b"waits" not in channel.screen
+    channel.type(b"\r")
+    assert [viewer.who for viewer in two.console("db1").viewers.all] == ["alice@10.1.2.9"]
+    channel.type(b"\x05c.")
+    assert two.console("db1").viewers.all == ()
+    shown_until(two, channel, b"[-- back; what came meanwhile is left out --]\r\n")
+    say(two, channel, ("web01", b"again\n"))
+    shown_until(two, channel, b"again\r\n")
+    channel.type(b"\r")
+    channel.type(b"\x03")
+    assert channel.status is None
+    channel.type(b"q")
+    assert channel.status == 0
+    assert two.store.line_feed.subscribers == ()
+
+
+def shown_until(w: SSHWorld, channel: RemoteChannel, end: bytes) -> None:
+    """What is on the screen ends so, once the client had time to answer between its two streams."""
+    for _ in range(3):
+        w.clock.advance(1)
+        channel.client.pump()
+    assert channel.screen.endswith(end)
+
+
 # Too slow.
 
 

@@ -90,7 +90,9 @@ async def _type(session: Session, consoles: Sequence[Console], target: Target, d
                 break
             await sleep(session, LOOK_SECONDS)
     problems += [str(one.error) for one in watchers if one.error is not None]
-    problems += [f"{one.console.title}: not taken within {PATIENCE_SECONDS:g} s; it may be taken later" for one in waiting]
+    problems += [
+        f"{one.console.title}: not taken within {PATIENCE_SECONDS:g} s; it may be taken later" for one in waiting
+    ]
     for problem in problems[:NAMED]:
         tell(session, problem)
     tell(session, f"[-- typed at {len(consoles) - len(problems)} of {_consoles(len(consoles))} --]")

@@ -12,6 +12,7 @@ from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
 from vmproxy.log.pattern import PATTERN_LIMIT, Pattern
 from vmproxy.operators import exit_status
+from vmproxy.operators.commands.attach import go
 from vmproxy.operators.commands.context import chosen_or_own, in_turns, selectors, sleep
 from vmproxy.operators.commands.declaration import (
     GLOBS,
@@ -25,11 +26,13 @@ from vmproxy.operators.commands.declaration import (
     Whole,
 )
 from vmproxy.operators.commands.errors import CommandError, UsageError
+from vmproxy.operators.commands.question import asked_for_console
 from vmproxy.operators.commands.search import IGNORE_CASE
 from vmproxy.operators.commands.tail_past import PAST, PAST_LIMIT, show_past
 from vmproxy.operators.line_choice import LineChoice, LineStyle
 from vmproxy.operators.line_follower import LineFollower
 from vmproxy.operators.session import Session, tell
+from vmproxy.operators.target import parse
 from vmproxy.operators.terminal.colour import has_colours
 
 CONTEXT_LIMIT = 100
@@ -112,15 +115,77 @@ async def watch(
         return await _follow(session, follower, consoles, choose)
 
 
+class _Keys:
+    """What is typed beside the lines: Enter asks for a console to go to, ``q`` ends. The rest is as for any command.
+
+    :ivar go: whether Enter was pressed; ``quit``: whether ``q`` was.
+    """
+
+    def __init__(self, session: Session, follower: LineFollower) -> None:
+        self._below = session.router.activity
+        self._follower = follower
+        self.go = self.quit = False
+
+    def typed(self, data: bytes) -> None:
+        self.go = self.go or data in (b"\r", b"\n")
+        self.quit = self.quit or data == b"q"
+        if self.go or self.quit:
+            self._follower.queue.wake()
+        elif self._below is not None:
+            self._below.typed(data)
+
+    def drained(self) -> None:
+        """The session tells the command itself."""
+
+    def send_break(self) -> None:
+        """There is no console for a break."""
+
+    def resized(self, width: int, height: int) -> None:
+        """Lines are as wide as they are."""
+
+    def stop(self) -> None:
+        """The command is stopped, too."""
+
+
+async def _go(session: Session, follower: LineFollower) -> None:
+    """Go to the console of the last line, or to another, and come back."""
+    view, last = session.operator.view, follower.last
+    name = view.typed(last) if last is not None and view.may(last, Right.SEE) else ""
+    if answer := await asked_for_console(session, "Console: ", name):
+        await go(session, parse(answer))
+        follower.queue.take()
+        tell(session, "[-- back; what came meanwhile is left out --]")
+
+
 async def _follow(
     session: Session,
     follower: LineFollower,
     consoles: Sequence[Console],
     choose: Callable[[], Awaitable[Sequence[Console]]] | None,
 ) -> int:
+    keys = _Keys(session, follower)
+    if session.has_pty:
+        session.router.push(keys)
+    try:
+        await _stream(session, follower, consoles, choose, keys)
+    finally:
+        session.router.pop(keys)
+    return exit_status.OK
+
+
+async def _stream(
+    session: Session,
+    follower: LineFollower,
+    consoles: Sequence[Console],
+    choose: Callable[[], Awaitable[Sequence[Console]]] | None,
+    keys: _Keys,
+) -> None:
     registry = session.services.registry
     policy = registry.policy
-    while not session.over:
+    while not session.over and not keys.quit:
+        if keys.go:
+            keys.go = False
+            await _go(session, follower)
         timer = session.services.clock.callLater(LOOK_SECONDS, follower.queue.wake)
         try:
             await follower.changed()
@@ -138,7 +203,6 @@ async def _follow(
             raise CommandError("the client is gone")
         if shown:
             await sleep(session, TOGETHER_SECONDS)
-    return exit_status.OK
 
 
 async def _choose_again(session: Session, follower: LineFollower, consoles: Sequence[Console]) -> None:
