@@ -1,4 +1,4 @@
-"""``search``: what is around, up to a time, and how many."""
+"""``search``, and lines picked by ``log``: what is around, up to a time, and how many."""
 
 from __future__ import annotations
 
@@ -50,3 +50,26 @@ def test_the_number_of_lines_of_each_console(w: SSHWorld) -> None:
     assert found(w, "nothing -c") == ([], "nothing found\n", 1)
     w.rules(("alice", "spy", "web*"))
     assert found(w, "error -c")[0] == ["       1  web01"]
+
+
+def test_log_picks_lines(w: SSHWorld) -> None:
+    w.vm()
+    say(w, "web01", b"one\r\nPa\x1b[1mnic\x1b[m\r\nnoise\r\ntwo\r\nthree\r\npanic now")
+    run = w.login().run
+    assert run("log web01 --match panic -i").out == b"Panic\npanic now\n"
+    assert run("log web01 --match Panic -C 1 --not noise").out == b"one\nPanic\ntwo\n"
+    assert run("log web01 --match panic -i -n 1").out == b"panic now\n"
+    assert (run("log web01 -c").out, run("log web01 --not a -c").out) == (b"6\n", b"4\n")
+    nothing = run("log web01 --match nothing")
+    assert (nothing.out, nothing.status) == (b"", 1)
+    assert b"  one\n" not in run("log web01 --match one -t").out
+    for words in ("--match x --raw", "-f -c", "-C 1"):
+        assert run(f"log web01 {words}").status == 2
+
+
+def test_log_follows_what_is_picked(w: SSHWorld) -> None:
+    w.vm()
+    channel = w.login().run("log -f web01 --match panic")
+    say(w, "web01", b"fine\npanic\n")
+    channel.client.pump()
+    assert channel.out == b"web01 | panic\n"

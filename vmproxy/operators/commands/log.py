@@ -14,11 +14,13 @@ from itertools import chain
 from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
 from vmproxy.errors import VMProxyError
+from vmproxy.log.lines import ConsoleLines
 from vmproxy.log.plaintext import PlainLines
 from vmproxy.log.tail import from_last_lines
 from vmproxy.log.timeline import Timeline
 from vmproxy.log.timing import Stamper, local_time
-from vmproxy.operators.commands.context import find, is_pattern
+from vmproxy.operators import exit_status
+from vmproxy.operators.commands.context import find, is_pattern, require_right
 from vmproxy.operators.commands.declaration import (
     SINCE,
     UNTIL,
@@ -31,10 +33,12 @@ from vmproxy.operators.commands.declaration import (
     Whole,
 )
 from vmproxy.operators.commands.errors import CommandError, UsageError
-from vmproxy.operators.commands.log_reading import open_log, print_pieces
+from vmproxy.operators.commands.log_reading import open_log, print_pieces, taken
+from vmproxy.operators.commands.search import IGNORE_CASE
 from vmproxy.operators.commands.tail import COMMANDS as TAIL
-from vmproxy.operators.commands.tail import tail
+from vmproxy.operators.commands.tail import CONTEXT, MATCH, NOT, choice_of, style_of, tail
 from vmproxy.operators.commands.watcher import Watcher
+from vmproxy.operators.line_choice import LinePicker
 from vmproxy.operators.session import Session, tell
 from vmproxy.operators.target import parse
 from vmproxy.operators.terminal.replay_filter import ReplayFilter
@@ -53,6 +57,7 @@ _STAMPS = Flag("-t", "the time in front of each line")
 _TEXT = Flag(
     "--text", "the text as a terminal shows it: no escape sequences, edited lines as they were in the end", "form"
 )
+_COUNT = Flag("-c", "only how many lines there are, or match")
 _RAW = Flag("--raw", "every byte, at a terminal too", "form")
 
 
@@ -113,9 +118,13 @@ async def _log(session: Session, args: Arguments) -> int:
         raise UsageError(f"give {_LINES}, or {SINCE} and {UNTIL}")
     if _FOLLOW in args and until is not None:
         raise UsageError(f"{_FOLLOW} and {UNTIL} together make no sense")
-    if _FOLLOW in args and _are_many(session, words):
-        if _RAW in args:
-            raise UsageError(f"{_RAW} goes with one console")
+    picks = any(option in args for option in (MATCH, NOT, CONTEXT, _COUNT))
+    if picks and _RAW in args:
+        raise UsageError(f"lines are picked of the text as it is shown, not {_RAW}")
+    if _FOLLOW in args and (picks or _are_many(session, words)):
+        for option in (_RAW, _COUNT):
+            if option in args:
+                raise UsageError(f"{option} does not go with {_FOLLOW} here")
         return await tail(session, args, words)
     target = parse(" ".join(words)) if words else session.operator.target
     if target is None:
@@ -124,6 +133,8 @@ async def _log(session: Session, args: Arguments) -> int:
         lines = FOLLOW_LINES if target.replay is None else target.replay
     console = find(session, target, args.right)
     session.operator.audit("log-read", console=console.title, uuid=str(console.uuid))
+    if picks:
+        return await _print_picked(session, console, lines, args)
     form = _Form(args, console.options.encoding, session.has_pty)
     try:
         if _FOLLOW not in args:
@@ -163,6 +174,31 @@ async def _print(session: Session, console: Console, lines: int | None, args: Ar
 
         await print_pieces(session, console, opened.reading(pieces, len))
         return opened.problems()
+
+
+async def _print_picked(session: Session, console: Console, lines: int | None, args: Arguments) -> int:
+    """Print the lines that match, or their number; :returns: the exit status, as of ``search``."""
+    since, until, count = args[SINCE], args[UNTIL], 0
+    style = style_of(session, args)
+    picker, made = LinePicker(choice_of(args), style), ConsoleLines(console.options.encoding)
+    with await open_log(session, console, since=since, trails=True) as opened:
+
+        def pieces() -> Iterator[bytes]:
+            for at, data in Timeline(opened.files, since, until).pieces():
+                yield b"".join(chain.from_iterable(picker.feed(block, b"") for block in made.feed(data, at)))
+            yield b"".join(chain.from_iterable(picker.feed(block, b"") for block in made.flush()))
+
+        reading = opened.reading(lambda: pieces() if lines is None else _last(pieces(), lines), len)
+        while batch := await reading.batch():
+            require_right(session, console)
+            count += sum(piece.count(b"\n") for piece in batch)
+            if _COUNT not in args:
+                session.send(b"".join(batch))
+                if not await taken(session):
+                    return exit_status.FAILED
+        if _COUNT in args:
+            session.print(f"{count}\n")
+        return opened.problems() or (exit_status.OK if count else exit_status.FAILED)
 
 
 def _last(pieces: Iterator[bytes], lines: int) -> Iterator[bytes]:
@@ -211,7 +247,7 @@ COMMANDS = (
         "log",
         "show the log of a console, and follow it",
         _log,
-        (_NAMES, _LINES, _FOLLOW, SINCE, UNTIL, _STAMPS, _TEXT, _RAW),
+        (_NAMES, _LINES, _FOLLOW, SINCE, UNTIL, _STAMPS, MATCH, NOT, IGNORE_CASE, CONTEXT, _COUNT, _TEXT, _RAW),
         Right.SPY,
         notes="Times are exact to about 10 ms.\n",
     ),
