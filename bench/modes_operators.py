@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.machines import Connection, Machine
 from bench.measure import Run, Sample, Window, percentile
-from bench.modes_machines import EXTRA, MIB, MOST_FLOODED, Samples, Start
+from bench.modes_machines import EXTRA, LATE, MIB, MOST_FLOODED, Samples, Start
 from bench.operators import PlainViewer, SSHViewer, TailViewer, Typist, attach_all
 from bench.servers import PATIENCE, BenchError, Daemon
 from bench.text import LINE, LINES, PLAIN
@@ -141,26 +141,32 @@ def tail(start: Start) -> Samples:
     """An operator looks at the lines of all machines as they come; beside the same without."""
     with start() as run:
         fleet = run.connected(run.sizes.talking)
-        off, _ = _cost_of_lines(run, fleet.machines)
-        found = {"tail.off.cpu": off.sample(100 * off.cpu / off.seconds)}
-        on, shown = off, 100.0
+        problems: list[str] = []
+        off, _ = _cost_of_lines(run, fleet.machines, problems)
+        found = {"tail.off.cpu": off.sample(100 * off.cpu / off.seconds, problems)}
+        on, shown, problems = off, 100.0, []
         if isinstance(run.server, Daemon):
             with contextlib.closing(TailViewer(run.server, run.scratch() / "tail")) as viewer:
                 run.until(lambda: viewer.attached, "the operator looks on")
-                on, sent = _cost_of_lines(run, fleet.machines, viewer)
+                on, sent = _cost_of_lines(run, fleet.machines, problems, viewer)
                 shown = 100 * viewer.lines / sent
-        found["tail.cpu"] = on.sample(100 * (on.cpu / on.seconds - off.cpu / off.seconds), run.check(fleet))
+        found["tail.cpu"] = on.sample(100 * (on.cpu / on.seconds - off.cpu / off.seconds), problems + run.check(fleet))
         found["tail.shown"] = on.sample(shown)
         return found
 
 
-def _cost_of_lines(run: Run, machines: Sequence[Machine], viewer: TailViewer | None = None) -> tuple[Window, int]:
+def _cost_of_lines(
+    run: Run, machines: Sequence[Machine], problems: list[str], viewer: TailViewer | None = None
+) -> tuple[Window, int]:
     task = Lines(machines, run.sizes.tail_rate)
     with run.window() as window:
         task.at_rate(run.sizes.tail_rate)
         run.loop.tasks.append(task)
         run.loop.rest(run.sizes.tail_seconds)
         run.loop.tasks.remove(task)
+        late = task.behind
+    if late > LATE:
+        problems.append(f"the load was {100 * late:.0f} % behind")
     run.loop.run(lambda: viewer is None or viewer.lines >= task.sent, 5)
     return window, task.sent
 
