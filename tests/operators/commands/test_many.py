@@ -106,6 +106,11 @@ def test_without_a_terminal_it_must_be_said(three: SSHWorld) -> None:
         assert three.login().run(f"send {words}").status == 2
 
 
+def test_with_a_console_in_the_user_name_a_pattern_is_a_text(three: SSHWorld) -> None:
+    assert three.login("web1").run("send 'ls *'").status == 0
+    assert written(three) == {"web1": b"ls *\r"}
+
+
 def test_it_needs_a_right_of_its_own(three: SSHWorld) -> None:
     three.rules(("alice", "write", "db*"), ("alice", "many", "web1"), ("alice", "force raw", "*"))
     channel = three.login().run("send * --yes x")

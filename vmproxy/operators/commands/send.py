@@ -125,7 +125,8 @@ class _Input:
 
 
 async def _send(session: Session, args: Arguments) -> int:
-    if glob := pattern_in(session, args[NAME]):
+    # With a console in the user name it is a text: ls *.log
+    if session.operator.target is None and (glob := pattern_in(session, args[NAME])):
         for option in (FORCE, REASON, CHAR_DELAY, LINE_DELAY, RATE):
             if option in args:
                 raise UsageError(f"{option} goes with one console")
