@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.log.test_line_feed import Subscriber
 from tests.support.consoles import World
 from vmproxy.log import line_screen
+from vmproxy.log.file_state import LogFile
 from vmproxy.log.line_screen import WholeLines
 from vmproxy.log.lines import ConsoleLines
 from vmproxy.log.store import ConsoleLog
@@ -147,25 +148,27 @@ def test_however_it_is_cut_the_same_is_found(pieces: list[bytes], cuts: list[int
     wanted = [row for block in ConsoleLines().feed(stream, 0.0) for row in block.text.split(b"\n") if b"panic" in row]
     found: list[bytes] = []
     whole, lines = WholeLines(), ConsoleLines()
-    file = ConsoleLogFile()
 
     def make(data: bytes) -> None:
         found.extend(row for block in lines.feed(data, 0.0) for row in block.text.split(b"\n") if b"panic" in row)
 
     at, sizes = 0, iter([*cuts, *([3] * len(stream))])
-    whole.put(file, 0, b"\n", 0.0, False)  # type: ignore[arg-type]
+    file = LogFile("", "", Nobody())
+    whole.pass_by(file, 0, b"\n")
     while at < len(stream):
         data = stream[at : at + next(sizes)]
-        if whole.put(file, at + 1, data, 0.0, True) is None:  # type: ignore[arg-type]
+        at += len(data)
+        file.offset = at + 1
+        if whole.take(file, data, 0.0):
             for _, _, piece, _ in whole.interesting([lambda text: b"panic" in text]):
                 make(piece)
         else:
+            whole.pass_by(file, file.offset - len(data), data)
             make(data)
-        at += len(data)
     assert found == wanted
 
 
-class ConsoleLogFile:
-    """As much of a log as is looked at here."""
+class Nobody:
+    """A reporter."""
 
-    encoding = "utf-8"
+    def report(self, problem: str, lost: int) -> None: ...

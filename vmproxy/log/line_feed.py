@@ -143,6 +143,20 @@ class LineFeed:
                 return True
         return False
 
+    def take(self, file: LogFile, data: bytes, at: float) -> bool:
+        """Take what has just been written to a log, where it is whole lines of which few are wanted.
+
+        :returns: whether it was taken; else :meth:`put` is to be called if somebody :meth:`wants` it.
+        """
+        source = self._sources.get(file)
+        if (source is not None and source.ready) or (self._readers and self._is_read(file)) or not self.wants(file):
+            return False
+        if not self._whole.take(file, data, at):
+            return False
+        if not self._awake:
+            self._call_worker()
+        return True
+
     def put(self, file: LogFile, offset: int, data: bytes, at: float, begun: Callable[[int], bytes]) -> None:
         """Take what a VM has printed, if somebody wants it.
 
@@ -150,11 +164,7 @@ class LineFeed:
         :param begun: gives what the log has of the line in which an offset is, before it.
         """
         source = self._sources.get(file)
-        may_wait = not (source is not None and source.ready) and not self._is_read(file)
-        at_start = self._whole.put(file, offset, data, at, may_wait)
-        if at_start is None:
-            self._call_worker()
-            return
+        at_start = self._whole.pass_by(file, offset, data)
         before = b"" if at_start or (source is not None and source.next == offset) else begun(offset)
         with self._lock:
             source = self._sources.get(file)

@@ -38,27 +38,34 @@ class WholeLines:
     def __len__(self) -> int:
         return len(self._pieces)
 
-    def put(self, file: LogFile, offset: int, data: bytes, at: float, may_wait: bool) -> bool | None:
-        """Take what a VM has printed, if it is whole lines.
+    def take(self, file: LogFile, data: bytes, at: float) -> bool:
+        """Take what has been written to a log, if it is whole lines; on the writer's thread.
 
-        :param may_wait: whether it may be taken in here.
-        :returns: None if it was taken; else, whether it is known to begin with the beginning of a line.
+        :returns: whether it was taken.
         """
-        ends = self._ends
-        at_start = ends.get(file) == offset
-        if not data.endswith(b"\n"):
-            ends.pop(file, None)
-            return at_start
-        ends[file] = offset + len(data)
+        end = file.offset
         if (
-            may_wait
-            and at_start
-            and len(data) <= LONGEST
-            and len(self._pieces) < MOST
-            and file.encoding == self._text.encoding
+            self._ends.get(file) != end - len(data)
+            or not data.endswith(b"\n")
+            or len(data) > LONGEST
+            or len(self._pieces) >= MOST
+            or file.encoding != self._text.encoding
         ):
-            self._pieces.append((file, offset, data, at))
-            return None
+            return False
+        self._ends[file] = end
+        self._pieces.append((file, end - len(data), data, at))
+        return True
+
+    def pass_by(self, file: LogFile, offset: int, data: bytes) -> bool:
+        """Take note of output that was not taken; on the writer's thread.
+
+        :returns: whether it is known to begin with the beginning of a line.
+        """
+        at_start = self._ends.get(file) == offset
+        if data.endswith(b"\n"):
+            self._ends[file] = offset + len(data)
+        else:
+            self._ends.pop(file, None)
         return at_start
 
     def forget(self, file: LogFile) -> None:

@@ -99,15 +99,15 @@ class LogWriter:
         if len(items) > 1 and set(map(type, items)) == _ONLY_BYTES:
             items = [b"".join(items)]  # type: ignore[arg-type]
         self._write(file, items, at)
-        if self.lines.subscribers and self.lines.wants(file):
-            self._tell_lines(file, items, at)
+        lines = self.lines
+        if lines.subscribers:
+            if len(items) == 1 and type(items[0]) is bytes and lines.take(file, items[0], at):
+                return  # this is so for nearly all that VMs print
+            if lines.wants(file):
+                self._tell_lines(file, items, at)
 
     def _tell_lines(self, file: LogFile, items: Sequence[LogItem], at: float) -> None:
         # Whether the disk has taken it or not: the news may be what is wrong with the disk.
-        if len(items) == 1 and type(item := items[0]) is bytes:  # mostly
-            offset = file.offset + file.waiting_bytes + file.lost - len(item)
-            self.lines.put(file, offset, item, at, lambda offset: begun(file, offset))
-            return
         sizes = [item.missing if isinstance(item, Event) else len(item) for item in items]
         offset = file.offset + file.waiting_bytes + file.lost - sum(sizes)
         for item, size in zip(items, sizes, strict=True):
