@@ -161,9 +161,7 @@ def main() -> int:
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is cleaned up
     base = Path(tempfile.mkdtemp(prefix="vmproxy-bench-keys-"))
-    # As an installation has it, whose modules are compiled, whatever the environment says.
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ["PYTHONPYCACHEPREFIX"] = str(base / "compiled")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the modules of an installation are compiled
     usable = os.sched_getaffinity(0)
     server_core, load_core = cores()
     bench = Bench(options, base, server_core)
