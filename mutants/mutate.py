@@ -119,7 +119,7 @@ def _faults(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
             made = copy.deepcopy(node)
             made.op = ast.Sub() if isinstance(op, ast.Add) else ast.Add()
             yield f"{ast.unparse(node)} -> {ast.unparse(made)}", made
-        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
+        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and not value.value):
             yield f"{ast.unparse(node)} -> return None", ast.Return(ast.Constant(None))
         case ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Raise() | ast.Continue() | ast.Break() | ast.Delete():
             yield f"without {ast.unparse(node)}", ast.Pass()

@@ -197,6 +197,21 @@ def test_who_waits_takes_a_place_that_is_free_and_throws_nobody_out_before_the_w
     assert not any(one.told for one in many)
 
 
+def test_who_gets_a_place_at_the_end_of_the_wait_has_it() -> None:
+    clock = Clock()
+    gate = ConnectionLimiter(clock, Trail(), LoginLimits(in_all=16, per_address=16))
+    many = [Guest(n) for n in range(14)]
+    assert all(gate.enter(one, "10.0.0.1") for one in many)
+    assert all(gate.enter(Guest(n), f"10.0.1.{n}") for n in range(2))
+    waiting = Guest(20)
+    assert not gate.enter(waiting, "10.0.0.2")
+    clock.advance(WAIT_SECONDS)
+    assert (waiting.told, many[0].told) == (["come in"], ["make place"])
+    assert len(gate) == 16
+    gate.leave(waiting)
+    assert len(gate) == 15
+
+
 def test_the_last_places_are_for_those_who_have_none() -> None:
     gate = ConnectionLimiter(Clock(), Trail(), LoginLimits(in_all=16, per_address=16))
     came = sum(gate.enter(Guest(n), "10.0.0.1") for n in range(16))

@@ -43,7 +43,6 @@ def test_every_kind_of_fault_is_made_where_something_is_done() -> None:
         (9, "without self.count = 0"),
         (10, "without g(a)"),
         (11, "False -> True"),
-        (11, "return False -> return None"),
     ]
 
 
