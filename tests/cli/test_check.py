@@ -55,6 +55,7 @@ def check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Check:
         section = ""
         if operators:
             (tmp_path / "operators.toml").write_text(operators)
+            (tmp_path / "operators.toml").chmod(0o640)  # whatever the umask is
             section = f'[ssh]\noperators-file = "{tmp_path}/operators.toml"\n'
         file.write_text(f'state-dir = "{state}"\n{section}{rules}')
         status = main.main(["check", str(file), *arguments])

@@ -70,7 +70,7 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
         (["chek", "x"], "chek: no such command; did you mean check?"),
         (["check", "x", "--strct"], "--strct: not expected here; did you mean --strict?"),
         (["simulate", "--nmaes=a"], "--nmaes=a: not expected here; did you mean --names?"),
-        ([], "give a command: run, check, "),
+        ([], "give a command: run, "),
     ],
 )
 def test_what_is_misspelt_is_told_with_what_is_near(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import stat
 import tempfile
 from collections.abc import Callable
@@ -161,6 +162,19 @@ class TestDisksThatFail:
         other = GOOD._replace(uuid=str(VM_B))
         journal.record(other)
         assert loaded(path) == [GOOD, other]
+
+    def test_what_a_full_disk_takes_a_part_of_is_taken_back(self, journal: Journal, path: Path) -> None:
+        journal.record(GOOD)
+        size = path.stat().st_size
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, before[1]))
+        try:
+            journal.record(GOOD._replace(uuid=str(VM_B)))
+            assert path.stat().st_size == size
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        journal.record(GOOD._replace(since=EPOCH + 1))
+        assert [known.uuid for known in loaded(path)] == [str(VM_A), str(VM_B)]
 
     def test_a_line_cut_short_by_a_full_disk_costs_only_itself(self, journal: Journal, path: Path) -> None:
         # What an append leaves that ran out of space in the middle of a line.
