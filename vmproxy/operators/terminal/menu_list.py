@@ -28,7 +28,7 @@ SLICE = 50
 SWEEP_SECONDS = 5.0
 FILTER_LIMIT = 64
 REFILTERS = 4  # times that the list is filtered between two drawings, whatever keys come
-MARKS_LIMIT = 1000
+MARKS_LIMIT = 64  # as many names as commands take
 
 # Keys that need the list as it is by the filter.
 IN_LIST = frozenset(
