@@ -22,7 +22,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 def last(path: Path, lines: int, limit: int = 256 * 1024) -> bytes:
-    with open_segments(path, enough=limit, trails=False) as segments:
+    with open_segments(path, enough=limit + 1, trails=False) as segments:
         return tail(segments, lines, limit)
 
 

@@ -24,7 +24,8 @@ def last_lines(segments: Segments, lines: int, limit: int = REPLAY_LIMIT) -> byt
     What paints its screen ends no lines: of that it is what came since the screen was cleared last, and a beginning
     within a sequence or a character is left out.
 
-    :param segments: opened with ``enough=limit, trails=False``, so that no more files are opened than are needed.
+    :param segments: opened with ``enough=limit + 1, trails=False``: no more files than it takes, and to know whether
+        there is more.
     :param limit: bytes at most.
     :returns: the bytes as they stand. What cannot be read is left out and noted in the segments' ``problems``.
     :raises OSError: if there is something, and none of it can be read.

@@ -23,7 +23,7 @@ def opened(log: ConsoleLog) -> Deferred[Segments]:
 
 
 def _open(path: Path) -> Segments:
-    return open_segments(path, enough=tail.REPLAY_LIMIT, trails=False)
+    return open_segments(path, enough=tail.REPLAY_LIMIT + 1, trails=False)
 
 
 async def last_lines(
