@@ -92,6 +92,31 @@ def test_a_prompt_is_a_line_after_a_second(world: World) -> None:
     assert subscriber.told[1:] == [(7, b"root")]
 
 
+def test_a_line_is_not_cut_by_what_others_print_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed = world.store.line_feed
+    slow, loud = world.log(), world.store.open("loud.log")
+    looking = Subscriber()
+    feed.subscribe(looking, lambda text: b"panic" in text)
+    loud.append(b"first\n")
+    world.store.flush()
+    feed.wake_with(lambda: None)
+
+    def meanwhile(file: LogFile, blocks: Sequence[Lines]) -> None:
+        loud.append(b"more\n")  # while lines are made
+        world.store.flush()
+
+    slow.append(b"one\nkernel pa")
+    world.store.flush()
+    monkeypatch.setattr(looking, "lines", meanwhile)
+    feed.work()
+    monkeypatch.undo()
+    slow.append(b"nic\n")
+    world.store.flush()
+    while feed.wait() == 0:
+        feed.work()
+    assert looking.told[-1] == (4, b"kernel panic")
+
+
 def test_only_what_is_wanted_is_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted, other = world.log(), world.store.open("other.log")
     subscriber = subscribed(world, wanted.file)

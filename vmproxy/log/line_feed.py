@@ -199,8 +199,10 @@ class LineFeed:
 
     def wait(self) -> float | None:
         """Seconds until :meth:`work` has something to do; None until it is woken."""
-        if self._ready or self._whole:
-            return 0.0
+        return 0.0 if self._ready or self._whole else self._patience()
+
+    def _patience(self) -> float | None:
+        """Seconds until a line is told though it is not finished; None while there is none."""
         for source in self._unfinished:
             since = source.lines.pending_since
             age = LINE_SECONDS if since is None else self._now() - since
@@ -220,7 +222,8 @@ class LineFeed:
             self._make(source)
             if time.monotonic() >= until:
                 break
-        while self._unfinished and not self._ready and self.wait() == 0.0 and time.monotonic() < until:
+        # Not before what waits: the rest of the line may be in it.
+        while not self._ready and self._patience() == 0.0 and time.monotonic() < until:
             self._finish(next(iter(self._unfinished)))
         for subscriber in self.subscribers:
             self._tell(subscriber, subscriber.flush)
