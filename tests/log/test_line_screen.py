@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.log.test_line_feed import Subscriber
 from tests.support.consoles import World
-from vmproxy.log import line_screen
+from vmproxy.log import line_feed, line_screen
 from vmproxy.log.file_state import LogFile
 from vmproxy.log.line_screen import WholeLines
 from vmproxy.log.lines import ConsoleLines
@@ -92,6 +94,27 @@ def test_many_are_looked_at_at_once(world: World) -> None:
         world.store.line_feed.work()
     assert [text for _, text in one.told] == [b"panic"]
     assert len(one.asked) < 20
+
+
+def test_what_a_console_prints_keeps_its_order_however_much_waits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed, one = world.store.line_feed, looking(world)
+    log, other = world.log(), world.store.open("other.log")
+    for some in (log, other):
+        say(world, some, b"first\n")
+    feed.wake_with(lambda: None)
+    say(world, other, b"panic\n")
+    say(world, log, b"BUG panic\n", b"kernel p")
+    ticks = itertools.count()
+    monkeypatch.setattr(line_screen, "TOGETHER", 1)
+    monkeypatch.setattr(line_feed, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    monkeypatch.setattr(line_feed, "SLICE", 1.5)  # one piece, and one console, at a time
+    feed.work()
+    say(world, log, b"anic\n")
+    while feed.wait() == 0:
+        feed.work()
+    assert [text for _, text in one.found] == [b"panic", b"BUG panic", b"kernel panic"]
 
 
 def test_who_wants_all_lines_gets_them_beside_one_who_looks_for_something(world: World) -> None:

@@ -59,9 +59,10 @@ class _Source:
     :ivar next: the offset behind what came.
     :ivar skipped: lines left out behind that.
     :ivar ready: whether it is waiting for its turn.
+    :ivar behind: how many whole lines were taken in before what came: they are looked at first, its own may be there.
     """
 
-    __slots__ = ("file", "items", "lines", "next", "ready", "size", "skipped")
+    __slots__ = ("behind", "file", "items", "lines", "next", "ready", "size", "skipped")
 
     def __init__(self, file: LogFile) -> None:
         self.file = file
@@ -70,6 +71,7 @@ class _Source:
         self.next = -1
         self.skipped = 0
         self.ready = False
+        self.behind = 0
         self.lines = ConsoleLines(file.encoding)
 
 
@@ -181,6 +183,7 @@ class LineFeed:
                 self._size += size
             if not source.ready:
                 source.ready = True
+                source.behind = self._whole.taken
                 self._ready.append(source)
         self._call_worker()
 
@@ -215,9 +218,11 @@ class LineFeed:
         self._awake = False  # what is put in from here on wakes again
         until = time.monotonic() + SLICE
         screens = tuple(self._screens.values())
-        while self._whole and time.monotonic() < until:
+        while self._whole:
             for file, offset, data, at in self._whole.interesting(screens):
                 self._make_whole(file, offset, data, at)
+            if time.monotonic() >= until:
+                break
         while (source := self._next()) is not None:
             self._make(source)
             if time.monotonic() >= until:
@@ -230,7 +235,9 @@ class LineFeed:
 
     def _next(self) -> _Source | None:
         with self._lock:
-            return self._ready.popleft() if self._ready else None
+            if not self._ready or self._ready[0].behind > self._whole.dealt_with:
+                return None
+            return self._ready.popleft()
 
     def _make(self, source: _Source) -> None:
         skipped = 0

@@ -26,17 +26,26 @@ Piece = tuple[LogFile, int, bytes, float]
 
 
 class WholeLines:
-    """Whole lines that wait to be looked at."""
+    """Whole lines that wait to be looked at.
 
-    __slots__ = ("_ends", "_pieces", "_text")
+    :ivar taken: how many pieces have been taken in.
+    """
+
+    __slots__ = ("_ends", "_pieces", "_text", "taken")
 
     def __init__(self) -> None:
+        self.taken = 0
         self._pieces: deque[Piece] = deque()  # filled by the writer, emptied by the thread that makes lines
         self._ends: dict[LogFile, int] = {}  # the offsets at which lines have ended; the writer's
         self._text = ShownText()
 
     def __len__(self) -> int:
         return len(self._pieces)
+
+    @property
+    def dealt_with(self) -> int:
+        """How many of those that were taken in do not wait any more; while one is taken in, one too few."""
+        return self.taken - len(self._pieces)
 
     def take(self, file: LogFile, data: bytes, at: float) -> bool:
         """Take what has been written to a log, if it is whole lines; on the writer's thread.
@@ -54,6 +63,7 @@ class WholeLines:
             return False
         self._ends[file] = end
         self._pieces.append((file, end - len(data), data, at))
+        self.taken += 1
         return True
 
     def pass_by(self, file: LogFile, offset: int, data: bytes) -> bool:
