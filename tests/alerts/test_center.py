@@ -13,7 +13,7 @@ from tests.support.alerts import FakeHooks, alert_center
 from tests.support.consoles import HOSTILE, World
 from tests.support.fakes import EPOCH, VM_B, FakeViewer, Logged
 from vmproxy.alerts.alert import LINE_LIMIT, Finding
-from vmproxy.alerts.center import BURST, SUM_SECONDS, AlertCenter
+from vmproxy.alerts.center import BURST, SUM_SECONDS, TROUBLE_QUIET, AlertCenter
 from vmproxy.alerts.watch_file import parse_watches
 from vmproxy.base.troubles import Kind, Trouble, Troubles
 from vmproxy.console.alert_marks import NO_ALERTS, AlertMarks
@@ -155,6 +155,30 @@ def test_a_flood_is_bounded_and_said_so(w: AlertWorld) -> None:
     assert w.record[-1]["watch"] == "vmproxy-watch"
     assert w.record[-1]["line"].startswith("4,100 alerts were too many to be told; 2,000 lines were not looked at")
     assert w.console.alerts.total <= 20
+
+
+def test_a_flood_that_goes_on_is_said_so_and_hides_no_trouble_of_vmproxy_itself(w: AlertWorld) -> None:
+    w.claim("web01")
+    finding = Finding(w.console, PANIC, EPOCH, 0, b"Kernel panic", 0)
+
+    def flood(seconds: int) -> list[str]:
+        before = len(w.record)
+        for _ in range(seconds):
+            w.center.found([finding] * 200, 0, 0)
+            w.clock.advance(1)
+            w.center.found([finding] * 200, 0, 0)
+        return [line["line"] for line in w.record[before:] if line["console"] is None]
+
+    flood(5)
+    w.troubles.tell(Kind.DISK, "cannot write audit.jsonl")
+    assert w.record[-1]["line"] == "cannot write audit.jsonl"
+    (told,) = flood(15)
+    first = int(told.split()[0].replace(",", ""))
+    flood(5)
+    w.clock.advance(TROUBLE_QUIET)
+    rest = w.record[-1]["line"]
+    assert first + int(rest.split()[0].replace(",", "")) == w.center.untold
+    assert rest.endswith(" alerts were too many to be told")
 
 
 def test_what_is_forgotten_meanwhile_raises_nothing(w: AlertWorld) -> None:

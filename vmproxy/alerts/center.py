@@ -1,7 +1,7 @@
 """The alert center: what was found, or is wrong, becomes an alert and is told.
 
-All of it is on the reactor's thread, in turns. Bound: :data:`RATE` alerts a second, and :data:`BURST` saved up; what is
-beyond is counted, and told as one alert.
+All of it is on the reactor's thread, in turns. Bound: :data:`RATE` alerts about consoles a second, and :data:`BURST`
+saved up; what is beyond is counted, and told as one alert.
 """
 
 from __future__ import annotations
@@ -111,20 +111,27 @@ class AlertCenter:
         """Take that a console says nothing."""
         self._raise(watch, watch.severity, console, text, self._wall())
 
-    def trouble(self, trouble: Trouble) -> None:
-        """Take what is wrong with vmproxy itself."""
+    def trouble(self, trouble: Trouble) -> bool:
+        """Take what is wrong with vmproxy itself.
+
+        :returns: whether it is told now.
+        """
         kind, about = trouble.kind, trouble.about
         console = about if isinstance(about, Console) and not about.forgotten else None
         key = (None, "") if console is None else (console.uuid, console.port)
         text = visible(trouble.text, LINE_LIMIT)
+        told = False
         watches = [watch for watch in self._watches if kind in watch.itself and _selects(watch, console)]
         for watch in watches:
             if self._may_tell(watch.name, kind, key, text, watch.quiet):
+                told = True
                 self._raise(watch, watch.severity, console, text, self._wall(), hooks=kind is not Kind.HOOK)
         own = f"vmproxy-{kind.value}"
         quiet = TROUBLE_QUIETS.get(kind, TROUBLE_QUIET)
         if not watches and self._may_tell(own, kind, key, text, quiet):
+            told = True
             self._raise(own, SEVERITIES.get(kind, Severity.WARNING), console, text, self._wall())
+        return told
 
     def _may_tell(self, name: str, kind: Kind, key: Key, text: str, quiet: float) -> bool:
         if any(alert.watch == name and alert.line == text for alert in self.book.open_of(key)):
@@ -152,7 +159,8 @@ class AlertCenter:
         repeated: int = 0,
         hooks: bool = True,
     ) -> None:
-        if not self._bucket.take(self._clock.seconds(), RATE, BURST):
+        # What is about no console is told seldom enough, and must not be lost among what thousands of VMs say.
+        if console is not None and not self._bucket.take(self._clock.seconds(), RATE, BURST):
             self._count(1, 0)
             return
         name = watch if isinstance(watch, str) else watch.name
@@ -240,8 +248,10 @@ class AlertCenter:
             f"{self._untold:,} alerts were too many to be told" if self._untold else "",
             f"{self._unseen:,} lines were not looked at: more came than could be" if self._unseen else "",
         ]
-        self._untold = self._unseen = 0
-        self.trouble(Trouble(Kind.WATCH, "; ".join(filter(None, told))))
+        if self.trouble(Trouble(Kind.WATCH, "; ".join(filter(None, told)))):
+            self._untold = self._unseen = 0
+        else:  # not so soon again: it is told with what comes until then
+            self._count(0, 0)
 
     def stop(self) -> None:
         """Tell the hooks nothing more, and have the book written."""
