@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
@@ -18,12 +21,17 @@ from vmproxy.console.alert_marks import AlertMarks
 INFO, WARNING, CRITICAL = Severity
 
 
+def no_space(_fd: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 class Book(AlertBook):
     """A book on a clock of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = Clock()
-        super().__init__(folder / "alerts-kept.json", self.clock, at_once)
+        self.failed: list[Callable[[], object]] = []
+        super().__init__(folder / "alerts-kept.json", self.clock, at_once, self.failed.append)
         self.load()
 
     def new(self, uuid: UUID | None = VM_A, severity: Severity = WARNING, line: str = "text") -> Alert:
@@ -136,13 +144,40 @@ def test_what_has_not_changed_is_not_encoded_again(tmp_path: Path, monkeypatch: 
     assert Book(tmp_path).marks((VM_A, "1")) == AlertMarks(0, 2, 0)
 
 
-def test_a_file_that_cannot_be_written_is_trouble(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_trouble_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = Book(tmp_path)
+    book.new()
+    book.clock.advance(1)
+    monkeypatch.setattr(os, "fsync", no_space)
+    book.new()
+    book.clock.advance(60)
+    book.new()
+    book.clock.advance(60)
+    assert "No space left" in book.problem
+    assert len(Book(tmp_path)) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["alerts-kept.json"]  # no room is taken from others
+    monkeypatch.undo()
+    book.failed[-1]()
+    assert book.problem == ""
+    assert len(Book(tmp_path)) == 3
+
+
+def test_a_link_that_somebody_has_put_there_is_not_followed(tmp_path: Path) -> None:
     book = Book(tmp_path)
     (tmp_path / "alerts-kept.json.new").symlink_to("/etc/passwd")
     book.new()
     book.clock.advance(1)
     assert "cannot write" in book.problem
     (tmp_path / "alerts-kept.json.new").unlink()
-    book.new()
-    book.clock.advance(1)
+    book.failed[-1]()
     assert book.problem == ""
+
+
+def test_a_disk_that_was_slow_once_does_not_put_it_off_for_long(tmp_path: Path) -> None:
+    book = Book(tmp_path)
+    book._took = 1000.0
+    book.new()
+    book.clock.advance(60)
+    assert len(Book(tmp_path)) == 1

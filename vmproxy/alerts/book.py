@@ -4,7 +4,7 @@ Bound: :data:`KEPT` alerts. Acknowledged ones make place first, then the oldest 
 :data:`OPEN_EACH` that nobody has acknowledged.
 
 The file is written as a whole on the writer's thread, a second after a change at the earliest, and so seldom that it
-takes a hundredth of the time.
+takes a hundredth of the time, but within a minute. What cannot be written is tried again until it can.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -22,12 +23,14 @@ from twisted.logger import Logger
 from vmproxy.alerts.alert import Alert, recalled
 from vmproxy.alerts.watch import Severity
 from vmproxy.console.alert_marks import AlertMarks
+from vmproxy.log.audit import ignored
 from vmproxy.log.events import compact
 
 KEPT = 10_000
 OPEN_EACH = 20
 SAVE_SECONDS = 1.0
 SAVE_SHARE = 100.0  # times as long as writing the file took, until it is written again
+SAVE_MOST = 60.0
 FILE_LIMIT = 64 * 1024 * 1024
 
 Key = tuple[UUID | None, str]
@@ -48,11 +51,14 @@ class AlertBook:
         path: Path,
         clock: IReactorTime,
         submit: Callable[[Callable[[], object]], object],
+        again: Callable[[Callable[[], object]], object] = ignored,
     ) -> None:
         """
         :param path: the file.
         :param submit: has a job done on the writer's thread.
+        :param again: called on that thread with a job that failed, which is to be tried again after a while.
         """
+        self._again = again
         self._path = path
         self._clock = clock
         self._submit = submit
@@ -66,6 +72,7 @@ class AlertBook:
         self.problem = ""
         self._call: IDelayedCall | None = None
         self._took = 0.0
+        self._wanted: tuple[list[Alert], int] = [], 1  # what is to be in the file; the number of the next alert
         self._lines: dict[int, tuple[Alert, str]] = {}  # as they were written last; the writer's
 
     def __iter__(self) -> Iterator[Alert]:
@@ -121,7 +128,7 @@ class AlertBook:
         for follower in tuple(self.followers):
             follower(alert)
         if self._call is None:
-            self._call = self._clock.callLater(max(SAVE_SECONDS, SAVE_SHARE * self._took), self._save)
+            self._call = self._clock.callLater(min(SAVE_MOST, max(SAVE_SECONDS, SAVE_SHARE * self._took)), self._save)
 
     def _put(self, alert: Alert) -> None:
         number = alert.number
@@ -184,24 +191,36 @@ class AlertBook:
 
     def _save(self) -> None:
         self._call = None
-        alerts, following = list(self._alerts.values()), self._next
-        self._submit(lambda: self._write(alerts, following))
+        self._wanted = list(self._alerts.values()), self._next
+        self._submit(self._write)
 
-    def _write(self, alerts: list[Alert], following: int) -> None:
+    def _write(self) -> None:
         # On the writer's thread.
         began = time.monotonic()
-        new = self._path.with_name(f"{self._path.name}.new")
+        alerts, following = self._wanted
         try:
-            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
-            with open(fd, "w", encoding="ascii") as file:
-                file.write(f'{{"next":{following}}}\n')
-                file.writelines(self._encode(alerts))
-            new.replace(self._path)
+            self._replace(alerts, following)
         except OSError as error:
             self.problem = f"cannot write {self._path}: {error.strerror}"
+            self._again(self._write)
         else:
             self.problem = ""
         self._took = time.monotonic() - began
+
+    def _replace(self, alerts: list[Alert], following: int) -> None:
+        new = self._path.with_name(f"{self._path.name}.new")
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        try:
+            with open(fd, "w", encoding="ascii") as file:
+                file.write(f'{{"next":{following}}}\n')
+                file.writelines(self._encode(alerts))
+                file.flush()
+                os.fsync(fd)
+            new.replace(self._path)
+        except OSError:
+            with suppress(OSError):  # on a full disk, logs need its room
+                new.unlink()
+            raise
 
     def _encode(self, alerts: list[Alert]) -> Iterable[str]:
         # Only those that have come or changed since: a storm's must not keep logs waiting again and again.

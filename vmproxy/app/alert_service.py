@@ -62,7 +62,7 @@ class AlertService(Part):
         self._feed = log.store.line_feed
         self._watches: tuple[Watch, ...] = ()
         self._file = Audit(config.alerts.file, log.store.runner.submit, reactor, again=log.again)
-        self._book = AlertBook(config.state_dir / KEPT_FILE, reactor, log.store.runner.submit)
+        self._book = AlertBook(config.state_dir / KEPT_FILE, reactor, log.store.runner.submit, log.again)
         self._hooks = hooks = Delivery(reactor, troubles, f"vmproxy/{vmproxy.__version__}")
         self.center = center = AlertCenter(reactor, registry, self._book, self._file.record, hooks)
         self._lines = LineWatcher(wall_of(reactor), console_of, reactor.callFromThread, center.found)
