@@ -78,3 +78,28 @@ def test_nothing_is_done_while_nobody_wants_it(s: Silence) -> None:
     s.minutes(9)
     assert s.told == []
     s.watcher.stop()
+
+
+def test_a_console_that_speaks_now_and_then_is_told_once_in_the_quiet_time(s: Silence) -> None:
+    (watch,) = parse_watches(b'[[watch]]\nname = "dead"\nsilent = "10s"\nquiet = "10m"', "")
+    console = s.w.claim("web01")
+    s.watcher.use([watch])
+    for _ in range(19):
+        s.minutes(0.5)
+        console.feed(b".")
+    assert len(s.told) == 1
+    s.minutes(2)
+    assert len(s.told) == 2  # it has been silent since then, and is when that is over
+    s.minutes(20)
+    assert len(s.told) == 2
+    console.feed(b".")
+    s.minutes(1)
+    for _ in range(3):
+        s.w.lose(console)
+        s.minutes(1)
+        s.w.claim("web01", link=FakeLink())
+        s.minutes(1)
+    assert len(s.told) == 3
+    s.w.lose(console)
+    s.minutes(11)
+    assert s.watcher._heard == {}

@@ -23,16 +23,16 @@ LOOKED_AT_PER_TURN = 500
 class _Heard:
     """When a console was last heard.
 
-    :ivar received: the bytes that it had printed by then.
-    :ivar told: the watches that have told of its silence.
+    :ivar received: the bytes that it had printed by then; -1 while it is down.
+    :ivar told: when the watches have told of its silence: of this one, or of one before for which they are quiet yet.
     """
 
     __slots__ = ("at", "received", "told")
 
-    def __init__(self, at: float, received: int) -> None:
+    def __init__(self, at: float, received: int, told: dict[Watch, float]) -> None:
         self.at = at
         self.received = received
-        self.told: set[Watch] = set()
+        self.told = {watch: then for watch, then in told.items() if at - then < watch.quiet}
 
 
 class SilenceWatcher:
@@ -85,15 +85,22 @@ class SilenceWatcher:
         self._call = self._clock.callLater(min(LOOK_MOST, max(LOOK_LEAST, shortest / LOOKS)), self._look)
 
     def _look_at(self, console: Console) -> None:
-        if console.state == "down":
-            return
-        now, received = self._clock.seconds(), console.bytes_out
+        is_down = console.state == "down"
+        now, received = self._clock.seconds(), -1 if is_down else console.bytes_out
         heard = self._heard.get(console)
-        if heard is None or heard.received != received:
-            heard = _Heard(now, received)
-        self._seen[console] = heard
+        if heard is None or is_down or heard.received != received:
+            heard = _Heard(now, received, {} if heard is None else heard.told)
+        if heard.told or not is_down:
+            self._seen[console] = heard
+        if is_down:
+            return
         silent = now - heard.at
         for watch in self._watches:
-            if silent >= watch.silent and watch not in heard.told and watch.selects(console):
-                heard.told.add(watch)
+            if silent >= watch.silent and self._may_tell(watch, heard, now) and watch.selects(console):
+                heard.told[watch] = now
                 self._tell(watch, console, f"silent for {human_span(silent)}")
+
+    @staticmethod
+    def _may_tell(watch: Watch, heard: _Heard, now: float) -> bool:
+        told = heard.told.get(watch)
+        return told is None or (told < heard.at and now - told >= watch.quiet)
