@@ -100,6 +100,21 @@ def test_a_few_run_at_once_some_wait_and_the_rest_is_counted() -> None:
     assert (len(delivery.ran), delivery.delivered) == (PROGRAMS + 1, 1)
 
 
+def test_one_that_hangs_takes_nothing_from_the_others() -> None:
+    delivery = FakeDelivery()
+    (other,) = parse_watches(b'[[watch]]\nname = "o"\nmatch = "x"\nwebhook = "https://other.example/"', "")
+    for _ in range(1000):
+        delivery.tell(BOTH, ALERT)
+    failed = delivery.failed
+    for _ in range(3):
+        delivery.tell(other, ALERT)
+    assert delivery.failed == failed + 3
+    assert all("watch w: " in trouble.text for trouble in delivery.troubles)
+    for number in range(6):
+        delivery.sent[number][1].callback("no answer")
+    assert [args[0].name for args, _ in delivery.sent[REQUESTS:]] == ["w", "o", "w", "o", "w", "o"]
+
+
 def test_what_fails_is_trouble_and_tells_no_secret() -> None:
     delivery = FakeDelivery()
     for _ in range(3):

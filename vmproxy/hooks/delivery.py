@@ -1,7 +1,8 @@
 """Delivery of alerts to programs and webhooks: in order, a few at a time.
 
 Bound: :data:`PROGRAMS` programs and :data:`REQUESTS` requests at a time, and :data:`WAITING` of each wait. What does
-not fit is not delivered, and counted.
+not fit is not delivered, and counted. Programs and receivers have their turns one after the other, and the one for
+which most waits makes place: one that hangs, or is away, hides nothing from the others.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import json
 import os
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.posixbase import PosixReactorBase
@@ -42,6 +43,16 @@ _log = Logger()
 Job = Callable[[], Awaitable[str]]
 
 
+class _Waiting(NamedTuple):
+    """A job that waits for its turn.
+
+    :ivar lose: called in place of ``deliver`` if it does not fit.
+    """
+
+    deliver: Callable[[], Coroutine[Any, Any, None]]
+    lose: Callable[[], None]
+
+
 class _Line:
     """Jobs that wait for their turn.
 
@@ -50,27 +61,43 @@ class _Line:
 
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
-        self._waiting: deque[Callable[[], Coroutine[Any, Any, None]]] = deque()
+        self._waiting: dict[Hashable, deque[_Waiting]] = {}  # for whom; the next one first
+        self._size = 0
         self._running = 0
         self.lost = 0
 
-    def add(self, job: Callable[[], Coroutine[Any, Any, None]]) -> bool:
-        """Do a job when it is its turn; :returns: whether it fits."""
-        if len(self._waiting) >= WAITING:
+    def add(self, whom: Hashable, job: _Waiting) -> None:
+        """Do a job when it is its turn, if it fits."""
+        self._waiting.setdefault(whom, deque()).append(job)
+        self._size += 1
+        if self._size > WAITING:
             self.lost += 1
-            return False
-        self._waiting.append(job)
+            # Of several, the last in the line.
+            self._take(max(reversed(self._waiting), key=lambda one: len(self._waiting[one])), -1).lose()
         self._go_on()
-        return True
 
     def clear(self) -> None:
         """Forget those that wait."""
         self._waiting.clear()
+        self._size = 0
+
+    def _take(self, whom: Hashable, place: int) -> _Waiting:
+        queue = self._waiting[whom]
+        job = queue[place]
+        del queue[place]
+        self._size -= 1
+        if not queue:
+            del self._waiting[whom]
+        return job
 
     def _go_on(self) -> None:
         while self._waiting and self._running < self._at_once:
             self._running += 1
-            spawn(self._waiting.popleft()()).addBoth(self._done)
+            whom = next(iter(self._waiting))
+            job = self._take(whom, 0)
+            if whom in self._waiting:
+                self._waiting[whom] = self._waiting.pop(whom)  # the others first
+            spawn(job.deliver()).addBoth(self._done)
 
     def _done(self, _result: object) -> None:
         self._running -= 1
@@ -105,11 +132,13 @@ class Delivery:
         del fields["acknowledged"], fields["offset"]
         data = json.dumps(fields).encode("ascii") + b"\n"
         if watch.run:
-            self._add(self._program_line, lambda: self._run(watch, environment(alert), data), watch, "its program")
+            self._add(
+                self._program_line, watch.run, lambda: self._run(watch, environment(alert), data), watch, "its program"
+            )
         if watch.webhook:
-            self._add(self._request_line, lambda: self._sent(watch, data), watch, "its webhook")
+            self._add(self._request_line, watch.webhook, lambda: self._sent(watch, data), watch, "its webhook")
 
-    def _add(self, line: _Line, job: Job, watch: Watch, what: str) -> None:
+    def _add(self, line: _Line, whom: Hashable, job: Job, watch: Watch, what: str) -> None:
         async def deliver() -> None:
             try:
                 problem = await job()
@@ -121,8 +150,10 @@ class Delivery:
             else:
                 self.delivered += 1
 
-        if not line.add(deliver):
+        def lose() -> None:
             self._failed(f"watch {watch.name}: {what}: {line.lost} were too many at once")
+
+        line.add(whom, _Waiting(deliver, lose))
 
     def _failed(self, text: str) -> None:
         self.failed += 1
