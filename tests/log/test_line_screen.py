@@ -117,6 +117,27 @@ def test_what_a_console_prints_keeps_its_order_however_much_waits(
     assert [text for _, text in one.found] == [b"panic", b"BUG panic", b"kernel panic"]
 
 
+def test_one_that_floods_does_not_put_the_others_off(world: World) -> None:
+    feed, one = world.store.line_feed, looking(world)
+    loud, other = world.log(), world.store.open("other.log")
+    for log in (loud, other):
+        say(world, log, b"first\n")
+    feed.wake_with(lambda: None)
+    for number in range(1, 4):
+        one.asked.clear()
+        say(world, loud, *[b"x" * 4000 + b"\n"] * 40)
+        say(world, other, b"panic\n")
+        while feed.wait() == 0 and len(one.found) < number:
+            feed.work()
+        assert sum(map(len, one.asked)) < 4 * line_screen.OF_ONE
+        while feed.wait() == 0:
+            feed.work()
+        say(world, loud, b"y\n")
+        assert len(feed._whole) == 1  # as any other again
+        feed.work()
+    assert len(one.found) == 3
+
+
 def test_who_wants_all_lines_gets_them_beside_one_who_looks_for_something(world: World) -> None:
     log, one, all_lines = world.log(), looking(world), Subscriber()
     say(world, log, b"one\n", b"two\n")

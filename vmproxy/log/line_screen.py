@@ -5,7 +5,8 @@ thread that makes lines, as many as wait are put together, and whoever looks for
 there. If it is, or if there are lines that have to be painted, each half is looked at by itself, until it is known
 whose lines they are: only of these lines are made.
 
-Bound: :data:`MOST` pieces of :data:`LONGEST` bytes wait; what does not fit is treated as any other output.
+Bound: :data:`MOST` pieces of :data:`LONGEST` bytes wait, :data:`OF_ONE` bytes of a console: whoever chooses what is
+printed can choose what takes a second for a MiB to be looked at. What does not fit is treated as any other output.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from vmproxy.log.shown import ShownText
 
 MOST = 4096
 LONGEST = 4096
+OF_ONE = 64 * 1024
 TOGETHER = 512
 
 Screen = Callable[[bytes], bool]
@@ -31,12 +33,14 @@ class WholeLines:
     :ivar taken: how many pieces have been taken in.
     """
 
-    __slots__ = ("_ends", "_pieces", "_text", "taken")
+    __slots__ = ("_ends", "_of", "_pieces", "_text", "taken")
 
     def __init__(self) -> None:
         self.taken = 0
         self._pieces: deque[Piece] = deque()  # filled by the writer, emptied by the thread that makes lines
         self._ends: dict[LogFile, int] = {}  # the offsets at which lines have ended; the writer's
+        # Those of which some may wait: its last piece, and the bytes since none waited; the writer's.
+        self._of: dict[LogFile, tuple[int, int]] = {}
         self._text = ShownText()
 
     def __len__(self) -> int:
@@ -59,11 +63,13 @@ class WholeLines:
             or len(data) > LONGEST
             or len(self._pieces) >= MOST
             or file.encoding != self._text.encoding
+            or (size := self._size_of(file) + len(data)) > OF_ONE
         ):
             return False
         self._ends[file] = end
         self._pieces.append((file, end - len(data), data, at))
         self.taken += 1
+        self._of[file] = self.taken, size
         return True
 
     def pass_by(self, file: LogFile, offset: int, data: bytes) -> bool:
@@ -78,9 +84,16 @@ class WholeLines:
             self._ends.pop(file, None)
         return at_start
 
+    def _size_of(self, file: LogFile) -> int:
+        if not self._pieces:
+            self._of.clear()
+        last, size = self._of.get(file, (0, 0))
+        return size if last > self.dealt_with else 0
+
     def forget(self, file: LogFile) -> None:
         """A console is forgotten; on the writer's thread."""
         self._ends.pop(file, None)
+        self._of.pop(file, None)
 
     def clear(self) -> None:
         """Forget what waits."""
