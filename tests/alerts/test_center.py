@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,32 @@ def test_a_flood_that_goes_on_is_said_so_and_hides_no_trouble_of_vmproxy_itself(
     rest = w.record[-1]["line"]
     assert first + int(rest.split()[0].replace(",", "")) == w.center.untold
     assert rest.endswith(" alerts were too many to be told")
+
+
+def test_silence_of_thousands_takes_its_turns(w: AlertWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    console = w.claim("web01")
+    monkeypatch.setattr(w.center, "_turns", turns := UsedUp())
+    for _ in range(2):
+        w.center.silent(CONTEXT, console, "silent for 10m")
+    assert (w.center.told, len(turns.waiting)) == (0, 1)
+    turns.is_open = True
+    turns.waiting.pop()()
+    assert [line["line"] for line in w.record] == ["silent for 10m"] * 2
+    assert len(w.hooks.told) == 2  # at once: there are no lines around it
+
+
+class UsedUp:
+    """A turn in which there is no time left."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self.waiting: list[Callable[[], object]] = []
+
+    def open(self) -> bool:
+        return self.is_open
+
+    def wait(self, who: str, go_on: Callable[[], object]) -> None:
+        self.waiting.append(go_on)
 
 
 def test_what_is_forgotten_meanwhile_raises_nothing(w: AlertWorld) -> None:
