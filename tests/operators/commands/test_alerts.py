@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.support.fakes import EPOCH, VM_A, VM_B, VM_C
 from tests.support.ssh import SSHWorld
-from vmproxy.alerts.alert import Finding
+from vmproxy.alerts.alert import Alert, Finding
 from vmproxy.alerts.watch_file import parse_watches
 from vmproxy.base.troubles import Kind, Trouble
 from vmproxy.console.console import Console
@@ -39,6 +41,24 @@ def test_alerts_are_shown_and_acknowledged(w: SSHWorld) -> None:
     assert alice.run("ack --alert 2").out == b"1 acknowledged\n"
     w.store.flush()
     assert [line["alert"] for line in w.audited("ack")] == [1, 2]
+
+
+def test_who_acknowledges_first_has_done_it(w: SSHWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    console, acknowledge = w.claim("web01"), w.alerts.acknowledge
+    found(w, console)
+    found(w, console)
+
+    def meanwhile(alert: Alert, who: str, note: str) -> None:
+        acknowledge(alert, who, note)
+        second = w.alerts.book.get(2)
+        assert second is not None
+        acknowledge(second, "bob@x", "mine")
+
+    monkeypatch.setattr(w.alerts, "acknowledge", meanwhile)
+    assert w.login().run("ack web01").out == b"1 acknowledged\n"
+    assert w.alerts.book.get(2).acknowledged.note == "mine"
+    w.store.flush()
+    assert [line["alert"] for line in w.audited("ack")] == [1]
 
 
 def test_marks_are_in_list_and_status(w: SSHWorld) -> None:

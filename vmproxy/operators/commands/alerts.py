@@ -155,10 +155,14 @@ async def _ack(session: Session, args: Arguments) -> int:
     mine = [alert for alert in found if _may(session, alert, args.right)]
     if found and not mine:
         raise CommandError("you may not acknowledge these", exit_status.FORBIDDEN)
+    done = 0
     async for alert in in_turns(session, mine):
+        if center.book.get(alert.number) is not alert:
+            continue  # somebody else was faster, or it has made place
+        done += 1
         center.acknowledge(alert, operator.who, note)
         operator.audit("ack", alert=alert.number, watch=alert.watch, console=alert.console or None, note=note)
-    session.print(f"{len(mine)} acknowledged\n" if mine else "there was nothing to acknowledge\n")
+    session.print(f"{done} acknowledged\n" if done else "there was nothing to acknowledge\n")
     return exit_status.OK
 
 
