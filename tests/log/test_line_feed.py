@@ -117,6 +117,30 @@ def test_a_line_is_not_cut_by_what_others_print_meanwhile(world: World, monkeypa
     assert looking.told[-1] == (4, b"kernel panic")
 
 
+def test_a_prompt_is_told_while_another_console_floods(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    feed, loud, prompt = world.store.line_feed, world.log(), world.store.open("prompt.log")
+    subscriber = subscribed(world, prompt.file, loud.file)
+    prompt.append(b"login: ")
+    world.store.flush()
+    feed.wake_with(lambda: None)
+    world.clock.advance(1)
+    monkeypatch.setattr(line_feed, "SLICE", 0.0)
+    loud.append(b"x\n" * line_feed.PIECE * 4)
+    world.store.flush()
+    feed.work()
+    assert subscriber.told[-1] == (0, b"login: ")
+    prompt.append(b"ro")
+    world.store.flush()
+    while feed.wait() == 0:
+        feed.work()
+    world.clock.advance(1)
+    prompt.append(b"ot\n")  # it is late, but this comes first
+    world.store.flush()
+    while feed.wait() == 0:
+        feed.work()
+    assert subscriber.told[-1] == (7, b"root")
+
+
 def test_only_what_is_wanted_is_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted, other = world.log(), world.store.open("other.log")
     subscriber = subscribed(world, wanted.file)

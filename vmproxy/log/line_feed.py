@@ -18,7 +18,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Protocol
 
 from twisted.logger import Logger
@@ -30,6 +31,7 @@ from vmproxy.log.lines import ConsoleLines, Lines
 EACH = 512 * 1024
 IN_ALL = 16 * 1024 * 1024
 LINE_SECONDS = 1.0  # after which a line is told though it is not finished: a prompt
+FINISHED_AT_ONCE = 100
 SLICE = 0.005
 PIECE = 16 * 1024  # of which lines are made at a time: a painted screen of it takes some milliseconds
 
@@ -202,16 +204,22 @@ class LineFeed:
 
     def wait(self) -> float | None:
         """Seconds until :meth:`work` has something to do; None until it is woken."""
-        return 0.0 if self._ready or self._whole else self._patience()
+        if self._ready or self._whole:
+            return 0.0
+        return max(0.0, LINE_SECONDS - self._age(next(iter(self._unfinished)))) if self._unfinished else None
 
-    def _patience(self) -> float | None:
-        """Seconds until a line is told though it is not finished; None while there is none."""
+    def _age(self, source: _Source) -> float:
+        since = source.lines.pending_since
+        age = LINE_SECONDS if since is None else self._now() - since
+        return age if age >= 0 else LINE_SECONDS  # a clock that was set back must not put it off
+
+    def _late(self) -> Iterator[_Source]:
+        """Consoles whose line has waited long enough, and of whose output nothing waits: the rest may be in it."""
         for source in self._unfinished:
-            since = source.lines.pending_since
-            age = LINE_SECONDS if since is None else self._now() - since
-            # A clock that was set back must not put it off.
-            return LINE_SECONDS - age if 0 <= age < LINE_SECONDS else 0.0
-        return None
+            if self._age(source) < LINE_SECONDS:
+                return
+            if not source.ready:
+                yield source
 
     def work(self) -> None:
         """Make lines for a while, and have them taken."""
@@ -227,9 +235,10 @@ class LineFeed:
             self._make(source)
             if time.monotonic() >= until:
                 break
-        # Not before what waits: the rest of the line may be in it.
-        while not self._ready and self._patience() == 0.0 and time.monotonic() < until:
-            self._finish(next(iter(self._unfinished)))
+        for source in list(islice(self._late(), FINISHED_AT_ONCE)):
+            self._finish(source)
+            if time.monotonic() >= until:
+                break
         for subscriber in self.subscribers:
             self._tell(subscriber, subscriber.flush)
 
