@@ -191,6 +191,23 @@ def test_what_is_too_much_is_left_out_and_counted(world: World, monkeypatch: pyt
     assert subscriber.told[2:] == [(44, b"unfinished")]
 
 
+def test_many_that_flood_leave_room_for_each_of_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_feed, "IN_ALL", 40_000)
+    feed, prompt, subscriber = world.store.line_feed, world.store.open("prompt.log"), subscribed(world)
+    feed.wake_with(lambda: None)
+    for number in range(10):
+        world.log(f"{number}.log").append(b"x" * 9999 + b"\n")
+        world.store.flush()
+    prompt.append(b"Give root password")
+    world.store.flush()
+    while feed.wait() == 0:
+        feed.work()
+    world.clock.advance(1)
+    feed.work()
+    assert subscriber.told[-1] == (0, b"Give root password")
+    assert (len(subscriber.told), subscriber.missing) == (5, 6)
+
+
 def test_after_what_was_left_out_a_line_is_whole_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line_feed, "EACH", 16)
     feed = world.store.line_feed

@@ -8,9 +8,9 @@ Nearly all output is whole lines that stay as they are, and a subscriber that lo
 them. Those of all consoles are looked at together for it (:mod:`vmproxy.log.line_screen`), which costs a tenth of
 making lines console by console.
 
-Bound: :data:`EACH` bytes of a console and :data:`IN_ALL` wait. What does not fit is left out, whole lines as far as the
-log has them, and subscribers are told how many. Consoles are served in turns, so one that floods takes nothing from the
-others.
+Bound: :data:`EACH` bytes of a console and :data:`IN_ALL` wait, but :data:`ALWAYS` of each. What does not fit is left
+out, whole lines as far as the log has them, and subscribers are told how many. Consoles are served in turns, so one
+that floods takes nothing from the others.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from vmproxy.log.lines import ConsoleLines, Lines
 
 EACH = 512 * 1024
 IN_ALL = 16 * 1024 * 1024
+ALWAYS = 4 * 1024  # of a console, however much waits of others
 LINE_SECONDS = 1.0  # after which a line is told though it is not finished: a prompt
 FINISHED_AT_ONCE = 100
 SLICE = 0.005
@@ -176,7 +177,8 @@ class LineFeed:
                 source = self._sources[file] = _Source(file)
             source.next = offset + len(data)
             size = len(before) + len(data)
-            if source.skipped or source.size + size > EACH or self._size + size > IN_ALL:
+            room = ALWAYS if self._size + size > IN_ALL else EACH
+            if source.skipped or source.size + size > room:
                 source.skipped += data.count(b"\n")
                 source.next = -1  # the next one begins with the beginning of its line
             else:
