@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from twisted.conch.ssh.common import NS
 
 from tests.support.console_session import feed, fresh
-from tests.support.fakes import VM_A, VM_B, FakeViewer
+from tests.support.fakes import VM_A, VM_B, FakeViewer, one_turn
 from tests.support.ssh import DATA, RemoteChannel, SSHWorld
 from vmproxy.base.turns import SPAN
 from vmproxy.console import notices
 from vmproxy.operators import exit_status
 from vmproxy.operators.output_view import QUEUE_LIMIT
 from vmproxy.operators.terminal.prompt import ANSWER_SECONDS
+from vmproxy.operators.terminal.reports import Reports
 
 VM_C = VM_A.__class__("0c0c0c0c-1111-2222-3333-444455556666")
 
@@ -507,6 +509,48 @@ def test_a_paste_full_of_commands_is_dealt_with_in_order_a_few_per_turn(w: SSHWo
     assert link.written in (first, first + b"20")
     channel.type(b"!")
     assert link.written == b"".join(b"%d" % n for n in range(100)) + b"end!"
+
+
+def test_reports_of_the_terminal_have_their_turns_and_keep_their_order(w: SSHWorld) -> None:
+    link = w.vm()
+    channel = fresh(w)
+    w.clock.advance(0)
+    write = link.write
+
+    def takes_time(data: bytes) -> None:
+        w.clock.rightNow += SPAN / 20
+        write(data)
+
+    link.write = takes_time
+    typed = b"".join(b"\x1b[%d;5R" % n for n in range(2, 102)) + b"".join(b"%d\x1b[I" % n for n in range(100)) + b"end"
+    channel.queue(DATA, NS(typed))
+    channel.client.server.dataReceived(bytes(channel.client.out.buffer))
+    channel.client.out.buffer.clear()
+    assert 0 < len(link.written) < 200
+    for _ in range(100):
+        one_turn(w.clock)
+    assert link.written == typed
+
+
+def test_input_that_takes_a_whole_turn_to_be_looked_through_gets_on(
+    w: SSHWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = w.vm()
+    channel = fresh(w)
+    w.clock.advance(0)
+    split = Reports.split
+
+    def takes_long(reports: Reports, data: bytes) -> Iterator[tuple[bool, bytes]]:
+        w.clock.rightNow += SPAN
+        yield from split(reports, data)
+
+    monkeypatch.setattr(Reports, "split", takes_long)
+    channel.queue(DATA, NS(b"a\x05c?b\x1b[Ic\x1b[Id"))
+    channel.client.server.dataReceived(bytes(channel.client.out.buffer))
+    channel.client.out.buffer.clear()
+    for _ in range(20):
+        one_turn(w.clock)
+    assert link.written == b"ab\x1b[Ic\x1b[Id"
 
 
 # The console as a whole.

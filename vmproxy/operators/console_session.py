@@ -6,7 +6,7 @@ Invariant: rights are asked of the rules each time, so that other rules hold at 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
@@ -334,17 +334,20 @@ class ConsoleSession:
     # From the operator.
 
     def typed(self, data: bytes) -> None:
+        turns, done = self.session.services.turns, 0
         if self._scanner is None or not (b"\x1b" in data or self._reports.begun):
-            parts = [(False, data)]
+            parts: Iterable[tuple[bool, bytes]] = ((False, data),)
         else:
-            parts = list(self._reports.split(data))
-        for n, (report, part) in enumerate(parts):
+            parts = self._reports.split(data)  # one by one: to find all of them may take longer than a turn has
+        for report, part in parts:
+            done += len(part)
+            rest = b"" if report else self._keys(part)
             if report:
                 self._reported(part)
-            elif rest := self._keys(part):
+            if rest or (done < len(data) and not turns.open()):
                 # It may be for the next activity, with what is behind it, which is looked through anew then.
                 self._reports.forget()
-                self.session.router.put_off(rest + b"".join(part for _, part in parts[n + 1 :]))
+                self.session.router.put_off(rest + data[done:])
                 return
 
     def _reported(self, data: bytes) -> None:
@@ -362,14 +365,16 @@ class ConsoleSession:
             self._lone_escape.cancel()
             self._lone_escape = None
         turns = self.session.services.turns
-        while data and not self.gone and turns.open():
+        while data and not self.gone:  # one at least: else nothing would come of it, turn by turn
             if self.display.asking:
                 data = self._answer(data)
-                continue
-            plain, key, data = self._scanner.feed(data)
-            self.write(plain)
-            if key is not None:
-                self._run_escape(self, key)
+            else:
+                plain, key, data = self._scanner.feed(data)
+                self.write(plain)
+                if key is not None:
+                    self._run_escape(self, key)
+            if not turns.open():
+                break
         if not data and self._scanner.waiting and not self.gone:
             self._lone_escape = self.clock.callLater(LONE_ESCAPE_SECONDS, self._escape_was_meant)
         return data
