@@ -101,4 +101,6 @@ class SevenBits:
 
 def seven_bits(text: str) -> str:
     """Turn the 8-bit controls in decoded text into sequences of seven bits."""
-    return _EIGHT_BITS.sub(lambda match: "\x1b" + chr((ord(match[0]) & 0xFF) - 0x40), text)
+    for control in set(_EIGHT_BITS.findall(text)):  # each at once: a guest may print nothing else
+        text = text.replace(control, "\x1b" + chr((ord(control) & 0xFF) - 0x40))
+    return text

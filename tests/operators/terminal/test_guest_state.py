@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.terminal import Terminal
+from vmproxy.operators.terminal import guest_state
 from vmproxy.operators.terminal.guest_state import UNKNOWN_LIMIT, GuestState
 from vmproxy.operators.terminal.replay_filter import USUAL
 
@@ -101,6 +102,30 @@ def test_modes_that_nobody_knows_are_bounded_and_push_no_other_out() -> None:
     assert undo.count(b"\x1b") < UNKNOWN_LIMIT + 10
     assert b"\x1b[?1049l" in undo
     assert b"\x1b[?1000l" in undo
+
+
+def test_what_many_look_at_is_worked_out_once_and_each_sequence_in_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces: list[bytes] = []
+    sequences: list[bytes] = []
+    take = guest_state._Found.take
+
+    def unfinished(data: bytes) -> int:
+        pieces.append(data)
+        return len(data)
+
+    def counted(found: guest_state._Found, sequence: bytes) -> None:
+        sequences.append(sequence)
+        take(found, sequence)
+
+    monkeypatch.setattr(guest_state, "unfinished", unfinished)
+    monkeypatch.setattr(guest_state._Found, "take", counted)
+    viewers = [GuestState() for _ in range(100)]
+    data = b"\x1b[?1001h\x1b[1;31mred\x1b[m" * 1000 + b"\x1b[?1001l\x1b[?25l"
+    for viewer in viewers:
+        viewer.feed(data)
+    assert len(pieces) == 1
+    assert sequences == [b"\x1b[?1001h", b"\x1b[?1001l", b"\x1b[?25l"]
+    assert {viewer.undo() for viewer in viewers} == {b"\x1b[?25h" + USUAL}
 
 
 @given(st.lists(st.sampled_from([a for a, _ in LEFT_ON] + [b"\x1b", b"[", "€".encode(), b"\x0e", b"x"])), st.data())

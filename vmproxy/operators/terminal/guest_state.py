@@ -4,12 +4,17 @@ The terminal is the operator's, and goes on being used when the console is left:
 shell. So what a guest turns on and leaves on is remembered, with what undoes it: the alternate screen, reports of the
 mouse, of pastes and of the focus, a hidden cursor, a scroll region, keys and colours of an application.
 
+Hundreds may look at one console, and a guest may print nothing but sequences. So what a piece of output does to a
+terminal is worked out once for all who see it, and each sequence in it once.
+
 Bound: :data:`UNKNOWN_LIMIT` modes that nobody knows, and the beginning of one sequence.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from typing import NamedTuple
 
 from vmproxy.operators.terminal.replay_filter import USUAL
 from vmproxy.wire.ecma48 import SevenBits, unfinished
@@ -17,10 +22,15 @@ from vmproxy.wire.ecma48 import SevenBits, unfinished
 UNKNOWN_LIMIT = 64
 CANCEL = b"\x18"
 
-_STATE = re.compile(
-    rb"\x1b(?:\[(?P<private>[?>=!]?)(?P<numbers>[0-9;:]{0,200})(?P<between>[ $]?)(?P<final>[hlrsuqmpgi}])"
-    rb"|(?P<single>[c=>H]|%[@G])|\](?P<command>P|R|(?:4|5|1[0-9])(?=;)))"
+PIECES_KEPT = 8
+
+# Colours (m) are the most of what guests print, and leave nothing to undo.
+_GRAMMAR = (
+    r"\x1b(?:\[(?P<private>[?>=!]?)(?P<numbers>[0-9;:]{0,200})(?P<between>[ $]?)(?P<final>[hlrsuqpgi}])"
+    r"|\[>(?P<keys>[0-9;:]{0,200})m|(?P<single>[c=>H]|%[@G])|\](?P<command>[PR]|(?:4|5|1[0-9]);))"
 )
+_STATE = re.compile(_GRAMMAR.encode())
+_SEQUENCES = re.compile(re.sub(r"\?P<\w+>", "?:", _GRAMMAR).encode())  # without groups: found in half the time
 _ON_BY_DEFAULT = frozenset([b"?7", b"?8", b"?25", b"12"])
 _NO_STATE = frozenset([b"?1048"])  # it saves or restores the cursor
 _ALTERNATE = frozenset([b"?47", b"?1047", b"?1049"])
@@ -35,62 +45,96 @@ _LAST_LINE = b"\x1b[999;1H"
 _TABS = b"\x1b[?5W"
 
 
+_Modes = dict[bytes, bytes | None]
+
+
+class _Changes(NamedTuple):
+    """What a piece of output does to every terminal on which it is shown.
+
+    :ivar resets: whether everything from before is undone.
+    :ivar known: what is turned on, with what undoes it, or off, in the order in which it was so last.
+    :ivar unknown: the same of modes that nobody knows.
+    :ivar cut: the beginning of a sequence whose end has not come yet.
+    :ivar rest: that of a character.
+    """
+
+    resets: bool
+    known: _Modes
+    unknown: _Modes
+    painted: bool
+    cut: bytes
+    rest: bytes
+
+
+@lru_cache(PIECES_KEPT)
+def _changes_by(encoding: str, cut: bytes, rest: bytes, data: bytes) -> _Changes:
+    """What a piece of output does.
+
+    :param cut: what has begun before it, as in :class:`_Changes`; so is ``rest``.
+    """
+    seven = SevenBits(encoding)
+    seven.rest = rest
+    data = seven.feed(data)
+    painted = b"\x1b" in data or b"\x0e" in data
+    data = cut + data
+    end = unfinished(data)
+    found = _Found()
+    # Of equal ones the last counts.
+    for sequence in reversed(dict.fromkeys(reversed(_SEQUENCES.findall(data, 0, end)))):
+        found.take(sequence)
+    return _Changes(found.resets, found.known, found.unknown, painted, data[end:], seven.rest)
+
+
 class GuestState:
     """What a guest has done to one terminal.
 
     :ivar cut: the beginning of a sequence that has been shown, and whose end has not come yet.
     """
 
-    __slots__ = ("_painted", "_seven", "_undo", "cut")
+    __slots__ = ("_encoding", "_painted", "_rest", "_undo", "_unknown", "cut")
 
     def __init__(self, encoding: str = "utf-8") -> None:
         """:param encoding: that of the characters in the output."""
-        self._seven = SevenBits(encoding)
+        self._encoding = encoding
         self._undo: dict[bytes, bytes] = {}
+        self._unknown: dict[bytes, bytes] = {}
         self._painted = False
+        self._rest = b""
         self.cut = b""
 
     @property
     def within(self) -> bool:
         """Whether the terminal is within a sequence or a character, and takes nothing else well."""
-        return bool(self.cut or self._seven.rest)
+        return bool(self.cut or self._rest)
 
     @property
     def begun(self) -> bytes:
         """The beginning of a sequence or a character, or of a character in a sequence, whose end has not come yet."""
-        return self.cut + self._seven.rest
+        return self.cut + self._rest
 
     def feed(self, data: bytes) -> None:
         """Take what is shown on the terminal."""
         if data.isascii() and b"\x1b" not in data and b"\x0e" not in data and not self.within:
             return
-        data = self._seven.feed(data)
-        self._painted = self._painted or b"\x1b" in data or b"\x0e" in data
-        if self.cut:
-            data = self.cut + data
-        end = unfinished(data)
-        self.cut = data[end:]
-        for match in _STATE.finditer(data, 0, end):
-            private, numbers, between, final, single, command = match.groups()
-            if single:
-                self._single(single)
-            elif command:
-                self._command(command)
-            elif final in b"hl" and private in b"?" and not between:
-                for number in numbers.split(b";"):
-                    self._mode(private + number.lstrip(b"0"), final == b"h")
-            else:
-                self._control(private, numbers.strip(b"0;"), between + final)
+        changes = _changes_by(self._encoding, self.cut, self._rest, data)
+        self.cut, self._rest = changes.cut, changes.rest
+        self._painted = self._painted or changes.painted
+        if changes.resets:
+            self._undo.clear()
+            self._unknown.clear()
+        _take_in(changes.known, self._undo)
+        _take_in(changes.unknown, self._unknown)
+        while len(self._unknown) > UNKNOWN_LIMIT:
+            self._unknown.popitem()
 
     def lost(self) -> bytes:
         """The rest of a sequence will not come: what ends it, if it is one."""
-        cut, self.cut = self.cut, b""
-        self._seven.forget()
+        cut, self.cut, self._rest = self.cut, b"", b""
         return CANCEL if cut else b""
 
     def undo(self) -> bytes:
         """What puts the terminal right again; the state is forgotten."""
-        undo, self._undo = self._undo, {}
+        undo, self._undo, self._unknown = {**self._undo, **self._unknown}, {}, {}
         # A sequence that is not complete would swallow the beginning of what follows.
         parts = [CANCEL] if self.cut else []
         parts += [how for name, how in undo.items() if name not in _ALTERNATE]
@@ -101,23 +145,62 @@ class GuestState:
         self.cut = b""
         return b"".join(parts)
 
-    def _set(self, name: bytes, on: bool, undo: bytes) -> None:
-        if on:
-            self._undo[name] = undo
+
+def _take_in(changes: _Modes, undo: dict[bytes, bytes]) -> None:
+    for name, how in changes.items():
+        undo.pop(name, None)
+        if how is not None:
+            undo[name] = how
+
+
+class _Found:
+    """Changes while they are worked out, see :class:`_Changes`."""
+
+    __slots__ = ("known", "resets", "unknown")
+
+    def __init__(self) -> None:
+        self.resets = False
+        self.known: _Modes = {}
+        self.unknown: _Modes = {}
+
+    def take(self, sequence: bytes) -> None:
+        match = _STATE.match(sequence)
+        assert match is not None
+        private, numbers, between, final, keys, single, command = match.groups()
+        if single:
+            self._single(single)
+        elif command:
+            self._command(command.rstrip(b";"))
+        elif keys is not None:
+            self._set(b"more keys", b";" in keys.strip(b"0;"), b"\x1b[>4m")
+        elif final in b"hl" and private in b"?" and not between:
+            for number in numbers.split(b";"):
+                self._mode(private + number.lstrip(b"0"), final == b"h")
         else:
-            self._undo.pop(name, None)
+            self._control(private, numbers.strip(b"0;"), between + final)
+
+    def _set(self, name: bytes, on: bool, undo: bytes) -> None:
+        self._put(self.known, name, undo if on else None)
+
+    def _put(self, modes: _Modes, name: bytes, undo: bytes | None) -> None:
+        modes.pop(name, None)
+        modes[name] = undo
 
     def _mode(self, name: bytes, on: bool) -> None:
         usual = name in _ON_BY_DEFAULT
-        if name in _NO_STATE or (name not in _KNOWN and (len(name) > 6 or len(self._undo) > UNKNOWN_LIMIT)):
-            return
-        self._set(name, on != usual, b"\x1b[%s%s" % (name, b"h" if usual else b"l"))
+        undo = b"\x1b[%s%s" % (name, b"h" if usual else b"l") if on != usual else None
+        if name in _KNOWN:
+            self._put(self.known, name, undo)
+        elif name in self.unknown or (name not in _NO_STATE and len(name) <= 6 and len(self.unknown) <= UNKNOWN_LIMIT):
+            self._put(self.unknown, name, undo)
 
     def _single(self, single: bytes) -> None:
         if single == b"c":
-            self._undo.clear()
+            self.resets = True
+            self.known.clear()
+            self.unknown.clear()
         elif single == b"H":
-            self._undo[b"tabs"] = _TABS
+            self._set(b"tabs", True, _TABS)
         elif single in b"=>":
             self._set(b"=", single == b"=", b"\x1b>")
         else:
@@ -127,25 +210,23 @@ class GuestState:
         if command in b"PR":
             self._set(b"palette", command == b"P", b"\x1b]R\x1b\\")
         else:
-            self._undo[b"]" + command] = b"\x1b]1%s\x1b\\" % command.zfill(2)
+            self._set(b"]" + command, True, b"\x1b]1%s\x1b\\" % command.zfill(2))
 
     def _control(self, private: bytes, numbers: bytes, kind: bytes) -> None:
         match private, kind:
             case b"", b"r":
                 self._set(b"r", bool(numbers), b"\x1b[r")
             case b"", b"s" if numbers:
-                self._undo[b"?69"] = b"\x1b[?69l"
+                self._set(b"?69", True, b"\x1b[?69l")
             case b"", b" q":
                 self._set(b"cursor", bool(numbers), b"\x1b[0 q")
             case ((b">" | b"="), b"u"):
-                self._undo[b"keys"] = b"\x1b[<99u"
-            case b">", b"m":
-                self._set(b"more keys", b";" in numbers, b"\x1b[>4m")
+                self._set(b"keys", True, b"\x1b[<99u")
             case b"!", b"p":
                 for name in _SOFT_RESET:
-                    self._undo.pop(name, None)
+                    self._set(name, False, b"")
             case b"", b"g":
-                self._undo[b"tabs"] = _TABS
+                self._set(b"tabs", True, _TABS)
             case ((b"" | b"?"), b"i") if numbers in (b"4", b"5"):
                 self._set(private + b"i", numbers == b"5", b"\x1b[%s4i" % private)
             case b"", b"$}":
