@@ -61,6 +61,8 @@ def test_blanks_and_line_ends_of_all_kinds() -> None:
 def test_what_windows_editors_write_is_named(logged: Logged) -> None:
     assert blobs(parse_authorized_keys(b"\xef\xbb\xbf" + LINE + b"\r\n" + OTHER, "f")) == [OTHER_BLOB]
     assert "byte order mark" in logged.pop()
+    assert blobs(parse_authorized_keys(b"\xef\xbb\xbf# keys\nno-pty " + LINE, "f")) == [BLOB]
+    assert "byte order mark" in logged.pop()
     for text in (LINE.decode().encode("utf-16"), b"\xfe\xff" + LINE.decode().encode("utf-16-be")):
         assert parse_authorized_keys(text, "f") == []
         assert "f: it is UTF-16; save it as UTF-8; no key in it is valid" in logged.pop()

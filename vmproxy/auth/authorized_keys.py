@@ -187,7 +187,7 @@ def _lines(text: bytes, where: str) -> Iterator[tuple[int, _Options, bytes, list
             continue
         if problem := next((what for begin, what in _FOREIGN.items() if line.startswith(begin)), ""):
             _skipped(where, number, problem)
-            foreign = True
+            foreign = not line.startswith(BYTE_ORDER_MARK)  # which stands in front of one line alone
             continue
         if foreign and line.split(None, 1)[0] not in KEY_TYPES:
             foreign = not line.startswith(b"----")  # its end
