@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from tests.support.consoles import World
-from tests.support.fakes import VM_A, FakeViewer
+from tests.support.fakes import VM_A, FakeViewer, one_turn
 from vmproxy.access.idle_times import NO_LIMITS, IdleTimes
 from vmproxy.access.policy_file import parse_policy
 from vmproxy.base.sanitize import human_span
+from vmproxy.base.turns import SPAN
 from vmproxy.console.idle import LOOK_SECONDS, IdleLimits
 from vmproxy.console.notices import Demoted, Kicked, Promoted
 
@@ -161,3 +162,33 @@ def test_the_rule_that_decides_has_the_limits() -> None:
     assert policy.grants("alice").idle_times(web) == NO_LIMITS
     _, problems = parse_policy([{**rules[2], "idle-disconnect": "soon", "idle-wrte": 1}], None)
     assert sorted(str(problem.path[-1]) for problem in problems) == ["idle-disconnect", "idle-wrte"]
+
+
+def test_thousands_are_looked_at_in_turns(w: Office) -> None:
+    class SlowViewer(FakeViewer):
+        def idle_times(self) -> IdleTimes | None:
+            w.clock.rightNow += SPAN / 10
+            asked.append(self)
+            return self.idle
+
+    asked: list[FakeViewer] = []
+    w.use(idle_disconnect="1m")
+    w.bank.viewers.detach(w.alice)
+    crowd = [SlowViewer(f"v{n}") for n in range(35)]
+    for viewer in crowd:
+        w.bank.viewers.attach(viewer, write=False)
+    w.clock.rightNow += LOOK_SECONDS
+    one_turn(w.clock)
+    assert 0 < len(asked) < 20
+    w.clock.advance(0)
+    assert asked == crowd
+    w.minutes(0.9)
+    assert w.bank.viewers.all == tuple(crowd)
+    w.clock.rightNow += 2 * LOOK_SECONDS
+    one_turn(w.clock)
+    assert 0 < len(w.bank.viewers.all) < 35
+    w.bank.viewers.detach(crowd[-1])  # in the middle of a look
+    w.clock.advance(0)
+    assert w.bank.viewers.all == ()
+    assert all(len(viewer.told(Kicked)) == 1 for viewer in crowd[:-1])
+    assert not crowd[-1].told(Kicked)

@@ -1,16 +1,20 @@
 """Operators who type nothing for a time lose write access to whoever waits for it, or are disconnected.
 
 ``idle-write`` and ``idle-disconnect`` of the rule by which they are there, and of the console's options; the shorter
-one applies. All consoles with viewers are looked at every few seconds. What counts is the time between two looks that
-saw the same last input: a clock that is set disconnects nobody.
+one applies. All consoles with viewers are looked at every few seconds, in turns of the reactor: there may be thousands
+of viewers. What counts is the time between two looks that saw the same last input: a clock that is set disconnects
+nobody.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from vmproxy.access.idle_times import IdleTimes
 from vmproxy.base.sanitize import human_span
+from vmproxy.base.turns import Turns
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Demoted
@@ -25,6 +29,8 @@ class IdleLimits:
 
     def __init__(self, clock: IReactorTime, registry: ConsoleRegistry) -> None:
         self._clock = clock
+        self._turns = Turns(clock)
+        self._look_on: Iterator[None] | None = None  # the rest of a look that is under way
         self._registry = registry
         self._call: IDelayedCall | None = None
         self._seen: dict[IViewer, tuple[float, float]] = {}  # the last input, and when it was first seen
@@ -39,7 +45,7 @@ class IdleLimits:
 
     def stop(self) -> None:
         """Disconnect nobody any more."""
-        self._seen = {}
+        self._seen, self._look_on = {}, None
         if self._call is not None:
             self._call.cancel()
             self._call = None
@@ -49,11 +55,26 @@ class IdleLimits:
 
     def _look(self) -> None:
         self._wait()
+        if self._look_on is None:
+            self._look_on = self._steps()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        look = self._look_on
+        for _ in look or ():
+            if not self._turns.open():
+                self._turns.wait("", self._go_on)
+                return
+        self._look_on = None
+
+    def _steps(self) -> Iterator[None]:
+        """Look at each viewer."""
         before, self._seen = self._seen, {}
         for console in list(self._registry):
             for viewer in console.watchers:
                 if (own := viewer.idle_times()) is not None and (limits := own.shorter(console.options.idle)):
                     self._judge(console, viewer, limits, before.get(viewer))
+                yield
 
     def _judge(self, console: Console, viewer: IViewer, limits: IdleTimes, seen: tuple[float, float] | None) -> None:
         now, last = self._clock.seconds(), viewer.last_input
@@ -63,6 +84,8 @@ class IdleLimits:
         idle, viewers = now - seen[1], console.viewers
         if limits.idle_disconnect and idle >= limits.idle_disconnect:
             del self._seen[viewer]
+            if viewer not in console.watchers:
+                return  # it has left since the look began
             viewers.kick(viewer, BY, _typed_nothing(limits.idle_disconnect))
         elif (
             limits.idle_write
