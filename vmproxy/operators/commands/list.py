@@ -194,9 +194,9 @@ async def _list_once(session: Session, args: Arguments, most: int | None = None)
         async for _ in in_turns(session, sort_steps(consoles, key)):
             pass
     if JSON in args:
-        await print_all(session, json_array(console_fields(shown(c, view)) for c in consoles))
+        await print_all(session, json_array(console_fields(shown(c, view)) for c in _still_seen(consoles, view)))
     elif MACHINE in args:
-        await print_all(session, (machine_line(shown(c, view)) for c in consoles))
+        await print_all(session, (machine_line(shown(c, view)) for c in _still_seen(consoles, view)))
     elif known and not consoles:
         session.print(f"none of {len(known):,} consoles is {' or '.join(sorted(states))}\n")
     elif not consoles:
@@ -210,6 +210,11 @@ async def _list_once(session: Session, args: Arguments, most: int | None = None)
         if len(shown_ones) < len(consoles):
             session.print(f"and {len(consoles) - len(shown_ones):,} more\n")
     return exit_status.OK
+
+
+def _still_seen(consoles: list[Console], view: VisibleConsoles) -> Iterator[Console]:
+    """Consoles one by one; a client may take its time to read of them, and the rules may change meanwhile."""
+    return (console for console in consoles if console in view)
 
 
 def _sort_key(column: str, view: VisibleConsoles, at: float) -> Callable[[Console], tuple[float, str]]:
@@ -266,7 +271,7 @@ async def print_table(
     def rows() -> Iterator[str]:
         sizes = [fitting[column] for column in shown]
         yield table_row([COLUMNS[column][0] for column in shown], sizes)
-        for console in consoles:
+        for console in _still_seen(consoles, view):
             texts = [made[column](view, console, at) for column in shown]
             if width:
                 texts = [cut(text, size) for text, size in zip(texts, sizes, strict=True)]
