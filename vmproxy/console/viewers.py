@@ -172,9 +172,8 @@ class Viewers:
     def info(self) -> tuple[ViewerInfo, ...]:
         """All viewers as values."""
         access = self.write_access
-        return tuple(
-            ViewerInfo(v.who, access.writes(v), access.waits(v), v.since, v.last_input, v.skipped) for v in self.all
-        )
+        writing, waiting = frozenset(access.writers), frozenset(access.waiting)  # there may be thousands who wait
+        return tuple(ViewerInfo(v.who, v in writing, v in waiting, v.since, v.last_input, v.skipped) for v in self.all)
 
     # To all of them.
 

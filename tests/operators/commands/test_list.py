@@ -11,6 +11,7 @@ from tests.support.commands import result, run
 from tests.support.fakes import VM_A, VM_B, FakeViewer
 from tests.support.ssh import SSHWorld
 from vmproxy.access.policy import Grants, Rule, Subject
+from vmproxy.base.turns import SPAN
 from vmproxy.console.alert_marks import AlertMarks
 from vmproxy.console.journal import Journal
 from vmproxy.console.migrations import Migrations
@@ -151,6 +152,51 @@ def test_hosts_are_counted_by_what_is_connected_from_them(w: SSHWorld) -> None:
     w.rules(("*", "", "b"), ("*", "see", "*"))
     first, *_ = run(w, "hosts --json").out.splitlines()
     assert json.loads(first) == {"host": "10.1.2.9", "up": 0, "tls": 0, "down": 1}
+
+
+@pytest.mark.parametrize("command", ["list --json", "list -i", "list -c name,uuid,uri,log,bios,location,since,host"])
+def test_what_is_hidden_while_a_client_reads_the_list_is_not_told(w: SSHWorld, command: str) -> None:
+    for n in range(600):
+        w.vm(f"vm{n:03}", uuid=UUID(int=n + 1))
+    channel = run(w, command, window=1000)
+    w.rules(("*", "see", "vm000"))
+    channel.adjust(10_000_000)
+    assert channel.status == 0
+    assert b"vm000" in channel.out
+    assert b"vm599" not in channel.out
+
+
+def test_a_crowd_at_one_console_is_listed_while_others_have_their_turn(
+    w: SSHWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Crowd(FakeViewer):
+        compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Crowd.compared += 1
+            return self is other
+
+        __hash__ = FakeViewer.__hash__
+
+    w.vm("web01")
+    for n in range(500):
+        w.console().viewers.attach(Crowd(f"v{n:03}@x"), write=True)
+    Crowd.compared = 0
+    turns: list[float] = []
+    call_later = w.clock.callLater
+    monkeypatch.setattr(w.clock, "callLater", lambda s, *call: turns.append(s) or call_later(s, *call))
+    seen = w.clock.seconds
+
+    def each_takes_time() -> float:
+        w.clock.rightNow += SPAN / 100
+        return seen()
+
+    monkeypatch.setattr(w.clock, "seconds", each_takes_time)
+    lines = run(w, "who").out.decode().splitlines()
+    assert [line.split()[:3] for line in lines[1:3]] == [["v000@x", "web01", "write"], ["v001@x", "web01", "spy,"]]
+    assert len(lines) == 502
+    assert Crowd.compared < 1000
+    assert turns.count(0) >= 9  # three times in each of looking at them, measuring and printing
 
 
 def test_a_colon_or_a_line_end_in_a_name_does_not_break_the_lines_for_machines(w: SSHWorld) -> None:

@@ -29,7 +29,9 @@ async def print_users(session: Session, globs: list[str], as_json: bool) -> int:
     at = now(session)
     seen: set[str] = set()
     async for console in in_turns(session, await chosen(session, globs)):
-        for viewer in console.viewers.info():
+        if not console.watchers:
+            continue
+        async for viewer in in_turns(session, console.viewers.info()):
             seen.add(viewer.who)
             rows.append(viewer_fields(viewer.who, console, viewer, at))
             skipped = human_bytes(viewer.skipped) if viewer.skipped else "-"
@@ -45,7 +47,9 @@ async def print_users(session: Session, globs: list[str], as_json: bool) -> int:
     elif len(table) == 1:
         session.print("nobody is on these consoles\n")
     else:
-        widths = [max(map(cells, column)) for column in zip(*table, strict=True)]
+        widths = [0] * len(table[0])
+        async for row in in_turns(session, table):
+            widths = [max(width, cells(text)) for width, text in zip(widths, row, strict=True)]
         await print_all(session, (table_row(row, widths) for row in table))
     return exit_status.OK
 
