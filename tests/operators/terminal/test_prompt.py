@@ -94,6 +94,19 @@ def test_many_names_are_offered_with_the_beginning_that_all_have(w: SSHWorld) ->
     assert consoles_by_name(view, w.services)("00000000-0000-0000-0000-00000000271").choices == [str(UUID(int=10_000))]
 
 
+def test_of_uuids_that_begin_alike_not_more_are_offered_than_of_names(w: SSHWorld) -> None:
+    for number in range(3 * OFFERED):
+        w.vm(f"web{number:04}", UUID(int=(0xAB << 120) + number))
+    view = VisibleConsoles(w.directory, lambda: w.services.grants(Account("alice")))
+    complete = consoles_by_name(view, w.services)
+    choices = complete("AB000").choices
+    assert len(choices) == OFFERED
+    assert choices[0] == str(UUID(int=0xAB << 120))
+    assert choices[-1] == str(UUID(int=(0xAB << 120) + 3 * OFFERED - 1))
+    assert complete(choices[7]).choices == [choices[7]]
+    assert [*complete("ac").choices, *complete(choices[7] + "0").choices, *complete("ab0g").choices] == []
+
+
 def test_tabs_in_the_menus_prompt_have_the_time_of_the_turn(w: SSHWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     w.vm()
     looks: list[str] = []

@@ -6,7 +6,9 @@ nothing: then nothing is drawn until all output is read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from uuid import UUID
 
 from twisted.internet.interfaces import IDelayedCall
 
@@ -18,6 +20,7 @@ from vmproxy.operators.visible import VisibleConsoles
 ANSWER_SECONDS = 120.0
 DRAW_LIMIT = 16 * 1024  # bytes: what waits to be read above which nothing is drawn
 OFFERED = 200
+_DIGITS = re.compile("[0-9A-Fa-f]{1,32}")
 
 
 class Prompt:
@@ -109,6 +112,20 @@ class Prompt:
         self._answered(answer)
 
 
+def _uuids(view: VisibleConsoles, digits: str) -> set[str]:
+    """UUIDs that begin so: of too many the first ones and the last, so that their common beginning is that of all.
+
+    As numbers: those of a vCenter's VMs begin alike, and there may be thousands.
+    """
+    shift = 4 * (32 - len(digits))
+    low = int(digits, 16) << shift
+    high = low + (1 << shift)
+    numbers = sorted({number for console in view if low <= (number := console.uuid.int) < high})
+    if len(numbers) > OFFERED:
+        numbers[OFFERED - 1 :] = numbers[-1:]
+    return {str(UUID(int=number)) for number in numbers}
+
+
 def consoles_by_name(view: VisibleConsoles, services: Services) -> Callable[[str], Completion]:
     """Completion by the names of an operator's consoles, or by UUIDs if no name fits."""
 
@@ -116,8 +133,8 @@ def consoles_by_name(view: VisibleConsoles, services: Services) -> Callable[[str
         if not services.turns.open():
             return Completion(0, ())  # one packet can hold thousands of Tabs
         found = {console.title for console in view.beginning(beginning, OFFERED)}
-        if not found and (digits := beginning.replace("-", "").casefold()):
-            found = {str(console.uuid) for console in view if console.uuid.hex.startswith(digits)}
+        if not found and _DIGITS.fullmatch(digits := beginning.replace("-", "")):
+            found = _uuids(view, digits)
         return Completion(0, sorted(found, key=str.casefold))
 
     return complete
