@@ -83,3 +83,22 @@ def test_a_colon_belongs_to_the_filter_behind_a_column_only() -> None:
     assert not begins_column("")
     assert not begins_column("state ")
     assert not begins_column("estate")
+
+
+def test_who_writes_beside_the_writer_is_found_as_one_who_writes(w: SSHWorld) -> None:
+    w.use_policy(None, [{"on": ["*"], "write": "shared"}])
+    w.vm("web01")
+    for name in ("bob", "carol"):
+        w.console().viewers.attach(FakeViewer(f"{name}@10.1.2.9"), write=True, join=True)
+    assert ConsoleFilter.read("writer:bob").fits(view_of(w), w.console())
+    assert ConsoleFilter.read("writer:carol").fits(view_of(w), w.console())
+
+
+def test_to_ask_who_is_there_leaves_nothing_with_thousands_of_consoles_on_which_nobody_is(w: SSHWorld) -> None:
+    w.vm("web01")
+    view = view_of(w)
+    for text in ("who:bob", "writer:bob"):
+        assert not ConsoleFilter.read(text).fits(view, w.console())
+    for command in ("list", "list --sort viewers", "list --json", "list -u", "who", "broadcast hello"):
+        assert w.login().run(command).status == 0
+    assert w.console()._viewers is None

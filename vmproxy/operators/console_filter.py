@@ -25,12 +25,11 @@ def _tags(view: VisibleConsoles, console: Console) -> Iterable[str]:
 
 
 def _who(view: VisibleConsoles, console: Console) -> Iterable[str]:
-    return [viewer.who.casefold() for viewer in console.viewers.all]
+    return [viewer.who.casefold() for viewer in console.watchers]
 
 
 def _writer(view: VisibleConsoles, console: Console) -> Iterable[str]:
-    writer = console.write_access.writer
-    return () if writer is None else (writer.who.casefold(),)
+    return [writer.who.casefold() for writer in console.writers]
 
 
 def _alerts(view: VisibleConsoles, console: Console) -> Iterable[str]:

@@ -51,8 +51,7 @@ def others(session: ConsoleSession) -> None:
     session.say(f"[{len(consoles)} console{'s' if len(consoles) != 1 else ''}]")
     for console in shown:
         here = "*" if console is session.console else " "
-        writer = console.write_access.writer
-        who = f", {writer.who} writes" if writer is not None else ""
+        who = f", {console.writers[0].who} writes" if console.writers else ""
         session.say(f"{here} {fill(console.title, 24)} {state_line(console, wall)}{who}")
     if len(consoles) > room:
         session.say(f"  ... and {len(consoles) - room} more; the command `list' shows them all")

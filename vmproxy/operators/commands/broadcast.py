@@ -36,8 +36,9 @@ async def _broadcast(session: Session, args: Arguments) -> int:
         raise CommandError("you administer no console", exit_status.FORBIDDEN)
     told = 0
     async for console in in_turns(session, mine):
-        told += len(console.watchers)
-        console.viewers.tell(notice)
+        if console.watchers:
+            told += len(console.watchers)
+            console.viewers.tell(notice)
     if everything:
         told += _tell_idle(session, notice)
     operator.audit("broadcast", reached=told)

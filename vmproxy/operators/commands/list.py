@@ -70,7 +70,7 @@ COLUMNS: dict[str, tuple[str, Cell]] = {
     "rights": ("RIGHTS", lambda view, c, now: ",".join(view.rights(c).words)),
 }
 _NUMBERS: dict[str, Callable[[Console], float]] = {
-    "viewers": lambda c: len(c.viewers.all),
+    "viewers": lambda c: len(c.watchers),
     "since": lambda c: c.since,
     "out": lambda c: c.bytes_out,
     "in": lambda c: c.bytes_in,
