@@ -14,7 +14,8 @@ from tests.support.fakes import VM_B, FakeViewer, Logged
 from tests.support.properties import examples
 from tests.support.requirements import expressions
 from tests.support.ssh import EOF, RemoteChannel, SSHWorld
-from vmproxy.console.notices import Demoted, Joined, Kicked, Left, Message, Promoted
+from vmproxy.base.turns import SPAN
+from vmproxy.console.notices import Demoted, Joined, Kicked, Left, Message, Notice, Promoted
 from vmproxy.operators.commands.expect import PIECE, _pieces
 from vmproxy.operators.commands.pace import Pace
 from vmproxy.operators.commands.send import WAITING_LIMIT
@@ -441,6 +442,26 @@ def test_kick_sends_people_off(w: SSHWorld) -> None:
     assert mine.status == 7
     w.store.flush()
     assert [e["whom"] for e in w.audited("kick")] == ["bob@10.1.2.8", "eve@10.1.2.8", "alice@10.1.2.9"]
+
+
+def test_a_crowd_is_sent_off_in_turns_and_nobody_who_has_left_meanwhile(w: SSHWorld) -> None:
+    class Slow(FakeViewer):
+        def notice(self, notice: Notice) -> None:
+            super().notice(notice)
+            if isinstance(notice, Kicked):
+                w.clock.rightNow += SPAN / 10
+                if len(w.console().viewers.all) == 30:
+                    w.services.turns.wait("eve", lambda: w.console().viewers.detach(crowd[-1]))
+
+    w.vm()
+    crowd = [Slow(f"v{n}@10.1.2.8") for n in range(50)]
+    for viewer in crowd:
+        w.console().viewers.attach(viewer, write=False)
+    channel = run(w, "kick web01")
+    assert channel.status == 0
+    assert channel.out.count(b"disconnected") == 49
+    assert not crowd[-1].told(Kicked)
+    assert w.console().viewers.all == ()
 
 
 def test_broadcast_reaches_those_whose_administrator_one_is(w: SSHWorld) -> None:

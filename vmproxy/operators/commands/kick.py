@@ -5,7 +5,7 @@ from __future__ import annotations
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import visible
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import find, must_be_exact
+from vmproxy.operators.commands.context import find, in_turns, must_be_exact, require_right
 from vmproxy.operators.commands.declaration import NAME, Argument, Arguments, Command, Option, Takes, Text
 from vmproxy.operators.commands.errors import CommandError
 from vmproxy.operators.session import Session
@@ -26,10 +26,14 @@ async def _kick(session: Session, args: Arguments) -> int:
     if not going:
         whom = visible(wanted) if wanted else "nobody else"
         raise CommandError(f"{console.title}: {whom} is {'not ' if wanted else ''}there")
-    for viewer in going:
-        session.operator.audit("kick", console=console.title, uuid=str(console.uuid), whom=viewer.who, reason=reason)
-        console.viewers.kick(viewer, me, reason)
-    session.print("".join(f"{viewer.who} disconnected from {console.title}\n" for viewer in going))
+    async for viewer in in_turns(session, going):  # there may be thousands
+        require_right(session, console, args.right)
+        if viewer in console.watchers:
+            session.operator.audit(
+                "kick", console=console.title, uuid=str(console.uuid), whom=viewer.who, reason=reason
+            )
+            console.viewers.kick(viewer, me, reason)
+            session.print(f"{viewer.who} disconnected from {console.title}\n")
     return exit_status.OK
 
 
