@@ -59,6 +59,7 @@ def test_log_picks_lines(w: SSHWorld) -> None:
     assert run("log web01 --match panic -i").out == b"Panic\npanic now\n"
     assert run("log web01 --match Panic -C 1 --not noise").out == b"one\nPanic\ntwo\n"
     assert run("log web01 --match panic -i -n 1").out == b"panic now\n"
+    assert run("log web01 --match a -C 1 -c").out == run("log web01 --match a -c").out
     assert (run("log web01 -c").out, run("log web01 --not a -c").out) == (b"6\n", b"4\n")
     nothing = run("log web01 --match nothing")
     assert (nothing.out, nothing.status) == (b"", 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 
 from vmproxy.access.policy import Right
@@ -180,7 +181,10 @@ async def _print_picked(session: Session, console: Console, lines: int | None, a
     """Print the lines that match, or their number; :returns: the exit status, as of ``search``."""
     since, until, count = args[SINCE], args[UNTIL], 0
     style = style_of(session, args)
-    picker, made = LinePicker(choice_of(args), style), ConsoleLines(console.options.encoding)
+    choice = choice_of(args)
+    if _COUNT in args:
+        choice = replace(choice, context=0)
+    picker, made = LinePicker(choice, style), ConsoleLines(console.options.encoding)
     with await open_log(session, console, since=since, trails=True) as opened:
 
         def pieces() -> Iterator[bytes]:
