@@ -200,10 +200,13 @@ def hit_fields(hit: Hit, console: Console) -> Fields:
     }
 
 
-def json_array(values: Iterable[Fields]) -> Iterator[str]:
-    """A JSON array, an element a line."""
+def json_array(values: Iterable[Fields | None]) -> Iterator[str]:
+    """A JSON array, an element a line; nothing for None."""
     separator = "[\n"
     for value in values:
-        yield separator + json.dumps(value)
-        separator = ",\n"
+        if value is None:
+            yield ""
+        else:
+            yield separator + json.dumps(value)
+            separator = ",\n"
     yield "\n]\n" if separator != "[\n" else "[]\n"

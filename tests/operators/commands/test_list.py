@@ -164,6 +164,8 @@ def test_what_is_hidden_while_a_client_reads_the_list_is_not_told(w: SSHWorld, c
     assert channel.status == 0
     assert b"vm000" in channel.out
     assert b"vm599" not in channel.out
+    if command.endswith("json"):
+        assert json.loads(channel.out)[0]["name"] == "vm000"
 
 
 def test_a_crowd_at_one_console_is_listed_while_others_have_their_turn(

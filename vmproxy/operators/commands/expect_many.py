@@ -38,7 +38,7 @@ async def expect_many(session: Session, glob: str, pattern: Pattern, seconds: fl
                 if await _seen(session, follower, waiting) and not everyone:
                     break
                 if not late.active():
-                    _tell_missing(session, waiting, seconds)
+                    await _tell_missing(session, waiting, seconds)
                     return exit_status.TIMEOUT
         finally:
             if late.active():
@@ -68,8 +68,8 @@ async def _seen(session: Session, follower: LineFollower, waiting: dict[LogFile,
     return seen
 
 
-def _tell_missing(session: Session, waiting: dict[LogFile, Console], seconds: float) -> None:
-    view = session.operator.view
-    names = [console.title for console in waiting.values() if view.may(console, Right.SEE)]
+async def _tell_missing(session: Session, waiting: dict[LogFile, Console], seconds: float) -> None:
+    view, missing = session.operator.view, list(waiting.values())
+    names = [console.title async for console in in_turns(session, missing) if console in view]
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     tell(session, f"nothing matched within {seconds:g} s: {', '.join(names[:NAMED])}{more}")

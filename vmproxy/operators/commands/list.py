@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from vmproxy.access.policy import Right
 from vmproxy.base.nearest import did_you_mean
@@ -27,6 +28,7 @@ from vmproxy.operators.session import Session
 from vmproxy.operators.terminal.width import cells, cut
 from vmproxy.operators.visible import VisibleConsoles
 
+T = TypeVar("T")
 Cell = Callable[[VisibleConsoles, Console, float], str]
 
 
@@ -194,9 +196,11 @@ async def _list_once(session: Session, args: Arguments, most: int | None = None)
         async for _ in in_turns(session, sort_steps(consoles, key)):
             pass
     if JSON in args:
-        await print_all(session, json_array(console_fields(shown(c, view)) for c in _still_seen(consoles, view)))
+        await print_all(session, json_array(_while_seen(consoles, view, lambda c: console_fields(shown(c, view)))))
     elif MACHINE in args:
-        await print_all(session, (machine_line(shown(c, view)) for c in _still_seen(consoles, view)))
+        await print_all(
+            session, (row or "" for row in _while_seen(consoles, view, lambda c: machine_line(shown(c, view))))
+        )
     elif known and not consoles:
         session.print(f"none of {len(known):,} consoles is {' or '.join(sorted(states))}\n")
     elif not consoles:
@@ -212,9 +216,9 @@ async def _list_once(session: Session, args: Arguments, most: int | None = None)
     return exit_status.OK
 
 
-def _still_seen(consoles: list[Console], view: VisibleConsoles) -> Iterator[Console]:
-    """Consoles one by one; a client may take its time to read of them, and the rules may change meanwhile."""
-    return (console for console in consoles if console in view)
+def _while_seen(consoles: list[Console], view: VisibleConsoles, row: Callable[[Console], T]) -> Iterator[T | None]:
+    """Rows; None for what is hidden by now: a client takes its time to read them, and the rules may change."""
+    return (row(console) if console in view else None for console in consoles)
 
 
 def _sort_key(column: str, view: VisibleConsoles, at: float) -> Callable[[Console], tuple[float, str]]:
@@ -271,11 +275,10 @@ async def print_table(
     def rows() -> Iterator[str]:
         sizes = [fitting[column] for column in shown]
         yield table_row([COLUMNS[column][0] for column in shown], sizes)
-        for console in _still_seen(consoles, view):
-            texts = [made[column](view, console, at) for column in shown]
-            if width:
+        for texts in _while_seen(consoles, view, lambda c: [made[column](view, c, at) for column in shown]):
+            if width and texts:
                 texts = [cut(text, size) for text, size in zip(texts, sizes, strict=True)]
-            yield table_row(texts, sizes)
+            yield table_row(texts, sizes) if texts else ""
 
     await print_all(session, rows())
 

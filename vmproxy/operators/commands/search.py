@@ -124,7 +124,8 @@ async def _count(
     tell_problems(session, consoles, work.problems)
     if work.stopped:
         tell(session, f"[-- {work.stopped} --]")
-    found = [console for console in consoles if counts[console] and session.operator.view.may(console, Right.SPY)]
+    may = session.operator.view.may
+    found = [c async for c in in_turns(session, consoles) if counts[c] and may(c, Right.SPY)]
     async for _ in in_turns(session, sort_steps(found, lambda console: -counts[console])):
         pass
     lines = (
