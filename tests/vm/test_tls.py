@@ -12,7 +12,7 @@ from OpenSSL import SSL
 
 from tests.support.fakes import Logged
 from tests.support.properties import examples
-from tests.support.tls import TLSHost, WaitingTransport, client_context, use_tls, write_pem, write_signed
+from tests.support.tls import RawRecords, TLSHost, WaitingTransport, client_context, use_tls, write_pem, write_signed
 from tests.support.vm import (
     AUTHENTICATION,
     BEGIN,
@@ -35,6 +35,7 @@ from tests.support.vm import (
 from vmproxy.base import memory
 from vmproxy.base.turns import SPAN
 from vmproxy.vm.certificates import names
+from vmproxy.vm.openssl import MESSAGES
 from vmproxy.vm.sockets import unread
 from vmproxy.vm.telnet import HostTelnet
 from vmproxy.vm.tls import CLOSING_SECONDS, Layer
@@ -484,6 +485,46 @@ def test_nobody_can_make_us_do_handshakes_without_end(tls: VMWorld) -> None:
     host.tls.bio_write(host.transport.value())
     with pytest.raises(SSL.Error, match="no renegotiation"):
         host.tls.do_handshake()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_new_keys_may_be_taken_now_and_then(tls: VMWorld, asked: bool) -> None:
+    raw = RawRecords()
+    host = TLSHost(tls, context=raw.watch())
+    host.wire(raw.record(session()))
+    host.wire(b"".join(raw.record(b"%d," % n) + raw.new_keys(asked) for n in range(MESSAGES // 2)))
+    host.wire(raw.new_keys(asked))
+    host.wire(raw.record(b"and on"))
+    assert not host.closed
+    assert tls.logged(tls.console) == b"".join(b"%d," % n for n in range(MESSAGES // 2)) + b"and on"
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_new_keys_without_end_in_one_read_end_the_connection(tls: VMWorld, logged: list[str], asked: bool) -> None:
+    raw = RawRecords()
+    host = TLSHost(tls, context=raw.watch())
+    host.wire(raw.record(session()))
+    host.transport.clear()
+    host.wire(raw.record(b"before") + b"".join(raw.new_keys(asked) for _ in range(1000)) + raw.record(b"behind"))
+    assert host.closed
+    assert len(host.transport.value()) < 64 * MESSAGES
+    assert tls.logged(tls.console) == b"before"
+    assert any("TLS failed: too many messages behind the handshake" in line for line in logged)
+
+
+def test_a_host_that_has_us_take_new_keys_and_reads_nothing_is_closed(
+    tls: VMWorld, logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vmproxy.vm.tls.ANSWERS_LIMIT", 1000)
+    raw = RawRecords()
+    host = TLSHost(tls, context=raw.watch())
+    host.wire(raw.record(session()))
+    host.transport.clear()
+    for _ in range(100):
+        host.wire(raw.new_keys(True))
+    assert host.closed
+    assert 1000 < len(host.transport.value()) < 1100
+    assert any("TLS failed: too many questions behind the handshake" in line for line in logged)
 
 
 @pytest.mark.parametrize("newest", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])

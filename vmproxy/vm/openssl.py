@@ -5,7 +5,7 @@ Each has a test that fails when pyOpenSSL changes it: ``tests/vm/test_openssl.py
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from OpenSSL import SSL
 from OpenSSL._util import ffi as _ffi
@@ -13,6 +13,8 @@ from OpenSSL._util import lib as _openssl
 
 _PLAIN = _ffi.new("char[]", 128 * 1024)
 _LARGE = 1024
+MESSAGES = 32
+"""Of a handshake, behind the handshake, in one go, answers included: new keys, mostly. Each costs 20 to 40 us."""
 
 
 def decrypt(connection: SSL.Connection, data: bytes) -> tuple[bytes, SSL.Error | None]:
@@ -20,11 +22,14 @@ def decrypt(connection: SSL.Connection, data: bytes) -> tuple[bytes, SSL.Error |
 
     After data of more than a KiB OpenSSL's memory buffers are made anew: they would stay as large as they were once.
 
+    Bound: :data:`MESSAGES`, more of them are an error.
+
     :param connection: all that was in its buffers has been taken out, but for what it reads now; there is no socket.
     :returns: what it says, and why there will be no more of it; None where there may be.
     """
     ours: Any = connection
     ssl = ours._ssl
+    source = ours._into_ssl
     if len(data) > _LARGE:
         # Read where it is: a copy of each byte less.
         source = _openssl.BIO_new_mem_buf(_ffi.from_buffer(data), len(data))
@@ -33,22 +38,42 @@ def decrypt(connection: SSL.Connection, data: bytes) -> tuple[bytes, SSL.Error |
     elif data:
         connection.bio_write(data)
     pieces = []
-    got = len(_PLAIN)
-    while got == len(_PLAIN):
-        got = 0
-        while got < len(_PLAIN) and (size := _openssl.SSL_read(ssl, _PLAIN + got, len(_PLAIN) - got)) > 0:
-            got += size
-        pieces.append(_ffi.buffer(_PLAIN, got)[:])
+    got = messages = 0
     error: SSL.Error | None = None
-    try:
-        ours._raise_ssl_error(ssl, size)
-    except SSL.WantReadError:
-        pass
-    except SSL.Error as raised:
-        error = raised.with_traceback(None)
+    while error is None:
+        while (size := _openssl.SSL_read(ssl, _PLAIN + got, len(_PLAIN) - got)) > 0:
+            got += size
+            if got == len(_PLAIN):
+                pieces.append(_ffi.buffer(_PLAIN, got)[:])
+                got = 0
+        try:
+            ours._raise_ssl_error(ssl, size)
+        except SSL.WantReadError:
+            if not _size(source):
+                break
+            messages += 1
+            if messages > MESSAGES:
+                error = SSL.Error([("SSL routines", "", "too many messages behind the handshake")])
+        except SSL.Error as raised:
+            error = raised.with_traceback(None)
+    pieces.append(_ffi.buffer(_PLAIN, got)[:])
     if len(data) > _LARGE:
         renew_buffers(connection)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces), error
+
+
+def count_messages(connection: SSL.Connection) -> None:
+    """Have :func:`decrypt` see each message of a handshake, now that the handshake is complete."""
+    _openssl.SSL_clear_mode(cast(Any, connection)._ssl, _openssl.SSL_MODE_AUTO_RETRY)
+
+
+def to_send(connection: SSL.Connection) -> int:
+    """How many bytes there are for the network."""
+    return _size(cast(Any, connection)._from_ssl)
+
+
+def _size(buffer: Any) -> int:
+    return int(_openssl.BIO_get_mem_data(buffer, _ffi.NULL))
 
 
 def renew_buffers(connection: SSL.Connection) -> None:

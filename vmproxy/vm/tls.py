@@ -35,13 +35,15 @@ from vmproxy.base.deadlines import Deadlines
 from vmproxy.base.memory import Population
 from vmproxy.base.turns import Turns
 from vmproxy.vm.certificates import Credentials, reasons
-from vmproxy.vm.openssl import decrypt, renew_buffers
+from vmproxy.vm.openssl import count_messages, decrypt, renew_buffers, to_send
 from vmproxy.vm.sending import send
 
 _log = Logger()
 
 CLOSING_SECONDS = 5.0
 LATE_TIMES = 10
+ANSWERS_LIMIT = 64 * 1024
+"""Bytes of answers of TLS' own behind the handshake: a host can ask for new keys again and again, and read nothing."""
 _PIECE = 32 * 1024  # more than a record holds
 _RECORD = 16 * 1024
 _HEADER = 5  # of a record: type, version, length (RFC 8446, section 5.1)
@@ -59,6 +61,7 @@ class Layer:
     """
 
     __slots__ = (
+        "_answers",
         "_head",
         "_late",
         "_missing",
@@ -89,6 +92,7 @@ class Layer:
         self._head = b""  # the beginning of a record, as far as it is no complete header
         self._missing = 0  # of the record under way
         self._late = 0
+        self._answers = 0
         self._over = False
         self._reading = False  # what is written goes out behind that, in one piece
         self.partial = 0
@@ -187,6 +191,7 @@ class Layer:
             self._end(Failure())
             return False
         self.shaken = True
+        count_messages(ssl)
         cast(Any, self.wrappedProtocol).handshakeCompleted()
         unsent, self._unsent = self._unsent, []
         for data in unsent:
@@ -197,6 +202,10 @@ class Layer:
 
     def _hand_on(self, ssl: SSL.Connection, data: bytes) -> None:
         plain, error = decrypt(ssl, data)
+        if data:
+            self._answers += to_send(ssl)
+            if error is None and self._answers > ANSWERS_LIMIT:
+                error = SSL.Error([("SSL routines", "", "too many questions behind the handshake")])
         if error is not None:
             if isinstance(error, SSL.ZeroReturnError):
                 self._say_goodbye()
