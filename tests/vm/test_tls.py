@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
+from twisted.internet.error import ConnectionLost
 
 from tests.support.fakes import Logged
 from tests.support.properties import examples
@@ -266,6 +267,21 @@ def test_a_source_that_stays_with_half_a_record_is_closed(tls: VMWorld) -> None:
     tls.clock.pump([0.25] * 45)
     assert source.closed
     assert tls.logged(tls.console) == b"then the destination"
+
+
+def test_the_end_of_the_process_reads_nothing_from_what_has_gone_with_half_a_record(
+    tls: VMWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = TLSHost(tls)
+    data = host.encrypted(session() + b"to be heard") + host.encrypted(b"never to be read")[:-1]
+    assert tls.front.turns.open()
+    tls.clock.rightNow += SPAN  # the turn has been used up by others
+    host.transport.protocol.dataReceived(data)
+    host.transport.lose(ConnectionLost())
+    assert host.protocol in tls.front.connections, "what it has said waits for its turn"
+    monkeypatch.setattr(host.transport, "doRead", lambda: pytest.fail("there is no socket any more"), raising=False)
+    tls.front.stop()
+    assert tls.logged(tls.console) == b"to be heard"
 
 
 # Who comes how, in a vMotion.

@@ -258,6 +258,7 @@ class Layer:
         elif not self._over and reason.check(ConnectionDone):
             reason = Failure(CONNECTION_LOST)  # anybody can end TCP; only the host can end TLS
         self._over = self.disconnecting = True
+        self.partial = 0  # the rest of it never comes
         if self._ssl is not None:
             self._ssl = self._producer = None
             self.tls.connections.went()
