@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from twisted.internet.error import ConnectionLost
 from twisted.protocols.policies import WrappingFactory
 
+from tests.support.fakes import Logged
 from tests.support.tls import ACCEPTED, ASKED, DECLINED, OFFER, START, MemoryTransport, TLSHost, use_tls, write_pem
 from tests.support.vm import (
     AUTHENTICATION,
@@ -38,6 +40,7 @@ from tests.support.vm import (
     sub,
     verb,
 )
+from vmproxy.base.turns import SPAN
 
 SEQUENCE = b"\x01\x02\x03\x04"
 IDENTITY = sub(KNOWN_1, CAPTURED_LIST) + sub(DO_PROXY, b"Svmproxy") + sub(VC_UUID, SPELLED_A) + sub(NAME, b"web")
@@ -358,3 +361,17 @@ def test_who_is_there_already_may_stay(offering: VMWorld, pem: Path) -> None:
     host.feed(b"as before")
     assert offering.logged(offering.console) == b"in clear as before"
     assert not connect(offering, "10.0.0.2").feed(session()).protocol.in_service
+
+
+def test_who_has_left_before_its_start_is_looked_at_has_no_tls(offering: VMWorld, logged: Logged) -> None:
+    host = connect(offering).feed(OFFER)
+    assert offering.front.turns.open()
+    offering.clock.rightNow += SPAN  # the turn has been used up by others
+    host.transport.protocol.dataReceived(START)
+    host.transport.lose(ConnectionLost())
+    assert host.protocol in offering.front.connections
+    offering.turn()
+    assert not offering.front.connections
+    assert offering.front.tls.connections.there == 0
+    assert not hasattr(host.transport, "protocol"), "nobody would take it away again"
+    assert not logged.tracebacks

@@ -403,6 +403,9 @@ class HostTelnet(Telnet):
         if front.tls.credentials is None:
             self.give_up("it was offered TLS, and there is no certificate any more")
             return
+        if self._lost is not None:  # what it has said waited for its turn: nobody is there to shake hands with
+            session.tls_started()
+            return
         session.accept_tls()
         self._flush()  # in clear, all of it
         tcp.unregisterProducer()
