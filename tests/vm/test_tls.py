@@ -39,7 +39,7 @@ from vmproxy.vm.certificates import names
 from vmproxy.vm.openssl import MESSAGES
 from vmproxy.vm.sockets import unread
 from vmproxy.vm.telnet import HostTelnet
-from vmproxy.vm.tls import CLOSING_SECONDS, Layer
+from vmproxy.vm.tls import CLOSING_SECONDS, SMALL_READ, Layer
 
 SEQUENCE = b"\x01\x02\x03\x04"
 
@@ -526,6 +526,21 @@ def test_new_keys_without_end_in_one_read_end_the_connection(tls: VMWorld, logge
     assert len(host.transport.value()) < 64 * MESSAGES
     assert tls.logged(tls.console) == b"before"
     assert any("TLS failed: too many messages behind the handshake" in line for line in logged)
+
+
+def test_who_sends_tiny_records_is_read_in_small_portions_as_long_as_it_does(tls: VMWorld) -> None:
+    raw = RawRecords()
+    host = TLSHost(tls, context=raw.watch())
+    host.wire(raw.record(session()))
+    usual = layer_of(host).bufferSize
+    host.wire(b"".join(raw.record(b"x") for _ in range(100)))
+    assert layer_of(host).bufferSize == usual > SMALL_READ
+    for _ in range(2):
+        host.wire(b"".join(raw.record(b"x") for _ in range(1000)))
+        assert layer_of(host).bufferSize == SMALL_READ
+    host.wire(b"".join(raw.record(1000 * b"y") for _ in range(4)))
+    assert layer_of(host).bufferSize == usual
+    assert tls.logged(tls.console) == 2100 * b"x" + 4000 * b"y"
 
 
 def test_a_host_that_has_us_take_new_keys_and_reads_nothing_is_closed(

@@ -46,6 +46,8 @@ ANSWERS_LIMIT = 64 * 1024
 """Bytes of answers of TLS' own behind the handshake: a host can ask for new keys again and again, and read nothing."""
 _PIECE = 32 * 1024  # more than a record holds
 _RECORD = 16 * 1024
+SMALL_RECORD = 256  # bytes; to open one costs about as much as to open one of 4 KiB
+SMALL_READ = 4096  # of them
 _HEADER = 5  # of a record: type, version, length (RFC 8446, section 5.1)
 
 
@@ -71,6 +73,7 @@ class Layer:
         "_reason",
         "_ssl",
         "_unsent",
+        "_usual",
         "_waiting",
         "disconnecting",
         "partial",
@@ -91,6 +94,7 @@ class Layer:
         self._waiting = b""  # bytes of a handshake that wait for a turn of the reactor
         self._head = b""  # the beginning of a record, as far as it is no complete header
         self._missing = 0  # of the record under way
+        self._usual = 0  # the most bytes of one read, where it is less for now
         self._late = 0
         self._answers = 0
         self._over = False
@@ -113,6 +117,7 @@ class Layer:
 
     @bufferSize.setter
     def bufferSize(self, size: int) -> None:
+        self._usual = 0
         self.tcp.bufferSize = size
 
     @property
@@ -166,7 +171,7 @@ class Layer:
                 self.abortConnection()
 
     def _take_in(self, data: bytes) -> None:
-        self._count(data)
+        self._pace(self._count(data), len(data))
         if self._ssl is None or self._over:
             return
         self._reading = True
@@ -215,26 +220,35 @@ class Layer:
         if error is not None:
             self._end(None if isinstance(error, SSL.ZeroReturnError) else Failure(error))
 
-    def _count(self, data: bytes) -> None:
-        at, end = 0, len(data)
+    def _pace(self, records: int, size: int) -> None:
+        # A host that sends thousands of tiny records in one read is read in small portions as long as it does.
+        if records * SMALL_RECORD <= size:
+            if self._usual:
+                self.tcp.bufferSize, self._usual = self._usual, 0
+        elif size > SMALL_READ and not self._usual:
+            self._usual, self.tcp.bufferSize = self.tcp.bufferSize, SMALL_READ
+
+    def _count(self, data: bytes) -> int:
+        at, end, records = 0, len(data), 0
         while True:
             take = min(self._missing, end - at)
             self._missing -= take
             self.partial += take
             at += take
             if self._missing:
-                return
+                return records
             self.partial = 0
             if len(self._head) + end - at < _HEADER:
                 self._head += data[at:]
                 self.partial = len(self._head)
-                return
+                return records
             body = at + _HEADER - len(self._head)
             header = self._head + data[at:body]
             self._missing = int.from_bytes(header[3:], "big")
             self._head = b""
             self.partial = _HEADER
             at = body
+            records += 1
 
     def _end(self, reason: Failure | None) -> None:
         # TLS is over: it failed, or the host has said goodbye.
