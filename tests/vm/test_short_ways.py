@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -336,6 +337,24 @@ def test_beginnings_are_bounded() -> None:
             drive(terms, PLAIN_KIND, [NEGOTIATION + sub(DO_PROXY, b"S%d" % number)])
         assert terms.beginnings.count <= BEGINNINGS
     assert terms.beginnings.count > 0
+
+
+def test_who_stays_at_a_beginning_keeps_none_of_those_behind_it_when_they_are_forgotten() -> None:
+    terms = Terms(("vmproxy",), b"vmproxy")
+    stays = VMSession(terms, True)
+    for _ in range(2):
+        speaks = VMSession(terms, True)
+        for n in range(5):
+            deque(speaks.receive(verb(WILL, 100 + n)), 0)
+    begun = stays._begun
+    assert begun is not None
+    assert begun.steps
+    (step,) = begun.steps.values()
+    terms.beginnings.forget()
+    assert not begun.steps
+    assert not step.after.steps
+    deque(stays.receive(FIRST + SECOND), 0)
+    assert stays.state == "claiming"
 
 
 def test_a_host_that_says_a_lot_is_not_learned_from() -> None:

@@ -133,24 +133,31 @@ class Beginnings:
 
     Only what has been said twice is learned: there may be a service URI for each VM.
 
-    Bound: :data:`BEGINNINGS`, and those of older ages that sessions still have; :data:`SEEN` numbers.
+    Bound: :data:`BEGINNINGS`, and of older ages the one that each session still has; :data:`SEEN` numbers.
 
     :ivar age: of the settings; beginnings of another age hold no more.
     """
 
-    __slots__ = ("_first", "_seen", "age", "count")
+    __slots__ = ("_first", "_learned", "_seen", "age")
 
     def __init__(self) -> None:
         self.age = 0
-        self.count = 0
+        self._learned: list[dict[bytes, Step]] = []
         self._first: dict[Hashable, tuple[Beginning, bytes]] = {}
         self._seen: set[int] = set()
+
+    @property
+    def count(self) -> int:
+        """How many steps are known."""
+        return len(self._learned)
 
     def forget(self) -> None:
         """Forget all of them: they hold no more."""
         self.age += 1
-        self.count = 0
         self._first.clear()
+        for steps in self._learned:  # a session that stays where it is would keep all that lie behind that
+            steps.clear()
+        self._learned.clear()
 
     def first(self, kind: Hashable) -> tuple[Beginning, bytes] | None:
         """Where sessions of a kind begin, and what they say first; None if there has been none."""
@@ -176,5 +183,5 @@ class Beginnings:
         if self.count >= BEGINNINGS:
             self.forget()
         elif step.after.age == self.age:
-            self.count += 1
+            self._learned.append(steps)
             steps[read] = step
