@@ -117,6 +117,22 @@ def test_what_a_console_prints_keeps_its_order_however_much_waits(
     assert [text for _, text in one.found] == [b"panic", b"BUG panic", b"kernel panic"]
 
 
+def test_not_too_much_is_looked_at_in_one_piece(world: World) -> None:
+    feed, one = world.store.line_feed, looking(world)
+    logs = [world.store.open(f"{n}.log") for n in range(100)]
+    for log in logs:
+        say(world, log, b"first\n")
+    feed.wake_with(lambda: None)
+    one.asked.clear()
+    for log in logs:
+        say(world, log, b"x" * 4000 + b"\n")
+    assert len(feed._whole) == 100
+    while feed.wait() == 0:
+        feed.work()
+    assert sum(map(len, one.asked)) == 100 * 4001
+    assert max(map(len, one.asked)) < line_screen.TOGETHER_SIZE + line_screen.LONGEST
+
+
 def test_one_that_floods_does_not_put_the_others_off(world: World) -> None:
     feed, one = world.store.line_feed, looking(world)
     loud, other = world.log(), world.store.open("other.log")

@@ -21,6 +21,7 @@ MOST = 4096
 LONGEST = 4096
 OF_ONE = 64 * 1024
 TOGETHER = 512
+TOGETHER_SIZE = 64 * 1024  # and a piece: so much, full of colours, holds the reactor up for some milliseconds
 
 Screen = Callable[[bytes], bool]
 Piece = tuple[LogFile, int, bytes, float]
@@ -106,8 +107,10 @@ class WholeLines:
         :returns: the pieces in which something is, or may be.
         """
         pieces: list[Piece] = []
-        while self._pieces and len(pieces) < TOGETHER:
-            pieces.append(self._pieces.popleft())
+        size = 0
+        while self._pieces and len(pieces) < TOGETHER and size < TOGETHER_SIZE:
+            pieces.append(piece := self._pieces.popleft())
+            size += len(piece[2])
         return self._found(pieces, screens)
 
     def _found(self, pieces: list[Piece], screens: Sequence[Screen]) -> Iterator[Piece]:
