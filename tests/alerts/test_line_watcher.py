@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -15,7 +16,7 @@ from vmproxy.alerts.alert import Finding
 from vmproxy.alerts.line_watcher import COUNTED, LineWatcher
 from vmproxy.alerts.watch import Watch
 from vmproxy.alerts.watch_file import parse_watches
-from vmproxy.alerts.watch_set import Plan, WatchSet
+from vmproxy.alerts.watch_set import PARTS_KEPT, Plan, WatchSet
 from vmproxy.app.alert_service import console_of
 from vmproxy.console.console import Console
 
@@ -163,3 +164,26 @@ def test_what_waits_for_the_reactor_is_bounded(w: Watched, monkeypatch: pytest.M
     assert len(calls) == 1
     calls[0]()
     assert (len(w.found), w.more, w.unseen) == (2, 3, 7)
+
+
+def test_consoles_that_the_same_watches_are_about_share_what_is_looked_for(w: Watched) -> None:
+    plan = Plan(watches("".join(f'[[watch]]\nname = "{n}"\non = "team{n:03}-*"\nmatch = "x"\n' for n in range(200))))
+    for number in range(2):
+        for team in range(200):
+            w.claim(f"team{team:03}-{number}", UUID(int=2 * team + number))
+    choices = [plan.choice(console.log.file, console_of) for console in w.directory]
+    assert len(choices) == 400
+    assert len(set(map(id, choices))) == 200
+
+
+def test_what_vms_print_cannot_have_more_and_more_kept(w: Watched) -> None:
+    plan = Plan(watches("".join(f'[[watch]]\nname = "{n}"\nmatch = "e{n}q"\n' for n in range(60))))
+    w.watcher.use(plan)
+    console, flood = w.claim("web01"), b"e%dq\n" * (COUNTED + 1)
+    for number in range(60):
+        assert w.say(console, flood % ((number,) * (COUNTED + 1))) == [(str(number), b"e%dq" % number)]
+    assert 1 < len(plan._parts) <= PARTS_KEPT
+    w.clock.advance(60)
+    parts = list(plan._parts)
+    assert len(w.say(console, b"e1q\ne7q\n")) == 2  # all of them are looked for again
+    assert list(plan._parts) == parts

@@ -120,6 +120,15 @@ def test_without_re2_a_set_finds_what_any_of_its_texts_finds(monkeypatch: pytest
 
 
 @expressions
+def test_a_small_set_has_memory_for_the_largest_program() -> None:
+    patterns = PatternSet([(f"(ab){{985}}{number}", False) for number in range(10)], small=True)
+    assert sum(one.programsize for one in patterns._single) > 0.98 * module._PROGRAMS_LIMIT
+    line = b"ab" * 985 + b"3"
+    assert patterns._set.Match(line) == [3]
+    assert not patterns.any(line[1:])
+
+
+@expressions
 @given(
     st.text(st.sampled_from("ab\r\n.A"), min_size=1, max_size=4),
     st.binary() | st.text("abA.\r\n").map(str.encode),

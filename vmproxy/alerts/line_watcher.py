@@ -122,7 +122,7 @@ class LineWatcher:
         """What is still looked for in a console of which too many lines have matched."""
         now = self._now()
         awake = tuple(watch for watch in choice.watches if not self._is_quiet(hot, watch, now))
-        return plan.some(awake)
+        return plan.part(choice, awake)
 
     @staticmethod
     def _is_quiet(hot: _Hot, watch: Watch, now: float) -> bool:

@@ -10,7 +10,8 @@ from vmproxy.log.file_state import LogFile
 from vmproxy.log.pattern import PatternSet
 
 CHOICES_KEPT = 50_000
-SETS_KEPT = 64
+SETS_KEPT = 1000
+PARTS_KEPT = 32
 
 
 class WatchSet:
@@ -22,7 +23,8 @@ class WatchSet:
 
     __slots__ = ("_owners", "patterns", "watches")
 
-    def __init__(self, watches: tuple[Watch, ...]) -> None:
+    def __init__(self, watches: tuple[Watch, ...], small: bool = False) -> None:
+        """:param small: see :class:`~vmproxy.log.pattern.PatternSet`."""
         self.watches = watches
         texts: list[tuple[str, bool]] = []
         self._owners: list[tuple[Watch, bool]] = []
@@ -30,7 +32,7 @@ class WatchSet:
             for wanted, some in ((True, watch.match), (False, watch.unless)):
                 texts += [(text, watch.ignore_case) for text in some]
                 self._owners += [(watch, wanted)] * len(some)
-        self.patterns = PatternSet(texts)
+        self.patterns = PatternSet(texts, small)
 
     def about(self, line: bytes) -> list[Watch]:
         """The watches that a line is for, in their order."""
@@ -57,6 +59,9 @@ class WatchSet:
 class Plan:
     """What is looked for in which consoles. Never changed: another one takes its place.
 
+    Bound: :data:`SETS_KEPT` choices of watches are kept, and :data:`PARTS_KEPT` smaller parts of them. What a VM prints
+    decides which parts are needed, and how much memory matching takes.
+
     :ivar watches: all watches with expressions.
     :ivar everything: what is looked for in any console; None for nothing.
     :ivar wants_all: whether all watches are about all consoles, and there are some.
@@ -69,7 +74,8 @@ class Plan:
         self.everything = WatchSet(watches) if watches else None
         self.wants_all = self._same and bool(watches)
         self._choices: dict[tuple[object, ...], WatchSet | None] = {}
-        self._sets = {watches: self.everything} if self.everything is not None else {}
+        self._sets: dict[tuple[Watch, ...], WatchSet] = {}
+        self._parts: dict[tuple[Watch, ...], WatchSet] = {}  # of the thread that makes lines
 
     def choice(self, file: LogFile, console_of: Callable[[LogFile], Subject | None]) -> WatchSet | None:
         """What is looked for in a console; None for nothing."""
@@ -83,19 +89,29 @@ class Plan:
         try:
             return self._choices[key]
         except KeyError:
-            choice = self.some(tuple(watch for watch in self.watches if watch.selects(console)))
-            if len(self._choices) >= CHOICES_KEPT:
-                self._choices.clear()
-            self._choices[key] = choice
+            if len(self._choices) >= CHOICES_KEPT or len(self._sets) >= SETS_KEPT:
+                self._choices.clear()  # both: a choice that is kept for one console is the same for the next
+                self._sets.clear()
+            choice = self._choices[key] = self._made(tuple(watch for watch in self.watches if watch.selects(console)))
             return choice
 
-    def some(self, watches: tuple[Watch, ...]) -> WatchSet | None:
-        """What is looked for where these watches are about a console."""
+    def _made(self, watches: tuple[Watch, ...]) -> WatchSet | None:
+        if watches == self.watches:
+            return self.everything
+        made = self._sets.get(watches)
+        if made is None and watches:
+            made = self._sets[watches] = WatchSet(watches)
+        return made
+
+    def part(self, choice: WatchSet, watches: tuple[Watch, ...]) -> WatchSet | None:
+        """What is looked for where only these watches of a choice may tell; on the thread that makes lines."""
+        if len(watches) == len(choice.watches):
+            return choice
         if not watches:
             return None
-        choice = self._sets.get(watches)
-        if choice is None:
-            if len(self._sets) >= SETS_KEPT:
-                self._sets.clear()
-            choice = self._sets[watches] = WatchSet(watches)
-        return choice
+        part = self._parts.get(watches)
+        if part is None:
+            if len(self._parts) >= PARTS_KEPT:
+                del self._parts[next(iter(self._parts))]
+            part = self._parts[watches] = WatchSet(watches, small=True)
+        return part

@@ -32,6 +32,7 @@ _PROGRAM_LIMIT = 2000
 _PROGRAMS_LIMIT = 10 * _PROGRAM_LIMIT  # of a set
 _MEMORY = 2 * 1024 * 1024
 _MEMORY_OF_SET = 16 * 1024 * 1024
+_MEMORY_OF_SMALL_SET = 4 * 1024 * 1024  # enough for the largest program
 
 
 class BadPattern(VMProxyError):
@@ -118,9 +119,10 @@ class PatternSet:
 
     __slots__ = ("_search", "_set", "_single")
 
-    def __init__(self, patterns: Sequence[tuple[str, bool]]) -> None:
+    def __init__(self, patterns: Sequence[tuple[str, bool]], small: bool = False) -> None:
         """
         :param patterns: each with whether capitals do not matter in it. There must be one at least.
+        :param small: it needs less memory, and more time for text that is made to need much.
         :raises BadPattern: if they would be too costly to look for together.
         """
         self._single = [_compiled(text, ignore_case) for text, ignore_case in patterns]
@@ -129,7 +131,7 @@ class PatternSet:
         self._search = self._set = None
         if re2 is None:
             return
-        options = _options(_MEMORY_OF_SET)
+        options = _options(_MEMORY_OF_SMALL_SET if small else _MEMORY_OF_SET)
         parts = [f"(?{'im' if ignore_case else 'm'}:{text})" for text, ignore_case in patterns]
         self._search = re2.compile("|".join(parts), options).search
         self._set = re2.Set.SearchSet(options)
