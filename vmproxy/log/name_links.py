@@ -17,8 +17,8 @@ from vmproxy.log.file_state import LogFile
 from vmproxy.log.periodic import Timer
 
 FOLDER = "by-name"
-AT_ONCE = 50
-SECONDS = 0.1
+AT_ONCE = 20
+SECONDS = 0.1  # so 200 a second, which is half a percent of a processor for a minute or two after a storm
 RETRY_SECONDS = 1.0
 
 _log = Logger()
