@@ -469,6 +469,21 @@ def test_telnet_is_spoken_where_the_uri_says_so(w: VMWorld, net: Net) -> None:
     assert w.logged(console) == b"a\r\xffb\r\xff"
 
 
+@pytest.mark.parametrize(
+    ("uri", "small"),
+    [
+        (b"telnet://10.9.9.9:4000", True),
+        (b"telnets://10.9.9.9:4000", True),
+        (b"ssl://10.9.9.9:4000", True),
+        (b"tcp://10.9.9.9:4000", False),
+    ],
+)
+def test_what_costs_more_than_data_is_read_in_small_portions(w: VMWorld, net: Net, uri: bytes, small: bool) -> None:
+    client(net, uri)
+    transport = net.calls[0].answer().transport
+    assert (transport.__dict__.get("bufferSize") == SMALL_READ) is small, "of TCP's own, also below TLS"
+
+
 def test_plain_tcp_has_no_telnet(w: VMWorld, net: Net) -> None:
     host, _, far = bridged(net)
     assert far.heard() == b""

@@ -30,7 +30,7 @@ from vmproxy.wire.nvtclient import BREAK, NvtClient
 
 CONTROL_LIMIT = 64 * 1024
 COMMANDS_PER_SECOND = 2000
-SMALL_READ = 4096  # of Telnet: each command costs far more than a byte of data
+SMALL_READ = 4096  # of Telnet and TLS: each command, and each record, costs far more than a byte of data
 
 
 class DialFailed(VMProxyError):
@@ -132,6 +132,8 @@ class OutboundConnection(Protocol):
             except OSError as error:
                 self._fail(DialFailed(str(error)))
                 return
+        if self.uri.tls or self._telnet is not None:
+            self._tcp.bufferSize = SMALL_READ
         if self.uri.tls:
             try:
                 start_tls(self, self._tcp, tls_creator(self.uri.host, self.rule), self._clock)
@@ -149,7 +151,6 @@ class OutboundConnection(Protocol):
             return
         self._tcp.registerProducer(self, True)
         if self._telnet is not None:
-            self._tcp.bufferSize = SMALL_READ
             self._tcp.write(self._telnet.opening())
         self.made.callback(self)
 
