@@ -20,6 +20,7 @@ from vmproxy.operators.terminal.width import pad
 
 _PRINTABLE = bytes(range(0x20, 0x7F))
 _MATCH, _CONTEXT = b" | ", b" - "
+LINE_MEMORY = 200  # bytes that a line takes beside its text while it is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +111,23 @@ def fit(row: bytes) -> bytes:
 class LinePicker:
     """Picks the lines of one console, and what stands around them.
 
-    Bound: as many lines are kept as are wanted before a match.
+    Bound: as many lines are kept as are wanted before a match, and no more than there is room for.
     """
 
-    __slots__ = ("_after", "_before", "_choice", "_style")
+    __slots__ = ("_after", "_before", "_choice", "_size", "_style")
 
     def __init__(self, choice: LineChoice, style: LineStyle) -> None:
         self._choice = choice
         self._style = style
-        self._before: deque[tuple[float, int, bytes]] = deque(maxlen=choice.context)  # that were not shown
+        self._before: deque[tuple[float, int, bytes]] = deque()  # that were not shown; _size bytes of memory
+        self._size = 0
         self._after = 0  # how many more are to be shown
 
-    def feed(self, block: Lines, name: bytes) -> Iterator[bytes]:
-        """The lines of a block that are shown."""
+    def feed(self, block: Lines, name: bytes, room: int) -> Iterator[bytes]:
+        """The lines of a block that are shown.
+
+        :param room: bytes of memory for lines that may stand before a match to come.
+        """
         choice, at, show = self._choice, block.at, self._style.line
         picked = choice.picked(block)
         if picked is not None and not choice.context and not any(picked):
@@ -136,7 +141,7 @@ class LinePicker:
             if wanted:
                 for line in self._before:
                     yield show(name, *line, choice, False)
-                self._before.clear()
+                self._forget_before()
                 self._after = choice.context
                 yield show(name, at, offset, row, choice)
             elif wanted is None:
@@ -145,9 +150,20 @@ class LinePicker:
                 self._after -= 1
                 yield show(name, at, offset, row, choice, False)
             elif choice.context:
-                self._before.append((at, offset, row))
+                self._keep((at, offset, row), room)
+
+    def _keep(self, line: tuple[float, int, bytes], room: int) -> None:
+        before = self._before
+        before.append(line)
+        self._size += len(line[2]) + LINE_MEMORY
+        while self._size > room or len(before) > self._choice.context:
+            self._size -= len(before.popleft()[2]) + LINE_MEMORY
+
+    def _forget_before(self) -> None:
+        self._before.clear()
+        self._size = 0
 
     def forget(self) -> None:
         """Lines are missing here."""
-        self._before.clear()
+        self._forget_before()
         self._after = 0

@@ -19,6 +19,7 @@ from vmproxy.operators.line_choice import LineChoice, LinePicker, LineStyle
 from vmproxy.operators.terminal.width import cells
 
 QUEUE_LIMIT = 1024 * 1024
+CONTEXT_LIMIT = 16 * 1024 * 1024
 NAME_WIDTH = 24
 
 
@@ -40,7 +41,8 @@ class _Watched:
 class LineQueue:
     """A subscriber of the lines of some consoles, for one viewer.
 
-    Bound: :data:`QUEUE_LIMIT` bytes.
+    Bound: :data:`QUEUE_LIMIT` bytes, and :data:`CONTEXT_LIMIT` for lines that may stand before a match to come, which
+    all consoles share evenly.
 
     :ivar consoles: whose lines are wanted, by their logs. It is changed on the reactor's thread and asked on others.
     :ivar choice: which of them.
@@ -98,9 +100,10 @@ class LineQueue:
             return
         watched, start = self._named(file, console), self.starts.get(file, -1)
         parts: list[bytes] = []
+        room = CONTEXT_LIMIT // max(1, len(self.consoles))
         for block in blocks:
             if block.end >= start:
-                parts += watched.picker.feed(block, watched.name)
+                parts += watched.picker.feed(block, watched.name, room)
         if not parts:
             return
         data = b"".join(parts)

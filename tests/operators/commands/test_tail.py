@@ -121,6 +121,17 @@ def test_context_is_that_of_the_console(two: SSHWorld) -> None:
     assert channel.out.replace(b"web01 ", b"") == b"- before\n| bad\n- after\n- later\n| bad\n"
 
 
+def test_context_has_a_bound_in_bytes_that_consoles_share(two: SSHWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_queue, "CONTEXT_LIMIT", 3000)
+    channel = tail(two, "tail --match bad -C 9")
+    say(two, channel, ("web01", b"".join(b"%d%s\n" % (n, b"x" * 399) for n in range(9))), ("db1", b"1\n2\n"))
+    say(two, channel, ("web01", b"bad\n"), ("db1", b"bad\n"))
+    assert [line[:9] for line in channel.out.splitlines()] == [
+        *(b"web01 - 7", b"web01 - 8", b"web01 | b"),
+        *(b"db1   - 1", b"db1   - 2", b"db1   | b"),
+    ]
+
+
 def test_scripts_get_objects(two: SSHWorld) -> None:
     channel = tail(two, "tail --json --match two -C 1")
     say(two, channel, ("web01", b"one\xff\r\ntwo\tx\n"))
