@@ -1072,6 +1072,46 @@ def test_on_a_wide_screen_the_output_of_the_selected_console_is_beside_the_list(
     assert "first line" not in "\n".join(person.terminal.lines)
 
 
+def test_what_is_beside_the_list_is_read_once_a_second_however_much_is_said(w: SSHWorld) -> None:
+    vms(w, "web01")
+    w.console().feed(b"one\r\n")
+    w.settle()
+    person = Person(w, (160, 24))
+    person.wait(5)
+    w.threads_held = True
+    w.console().feed(b"a\tb\r\n")
+    w.settle()
+    person.wait()
+    assert w.waiting_for_threads > 0
+    w.console().feed(b"three\r\n")
+    w.settle()
+    w.release_threads()
+    person.look()
+    assert [line[80:].strip("| ") for line in person.terminal.lines[2:5]] == ["one", "a       b", "three"]
+    w.console().feed(b"four\r\n")
+    person.type(b"\x0c")
+    assert w.waiting_for_threads == 0
+    w.threads_held = False
+    person.wait()
+    assert person.terminal.lines[5][80:].strip("| ") == "four"
+
+
+def test_what_reaches_the_log_later_is_beside_the_list_later(w: SSHWorld) -> None:
+    vms(w, "web01")
+    w.console().feed(b"early\r\n")
+    w.settle()
+    person = Person(w, (160, 24))
+    person.wait(5)
+    w.runner.held = True
+    w.console().feed(b"late\r\n")
+    person.wait()
+    w.runner.release()
+    w.settle()
+    person.wait()
+    person.wait()
+    assert person.terminal.lines[3][80:].strip("| ") == "late"
+
+
 @pytest.mark.parametrize(("term", "no_color", "coloured"), [(b"xterm", False, True), (b"xterm", True, False)])
 def test_rows_have_colours_by_state_and_alerts(w: SSHWorld, term: bytes, no_color: bool, coloured: bool) -> None:
     vms(w, "a", "b", "c")

@@ -82,7 +82,7 @@ class Refresher:
         self._reading = False
         self._read_at = 0.0
         self._previewing = False
-        self._preview: tuple[Console | None, int, list[str]] = None, 0, []
+        self._preview = _Preview(None, 0, False, [])
 
     def start(self, picture: Picture) -> None:
         """Refresh now, and every second."""
@@ -128,9 +128,10 @@ class Refresher:
         """Read last lines, unless a reading is under way.
 
         :param everything: of all consoles on the screen with new output; otherwise only if the logs of some were not
-            read yet, and the last reading is :data:`LAST_LINES_SECONDS` ago.
+            read yet, and the last reading is :data:`LAST_LINES_SECONDS` ago. Each reading is drawn, so what is read
+            once it is drawn must not depend on how much the VMs print.
         """
-        self._read_preview()
+        self._read_preview(everything)
         now = self._clock.seconds()
         if self._reading:
             return
@@ -152,16 +153,15 @@ class Refresher:
 
     def preview_of(self, console: Console) -> list[str]:
         """The last lines of a console, safe to show, as far as they have been read; none if it may not be read."""
-        known, _, lines = self._preview
-        return lines if known is console and self._view.may(console, Right.SPY) else []
+        preview = self._preview
+        return preview.lines if preview.console is console and self._view.may(console, Right.SPY) else []
 
-    def _read_preview(self) -> None:
-        console = self._picture.previewed()
+    def _read_preview(self, everything: bool) -> None:
+        console, known = self._picture.previewed(), self._preview
         if console is None or self._previewing or not self._view.may(console, Right.SPY):
             return
-        known, at, before = self._preview
         size = console.bytes_out
-        if known is console and at == size and before:
+        if console is known.console and (not everything or (known.settled and known.at == size)):
             return
         self._previewing = True
         path, encoding = console.log.path, console.options.encoding
@@ -171,13 +171,29 @@ class Refresher:
 
     def _has_preview(self, console: Console, size: int, lines: list[str]) -> None:
         self._previewing = False
-        before, self._preview = self._preview, (console, size, lines)
-        if before[0] is not console or before[2] != lines:
+        before = self._preview
+        same = before.console is console
+        self._preview = _Preview(console, size, same and before.at == size, lines)
+        if not same or before.lines != lines:
             self._picture.draw()
 
     def _cannot_read(self, failure: Failure) -> None:
         self._reading = self._previewing = False
         _log.failure("the last lines of logs cannot be read", failure=failure)
+
+
+@dataclass(frozen=True, slots=True)
+class _Preview:
+    """The last lines of the console beside the list.
+
+    :ivar at: the bytes that the console had sent when its log was read.
+    :ivar settled: whether it had sent as many at the reading before.
+    """
+
+    console: Console | None
+    at: int
+    settled: bool
+    lines: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +276,8 @@ def last_lines(path: Path, encoding: str = "utf-8") -> list[str]:
     rows = [row for line in data.split(b"\n") for row in text.rows(line)]
     while rows and not rows[-1].strip():
         del rows[-1]
-    return [visible(row.decode("utf-8", "backslashreplace").rstrip(), SHOWN) for row in rows[-PREVIEW_LINES:]]
+    shown = (row.decode("utf-8", "backslashreplace").rstrip().expandtabs() for row in rows[-PREVIEW_LINES:])
+    return [visible(row, SHOWN) for row in shown]
 
 
 def _end_of(path: Path, most: int) -> bytes | None:
