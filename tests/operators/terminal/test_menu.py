@@ -934,6 +934,19 @@ def test_thousands_of_consoles_are_looked_through_in_slices(w: SSHWorld) -> None
     assert person.terminal.lines[0].startswith(" 2,000 consoles ")
 
 
+def test_words_about_columns_find_what_they_find_among_thousands(w: SSHWorld) -> None:
+    for n in range(2500):
+        w.directory._add(UUID(int=n << 64 | 1), "1", f"vm{n:05d}", None)
+    w.vm("zz")
+    person = Person(w)
+    person.type(b"state:up")
+    assert person.top.startswith(" 1 of 2,501 consoles ")
+    assert person.names == ["zz"]
+    w.lose(w.console("zz"))
+    person.wait()
+    assert person.top.startswith(" 0 of 2,501 consoles ")
+
+
 def test_two_menus_on_one_connection_do_not_meddle(w: SSHWorld) -> None:
     vms(w, "web01", "db01")
     client = w.login()

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from tests.support.fakes import EPOCH, VM_B
 from tests.support.ssh import SSHWorld
+from vmproxy.console.console import Console
 from vmproxy.operators.commands.parser import split
+from vmproxy.operators.console_filter import ConsoleFilter
 from vmproxy.operators.terminal.keys import DOWN, UP
 from vmproxy.operators.terminal.menu_command_line import complete, last_word
 from vmproxy.operators.terminal.menu_list import ConsoleList, Selection
@@ -158,6 +160,67 @@ def test_what_is_chosen_is_always_on_the_screen(steps: list[str]) -> None:
             assert not selection.found or selection.found[selection.chosen] in selection.on_screen
             assert all(entry.console in view_of(w) for entry in selection.on_screen)
         w.stop()
+
+
+def test_columns_of_thousands_are_looked_at_in_steps(w: SSHWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    consoles = [w.directory._add(UUID(int=n << 64 | 1), "1", f"vm{n:05d}", None) for n in range(3000)]
+    listed = ConsoleList(view_of(w), w.directory)
+    listed.begin(EPOCH)
+    while listed.step():
+        pass
+    looked: list[Console] = []
+    plain = ConsoleFilter.fits
+
+    def fits(self: ConsoleFilter, view: VisibleConsoles, console: Console) -> bool:
+        looked.append(console)
+        return plain(self, view, console)
+
+    monkeypatch.setattr(ConsoleFilter, "fits", fits)
+    selection = Selection(listed, view_of(w))
+    selection.type("uri:blue")
+    consoles[2999].set_uri("vmproxy?blue")
+    assert not selection.ready()  # nothing is done yet with what has been found so far
+    assert (len(looked), listed.partial, listed.busy) == (1000, True, True)
+    assert listed.step()
+    assert len(looked) == 1200
+    while listed.step():
+        pass
+    selection.arrange(20)
+    assert [entry.console for entry in selection.found] == [consoles[2999]]
+    assert (len(looked), listed.partial, listed.busy) == (3000, False, False)
+    consoles[5].set_uri("vmproxy?blue")
+    listed.look_again()
+    selection.arrange(20)
+    assert [entry.console for entry in selection.found] == [consoles[2999]]
+    while listed.step():
+        pass
+    selection.arrange(20)
+    assert [entry.console for entry in selection.found] == [consoles[5], consoles[2999]]
+    assert selection.console is consoles[2999]
+    assert len(looked) == 6000
+
+
+def test_thousands_that_are_hidden_at_once_are_not_taken_out_screen_by_screen(
+    w: SSHWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = list_of(w, *(f"web{n:03d}" for n in range(300)), "web")
+    w.rules(("alice", "see", "web*"))
+    listed.begin(EPOCH)
+    while listed.step():
+        pass
+    selection = Selection(listed, view_of(w))
+    selection.arrange(4)
+    for console in list(w.directory):
+        if console.name != "web":
+            w.directory.names.rename(console, "hidden")
+    dropped: list[object] = []
+    monkeypatch.setattr(listed, "drop", lambda gone, drop=listed.drop: (dropped.append(gone), drop(gone)))
+    selection.arrange(4)
+    assert len(dropped) <= 4
+    while listed.step():
+        pass
+    selection.arrange(4)
+    assert [entry.title for entry in selection.found] == ["web"]
 
 
 # Last lines.

@@ -3,7 +3,8 @@
 There may be 16,000 consoles and dozens of open menus. So the registry is scanned and sorted in slices, in turns of the
 operator's, and only if something has changed or some seconds have passed. The keys for sorting and filtering are kept,
 and so is the result of a filter. Input changes the filter only; the list is filtered when it is drawn, or when a key
-needs it, so a paste or a repeating key costs no more than the screen can show of it.
+needs it, so a paste or a repeating key costs no more than the screen can show of it. Columns may change at any time, so
+words about them are looked at once a second, of thousands in turns too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from vmproxy.console.naming import MARK
 from vmproxy.console.registry import ConsoleRegistry
 from vmproxy.operators.console_filter import ConsoleFilter, finder, is_glob
 from vmproxy.operators.terminal import keys
+from vmproxy.operators.terminal.menu_choice import AT_ONCE, Choice
 from vmproxy.operators.terminal.width import cells
 from vmproxy.operators.visible import VisibleConsoles
 
@@ -29,6 +31,7 @@ SWEEP_SECONDS = 5.0
 FILTER_LIMIT = 64
 REFILTERS = 4  # times that the list is filtered between two drawings, whatever keys come
 MARKS_LIMIT = 64  # as many names as commands take
+ROUNDS = 3  # times that a screen full of consoles is found that may not be seen any more
 
 # Keys that need the list as it is by the filter.
 IN_LIST = frozenset(
@@ -102,7 +105,7 @@ class ConsoleList:
         self._new = False
         self._known: dict[Console, ConsoleEntry] = {}
         self._filtered: tuple[str, Sequence[ConsoleEntry], Sequence[ConsoleEntry]] = ("", (), ())
-        self._chosen: Sequence[ConsoleEntry] = ()
+        self._choice: Choice[ConsoleEntry] | None = None  # by columns
         self.order = Order.NAME
         self.entries: Sequence[ConsoleEntry] = ()
         self.ordered: Sequence[ConsoleEntry] = ()
@@ -114,6 +117,16 @@ class ConsoleList:
         """Whether the rules have changed since the scan: the entries may not be shown."""
         return self._policy is not self._directory.policy
 
+    @property
+    def busy(self) -> bool:
+        """Whether :meth:`step` has something to do."""
+        return self.reading or (self._choice is not None and self._choice.busy)
+
+    @property
+    def partial(self) -> bool:
+        """Whether the filter has not looked at all consoles yet."""
+        return self._choice is not None and not self._choice.whole
+
     def due(self, now: float) -> bool:
         """Whether to scan: consoles have come, or the last scan is some seconds ago and some may be renamed."""
         return len(self._directory) != self._size or not 0 <= now - self._begun < SWEEP_SECONDS
@@ -124,9 +137,7 @@ class ConsoleList:
         if self.void:
             # Entries found under the old rules are not shown before they are checked again.
             self._policy = self._directory.policy
-            self._replace(())
-            self._known = {}
-            self.complete = False
+            self._empty()
         self._pending = None
         self._size = len(self._directory)
         self.reading = True
@@ -135,22 +146,37 @@ class ConsoleList:
         self._sorting = None
         self._new = False
 
+    def start_over(self) -> None:
+        """Show nothing until all consoles have been looked at again: thousands may not be seen any more."""
+        self._empty()
+        self.begin(self._begun)
+
+    def _empty(self) -> None:
+        self._replace(())
+        self._known = {}
+        self._choice = None
+        self.complete = False
+
     def use(self, order: Order) -> None:
         """Take another order; the list has it when a scan is through."""
         self.order = order
         self.begin(self._begun)
 
     def step(self, count: int = SLICE) -> bool:
-        """Scan the next consoles, or sort some of what was found.
+        """Scan the next consoles, sort some of what was found, or see whether some fit the filter.
 
         :param count: consoles at most.
         :returns: whether there are more.
         """
         if self.void:
             self.begin(self._begun)
+        if not self.reading:
+            if self._choice is not None and self._choice.busy:
+                self._choice.step()
+            return self.busy
         if self._sorting is not None:
             next(self._sorting, None)  # takes over what is sorted
-            return self.reading
+            return self.busy
         view, known = self._view, self._known
         if self._pending is None:
             self._pending = list(view)
@@ -164,7 +190,7 @@ class ConsoleList:
         self._place += count
         if self._place >= len(self._pending):
             self._done()
-        return self.reading
+        return self.busy
 
     def _done(self) -> None:
         self._pending, self._place = (), 0
@@ -207,6 +233,8 @@ class ConsoleList:
         for entry in gone:
             self._known.pop(entry.console, None)
         ordered = None if self.ordered is self.entries else [entry for entry in self.ordered if entry not in gone]
+        if self._choice is not None:
+            self._choice.drop(gone)
         self._replace([entry for entry in self.entries if entry not in gone], ordered)
 
     def shown(self, entry: ConsoleEntry) -> str:
@@ -223,17 +251,21 @@ class ConsoleList:
         """
         wanted = ConsoleFilter.read(pattern)
         found = self._titled(wanted.name)
-        if wanted.columns or without_down:
-            view = self._view
-            now = [
-                entry
-                for entry in found
-                if not (without_down and entry.console.state == "down") and wanted.fits(view, entry.console)
-            ]
-            if now != self._chosen:
-                self._chosen = now
-            found = self._chosen
-        return found
+        if not wanted.columns and not without_down:
+            self._choice = None
+            return found
+        asked, choice = (pattern, without_down), self._choice
+        if choice is None or choice.asked != asked:
+            choice = self._choice = Choice(asked, _fits(wanted, without_down, self._view))
+        if choice.among is not found or (len(found) <= AT_ONCE and not choice.busy):
+            choice.look(found)
+        return choice.found
+
+    def look_again(self) -> None:
+        """See anew which consoles fit the filter; :meth:`step` does it."""
+        choice = self._choice
+        if choice is not None and not choice.busy:
+            choice.look(choice.among)
 
     def _titled(self, pattern: str) -> Sequence[ConsoleEntry]:
         before, among, found = self._filtered
@@ -261,6 +293,14 @@ class ConsoleList:
         if end - start > limit:
             return [*self.entries[start : start + limit - 1], self.entries[end - 1]]
         return self.entries[start:end]
+
+
+def _fits(wanted: ConsoleFilter, without_down: bool, view: VisibleConsoles) -> Callable[[ConsoleEntry], bool]:
+    if not wanted.columns:
+        return lambda entry: entry.console.state != "down"
+    if not without_down:
+        return lambda entry: wanted.fits(view, entry.console)
+    return lambda entry: entry.console.state != "down" and wanted.fits(view, entry.console)
 
 
 _RANKS = {"up": 1, "migrating": 0, "down": 2}
@@ -329,15 +369,20 @@ class Selection:
         self._arrange()
 
     def _arrange(self) -> None:
-        while True:
-            self._follow(self._consoles.matching(self.filter, self.without_down))
-            self.chosen = max(0, min(self.chosen, len(self.found) - 1))
-            self.top = max(0, min(self.top, self.chosen, len(self.found) - self.room))
-            self.top = max(self.top, self.chosen - self.room + 1)
+        for _ in range(ROUNDS):
+            self._place()
             gone = {entry for entry in self.on_screen if entry.console not in self._view}
             if not gone:
                 return
             self._consoles.drop(gone)
+        self._consoles.start_over()
+        self._place()
+
+    def _place(self) -> None:
+        self._follow(self._consoles.matching(self.filter, self.without_down))
+        self.chosen = max(0, min(self.chosen, len(self.found) - 1))
+        self.top = max(0, min(self.top, self.chosen, len(self.found) - self.room))
+        self.top = max(self.top, self.chosen - self.room + 1)
 
     def _follow(self, found: Sequence[ConsoleEntry]) -> None:
         """Keep the selected console, and its place on the screen; a new filter shows its list from the top."""
@@ -385,13 +430,15 @@ class Selection:
     def ready(self) -> bool:
         """Filter the list before a key that needs it.
 
-        :returns: False if keys come faster than people type, and this one is to be dropped.
+        :returns: False if keys come faster than people type, or than thousands of consoles can be looked at, and this
+            one is to be dropped.
         """
         if self._typed:
             if not self._refilters:
                 return False
             self._refilters -= 1
             self._arrange()
+            return not self._consoles.partial
         return True
 
     def move(self, key: str) -> None:

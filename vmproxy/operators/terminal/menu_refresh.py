@@ -91,6 +91,7 @@ class Refresher:
 
     def _refresh(self) -> None:
         self._tick = self._clock.callLater(REFRESH_SECONDS, self._refresh)
+        self._listed.look_again()
         self.look_through()
         self._picture.draw()
         self.read(everything=True)
@@ -103,11 +104,11 @@ class Refresher:
         self._picture = _NONE  # which has this
 
     def look_through(self) -> None:
-        """Begin a scan of the registry if one is due, or go on with it."""
+        """Begin a scan of the registry if one is due, or go on with what is under way."""
         listed, now = self._listed, self._clock.seconds()
         if listed.void or (not listed.reading and listed.due(now)):
             listed.begin(now)
-        if listed.reading and not self._sweeping:
+        if listed.busy and not self._sweeping:
             self._sweep()
 
     def _sweep(self) -> bool:

@@ -235,6 +235,9 @@ class MenuView:
         if self._listed.void:
             self._refresher.look_through()
         self.selection.arrange(rows_for(height))
+        if self._listed.busy:
+            self._refresher.look_through()
+            self.selection.arrange(rows_for(height))
         advice = () if self._listed.entries else to_connect(self._session)
         seen = Seen(self._session.operator.view, self._last.of, self._wall(), self._colours)
         console = self.previewed()
@@ -483,10 +486,11 @@ def picture(
     alerts = any(seen.alerts(entry.console).total for entry in on_screen)
     columns = columns_for(width, max(listed.longest, *map(cells, names), 0), alerts)
     place = selection.chosen + 1 if selection.found else 0
+    complete = listed.complete and not listed.partial
     top, column = top_row(
         len(selection.found),
         len(listed.entries),
-        listed.complete,
+        complete,
         selection.filter,
         width,
         place,
@@ -499,7 +503,7 @@ def picture(
         marked = entry.console in selection.marked
         rows.append(console_row(entry, name, columns, seen, number == selection.chosen, marked, width))
     if not selection.found:
-        rows += empty_rows(len(listed.entries), listed.complete, advice, width)
+        rows += empty_rows(len(listed.entries), complete, advice, width)
     return (rows + [Row()] * (height - 1 - len(rows)))[: height - 1], column
 
 
