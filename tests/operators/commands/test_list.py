@@ -10,6 +10,7 @@ import pytest
 from tests.support.commands import result, run
 from tests.support.fakes import VM_A, VM_B, FakeViewer
 from tests.support.ssh import SSHWorld
+from tests.support.terminal import Terminal
 from vmproxy.access.policy import Grants, Rule, Subject
 from vmproxy.base.turns import SPAN
 from vmproxy.console.alert_marks import AlertMarks
@@ -531,6 +532,8 @@ def test_list_sorts_by_a_column(w: SSHWorld) -> None:
     assert names("out") == ["web02", "db01", "web01"]
     assert names("host") == ["web01", "web02", "db01"]
     assert names("alerts") == ["db01", "web01", "web02"]
+    assert names("viewers") == ["db01", "web01", "web02"]
+    assert all(console._viewers is None for console in w.directory)  # nothing is made to count nobody
     assert "no such column" in run(w, "list --sort nonsense").err.decode()
 
 
@@ -556,16 +559,18 @@ def test_list_is_watched_at_a_terminal_only(w: SSHWorld) -> None:
     three(w)
     assert run(w, "list --watch").status == 2
     channel = w.login().open()
-    channel.pty(80, 4)
-    channel.exec("list --watch")
+    channel.pty(40, 5)
+    channel.exec("list --watch --wide -c name,uuid,host")
     channel.client.pump()
-    assert channel.screen.count(b"db01") == 1
-    assert b"and 1 more" in channel.screen
+    terminal = Terminal(40, 5)
+    terminal.feed(channel.screen)
+    assert [line.split()[0] for line in terminal.lines[:4]] == ["NAME", "db01", "web01", "web02"]
     w.vm("aa01", uuid=UUID(int=9))
     w.clock.advance(WATCH_SECONDS)
     channel.client.pump()
-    assert channel.screen.count(b"db01") == 2
-    assert b"and 2 more" in channel.screen
+    terminal.feed(channel.screen)
+    assert [line.split()[0] for line in terminal.lines[:3]] == ["NAME", "aa01", "db01"]
+    assert terminal.lines[3] == "and 2 more"
     channel.type(b"\x03")
     channel.client.pump()
     assert channel.status == 130

@@ -171,8 +171,11 @@ async def _list(session: Session, args: Arguments) -> int:
 async def _watch(session: Session, args: Arguments) -> int:
     """Print the list again and again, as much of it as fits the screen."""
     while True:
-        session.send(b"\x1b[H\x1b[2J")
-        await _list_once(session, args, max(1, session.size[1] - 2))
+        session.send(b"\x1b[H\x1b[2J\x1b[?7l")  # what is too wide does not take two lines
+        try:
+            await _list_once(session, args, max(1, session.size[1] - 2))
+        finally:
+            session.send(b"\x1b[?7h")
         if not await session.when_drained():
             return exit_status.OK
         await sleep(session, WATCH_SECONDS)
@@ -181,7 +184,7 @@ async def _watch(session: Session, args: Arguments) -> int:
 async def _list_once(session: Session, args: Arguments, most: int | None = None) -> int:
     """Print the list.
 
-    :param most: rows at most; None for all.
+    :param most: rows at most, with that which says how many more there are; None for all.
     """
     states = args.get(_STATE, frozenset(STATES))
     columns: Sequence[str] = args.get(_COLUMNS, _USUAL)
@@ -209,7 +212,7 @@ async def _list_once(session: Session, args: Arguments, most: int | None = None)
         if columns is _USUAL and await _any_alerts(session, consoles):
             columns = (*_USUAL, "alerts")
         fits = session.has_pty and _WIDE not in args
-        shown_ones = consoles if most is None else consoles[:most]
+        shown_ones = consoles if most is None or len(consoles) <= most else consoles[: most - 1]
         await print_table(session, shown_ones, columns, session.size[0] if fits else 0)
         if len(shown_ones) < len(consoles):
             session.print(f"and {len(consoles) - len(shown_ones):,} more\n")
