@@ -17,7 +17,7 @@ from tests.support.terminal import Terminal
 from vmproxy.console.alert_marks import AlertMarks
 from vmproxy.console.notices import Message, ShuttingDown
 from vmproxy.operators.terminal.menu import Menu
-from vmproxy.operators.terminal.menu_list import ConsoleList
+from vmproxy.operators.terminal.menu_list import MARKS_LIMIT, ConsoleList
 from vmproxy.operators.terminal.menu_view import DRAW_LIMIT
 from vmproxy.operators.terminal.screen import ENTER, LEAVE
 from vmproxy.operators.visible import VisibleConsoles
@@ -1050,6 +1050,46 @@ def test_several_consoles_are_marked_and_read_together(w: SSHWorld) -> None:
     assert b"one" in person.channel.screen
     assert b"two" in person.channel.screen
     assert b"three" not in person.channel.screen
+
+
+def test_there_are_as_many_marks_as_a_command_takes_names(w: SSHWorld) -> None:
+    vms(w, *(f"vm{n:03d}" for n in range(MARKS_LIMIT + 1)))
+    person = Person(w)
+    person.type(INSERT * (MARKS_LIMIT + 1))
+    assert f"{MARKS_LIMIT} marked" in person.terminal.lines[0]
+    assert person.terminal.lines[-1] == f" at most {MARKS_LIMIT} consoles are marked"
+    person.type(RIGHT + b"l")
+    assert f"[-- {MARKS_LIMIT} consoles --]".encode() in person.channel.screen
+
+
+def test_an_action_is_about_the_console_that_was_named(w: SSHWorld) -> None:
+    vms(w, "web01", "web02")
+    for name in ("web01", "web02"):
+        w.lose(w.console(name))
+    person = Person(w)
+    person.type(b"state:down" + RIGHT)
+    assert "web01" in person.terminal.lines[-4]
+    w.vm("web01", UUID(int=1 << 64))
+    person.wait()
+    assert person.chosen == "web02"
+    person.type(b"f")
+    assert person.terminal.lines[-1].startswith(" Enter attach")  # web01 is up by now
+    person.type(b"\x15" + UP + INSERT + RIGHT)
+    w.rules(("alice", "admin", "web02"))
+    person.wait()
+    person.type(b"k")
+    assert person.terminal.lines[-1].startswith(" Enter attach")
+
+
+def test_a_message_is_shown_beside_the_actions_too(w: SSHWorld) -> None:
+    vms(w, "web01")
+    person = Person(w)
+    person.type(RIGHT)
+    person.menu.notice(Message("bob@10.1.2.9", "we reboot now", to_all=True))
+    person.look()
+    shown = "\n".join(person.terminal.lines)
+    assert "we reboot now" in shown
+    assert "l log" in shown
 
 
 def test_marks_go_with_escape_and_with_the_right_to_see(w: SSHWorld) -> None:

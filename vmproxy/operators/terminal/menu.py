@@ -29,7 +29,7 @@ from vmproxy.operators.target import BadTarget, Target, parse
 from vmproxy.operators.terminal import keys
 from vmproxy.operators.terminal.keys import KeyDecoder
 from vmproxy.operators.terminal.menu_actions import ATTACH, READ_ONLY, line, possible, words
-from vmproxy.operators.terminal.menu_list import IN_LIST
+from vmproxy.operators.terminal.menu_list import IN_LIST, MARKS_LIMIT
 from vmproxy.operators.terminal.menu_view import MenuView
 from vmproxy.operators.terminal.screen import usable
 
@@ -75,6 +75,7 @@ class Menu:
         self._keys = KeyDecoder()
         self._task: Deferred[int] | None = None
         self._lone_escape: IDelayedCall | None = None
+        self._offered: list[Console] = []  # what the actions that are shown are about
 
     def start(self) -> None:
         """Show the menu; on a terminal that cannot, list the consoles and end the session."""
@@ -215,7 +216,8 @@ class Menu:
             case keys.RIGHT:
                 self._offer_actions()
             case keys.INSERT:
-                selection.mark()
+                if not selection.mark():
+                    self._view.show_note(f"at most {MARKS_LIMIT} consoles are marked")
             case _ if key in IN_LIST:
                 selection.move(key)
             case keys.BACKSPACE:
@@ -270,13 +272,16 @@ class Menu:
         actions = possible(consoles, self._consoles) if consoles else []
         if actions:
             self._mode = _Mode.ACTIONS
+            self._offered = consoles  # whichever is selected when the key comes
             self._view.offer(actions, consoles)
 
     def _typed_in_actions(self, data: bytes) -> bytes:
         key, behind = next(self._keys.feed(data), ("", len(data)))
         self._mode, self._keys = _Mode.LIST, KeyDecoder()
-        consoles = self._view.selection.meant()  # as they are now; so are the rights
-        action = next((one for one in possible(consoles, self._consoles) if one.key == key), None) if consoles else None
+        offered, self._offered = self._offered, []
+        consoles = [console for console in offered if console in self._consoles]
+        actions = possible(consoles, self._consoles) if consoles else []  # by the rights as they are now
+        action = next((one for one in actions if one.key == key and (one.many or len(offered) == 1)), None)
         self._view.dismiss()
         if action is None:
             return data[behind:]

@@ -20,6 +20,7 @@ from vmproxy.console.alert_marks import NO_ALERTS
 from vmproxy.console.console import Console
 from vmproxy.console.naming import MARK
 from vmproxy.console.registry import ConsoleRegistry
+from vmproxy.operators.commands.context import GLOBS_LIMIT
 from vmproxy.operators.console_filter import ConsoleFilter, finder, is_glob
 from vmproxy.operators.terminal import keys
 from vmproxy.operators.terminal.menu_choice import AT_ONCE, Choice
@@ -30,8 +31,8 @@ SLICE = 50
 SWEEP_SECONDS = 5.0
 FILTER_LIMIT = 64
 REFILTERS = 4  # times that the list is filtered between two drawings, whatever keys come
-MARKS_LIMIT = 64  # as many names as commands take
 ROUNDS = 3  # times that a screen full of consoles is found that may not be seen any more
+MARKS_LIMIT = GLOBS_LIMIT  # a command takes no more
 
 # Keys that need the list as it is by the filter.
 IN_LIST = frozenset(
@@ -409,16 +410,22 @@ class Selection:
         """Take all marks away."""
         self.marked.clear()
 
-    def mark(self) -> None:
-        """Mark the selected console, or take its mark away, and go on to the next."""
+    def mark(self) -> bool:
+        """Mark the selected console, or take its mark away, and go on to the next.
+
+        :returns: False if there are as many marks as there may be.
+        """
         console = self.console
         if console is None:
-            return
+            return True
         if console in self.marked:
             del self.marked[console]
         elif len(self.marked) < MARKS_LIMIT:
             self.marked[console] = None
+        else:
+            return False
         self.move(keys.DOWN)
+        return True
 
     def meant(self) -> list[Console]:
         """The marked consoles that may still be seen; the selected one where none is marked."""

@@ -246,12 +246,12 @@ class MenuView:
         if console is not None:
             rows = beside(rows, width, console.title, self._refresher.preview_of(console))
             width = size[0]
-        if self._offered:
-            kept = rows[: max(1, len(rows) - len(self._offered))]
-            what, *keys = map(Row, self._offered)
-            offered = [*kept, Row(what.text, BOLD), *keys, bottom_row("a key from above; any other: back", width)]
-            return offered, (0, column), b""
         over = [line for text in self._messages for line in wrap(text, width - 1, MESSAGE_LINES)]
+        if self._offered:
+            kept = rows[: max(1, len(rows) - len(over) - len(self._offered))]
+            what, *keys = self._offered
+            offered = [*kept, *map(Row, over), Row(what, BOLD), *map(Row, keys)]
+            return [*offered, bottom_row("a key from above; any other: back", width)], (0, column), b""
         if self._prompting:
             return lay_over(rows, over + self.command_line.choices), below, self.command_line.redraw()
         return [*lay_over(rows, over), bottom_row(self._note, width)], (0, column), b""
