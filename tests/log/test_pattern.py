@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.daemon import ROOT, environment
 from tests.support.requirements import expressions
 from vmproxy.log import pattern as module
-from vmproxy.log.pattern import PATTERN_LIMIT, BadPattern, Pattern, PatternSet
+from vmproxy.log.pattern import PATTERN_LIMIT, SPANS, BadPattern, Pattern, PatternSet
 
 
 @expressions
@@ -141,6 +141,11 @@ def test_plain_text_is_found_where_re2_finds_it(text: str, data: bytes, ignore_c
     without._search = module._Plain(text, ignore_case).search
     assert list(without.lines(data)) == list(with_re2.lines(data))
     assert [*map(list, map(without.spans, data.splitlines()))] == [*map(list, map(with_re2.spans, data.splitlines()))]
+
+
+def test_of_a_line_that_matches_everywhere_only_the_first_matches_are_told() -> None:
+    assert len(list(Pattern("a").spans(b"a" * 1000))) == SPANS
+    assert list(Pattern("a", fixed=True).spans(b"-" * 1000 + b"a")) == [(1000, 1001)]
 
 
 def test_a_server_without_re2_says_so(tmp_path: Path) -> None:

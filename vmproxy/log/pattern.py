@@ -24,6 +24,7 @@ from vmproxy.errors import VMProxyError
 
 _LINE_FEEDS = bytes.maketrans(b"\r", b"\n")
 PATTERN_LIMIT = 1000
+SPANS = 200
 EXPRESSIONS = re2 is not None
 PLAIN_ONLY = "regular expressions need google-re2, which is not installed"
 _SPECIAL = frozenset("\\.+*?()|[]{}^$")
@@ -91,9 +92,14 @@ class Pattern:
             place = end + 1
 
     def spans(self, line: bytes) -> Iterator[tuple[int, int]]:
-        """Where it matches in one line: begin and end of each match that is not empty."""
+        """Where it matches in one line: begin and end of each match that is not empty.
+
+        Bound: it is looked for :data:`SPANS` times. Each may take as long as the line, and a match may be a character.
+        """
         place = 0
-        while place <= len(line) and (match := self._search(line, place)) is not None:
+        for _ in range(SPANS):
+            if place > len(line) or (match := self._search(line, place)) is None:
+                return
             start, place = match.span()
             if start < place:
                 yield start, place
