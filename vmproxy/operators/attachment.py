@@ -62,8 +62,12 @@ def go_to(
     :param instead_of: the activity whose place it takes.
     """
 
+    known = console.title
+
     def left(activity: ConsoleSession, status: int) -> None:
-        session.router.pop(activity, lambda: _end(session, status, console.title, on_leave))
+        # A name that it has got since may be none of the operator's business.
+        title = console.title if console in session.operator.view else known
+        session.router.pop(activity, lambda: _end(session, status, title, on_leave))
 
     def move(activity: ConsoleSession, other: Console, wanted: Target) -> None:
         go_to(session, other, wanted, on_leave, activity.display.stamps, instead_of=activity)

@@ -225,7 +225,7 @@ def lost(w: SSHWorld) -> None:
             "[-- disconnected by bob: why --]\n",
         ),
         (lambda w: w.rules(("alice", "spy", "*")), 10, "web01: the rules have changed, you may no longer do that\n"),
-        (lambda w: w.rules(("bob", "spy", "*")), 3, "web01: no such console\n"),
+        (lambda w: w.rules(("bob", "spy", "*")), 3, "no such console any more\n"),
     ],
 )
 def test_what_ends_sending_early(w: SSHWorld, happens: Callable[[SSHWorld], object], status: int, said: str) -> None:

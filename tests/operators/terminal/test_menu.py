@@ -420,6 +420,26 @@ def test_enter_on_a_console_that_has_just_been_hidden(w: SSHWorld) -> None:
     assert w.console("web01").viewers.all == ()
 
 
+def test_the_new_name_of_a_console_that_may_not_be_seen_any_more_is_not_told(w: SSHWorld) -> None:
+    vms(w, "web01", "web02")
+    w.rules(("alice", "write", "web*"))
+    person = Person(w)
+    w.directory.rename(w.console("web01"), "secret")
+    person.type(b"\r")
+    assert person.terminal.lines[-1] == " web01: no such console"
+    person.type(b"\r")
+    w.directory.rename(w.console("web02"), "secret2")
+    person.wait()
+    assert person.terminal.lines[-1] == " web02: no such console"
+    w.directory.rename(w.console("secret"), "web03")
+    person.wait(6)
+    person.type(b":log -f web03\r")
+    w.directory.rename(w.console("web03"), "secret3")
+    person.wait()
+    assert b"no such console any more" in person.channel.screen
+    assert b"secret" not in person.channel.screen
+
+
 # Consoles.
 
 

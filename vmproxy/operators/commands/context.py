@@ -130,7 +130,8 @@ def refusal(session: Session, console: Console, right: Right) -> CommandError | 
     """The error for an operator without a right on a console; None if they have it."""
     view = session.operator.view
     if not view.may(console, Right.SEE):
-        return CommandError(f"{console.title}: no such console", exit_status.NO_SUCH_CONSOLE)
+        # Not by its name, which may be a new one that is none of the operator's business.
+        return CommandError("no such console any more", exit_status.NO_SUCH_CONSOLE)
     if not view.may(console, right):
         return CommandError(
             f"{console.title}: the rules have changed, you may no longer do that", exit_status.FORBIDDEN

@@ -245,15 +245,18 @@ class Menu:
     # Consoles.
 
     def _attach(self, read_only: bool) -> None:
-        console = self._view.selection.console
-        if console is not None:
-            self._attach_to(console, read_only)
+        entry = self._view.selection.entry
+        if entry is None:
+            return
+        if entry.console in self._consoles:
+            self._attach_to(entry.console, read_only)
+        else:
+            # By the name in the list: its new one may be none of the operator's business.
+            self._view.show_note(f"{entry.title}: no such console")
 
     def _attach_to(self, console: Console, read_only: bool) -> None:
         target = Target(console.title, read_only=read_only)
         try:
-            if console not in self._consoles:
-                raise TargetError(f"{console.title}: no such console", exit_status.NO_SUCH_CONSOLE)
             check(self._consoles, console, target, True)
         except TargetError as refused:
             self._view.show_note(str(refused))

@@ -353,8 +353,12 @@ class Selection:
         self._refilters = REFILTERS
 
     @property
+    def entry(self) -> ConsoleEntry | None:
+        return self.found[self.chosen] if self.chosen < len(self.found) else None
+
+    @property
     def console(self) -> Console | None:
-        return self.found[self.chosen].console if self.chosen < len(self.found) else None
+        return None if self.entry is None else self.entry.console
 
     @property
     def on_screen(self) -> Sequence[ConsoleEntry]:
