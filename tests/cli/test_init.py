@@ -131,3 +131,19 @@ def test_at_a_terminal_it_asks_five_questions(tmp_path: Path, key: Path) -> None
     assert "[vmproxy]: " in said
     assert load(tmp_path / "new/vmproxy.toml", {}).vm.service_uri == ("vmproxy",)
     assert not (tmp_path / "new/vm.pem").exists()
+
+
+@pytest.mark.parametrize(("answer", "encrypts"), [("Y", True), ("YES", True), ("", True), ("No", False), ("yse", None)])
+def test_whether_to_encrypt_is_no_matter_of_capitals(
+    tmp_path: Path, key: Path, run: Run, monkeypatch: pytest.MonkeyPatch, answer: str, encrypts: bool | None
+) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda question: answer if "certificate" in question else "")
+    given = ("--name", "con.example.com", "--service-uri", "lab", "--operator", "alice", "--key", key)
+    status, _, err = run("--dir", tmp_path / "new", *given)
+    if encrypts is None:
+        assert (status, err) == (1, "yse: answer yes or no\n")
+        assert not (tmp_path / "new").exists()
+    else:
+        assert status == 0
+        assert (tmp_path / "new/vm.pem").exists() is encrypts

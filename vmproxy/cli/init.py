@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmproxy.auth.accounts_file import parse_operators
+from vmproxy.base.sanitize import visible
 from vmproxy.cli import make_cert
 from vmproxy.config.settings import parse_config
 from vmproxy.errors import ConfigError, VMProxyError
@@ -114,7 +115,7 @@ def _ask(args: argparse.Namespace, ask: bool) -> Answers:
     word = _answer(ask, "Service URI, the Port URI of the VMs", args.service_uri, "vmproxy")
     encrypt = args.tls
     if encrypt is None:
-        encrypt = _answer(ask, "Make a certificate, so that hosts can use TLS (yes or no)", None, "yes") in ("yes", "y")
+        encrypt = _yes(_answer(ask, "Make a certificate, so that hosts can use TLS (yes or no)", None, "yes"))
     operator = _answer(ask, "Your name as an operator", args.operator, account.pw_name)
     files = args.key
     if files is None and not found and ask:
@@ -143,6 +144,13 @@ def _answer(ask: bool, question: str, given: str | None, default: str) -> str:
     if given is not None or not ask:
         return default if given is None else given
     return input(f"{question} [{default}]: ").strip() or default
+
+
+def _yes(answer: str) -> bool:
+    said = answer.casefold()
+    if said not in ("yes", "y", "no", "n"):
+        raise CannotWrite(f"{visible(answer)}: answer yes or no")
+    return said in ("yes", "y")
 
 
 def _keys_in(files: list[str]) -> Iterator[str]:
