@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -28,12 +29,13 @@ def completed(*words: str) -> set[str]:
     quoted = " ".join(f"'{word}'" for word in words)
     lines = f"COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _vmproxy; printf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
     command = ["bash", "--norc", "--noprofile", "-c", script("bash", parsers()[1]) + lines]
-    return set(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split())
+    return set(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines())
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
-def test_bash_completes() -> None:
+def test_bash_completes(tmp_path: Path) -> None:
     assert completed("vmproxy", "ma") == {"make-cert"}
     assert completed("vmproxy", "init", "--no") == {"--no-tls"}
     assert "--diff" in completed("vmproxy", "check", "--")
-    assert completed("vmproxy", "check", "/etc/host") >= {"/etc/hosts"}
+    (tmp_path / "my vm.toml").touch()
+    assert completed("vmproxy", "check", f"{tmp_path}/my") == {f"{tmp_path}/my vm.toml"}

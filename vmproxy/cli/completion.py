@@ -20,6 +20,7 @@ _vmproxy() {{
     if [ "$COMP_CWORD" -eq 1 ] || [ "${{current#-}}" != "$current" ]; then
         COMPREPLY=($(compgen -W "$words" -- "$current"))
     else
+        local IFS=$'\\n'
         COMPREPLY=($(compgen -f -- "$current"))
     fi
 }}
