@@ -23,8 +23,8 @@ from vmproxy.operators.session import Session
 
 NOTICES_LIMIT = 100
 
-_UP, _DOWN = b'"event":"up"', b'"event":"down"'
-_CHANGES = (_UP, _DOWN, b'"event":"name"', b'"event":"vmotion-complete"')
+_UP, _DOWN, _FORGOTTEN = b'"event":"up"', b'"event":"down"', b'"event":"forgotten"'
+_CHANGES = (_UP, _DOWN, _FORGOTTEN, b'"event":"name"', b'"event":"vmotion-complete"')
 
 
 class LineFollower:
@@ -84,9 +84,12 @@ class LineFollower:
             self._let_in[file] = (self._registry.policy, console.name, console.uri)
             return True
         self.remove(file)
-        # Its new name may be none of the operator's business.
-        known = console.title if self._view.may(console, Right.SEE) else visible(name)
-        self._say(f"[-- {known}: the rules have changed, you may no longer read it --]")
+        # A new name may be none of the operator's business.
+        known = console.title if name is console.name or self._view.may(console, Right.SEE) else visible(name)
+        if console.forgotten and policy is self._registry.policy:
+            self._say(f"[-- {known}: forgotten --]")
+        else:
+            self._say(f"[-- {known}: the rules have changed, you may no longer read it --]")
         return False
 
     @property

@@ -80,6 +80,8 @@ class LineQueue:
     def remove(self, file: LogFile) -> None:
         """Take no more lines of a console."""
         self.consoles.pop(file, None)
+        self._watched.pop(file, None)
+        self.starts.pop(file, None)
 
     def begin_at(self, offsets: Iterable[tuple[LogFile, int]]) -> None:
         """Leave out lines that end before these offsets."""
@@ -124,8 +126,8 @@ class LineQueue:
         return watched
 
     def skipped(self, file: LogFile, count: int) -> None:
-        if file in self._watched:
-            self._watched[file].picker.forget()
+        if (watched := self._watched.get(file)) is not None:
+            watched.picker.forget()
         with self._lock:
             self._left_out += count
 

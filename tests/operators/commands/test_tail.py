@@ -220,6 +220,23 @@ def test_a_console_that_is_renamed_out_of_sight_is_gone_at_once(two: SSHWorld) -
     assert b"web01: the rules have changed" in channel.err
 
 
+def test_a_console_that_is_forgotten_says_so_and_is_let_go(two: SSHWorld) -> None:
+    channel = tail(two, "tail")
+    say(two, channel, ("web01", b"last\n"))
+    (queue,) = two.store.line_feed.subscribers
+    assert isinstance(queue, line_queue.LineQueue)
+    two.lose(two.console())
+    say(two, channel)
+    two.directory.forget(two.console(), "bob")
+    say(two, channel)
+    assert channel.err.endswith(b"[-- web01: forgotten --]\n")
+    assert [console.title for console in queue.consoles.values()] == ["db1"]
+    assert not queue._watched
+    two.vm()
+    say(two, channel, ("web01", b"anew\n"))
+    assert channel.out.endswith(b"web01 | anew\n")
+
+
 def test_nothing_is_left_when_it_ends(two: SSHWorld) -> None:
     channel = tail(two, "tail", pty=True)
     feed = two.store.line_feed
