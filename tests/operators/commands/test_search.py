@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 from tests.support.fakes import VM_A, VM_B
 from tests.support.ssh import SSHWorld
+from vmproxy.operators.commands import search
 
 
 def say(w: SSHWorld, name: str, data: bytes) -> None:
@@ -28,6 +31,16 @@ def test_lines_around_a_hit(w: SSHWorld) -> None:
     assert found(w, "panic -C 1") == (["web01- two", "web01: panic", "web01- four", "--"], "", 0)
     (hit,) = map(json.loads, w.login().run("search panic -C 2 --json").out.splitlines())
     assert (hit["before"], hit["text"], hit["after"]) == (["one", "two"], "panic", ["four", "five"])
+
+
+def test_with_lines_around_them_there_are_fewer(w: SSHWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "AROUND_LIMIT", 8)
+    w.vm()
+    for number in range(5):
+        say(w, "web01", b"hit %d\n" % number)
+    shown, told, _ = found(w, "hit -C 2 -n 100")
+    assert [line for line in shown if line.startswith("web01: ")] == ["web01: hit 4", "web01: hit 3"]
+    assert told == "[-- there may be more: only the newest 2 are shown --]\n"
 
 
 def test_up_to_a_time(w: SSHWorld) -> None:

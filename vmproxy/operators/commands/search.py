@@ -49,6 +49,7 @@ HITS_LIMIT = 10_000
 LINE_SHOWN = 600
 LINES_AT_ONCE = 50
 CONTEXT_LIMIT = 20
+AROUND_LIMIT = 40_000  # lines before and behind hits that are kept
 
 _MISSING = f"give a pattern of 1 to {PATTERN_LIMIT} characters"
 _WHAT = "a regular expression (RE2: no backward references)" if EXPRESSIONS else f"plain text ({PLAIN_ONLY})"
@@ -90,11 +91,13 @@ async def _run(session: Session, args: Arguments) -> int:
     session.operator.audit("search", consoles=len(consoles))
     await consoles[0].log.settled()  # what has been said up to now is on the disk then, of all of them
     shown_as: Callable[[Hashable], ShownText | None] = (lambda _: None) if RAW in args else text_of
+    context = args.get(_CONTEXT, 0)
+    most = args.get(_MOST, HITS)
     limits = Limits(
-        hits=args.get(_MOST, HITS),
+        hits=min(most, AROUND_LIMIT // (2 * context)) if context else most,
         since=args.get(SINCE, -math.inf),
         until=args.get(UNTIL, math.inf),
-        context=args.get(_CONTEXT, 0),
+        context=context,
     )
     if _COUNT in args:
         return await _count(session, consoles, pattern, limits, shown_as, JSON in args)
