@@ -333,6 +333,14 @@ def say_past(w: SSHWorld, name: str, data: bytes) -> None:
     w.clock.advance(10)
 
 
+def test_of_many_lines_of_the_past_less_is_kept(two: SSHWorld) -> None:
+    say_past(two, "web01", b"x" * 5000 + b"\n")
+    for command, size in (("tail -n 1", 4096), ("tail -n 10000", 838)):
+        channel = tail(two, command)
+        say(two, channel)
+        assert channel.out.count(b"x") == size
+
+
 def test_the_past_since_a_time(two: SSHWorld) -> None:
     for number in range(5):
         say_past(two, "web01", b"line %d\n" % number)

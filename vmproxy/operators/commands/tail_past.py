@@ -40,7 +40,8 @@ async def show_past(
     await consoles[0].log.on_writer(lambda _path: queue.begin_at((file, file.offset) for file in files))
     starts = await on_disk(session, lambda: {file: _line_starts(file, queue.starts[file]) for file in files})
     choice = queue.choice
-    limits = Limits(hits=most, line=LINE_SHOWN, since=-math.inf if since is None else since)
+    line = min(LINE_SHOWN, PAST_BYTES // most)  # the search keeps as many as are wanted
+    limits = Limits(hits=most, line=line, since=-math.inf if since is None else since)
     pattern = choice.match or EveryLine()
     work = Search(((console, console.log.path) for console in consoles), pattern, limits, text_of)
 
