@@ -46,13 +46,13 @@ class LineQueue:
 
     :ivar consoles: whose lines are wanted, by their logs. It is changed on the reactor's thread and asked on others.
     :ivar choice: which of them.
-    :ivar starts: offsets; lines that end before are left out.
+    :ivar starts: offsets; lines that end before are left out. None: all are, until :meth:`begin_at` is called.
     """
 
     def __init__(self, feed: LineFeed, choice: LineChoice, style: LineStyle) -> None:
         self.consoles: dict[LogFile, Console] = {}
         self.choice = choice
-        self.starts: dict[LogFile, int] = {}
+        self.starts: dict[LogFile, int] | None = {}
         self._style = style
         self._feed = feed
         self._width = 0  # of names
@@ -81,7 +81,12 @@ class LineQueue:
         """Take no more lines of a console."""
         self.consoles.pop(file, None)
         self._watched.pop(file, None)
-        self.starts.pop(file, None)
+        if self.starts is not None:
+            self.starts.pop(file, None)
+
+    def wait_for_start(self) -> None:
+        """Leave out all lines until :meth:`begin_at` is called: what was written before is read from the logs."""
+        self.starts = None
 
     def begin_at(self, offsets: Iterable[tuple[LogFile, int]]) -> None:
         """Leave out lines that end before these offsets."""
@@ -97,10 +102,10 @@ class LineQueue:
         return file in self.consoles
 
     def lines(self, file: LogFile, blocks: Sequence[Lines]) -> None:
-        console = self.consoles.get(file)
-        if console is None:
+        console, starts = self.consoles.get(file), self.starts
+        if console is None or starts is None:
             return
-        watched, start = self._named(file, console), self.starts.get(file, -1)
+        watched, start = self._named(file, console), starts.get(file, -1)
         parts: list[bytes] = []
         room = CONTEXT_LIMIT // max(1, len(self.consoles))
         for block in blocks:

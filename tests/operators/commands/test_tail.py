@@ -323,6 +323,17 @@ def test_the_past_comes_first_and_the_seam_has_no_hole(two: SSHWorld) -> None:
     assert limited.out == b"web01 | unfinished\nweb01 | live\n"
 
 
+def test_what_is_written_just_before_the_seam_is_past_and_nothing_else(two: SSHWorld) -> None:
+    say_past(two, "web01", b"one\n")
+    channel = two.login().open()
+    two.runner.held = True
+    two.console().feed(b"two\n")
+    start(channel, "tail -n 10")
+    two.runner.release()
+    say(two, channel)
+    assert channel.out == b"web01 | one\nweb01 | two\n"
+
+
 def choice() -> tuple[LineChoice, LineStyle]:
     return LineChoice(), LineStyle()
 

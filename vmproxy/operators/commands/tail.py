@@ -109,8 +109,10 @@ async def watch(
     async for console in in_turns(session, consoles):
         follower.add(console)
     tell(session, f"[-- {len(consoles):,} console{'' if len(consoles) == 1 else 's'} --]")
+    if most and consoles:
+        follower.queue.wait_for_start()
     with follower:
-        if most:
+        if most and consoles:
             await show_past(session, follower, consoles, most, since)
         return await _follow(session, follower, consoles, choose)
 

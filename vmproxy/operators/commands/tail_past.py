@@ -30,15 +30,15 @@ async def show_past(
 ) -> None:
     """Show the newest lines of the past, the oldest of them first.
 
+    :param consoles: whose; at least one.
     :param most: how many, at most.
     :param since: none that came before, seconds since the epoch.
     """
-    if not consoles:
-        return
     queue, files = follower.queue, [console.log.file for console in consoles]
     # Behind everything that was appended before: what comes later is put in as lines.
     await consoles[0].log.on_writer(lambda _path: queue.begin_at((file, file.offset) for file in files))
-    starts = await on_disk(session, lambda: {file: _line_starts(file, queue.starts[file]) for file in files})
+    at = dict(queue.starts or {})
+    starts = await on_disk(session, lambda: {file: _line_starts(file, offset) for file, offset in at.items()})
     choice = queue.choice
     line = min(LINE_SHOWN, PAST_BYTES // most)  # the search keeps as many as are wanted
     limits = Limits(hits=most, line=line, since=-math.inf if since is None else since)
@@ -50,7 +50,7 @@ async def show_past(
             yield None
             for hit in hits:
                 assert isinstance(hit.key, Console)
-                if _is_past(hit, starts[hit.key.log.file]) and not (choice.but and any(choice.but.lines(hit.text))):
+                if _is_past(hit, starts.get(hit.key.log.file, (0, 0))) and not (choice.but and any(choice.but.lines(hit.text))):
                     yield hit.key, queue.past_line(hit.key, hit.at, hit.text)
 
     reading = BatchReader(session, chosen, work.close, lambda item: 0 if item is None else len(item[1]))
