@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 import pytest
@@ -11,8 +12,11 @@ import pytest
 from tests.support.fakes import VM_A, VM_B, VM_C
 from tests.support.requirements import expressions
 from tests.support.ssh import RemoteChannel, SSHWorld
+from vmproxy.console.console import Console
 from vmproxy.operators import line_follower, line_queue
+from vmproxy.operators.commands import tail as tail_command
 from vmproxy.operators.line_choice import LineChoice, LineStyle
+from vmproxy.operators.session import Session
 
 
 def tail(w: SSHWorld, command: str, user: str = "alice", pty: bool = False, **env: str) -> RemoteChannel:
@@ -172,6 +176,34 @@ def test_consoles_that_fit_join_and_those_that_go_say_so(two: SSHWorld) -> None:
     assert notices[:2] == ["[-- 1 console --]", "[-- web02: new --]"]
     assert re.fullmatch(r"\[-- web01: line down \(power off\) \S+ --\]", notices[2])
     assert re.fullmatch(r"\[-- web01: line up \(10.9.9.9\) \S+ --\]", notices[3])
+
+
+@pytest.mark.parametrize("command", ["tail 'w*'", "tail 'w*' -n 5"])
+def test_a_console_that_comes_while_the_others_are_looked_for_joins(
+    two: SSHWorld, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    in_turns = tail_command.in_turns
+
+    async def meanwhile(session: Session, consoles: Sequence[Console]) -> AsyncIterator[Console]:
+        async for console in in_turns(session, consoles):
+            if VM_C not in {other.uuid for other in two.directory}:
+                two.vm("web02", VM_C)
+                two.settle()
+            yield console
+
+    monkeypatch.setattr(tail_command, "in_turns", meanwhile)
+    channel = tail(two, command)
+    say(two, channel, ("web02", b"hello\n"))
+    assert channel.err == b"[-- 2 consoles --]\n"
+    assert channel.out == b"web02 | hello\n"
+
+
+def test_the_past_of_no_consoles_is_short(w: SSHWorld) -> None:
+    channel = tail(w, "tail -n 5")
+    w.vm()
+    w.settle()
+    say(w, channel, ("web01", b"hello\n"))
+    assert channel.out == b"web01 | hello\n"
 
 
 def test_of_many_that_come_at_once_the_first_are_named(two: SSHWorld, monkeypatch: pytest.MonkeyPatch) -> None:

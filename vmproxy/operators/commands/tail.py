@@ -86,7 +86,10 @@ async def tail(session: Session, args: Arguments, globs: Sequence[str]) -> int:
 
     by_rule = globs or session.operator.target is None
     follower = LineFollower(session, choice, style_of(session, args), fits if by_rule else None)
-    return await watch(session, follower, await choose(), choose, most, since)
+    if most:
+        follower.queue.wait_for_start()
+    with follower:
+        return await watch(session, follower, await choose(), choose, most, since)
 
 
 async def watch(
@@ -99,6 +102,7 @@ async def watch(
 ) -> int:
     """Show the lines of consoles as they come, until the command is cancelled or the client has gone.
 
+    :param follower: follows already, so that no console is missed that comes meanwhile.
     :param consoles: which the operator may read.
     :param choose: chooses them anew when the rules have changed; None: they stay the same, as far as they may be read.
     :param most: how many lines of the past are shown first.
@@ -108,13 +112,11 @@ async def watch(
     session.operator.audit("tail", consoles=len(consoles))
     async for console in in_turns(session, consoles):
         follower.add(console)
-    tell(session, f"[-- {len(consoles):,} console{'' if len(consoles) == 1 else 's'} --]")
-    if most and consoles:
-        follower.queue.wait_for_start()
-    with follower:
-        if most and consoles:
-            await show_past(session, follower, consoles, most, since)
-        return await _follow(session, follower, consoles, choose)
+    follower.take_notices()  # who came meanwhile is one of these
+    tell(session, f"[-- {len(follower):,} console{'' if len(follower) == 1 else 's'} --]")
+    if most:
+        await show_past(session, follower, consoles, most, since)
+    return await _follow(session, follower, consoles, choose)
 
 
 class _Keys:

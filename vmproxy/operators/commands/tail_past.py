@@ -30,11 +30,13 @@ async def show_past(
 ) -> None:
     """Show the newest lines of the past, the oldest of them first.
 
-    :param consoles: whose; at least one.
     :param most: how many, at most.
     :param since: none that came before, seconds since the epoch.
     """
     queue, files = follower.queue, [console.log.file for console in consoles]
+    if not files:
+        queue.begin_at(())
+        return
     # Behind everything that was appended before: what comes later is put in as lines.
     await consoles[0].log.on_writer(lambda _path: queue.begin_at((file, file.offset) for file in files))
     at = dict(queue.starts or {})
@@ -50,7 +52,9 @@ async def show_past(
             yield None
             for hit in hits:
                 assert isinstance(hit.key, Console)
-                if _is_past(hit, starts.get(hit.key.log.file, (0, 0))) and not (choice.but and any(choice.but.lines(hit.text))):
+                if _is_past(hit, starts.get(hit.key.log.file, (0, 0))) and not (
+                    choice.but and any(choice.but.lines(hit.text))
+                ):
                     yield hit.key, queue.past_line(hit.key, hit.at, hit.text)
 
     reading = BatchReader(session, chosen, work.close, lambda item: 0 if item is None else len(item[1]))
