@@ -269,6 +269,17 @@ def test_a_console_that_is_forgotten_says_so_and_is_let_go(two: SSHWorld) -> Non
     assert channel.out.endswith(b"web01 | anew\n")
 
 
+def test_a_name_that_is_there_no_more_ends_nothing_when_the_rules_change(two: SSHWorld) -> None:
+    channel = tail(two, "tail web01 'db*'")
+    two.lose(two.console())
+    two.directory.forget(two.console(), "bob")
+    two.rules(("alice", "spy", "*"))
+    two.clock.advance(1)
+    say(two, channel, ("db1", b"still here\n"))
+    assert channel.status is None
+    assert channel.out == b"db1   | still here\n"
+
+
 def test_nothing_is_left_when_it_ends(two: SSHWorld) -> None:
     channel = tail(two, "tail", pty=True)
     feed = two.store.line_feed

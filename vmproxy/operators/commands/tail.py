@@ -31,6 +31,7 @@ from vmproxy.operators.commands.search import IGNORE_CASE
 from vmproxy.operators.commands.tail_past import PAST, PAST_LIMIT, show_past
 from vmproxy.operators.line_choice import LineChoice, LineStyle
 from vmproxy.operators.line_follower import LineFollower
+from vmproxy.operators.resolve import TargetError
 from vmproxy.operators.session import Session, tell
 from vmproxy.operators.target import parse
 from vmproxy.operators.terminal.colour import has_colours
@@ -81,6 +82,12 @@ async def tail(session: Session, args: Arguments, globs: Sequence[str]) -> int:
     async def choose() -> Sequence[Console]:
         return await chosen_or_own(session, globs, args.right)
 
+    async def choose_again() -> Sequence[Console]:
+        try:
+            return await choose()
+        except TargetError:
+            return ()  # one that was named is there no more: the others stay
+
     def fits(console: Console) -> bool:
         return not wanted or any(selector.selects(console) for selector in wanted)
 
@@ -89,7 +96,7 @@ async def tail(session: Session, args: Arguments, globs: Sequence[str]) -> int:
     if most:
         follower.queue.wait_for_start()
     with follower:
-        return await watch(session, follower, await choose(), choose, most, since)
+        return await watch(session, follower, await choose(), choose_again, most, since)
 
 
 async def watch(
