@@ -15,6 +15,7 @@ from tests.support.ssh import RemoteChannel, SSHWorld
 from vmproxy.console.console import Console
 from vmproxy.operators import line_follower, line_queue
 from vmproxy.operators.commands import tail as tail_command
+from vmproxy.operators.commands.context import in_turns
 from vmproxy.operators.line_choice import LineChoice, LineStyle
 from vmproxy.operators.session import Session
 
@@ -182,7 +183,6 @@ def test_consoles_that_fit_join_and_those_that_go_say_so(two: SSHWorld) -> None:
 def test_a_console_that_comes_while_the_others_are_looked_for_joins(
     two: SSHWorld, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    in_turns = tail_command.in_turns
 
     async def meanwhile(session: Session, consoles: Sequence[Console]) -> AsyncIterator[Console]:
         async for console in in_turns(session, consoles):

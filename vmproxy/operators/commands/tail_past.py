@@ -39,11 +39,11 @@ async def show_past(
         return
     # Behind everything that was appended before: what comes later is put in as lines.
     await consoles[0].log.on_writer(lambda _path: queue.begin_at((file, file.offset) for file in files))
-    at = dict(queue.starts or {})
-    starts = await on_disk(session, lambda: {file: _line_starts(file, offset) for file, offset in at.items()})
+    begun_at = dict(queue.starts or {})
+    starts = await on_disk(session, lambda: {file: _line_starts(file, offset) for file, offset in begun_at.items()})
     choice = queue.choice
-    line = min(LINE_SHOWN, PAST_BYTES // most)  # the search keeps as many as are wanted
-    limits = Limits(hits=most, line=line, since=-math.inf if since is None else since)
+    longest = min(LINE_SHOWN, PAST_BYTES // most)  # the search keeps as many as are wanted
+    limits = Limits(hits=most, line=longest, since=-math.inf if since is None else since)
     pattern = choice.match or EveryLine()
     work = Search(((console, console.log.path) for console in consoles), pattern, limits, text_of)
 
