@@ -41,6 +41,14 @@ class TakesScreen(Protocol):
         """The bytes that put the terminal right; none if it is."""
 
 
+@runtime_checkable
+class RunsCommand(Protocol):
+    """An activity in which a command runs."""
+
+    def interrupt(self) -> None:
+        """End the command, as ^C does."""
+
+
 class InputSource(Protocol):
     """The client, as far as its input goes."""
 

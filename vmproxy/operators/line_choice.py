@@ -20,6 +20,7 @@ from vmproxy.operators.terminal.width import pad
 
 _PRINTABLE = bytes(range(0x20, 0x7F))
 _MATCH, _CONTEXT = b" | ", b" - "
+ROOM = 2 * 1024 * 1024
 LINE_MEMORY = 200  # bytes that a line takes beside its text while it is kept
 
 
@@ -123,7 +124,7 @@ class LinePicker:
         self._size = 0
         self._after = 0  # how many more are to be shown
 
-    def feed(self, block: Lines, name: bytes, room: int) -> Iterator[bytes]:
+    def feed(self, block: Lines, name: bytes, room: int = ROOM) -> Iterator[bytes]:
         """The lines of a block that are shown.
 
         :param room: bytes of memory for lines that may stand before a match to come.

@@ -312,6 +312,17 @@ def test_enter_goes_to_the_console_of_the_last_line_and_back(two: SSHWorld) -> N
     assert two.store.line_feed.subscribers == ()
 
 
+def test_what_is_typed_beside_the_lines_is_for_nobody(two: SSHWorld) -> None:
+    channel = tail(two, "tail", pty=True)
+    channel.type(b"ls -l")
+    channel.type(b"\rweb01,nonsense\r")
+    shown_until(two, channel, b"[-- back; what came meanwhile is left out --]\r\n")
+    assert b"ls -l" not in channel.screen
+    assert b"nonsense: no such option" in channel.screen
+    channel.type(b"\x03")
+    assert channel.status == 130
+
+
 def shown_until(w: SSHWorld, channel: RemoteChannel, end: bytes) -> None:
     """What is on the screen ends so, once the client had time to answer between its two streams."""
     for _ in range(3):

@@ -1072,6 +1072,22 @@ def test_several_consoles_are_marked_and_read_together(w: SSHWorld) -> None:
     assert b"three" not in person.channel.screen
 
 
+@pytest.mark.parametrize("key", [b"\x03", b"q"])
+def test_lines_of_many_are_left_for_the_menu(w: SSHWorld, key: bytes) -> None:
+    vms(w, "web01", "web02")
+    person = Person(w)
+    person.type(b":tail\r")
+    w.login().run("broadcast 'we reboot now'")
+    person.look()
+    assert "we reboot now" in "\n".join(person.terminal.lines)
+    person.type(b"x")
+    person.type(key)
+    person.wait(2)
+    assert "any key: back to the menu" in "\n".join(person.terminal.lines)
+    person.type(b"x")
+    assert person.terminal.alternate
+
+
 def test_there_are_as_many_marks_as_a_command_takes_names(w: SSHWorld) -> None:
     vms(w, *(f"vm{n:03d}" for n in range(MARKS_LIMIT + 1)))
     person = Person(w)

@@ -24,7 +24,7 @@ class Job:
     def typed(self, data: bytes) -> None:
         """Input: ^C at a terminal, or for a console to which the command may attach yet."""
         if self._session.has_pty and b"\x03" in data:
-            self.stop()
+            self.interrupt()
             return
         self._session.router.keep(data)
 
@@ -36,6 +36,10 @@ class Job:
 
     def resized(self, width: int, height: int) -> None:
         """A command does not draw."""
+
+    def interrupt(self) -> None:
+        """End the command."""
+        self.stop()
 
     def stop(self) -> None:
         if self._task is not None:

@@ -29,11 +29,12 @@ from vmproxy.operators.commands.errors import CommandError, UsageError
 from vmproxy.operators.commands.question import asked_for_console
 from vmproxy.operators.commands.search import IGNORE_CASE
 from vmproxy.operators.commands.tail_past import PAST, PAST_LIMIT, show_past
+from vmproxy.operators.input_router import RunsCommand
 from vmproxy.operators.line_choice import LineChoice, LineStyle
 from vmproxy.operators.line_follower import LineFollower
 from vmproxy.operators.resolve import TargetError
 from vmproxy.operators.session import Session, tell
-from vmproxy.operators.target import parse
+from vmproxy.operators.target import BadTarget, parse
 from vmproxy.operators.terminal.colour import has_colours
 
 CONTEXT_LIMIT = 100
@@ -127,23 +128,31 @@ async def watch(
 
 
 class _Keys:
-    """What is typed beside the lines: Enter asks for a console to go to, ``q`` ends. The rest is as for any command.
+    """What is typed beside the lines: Enter asks for a console to go to, ``q`` and ^C end. The rest means nothing.
 
     :ivar go: whether Enter was pressed; ``quit``: whether ``q`` was.
     """
 
     def __init__(self, session: Session, follower: LineFollower) -> None:
+        self._router = session.router
         self._below = session.router.activity
         self._follower = follower
         self.go = self.quit = False
+        if (notice := getattr(self._below, "notice", None)) is not None:
+            self.notice = notice  # the menu tells of messages, and of the end of the server
 
     def typed(self, data: bytes) -> None:
-        self.go = self.go or data in (b"\r", b"\n")
-        self.quit = self.quit or data == b"q"
-        if self.go or self.quit:
+        if b"\x03" in data:
+            if isinstance(self._below, RunsCommand):
+                self._below.interrupt()
+        elif data[:1] in (b"\r", b"\n"):
+            if rest := data[1:]:
+                self._router.keep(rest)  # for the question
+            self.go = True
             self._follower.queue.wake()
-        elif self._below is not None:
-            self._below.typed(data)
+        elif data == b"q":
+            self.quit = True
+            self._follower.queue.wake()
 
     def drained(self) -> None:
         """The session tells the command itself."""
@@ -163,7 +172,10 @@ async def _go(session: Session, follower: LineFollower) -> None:
     view, last = session.operator.view, follower.last
     name = view.typed(last) if last is not None and view.may(last, Right.SEE) else ""
     if answer := await asked_for_console(session, "Console: ", name):
-        await go(session, parse(answer))
+        try:
+            await go(session, parse(answer))
+        except BadTarget as error:
+            tell(session, str(error))
         follower.queue.take()
         tell(session, "[-- back; what came meanwhile is left out --]")
 

@@ -95,6 +95,11 @@ class Menu:
         if task is not None:
             task.cancel()
 
+    def interrupt(self) -> None:
+        """End the command that runs."""
+        if self._task is not None:
+            self._task.cancel()
+
     def farewell(self) -> bytes:
         """What puts the terminal right: to be sent before the session is ended. Nothing more is drawn afterwards."""
         if self._lone_escape is not None:
@@ -179,8 +184,8 @@ class Menu:
                     self._come_back()
                     data = data if data.startswith(b":") else b""
                 case _Mode.COMMAND if self._session.router.activity is self:
-                    if b"\x03" in data and self._task is not None:
-                        self._task.cancel()
+                    if b"\x03" in data:
+                        self.interrupt()
                     return
                 case _Mode.COMMAND | _Mode.AWAY:
                     # Another activity has become current meanwhile.
