@@ -74,6 +74,7 @@ def test_log_picks_lines(w: SSHWorld) -> None:
     assert run("log web01 --match panic -i -n 1").out == b"panic now\n"
     assert run("log web01 --match a -C 1 -c").out == run("log web01 --match a -c").out
     assert (run("log web01 -c").out, run("log web01 --not a -c").out) == (b"6\n", b"4\n")
+    assert run("log web01 --match Panic -C 1 -c").out == b"1\n"
     nothing = run("log web01 --match nothing")
     assert (nothing.out, nothing.status) == (b"", 1)
     assert b"  one\n" not in run("log web01 --match one -t").out
@@ -87,3 +88,17 @@ def test_log_follows_what_is_picked(w: SSHWorld) -> None:
     say(w, "web01", b"fine\npanic\n")
     channel.client.pump()
     assert channel.out == b"web01 | panic\n"
+
+
+@pytest.mark.parametrize("command", ["log -f VM (old) --match ic", "log -f VM (old) w*"])
+def test_a_name_with_blanks_and_lines_of_the_past(w: SSHWorld, command: str) -> None:
+    w.vm("VM (old)")
+    w.vm("web01", VM_B)
+    if "w*" in command:
+        command = command.replace("VM (old)", "'VM (old)'")
+    for number in range(3):
+        say(w, "VM (old)", b"panic %d\n" % number)
+    channel = w.login().run(f"{command} -n 2")
+    w.clock.advance(1)
+    channel.client.pump()
+    assert channel.out == b"VM (old) | panic 1\nVM (old) | panic 2\n"

@@ -122,11 +122,12 @@ async def _log(session: Session, args: Arguments) -> int:
     picks = any(option in args for option in (MATCH, NOT, CONTEXT, _COUNT))
     if picks and _RAW in args:
         raise UsageError(f"lines are picked of the text as it is shown, not {_RAW}")
-    if _FOLLOW in args and (picks or _are_many(session, words)):
+    many = _are_many(session, words)
+    if _FOLLOW in args and (picks or many):
         for option in (_RAW, _COUNT):
             if option in args:
                 raise UsageError(f"{option} does not go with {_FOLLOW} here")
-        return await tail(session, args, words)
+        return await tail(session, args, words if many or not words else [" ".join(words)], lines)
     target = parse(" ".join(words)) if words else session.operator.target
     if target is None:
         raise UsageError("which console? give its name")

@@ -74,10 +74,13 @@ async def _run(session: Session, args: Arguments) -> int:
     return await tail(session, args, args[GLOBS])
 
 
-async def tail(session: Session, args: Arguments, globs: Sequence[str]) -> int:
-    """Show the lines of the consoles that globs select, and of those that come later, as options say."""
+async def tail(session: Session, args: Arguments, globs: Sequence[str], lines: int | None = None) -> int:
+    """Show the lines of the consoles that globs select, and of those that come later, as options say.
+
+    :param lines: of the past, where an option of another command says so.
+    """
     since = args[SINCE]
-    most = args.get(_MOST, 0 if since is None else PAST)
+    most = args.get(_MOST, 0 if since is None else PAST) if lines is None else min(lines, PAST_LIMIT)
     choice, wanted = choice_of(args), selectors(globs)
 
     async def choose() -> Sequence[Console]:
