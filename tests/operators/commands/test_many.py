@@ -128,6 +128,22 @@ def test_the_rules_may_change_while_it_is_asked(three: SSHWorld) -> None:
     assert b"web2: you may not type at many consoles" in channel.screen
 
 
+def test_the_new_name_of_what_is_hidden_meanwhile_is_not_told(three: SSHWorld) -> None:
+    three.rules(("alice", "many", "web*"))
+    channel = terminal(three, "send 'web*' x")
+    three.directory.rename(three.console("web2"), "secret")
+    channel.type(b"y\r")
+    assert (channel.status, written_at(three, "web1"), written_at(three, "secret")) == (1, b"x\r", b"")
+    assert b"no such console any more" in channel.screen
+    assert b"secret" not in channel.screen
+
+
+def written_at(w: SSHWorld, name: str) -> bytes:
+    link = w.console(name).link
+    assert isinstance(link, FakeLink)
+    return bytes(link.written)
+
+
 def test_who_takes_nothing_is_told(three: SSHWorld) -> None:
     three.lose(three.console("db1"))
     three.console("web2").viewers.attach(FakeViewer(), write=True)
@@ -144,6 +160,8 @@ def test_a_vm_that_takes_nothing_holds_nobody_up_for_long(three: SSHWorld) -> No
     link.ready = False
     channel = three.login().run("send 'web*' --yes x")
     assert channel.status is None
+    assert not three.console("web1").viewers.all  # others may write there
+    assert three.console("web2").viewers.all
     for _ in range(11):
         three.clock.advance(1)
     channel.client.pump()

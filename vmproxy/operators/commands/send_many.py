@@ -12,9 +12,10 @@ from contextlib import ExitStack
 from textwrap import wrap
 
 from vmproxy.access.policy import Right
+from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import chosen, in_turns, sleep
+from vmproxy.operators.commands.context import chosen, in_turns, refusal, sleep
 from vmproxy.operators.commands.errors import CommandError, UsageError
 from vmproxy.operators.commands.question import confirmed
 from vmproxy.operators.commands.watcher import Watcher
@@ -38,9 +39,9 @@ async def send_many(session: Session, glob: str, target: Target, data: bytes, ye
     found = await chosen(session, [glob])
     consoles = [console async for console in in_turns(session, found) if view.may(console, Right.MANY)]
     if not consoles:
-        raise CommandError(f"{glob}: you may not type at many consoles at once", exit_status.FORBIDDEN)
+        raise CommandError(f"{visible(glob)}: you may not type at many consoles at once", exit_status.FORBIDDEN)
     if len(consoles) > CONSOLES_LIMIT:
-        raise UsageError(f"{glob}: these are {len(consoles):,} consoles, and {CONSOLES_LIMIT:,} are the most")
+        raise UsageError(f"{visible(glob)}: these are {len(consoles):,} consoles, and {CONSOLES_LIMIT:,} are the most")
     up = [console for console in consoles if console.state != "down"]
     _tell_who(session, up, len(data))
     if len(up) < len(consoles):
@@ -74,7 +75,9 @@ async def _type(session: Session, consoles: Sequence[Console], target: Target, d
         async for console in in_turns(session, consoles):
             try:
                 if not operator.view.may(console, Right.MANY):  # the rules may have changed meanwhile
-                    raise CommandError(f"{console.title}: you may not type at many consoles", exit_status.FORBIDDEN)
+                    raise refusal(session, console, Right.SEE) or CommandError(
+                        f"{console.title}: you may not type at many consoles", exit_status.FORBIDDEN
+                    )
                 watcher = stack.enter_context(Watcher(session, console, target))
             except CommandError as error:
                 problems.append(str(error))
@@ -85,8 +88,14 @@ async def _type(session: Session, consoles: Sequence[Console], target: Target, d
         clock = session.services.clock
         until = clock.seconds() + PATIENCE_SECONDS
         waiting = watchers
-        while waiting := [one for one in waiting if one.error is None and not one.delivered]:
-            if clock.seconds() >= until:
+        while waiting:
+            pending, waiting = waiting, []
+            async for one in in_turns(session, pending):
+                if one.error is None and not one.delivered:
+                    waiting.append(one)
+                else:
+                    one.detach()  # others may write there now, whoever else is slow
+            if not waiting or clock.seconds() >= until:
                 break
             await sleep(session, LOOK_SECONDS)
     problems += [str(one.error) for one in watchers if one.error is not None]

@@ -78,6 +78,10 @@ class Watcher:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.detach()
+
+    def detach(self) -> None:
+        """Leave the console; nothing happens where it was left before."""
         self.console.viewers.detach(self)
         if self._writes:
             self._session.router.hold(False)
