@@ -194,6 +194,16 @@ def test_silence_of_thousands_takes_its_turns(w: AlertWorld, monkeypatch: pytest
     assert len(w.hooks.told) == 2  # at once: there are no lines around it
 
 
+def test_one_that_cannot_be_told_does_not_end_the_others(w: AlertWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    w.claim("web01")
+    monkeypatch.setattr(w.hooks, "tell", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        w.center.found([Finding(w.console, PANIC, EPOCH, 0, b"Kernel panic", 0)] * 2, 0, 0)
+    monkeypatch.undo()
+    found(w, b"Kernel panic")
+    assert w.center.told == 3
+
+
 class UsedUp:
     """A turn in which there is no time left."""
 

@@ -72,6 +72,7 @@ class AlertCenter:
         self._watches: tuple[Watch, ...] = ()
         self._turns = Turns(clock)
         self._found: deque[Finding] = deque()
+        self._waits = False  # for its turn
         self._bucket = TokenBucket(BURST, clock.seconds())
         self._process_log = RateLimitedLog(clock)
         self._quiet: dict[tuple[str, Kind, Key], float] = {}
@@ -88,15 +89,16 @@ class AlertCenter:
 
     def found(self, findings: list[Finding], more: int, unseen: int) -> None:
         """Take what the line watcher has found: see :class:`~vmproxy.alerts.line_watcher.LineWatcher`."""
-        waiting = bool(self._found)
         self._found += findings
         self._count(more, unseen)
-        if self._found and not waiting:
+        if not self._waits:
             self._go_on()
 
     def _go_on(self) -> None:
+        self._waits = False
         while self._found:
             if not self._turns.open():
+                self._waits = True
                 self._turns.wait("alerts", self._go_on)
                 return
             finding = self._found.popleft()
