@@ -13,10 +13,11 @@ from twisted.internet.task import Clock
 
 from tests.support.fakes import EPOCH, VM_A, VM_B, Logged, at_once
 from vmproxy.alerts import book as book_module
-from vmproxy.alerts.alert import Alert, recalled
+from vmproxy.alerts.alert import LINE_LIMIT, NOTE_LIMIT, Alert, recalled
 from vmproxy.alerts.book import OPEN_EACH, AlertBook
-from vmproxy.alerts.watch import Severity
+from vmproxy.alerts.watch import NAME_LIMIT, Severity
 from vmproxy.console.alert_marks import AlertMarks
+from vmproxy.log.events import compact
 
 INFO, WARNING, CRITICAL = Severity
 
@@ -90,6 +91,14 @@ def test_what_makes_no_sense_is_left_out(tmp_path: Path) -> None:
     assert "7 lines make no sense" in "".join(logged)
     assert recalled(book.get(1).kept()) == book.get(1)
     assert recalled({**book.get(1).kept(), "line": "\x1b[2J" + 1000 * "x"}).line.startswith("\\x1b[2Jxxx")
+
+
+def test_the_longest_alerts_fit_the_file() -> None:
+    wide = "\U0001f4a9"
+    line, name = wide * LINE_LIMIT, wide * 150
+    alert = Alert(2**53, EPOCH, "w" * NAME_LIMIT, CRITICAL, VM_A, name, name, name, line, 2**60, 2**60)
+    alert = alert.acknowledge(EPOCH, name, wide * NOTE_LIMIT)
+    assert len(compact(alert.kept())) * book_module.KEPT < book_module.FILE_LIMIT
 
 
 def test_acknowledged_ones_make_place_first_then_the_oldest_of_the_lowest(

@@ -31,7 +31,7 @@ OPEN_EACH = 20
 SAVE_SECONDS = 1.0
 SAVE_SHARE = 100.0  # times as long as writing the file took, until it is written again
 SAVE_MOST = 60.0
-FILE_LIMIT = 64 * 1024 * 1024
+FILE_LIMIT = 256 * 1024 * 1024  # KEPT of the longest fit
 
 Key = tuple[UUID | None, str]
 
