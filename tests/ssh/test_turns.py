@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from twisted.conch.ssh.common import NS
 
-from tests.support.fakes import one_turn
+from tests.support.fakes import VM_B, one_turn
+from tests.support.sftp import STAT
+from tests.support.sftp import Session as SFTPSession
 from tests.support.ssh import IGNORE, LOGIN_TIMEOUT, REQUEST, Client, SSHWorld
 from vmproxy.base.turns import SLICE, SPAN
 from vmproxy.operators import shell
 from vmproxy.operators.session import Session
+from vmproxy.operators.visible import VisibleConsoles
 from vmproxy.ssh.share import PACKETS_AT_ONCE
 
 COST = SLICE / 4  # seconds that each packet takes
@@ -157,3 +161,32 @@ def test_channels_of_a_connection_that_is_lost_are_closed_in_turns(w: SSHWorld) 
     w.clock.advance(0)
     assert not w.console().viewers.all
     assert not w.front.transports
+
+
+def test_what_waits_for_another_turn_waits_also_until_it_is_worked_out_what_is_seen(
+    w: SSHWorld, sftp: SFTPSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w.vm("web02", VM_B)
+    client = w.login("web01")
+    channel = client.attach()
+    w.threads_held = True
+    sftp.raw(sftp.request(STAT, NS(b"/web01.log")) + sftp.request(STAT, NS(b"/web02.log")))
+    channel.session.router.put_off(b"\x05cu")
+    asked: list[bool] = []
+
+    def prepare(view: VisibleConsoles, may_go_on: Callable[[], bool]) -> bool:
+        asked.append(len(asked) >= 10)
+        return asked[-1]
+
+    monkeypatch.setattr(VisibleConsoles, "prepare", prepare)
+    channel.clear()
+    w.release_threads()
+    one_turn(w.clock)
+    assert b"2 consoles" not in channel.err
+    assert w.waiting_for_threads == 0
+    while not asked[-1]:
+        one_turn(w.clock)
+    w.clock.advance(0)
+    client.pump()
+    assert b"2 consoles" in channel.err
+    assert w.waiting_for_threads == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from functools import partial
 
 from twisted.conch.ssh.common import getNS
@@ -15,6 +16,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IDelayedCall
 
 from vmproxy.base.sanitize import visible
+from vmproxy.base.turns import Turns
 from vmproxy.operators import exit_status, shell
 from vmproxy.operators.input_router import InputRouter
 from vmproxy.operators.operator import Operator
@@ -53,7 +55,7 @@ class SessionChannel(FlowChannel):
         self.no_color = False
         self.input_ended = False
         self._started = False
-        self.router = InputRouter(self, partial(services.turns.wait, operator.name))
+        self.router = InputRouter(self, partial(_next_turn, operator, services.turns))
         self._stream: int | None = None
         self._barrier: IDelayedCall | None = None
 
@@ -214,6 +216,18 @@ class SessionChannel(FlowChannel):
             if self.router.activity is not None:
                 self.router.activity.stop()
         return 1
+
+
+def _next_turn(operator: Operator, turns: Turns, go_on: Callable[[], None]) -> None:
+    """Have input gone on with that was put off; there may be other rules by then."""
+
+    def when_ready() -> None:
+        if operator.view.prepare(turns.open):
+            go_on()
+        else:
+            _next_turn(operator, turns, go_on)
+
+    turns.wait(operator.name, when_ready)
 
 
 def _size(data: bytes) -> tuple[int, int]:

@@ -112,9 +112,10 @@ class SFTP(FileTransferServer):
     def _may_take(self) -> bool:
         if self._answering or self._later or self._channel.over or self._channel.queued > OUTPUT_HIGH:
             return False
-        if not self._channel.services.turns.open():
+        operator, turns = self._channel.operator, self._channel.services.turns
+        if not (turns.open() and operator.view.prepare(turns.open)):  # an answer has waited: there may be other rules
             self._later = True
-            self._channel.services.turns.wait(self._channel.operator.name, self._next_turn)
+            turns.wait(operator.name, self._next_turn)
             return False
         return True
 
