@@ -9,7 +9,7 @@ from tests.support.fakes import Logged
 from tests.support.ssh import SSHWorld
 from vmproxy.console.notices import LogFailed, LogRecovered
 from vmproxy.ssh.frontend import PARTING_SECONDS
-from vmproxy.ssh.session import BARRIER_SECONDS
+from vmproxy.ssh.session import BARRIER_SECONDS, UNANSWERED_LIMIT
 
 # Notices.
 
@@ -134,6 +134,21 @@ def test_a_client_that_never_answers_is_not_waited_for_for_ever(w: SSHWorld) -> 
     w.clock.advance(BARRIER_SECONDS)
     client.pump()
     assert channel.status == 0
+
+
+def test_a_client_that_never_answers_makes_nothing_grow(w: SSHWorld) -> None:
+    w.vm()
+    client = w.login("web01")
+    client.answer_requests = False
+    channel = client.attach()
+    for n in range(100):
+        w.console().feed(b"%d\r\n" % n)
+        channel.session.router.activity.say("[notice]")
+        channel.type(b"x")  # it is alive
+        w.clock.advance(2 * BARRIER_SECONDS)
+        client.pump()
+    assert channel.screen.endswith(b"99\r\n[notice]\r\n")
+    assert sum(map(len, client.server.service.deferreds.values())) == UNANSWERED_LIMIT
 
 
 def test_without_a_terminal_nothing_waits_for_answers(w: SSHWorld) -> None:

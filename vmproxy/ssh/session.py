@@ -27,6 +27,7 @@ from vmproxy.ssh.sftp import SFTP
 
 COMMAND_LIMIT = 4096
 BARRIER_SECONDS = 1.0
+UNANSWERED_LIMIT = 16  # requests that a client has not answered; each is kept until it does
 LARGEST_TERMINAL = 1000
 USUAL_SIZE = (80, 24)
 
@@ -154,6 +155,8 @@ class SessionChannel(FlowChannel):
         before, self._stream = self._stream, stream
         if before in (None, stream) or not self.has_pty or self.conn is None:
             return True
+        if len(self.conn.deferreds.get(self.id, ())) >= UNANSWERED_LIMIT:
+            return True  # it never answers
         self._barrier = self.services.clock.callLater(BARRIER_SECONDS, self._end_barrier)
         asked = self.conn.sendRequest(self, b"keepalive@openssh.com", b"", wantReply=1)
         asked.addBoth(lambda _: self._end_barrier())  # that it does not know the request is an answer too
