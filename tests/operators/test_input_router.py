@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from vmproxy.operators.input_router import InputRouter
+from tests.support.fakes import one_turn
+from vmproxy.operators.input_router import AT_ONCE, InputRouter
 
 
 class Client:
@@ -93,6 +94,50 @@ def test_what_is_put_off_comes_in_the_next_turn_in_front_of_what_is_typed_meanwh
     clock.advance(0)
     assert activity.seen == b"ab"
     assert not client.held
+
+
+def test_much_input_is_handed_on_in_pieces_as_long_as_there_is_time() -> None:
+    client, clock = Client(), Clock()
+    pieces: list[bytes] = []
+
+    class Slow(Typist):
+        def typed(self, data: bytes) -> None:
+            pieces.append(data)
+            super().typed(data)
+
+    r = InputRouter(client, lambda go_on: clock.callLater(0, go_on), lambda: len(pieces) % 3 != 0)
+    activity, other = Slow(), Slow()
+    r.push(activity)
+    data = bytes(range(256)) * 40
+    r.feed(data)
+    assert [*map(len, pieces)] == [AT_ONCE] * 3
+    assert client.held
+    r.feed(b"behind")
+    one_turn(clock)
+    assert len(pieces) == 6
+    r.push(other)
+    while client.held:
+        one_turn(clock)
+    assert b"".join(pieces) == data + b"behind"
+    assert len(activity.seen) == 6 * AT_ONCE
+
+
+def test_the_end_of_the_input_is_told_behind_all_of_it() -> None:
+    client, clock = Client(), Clock()
+
+    class Reader(Typist):
+        def eof(self) -> None:
+            self.seen += b"<end>"
+
+    r = InputRouter(client, lambda go_on: clock.callLater(0, go_on), lambda: False)
+    r.feed(b"a" * 3 * AT_ONCE)
+    reader = Reader()
+    r.push(reader)
+    r.eof()
+    assert reader.seen == b"a" * AT_ONCE
+    while client.held:
+        one_turn(clock)
+    assert reader.seen == b"a" * 3 * AT_ONCE + b"<end>"
 
 
 def test_a_hold_lasts_until_the_activity_changes() -> None:

@@ -14,7 +14,9 @@ from tests.support.sftp import Session as SFTPSession
 from tests.support.ssh import IGNORE, LOGIN_TIMEOUT, REQUEST, Client, SSHWorld
 from vmproxy.base.turns import SLICE, SPAN
 from vmproxy.operators import shell
+from vmproxy.operators.input_router import AT_ONCE
 from vmproxy.operators.session import Session
+from vmproxy.operators.terminal.line_editor import EditorEvent, LineEditor
 from vmproxy.operators.visible import VisibleConsoles
 from vmproxy.ssh.share import PACKETS_AT_ONCE
 
@@ -161,6 +163,55 @@ def test_channels_of_a_connection_that_is_lost_are_closed_in_turns(w: SSHWorld) 
     w.clock.advance(0)
     assert not w.console().viewers.all
     assert not w.front.transports
+
+
+def test_keys_in_one_packet_have_their_turns(w: SSHWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    w.vm()
+    client = w.login("web01")
+    channel = client.attach()
+    channel.type(b"\x05c;")
+    feed, fed = LineEditor.feed, bytearray()
+
+    def takes_time(editor: LineEditor, data: bytes) -> list[EditorEvent]:
+        fed.extend(data)
+        w.clock.rightNow += COST
+        return feed(editor, data)
+
+    monkeypatch.setattr(LineEditor, "feed", takes_time)
+    w.clock.advance(0)
+    channel.queue(94, NS(b"x\x7f" * 14_000 + b"y\x03"))
+    client.server.dataReceived(bytes(client.out.buffer))
+    client.out.buffer.clear()
+    assert 0 < len(fed) <= AT_ONCE * (SPAN / COST + 1)
+    while len(fed) < 28_002:
+        one_turn(w.clock)
+    client.pump()
+    assert b"[you stay at web01]" in channel.err
+
+
+def test_what_a_pipe_sends_before_its_end_is_sent_whole_in_whatever_turns(w: SSHWorld) -> None:
+    link = w.vm()
+    client = w.login()
+    channel = client.run("send web01")
+    write = link.write
+
+    def takes_time(data: bytes) -> None:
+        w.clock.rightNow += COST
+        write(data)
+
+    link.write = takes_time
+    w.clock.advance(0)
+    data = bytes(range(256)) * 100
+    channel.queue(94, NS(data))
+    channel.queue(96)
+    client.server.dataReceived(bytes(client.out.buffer))
+    client.out.buffer.clear()
+    assert 0 < len(link.written) < len(data)
+    for _ in range(100):
+        one_turn(w.clock)
+    assert link.written == data
+    client.pump()
+    assert channel.status == 0
 
 
 def test_what_waits_for_another_turn_waits_also_until_it_is_worked_out_what_is_seen(

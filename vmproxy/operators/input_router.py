@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+AT_ONCE = 1024
+"""Bytes that an activity gets in one piece: one packet of a client may hold 32 KiB of keys, some of which take long."""
+
 
 class Activity(Protocol):
     """An occupation of a session: a console, the menu, a command, SFTP."""
@@ -78,14 +81,24 @@ class InputRouter:
     Bound: the client is held while input waits here, so no more can wait than its window lets in.
     """
 
-    def __init__(self, source: InputSource, next_turn: Callable[[Callable[[], None]], object]) -> None:
-        """:param next_turn: has something done in the operator's next turn."""
+    def __init__(
+        self,
+        source: InputSource,
+        next_turn: Callable[[Callable[[], None]], object],
+        has_time: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """
+        :param next_turn: has something done in the operator's next turn.
+        :param has_time: whether there is time in this one.
+        """
         self._source: InputSource = source
         self._next_turn = next_turn
+        self._has_time = has_time
         self._stack: list[Activity] = []
         self._waiting: list[bytes] = []
         self._kept = False  # what waits is for the next activity; the current one goes on hearing what is typed
         self._hold_wanted = False
+        self._ended = False  # what waits is the last of the input
 
     @property
     def activity(self) -> Activity | None:
@@ -127,12 +140,18 @@ class InputRouter:
 
     def feed(self, data: bytes) -> None:
         """Take input from the client."""
-        if self._source.over:
-            return
-        if not self._stack or (self._waiting and not self._kept):
-            self._wait(data)
-        else:
-            self._stack[-1].typed(data)
+        piece, rest = data[:AT_ONCE], data[AT_ONCE:]
+        while not self._source.over:
+            if not self._stack or self._put_off:
+                self._wait(piece + rest)
+                return
+            self._stack[-1].typed(piece)
+            if not rest:
+                return
+            if not self._has_time():
+                self.put_off(rest)
+                return
+            piece, rest = rest[:AT_ONCE], rest[AT_ONCE:]
 
     def keep(self, data: bytes) -> None:
         """Keep input that the current activity does not want for the next one."""
@@ -156,10 +175,19 @@ class InputRouter:
         for data in waiting:
             self.feed(data)
         self.hold(self._hold_wanted)
+        if self._ended and not self._put_off:
+            self._ended = False
+            self.eof()
+
+    @property
+    def _put_off(self) -> bool:
+        return bool(self._waiting) and not self._kept
 
     def eof(self) -> None:
-        """Tell the current activity that no more input comes."""
-        if isinstance(self.activity, TakesEnd):
+        """Tell the current activity that no more input comes, when it has had all of it."""
+        if self._put_off and self._stack:
+            self._ended = True
+        elif isinstance(self.activity, TakesEnd):
             self.activity.eof()
 
     def farewell(self) -> bytes:

@@ -56,7 +56,7 @@ class SessionChannel(FlowChannel):
         self.no_color = False
         self.input_ended = False
         self._started = False
-        self.router = InputRouter(self, partial(_next_turn, operator, services.turns))
+        self.router = InputRouter(self, partial(_next_turn, operator, services.turns), services.turns.open)
         self._stream: int | None = None
         self._barrier: IDelayedCall | None = None
 

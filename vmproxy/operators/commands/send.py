@@ -149,7 +149,7 @@ async def _send(session: Session, args: Arguments) -> int:
         try:
             session.router.push(source, lambda: session.router.hold(console.congested))
             if session.input_ended:
-                source.eof()
+                session.router.eof()
             while True:
                 data = source.take()
                 if data and pace is not None:
