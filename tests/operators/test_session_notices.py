@@ -148,7 +148,7 @@ def test_a_client_that_never_answers_makes_nothing_grow(w: SSHWorld) -> None:
         w.clock.advance(2 * BARRIER_SECONDS)
         client.pump()
     assert channel.screen.endswith(b"99\r\n[notice]\r\n")
-    assert sum(map(len, client.server.service.deferreds.values())) == UNANSWERED_LIMIT
+    assert sum(len(waiting) for waiting in client.server.service.deferreds.values()) == UNANSWERED_LIMIT
 
 
 def test_without_a_terminal_nothing_waits_for_answers(w: SSHWorld) -> None:

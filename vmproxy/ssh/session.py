@@ -10,6 +10,7 @@ import re
 import struct
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 from twisted.conch.ssh.common import getNS
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -155,7 +156,8 @@ class SessionChannel(FlowChannel):
         before, self._stream = self._stream, stream
         if before in (None, stream) or not self.has_pty or self.conn is None:
             return True
-        if len(self.conn.deferreds.get(self.id, ())) >= UNANSWERED_LIMIT:
+        unanswered = cast("dict[object, list[object]]", self.conn.deferreds).get(self.id, [])
+        if len(unanswered) >= UNANSWERED_LIMIT:
             return True  # it never answers
         self._barrier = self.services.clock.callLater(BARRIER_SECONDS, self._end_barrier)
         asked = self.conn.sendRequest(self, b"keepalive@openssh.com", b"", wantReply=1)
