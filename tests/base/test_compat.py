@@ -27,7 +27,7 @@ from twisted.logger import capturedLogs
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
-from vmproxy.base.compat import QuickServer, has_unsent, quicken
+from vmproxy.base.compat import QuickServer, has_unsent, quicken, unsent
 
 
 def test_a_tcp_transport_knows_what_waits_to_be_sent() -> None:
@@ -38,12 +38,15 @@ def test_a_tcp_transport_knows_what_waits_to_be_sent() -> None:
         assert not has_unsent(transport)
         transport.write(b"later")
         assert has_unsent(transport)  # in the list of new pieces
+        assert unsent(transport) == 5
         transport.doWrite()
         assert not has_unsent(transport)
         assert theirs.recv(100) == b"later"
         transport.dataBuffer = b"rest"  # what a full socket left over
+        transport.offset = 1
         assert has_unsent(transport)
-        transport.dataBuffer = b""
+        assert unsent(transport) == 3
+        transport.dataBuffer, transport.offset = b"", 0
         transport.loseConnection()
         assert has_unsent(transport)
 

@@ -233,24 +233,27 @@ class TLSHost(Host):
 
 
 class RawRecords:
-    """The records of a host's TLS 1.3, written by hand: what OpenSSL's client side would never say.
+    """The records of one side of TLS 1.3, written by hand: what OpenSSL would never say.
 
     Begin with :meth:`watch` before the handshake; from the first record on, OpenSSL's own side can say nothing more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, side: bytes = b"CLIENT") -> None:
+        self._label = side + b"_TRAFFIC_SECRET_0"
+        self._tickets = 0 if side == b"CLIENT" else 2  # which OpenSSL says of itself behind the handshake
         self._secret = b""
 
-    def watch(self) -> SSL.Context:
-        """The context for a host whose secret this takes."""
-        context = client_context()
+    def watch(self, context: SSL.Context | None = None) -> SSL.Context:
+        """The context, by default a host's, for the side whose secret this takes."""
+        context = context or client_context()
         context.set_tls13_ciphersuites(b"TLS_AES_128_GCM_SHA256")
         context.set_keylog_callback(self._take)
         return context
 
     def _take(self, _: SSL.Connection, line: bytes) -> None:
-        if line.startswith(b"CLIENT_TRAFFIC_SECRET_0"):
+        if line.startswith(self._label):
             self._use(bytes.fromhex(line.split()[-1].decode()))
+            self._number = self._tickets
 
     def _use(self, secret: bytes) -> None:
         self._secret, self._number = secret, 0

@@ -29,6 +29,11 @@ def has_unsent(transport: Connection) -> bool:
     return bool(transport._tempDataLen or len(transport.dataBuffer) > transport.offset or transport.disconnecting)
 
 
+def unsent(transport: Connection) -> int:
+    """How many bytes wait in a TCP transport."""
+    return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+
+
 class _Pieces:
     """Makes the list of what is to be written when it is first asked for; it is an attribute from then on."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from cryptography import x509
 from OpenSSL import SSL
@@ -25,12 +25,16 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from vmproxy.base import failures
+from vmproxy.base.compat import unsent
 from vmproxy.base.sanitize import visible
 from vmproxy.vm.outbound.rules import DialRule
 from vmproxy.wire.dialuri import literal
 
 if TYPE_CHECKING:
     from twisted.protocols.tls import TLSMemoryBIOProtocol
+
+UNSENT_LIMIT = 8 * 1024 * 1024
+"""Bytes that a far end has not read; more than ever waits of a VM's output."""
 
 
 @implementer(IOpenSSLClientConnectionCreator)
@@ -85,6 +89,12 @@ def tls_creator(host: str, rule: DialRule) -> IOpenSSLClientConnectionCreator:
 
 
 class _Layer(BufferingTLSTransport):
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)  # type: ignore[no-untyped-call]  # Twisted's
+        # What is sent waits above; but TLS itself answers, to each question for new keys for instance.
+        if isinstance(self.transport, Connection) and unsent(self.transport) > UNSENT_LIMIT:
+            cast(Any, self.wrappedProtocol).abort("it keeps asking but does not read the answers")
+
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:
         super()._tlsShutdownFinished(reason)  # type: ignore[no-untyped-call]  # Twisted's
         if reason is not None:
