@@ -16,7 +16,7 @@ from vmproxy.log.shown import LINE_LIMIT, replaced
 from vmproxy.log.timing import local_time
 from vmproxy.operators.presentation import identity_fields
 from vmproxy.operators.terminal.colour import NOTHING_SPECIAL, emphasized, name_colour
-from vmproxy.operators.terminal.width import pad
+from vmproxy.operators.terminal.width import fill
 
 _PRINTABLE = bytes(range(0x20, 0x7F))
 _MATCH, _CONTEXT = b" | ", b" - "
@@ -78,7 +78,8 @@ class LineStyle:
         if self.as_json:
             return b", " + json.dumps(identity_fields(console)).encode()[1:] + b"\n"
         title = console.title
-        name = pad(title, width).encode("utf-8", "backslashreplace")
+        # Not cut: of VMs whose names begin alike, the end says which it is.
+        name = fill(title, width).encode("utf-8", "backslashreplace")
         return name_colour(title) + name + NOTHING_SPECIAL if self.colours else name
 
     def line(

@@ -19,8 +19,9 @@ from vmproxy.operators.line_choice import LineChoice, LinePicker, LineStyle
 from vmproxy.operators.terminal.width import cells
 
 QUEUE_LIMIT = 1024 * 1024
+PIECES_LIMIT = 10_000  # each is looked at by itself, all of them in one turn of the reactor
 CONTEXT_LIMIT = 16 * 1024 * 1024
-NAME_WIDTH = 24
+NAME_WIDTH = 24  # up to which names are made as wide as the widest
 
 
 class _Watched:
@@ -41,8 +42,8 @@ class _Watched:
 class LineQueue:
     """A subscriber of the lines of some consoles, for one viewer.
 
-    Bound: :data:`QUEUE_LIMIT` bytes, and :data:`CONTEXT_LIMIT` for lines that may stand before a match to come, which
-    all consoles share evenly.
+    Bound: :data:`QUEUE_LIMIT` bytes in :data:`PIECES_LIMIT` pieces, and :data:`CONTEXT_LIMIT` for lines that may stand
+    before a match to come, which all consoles share evenly.
 
     :ivar consoles: whose lines are wanted, by their logs. It is changed on the reactor's thread and asked on others.
     :ivar choice: which of them.
@@ -115,7 +116,8 @@ class LineQueue:
             return
         data = b"".join(parts)
         with self._lock:
-            if self._skipped or self._left_out or self._size + len(data) > QUEUE_LIMIT:
+            full = self._size + len(data) > QUEUE_LIMIT or len(self._waiting) >= PIECES_LIMIT
+            if self._skipped or self._left_out or full:
                 self._skipped += len(parts)
             else:
                 self._waiting.append((file, data))

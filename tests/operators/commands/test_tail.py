@@ -354,6 +354,27 @@ def test_a_client_that_reads_slowly_is_told_what_it_missed(two: SSHWorld, monkey
     assert channel.out.endswith(b"web01 | live again\n")
 
 
+def test_lines_without_text_have_a_bound_too(two: SSHWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_queue, "PIECES_LIMIT", 10)
+    channel = tail(two, "tail")
+    for _ in range(20):
+        two.console().feed(b"\n")
+        two.store.flush()
+    say(two, channel)
+    assert channel.out == b"web01 | \n" * 11  # the first of them is shown at once
+    assert channel.err.endswith(b"[-- 9 lines skipped: your connection is too slow --]\n")
+
+
+def test_names_that_begin_alike_are_told_apart(w: SSHWorld) -> None:
+    names = [f"a-name-that-is-as-long-as-those-of-vms-often-are-{n}" for n in (1, 2)]
+    for name, uuid in zip(names, (VM_A, VM_B), strict=True):
+        w.vm(name, uuid)
+    w.vm("web01", VM_C)
+    channel = tail(w, "tail")
+    say(w, channel, *((name, b"x\n") for name in (*names, "web01")))
+    assert channel.out.decode().splitlines() == [*(f"{name} | x" for name in names), f"{'web01':24} | x"]
+
+
 # The past.
 
 
