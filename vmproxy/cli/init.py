@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("/etc/vmproxy" if root else "vmproxy-config"),
         metavar="FOLDER",
-        help="where the files are written (default: %(default)s)",
+        help="where the files are written (default: /etc/vmproxy for root, vmproxy-config for others)",
     )
     parser.add_argument("--name", help="the name by which ESXi hosts and operators reach this machine")
     parser.add_argument("--service-uri", metavar="WORD", help="the Port URI of the VMs (default: vmproxy)")
