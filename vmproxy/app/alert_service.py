@@ -28,6 +28,7 @@ from vmproxy.hooks.delivery import Delivery, prepare
 from vmproxy.log.audit import Audit
 from vmproxy.log.file_state import LogFile
 from vmproxy.log.store import ConsoleLog
+from vmproxy.vm.outbound.resolver import system_resolver
 
 KEPT_FILE = "alerts-kept.json"
 
@@ -63,7 +64,7 @@ class AlertService(Part):
         self._watches: tuple[Watch, ...] = ()
         self._file = Audit(config.alerts.file, log.store.runner.submit, reactor, again=log.again)
         self._book = AlertBook(config.state_dir / KEPT_FILE, reactor, log.store.runner.submit, log.again)
-        self._hooks = hooks = Delivery(reactor, troubles, f"vmproxy/{vmproxy.__version__}")
+        self._hooks = hooks = Delivery(reactor, system_resolver(reactor), troubles, f"vmproxy/{vmproxy.__version__}")
         self.center = center = AlertCenter(reactor, registry, self._book, self._file.record, hooks)
         self._lines = LineWatcher(wall_of(reactor), console_of, reactor.callFromThread, center.found)
         self._silence = SilenceWatcher(reactor, lambda: registry, center.silent)

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -110,8 +111,12 @@ class Delivery:
     :ivar delivered: how many since the start; ``failed``: how many were not, for whatever reason.
     """
 
-    def __init__(self, reactor: PosixReactorBase, troubles: Troubles, agent_name: str) -> None:
+    def __init__(
+        self, reactor: PosixReactorBase, resolver: IHostnameResolver, troubles: Troubles, agent_name: str
+    ) -> None:
+        """:param resolver: looks up the receivers of webhooks, on threads of its own."""
         self._reactor = reactor
+        self._resolver = resolver
         self._troubles = troubles
         self._agent_name = agent_name
         self._programs = Programs()
@@ -180,7 +185,7 @@ class Delivery:
 
     def _sent(self, watch: Watch, data: bytes) -> Deferred[str]:
         if self._send is None:
-            webhooks = prepare()(self._reactor, self._agent_name)
+            webhooks = prepare()(self._reactor, self._resolver, self._agent_name)
             self._stop_requests = webhooks.stop
             self._send = lambda url, body: spawn(webhooks.send(url, body))
         return self._send(watch.webhook, data)

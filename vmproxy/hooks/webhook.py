@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Any
 from urllib.parse import urlsplit
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHostnameResolver,
+    IReactorPluggableNameResolver,
+    IReactorTime,
+)
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, FileBodyProducer, HTTPConnectionPool, ResponseFailed
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
+from zope.interface import implementer
 
 from vmproxy.base.failures import explain
 
@@ -22,13 +29,25 @@ PAUSES = (1.0, 5.0, 30.0)
 _AGAIN = {408, 429}
 
 
+@implementer(IReactorPluggableNameResolver)
+class _Network:
+    """The reactor, with another resolver: a name server that does not answer must not keep operators waiting."""
+
+    def __init__(self, reactor: PosixReactorBase, resolver: IHostnameResolver) -> None:
+        self._reactor = reactor
+        self.nameResolver = resolver
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+
 class Webhooks:
     """Sends requests; each over a connection of its own. The certificate of an ``https`` address is verified."""
 
-    def __init__(self, reactor: PosixReactorBase, agent_name: str) -> None:
+    def __init__(self, reactor: PosixReactorBase, resolver: IHostnameResolver, agent_name: str) -> None:
         self._clock: IReactorTime = reactor
         self._agent = Agent(
-            reactor,
+            _Network(reactor, resolver),
             BrowserLikePolicyForHTTPS(),
             connectTimeout=ANSWER_SECONDS,
             pool=HTTPConnectionPool(reactor, persistent=False),
