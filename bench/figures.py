@@ -82,7 +82,7 @@ FIGURES = (
     Figure(r"tail\.cpu", "the same lines to an operator who looks at all: more CPU", "% of a core"),
     Figure(r"tail\.shown", "lines that the operator was shown", "%"),
     Figure(r"replay\.login", "from ssh to the console, no replay", "ms"),
-    Figure(r"replay\.last", "from ssh to the last 1,000 lines", "ms"),
+    Figure(r"replay\.last", "from ssh to the last 600 lines", "ms"),
     Figure(r"start", "start until it answers", "s", 2),
     *(
         figure

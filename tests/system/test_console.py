@@ -235,7 +235,7 @@ def test_commands_answer_with_text_json_and_exit_statuses(daemon: Daemon, make_v
     assert [line.split()[0] for line in listed.stdout.decode().splitlines()] == ["NAME", "db01", "web01"]
     as_json = json.loads(daemon.run("list", "--json").stdout)
     assert [(c["name"], c["state"], c["uuid"]) for c in as_json][1] == ("web01", "up", str(vm.uuid))
-    assert daemon.run("status", "web").stdout.startswith(b"console: web01")
+    assert daemon.run("status", "web").stdout.lstrip().startswith(b"console: web01")
     assert daemon.run("status", str(vm.uuid).upper(), "--json").returncode == 0
     assert daemon.run("log", "db01").stdout == b"one\r\ntwo\r\nthree\r\n"
     assert daemon.run("log", "db01", "-n", "2").stdout == b"two\r\nthree\r\n"

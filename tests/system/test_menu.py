@@ -92,7 +92,7 @@ def test_an_operator_finds_a_console_works_there_and_comes_back(daemon: Daemon, 
     person.type(b"\x05c.")
     person.sees(" web01: detached")
     assert person.terminal.alternate
-    assert person.terminal.lines[0].endswith("filter: web")
+    assert "filter: web  " in person.terminal.lines[0]
     assert person.sees("Password:").startswith(">web01")
     db.connected.say(b"never seen")
     person.type(b"\x04")

@@ -34,8 +34,9 @@ exit 1
 
 
 def run(*command: str, cwd: Path, timeout: float = 300, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run something to its end, with nothing of the checkout on the path."""
-    clean = {name: value for name, value in environment().items() if name not in ("PYTHONPATH", "MAKEFLAGS")}
+    """Run something to its end, with nothing of the checkout on the path, as if no make ran this."""
+    ours = ("PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    clean = {name: value for name, value in environment().items() if name not in ours}
     return subprocess.run(
         command, cwd=cwd, env=clean | env, capture_output=True, text=True, timeout=timeout, check=False
     )
