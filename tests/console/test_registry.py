@@ -335,3 +335,16 @@ def test_rules_that_change_again_meanwhile_are_those_that_hold(world: World) -> 
     for _ in range(3):
         one_turn(world.clock)
     assert {console.options.message for console in consoles} == {"second"}
+
+
+def test_a_console_that_is_forgotten_meanwhile_takes_no_rules_and_has_no_trail_again(world: World) -> None:
+    console, watched = world.claim("vm1", VM_A), world.claim("vm2", VM_B)
+    world.lose(console)
+    watched.viewers.attach(SlowViewer(world), write=False)
+    world.directory.use(parse_policy(None, [{"on": ["vm*"], "record-input": True}])[0])
+    world.directory.forget(console, "alice", remove_log=True)
+    for _ in range(3):
+        one_turn(world.clock)
+    world.store.flush()
+    assert watched.options.record_input
+    assert trail(console.log) == []

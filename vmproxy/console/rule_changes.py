@@ -55,8 +55,9 @@ class RuleChanges:
             elif self._due:
                 console = self._console = next(iter(self._due))
                 del self._due[console]
-                console.set_options(self._options(console))
-                self._viewers = iter(console.watchers)
+                if not console.forgotten:  # while it waited: its trail may be removed, and nobody looks at it
+                    console.set_options(self._options(console))
+                    self._viewers = iter(console.watchers)
             else:
                 self._console = None
                 return
