@@ -11,7 +11,7 @@ from tests.support.commands import result, run
 from tests.support.fakes import VM_A, VM_B, FakeViewer
 from tests.support.ssh import SSHWorld
 from tests.support.terminal import Terminal
-from vmproxy.access.policy import Grants, Rule, Subject
+from vmproxy.access.policy import ConsoleOptions, Grants, Rule, Subject
 from vmproxy.base.turns import SPAN
 from vmproxy.console.alert_marks import AlertMarks
 from vmproxy.console.journal import Journal
@@ -513,6 +513,16 @@ def test_what_cannot_be_read_of_a_log_is_told_by_the_name_that_one_knows(w: SSHW
         channel = run(w, command)
         assert channel.err.decode().startswith("web01.log.1.gz: ")
         assert b"~" not in channel.err
+
+
+def test_of_many_who_write_some_are_named(w: SSHWorld) -> None:
+    three(w)
+    w.console("web01").set_options(ConsoleOptions(shared=True))
+    for number in range(12):
+        w.console("web01").viewers.attach(FakeViewer(f"op{number}@10.1.2.8"), write=True, join=True)
+    out = run(w, "list -c name,writer").out.decode()
+    assert "op9@10.1.2.8, and 2 more\n" in out
+    assert "op10" not in out
 
 
 # Order, width, and the list again and again.

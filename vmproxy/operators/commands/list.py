@@ -29,11 +29,18 @@ from vmproxy.operators.terminal.width import cells, cut
 from vmproxy.operators.visible import VisibleConsoles
 
 T = TypeVar("T")
+NAMED = 10  # operators in a cell
 Cell = Callable[[VisibleConsoles, Console, float], str]
 
 
 def _users(c: Console) -> str:
-    return ", ".join(f"{v.who}{'' if c.write_access.writes(v) else ' (spy)'}" for v in c.watchers[:10]) or "<none>"
+    return ", ".join(f"{v.who}{'' if c.write_access.writes(v) else ' (spy)'}" for v in c.watchers[:NAMED]) or "<none>"
+
+
+def _writers(c: Console) -> str:
+    # Each row of a table is as wide as the widest.
+    more = f", and {len(c.writers) - NAMED} more" if len(c.writers) > NAMED else ""
+    return ", ".join(writer.who for writer in c.writers[:NAMED]) + more or "-"
 
 
 def _log(view: VisibleConsoles, c: Console) -> str:
@@ -52,7 +59,7 @@ COLUMNS: dict[str, tuple[str, Cell]] = {
     "alias": ("SSH NAME", lambda view, c, now: view.alias(c)),
     "state": ("STATE", lambda view, c, now: state_line(c, now, with_reason=False)),
     "reason": ("REASON", lambda view, c, now: visible(c.reason) if c.state == "down" and c.reason else "-"),
-    "writer": ("WRITER", lambda view, c, now: ", ".join(writer.who for writer in c.writers) or "-"),
+    "writer": ("WRITER", lambda view, c, now: _writers(c)),
     "viewers": ("VIEWERS", lambda view, c, now: str(len(c.watchers))),
     "users": ("USERS", lambda view, c, now: _users(c)),
     "host": ("HOST", lambda view, c, now: c.host or "-"),
