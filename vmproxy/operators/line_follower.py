@@ -130,8 +130,11 @@ class LineFollower:
         """Wait until there is something to show; may be cancelled."""
         return succeed(None) if self._notices else self.queue.changed()
 
-    def take(self) -> tuple[bytes, list[str]]:
-        """What is to be shown now: lines, and notices behind them."""
+    def take(self, busy: str = "your connection is too slow") -> tuple[bytes, list[str]]:
+        """What is to be shown now: lines, and notices behind them.
+
+        :param busy: why lines may have been left out that had waited.
+        """
         waiting, skipped, left_out = self.queue.take()
         readable = [(file, data) for file, data in waiting if self.check(file)]
         if readable:
@@ -139,7 +142,7 @@ class LineFollower:
         shown = b"".join(data for _, data in readable)
         notices = self.take_notices()
         if skipped:
-            notices.append(f"[-- {_lines(skipped)} skipped: your connection is too slow --]")
+            notices.append(f"[-- {_lines(skipped)} skipped: {busy} --]")
         if left_out:
             notices.append(f"[-- {_lines(left_out)} skipped: more than can be looked at --]")
         return shown, notices

@@ -419,6 +419,24 @@ def say_past(w: SSHWorld, name: str, data: bytes) -> None:
     w.clock.advance(10)
 
 
+def test_what_did_not_fit_beside_the_past_is_not_blamed_on_the_client(
+    two: SSHWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line_queue, "QUEUE_LIMIT", 30)
+    say_past(two, "web01", b"one\n")
+    channel = two.login().open()
+    two.threads_held = True
+    start(channel, "tail -n 10")
+    for line in (b"two\n", b"three\n", b"four\n"):
+        two.console().feed(line)
+        two.store.flush()
+    two.threads_held = False
+    two.release_threads()
+    say(two, channel, ("web01", b"five\n"))
+    assert channel.out == b"".join(b"web01 | %s\n" % word for word in (b"one", b"two", b"three", b"five"))
+    assert channel.err.endswith(b"[-- 1 line skipped: the past was shown meanwhile --]\n")
+
+
 def test_of_many_lines_of_the_past_less_is_kept(two: SSHWorld) -> None:
     say_past(two, "web01", b"x" * 5000 + b"\n")
     for command, size in (("tail -n 1", 4096), ("tail -n 10000", 838)):

@@ -75,6 +75,10 @@ async def show_past(
             session.send(line)
             if session.queued > LINE_SHOWN and not await taken(session):
                 return
+    shown, notices = follower.take("the past was shown meanwhile")
+    session.send(shown)
+    for text in notices:
+        tell(session, text)
 
 
 def _line_starts(file: LogFile, offset: int) -> tuple[int, int]:
