@@ -168,3 +168,11 @@ def test_a_vm_that_takes_nothing_holds_nobody_up_for_long(three: SSHWorld) -> No
     assert channel.status == 1
     assert b"web2: not taken within 10 s" in channel.err
     assert not three.console("web2").viewers.all
+
+
+def test_a_terminal_of_one_column_is_wide_enough(three: SSHWorld) -> None:
+    channel = three.login().open()
+    channel.pty(width=1)
+    channel.exec("send 'web*' --yes x")
+    assert channel.status == 0
+    assert b"internal error" not in channel.err

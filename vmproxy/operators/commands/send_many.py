@@ -62,7 +62,7 @@ def _tell_who(session: Session, consoles: Sequence[Console], size: int) -> None:
     if len(consoles) > NAMED:
         names.append(f"and {len(consoles) - NAMED:,} more")
     tell(session, f"[-- {size} bytes for {_consoles(len(consoles))}: --]")
-    for line in wrap(", ".join(names), session.size[0] - 1, break_on_hyphens=False):
+    for line in wrap(", ".join(names), max(1, session.size[0] - 1), break_on_hyphens=False):
         tell(session, line)
 
 
