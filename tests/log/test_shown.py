@@ -15,7 +15,7 @@ from tests.support.archive import Archive
 from tests.support.requirements import expressions
 from vmproxy.log.pattern import Pattern
 from vmproxy.log.search import Expecter, Search, find
-from vmproxy.log.shown import ShownText, escaped
+from vmproxy.log.shown import LINE_LIMIT, ShownText, escaped
 
 # What pyte and every terminal agree on, within a line and a screen.
 EDITS = st.lists(
@@ -205,3 +205,15 @@ def test_a_character_has_its_marks_and_is_repeated_without_them() -> None:
 )
 def test_no_sequence_changes_more_of_a_long_line_than_what_can_be_addressed(line: bytes, row: bytes) -> None:
     assert ShownText().rows(line) == [row]
+
+
+@pytest.mark.parametrize(
+    "character", [b"\x9b", b"\xff", b"\xe2\x82", "\u00e9".encode(), "\u20ac".encode(), "\U0001f600".encode()]
+)
+def test_a_long_line_is_broken_into_few_pieces_and_between_characters(character: bytes) -> None:
+    line = character * (2 * LINE_LIMIT // len(character)) + b"end"
+    pieces = list(ShownText().pieces(line))
+    assert b"".join(pieces) == line
+    assert len(pieces) <= 3
+    if character.decode(errors="ignore"):
+        assert [piece.decode() for piece in pieces]

@@ -94,8 +94,8 @@ class ShownText:
         """A line, broken into pieces of :data:`LINE_LIMIT` where it is longer: between characters and sequences."""
         while len(line) > LINE_LIMIT + 2:  # two CR at its end do not count
             cut = unfinished(line[:LINE_LIMIT])
-            while self._utf_8 and cut > 1 and line[cut] & 0xC0 == 0x80:
-                cut -= 1
+            if self._utf_8:  # no character is longer; more bytes of that kind are none
+                cut = next((at for at in range(cut, cut - 4, -1) if line[at] & 0xC0 != 0x80), cut)
             yield line[:cut]
             line = line[cut:]
         yield line
