@@ -26,6 +26,8 @@ from tests.support.vm import (
     NEGOTIATION,
     PEER,
     PEER_OK,
+    SPELLED_A,
+    VC_UUID,
     WILL,
     VMWorld,
     session,
@@ -597,6 +599,28 @@ def test_what_comes_in_one_read_is_handed_on_in_one_piece(tls: VMWorld, monkeypa
     said = b"".join(b"%d lines of it\r\n" % n for n in range(3000))
     host.wire(host.encrypted(said))
     assert pieces == [said]
+
+
+def test_hosts_that_say_the_same_share_what_it_leads_to(tls: VMWorld) -> None:
+    said = session()
+    place = said.index(sub(VC_UUID, SPELLED_A))
+    begun = []
+    for n in range(4):
+        host = TLSHost(tls, f"10.0.0.{n + 1}").feed(said[:place])
+        host.feed(said[place:].replace(b"01 23", b"0%d 23" % n))
+        begun.append(host.protocol.session._begun)
+    assert begun[2] is begun[3] is not None
+    assert len(tls.directory) == 4
+
+
+def test_what_is_written_before_the_handshake_is_bounded(tls: VMWorld) -> None:
+    host = TLSHost(tls, shake=False)
+    assert host.protocol.ready
+    host.protocol.write(b"behind the opening")
+    assert not host.protocol.ready
+    host.shake()
+    assert host.protocol.ready
+    assert host.data() == b"behind the opening"
 
 
 def test_what_is_answered_in_one_read_goes_out_in_one_piece(tls: VMWorld, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,7 +201,7 @@ class Layer:
         unsent, self._unsent = self._unsent, []
         for data in unsent:
             self._encrypt(data)
-        if self._producer is not None and not self._unsent:
+        if len(unsent) > 1 and self._producer is not None and not self._unsent:
             self._producer.resumeProducing()
         return True
 
@@ -292,7 +292,8 @@ class Layer:
             self._encrypt(data)
         else:
             self._unsent.append(data)
-            if self._producer is not None:
+            # Our opening is no reason to wait: one that waits is no longer like all others (see Beginning).
+            if len(self._unsent) > 1 and self._producer is not None:
                 self._producer.pauseProducing()
 
     def writeSequence(self, data: Any) -> None:
