@@ -59,11 +59,11 @@ class HostConnection:
         while True:
             try:
                 chunk = self._socket.recv(65536)
-            except OSError:
-                chunk = b""
+                pending = self._parse(pending + chunk)
+            except OSError:  # closed by the other side, also while something was answered
+                break
             if not chunk:
                 break
-            pending = self._parse(pending + chunk)
         with self._changed:
             self.closed = True
             self._changed.notify_all()
