@@ -9,6 +9,8 @@ import pytest
 from tests.support.commands import fds, result, rotate, run, say
 from tests.support.fakes import FakeViewer, Logged
 from tests.support.ssh import Client, RemoteChannel, SSHWorld
+from vmproxy.base.turns import SPAN
+from vmproxy.log.plaintext import PlainLines
 from vmproxy.operators.commands.log import REST_SECONDS
 from vmproxy.operators.commands.log_reading import READINGS_PER_OPERATOR, UNREAD_SECONDS
 from vmproxy.operators.commands.watcher import QUEUE_LIMIT
@@ -137,6 +139,35 @@ def test_a_follower_who_does_not_read_is_bounded_and_told_what_he_missed(w: SSHW
         channel.adjust(1_000_000)
     assert f"[-- {viewer.skipped} bytes skipped".encode() in channel.err
     assert len(channel.out) == 5_000_000 - viewer.skipped
+
+
+def test_what_takes_long_to_look_at_is_followed_in_turns_and_not_beyond_the_rules(
+    w: SSHWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w.vm()
+    channel = run(w, "log -f --text web01")
+    fed: list[bytes] = []
+    feed = PlainLines.feed
+
+    def takes_time(lines: PlainLines, data: bytes, at: float) -> list[bytes]:
+        fed.append(data)
+        w.clock.rightNow += SPAN / 4
+        return feed(lines, data, at)
+
+    monkeypatch.setattr(PlainLines, "feed", takes_time)
+    w.clock.advance(0)
+    w.console().feed(b"0123456789\n" * 10_000)
+    assert 0 < len(fed) < 10
+    w.clock.advance(0)
+    channel.client.pump()
+    assert len(fed) == 27
+    assert channel.out == b"0123456789\n" * 10_000
+    w.console().feed(b"0123456789\n" * 10_000)
+    w.rules(("*", "see", "*"))
+    w.clock.advance(0)
+    channel.client.pump()
+    assert len(fed) < 40
+    assert channel.status == 10
 
 
 def test_a_follower_is_told_what_a_reader_must_know_and_can_be_sent_off(w: SSHWorld) -> None:

@@ -7,7 +7,7 @@ not hold yet waits in it. If it waits for longer than the bounds allow, the foll
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
@@ -21,7 +21,7 @@ from vmproxy.log.tail import from_last_lines
 from vmproxy.log.timeline import Timeline
 from vmproxy.log.timing import Stamper, local_time
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import find, is_pattern, require_right
+from vmproxy.operators.commands.context import find, in_turns, is_pattern, require_right
 from vmproxy.operators.commands.declaration import (
     SINCE,
     UNTIL,
@@ -46,6 +46,7 @@ from vmproxy.operators.terminal.replay_filter import ReplayFilter
 
 FOLLOW_LINES = 20
 LAST_LIMIT = 4 * 1024 * 1024
+PORTION = 4096
 REST_SECONDS = 1.0
 """How long text that is followed waits for the end of a line."""
 
@@ -227,6 +228,10 @@ def _last(pieces: Iterator[bytes], lines: int) -> Iterator[bytes]:
     yield (text[cut + 1 :] if cut >= 0 else text) if lines else b""
 
 
+def _portions(pieces: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:
+    return ((at, data[start : start + PORTION]) for at, data in pieces for start in range(0, len(data), PORTION))
+
+
 async def _follow(session: Session, watcher: Watcher, form: _Form) -> int:
     clock, late = session.services.clock, None
     try:
@@ -234,7 +239,10 @@ async def _follow(session: Session, watcher: Watcher, form: _Form) -> int:
             if form.waits and not (late is not None and late.active()):
                 late = clock.callLater(REST_SECONDS, lambda: session.send(form.rest()))
             await watcher.changed()
-            for at, data in watcher.queue.take():
+            # What paints takes long to look at, and up to 1 MiB has waited.
+            async for at, data in in_turns(session, _portions(watcher.queue.take())):
+                if watcher.error is not None:
+                    raise watcher.error
                 session.send(form.feed(at, data))
             if not await session.when_drained():
                 raise CommandError("the client is gone")
