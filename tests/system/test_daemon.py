@@ -124,7 +124,7 @@ def test_in_the_background_too_a_start_that_fails_is_reported(daemon: Daemon, tm
 
 def test_the_demonstration_prints_commands_that_work(tmp_path: Path, keys: Path) -> None:
     output = tmp_path / "demo.out"
-    command = [sys.executable, "-m", "vmproxy", "demo", "--dir", "demo dir"]
+    command = [sys.executable, "-m", "vmproxy", "demo", "--dir", "demo dir", "--vm-port=0", "--ssh-port=0"]
     with output.open("wb") as file:
         demo = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=file, stderr=subprocess.STDOUT)
     try:
@@ -168,7 +168,7 @@ def children(pid: int) -> list[int]:
 
 
 def test_closing_the_terminal_of_the_demonstration_ends_all_of_it(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "vmproxy", "demo", "--dir", str(tmp_path)]
+    command = [sys.executable, "-m", "vmproxy", "demo", "--dir", str(tmp_path), "--vm-port=0", "--ssh-port=0"]
     demo, terminal, said = at_a_terminal(command, tmp_path, "Press Ctrl-C")
     started = children(demo.pid)
     assert len(started) == 2
