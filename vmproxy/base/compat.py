@@ -68,11 +68,11 @@ class QuickServer(Server):
         return self.server.reactor
 
     @property
-    def hostname(self) -> Any:  # type: ignore[override]
+    def hostname(self) -> Any:  # type: ignore[override]  # an attribute there
         return self.client[0]
 
     @property
-    def sessionno(self) -> Any:  # type: ignore[override]
+    def sessionno(self) -> Any:  # type: ignore[override]  # an attribute there
         return self.client[1]
 
     @property
@@ -104,14 +104,14 @@ class QuickServer(Server):
     def send(self, data: bytes) -> None:
         """Write now what the socket takes, if nothing waits before it; the reactor writes the rest, and sees faults."""
         if self._tempDataLen or self.dataBuffer or self.disconnecting or not self.connected:
-            self.write(data)  # type: ignore[no-untyped-call]
+            self.write(data)  # type: ignore[no-untyped-call]  # Twisted's
             return
         try:
             sent = self.socket.send(data)
         except OSError:
             sent = 0
         if sent < len(data):
-            self.write(data[sent:])  # type: ignore[no-untyped-call]
+            self.write(data[sent:])  # type: ignore[no-untyped-call]  # Twisted's
 
     def writeSomeData(self, data: bytes) -> int | ConnectionLost:
         try:

@@ -112,7 +112,7 @@ class _Nothing(Protocol):
     """Takes no body: the connection is closed as soon as there is an answer."""
 
     def connectionMade(self) -> None:
-        self.transport.loseConnection()  # type: ignore[union-attr]
+        self.transport.loseConnection()  # type: ignore[union-attr]  # it is connected
 
 
 def _reason(error: ResponseFailed) -> str:

@@ -97,7 +97,7 @@ class LogWriter:
         :param at: when they arrived, seconds since the epoch.
         """
         if len(items) > 1 and set(map(type, items)) == _ONLY_BYTES:
-            items = [b"".join(items)]  # type: ignore[arg-type]
+            items = [b"".join(items)]  # type: ignore[arg-type]  # all of them are bytes
         self._write(file, items, at)
         lines = self.lines
         if lines.subscribers:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import translate
 
-from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
 from vmproxy.operators.visible import VisibleConsoles
 
@@ -33,9 +32,7 @@ def _writer(view: VisibleConsoles, console: Console) -> Iterable[str]:
 
 
 def _alerts(view: VisibleConsoles, console: Console) -> Iterable[str]:
-    marks = console.alerts
-    if not marks.total or not view.may(console, Right.SPY):
-        return ()
+    marks = view.alerts(console)
     return [name for name, number in marks.fields().items() if number]
 
 

@@ -36,7 +36,7 @@ def describe(console: Console, view: VisibleConsoles, now: float, log_size: int 
     writers = ", ".join(writer.who for writer in console.writers)
     no_vc = "  (known by it: its VM has told no VC UUID)" if console.known_by else ""
     up = console.link is not None
-    marked = console.alerts.total and view.may(console, Right.SPY)
+    alerts = view.alerts(console)
     lines: list[tuple[str, str]] = [
         ("console", f"{console.title}  (ssh name {view.alias(console)})"),
         ("state", state_line(console, now)),
@@ -53,7 +53,7 @@ def describe(console: Console, view: VisibleConsoles, now: float, log_size: int 
         ("recording", recording(console, view)),
         *([("log size", human_bytes(log_size))] if log_size is not None else []),
         ("writer", f"{writers or '-'}  viewers: {len(console.watchers)}"),
-        *([("alerts", f"{console.alerts}  (see `alerts')")] if marked else []),
+        *([("alerts", f"{alerts}  (see `alerts')")] if alerts.total else []),
     ]
     width = max(len(label) for label, _ in lines)
     return [f"{label:>{width}}: {text}" for label, text in lines]

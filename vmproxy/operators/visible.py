@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from vmproxy.access.idle_times import IdleTimes
 from vmproxy.access.policy import Grants, Right
 from vmproxy.base.turns import Turns
+from vmproxy.console.alert_marks import NO_ALERTS, AlertMarks
 from vmproxy.console.console import Console
 from vmproxy.console.naming import Names
 from vmproxy.console.registry import ConsoleRegistry
@@ -69,6 +70,11 @@ class VisibleConsoles:
     def may(self, console: Console, right: Right) -> bool:
         """Whether the operator has a right on a console."""
         return right in self.rights(console)
+
+    def alerts(self, console: Console) -> AlertMarks:
+        """The alerts of a console that nobody has acknowledged; none for who may not read its output."""
+        marks = console.alerts
+        return marks if marks.total and self.may(console, Right.SPY) else NO_ALERTS
 
     def idle_times(self, console: Console) -> IdleTimes:
         """How long the operator may type nothing on a console, by the rules."""

@@ -15,7 +15,6 @@ from vmproxy.access.policy import Right
 from vmproxy.base.nearest import did_you_mean
 from vmproxy.base.sanitize import human_bytes, visible
 from vmproxy.base.turns import sort_steps
-from vmproxy.console.alert_marks import NO_ALERTS, AlertMarks
 from vmproxy.console.console import Console
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import chosen, find, in_turns, now, print_all, sleep, table_row
@@ -49,11 +48,6 @@ def _log(view: VisibleConsoles, c: Console) -> str:
     return f"{log_file(c, view)} (NOT being recorded: {c.log.problem or 'turned off'})"
 
 
-def _alerts(view: VisibleConsoles, c: Console) -> AlertMarks:
-    # They tell of its output.
-    return c.alerts if c.alerts.total and view.may(c, Right.SPY) else NO_ALERTS
-
-
 COLUMNS: dict[str, tuple[str, Cell]] = {
     "name": ("NAME", lambda view, c, now: c.title),
     "alias": ("SSH NAME", lambda view, c, now: view.alias(c)),
@@ -75,7 +69,7 @@ COLUMNS: dict[str, tuple[str, Cell]] = {
     "out": ("OUT", lambda view, c, now: human_bytes(c.bytes_out)),
     "in": ("IN", lambda view, c, now: human_bytes(c.bytes_in)),
     "log": ("LOG", lambda view, c, now: _log(view, c)),
-    "alerts": ("ALERTS", lambda view, c, now: str(_alerts(view, c)) or "-"),
+    "alerts": ("ALERTS", lambda view, c, now: str(view.alerts(c)) or "-"),
     "rights": ("RIGHTS", lambda view, c, now: ",".join(view.rights(c).words)),
 }
 _NUMBERS: dict[str, Callable[[Console], float]] = {
@@ -236,7 +230,7 @@ def _sort_key(column: str, view: VisibleConsoles, at: float) -> Callable[[Consol
         return lambda c: (-number(c), "")
     if column == "alerts":
         weights = (1_000_000, 1000, 1)
-        return lambda c: (-sum(n * min(m, 999) for n, m in zip(weights, _alerts(view, c), strict=True)), "")
+        return lambda c: (-sum(n * min(m, 999) for n, m in zip(weights, view.alerts(c), strict=True)), "")
     cell = COLUMNS[column][1]
     return lambda c: (0, cell(view, c, at).casefold())
 
@@ -256,7 +250,7 @@ def _fit(widths: dict[str, int], room: int) -> dict[str, int]:
 
 async def _any_alerts(session: Session, consoles: list[Console]) -> bool:
     async for console in in_turns(session, consoles):
-        if _alerts(session.operator.view, console) is not NO_ALERTS:
+        if session.operator.view.alerts(console).total:
             return True
     return False
 

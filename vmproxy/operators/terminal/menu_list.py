@@ -14,9 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import Any
 
-from vmproxy.access.policy import Right
 from vmproxy.base.turns import sort_steps
-from vmproxy.console.alert_marks import NO_ALERTS
 from vmproxy.console.console import Console
 from vmproxy.console.naming import MARK
 from vmproxy.console.registry import ConsoleRegistry
@@ -311,9 +309,7 @@ def _key_of(order: Order, view: VisibleConsoles) -> Callable[[ConsoleEntry], Any
     """What the list is sorted by; where it is the same, by name."""
 
     def by_alerts(entry: ConsoleEntry) -> Any:
-        marks = entry.console.alerts
-        shown = marks if marks.total and view.may(entry.console, Right.SPY) else NO_ALERTS
-        return [-number for number in shown], entry.key
+        return [-number for number in view.alerts(entry.console)], entry.key
 
     match order:
         case Order.STATE:

@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vmproxy.access.policy import Right
 from vmproxy.base.escape import show_escape
-from vmproxy.console.alert_marks import NO_ALERTS, AlertMarks
+from vmproxy.console.alert_marks import AlertMarks
 from vmproxy.console.console import Console
 from vmproxy.console.naming import MARK
 from vmproxy.operators.commands.list import to_connect
@@ -283,11 +282,6 @@ class Seen:
     now: float
     colours: bool
 
-    def alerts(self, console: Console) -> AlertMarks:
-        """The alerts that nobody has acknowledged, as far as the operator may know."""
-        marks = console.alerts
-        return marks if marks.total and self.view.may(console, Right.SPY) else NO_ALERTS
-
 
 def list_width(width: int) -> int:
     """The columns of the list: with a preview beside it, half of the screen."""
@@ -377,7 +371,7 @@ def console_row(
     :param name: see :meth:`ConsoleList.shown`.
     """
     console = entry.console
-    marks = seen.alerts(console)
+    marks = seen.view.alerts(console)
     parts = [
         ("*" if marked else ">" if chosen else " ") + fitted(name, columns.name),
         pad(short_state(console, seen.now), columns.state),
@@ -483,7 +477,7 @@ def picture(
     width, height = size
     on_screen = selection.on_screen
     names = [listed.shown(entry) for entry in on_screen]
-    alerts = any(seen.alerts(entry.console).total for entry in on_screen)
+    alerts = any(seen.view.alerts(entry.console).total for entry in on_screen)
     columns = columns_for(width, max(listed.longest, *map(cells, names), 0), alerts)
     place = selection.chosen + 1 if selection.found else 0
     complete = listed.complete and not listed.partial
