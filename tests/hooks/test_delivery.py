@@ -30,7 +30,7 @@ class FakeDelivery(Delivery):
         self.troubles: list[Trouble] = []
         troubles = Troubles()
         troubles.take(self.troubles.append)
-        super().__init__(Clock(), None, troubles, "vmproxy")  # type: ignore[arg-type]
+        super().__init__(Clock(), None, troubles, "vmproxy")  # type: ignore[arg-type]  # no delivery is made
         self.ran: list[tuple[Any, Deferred[str]]] = []
         self.sent: list[tuple[Any, Deferred[str]]] = []
 

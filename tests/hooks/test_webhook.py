@@ -30,15 +30,15 @@ class Resolver:
         transportSemantics: str = "TCP",
     ) -> IHostResolution:
         self.asked.append(hostName)
-        receiver.resolutionBegan(None)  # type: ignore[arg-type]
+        receiver.resolutionBegan(None)  # type: ignore[arg-type]  # nobody looks at it
         receiver.addressResolved(IPv4Address("TCP", "192.0.2.7", portNumber))
         receiver.resolutionComplete()
-        return receiver  # type: ignore[return-value]
+        return receiver  # type: ignore[return-value]  # nobody looks at it
 
 
 def test_receivers_are_looked_up_on_threads_of_their_own() -> None:
     reactor, own = MemoryReactorClock(), Resolver()
-    webhooks = Webhooks(reactor, own, "vmproxy")  # type: ignore[arg-type]
+    webhooks = Webhooks(reactor, own, "vmproxy")  # type: ignore[arg-type]  # what of a reactor it needs
     spawn(webhooks.send("http://hook.example:8080/x", b"{}"))
     reactor.advance(0)
     assert own.asked == ["hook.example"]

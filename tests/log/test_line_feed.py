@@ -164,7 +164,7 @@ class Spy:
 
     def __call__(self, *args: object) -> None:
         self.calls += 1
-        self.call(*args)  # type: ignore[operator]
+        self.call(*args)  # type: ignore[operator]  # whoever sets it gives a function
 
 
 def test_what_is_too_much_is_left_out_and_counted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -317,7 +317,7 @@ def test_lines_up_to_a_time_and_their_number(tmp_path: Path, monkeypatch: pytest
         (tmp_path / "vm.log.events").write_bytes(marks)
 
     def found(**limits: float) -> list[bytes]:
-        search = Search([("vm", log)], Pattern("line", fixed=True), Limits(hits=3, **limits))  # type: ignore[arg-type]
+        search = Search([("vm", log)], Pattern("line", fixed=True), Limits(hits=3, **limits))  # type: ignore[arg-type]  # numbers by name
         return [hit.text for hits in search for hit in hits]
 
     assert found(until=1020.0) == [b"line 20", b"line 19", b"line 18"]

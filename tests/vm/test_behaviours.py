@@ -99,7 +99,7 @@ class Scene:
         for _ in range(steps):
             vm = self._data.draw(st.sampled_from(self.vms))
             what = self.draw(self.arrive, self.move, self.move, self.leave, self.say, self.restart)
-            what(vm)  # type: ignore[operator]
+            what(vm)  # type: ignore[operator]  # a function of the table
             self.w.clock.advance(31)  # displacements one upon the other would be ports that are alike
             self.check()
         for vm in self.vms:
