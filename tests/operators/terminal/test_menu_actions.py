@@ -10,6 +10,8 @@ from tests.support.menu import DOWN, INSERT, RIGHT, UP, Person, vms
 from tests.support.ssh import SSHWorld
 from vmproxy.console.alert_marks import AlertMarks
 from vmproxy.console.notices import Message
+from vmproxy.operators.commands.registry import COMMANDS
+from vmproxy.operators.terminal.menu_actions import ACTIONS
 from vmproxy.operators.terminal.menu_list import MARKS_LIMIT
 
 # Order, marks, actions, preview.
@@ -246,3 +248,9 @@ def test_rows_have_colours_by_state_and_alerts(w: SSHWorld, term: bytes, no_colo
     w.rules(("alice", "see", "*"))
     person.wait()
     assert "crit" not in "\n".join(person.terminal.lines)
+
+
+def test_actions_name_commands_that_there_are_with_the_right_that_they_need() -> None:
+    for action in ACTIONS:
+        if action.command:
+            assert COMMANDS[action.command.split()[0]].right == action.right, action.text
