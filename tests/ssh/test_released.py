@@ -11,10 +11,10 @@ from twisted.conch.ssh.common import NS
 from tests.support.living import nothing_left
 from tests.support.ssh import SSHWorld
 from vmproxy.operators.commands.job import Job
-from vmproxy.operators.commands.log_reading import BatchReader, OpenedLog
 from vmproxy.operators.commands.watcher import Watcher
 from vmproxy.operators.console_session import ConsoleSession
 from vmproxy.operators.input_router import InputRouter
+from vmproxy.operators.log_reading import BatchReader, OpenedLog
 from vmproxy.operators.operator import Operator
 from vmproxy.operators.output_view import OutputView
 from vmproxy.operators.terminal.menu import Menu

@@ -9,9 +9,8 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
+from vmproxy.operators.client import Client
 from vmproxy.operators.input_router import InputRouter
-from vmproxy.operators.operator import Operator
-from vmproxy.operators.services import Services
 
 
 class OutputStream(Protocol):
@@ -29,16 +28,8 @@ class OutputStream(Protocol):
         """Send bytes, as soon as the client takes them."""
 
 
-class Session(OutputStream, Protocol):
+class Session(OutputStream, Client, Protocol):
     """One operator at one terminal, or one script."""
-
-    @property
-    def operator(self) -> Operator:
-        """The operator whose session it is."""
-
-    @property
-    def services(self) -> Services:
-        """What all sessions share."""
 
     @property
     def router(self) -> InputRouter:

@@ -12,8 +12,8 @@ from tests.support.ssh import Client, RemoteChannel, SSHWorld
 from vmproxy.base.turns import SPAN
 from vmproxy.log.plaintext import PlainLines
 from vmproxy.operators.commands.log import REST_SECONDS
-from vmproxy.operators.commands.log_reading import READINGS_PER_OPERATOR, UNREAD_SECONDS
 from vmproxy.operators.commands.watcher import QUEUE_LIMIT
+from vmproxy.operators.readings import READINGS_PER_OPERATOR, UNREAD_SECONDS
 
 # log.
 

@@ -9,7 +9,7 @@ from twisted.conch.ssh.common import NS
 
 from tests.support.ssh import SSHWorld
 from vmproxy.operators.commands.context import CHUNK
-from vmproxy.operators.commands.log_reading import BatchReader
+from vmproxy.operators.log_reading import BatchReader
 
 LARGE = 64 * 1024
 

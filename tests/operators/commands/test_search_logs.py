@@ -10,7 +10,7 @@ from tests.support.commands import fds, result, rotate, run, say
 from tests.support.fakes import VM_B
 from tests.support.requirements import expressions
 from tests.support.ssh import Client, RemoteChannel, SSHWorld
-from vmproxy.operators.commands.log_reading import READINGS_PER_OPERATOR, UNREAD_SECONDS
+from vmproxy.operators.readings import READINGS_PER_OPERATOR, UNREAD_SECONDS
 
 
 def lines(channel: RemoteChannel) -> list[str]:

@@ -17,6 +17,7 @@ from vmproxy.base.sanitize import visible
 from vmproxy.base.turns import sort_steps
 from vmproxy.console.console import Console
 from vmproxy.operators import exit_status
+from vmproxy.operators.client import Client
 from vmproxy.operators.commands.errors import CommandError, UsageError
 from vmproxy.operators.resolve import locate
 from vmproxy.operators.session import Session
@@ -35,26 +36,26 @@ _DOING = {Right.SPY: "read its output", Right.WRITE: "write to it", Right.ADMIN:
 # Consoles.
 
 
-def find(session: Session, target: Target, right: Right = Right.SEE) -> Console:
+def find(client: Client, target: Target, right: Right = Right.SEE) -> Console:
     """The console of a target.
 
     :param right: the right that the operator needs on it.
     :raises TargetError: if the operator may see no such console, or several.
     :raises CommandError: if the operator does not have the right.
     """
-    view = session.operator.view
+    view = client.operator.view
     console = locate(view, target)
     if not view.may(console, right):
         raise CommandError(f"{console.title}: you may not {_DOING[right]}", exit_status.FORBIDDEN)
     return console
 
 
-def must_be_exact(session: Session, target: Target, console: Console, doing: str) -> None:
+def must_be_exact(client: Client, target: Target, console: Console, doing: str) -> None:
     """Require a whole name, for what affects other operators.
 
     :raises UsageError: if the target is only the beginning of a name.
     """
-    view = session.operator.view
+    view = client.operator.view
     if not view.is_exact(target.console, console):
         raise UsageError(f"{visible(target.console)}: {doing} needs a whole name; did you mean {view.typed(console)}?")
 
@@ -79,13 +80,13 @@ def is_pattern(word: str) -> bool:
     return any(char in word for char in "*?[") or word.startswith(("uuid:", "query:"))
 
 
-def pattern_in(session: Session, target: Target) -> str:
+def pattern_in(client: Client, target: Target) -> str:
     """The glob that stands where the name of a console does; empty if it is a name."""
     name = target.console
-    return name if is_pattern(name) and not session.operator.view.is_name(name) else ""
+    return name if is_pattern(name) and not client.operator.view.is_name(name) else ""
 
 
-async def chosen(session: Session, globs: Sequence[str], right: Right = Right.SEE) -> list[Console]:
+async def chosen(client: Client, globs: Sequence[str], right: Right = Right.SEE) -> list[Console]:
     """The consoles that globs select, sorted by title; without globs, all of them.
 
     :param globs: a glob that selects nothing may still be a UUID, an alias, or the beginning of a name.
@@ -96,9 +97,9 @@ async def chosen(session: Session, globs: Sequence[str], right: Right = Right.SE
     wanted = selectors(globs)
     found: dict[Console, None] = {}
     hit = [False] * len(wanted)
-    rights = session.operator.view.rights
+    rights = client.operator.view.rights
     # A console that may not be seen is not compared, so the time taken tells nothing of it.
-    async for console in in_turns(session, session.operator.view):
+    async for console in in_turns(client, client.operator.view):
         matching = [n for n, selector in enumerate(wanted) if selector.selects(console)]
         for n in matching:
             hit[n] = True
@@ -106,29 +107,29 @@ async def chosen(session: Session, globs: Sequence[str], right: Right = Right.SE
             found[console] = None
     for glob, was_hit in zip(globs, hit, strict=True):
         if not was_hit:
-            await turn(session)
-            found[locate(session.operator.view, parse(glob))] = None
-    allowed = [console async for console in in_turns(session, found) if right in rights(console)]
+            await turn(client)
+            found[locate(client.operator.view, parse(glob))] = None
+    allowed = [console async for console in in_turns(client, found) if right in rights(console)]
     if wanted and not allowed:
         raise CommandError(f"{' '.join(map(visible, globs))}: you may not read their output", exit_status.FORBIDDEN)
-    async for _ in in_turns(session, sort_steps(allowed, lambda c: (c.title.casefold(), c.uuid.int, c.port))):
+    async for _ in in_turns(client, sort_steps(allowed, lambda c: (c.title.casefold(), c.uuid.int, c.port))):
         pass
     return allowed
 
 
-async def chosen_or_own(session: Session, words: Sequence[str], right: Right) -> list[Console]:
+async def chosen_or_own(client: Client, words: Sequence[str], right: Right) -> list[Console]:
     """The same; without words, the console of the user name if there is one."""
-    if not words and (target := session.operator.target) is not None:
-        return [find(session, target, right)]
-    return await chosen(session, words, right)
+    if not words and (target := client.operator.target) is not None:
+        return [find(client, target, right)]
+    return await chosen(client, words, right)
 
 
 # Rights. A command may run for hours, and the rules may change: it checks again wherever it has waited.
 
 
-def refusal(session: Session, console: Console, right: Right) -> CommandError | None:
+def refusal(client: Client, console: Console, right: Right) -> CommandError | None:
     """The error for an operator without a right on a console; None if they have it."""
-    view = session.operator.view
+    view = client.operator.view
     if not view.may(console, Right.SEE):
         # Not by its name, which may be a new one that is none of the operator's business.
         return CommandError("no such console any more", exit_status.NO_SUCH_CONSOLE)
@@ -139,24 +140,24 @@ def refusal(session: Session, console: Console, right: Right) -> CommandError | 
     return None
 
 
-def require_right(session: Session, console: Console, right: Right = Right.SPY) -> None:
+def require_right(client: Client, console: Console, right: Right = Right.SPY) -> None:
     """Check a right again.
 
     :raises CommandError: if the operator has lost it.
     """
-    if error := refusal(session, console, right):
+    if error := refusal(client, console, right):
         raise error
 
 
-def require_any_right(session: Session, consoles: Sequence[Console]) -> None:
+def require_any_right(client: Client, consoles: Sequence[Console]) -> None:
     """Check the right to read many consoles again; one console that may be read is enough.
 
     :raises CommandError: if there are consoles, and the operator may read none any more.
     """
-    view = session.operator.view
+    view = client.operator.view
     if consoles and not any(view.may(console, Right.SPY) for console in consoles):
         if len(consoles) == 1:
-            require_right(session, consoles[0])
+            require_right(client, consoles[0])
         raise CommandError("the rules have changed, you may no longer read any of these", exit_status.FORBIDDEN)
 
 
@@ -190,21 +191,21 @@ def table_row(texts: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([*padded, texts[-1]]).rstrip() + "\n"
 
 
-def sleep(session: Session, seconds: float) -> Deferred[None]:
+def sleep(client: Client, seconds: float) -> Deferred[None]:
     """Wait; may be cancelled."""
     done: Deferred[None] = Deferred(lambda _: call.cancel())
-    call = session.services.clock.callLater(seconds, done.callback, None)
+    call = client.services.clock.callLater(seconds, done.callback, None)
     return done
 
 
-async def turn(session: Session) -> None:
+async def turn(client: Client) -> None:
     """Wait for the next turn of the reactor if this one has been used up."""
-    await session.operator.view.ready(session.services.turns, session.operator.name)
+    await client.operator.view.ready(client.services.turns, client.operator.name)
 
 
-async def in_turns(session: Session, things: Iterable[T]) -> AsyncIterator[T]:
+async def in_turns(client: Client, things: Iterable[T]) -> AsyncIterator[T]:
     """Things one by one, none of them in a turn of the reactor that has been used up."""
-    turns, operator = session.services.turns, session.operator
+    turns, operator = client.services.turns, client.operator
     await operator.view.ready(turns, operator.name)
     turn = turns.number
     for thing in things:
@@ -214,6 +215,6 @@ async def in_turns(session: Session, things: Iterable[T]) -> AsyncIterator[T]:
         yield thing
 
 
-def now(session: Session) -> float:
+def now(client: Client) -> float:
     """The time, in seconds since the epoch."""
-    return session.services.wall()
+    return client.services.wall()

@@ -28,7 +28,7 @@ from vmproxy.log.timeline import Timeline
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import chosen_or_own, in_turns, print_all, require_any_right, sleep
 from vmproxy.operators.commands.declaration import GLOBS, JSON, SINCE, Arguments, Command, Flag, Option, Whole
-from vmproxy.operators.commands.log_reading import on_disk
+from vmproxy.operators.log_reading import on_disk
 from vmproxy.operators.messages import local_time
 from vmproxy.operators.presentation import Fields, identity_fields
 from vmproxy.operators.session import Session, tell

@@ -15,10 +15,11 @@ from vmproxy.operators.commands.context import find, in_turns, pattern_in
 from vmproxy.operators.commands.declaration import NAME, SINCE, Arguments, Command, Flag, Option, Real, Time
 from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.expect_many import expect_many
-from vmproxy.operators.commands.log_reading import open_log
+from vmproxy.operators.commands.log_reading import finished
 from vmproxy.operators.commands.search import FIXED, IGNORE_CASE, PATTERN, RAW, pattern_of, text_of
 from vmproxy.operators.commands.send import Typed
 from vmproxy.operators.commands.watcher import FORCE, JOIN, REASON, Watcher, to_write
+from vmproxy.operators.log_reading import open_log
 from vmproxy.operators.session import Session
 
 TIMEOUT = 60.0
@@ -119,7 +120,7 @@ async def _seek_history(session: Session, watcher: Watcher, expecter: Expecter, 
             for data in batch:
                 if (line := await _fed(session, expecter, data)) is not None:
                     return line
-        opened.problems()
+        finished(session, opened)
     return None
 
 

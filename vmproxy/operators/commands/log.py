@@ -34,12 +34,13 @@ from vmproxy.operators.commands.declaration import (
     Whole,
 )
 from vmproxy.operators.commands.errors import CommandError, UsageError
-from vmproxy.operators.commands.log_reading import open_log, print_pieces, taken
+from vmproxy.operators.commands.log_reading import finished, print_pieces, taken
 from vmproxy.operators.commands.search import IGNORE_CASE
 from vmproxy.operators.commands.tail import COMMANDS as TAIL
 from vmproxy.operators.commands.tail import CONTEXT, MATCH, NOT, choice_of, style_of, tail
 from vmproxy.operators.commands.watcher import Watcher
 from vmproxy.operators.line_choice import LinePicker
+from vmproxy.operators.log_reading import open_log
 from vmproxy.operators.session import Session, tell
 from vmproxy.operators.target import parse
 from vmproxy.operators.terminal.replay_filter import ReplayFilter
@@ -176,7 +177,7 @@ async def _print(session: Session, console: Console, lines: int | None, args: Ar
             return _last(shown, lines) if lines is not None and (timed or _TEXT in args) else shown
 
         await print_pieces(session, console, opened.reading(pieces, len))
-        return opened.problems()
+        return finished(session, opened)
 
 
 async def _print_picked(session: Session, console: Console, lines: int | None, args: Arguments) -> int:
@@ -204,7 +205,7 @@ async def _print_picked(session: Session, console: Console, lines: int | None, a
                     return exit_status.FAILED
         if _COUNT in args:
             session.print(f"{count}\n")
-        return opened.problems() or (exit_status.OK if count else exit_status.FAILED)
+        return finished(session, opened) or (exit_status.OK if count else exit_status.FAILED)
 
 
 def _last(pieces: Iterator[bytes], lines: int) -> Iterator[bytes]:

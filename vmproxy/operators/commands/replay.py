@@ -10,7 +10,8 @@ from vmproxy.log.timing import paced
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import find, require_right, sleep
 from vmproxy.operators.commands.declaration import NAME, SINCE, UNTIL, Arguments, Command, Option, Real, Whole
-from vmproxy.operators.commands.log_reading import open_log, print_pieces, taken
+from vmproxy.operators.commands.log_reading import finished, print_pieces, taken
+from vmproxy.operators.log_reading import open_log
 from vmproxy.operators.session import Session, tell
 from vmproxy.operators.terminal.replay_filter import ReplayFilter
 
@@ -52,7 +53,7 @@ async def _replay(session: Session, args: Arguments) -> int:
         if session.has_pty:
             session.send(past.end())
             tell(session, "\n[-- end of the replay --]")
-        return opened.problems()
+        return finished(session, opened)
 
 
 def _size(item: tuple[float, bytes]) -> int:
@@ -67,7 +68,7 @@ async def _record(session: Session, args: Arguments) -> int:
         encoding = console.options.encoding
         reading = opened.reading(lambda: cast(items(), console.title, width, height, encoding=encoding), len)
         await print_pieces(session, console, reading)
-        return opened.problems()
+        return finished(session, opened)
 
 
 COMMANDS = (

@@ -36,7 +36,8 @@ from vmproxy.operators.commands.declaration import (
     Whole,
 )
 from vmproxy.operators.commands.errors import UsageError
-from vmproxy.operators.commands.log_reading import BatchReader, SearchSlot, taken, tell_problems
+from vmproxy.operators.commands.log_reading import taken, tell_problems
+from vmproxy.operators.log_reading import BatchReader, SearchSlot
 from vmproxy.operators.messages import local_time
 from vmproxy.operators.presentation import hit_fields, identity_fields
 from vmproxy.operators.resolve import TargetError
