@@ -8,7 +8,7 @@ WORKERS ?= auto
 PYTEST = $(BIN)/python -m pytest
 PARALLEL = -n $(WORKERS) --dist loadgroup
 
-.PHONY: again run demo test test-rest test-all test-oldest soak bench fuzz mutants lint types docs man habits format clean
+.PHONY: again run demo web test test-rest test-all test-oldest soak bench fuzz mutants lint types docs man habits format clean
 
 run: $(VENV)/installed
 	@$(BIN)/vmproxy run $(ARGS) || { status=$$?; \
@@ -17,6 +17,11 @@ run: $(VENV)/installed
 
 demo: $(VENV)/installed
 	@$(BIN)/vmproxy demo $(ARGS)
+
+# The terminal of the pages, from npm, into vmproxy/web/vendor; without it console pages show the log as text.
+web:
+	@command -v npm >/dev/null || { echo "make web needs npm (Debian: apt-get install npm)." >&2; exit 1; }
+	@cd web && npm ci --ignore-scripts --no-fund --no-audit --loglevel=error && node vendor.js
 
 # The quick suite. What it leaves out is in test-rest.
 test: $(VENV)/tools
@@ -84,7 +89,7 @@ format: $(VENV)/tools
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist docs/api docs/man *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist docs/api docs/man web/node_modules vmproxy/web/vendor *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # What vmproxy needs is installed; vmproxy itself runs from the checkout, by bin/vmproxy and bin/twistd too.
 # An environment without a working pip, or whose installation was interrupted, is made anew.

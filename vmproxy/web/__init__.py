@@ -1,0 +1,1 @@
+"""The web front: HTTP API, pages, metrics."""
