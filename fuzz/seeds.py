@@ -61,6 +61,13 @@ _KRL_SERIALS = _string(authority_blob()) + _string(b"") + b"\x20" + _string((9).
 _KRL_RANGES = b"\x21" + _string((3).to_bytes(8, "big") + (5).to_bytes(8, "big")) + b"\x23" + _string(_string(b"id"))
 _KRL_BITS = b"\x22" + _string((1).to_bytes(8, "big") + _string(b"\x81"))
 
+
+def _frame(first: int, payload: bytes) -> bytes:
+    """A frame of a client whose mask changes nothing."""
+    size = bytes((0x80 | len(payload),)) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
+    return bytes((first,)) + size + bytes(4) + payload
+
+
 _EXTENSION = _string(_string(b"name") + b"\0" + _string(b"value"))
 
 SEEDS: dict[str, list[bytes]] = {
@@ -114,6 +121,13 @@ SEEDS: dict[str, list[bytes]] = {
         b"alice+db,port=2,replay=100,escape=^Ec,quiet",
         b"a,b, c",
     ],
+    "websocket": [
+        _turns(_frame(0x81, b'{"type":"ack","bytes":'), _frame(0x82, b"ls\r")),
+        _turns(_frame(0x01, b"gr\xc3"), _frame(0x89, b"there?"), _frame(0x00, b"\xbc"), _frame(0x80, b"n")),
+        _turns(_frame(0x82, b"x" * 300), b"\x82\xff" + (1 << 40).to_bytes(8, "big") + bytes(4)),
+        _turns(_frame(0x88, b"\x03\xe8bye"), _frame(0x8A, b"")),
+        _turns(_frame(0x02, b"x" * 40_000), _frame(0x00, b"y" * 25_000), _frame(0x80, b"z")),
+    ],
 }
 """The inputs to start from, for each target."""
 
@@ -138,5 +152,12 @@ WORDS: dict[str, list[bytes]] = {
     ],
     "far-end": [bytes((255, 251, 0)), bytes((255, 252, 0)), bytes((255, 243)), bytes((255, 250)), b"\r", b"\0"],
     "service-uri": [b"?port=", b"&", b"%", b"="],
+    "websocket": [
+        _frame(0x81, b"{}"),
+        _frame(0x82, b"\r"),
+        _frame(0x80, b""),
+        _frame(0x88, b"\x03\xe8"),
+        b"\x7e\xff\xff",
+    ],
 }
 """What is worth putting in at any place, for each target."""

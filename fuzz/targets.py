@@ -27,6 +27,17 @@ from vmproxy.base.sanitize import safe_word, visible
 from vmproxy.errors import WireError
 from vmproxy.operators.target import BadTarget, from_user
 from vmproxy.vm.outbound.rules import DialRule, DialRules, plain
+from vmproxy.web.websocket_frames import (
+    MESSAGE_LIMIT,
+    Broken,
+    Close,
+    Event,
+    MessageReader,
+    Ping,
+    Pong,
+    Text,
+    close_frame,
+)
 from vmproxy.wire import dialuri, serviceuri
 from vmproxy.wire.comport import AccessServer
 from vmproxy.wire.dialuri import DialError
@@ -359,6 +370,31 @@ def target(given: bytes) -> None:
         assert wanted.replay is None or 0 <= wanted.replay <= 100_000
 
 
+def websocket(given: bytes) -> None:
+    """What comes on a websocket: however the stream is cut, the same events, all within their bounds; what is sent back
+    has a beginning that a browser accepts, and behind a close nothing is heard."""
+    pieces = cuts_and_data(given)
+    wanted = _events([b"".join(pieces)])
+    assert _events(pieces) == wanted
+    for event in wanted:
+        if isinstance(event, Close | Broken):
+            assert event is wanted[-1]
+            assert len(close_frame(event.code, event.reason)) <= 127
+        elif isinstance(event, Ping | Pong):
+            assert len(event.data) <= 125
+        else:
+            assert len(event.text if isinstance(event, Text) else event.data) <= MESSAGE_LIMIT
+
+
+def _events(pieces: list[bytes]) -> list[Event]:
+    reader, found = MessageReader(), []
+    for piece in pieces:
+        reader.feed(piece)
+        while (event := reader.next()) is not None:
+            found.append(event)
+    return found
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     name.replace("_", "-"): cast(Callable[[bytes], None], function)
     for name, function in (
@@ -373,6 +409,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         ("certificate", certificate),
         ("revoked", revoked),
         ("target", target),
+        ("websocket", websocket),
     )
 }
 """Every target by its name on the command line."""

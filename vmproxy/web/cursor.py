@@ -1,8 +1,8 @@
 """Cursors: opaque places in a console's output, which clients keep and give back.
 
-A cursor is the console and an absolute offset (see :mod:`vmproxy.log.stream`), so it stays good across rotation, vMotion
-and restarts, as long as the log is there. It gives no right to anything: whoever brings one may read only what they
-could read without it. Its checksum tells a mistake from a cursor, no more.
+A cursor is the console and an absolute offset (see :mod:`vmproxy.log.stream`), so it stays good across rotation,
+vMotion and restarts, as long as the log is there. It gives no right to anything: whoever brings one may read only what
+they could read without it. Its checksum tells a mistake from a cursor, no more.
 """
 
 from __future__ import annotations
