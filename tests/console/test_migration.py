@@ -38,7 +38,7 @@ from vmproxy.console.migration import (
     MigrationState,
     table_text,
 )
-from vmproxy.console.migrations import Migrations, MigrationsState, PeerRefused
+from vmproxy.console.migrations import Migrations, MigrationsState, PeerRefused, Wrong
 
 SEQUENCE = b"\x01\x02\xff\x04"
 WAY = {
@@ -193,7 +193,7 @@ def test_a_pair_that_is_used_up_is_no_guess_after_a_hand_over_either(tmp_path: P
     motion.hand_over()
     with pytest.raises(PeerRefused, match="no pending vMotion") as refused:
         motion.migrations.peer(FakeLink("10.0.0.3"), motion.migration.pair, None)
-    assert not refused.value.guess
+    assert refused.value.wrong is Wrong.SPENT
     motion.world.writer.close()
 
 

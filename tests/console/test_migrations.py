@@ -10,7 +10,7 @@ from tests.support.consoles import World, trail
 from tests.support.fakes import VM_B, FakeLink, FakeViewer
 from vmproxy.console.console import Console
 from vmproxy.console.migration import Migration
-from vmproxy.console.migrations import PeerRefused
+from vmproxy.console.migrations import PeerRefused, Wrong
 from vmproxy.console.notices import LineDown, LineUp
 
 SEQUENCE = b"\x01\x02\x03\x04"
@@ -187,3 +187,25 @@ def test_many_that_expire_at_once_all_end(world: World) -> None:
     world.clock.advance(60)
     assert {console.state for console in consoles} == {"up"}
     assert world.migrations.abandoned == 20
+
+
+def test_what_is_wrong_with_pairs_is_counted_by_kind(
+    world: World, console: Console, source: FakeLink, pair: bytes
+) -> None:
+    destination = FakeLink("10.0.0.2")
+    world.migrations.reconfigure(60, may_differ=False)
+    encrypted = FakeLink("10.0.0.3")
+    encrypted.encrypted = True
+    for link, shown, uuid in [
+        (destination, b"invented", None),
+        (destination, pair, VM_B),
+        (encrypted, pair, None),
+        (source, pair, None),
+        (destination, pair, None),
+        (FakeLink("10.0.0.4"), pair, None),
+    ]:
+        try:
+            world.migrations.peer(link, shown, uuid)
+        except PeerRefused:
+            continue
+    assert world.migrations.refused == dict.fromkeys(Wrong, 1)

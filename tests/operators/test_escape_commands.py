@@ -140,6 +140,7 @@ def test_output_that_waits_for_an_answer_is_bounded_and_what_is_skipped_is_said(
     channel.type(b"\x03")
     assert len(channel.out) == QUEUE_LIMIT
     assert f"[-- {400_000 - QUEUE_LIMIT} bytes skipped: a question was open --]" in lines(channel)
+    assert w.services.skipped == {"ssh": 400_000 - QUEUE_LIMIT}
     feed(w, b"again", channel)
     assert channel.out.endswith(b"again")
 

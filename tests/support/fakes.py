@@ -179,8 +179,9 @@ class FakeLink:
 class FakeViewer:
     """Somebody at a console."""
 
-    def __init__(self, who: str = "alice@10.1.2.9", at: float = EPOCH) -> None:
+    def __init__(self, who: str = "alice@10.1.2.9", at: float = EPOCH, front: str = "ssh") -> None:
         self.who = who
+        self.front = front
         self.since = self.last_input = at
         self.skipped = 0
         self.seen = b""
@@ -227,7 +228,7 @@ class FakeRemoteEnd(FakeViewer):
     """The remote end of a VM of direction "client"."""
 
     def __init__(self, place: str = "tcp://far:1", address: str = "10.1.2.4", since: float = EPOCH) -> None:
-        super().__init__(place, since)
+        super().__init__(place, since, "far-end")
         self.place = place
         self.address = address
         self.state, self.reason, self.again = "up", "", 0.0

@@ -24,6 +24,7 @@ from vmproxy.auth.authorized_keys import AuthorizedKey
 from vmproxy.auth.certificates import SIGNATURE_OF, BadCertificate, check_certificate
 from vmproxy.auth.keyring import AccountSettings, Keyring, KeyringReader
 from vmproxy.auth.limits import ConnectionLimiter, LoginBackoff, LoginLimits
+from vmproxy.auth.login_tally import LoginTally
 from vmproxy.auth.passwords import PASSWORD_LIMIT, PasswordChecker, PasswordFile, TooBusy
 from vmproxy.auth.public_keys import fingerprint
 from vmproxy.auth.signatures import SIGNATURES, fits
@@ -68,6 +69,7 @@ class Authenticator:
 
     :ivar gate: the connections that have not logged in.
     :ivar delays: the delays of answers to failed logins.
+    :ivar tally: how many logins there were.
     :ivar clock: the reactor.
     :ivar on_change: called with the keyring whenever it changes.
     """
@@ -93,6 +95,7 @@ class Authenticator:
         self._wall = wall_of(clock)
         self.gate = ConnectionLimiter(clock, audit, limits)
         self.delays = LoginBackoff(clock)
+        self.tally = LoginTally(clock)
         self._logged: RepeatSummary[str] = RepeatSummary(clock, _log_more)
         self._recorded: RepeatSummary[str] = RepeatSummary(clock, self._record_more)
         self.on_change: Callable[[Keyring], None] | None = None
@@ -159,14 +162,19 @@ class Authenticator:
 
     # Decisions.
 
-    async def offer(self, user: str, algorithm: bytes, blob: bytes, address: str) -> Offer:
+    async def offer(self, user: str, algorithm: bytes, blob: bytes, address: str, front: str = "ssh") -> Offer:
         """Decide about a key, or a certificate, before its signature.
 
         :param user: the SSH user name.
         :param algorithm: the algorithm of its signature, in the client's words.
         :param blob: the key or certificate.
+        :param front: where it is tried.
         :raises LoginRefused: if it lets nobody in.
         """
+        with self.tally.timed(front):
+            return await self._offer(user, algorithm, blob, address)
+
+    async def _offer(self, user: str, algorithm: bytes, blob: bytes, address: str) -> Offer:
         claimed = _claimed(user)
         if algorithm not in SIGNATURES and algorithm not in SIGNATURE_OF:
             raise LoginRefused(f"the signature algorithm {visible(algorithm.decode('latin-1'), 60)} is not accepted")
@@ -213,13 +221,20 @@ class Authenticator:
         key = AuthorizedKey(found.key_blob, pty=found.pty, forwarding=found.forwarding)
         return Offer(_restricted(account, key), "certificate", key, SIGNATURE_OF[algorithm], dict(found.fields()))
 
-    async def password(self, user: str, secret: bytes, address: str, wanted: Callable[[], bool]) -> Account:
+    async def password(
+        self, user: str, secret: bytes, address: str, wanted: Callable[[], bool], front: str = "ssh"
+    ) -> Account:
         """Decide about a password.
 
         :param wanted: whether the client still waits for the answer.
+        :param front: where it is tried.
         :raises LoginRefused: if it lets nobody in.
         :raises LoginBusy: if too many are being checked.
         """
+        with self.tally.timed(front):
+            return await self._password(user, secret, address, wanted)
+
+    async def _password(self, user: str, secret: bytes, address: str, wanted: Callable[[], bool]) -> Account:
         claimed = _claimed(user)
         if len(secret) > PASSWORD_LIMIT:
             raise LoginRefused("the password is too long")
@@ -249,8 +264,11 @@ class Authenticator:
 
     # Records.
 
-    def entered(self, account: Account, method: str, user: str, address: str, shown: dict[str, object]) -> None:
+    def entered(
+        self, account: Account, method: str, user: str, address: str, shown: dict[str, object], front: str = "ssh"
+    ) -> None:
         """Record a login."""
+        self.tally.count(front, method, "ok")
         self.delays.succeeded(address, account.name)
         how = " ".join(f"{name} {value}" for name, value in shown.items())
         _log.info(
@@ -263,27 +281,35 @@ class Authenticator:
         )
         self._audit("login", who=account.name, **{"from": address}, user=visible(user, 80), method=method, **shown)
 
-    def failed(self, method: str, user: str, address: str, why: str) -> float:
+    def failed(self, method: str, user: str, address: str, why: str, front: str = "ssh") -> float:
         """Record a failed login, which counts against the client's network.
 
         :returns: the seconds after which to answer.
         """
-        self.put_off(method, user, address, why)
+        self.tally.count(front, method, "failed")
+        self._record_failure(method, user, address, why)
         try:
             claimed = claimed_operator(user)
         except BadUserName:
             claimed = None
         return self.delays.failed(address, user if claimed is None else claimed)
 
-    def put_off(self, method: str, user: str, address: str, why: str) -> None:
+    def put_off(self, method: str, user: str, address: str, why: str, front: str = "ssh") -> None:
         """Record a login that could not be checked; it counts against nobody."""
+        self.tally.count(front, method, "busy")
+        self._record_failure(method, user, address, why)
+
+    def _record_failure(self, method: str, user: str, address: str, why: str) -> None:
         if _again(self._recorded, address):
             self._audit(
                 "login-failed", **{"from": address}, user=visible(user, 80), method=method, reason=visible(why, 300)
             )
 
-    def turned_away(self, account: Account, user: str, address: str, why: str) -> None:
+    def turned_away(
+        self, account: Account, user: str, address: str, why: str, method: str = "", front: str = "ssh"
+    ) -> None:
         """Record a correct login of an operator who may have no more connections."""
+        self.tally.count(front, method, "refused")
         if not _again(self._recorded, address):
             return
         _log.warn("{who}@{peer}: login refused: {why}", who=account.name, peer=address, why=why)

@@ -39,6 +39,7 @@ from vmproxy.console.notices import (
     LogRecovered,
 )
 from vmproxy.console.state import ConsoleState
+from vmproxy.console.totals import Totals
 from vmproxy.console.viewers import Viewers
 from vmproxy.console.write_access import WriteAccess
 from vmproxy.log.store import ConsoleLog
@@ -54,6 +55,7 @@ class ConsoleContext(Protocol):
 
     :ivar clock: the time.
     :ivar process_log: the process's own log.
+    :ivar totals: what has happened on all of them.
     """
 
     @property
@@ -61,6 +63,9 @@ class ConsoleContext(Protocol):
 
     @property
     def process_log(self) -> RateLimitedLog: ...
+
+    @property
+    def totals(self) -> Totals: ...
 
     def wall(self) -> float:
         """The time of day, seconds since the epoch."""
@@ -162,6 +167,11 @@ class Console:
     def bytes_out(self) -> int:
         """Bytes from the VM since the start."""
         return self.log.received
+
+    @property
+    def totals(self) -> Totals:
+        """What has happened on all consoles."""
+        return self._context.totals
 
     @property
     def title(self) -> str:
@@ -359,7 +369,9 @@ class Console:
         """
         old, self.link = self.link, None
         away = max(0.0, self._context.wall() - self.since) if self.reason and self.since else None
-        if old is not None and told:
+        if old is None:
+            self._context.totals.changes["up"] += 1
+        elif told:
             reports.replaced(self, self._context.process_log, old.peer, link.peer)
         self.port_control = None
         self._serve(link, vmotion=False, away=away, told=told, name=name)
@@ -368,6 +380,8 @@ class Console:
 
     def move_to(self, link: ILink[Console], took: float, old: ILink[Console] | None) -> None:
         """Put the destination of a vMotion into service, after ``took`` seconds; ``old`` is the source if it lives."""
+        if self.link is None:
+            self._context.totals.changes["up"] += 1
         self._serve(link, vmotion=True, away=took)
         if old is not None:
             self._links.read_out(old, close=False)
@@ -394,6 +408,8 @@ class Console:
     def hold_for_migration(self, on: bool) -> None:
         """Hold input: a vMotion is pending. At its end, :meth:`input_may_flow` or :meth:`move_to` delivers it."""
         self.migrating = on
+        if on or self.link is not None:
+            self._context.totals.changes["migrating" if on else "up"] += 1
 
     def link_lost(self, link: ILink[Console]) -> None:
         """Take the link in service out of service: its connection is gone, and another may follow."""
@@ -412,11 +428,13 @@ class Console:
         self.link = None
         self.since = self._context.wall()
         self.reason = reason or "unknown"
+        self._context.totals.changes["down"] += 1
         self._context.turned(self)
         if told:
             reports.down(self, self._context.process_log)
         if self._queue is not None:
             if size := self._queue.lose():
+                self._context.totals.input_lost(size)
                 self.log.event("input-lost", bytes=size)
                 self.viewers.tell(InputLost(size))
             self._queue.relieve()

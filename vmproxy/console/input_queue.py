@@ -9,6 +9,7 @@ from uuid import UUID
 from vmproxy.access.policy import ConsoleOptions
 from vmproxy.console.interfaces import IReceiver
 from vmproxy.console.state import InputState
+from vmproxy.console.totals import Totals
 from vmproxy.console.viewers import Viewers
 from vmproxy.log.store import ConsoleLog
 
@@ -29,6 +30,10 @@ class Addressee(Protocol):
     @property
     def viewers(self) -> Viewers:
         """Its viewers."""
+
+    @property
+    def totals(self) -> Totals:
+        """What has happened on all consoles."""
 
     @property
     def title(self) -> str:
@@ -71,6 +76,7 @@ class InputQueue:
         link = console.link
         if self._items is None and link is not None and link.ready and not console.migrating:
             self.delivered += len(data)
+            console.totals.input_delivered(len(data))
             link.write(data)
         elif not self._put(data):
             return False
@@ -121,6 +127,7 @@ class InputQueue:
             else:
                 self.size -= len(data)
                 self.delivered += len(data)
+                self._console.totals.input_delivered(len(data))
                 link.write(data)
         if not items and self._items is items:
             self._items = None

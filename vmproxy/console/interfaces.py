@@ -73,6 +73,7 @@ class IViewer(Interface):
     """A viewer of a console, which may write."""
 
     who: str = Attribute("The operator and the address, for people to read: ``alice@10.1.2.9``.")
+    front: str = Attribute("How the viewer came here: ``ssh``, ``web``, ``api``; of a remote end ``far-end``.")
     since: float = Attribute("When the viewer attached, seconds since the epoch.")
     last_input: float = Attribute("When it was last typed at; ``since`` if never.")
     skipped: int = Attribute("How many bytes it was too slow for.")

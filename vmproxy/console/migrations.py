@@ -19,13 +19,16 @@ source host will ABORT or BEGIN again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from uuid import UUID
 
 from twisted.internet.interfaces import IReactorTime
 
 from vmproxy.base.deadlines import Deadlines
+from vmproxy.base.metrics import Histogram
 from vmproxy.base.ratelimit import RepeatSummary
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import ILink
@@ -58,16 +61,25 @@ BEGINS_PER_MINUTE = 10
 SPENT_REMEMBERED = 4096
 
 
+class Wrong(Enum):
+    """What may be wrong with a PEER."""
+
+    UNKNOWN = "unknown"  # there never was such a pair, as far as anybody remembers
+    SPENT = "spent"  # it has been used, or its vMotion is over: a host that comes too late, after an evacuation
+    IDENTITY = "identity"  # it is of another VM
+    TLS = "tls"  # the one connection has TLS, the other has not
+    BUSY = "busy"  # the connection has a part in a vMotion already
+
+
 class PeerRefused(VMProxyError):
     """A PEER that opens no door; the text says why.
 
-    :ivar guess: whether there never was such a pair, as far as anybody remembers. Hosts that come too late, after an
-        evacuation for instance, show pairs that are only spent.
+    :ivar wrong: what is wrong; None where it is known to another node only.
     """
 
-    def __init__(self, why: str, guess: bool = False) -> None:
+    def __init__(self, why: str, wrong: Wrong | None = None) -> None:
         super().__init__(why)
-        self.guess = guess
+        self.wrong = wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,8 @@ class Migrations:
 
     :ivar may_differ: whether a VM may move from a connection with TLS to one without, or the other way round.
     :ivar completed: how many went through since the start; likewise ``aborted`` and ``abandoned``.
+    :ivar durations: how long those took that went through, from BEGIN to COMPLETE.
+    :ivar refused: how many pairs opened no door.
     """
 
     def __init__(
@@ -107,6 +121,8 @@ class Migrations:
         self._begins: RepeatSummary[Console] = RepeatSummary(clock, self._refused, begins)
         self.may_differ = True
         self.completed = self.aborted = self.abandoned = 0
+        self.durations = Histogram(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60)
+        self.refused: Counter[Wrong] = Counter()
 
     def __len__(self) -> int:
         return len(self._by_console)
@@ -149,14 +165,16 @@ class Migrations:
         """
         migration = self._by_pair.get(pair)
         if migration is None:
-            raise PeerRefused("no pending vMotion has this sequence and secret", guess=pair not in self._spent)
+            wrong = Wrong.SPENT if pair in self._spent else Wrong.UNKNOWN
+            raise self._wrong(wrong, "no pending vMotion has this sequence and secret")
         if uuid is not None and uuid != (migration.console.vc_uuid or uuid):
-            raise PeerRefused(f"it says that it is {uuid}, the vMotion is of {migration.console.vc_uuid}")
+            why = f"it says that it is {uuid}, the vMotion is of {migration.console.vc_uuid}"
+            raise self._wrong(Wrong.IDENTITY, why)
         if destination.encrypted != migration.encrypted and not self.may_differ:
             has, had = ("TLS", "none") if destination.encrypted else ("no TLS", "it")
-            raise PeerRefused(f"it has {has}, and the connection that the VM comes from had {had}")
+            raise self._wrong(Wrong.TLS, f"it has {has}, and the connection that the VM comes from had {had}")
         if destination in self._by_destination or destination is migration.source:
-            raise PeerRefused("this connection has a part in a vMotion already")
+            raise self._wrong(Wrong.BUSY, "this connection has a part in a vMotion already")
         self._spend(pair)
         migration.input(PEER)
         self._set_deadline(migration)
@@ -164,6 +182,10 @@ class Migrations:
         self._by_destination[destination] = migration
         migration.console.log.event("vmotion-peer", host=destination.peer)
         return migration
+
+    def _wrong(self, wrong: Wrong, why: str) -> PeerRefused:
+        self.refused[wrong] += 1
+        return PeerRefused(why, wrong)
 
     def pending_of(self, console: Console) -> Migration | None:
         """The migration of a console."""
@@ -262,6 +284,7 @@ class Migrations:
         took = self._clock.seconds() - migration.started
         if what == COMPLETE and destination is not None:
             self.completed += 1
+            self.durations.observe(took)
             console.log.event("vmotion-complete", host=destination.peer, seconds=round(took, 3))
         elif what == ABORT and source is not None:
             self.aborted += 1

@@ -29,6 +29,7 @@ from vmproxy.console.name_index import NameIndex
 from vmproxy.console.newcomers import ConsoleLimits, Newcomers
 from vmproxy.console.port_numbers import PortNumbers, next_number
 from vmproxy.console.rule_changes import RuleChanges
+from vmproxy.console.totals import Totals
 from vmproxy.errors import VMProxyError
 from vmproxy.log.feed import Follower
 from vmproxy.log.line_feed import LineFeed
@@ -72,6 +73,7 @@ class ConsoleRegistry:
 
     :ivar names: finds consoles by name.
     :ivar duplicates: the policy for a second connection of a console.
+    :ivar totals: what has happened on all consoles.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class ConsoleRegistry:
         self.names = NameIndex(store.link)
         self.clock = clock
         self.process_log = RateLimitedLog(clock)
+        self.totals = Totals()
         self._troubles = Troubles()
         self.wall = wall_of(clock)
         self._store = store

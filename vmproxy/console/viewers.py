@@ -15,6 +15,7 @@ from vmproxy.console.info import ViewerInfo
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Demoted, Joined, Kicked, Left, Notice, Promoted, Shares, TookOver
 from vmproxy.console.state import ViewersState
+from vmproxy.console.totals import Totals
 from vmproxy.console.write_access import WriteAccess
 from vmproxy.log.store import ConsoleLog
 
@@ -29,6 +30,10 @@ class Viewed(Protocol):
 
     log: ConsoleLog
     options: ConsoleOptions
+
+    @property
+    def totals(self) -> Totals:
+        """What has happened on all consoles."""
 
     @property
     def title(self) -> str:
@@ -124,6 +129,7 @@ class Viewers:
             why = {"reason": reason} if reason else {}
             was = ", ".join(loser.who for loser in losers)
             self._console.log.event("force", who=viewer.who, was=was, **why)
+            self._console.totals.forced[viewer.front] += 1
             self._hold(losers, False)
             for loser in losers:
                 self.tell_one(loser, Demoted(viewer.who, reason))

@@ -36,6 +36,7 @@ class Audit:
     """The file. :meth:`record` is called on the reactor's thread, the disk is touched on the writer's.
 
     :ivar problem: why it cannot be written now; empty while it can.
+    :ivar lost: how many lines were lost since the start.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Audit:
         self._submit = submit
         self._wall = wall_of(clock)
         self._lines: deque[bytes] = deque()  # filled by the reactor, emptied by the writer
-        self._lost = 0
+        self._lost = self.lost = 0
         self._submitted = False
         self.problem = ""
 
@@ -69,11 +70,17 @@ class Audit:
         values = {"at": timestamp(self._wall()), "event": event, **fields}
         if len(self._lines) >= WAITING_LIMIT:
             self._lost += 1
+            self.lost += 1
         else:
             self._lines.append(compact(values).encode("ascii") + b"\n")
         if not self._submitted:
             self._submitted = True
             self._submit(self.write)
+
+    @property
+    def waiting(self) -> int:
+        """How many lines wait to be written."""
+        return len(self._lines)
 
     def mend(self) -> None:
         """Have the file in order, if the process before this one ended in the middle of a line."""

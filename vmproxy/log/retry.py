@@ -70,6 +70,16 @@ class Retry:
         """Seconds until it is tried again; None while nothing fails."""
         return self._timer.wait() if self._logs or self._trails or self._jobs else None
 
+    @property
+    def failing(self) -> int:
+        """How many logs cannot be written now."""
+        return len(self._logs)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait for logs that cannot be written now."""
+        return self._size
+
     def again(self, job: Callable[[], object]) -> None:
         """Have a job that failed done again after a while; it may ask for that again."""
         self._will_retry()

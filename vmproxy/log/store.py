@@ -144,32 +144,33 @@ class ConsoleLog:
 
     def append(self, data: bytes) -> None:
         """Record bytes from the VM."""
-        size = len(data)
+        size, store = len(data), self._store
         self.received += size
+        store.received += size
         too_much = self._unwritten + size > LIMIT_PER_LOG and not self.must_take
-        if too_much or self._store.unwritten + size > LIMIT_IN_ALL:
+        if too_much or store.unwritten + size > LIMIT_IN_ALL:
             self._dropped += size
-            self._store.dropped += size
-            self._store.dropping.add(self)
+            store.dropped += size
+            store.dropping.add(self)
             return
         if self._dropped:
             self.close_gap()
         self._unwritten += size
         self._collected += size
-        self._store.unwritten += size
+        store.unwritten += size
         if self._items is None:
             self._items = [data]
-            self._store.dirty(self)
+            store.dirty(self)
         else:
             if type(self._items[-1]) is not bytes:
-                self._store.dirty(self)  # there were only events, perhaps, and these may have to wait
+                store.dirty(self)  # there were only events, perhaps, and these may have to wait
             self._items.append(data)
         if self._collected >= FLUSH_SIZE:
-            self._store.flush()  # so much is worth a batch of its own
-        behind = self._unwritten > CONGESTED_AT or self._store.unwritten > CROWDED_AT
+            store.flush()  # so much is worth a batch of its own
+        behind = self._unwritten > CONGESTED_AT or store.unwritten > CROWDED_AT
         if behind and not self._congested_since and not self._stalled:
-            self._congested_since = self._store.clock.seconds()
-            self._store.congested(self)
+            self._congested_since = store.clock.seconds()
+            store.congested(self)
             if self.listener is not None:
                 self.listener.log_congested(True)
 
@@ -182,6 +183,7 @@ class ConsoleLog:
     def pass_over(self, size: int) -> None:
         """Bytes from the VM that are not to be recorded: they count, and :meth:`resume` says how many they were."""
         self.received += size
+        self._store.received += size
         self._passed += size
         self._store.passing.add(self)
 
@@ -198,6 +200,8 @@ class ConsoleLog:
     def gap(self, size: int, reason: str) -> None:
         """Record that bytes from the VM are missing here."""
         self.received += size
+        self._store.received += size
+        self._store.missed += size
         self._record(event(self._store.wall(), "gap", {"bytes": size, "reason": reason}, size))
 
     def event(self, kind: str, **fields: object) -> None:
@@ -331,7 +335,9 @@ class LogStore:
 
     :ivar folder: the log folder; ``prefix`` is the same as text.
     :ivar unwritten: bytes that wait for the writer, over all logs.
+    :ivar received: bytes from all VMs since the start, recorded or not.
     :ivar dropped: bytes that never reached the writer, over all logs since the start; ``events_lost``: events.
+    :ivar missed: bytes that were lost before they reached a log.
     :ivar dropping: the logs that have dropped bytes and not recorded it yet; ``passing``: those that do not record.
     :ivar wall: tells the time of day.
     :ivar crowded: whether there is so much that VMs wait, however little of it is their own.
@@ -360,8 +366,8 @@ class LogStore:
         self.wall = wall_of(clock)
         self.runner = runner
         self.from_writer = from_writer
-        self.unwritten = 0
-        self.dropped = 0
+        self.unwritten = self.received = 0
+        self.dropped = self.missed = 0
         self.events_lost = 0
         self.dropping: set[ConsoleLog] = set()
         self.passing: set[ConsoleLog] = set()
@@ -491,21 +497,24 @@ class LogStore:
         logs, self._dirty = self._dirty, []
         batch = [(log, *taken) for log in logs if (taken := log.take())[0]]
         at = self._batch_since
-        write = self.runner.writer.write
+        write, took = self.runner.writer.write, self.runner.writer.durations.observe
 
         def job() -> None:
             dealt_with: list[tuple[ConsoleLog, int]] = []
-            told = time.monotonic()
+            began = told = time.monotonic()
             for log, items, size in batch:
                 try:
                     write(log.file, items, at)
                 except Exception:
                     _log.failure("writing {path} failed", path=str(log.path))
                 dealt_with.append((log, size))
-                if time.monotonic() - told > REPORT_SECONDS:
+                now = time.monotonic()
+                took(now - began)
+                began = now
+                if now - told > REPORT_SECONDS:
                     self.from_writer(partial(self._taken, dealt_with))
                     dealt_with = []
-                    told = time.monotonic()
+                    told = now
             self.from_writer(partial(self._taken, dealt_with))
 
         self.runner.submit(job)

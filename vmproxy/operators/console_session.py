@@ -69,6 +69,7 @@ class ConsoleSession:
         self.wall = session.services.wall
         self.gone = False
         self.who = session.operator.who
+        self.front = session.operator.front
         self.since = self.last_input = self.wall()
         self.quiet = target.quiet or session.operator.quiet
         self.escape = target.escape or session.operator.escape

@@ -34,19 +34,28 @@ class Operator:
     :ivar name: their name, by the credential.
     :ivar user: the user name that was given; it may name a console.
     :ivar peer: the client's address.
+    :ivar front: how they came: ``ssh``, ``web`` or ``api``.
     :ivar view: the consoles that they may see, and their rights there.
     :ivar escape: the two bytes that precede a command.
     :ivar quiet: whether they want fewer notices.
     """
 
     def __init__(
-        self, account: Account, view: VisibleConsoles, audit: Audit, settings: OperatorSettings, user: str, peer: str
+        self,
+        account: Account,
+        view: VisibleConsoles,
+        audit: Audit,
+        settings: OperatorSettings,
+        user: str,
+        peer: str,
+        front: str = "ssh",
     ) -> None:
         self.account = account
         self.name = account.name
         self.groups = account.groups
         self.user = user
         self.peer = peer
+        self.front = front
         self.view = view
         self.escape = account.escape or settings.escape
         self.quiet = settings.quiet if account.quiet is None else account.quiet

@@ -53,7 +53,7 @@ class OutputView:
         self._gone = False
         self._replaying = False
         self._question: Prompt | None = None
-        self._queue = ViewerQueue(QUEUE_LIMIT)
+        self._queue = ViewerQueue(QUEUE_LIMIT, on_skip=channel.services.skips(channel.operator.front))
         self._guest = GuestState(encoding) if channel.has_pty else None
         self._owed = b""  # the beginning of a sequence or a character that is to be shown again, with its rest
         self._notices: list[bytes] = []  # they wait for its end

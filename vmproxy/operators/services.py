@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -48,6 +49,7 @@ class Services:
     :ivar alerts: the alerts, and who is told of them.
     :ivar settings: for the sessions that begin from now on.
     :ivar presence: the operators who are logged in, and their sessions.
+    :ivar skipped: bytes of output that viewers were too slow for, by front.
     :ivar stopping: whether the server is being stopped.
     :ivar refused: the hosts that were turned away lately, the newest first.
     :ivar to_connect: what to enter in vSphere, lines for people.
@@ -82,6 +84,7 @@ class Services:
         self.turns = Turns(clock)
         self.open_files: Quota[object] = Quota(FILES_EACH, FILES_IN_ALL)
         self.sessions: Quota[object] = Quota(SESSIONS_EACH, SESSIONS_IN_ALL)
+        self.skipped: Counter[str] = Counter()
         self.stopping = False
         self.refused = refused
         self.to_connect = to_connect
@@ -94,6 +97,14 @@ class Services:
     def reconfigure(self, settings: OperatorSettings) -> None:
         """Take other settings; sessions that exist keep what they have."""
         self.settings = settings
+
+    def skips(self, front: str) -> Callable[[int], None]:
+        """What counts the bytes that a viewer was too slow for."""
+
+        def skip(size: int) -> None:
+            self.skipped[front] += size
+
+        return skip
 
     def shut_down(self) -> None:
         """Tell everybody who is on a console that the server is being stopped; once."""
@@ -124,14 +135,15 @@ class Services:
         """
         return self._notes.again((console, name))
 
-    def operator(self, account: Account, user: str, peer: str) -> Operator:
+    def operator(self, account: Account, user: str, peer: str, front: str = "ssh") -> Operator:
         """The operator who has logged in to an account.
 
         :param user: the user name that was given; it may name a console.
         :param peer: the client's address.
+        :param front: how they came: ``ssh``, ``web`` or ``api``.
         """
         view = VisibleConsoles(self.registry, lambda: self.grants(account))
-        return Operator(account, view, self.audit, self.settings, user, peer)
+        return Operator(account, view, self.audit, self.settings, user, peer, front)
 
 
 def _notes_refused(noted: tuple[Console, str], times: int) -> None:

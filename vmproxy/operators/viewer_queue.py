@@ -46,9 +46,11 @@ class ViewerQueue:
     :ivar skipping: bytes that did not fit since :meth:`take_skipped` was last asked; ``skipped``: in all.
     """
 
-    __slots__ = ("_late", "_limit", "_pieces", "end", "size", "skipped", "skipping")
+    __slots__ = ("_late", "_limit", "_on_skip", "_pieces", "end", "size", "skipped", "skipping")
 
-    def __init__(self, limit: int, late: Late = Late.SKIP) -> None:
+    def __init__(self, limit: int, late: Late = Late.SKIP, on_skip: Callable[[int], object] = int) -> None:
+        """:param on_skip: told how many bytes did not fit, each time."""
+        self._on_skip = on_skip
         self._limit = limit
         self._late = late
         self._pieces: deque[tuple[float, bytearray]] = deque()
@@ -69,6 +71,7 @@ class ViewerQueue:
         if len(data) > room:
             self.skipping += len(data) - room
             self.skipped += len(data) - room
+            self._on_skip(len(data) - room)
             return data[:room]
         return data
 

@@ -92,6 +92,7 @@ class RawChannel(FlowChannel):
         self._ending = False
         self._open = False
         self.who = operator.who
+        self.front = operator.front
         self.since = self.last_input = services.wall()
         self.skipped = 0
 

@@ -273,7 +273,7 @@ class UserAuth(SSHService):
         if transport.over:
             return  # the connection was lost while the keys were read
         if problem := self._factory.admit(transport, account):
-            self._accounts.turned_away(account, user, transport.peer, problem)
+            self._accounts.turned_away(account, user, transport.peer, problem, method)
             self._unanswered = ""
             transport.sendDisconnect(DISCONNECT_TOO_MANY_CONNECTIONS, problem.encode())
             return

@@ -25,7 +25,7 @@ from vmproxy.console.console import Console
 from vmproxy.console.duplicates import ClaimRefused
 from vmproxy.console.interfaces import ILink
 from vmproxy.console.migration import Migration
-from vmproxy.console.migrations import Migrations, PeerRefused
+from vmproxy.console.migrations import Migrations, PeerRefused, Wrong
 from vmproxy.console.registry import ConsoleIdentity, ConsoleRegistry
 from vmproxy.vm.actions import Abort, Begin, Claim, Complete, Details, DialRefused, Judge, Peer
 from vmproxy.vm.peer_lockout import PeerLockout
@@ -253,7 +253,7 @@ class ConsoleBroker:
 
     def _refuse_peer(self, link: Asker, error: PeerRefused) -> None:
         link.session.peer_refused(f"PEER refused: {error}")
-        if error.guess and self._lockout.wrong_pair(link.peer):
+        if error.wrong is Wrong.UNKNOWN and self._lockout.wrong_pair(link.peer):
             what = "too many wrong migration pairs; no PEER from its address is accepted for a minute"
             self._complaints.add("addresses closed out", link.peer, what)
 

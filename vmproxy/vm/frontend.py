@@ -82,6 +82,7 @@ class VMFrontend:
     :ivar turns: the time in each turn of the reactor for Telnet commands and TLS handshakes.
     :ivar tls: TLS towards hosts, as the configuration has it now.
     :ivar admission: who may connect.
+    :ivar lockout: the addresses that guess the pairs of vMotions.
     :ivar broker: answers what sessions ask.
     :ivar terms: what sessions share.
     :ivar traces: what is traced, and for whom.
@@ -112,7 +113,8 @@ class VMFrontend:
         self.complaints = Complaints(clock)
         self.tls = HostTLS(clock, self.turns, give_back)
         self.admission = Admission(clock, settings.limits, room, self._make_room, self._outbound_sockets)
-        self.broker = ConsoleBroker(directory, migrations, PeerLockout(clock), self.complaints)
+        self.lockout = PeerLockout(clock)
+        self.broker = ConsoleBroker(directory, migrations, self.lockout, self.complaints)
         client_word = settings.client_word is ClientWord.SERVE
         self.terms = Terms(settings.service_uri, signature, needs_name, self._dials, client_word)
         self.inherited = False

@@ -23,12 +23,15 @@ class PeerLockout:
     """Counts wrong pairs by address.
 
     Bound: :data:`REMEMBERED` addresses; those that guessed last are kept.
+
+    :ivar refused: how many pairs were not looked at.
     """
 
-    __slots__ = ("_clock", "_counts_from", "_locked_until", "_wrong")
+    __slots__ = ("_clock", "_counts_from", "_locked_until", "_wrong", "refused")
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
+        self.refused = 0
         self._counts_from = clock.seconds() + LENIENT_SECONDS
         self._wrong: dict[str, list[float]] = {}  # when, of the last minute; who guessed last stands last
         self._locked_until: dict[str, float] = {}
@@ -38,11 +41,12 @@ class PeerLockout:
         return len(self._wrong) + len(self._locked_until)
 
     def locked(self, address: str) -> bool:
-        """Whether no pair from there is looked at."""
+        """Whether a pair from there is not to be looked at."""
         until = self._locked_until.get(address)
         if until is None:
             return False
         if self._clock.seconds() < until:
+            self.refused += 1
             return True
         del self._locked_until[address]
         return False

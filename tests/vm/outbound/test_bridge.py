@@ -110,6 +110,7 @@ def test_what_waits_for_a_slow_far_end_is_bounded(w: VMWorld, net: Net) -> None:
     far.full(False)
     assert len(far.heard()) == QUEUE_LIMIT
     assert [e["bytes"] for e in w.trail(console, "far-end-gap")] == [3 * 65536]
+    assert net.connector.dropped == 3 * 65536
 
 
 def test_small_pieces_that_wait_take_no_more_room_than_large_ones(w: VMWorld, net: Net) -> None:
@@ -261,6 +262,7 @@ def test_when_the_vm_goes_while_nobody_answered_nothing_is_left(w: VMWorld, net:
     host.die()
     assert net.call.state == "disconnected"
     assert [e["bytes"] for e in w.trail(console, "far-end-gap")] == [4]
+    assert net.connector.dropped == 4
     assert w.delayed() == []
 
 

@@ -57,12 +57,13 @@ class Watcher:
         self._session = session
         self.console = console
         self.who = session.operator.who
+        self.front = session.operator.front
         self.since = self.last_input = now(session)
         self.sent = 0
         self._notices: list[str] = []
         self.error: CommandError | None = None
         self._writes = False
-        self.queue = ViewerQueue(QUEUE_LIMIT)
+        self.queue = ViewerQueue(QUEUE_LIMIT, on_skip=session.services.skips(self.front))
         self._wake: Deferred[None] | None = None
 
     def __enter__(self) -> Watcher:

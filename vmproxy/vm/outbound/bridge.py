@@ -70,6 +70,9 @@ class BridgeConnector(Protocol):
     def record(self, event: str, **fields: object) -> None:
         """Record in the audit trail."""
 
+    def drop(self, size: int) -> None:
+        """Count bytes that a remote end was not given."""
+
     def part(self, line: OutboundConnection) -> None:
         """Close a connection when it has sent everything."""
 
@@ -105,6 +108,7 @@ class OutboundBridge:
         "_unsaid",
         "address",
         "again",
+        "front",
         "last_input",
         "line",
         "place",
@@ -121,6 +125,7 @@ class OutboundBridge:
         self._console = console
         self.uri = uri
         self.who = self.place = uri.place
+        self.front = "far-end"
         self.since = self.last_input = connector.wall()
         self._made = self._broke = 0.0  # by the clock, not the wall
         self.skipped = 0
@@ -281,7 +286,9 @@ class OutboundBridge:
         if lost:
             console.log.event("input-lost", bytes=lost)
         line, self.line = self.line, None
-        gap = self._gap + (sum(map(_size, self._queue)) if line is None else 0)
+        unsent = sum(map(_size, self._queue)) if line is None else 0
+        self._connector.drop(unsent)
+        gap = self._gap + unsent
         if gap:
             console.log.event("far-end-gap", to=self.place, bytes=gap)
         if line is not None:
@@ -375,6 +382,7 @@ class OutboundBridge:
         if self._gap or self._queued + max(1, size) > (WAITING_LIMIT if self.line is None else QUEUE_LIMIT):
             self._gap += size  # one gap at the end, not a sieve
             self.skipped += size
+            self._connector.drop(size)
             return
         self._queued += max(1, size)
         last = self._queue[-1] if self._queue else None

@@ -57,6 +57,7 @@ class OutboundConnector:
 
     :ivar wall: tells the time of day, which people read; the clock tells how long something takes.
     :ivar dials: those that are there, connected or not.
+    :ivar dropped: bytes from VMs that remote ends were not given, as they were slow or not there.
     :ivar sockets: how many connections there are, those included that are being made or have only to be closed.
     """
 
@@ -91,7 +92,7 @@ class OutboundConnector:
         self._audit = audit
         self._is_own = is_own
         self._scarce = scarce
-        self.sockets = 0
+        self.sockets = self.dropped = 0
         self.random = random or Random()  # noqa: S311 - nothing secret is drawn from it
         self.bridges: set[OutboundBridge] = set()
         self._parting: set[OutboundConnection] = set()
@@ -143,6 +144,10 @@ class OutboundConnector:
     def forget(self, dial: OutboundBridge) -> None:
         """A remote end is hung up."""
         self.bridges.discard(dial)
+
+    def drop(self, size: int) -> None:
+        """Count bytes that a remote end was not given."""
+        self.dropped += size
 
     def record(self, event: str, **fields: object) -> None:
         """Record in the audit trail, at a bounded rate."""
