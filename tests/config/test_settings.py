@@ -304,6 +304,15 @@ ALLOWED = [
     ("log.compress", ["true", "false"]),
     ("log.console-total", ["0", '"1 TB"']),
     ("log.folder-total", ["0", '"1 TB"']),
+    ("ldap.servers", ["[]"]),
+    ("ldap.start-tls", ["true", "false"]),
+    ("ldap.ca-file", ['""', '"ca.pem"']),
+    ("ldap.user-dn", ['""', '"uid={name}"']),
+    ("ldap.base", ['""', '"dc=com"']),
+    ("ldap.filter", ['"(uid={name})"']),
+    ("ldap.bind-dn", ['""']),
+    ("ldap.password-file", ['""']),
+    ("pam.service", ['""', '"vmproxy"', '"other-2.x"']),
 ]
 
 
@@ -384,6 +393,19 @@ REFUSED = [
     ("log.compress", ["1"], "neither true nor false"),
     ("log.console-total", ['"much"', "-1"], 'such as "100 MB"'),
     ("log.folder-total", ['"much"', "-1"], 'such as "100 MB"'),
+    (
+        "ldap.servers",
+        ["1", '""', '["ldap"]', '"http://ldap"', '"ldaps://a@b"', '"ldaps://b/x"', '"ldaps://b:x"', '"ldaps://[b"'],
+        "",
+    ),
+    ("ldap.start-tls", ["1"], "neither true nor false"),
+    ("ldap.ca-file", ["1", "[]"], "not the path of a file"),
+    ("ldap.user-dn", ["1", '"uid=x"'], ""),
+    ("ldap.base", ["1"], "not a string"),
+    ("ldap.filter", ["1", '""', '"(uid=x)"'], ""),
+    ("ldap.bind-dn", ["1"], "not a string"),
+    ("ldap.password-file", ["1", '"/"'], ""),
+    ("pam.service", ["1", '"/etc"', '"a b"', '"."'], "not the name of a file in /etc/pam.d"),
 ]
 
 

@@ -106,7 +106,7 @@ def test_too_many_passwords_at_once_are_no_failure_of_who_tries(w: SSHWorld) -> 
     verifying: list[Deferred[object]] = []
     accounts = w.factory.accounts
     accounts.load()
-    checker = PasswordFile(accounts._passwords, lambda call: verifying.append(Deferred()) or verifying[-1])
+    checker = PasswordFile(accounts._sources._hashes, lambda call: verifying.append(Deferred()) or verifying[-1])
     use_source(w, checker)
     w.factory.accounts.load()
     clients = [begun(w) for _ in range(AT_ONCE + WAITING_EACH)]

@@ -127,6 +127,7 @@ class Daemon:
             f"{_section(self._extra, 'vm')}\n"
             f'[ssh]\nlisten = ["{self.listen[1]}"]\n'
             f'authorized-keys = ["{self.identity}.pub"]\n{_section(self._extra, "ssh")}\n'
+            f"{''.join(f'[{name}]{chr(10)}{_section(self._extra, name)}{chr(10)}' for name in ('ldap', 'pam'))}"
             f"{tables[0] if tables else ''}"
         )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import Deferred
@@ -13,8 +14,10 @@ from twisted.logger import Logger
 from vmproxy.app.descriptors import Budget, SpareDescriptor
 from vmproxy.app.listeners import Listeners
 from vmproxy.app.part import Part
+from vmproxy.app.threads import OwnThreads
 from vmproxy.auth.authenticator import Authenticator
 from vmproxy.auth.keyring import Keyring
+from vmproxy.auth.password_sources import THREADS, Source, usable_sources
 from vmproxy.base.account import account_name
 from vmproxy.base.counters import Counters
 from vmproxy.config.settings import Config
@@ -24,6 +27,13 @@ from vmproxy.ssh.frontend import OperatorFactory, SSHFrontend
 from vmproxy.ssh.host_keys import load_or_make
 
 _log = Logger()
+
+
+class Checked(NamedTuple):
+    """What was found before a configuration is used."""
+
+    algorithms: Algorithms
+    sources: Mapping[str, Source]
 
 
 class SSHService(Part):
@@ -51,7 +61,15 @@ class SSHService(Part):
         self._services = services
         self._front = SSHFrontend(services, config.ssh)
         record, in_thread = services.audit.record, services.in_thread
-        self.accounts = Authenticator(config.ssh.accounts, account_name(), in_thread, reactor, record)
+        self._password_threads = OwnThreads(reactor, "vmproxy-passwords", THREADS)
+        self.accounts = Authenticator(
+            config.ssh.accounts,
+            account_name(),
+            in_thread,
+            reactor,
+            record,
+            in_slow_thread=self._password_threads,
+        )
         self._factory = OperatorFactory(self._front, self.accounts, config.ssh.algorithms)
         self.listeners = {"ssh.listen": Listeners(reactor, self._factory, spare)}
         counters.gauge("operators", lambda: len(self._front.transports))
@@ -61,13 +79,14 @@ class SSHService(Part):
         """How many connections there are."""
         return len(self._front.transports)
 
-    def check(self, config: Config) -> Algorithms:
-        return config.ssh.algorithms.usable()
+    def check(self, config: Config) -> Checked:
+        return Checked(config.ssh.algorithms.usable(), usable_sources(config.ldap, config.pam))
 
-    def reconfigure(self, config: Config, checked: Algorithms) -> list[str]:
-        if missing := config.ssh.algorithms.missing(checked):
+    def reconfigure(self, config: Config, checked: Checked) -> list[str]:
+        self.accounts.use_sources(checked.sources)
+        if missing := config.ssh.algorithms.missing(checked.algorithms):
             _log.info("SSH: the libraries here cannot do {missing}", missing=", ".join(missing))
-        self._factory.use(checked, config.ssh.banner)
+        self._factory.use(checked.algorithms, config.ssh.banner)
         settings = replace(config.ssh, limits=self._budget.of_logins(config.ssh.limits))
         self.accounts.gate.reconfigure(settings.limits)
         self._front.reconfigure(settings)
@@ -83,4 +102,5 @@ class SSHService(Part):
         """Fires when all clients are gone."""
         super().stopService()
         self.accounts.stop()
+        self._password_threads.stop()
         return Deferred.fromCoroutine(self._front.stop())

@@ -11,6 +11,7 @@ from textwrap import wrap
 from twisted.conch.ssh.keys import Key
 
 import vmproxy
+from vmproxy.auth.accounts_file import SOURCES
 from vmproxy.auth.keyring import Keyring
 from vmproxy.base.sanitize import visible
 from vmproxy.config.advice import advise
@@ -148,6 +149,8 @@ def _who(config: Config, keyring: Keyring) -> str:
     means = [keys] if keyring.owners else []
     if keyring.passwords:
         means.append(_count(len(keyring.passwords), "password"))
+    sources = {keyring.source_of(name)[0] for name in names} & set(SOURCES)
+    means += [f"passwords by {source.upper()}" for source in sorted(sources)]
     if keyring.authorities:
         means.append(f"certificates of {_count(len(keyring.authorities), 'authority', 'authorities')}")
     if not names or not means:

@@ -31,8 +31,14 @@ OPERATORS_LIMIT = 8 * 1024 * 1024
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _NAME_IS = "letters, digits, '.', '_' and '-', 64 at most, the first a letter, a digit or '_'"
 _KEY_IS = 'public keys such as ["ssh-ed25519 AAAA... alice@laptop"]'
+SOURCES = ("ldap", "pam")
+NOWHERE = "none"
+"""The sources of passwords beside hashes, and the word for none."""
+
 _SECTION = "write [operators.NAME], and what goes with the operator below"
 
+
+_ELSEWHERE = (*SOURCES, NOWHERE)
 
 # What may be written.
 
@@ -64,8 +70,15 @@ def _file(value: Any) -> str:
 
 def _password(value: Any) -> str:
     if not isinstance(value, str):
-        raise InvalidValue("not a string; give a hash that `vmproxy hash-password' has made")
-    check_hash(value)  # the value itself may be a password, and is not repeated
+        raise InvalidValue("not a string; give a hash that `vmproxy hash-password' has made, or one of ldap, pam, none")
+    if value not in _ELSEWHERE:
+        check_hash(value)  # the value itself may be a password, and is not repeated
+    return value
+
+
+def _directory_name(value: Any) -> str:
+    if not isinstance(value, str) or not value or len(value) > 256 or not value.isprintable():
+        raise InvalidValue(f"{visible(repr(value), 80)} is not a name in a directory")
     return value
 
 
@@ -106,13 +119,20 @@ class OperatorEntry:
 
     :ivar keys: the keys in the file itself.
     :ivar key_files: patterns of files in the format of authorized_keys.
-    :ivar password: an argon2id hash; None for an operator without a password.
+    :ivar password: an argon2id hash, or the source of the password; None for the source that the file says of all.
+    :ivar directory_name: their name there; empty if it is the same.
     """
 
     account: Account
     keys: tuple[AuthorizedKey, ...] = setting(_keys, ())
     key_files: tuple[str, ...] = setting(_files, (), key="keys-file")
     password: str | None = setting(_password, None, secret=True)
+    directory_name: str = setting(_directory_name, "")
+
+    @property
+    def hashed(self) -> str | None:
+        """The hash of their password; None without one."""
+        return None if self.password in _ELSEWHERE else self.password
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +143,7 @@ class Operators:
     :ivar authorities: the public keys (blobs) of the authorities that sign certificates.
     :ivar authority_files: files with more authorities.
     :ivar revoked: the file of revoked keys and certificates; None if there is none.
+    :ivar default_password: the source of the passwords of operators of whom nothing is said.
     """
 
     entries: Mapping[str, OperatorEntry]
@@ -131,6 +152,20 @@ class Operators:
     )
     authority_files: tuple[str, ...] = setting(_files, (), key="certificate-authorities-file")
     revoked: str | None = setting(_file, None, key="revoked-keys")
+    default_password: str = setting(values.one_of(_ELSEWHERE), NOWHERE)
+
+    def source_of(self, name: str) -> tuple[str, str]:
+        """The source of an operator's password, or ``none``, and their name there; also for who is no operator."""
+        entry = self.entries.get(name)
+        if entry is None:
+            return self.default_password, name
+        word = entry.password or self.default_password
+        return (word if word in SOURCES else NOWHERE), entry.directory_name or name
+
+
+def is_operator_name(name: str) -> bool:
+    """Whether an operator may be called so."""
+    return _NAME.fullmatch(name) is not None
 
 
 def the_only_one(name: str, key_files: tuple[str, ...]) -> Operators:

@@ -25,7 +25,8 @@ from vmproxy.auth.certificates import SIGNATURE_OF, BadCertificate, check_certif
 from vmproxy.auth.keyring import AccountSettings, Keyring, KeyringReader
 from vmproxy.auth.limits import ConnectionLimiter, LoginBackoff, LoginLimits
 from vmproxy.auth.login_tally import LoginTally
-from vmproxy.auth.passwords import PASSWORD_LIMIT, PasswordChecker, PasswordFile, TooBusy
+from vmproxy.auth.password_sources import PasswordSources, Source
+from vmproxy.auth.passwords import PASSWORD_LIMIT, CannotCheck, PasswordChecker
 from vmproxy.auth.public_keys import fingerprint
 from vmproxy.auth.signatures import SIGNATURES, fits
 from vmproxy.auth.user_name import BadUserName, claimed_operator
@@ -83,6 +84,7 @@ class Authenticator:
         audit: Callable[..., None],
         checker: PasswordChecker | None = None,
         limits: LoginLimits = LoginLimits(),
+        in_slow_thread: Callable[[Callable[[], object]], Deferred[object]] | None = None,
     ) -> None:
         """
         :param owner: the name of the one operator that there is without an operators file.
@@ -90,6 +92,7 @@ class Authenticator:
         :param audit: ``audit(event, **fields)`` records what happened.
         :param checker: another source of passwords than the operators file.
         :param limits: how many connections may be open.
+        :param in_slow_thread: has something that waits for the network done elsewhere; as ``in_thread`` if not given.
         """
         self.clock = clock
         self._wall = wall_of(clock)
@@ -103,8 +106,9 @@ class Authenticator:
         self._in_thread = in_thread
         self._audit = audit
         self._elsewhere = checker is not None
-        self._checker = checker or PasswordFile(self._passwords, in_thread)
         self._keyring: Keyring | None = None
+        self._sources = PasswordSources(lambda: self._keyring, in_thread, in_slow_thread or in_thread, clock)
+        self._checker = checker or self._sources
         self._reading = False
         self._waiting: list[Deferred[Keyring]] = []
 
@@ -150,13 +154,14 @@ class Authenticator:
         if changed and self.on_change is not None:
             self.on_change(outcome)
 
-    def _passwords(self) -> Mapping[str, str]:
-        return self._keyring.passwords if self._keyring is not None else {}
+    def use_sources(self, sources: Mapping[str, Source]) -> None:
+        """Have these sources asked for passwords, beside the operators file."""
+        self._sources.use(sources)
 
     @property
     def methods(self) -> list[bytes]:
         """The methods of authentication that can succeed."""
-        if self._elsewhere or self._passwords():
+        if self._elsewhere or (self._keyring is not None and self._keyring.has_passwords):
             return [b"publickey", b"password", b"keyboard-interactive"]
         return [b"publickey"]
 
@@ -241,7 +246,7 @@ class Authenticator:
         await self._in_force()
         try:
             name = await self._checker.check(user if claimed is None else claimed, secret, address, wanted)
-        except TooBusy as error:
+        except CannotCheck as error:
             raise LoginBusy(str(error)) from None
         except VMProxyError as error:
             raise LoginRefused(str(error)) from None
@@ -331,6 +336,7 @@ class Authenticator:
 
     def stop(self) -> None:
         """Sum up what has not been told, at the end of the process."""
+        self._sources.stop()
         self.gate.stop()
         self._logged.stop()
         self._recorded.stop()

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from twisted.logger import Logger
 
-from vmproxy.auth.accounts_file import Account, Operators, load_operators, the_only_one
+from vmproxy.auth.accounts_file import SOURCES, Account, Operators, load_operators, the_only_one
 from vmproxy.auth.authorized_keys import FILE_LIMIT, AuthorizedKey, parse_authorities, parse_authorized_keys
 from vmproxy.auth.revocation import Revoked, read_revoked
 from vmproxy.base import values
@@ -59,6 +59,15 @@ class Keyring:
         """An operator by name."""
         entry = self.operators.entries.get(name)
         return None if entry is None else entry.account
+
+    def source_of(self, name: str) -> tuple[str, str]:
+        """Where a password is checked: see :meth:`Operators.source_of`."""
+        return self.operators.source_of(name)
+
+    @property
+    def has_passwords(self) -> bool:
+        """Whether an operator has a password, here or elsewhere."""
+        return bool(self.passwords) or any(self.source_of(name)[0] in SOURCES for name in self.operators.entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +172,7 @@ def _read_operators(path: str) -> Operators | list[str]:
         return [f"{path}: {error.strerror}"]
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         _log.warn("{path}: others than its owner may change who may log in; {remedy}", path=path, remedy=PERMISSIONS)
-    elif mode & stat.S_IROTH and any(entry.password for entry in operators.entries.values()):
+    elif mode & stat.S_IROTH and any(entry.hashed for entry in operators.entries.values()):
         _log.warn("{path}: others may read the hashes of its passwords; {remedy}", path=path, remedy=PERMISSIONS)
     return operators
 
@@ -218,5 +227,5 @@ def _put_together(
         frozenset(shared),
         operators.authorities.union(*authorities),
         revoked,
-        {name: entry.password for name, entry in operators.entries.items() if entry.password is not None},
+        {name: entry.hashed for name, entry in operators.entries.items() if entry.hashed is not None},
     )

@@ -44,7 +44,11 @@ class BadHash(VMProxyError):
     """An invalid password hash; the text says why."""
 
 
-class TooBusy(VMProxyError):
+class CannotCheck(VMProxyError):
+    """A password that cannot be checked now, through no fault of who gave it; the text says why, for our logs."""
+
+
+class TooBusy(CannotCheck):
     """Too many passwords wait to be checked."""
 
 
@@ -64,8 +68,7 @@ class PasswordChecker(Protocol):
         :param wanted: whether the client still waits for the answer.
         :returns: the operator's name; None if the password is wrong or nobody has that name. The time must not tell
             which.
-        :raises TooBusy: if too many wait already.
-        :raises VMProxyError: if it cannot be checked at the moment.
+        :raises CannotCheck: if it cannot be checked at the moment.
         """
 
 

@@ -19,8 +19,9 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from vmproxy.alerts.watch import Watch
 from vmproxy.alerts.watch_file import doubts, read_watches
 from vmproxy.app.startup import tls_warnings
-from vmproxy.auth.accounts_file import Operators
+from vmproxy.auth.accounts_file import NOWHERE, Operators, the_only_one
 from vmproxy.auth.keyring import Keyring, KeyringReader
+from vmproxy.auth.password_sources import usable_sources
 from vmproxy.base.account import account_name
 from vmproxy.base.nearest import did_you_mean
 from vmproxy.base.sanitize import visible
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     shown = _certificates(found, errors, warnings)
     keyring = _keyring(found, errors, warnings)
     clients = _clients(found, errors)
+    warnings += _unknown_sources(found, keyring, errors)
     watches = _watches(found, errors, warnings)
     config = found.config
     operators = keyring.operators if keyring is not None and config.ssh.accounts.operators_file is not None else None
@@ -164,6 +166,20 @@ def _clients(found: ConfigFile, errors: list[str]) -> list[str]:
     missing = chosen.missing(usable)
     told = [f"SSH: the libraries here cannot do {', '.join(missing)}"] if missing else []
     return [*told, *_placed(found, [f"{key}: {text}" for key, text in shut_out(usable)])]
+
+
+def _unknown_sources(found: ConfigFile, keyring: Keyring | None, errors: list[str]) -> Iterator[str]:
+    """The operators whose password nothing can check."""
+    try:
+        usable = usable_sources(found.config.ldap, found.config.pam)
+    except ConfigError as error:
+        errors += _placed(found, error.problems)
+        return
+    operators = keyring.operators if keyring is not None else the_only_one("", ())
+    for name in operators.entries:
+        source, _ = operators.source_of(name)
+        if source not in {NOWHERE, *usable}:
+            yield f"{visible(name)}'s password is to be checked by {source}, and nothing is set up in [{source}]"
 
 
 def _watches(found: ConfigFile, errors: list[str], warnings: list[str]) -> tuple[Watch, ...]:

@@ -29,7 +29,7 @@ def advise(config: Config, keyring: Keyring | None) -> Iterator[Advice]:
     :param keyring: who may log in, if that is known.
     """
     accounts = config.ssh.accounts
-    if keyring is not None and not (keyring.owners or keyring.passwords or keyring.authorities):
+    if keyring is not None and not (keyring.owners or keyring.has_passwords or keyring.authorities):
         yield Advice("ssh.operators-file", "nobody may log in: name a file with operators and their keys")
     elif accounts.operators_file is None:
         yield Advice(

@@ -13,6 +13,8 @@ from pathlib import Path
 from vmproxy.access.policy import Policy
 from vmproxy.access.policy_file import parse_policy
 from vmproxy.alerts.watch import AlertSettings
+from vmproxy.auth.ldap import LDAPSettings
+from vmproxy.auth.pam import PAMSettings
 from vmproxy.base import values
 from vmproxy.base.schema import Problem, label, read, section, setting, settings_of, told
 from vmproxy.base.toml import KeyPath, TomlFile
@@ -61,6 +63,8 @@ class Config:
     dial: DialRules = field(default_factory=DialRules)
     log_level: str = setting(values.one_of(("debug", "info", "warn", "error")), LOG_LEVEL)
     alerts: AlertSettings = section(AlertSettings)
+    ldap: LDAPSettings = section(LDAPSettings)
+    pam: PAMSettings = section(PAMSettings)
     source: Source = field(default_factory=Source, compare=False, repr=False)
 
 
@@ -153,12 +157,14 @@ def differences(old: Config, new: Config, restart: bool) -> list[str]:
 
 def _nearest(place: KeyPath) -> str:
     key = label(place)
-    sections = sorted({known.partition(".")[0] for known in SETTINGS if "." in known})
-    known = [*SETTINGS, *(f"[{name}]" for name in sections), *(f"[[{name}]]" for name in _TABLES)]
+    shown = {known: known for known in SETTINGS}
+    shown |= {name: f"[{name}]" for name in {known.partition(".")[0] for known in SETTINGS if "." in known}}
+    shown |= {name: f"[[{name}]]" for name in _TABLES}
+    known = sorted(shown)
     near = difflib.get_close_matches(key, known, 1, 0.6)
     if not near:  # perhaps it is in the wrong section
         last = key.rpartition(".")[2]
         near = [one for one in SETTINGS if one.rpartition(".")[2] == last] or difflib.get_close_matches(
             last, known, 1, 0.5
         )
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {shown[near[0]]}?" if near else ""

@@ -1,0 +1,36 @@
+"""Threads of one purpose, apart from those of the reactor: what waits on them keeps nothing else waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from vmproxy.base.tasks import outcome
+
+
+class OwnThreads:
+    """Runs calls on threads that begin with the first call."""
+
+    def __init__(self, reactor: PosixReactorBase, name: str, most: int) -> None:
+        """:param most: how many there may be."""
+        self._reactor = reactor
+        self._name = name
+        self._most = most
+        self._pool: ThreadPool | None = None
+
+    def __call__(self, call: Callable[[], object]) -> Deferred[object]:
+        """Run a call; fires with its result."""
+        if self._pool is None:
+            self._pool = ThreadPool(0, self._most, self._name)
+            self._pool.start()
+        return deferToThreadPool(self._reactor, self._pool, outcome, call)
+
+    def stop(self) -> None:
+        """End the threads; waits for the calls that run."""
+        if self._pool is not None:
+            self._pool.stop()
+            self._pool = None
