@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from vmproxy.log.reader import Segments, Source
+from vmproxy.log.reader import Segment, Segments, Source
 
 TAIL_LIMIT = 256 * 1024  # that is read at once
 REPLAY_LIMIT = 64 * 1024
@@ -71,23 +71,35 @@ def from_last_lines(segments: Segments, lines: int | None) -> Iterator[bytes]:
     :returns: a generator of pieces of 64 KiB at most. What cannot be read is left out and noted in the segments'
         ``problems``.
     """
-    sources = [segment.log for segment in segments if segment.log is not None]
+    files, start = last_lines_begin(segments, lines)
+    for segment in files:
+        if segment.log is not None:
+            yield from segment.log.blocks(start)
+            start = 0
+
+
+def last_lines_begin(segments: Segments, lines: int | None) -> tuple[list[Segment], int]:
+    """Where the last lines of a log begin.
+
+    :param lines: how many; None: all there are.
+    :returns: the files that they are in, and the place in the first of these.
+    """
+    files = [segment for segment in segments if segment.log is not None]
+    if lines is None:
+        return files, 0
     start = 0
-    if lines is not None:
-        missing = lines + 1  # the line ends to find, that of the last line included if it is there
-        rest: list[Source] = []
-        ended = False
-        while sources and missing:
-            source = sources.pop()
-            if not ended and (last := _last_bytes(source, 1)):
-                missing -= last != b"\n"
-                ended = True
-            missing, start = _back(source, missing)
-            rest.insert(0, source)
-        sources = rest if lines else []
-    for source in sources:
-        yield from source.blocks(start)
-        start = 0
+    missing = lines + 1  # the line ends to find, that of the last line included if it is there
+    rest: list[Segment] = []
+    ended = False
+    while files and missing:
+        segment = files.pop()
+        assert segment.log is not None
+        if not ended and (last := _last_bytes(segment.log, 1)):
+            missing -= last != b"\n"
+            ended = True
+        missing, start = _back(segment.log, missing)
+        rest.insert(0, segment)
+    return (rest, start) if lines else ([], 0)
 
 
 def _last_bytes(source: Source, size: int) -> bytes:

@@ -30,6 +30,8 @@ class Timeline:
     """Some files of a log, in a range of time.
 
     What cannot be read is left out and noted in the segments' ``problems``.
+
+    :ivar where: the file that the last bytes were in, and the place behind them there.
     """
 
     def __init__(self, segments: Segments, since: float | None = None, until: float | None = None) -> None:
@@ -40,6 +42,7 @@ class Timeline:
         self._segments = segments
         self._since = since
         self._until = until
+        self.where: tuple[Segment, int] | None = None
 
     def pieces(self) -> Iterator[tuple[float, bytes]]:
         """The bytes, in order, none twice: when each piece came, in seconds since the epoch, and at most 64 KiB."""
@@ -77,7 +80,7 @@ class Timeline:
         if first is None or trail is None:
             self._report(trail)
             if log is not None and not (trail is not None and trail.skipped) and self._within(log.modified):
-                for piece in log.blocks():
+                for piece in self._taken(segment, _Reader(log, 0), None):
                     yield log.modified, piece
             return False
         reader = _Reader(log, first.offset if trail.skipped else 0)
@@ -86,10 +89,10 @@ class Timeline:
         for entry in chain((first,), entries):
             if done := self._until is not None and entry.at >= self._until:
                 if entry is not first:
-                    for piece in reader.take(entry.offset):
+                    for piece in self._taken(segment, reader, entry.offset):
                         yield at, piece
                 break
-            for piece in reader.take(entry.offset):
+            for piece in self._taken(segment, reader, entry.offset):
                 yield at, piece
             at = entry.at
             if entry.line and events and (self._since is None or at >= self._since):
@@ -99,10 +102,15 @@ class Timeline:
                 else:
                     yield at, fields
         else:
-            for piece in reader.take(None):
+            for piece in self._taken(segment, reader, None):
                 yield at, piece
         self._report(trail)
         return done
+
+    def _taken(self, segment: Segment, reader: _Reader, end: int | None) -> Iterator[bytes]:
+        for piece in reader.take(end):
+            self.where = segment, reader.place
+            yield piece
 
     def _report(self, trail: TimeIndex | None) -> None:
         if trail is not None and trail.torn:
@@ -113,26 +121,29 @@ class Timeline:
 
 
 class _Reader:
-    """A log's content from a place on, stretch by stretch."""
+    """A log's content from a place on, stretch by stretch.
+
+    :ivar place: behind what was taken last.
+    """
 
     def __init__(self, source: Source | None, start: int) -> None:
         self._blocks = source.blocks(start) if source is not None else iter(())
         self._block = b""
         self._used = 0
-        self._place = start
+        self.place = start
 
     def take(self, end: int | None) -> Iterator[bytes]:
         """What comes next, up to an offset; None: all that is left."""
-        while end is None or self._place < end:
+        while end is None or self.place < end:
             if self._used == len(self._block):
                 self._block = next(self._blocks, b"")
                 self._used = 0
                 if not self._block:
                     return
-            stop = None if end is None else self._used + end - self._place
+            stop = None if end is None else self._used + end - self.place
             piece = self._block[self._used : stop] if self._used or stop is not None else self._block
             self._used += len(piece)
-            self._place += len(piece)
+            self.place += len(piece)
             yield piece
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 IDLE_SECONDS = 2.0
 
 
 class Stamper:
-    """Puts the local time in front of each line, and leaves the bytes as they are otherwise."""
+    """Puts the time in front of each line, and leaves the bytes as they are otherwise."""
 
-    __slots__ = ("_at_start",)
+    __slots__ = ("_at_start", "_shown")
 
-    def __init__(self) -> None:
+    def __init__(self, shown: Callable[[float], str] | None = None) -> None:
+        """:param shown: makes of a time, seconds since the epoch, what is put there; None: :func:`local_time`."""
         self._at_start = True
+        self._shown = shown or local_time
 
     def feed(self, data: bytes, at: float) -> bytes:
         """Take bytes from the VM.
@@ -25,7 +27,7 @@ class Stamper:
         """
         if not data:
             return b""
-        stamp = local_time(at).encode() + b" "
+        stamp = self._shown(at).encode() + b" "
         starts = self._at_start
         self._at_start = data.endswith(b"\n")
         body = data[:-1] if self._at_start else data
