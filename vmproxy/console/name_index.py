@@ -58,11 +58,14 @@ class NameIndex:
 
     Bound: :data:`VIEWS` sets of rules, each with a list of the consoles that are seen by them and with :data:`CHANGES`
     changes that it has not taken in.
+
+    :ivar version: another one whenever a console, a name or the rules have changed.
     """
 
     def __init__(self, link: Callable[[str, ConsoleLog], None]) -> None:
         """:param link: has a link of a name made to a log."""
         self._link = link
+        self.version = 0
         # By the UUID's number, which is hashed at once; most VMs have one console, and no tuple around it.
         self._vms: dict[int, Console | tuple[Console, ...]] = {}
         self._count = 0
@@ -120,6 +123,7 @@ class NameIndex:
 
     def rules_changed(self) -> None:
         """Forget what is seen by which rules."""
+        self.version += 1
         self._views.clear()
 
     # Changes.
@@ -171,6 +175,7 @@ class NameIndex:
         self._note(gone, come)
 
     def _note(self, gone: Sequence[Entry], come: Sequence[Entry]) -> None:
+        self.version += 1
         for view in self._views.values():
             if not view.overtaken:
                 view.changes += [(False, entry) for entry in gone]

@@ -25,6 +25,7 @@ from vmproxy.operators.operator import Operator, OperatorSettings
 from vmproxy.operators.presence import Presence
 from vmproxy.operators.readings import Readings
 from vmproxy.operators.visible import VisibleConsoles
+from vmproxy.operators.visible_order import VisibleOrders
 
 NOTES_PER_MINUTE = REPEATS_TOLD
 
@@ -55,6 +56,7 @@ class Services:
     :ivar to_connect: what to enter in vSphere, lines for people.
     :ivar trace: tells what is said on the connections of a console, or of a host, by its address or name.
     :ivar readings: the logs that commands read, and their share of threads.
+    :ivar orders: the consoles that operators see, in their order.
     :ivar turns: the time in each turn of the reactor for what operators, and clients before the login, have done.
     :ivar open_files: the files that clients have open for reading (SFTP), by operator.
     :ivar sessions: the sessions and raw streams, by operator.
@@ -81,6 +83,7 @@ class Services:
         self.settings = settings
         self.presence = Presence()
         self.readings = Readings()
+        self.orders = VisibleOrders(registry)
         self.turns = Turns(clock)
         self.open_files: Quota[object] = Quota(FILES_EACH, FILES_IN_ALL)
         self.sessions: Quota[object] = Quota(SESSIONS_EACH, SESSIONS_IN_ALL)

@@ -54,6 +54,11 @@ class VisibleConsoles:
         return sorted(self, key=lambda c: (c.title.casefold(), c.uuid, c.port))
 
     @property
+    def grants(self) -> Grants:
+        """The rules for the operator, as they are now."""
+        return self._grants()
+
+    @property
     def administers(self) -> bool:
         """Whether the rules make the operator an administrator of anything, known or not."""
         return self._grants().administers

@@ -10,6 +10,7 @@ import pytest
 from tests.support.commands import result, rotate, run, say
 from tests.support.fakes import VM_B
 from tests.support.ssh import RemoteChannel, SSHWorld
+from vmproxy.operators import event_reading
 from vmproxy.operators.commands import context, events
 
 
@@ -89,7 +90,7 @@ def test_events_that_happen_while_the_last_ones_are_read_are_shown_once(w: SSHWo
 def test_a_follower_of_events_who_does_not_read_is_told_how_many_it_missed(
     w: SSHWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "QUEUE_LIMIT", 1000)
+    monkeypatch.setattr(event_reading, "QUEUE_LIMIT", 1000)
     w.vm()
     client = w.login()
     channel = client.run("events -f -n 0")
@@ -106,7 +107,7 @@ def test_a_follower_of_events_who_does_not_read_is_told_how_many_it_missed(
 def test_events_of_a_hidden_console_neither_count_nor_keep_a_follower_from_its_own(
     w: SSHWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "QUEUE_LIMIT", 1000)
+    monkeypatch.setattr(event_reading, "QUEUE_LIMIT", 1000)
     w.vm()
     w.vm("db01", uuid=VM_B)
     w.rules(("alice", "spy", "web01"))

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from vmproxy.access.policy import Right
 from vmproxy.alerts.alert import NOTE_LIMIT, Alert
 from vmproxy.base.sanitize import visible
-from vmproxy.console.console import Console
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import chosen, find, in_turns, print_all, selectors, sleep
+from vmproxy.operators.alert_choice import acknowledge, alert_of, alerts_of, key_of, may
+from vmproxy.operators.commands.context import chosen, find, print_all, selectors, sleep
 from vmproxy.operators.commands.declaration import (
     GLOBS,
     JSON,
@@ -42,28 +42,12 @@ _NUMBER = Option("--alert", "N", Whole(1, 999_999_999), "the alert with this num
 _NOTE = Option("--note", "TEXT", Text(NOTE_LIMIT), "a note, for those who look at it later")
 
 
-def _sees_itself(session: Session) -> bool:
-    view = session.operator.view
-    return view.administers and view.all_seen  # what is wrong may name a console
-
-
-def _may(session: Session, alert: Alert, right: Right) -> bool:
-    """Whether an operator has a right on what an alert is about."""
-    console = session.services.alerts.console_of(alert)
-    # The console may be forgotten.
-    return _sees_itself(session) if console is None else session.operator.view.may(console, right)
-
-
 async def _keys(session: Session, globs: list[str], right: Right) -> set[tuple[object, str]] | None:
     """The consoles that globs choose; None for all."""
     words: list[str] = list(globs)
     if not words and session.operator.target is not None:
-        return {_key(find(session, session.operator.target, right))}
-    return {_key(console) for console in await chosen(session, words, right)} if words else None
-
-
-def _key(console: Console) -> tuple[object, str]:
-    return console.uuid, console.port
+        return {key_of(find(session, session.operator.target, right))}
+    return {key_of(console) for console in await chosen(session, words, right)} if words else None
 
 
 async def _alerts(session: Session, args: Arguments) -> int:
@@ -83,7 +67,7 @@ async def _alerts(session: Session, args: Arguments) -> int:
             skipped += 1
 
     def wanted(alert: Alert) -> bool:
-        return _may(session, alert, Right.SPY) and (keys is None or alert.key in keys)
+        return may(session, alert, Right.SPY) and (keys is None or alert.key in keys)
 
     def is_of_newcomer(alert: Alert) -> bool:
         console = session.services.alerts.console_of(alert)
@@ -92,12 +76,7 @@ async def _alerts(session: Session, args: Arguments) -> int:
     if _FOLLOW in args:
         book.followers.add(follow)
     try:
-        found = [
-            alert
-            async for alert in in_turns(session, book)
-            if (everything or alert.acknowledged is None) and (since is None or alert.at >= since) and wanted(alert)
-        ]
-        found.sort(key=lambda alert: alert.number)
+        found = await alerts_of(session, keys, everything, since)
         if as_json and _FOLLOW not in args:
             await print_all(session, json_array(alert.fields() for alert in found))
             return exit_status.OK
@@ -109,7 +88,7 @@ async def _alerts(session: Session, args: Arguments) -> int:
             come, missed, skipped = list(coming), skipped, 0
             coming.clear()
             if keys is not None:
-                keys |= {alert.key for alert in come if _may(session, alert, Right.SPY) and is_of_newcomer(alert)}
+                keys |= {alert.key for alert in come if may(session, alert, Right.SPY) and is_of_newcomer(alert)}
             await print_all(session, _shown([alert for alert in come if wanted(alert)], as_json))
             if missed:
                 tell(session, f"[-- {missed} alerts skipped: your connection is too slow --]")
@@ -133,35 +112,23 @@ def _shown(alerts: Iterable[Alert], as_json: bool) -> Iterator[str]:
 
 
 async def _ack(session: Session, args: Arguments) -> int:
-    number, note, operator = args[_NUMBER], args.get(_NOTE, ""), session.operator
-    center = session.services.alerts
-    if number is None and not args[GLOBS] and _ITSELF not in args and operator.target is None:
+    number, note = args[_NUMBER], args.get(_NOTE, "")
+    itself = _ITSELF in args
+    if number is None and not args[GLOBS] and not itself and session.operator.target is None:
         raise UsageError(f"which alerts? give names of consoles, {_NUMBER} N, or {_ITSELF}")
-    if number is not None and (args[GLOBS] or _ITSELF in args):
+    if number is not None and (args[GLOBS] or itself):
         raise UsageError(f"{_NUMBER} names one alert; leave out the rest")
     if number is not None:
-        found = [alert for alert in [center.book.get(number)] if alert is not None and _may(session, alert, Right.SPY)]
-        if not found:
+        alert = alert_of(session, number)
+        if alert is None:
             raise CommandError(f"{number}: no such alert")
+        found = [alert]
     else:
-        itself = _ITSELF in args
         keys = set() if itself and not args[GLOBS] else await _keys(session, args[GLOBS], Right.SPY) or set()
         found = [
-            alert
-            async for alert in in_turns(session, center.book)
-            if (alert.key in keys or (itself and alert.uuid is None)) and _may(session, alert, Right.SPY)
+            alert for alert in await alerts_of(session, None) if alert.key in keys or (itself and alert.uuid is None)
         ]
-    found = [alert for alert in found if alert.acknowledged is None]
-    mine = [alert for alert in found if _may(session, alert, args.right)]
-    if found and not mine:
-        raise CommandError("you may not acknowledge these", exit_status.FORBIDDEN)
-    done = 0
-    async for alert in in_turns(session, mine):
-        if center.book.get(alert.number) is not alert:
-            continue  # somebody else was faster, or it has made place
-        done += 1
-        center.acknowledge(alert, operator.who, note)
-        operator.audit("ack", alert=alert.number, watch=alert.watch, console=alert.console or None, note=note)
+    done = await acknowledge(session, found, note)
     session.print(f"{done} acknowledged\n" if done else "there was nothing to acknowledge\n")
     return exit_status.OK
 

@@ -16,10 +16,11 @@ from vmproxy.operators.commands.declaration import NAME, SINCE, Arguments, Comma
 from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.expect_many import expect_many
 from vmproxy.operators.commands.log_reading import finished
-from vmproxy.operators.commands.search import FIXED, IGNORE_CASE, PATTERN, RAW, pattern_of, text_of
+from vmproxy.operators.commands.search import FIXED, IGNORE_CASE, PATTERN, RAW, pattern_of
 from vmproxy.operators.commands.send import Typed
 from vmproxy.operators.commands.watcher import FORCE, JOIN, REASON, Watcher, to_write
 from vmproxy.operators.log_reading import open_log
+from vmproxy.operators.log_search import text_of
 from vmproxy.operators.session import Session
 
 TIMEOUT = 60.0

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from dataclasses import replace
-from itertools import groupby
 
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import visible
@@ -38,17 +37,14 @@ from vmproxy.operators.commands.declaration import (
 from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.log_reading import taken, tell_problems
 from vmproxy.operators.log_reading import BatchReader, SearchSlot
+from vmproxy.operators.log_search import HITS, HITS_LIMIT, PATTERN_LIMIT, LogSearch, json_line, text_of
 from vmproxy.operators.messages import local_time
-from vmproxy.operators.presentation import hit_fields, identity_fields
+from vmproxy.operators.presentation import identity_fields
 from vmproxy.operators.resolve import TargetError
 from vmproxy.operators.session import Session, tell
 from vmproxy.operators.terminal.colour import emphasized, has_colours
 
-PATTERN_LIMIT = 1000
-HITS = 100
-HITS_LIMIT = 10_000
 LINE_SHOWN = 600
-LINES_AT_ONCE = 50
 CONTEXT_LIMIT = 20
 AROUND_LIMIT = 40_000  # lines before and behind hits that are kept
 
@@ -152,66 +148,26 @@ async def _search(
     shown_as: Callable[[Hashable], ShownText | None],
     as_json: bool,
 ) -> int:
-    most = limits.hits
-    work = Search(((console, console.log.path) for console in consoles), pattern, limits, shown_as)
     marked = pattern if has_colours(session) else None
-    reading = BatchReader(session, lambda: _shown(work, as_json, marked), work.close, _size)
-    slot = SearchSlot(session)
-    shown = 0
-    stopped = ""
-    try:
-        while not stopped and (batch := await slot.batch(reading)):
-            require_any_right(session, consoles)
-            async for console, lines in in_turns(session, filter(None, batch)):
-                if shown + len(lines) >= most:
-                    del lines[most - shown :]
-                    stopped = f"there may be more: only the newest {most} are shown"
-                shown += len(lines)
-                if session.operator.view.may(console, Right.SPY):  # the rules may have changed
-                    session.print("".join(lines))
-                if stopped:
-                    break
+    with LogSearch(
+        session, consoles, pattern, limits, lambda hit, console: _line(hit, console, as_json, marked), shown_as
+    ) as search:
+        while (batch := await search.batch()) is not None:
+            for lines in batch:
+                session.print("".join(lines))
             if not await taken(session):
                 return exit_status.FAILED
-    finally:
-        reading.end()
-    tell_problems(session, consoles, work.problems)
-    if text := stopped or work.stopped:
-        tell(session, f"[-- {text} --]")
-    if not shown:
+    tell_problems(session, consoles, search.problems)
+    if search.stopped:
+        tell(session, f"[-- {search.stopped} --]")
+    if not search.shown:
         tell(session, "nothing found")
-    return exit_status.OK if shown else exit_status.FAILED
-
-
-def text_of(console: Hashable) -> ShownText:
-    """How the output of a console is shown."""
-    assert isinstance(console, Console)
-    return ShownText(console.options.encoding)
-
-
-def _size(item: tuple[Console, list[str]] | None) -> int:
-    return 0 if item is None else sum(map(len, item[1]))
-
-
-def _shown(work: Search, as_json: bool, marked: Pattern | None) -> Iterator[tuple[Console, list[str]] | None]:
-    """What is found, as lines of a console; None for each block without any.
-
-    :param marked: what is emphasized in the lines, at a terminal.
-
-    It is made on the thread that searches: to make ten thousand lines of control characters fit to show takes seconds.
-    """
-    for found in work:
-        for at in range(0, len(found) or 1, LINES_AT_ONCE):
-            if not found:
-                yield None
-            for console, hits in groupby(found[at : at + LINES_AT_ONCE], lambda hit: hit.key):
-                assert isinstance(console, Console)
-                yield console, [_line(hit, console, as_json, marked) for hit in hits]
+    return exit_status.OK if search.shown else exit_status.FAILED
 
 
 def _line(hit: Hit, console: Console, as_json: bool, marked: Pattern | None) -> str:
     if as_json:
-        return json.dumps(hit_fields(hit, console)) + "\n"
+        return json_line(hit, console)
     line = _text(hit.text)
     if marked is not None:
         data = line.encode()

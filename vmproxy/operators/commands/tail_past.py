@@ -15,9 +15,9 @@ from vmproxy.log.search import Hit, Limits, Search
 from vmproxy.log.writer import begun
 from vmproxy.operators.commands.context import in_turns
 from vmproxy.operators.commands.log_reading import taken, tell_problems
-from vmproxy.operators.commands.search import text_of
 from vmproxy.operators.line_follower import LineFollower
 from vmproxy.operators.log_reading import BatchReader, SearchSlot, on_disk
+from vmproxy.operators.log_search import text_of
 from vmproxy.operators.session import Session, tell
 
 PAST = 1000

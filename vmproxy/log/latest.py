@@ -1,0 +1,60 @@
+"""The last thing that a VM said: when, and the line, from the end of its log.
+
+Functions that wait for the disk: call them on a thread.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmproxy.base.sanitize import visible
+from vmproxy.log.reader import open_segment
+from vmproxy.log.shown import ShownText, replaced
+
+TAIL = 2048
+LINE_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The last output of a console.
+
+    :ivar at: when it came, seconds since the epoch; None if there is none.
+    :ivar line: the last line that is not blank, safe to show; None if there is none, or nobody has asked.
+    """
+
+    at: float | None = None
+    line: str | None = None
+
+
+def latest(path: Path, text: ShownText | None) -> Latest:
+    """The last output in a log.
+
+    :param path: of the live log; where there is nothing in it, the one before is looked at.
+    :param text: how the output is shown; None: the line is not wanted. That of a compressed file is not known.
+    """
+    seen: set[tuple[int, int]] = set()
+    for number in (0, 1):
+        segment = open_segment(path, number, False, seen, [])
+        if segment is None or segment.log is None:
+            continue
+        with closing(segment):
+            log = segment.log
+            if not log.size:
+                continue
+            line = None
+            if text is not None and not log.compressed:
+                line = _last_line(b"".join(log.blocks(max(0, log.size - TAIL))), text)
+            return Latest(log.modified, line)
+    return Latest()
+
+
+def _last_line(data: bytes, text: ShownText) -> str | None:
+    lines = data.split(b"\n")
+    for line in reversed(lines if len(lines) == 1 or len(data) < TAIL else lines[1:]):
+        for row in reversed(text.rows(line)):
+            if row.strip():
+                return visible(replaced(row).decode().rstrip(), LINE_SHOWN)
+    return None
