@@ -67,7 +67,7 @@ class Page:
 _COMMON = ("pages/shell.js", "pages/api.js", "pages/dom.js", "pages/settings.js", "pages/words.js")
 
 PAGES = (
-    Page("/", "list", "Consoles"),
+    Page("/", "list", "Consoles", ("pages/live.js", "pages/query.js", "pages/rows.js"), ("pages/list.css",)),
     Page("/login", "login", "Log in", ("pages/landing.js",)),
     Page("/account", "account", "Account"),
     Page("/alerts", "alerts", "Alerts"),
