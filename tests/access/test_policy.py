@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from tests.support.consoles import World, trail
 from tests.support.fakes import VM_A, VM_B, FakeViewer
-from vmproxy.access.policy import EVERYTHING, USUAL, BadRule, Policy, Right, Selector, parse_sequence
+from vmproxy.access.labels import NO_LABELS, Labels
+from vmproxy.access.policy import EVERYTHING, USUAL, Policy, Right, parse_sequence
 from vmproxy.access.policy_file import parse_policy
+from vmproxy.access.selector import BadRule, Selector
 from vmproxy.console.console import Console
 from vmproxy.console.notices import InputRecorded
 
@@ -95,11 +97,19 @@ class TestSelectors:
     def test_no_glob_and_no_name_breaks_it(self, glob: str, name: str) -> None:
         console = Console.__new__(Console)
         console.name, console.port, console.uri, console.uuid = name, "1", name, VM_A
+        console._labels, console._context = None, NoContext()  # type: ignore[assignment]  # no more is asked for
         try:
             selector = Selector(glob)
         except BadRule:
             return
         assert selector.selects(console) in (True, False)
+
+
+class NoContext:
+    policy = Policy()
+
+    def labels_of(self, console: Console) -> Labels:
+        return NO_LABELS
 
 
 class TestRules:
@@ -226,6 +236,7 @@ class SomeConsole:
     port: str
     name: str
     uri: str
+    labels: Labels
 
 
 GLOBS = st.sampled_from(
@@ -242,6 +253,8 @@ GLOBS = st.sampled_from(
         "query:*",
         "[w]eb*",
         "w*b*",
+        "tag:team=web",
+        "tag:team",
     ]
 )
 MAY = st.sampled_from([[], ["see"], ["write"], ["admin"]])
@@ -252,14 +265,15 @@ MAY = st.sampled_from([[], ["see"], ["write"], ["admin"]])
     name=st.one_of(st.sampled_from(["web01", "WEB", "db1", "", "web01.1", "w\nb"]), st.text(max_size=4)),
     port=st.sampled_from(["1", "2", "kgdb"]),
     uri=st.sampled_from(["vmproxy", "vmproxy?team=blue", "vmproxy?a&team=BLUE"]),
+    labels=st.sampled_from([NO_LABELS, Labels([("team", "web")]), Labels([("team", "x")], [("role", "y")])]),
 )
 def test_the_first_rule_that_selects_a_console_decides(
-    written: list[tuple[list[str], list[str]]], name: str, port: str, uri: str
+    written: list[tuple[list[str], list[str]]], name: str, port: str, uri: str, labels: Labels
 ) -> None:
     rules = [{"who": "*", "may": may, "on": on} for on, may in written]
     found, problems = parse_policy(rules, None)
     assert problems == []
-    console = SomeConsole(VM_A, port, name, uri)
+    console = SomeConsole(VM_A, port, name, uri, labels)
     grants = found.grants("alice")
     expected = next((rule for rule in found.rules if rule.selects(console)), None)
     assert grants.decides(console) is expected

@@ -11,6 +11,7 @@ import pytest
 from tests.support.consoles import World
 from tests.support.fakes import VM_B
 from tests.support.requirements import expressions
+from vmproxy.access.policy_file import parse_policy
 from vmproxy.alerts import line_watcher
 from vmproxy.alerts.alert import Finding
 from vmproxy.alerts.line_watcher import COUNTED, LineWatcher
@@ -187,3 +188,16 @@ def test_what_vms_print_cannot_have_more_and_more_kept(w: Watched) -> None:
     parts = list(plan._parts)
     assert len(w.say(console, b"e1q\ne7q\n")) == 2  # all of them are looked for again
     assert list(plan._parts) == parts
+
+
+def test_a_watch_by_label_follows_the_labels(tmp_path: Path) -> None:
+    w = Watched(tmp_path)
+    w.watcher.use(Plan(watches('[[watch]]\nname = "x"\non = "tag:team=web"\nmatch = "panic"\nquiet = "1s"')))
+    console = w.claim("web01")
+    assert w.say(console, b"panic\n") == []
+    policy, problems = parse_policy(None, None, [{"on": ["web01"], "labels": {"team": "web"}}])
+    assert problems == []
+    w.directory.use(policy)
+    assert w.say(console, b"panic\n") == [("x", b"panic")]
+    told = w.claim("db01", VM_B, uri="vmproxy?team=web")
+    assert w.say(told, b"panic\n") == [("x", b"panic")]

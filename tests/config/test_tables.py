@@ -42,7 +42,7 @@ class TestRules:
             '3: rule 1: who: is empty; give operators, "@groups" or "*"',
             "4: rule 1: may: 'read' is not a right; there are see, spy, write, force, raw, many, admin",
             "6: rule 2: may: is missing; give rights of see, spy, write, force, raw, many, admin",
-            "8: rule 2: on: 'uuid:' selects nothing; write a glob such as 'web*', 'uuid:564d*' or 'query:team=blue'",
+            "8: rule 2: on: 'uuid:' selects nothing; write a glob such as 'web*', 'uuid:564d*' or 'tag:team=blue'",
             "9: rule 2: allow: there is no such setting; there are who, may, on, idle-write, idle-disconnect",
             """12: console 1: write: 'all' is neither "one" nor "shared\"""",
             "13: console 1: record-input: 1 is neither true nor false",
@@ -50,7 +50,7 @@ class TestRules:
             "15: console 1: replay: -1 is not a number of lines from 0 to 100000",
             "16: console 1: force-reason: 'yes' is neither true nor false",
             "17: console 1: sequences: <wait 9>: 5 seconds at most",
-            '18: console 2: on: is missing; give globs such as "web*", "uuid:564d*" or "query:team=blue"',
+            '18: console 2: on: is missing; give globs such as "web*", "uuid:564d*" or "tag:team=blue"',
         ]
 
     @pytest.mark.parametrize("text", ["rule = 1", "[rule]\nwho = '*'", "rule = ['x']"])

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tests.support.consoles import HOSTILE_NAMES, World
 from tests.support.fakes import VM_A, VM_B, VM_C
-from vmproxy.access.policy import Grants, Policy, Selector, Subject
+from vmproxy.access.policy import Grants, Policy
 from vmproxy.access.policy_file import parse_policy
+from vmproxy.access.selector import Selector, Subject
 from vmproxy.console.console import Console
 from vmproxy.console.naming import BROAD, LOOKED_AT, AmbiguousConsole, Names, NoSuchConsole
 

@@ -126,9 +126,9 @@ class SSHWorld(World):
         tables = [{"who": who.split(), "may": may.split(), "on": on.split()} for who, may, on in rules]
         self.use_policy(tables, None)
 
-    def use_policy(self, rules: object, consoles: object) -> None:
-        """Take rules and console sections as TOML gives them."""
-        policy, problems = parse_policy(rules, consoles)
+    def use_policy(self, rules: object, consoles: object, groups: object = None) -> None:
+        """Take rules, console sections and groups as TOML gives them."""
+        policy, problems = parse_policy(rules, consoles, groups)
         assert problems == []
         self.directory.use(policy)
 

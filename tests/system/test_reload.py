@@ -31,7 +31,7 @@ def test_rules_count_at_once_for_who_comes_and_for_who_is_there(
     web.connected.wait_data(b"still here\r")
     vault.connected.say(b"nobody looks on")
     (event,) = daemon.audited("reload", count=1)
-    assert event["changed"] == ["rules and consoles"]
+    assert event["changed"] == ["rules, consoles and groups"]
 
 
 def test_a_configuration_that_is_wrong_changes_nothing(daemon: Daemon, make_vm: Callable[..., FakeVM]) -> None:

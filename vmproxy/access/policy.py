@@ -8,20 +8,21 @@ sequence) are found by the same selectors. Names are compared without regard to 
 from __future__ import annotations
 
 import enum
-import fnmatch
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-from uuid import UUID
+from typing import Any
 
+from vmproxy.access.groups import NO_GROUPS, Groups
 from vmproxy.access.idle_times import NO_LIMITS, IdleTimes
+from vmproxy.access.labels import NO_LABELS, Labels, Pair, told_by
+from vmproxy.access.selector import BadRule, Selector, Subject
 from vmproxy.base import values
 from vmproxy.base.sanitize import visible
 from vmproxy.base.schema import InvalidValue, group, required, setting
-from vmproxy.errors import VMProxyError
 
 LONGEST_WAIT = 5.0
+LABELS_KEPT = 50_000
 SEQUENCES_LIMIT = 64
 SEQUENCE_LIMIT = 4096
 REPLAY_LIMIT = 100_000
@@ -67,80 +68,12 @@ _INCLUDES = {
 }
 
 
-class Subject(Protocol):
-    """A console, as far as rules look at it."""
-
-    @property
-    def uuid(self) -> UUID:
-        """The VM's VC UUID."""
-
-    @property
-    def port(self) -> str:
-        """The label of the serial port."""
-
-    @property
-    def name(self) -> str:
-        """The VM's name."""
-
-    @property
-    def uri(self) -> str:
-        """The service URI."""
-
-
-class BadRule(VMProxyError):
-    """The error for a rule or an option; the text says why and what would be right."""
-
-
-class Selector:
-    """A choice of consoles: ``web*`` (the name), ``uuid:564d*``, or ``query:team=blue`` (of the service URI).
-
-    :ivar kind: ``name``, ``uuid``, ``query``; ``any`` selects all.
-    :ivar pattern: the glob as an expression; ``dotted``: whether there is a dot in it.
-    """
-
-    __slots__ = ("_match", "dotted", "kind", "pattern", "text")
-
-    def __init__(self, text: str) -> None:
-        """:raises BadRule: if it selects nothing that can be."""
-        kind, colon, glob = text.partition(":")
-        if not colon or kind not in ("name", "uuid", "query"):
-            kind, glob = "name", text
-        if not glob:
-            raise BadRule(f"{text!r} selects nothing; write a glob such as 'web*', 'uuid:564d*' or 'query:team=blue'")
-        self.text = text
-        self.kind = "any" if kind == "name" and glob == "*" else kind
-        self.dotted = "." in glob
-        self.pattern = fnmatch.translate(glob.casefold())
-        self._match = re.compile(self.pattern).match
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Selector) and other.text == self.text
-
-    def __hash__(self) -> int:
-        return hash(self.text)
-
-    def selects(self, console: Subject) -> bool:
-        """Whether it selects a console."""
-        if self.kind == "any":
-            return True
-        if self.kind == "uuid":
-            return self._match(str(console.uuid)) is not None
-        if self.kind == "query":
-            query = console.uri.partition("?")[2].casefold()
-            return any(self._match(part) for part in query.split("&"))
-        name = console.name.casefold()
-        if self._match(name) is not None:
-            return True
-        # web01.2 is a name too; web01.1 only for who writes it so.
-        return (console.port != "1" or self.dotted) and self._match(f"{name}.{console.port}") is not None
-
-
 _WORDS = ", ".join(EVERYTHING.words)
 _NAMES = 'operators, "@groups" or "*"'
-_GLOBS = 'globs such as "web*", "uuid:564d*" or "query:team=blue"'
+_GLOBS = 'globs such as "web*", "uuid:564d*" or "tag:team=blue"'
 _names = values.list_of(values.word, _NAMES)
 _words = values.list_of(values.word, f"rights of {_WORDS}", may_be_empty=True)
-_selectors = values.list_of(lambda value: Selector(values.word(value)), "")
+_selectors = values.list_of(lambda value: Selector(values.word(value), believes=False), "")
 
 
 def _rights(value: Any) -> Right:
@@ -216,8 +149,34 @@ def _first_of(selectors: Iterable[Selector]) -> Callable[[str], re.Match[str] | 
     return re.compile("|".join(f"({selector.pattern})" for selector in selectors)).match
 
 
+class _ByTag:
+    """Rules in a row that select by labels; many consoles have the same.
+
+    Bound: the rules for :data:`LABELS_KEPT` sets of labels are remembered.
+    """
+
+    __slots__ = ("_found", "_known")
+
+    def __init__(self, found: Sequence[tuple[Selector, Rule]]) -> None:
+        self._found = found
+        self._known: dict[Labels, Rule | None] = {}
+
+    def decides(self, console: Subject) -> Rule | None:
+        labels = console.labels
+        if not labels.given:
+            return None
+        try:
+            return self._known[labels]
+        except KeyError:
+            if len(self._known) >= LABELS_KEPT:
+                self._known.clear()
+            rule = next((rule for selector, rule in self._found if selector.selects(console)), None)
+            self._known[labels] = rule
+            return rule
+
+
 class _ByOther:
-    """One selector by something else than a name."""
+    """One selector by something else than a name or a label."""
 
     __slots__ = ("_rule", "_selects")
 
@@ -227,6 +186,16 @@ class _ByOther:
 
     def decides(self, console: Subject) -> Rule | None:
         return self._rule if self._selects(console) else None
+
+
+def _step(kind: str, found: Sequence[tuple[Selector, Rule]]) -> _ByName | _ByTag | _ByOther:
+    match kind:
+        case "name":
+            return _ByName(found)
+        case "tag":
+            return _ByTag(found)
+    ((selector, rule),) = found
+    return _ByOther(selector, rule)
 
 
 class Grants:
@@ -239,19 +208,17 @@ class Grants:
     __slots__ = ("_steps", "administers", "see_all")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        steps: list[_ByName | _ByOther] = []
-        names: list[tuple[Selector, Rule]] = []
+        steps: list[tuple[str, list[tuple[Selector, Rule]]]] = []
         self.see_all = self.administers = hidden = False
         for rule in rules:
             self.administers = self.administers or Right.ADMIN in rule.may
             hidden = hidden or rule.may is Right.NONE
             self.see_all = self.see_all or (not hidden and _has_any(rule))
-            names += [(selector, rule) for selector in rule.on if selector.kind == "name"]
-            if others := [selector for selector in rule.on if selector.kind != "name"]:
-                steps += [_ByName(names)] if names else []
-                steps += [_ByOther(selector, rule) for selector in others]
-                names = []
-        self._steps = (*steps, _ByName(names)) if names else tuple(steps)
+            for selector in sorted(rule.on, key=lambda selector: selector.kind):  # of one rule the order is the same
+                if not steps or steps[-1][0] != selector.kind or selector.kind not in ("name", "tag"):
+                    steps.append((selector.kind, []))
+                steps[-1][1].append((selector, rule))
+        self._steps = tuple(_step(kind, found) for kind, found in steps)
 
     def decides(self, console: Subject) -> Rule | None:
         """The rule that decides about a console; None if there is none."""
@@ -380,10 +347,13 @@ class Policy:
 
     :ivar rules: in order; the first that fits decides.
     :ivar sections: in order; of each value the first that fits counts.
+    :ivar groups: give labels to consoles.
     """
 
     rules: tuple[Rule, ...] = (EVERYBODY,)
     sections: tuple[ConsoleSection, ...] = ()
+    groups: Groups = NO_GROUPS
+    _labels: dict[tuple[tuple[Pair, ...], ...], Labels] = field(default_factory=dict, compare=False, repr=False)
     _made: dict[tuple[int, ...], ConsoleOptions] = field(default_factory=dict, compare=False, repr=False)
     _granted: dict[tuple[int, ...], Grants] = field(default_factory=dict, compare=False, repr=False)
 
@@ -420,3 +390,18 @@ class Policy:
                 values.update(self.sections[n].values)
             options = self._made[fitting] = ConsoleOptions(**values)
         return options
+
+    def labels(self, console: Subject, known: tuple[Pair, ...] = (), trusted: tuple[Pair, ...] = ()) -> Labels:
+        """The labels of a console, on any thread; consoles with the same labels share the result, mostly.
+
+        :param known: what else is known of it and only told; ``trusted``: what is known and given.
+        """
+        given, told = (*self.groups.labels(console), *trusted), (*known, *told_by(console.uri))
+        if not given and not told:
+            return NO_LABELS
+        made = self._labels.get((given, told))
+        if made is None:
+            if len(self._labels) >= LABELS_KEPT:
+                self._labels.clear()
+            made = self._labels[given, told] = Labels(given, told)
+        return made

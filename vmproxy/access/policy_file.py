@@ -1,18 +1,20 @@
-"""``[[rule]]`` and ``[[console]]`` tables: read from what TOML gives, every problem told.
+"""``[[rule]]``, ``[[console]]`` and ``[[group]]`` tables: read from what TOML gives, every problem told.
 
 One ``[console]`` table alone is for all consoles.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from vmproxy.access.groups import GROUPS_LIMIT, Group, Groups
 from vmproxy.access.policy import EVERYBODY, ConsoleOptions, ConsoleSection, Policy, Rule
 from vmproxy.base.schema import Problem, read, read_values, settings_of, tables
 from vmproxy.base.toml import KeyPath
 
 
-def parse_policy(rules: Any, consoles: Any) -> tuple[Policy, list[Problem]]:
+def parse_policy(rules: Any, consoles: Any, groups: Any = None) -> tuple[Policy, list[Problem]]:
     """Read the tables.
 
     :param rules: as TOML gives them; None where there are none, and everybody may do everything then.
@@ -37,5 +39,16 @@ def parse_policy(rules: Any, consoles: Any) -> tuple[Policy, list[Problem]]:
     policy = Policy(
         (EVERYBODY,) if rules is None else tuple(rule for rule in found if rule is not None),
         tuple(section for section in sections if section is not None),
+        Groups(list(_groups(groups, problems))),
     )
     return policy, problems
+
+
+def _groups(groups: Any, problems: list[Problem]) -> Iterator[Group]:
+    found = tables("group", groups, problems)
+    if len(found) > GROUPS_LIMIT:
+        problems.append(Problem(("group", GROUPS_LIMIT), f"at most {GROUPS_LIMIT} groups"))
+    for index, table in enumerate(found[:GROUPS_LIMIT]):
+        group = read(Group, table, problems, ("group", index))
+        if group is not None:
+            yield group

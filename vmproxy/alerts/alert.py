@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from vmproxy.access.policy import Subject
+from vmproxy.access.selector import Subject
 from vmproxy.alerts.watch import Severity, Watch
 from vmproxy.base.sanitize import visible
 from vmproxy.log.events import timestamp

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from vmproxy.access.policy import Subject
+from vmproxy.access.selector import Subject
 from vmproxy.alerts.alert import Finding
 from vmproxy.alerts.watch import Watch
 from vmproxy.alerts.watch_set import Plan, WatchSet

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from vmproxy.access.policy import Selector, Subject
+from vmproxy.access.selector import Selector, Subject
 from vmproxy.base import values
 from vmproxy.base.schema import InvalidValue, required, setting
 from vmproxy.base.troubles import Kind

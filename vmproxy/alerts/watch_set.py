@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from vmproxy.access.policy import Subject
+from vmproxy.access.selector import Subject
 from vmproxy.alerts.watch import Watch
 from vmproxy.log.file_state import LogFile
 from vmproxy.log.pattern import PatternSet
@@ -85,7 +85,7 @@ class Plan:
         if console is None:
             return None
         # What a console is called may change at any time, so this is what its choice is kept by.
-        key = (console.uuid.int, console.port, console.name, console.uri)
+        key = (console.uuid.int, console.port, console.name, console.uri, console.labels)
         try:
             return self._choices[key]
         except KeyError:

@@ -58,7 +58,7 @@ class ConsoleService(Part):
         self.registry.use(config.policy)
         self._expiry.reconfigure()
         self._idle_limits.reconfigure()
-        return ["rules and consoles"]
+        return ["rules, consoles and groups"]
 
     def load(self) -> None:
         self.registry.load()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from vmproxy.access.labels import Labels
 from vmproxy.access.policy import Policy, Rule
 from vmproxy.auth.accounts_file import Account, Operators
 from vmproxy.base.nearest import did_you_mean
@@ -33,6 +34,12 @@ class KnownConsole:
     port: str
     name: str
     uri: str
+    policy: Policy
+
+    @property
+    def labels(self) -> Labels:
+        """Its labels, as far as the configuration and the journal know them."""
+        return self.policy.labels(self)
 
     @property
     def title(self) -> str:
@@ -61,14 +68,14 @@ def explain(config: Config, operators: Operators | None, operator: str | None, c
             return 1
         accounts = [known[operator]]
     try:
-        consoles = _known(config.state_dir)
+        consoles = _known(config.state_dir, policy)
     except OSError as error:
         print(f"{error.filename}: {error.strerror}", file=sys.stderr)
         return 1
     if console is None:
         _say_all(policy, accounts[0], sorted(consoles, key=lambda c: (c.title.casefold(), c.port)))
         return 0
-    for one in _chosen(consoles, console):
+    for one in _chosen(consoles, console, policy):
         if operator is None:
             _say_everybody(policy, accounts or [Account("the operator")], one)
         else:
@@ -76,19 +83,19 @@ def explain(config: Config, operators: Operators | None, operator: str | None, c
     return 0
 
 
-def _known(state_dir: Path) -> list[KnownConsole]:
+def _known(state_dir: Path, policy: Policy) -> list[KnownConsole]:
     known = read_journal(state_dir / "consoles.jsonl").records.values()
-    return [KnownConsole(UUID(one.uuid), one.port, one.name, one.uri) for one in known]
+    return [KnownConsole(UUID(one.uuid), one.port, one.name, one.uri, policy) for one in known]
 
 
-def _chosen(consoles: list[KnownConsole], wanted: str) -> list[KnownConsole]:
+def _chosen(consoles: list[KnownConsole], wanted: str, policy: Policy) -> list[KnownConsole]:
     exact = [one for one in consoles if wanted in (one.name, one.title, str(one.uuid), one.uuid.hex)]
     found = exact or [one for one in consoles if one.name.casefold() == wanted.casefold()]
     if found:
         return found
     near = did_you_mean(wanted, [one.title for one in consoles])
     print(f"{visible(wanted)} is not known; rules by UUID or service URI do not match it{near}")
-    return [KnownConsole(_NOBODY, "1", wanted, "")]
+    return [KnownConsole(_NOBODY, "1", wanted, "", policy)]
 
 
 def _who(account: Account) -> str:

@@ -42,6 +42,7 @@ def _tables(old: ConfigFile, new: ConfigFile) -> Iterator[str]:
     for name, same in (
         ("rule", old.config.policy.rules == new.config.policy.rules),
         ("console", old.config.policy.sections == new.config.policy.sections),
+        ("group", old.config.policy.groups == new.config.policy.groups),
         ("dial", old.config.dial == new.config.dial),
     ):
         if same:

@@ -27,7 +27,7 @@ from vmproxy.vm.settings import VMSettings
 
 _AUDIT = Path("audit.jsonl")
 LOG_LEVEL = "info"
-_TABLES = ("rule", "console", "dial")
+_TABLES = ("rule", "console", "group", "dial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Config:
     :ivar state_dir: the folder of host keys and known consoles.
     :ivar audit_file: where it is relative, in the state folder.
     :ivar log_level: of the daemon's own log, the lowest that is said.
-    :ivar policy: rules and settings of single consoles.
+    :ivar policy: rules, settings of single consoles, and groups.
     :ivar dial: destinations that VMs may be connected to.
     """
 
@@ -130,7 +130,7 @@ def parse_config(data: bytes, name: str, options: Mapping[str, str | list[str]])
         if isinstance(table, dict):
             table[name] = options[option]
     problems: list[Problem] = []
-    policy, wrong = parse_policy(file.table.get("rule"), file.table.get("console"))
+    policy, wrong = parse_policy(*(file.table.get(name) for name in ("rule", "console", "group")))
     dial, wrong_dial = parse_dial(file.table.get("dial"))
     config = read(Config, file.table, problems, nearest=_nearest, also=_TABLES, policy=policy, dial=dial)
     by_option = [problem for problem in problems if label(problem.path) in overridden]

@@ -19,7 +19,8 @@ from uuid import UUID
 
 from twisted.internet.interfaces import IReactorTime
 
-from vmproxy.access.policy import USUAL, ConsoleOptions
+from vmproxy.access.labels import Labels
+from vmproxy.access.policy import USUAL, ConsoleOptions, Policy
 from vmproxy.base.sanitize import visible
 from vmproxy.base.troubles import Kind
 from vmproxy.console import reports
@@ -67,6 +68,12 @@ class ConsoleContext(Protocol):
     @property
     def totals(self) -> Totals: ...
 
+    @property
+    def policy(self) -> Policy: ...
+
+    def labels_of(self, console: Console) -> Labels:
+        """The labels of a console by the policy; on any thread."""
+
     def wall(self) -> float:
         """The time of day, seconds since the epoch."""
 
@@ -107,6 +114,7 @@ class Console:
     __slots__ = (
         "_context",
         "_guest_break",
+        "_labels",
         "_links",
         "_queue",
         "_viewers",
@@ -159,6 +167,7 @@ class Console:
         self._queue: InputQueue | None = None  # made when there is input
         self.alerts = NO_ALERTS
         self._guest_break = 0.0
+        self._labels: tuple[Policy, Labels] | None = None  # worked out when somebody asks
         self._links = LinkQueue(self)
         self.port_control: AccessServer | None = None
         log.report_to(self)
@@ -208,6 +217,14 @@ class Console:
             return "migrating"
         return "up" if self.link is not None else "down"
 
+    @property
+    def labels(self) -> Labels:
+        """The labels, by groups and by what is told of it; on any thread."""
+        known, policy = self._labels, self._context.policy
+        if known is None or known[0] is not policy:
+            known = self._labels = policy, self._context.labels_of(self)
+        return known[1]
+
     def info(self) -> ConsoleInfo:
         """All that is known of it now."""
         far, remote = self.remote, None
@@ -241,13 +258,14 @@ class Console:
             viewers=() if self._viewers is None else self._viewers.info(),
             remote=remote,
             alerts=self.alerts,
+            labels=self.labels,
         )
 
     # Facts.
 
     def recall(self, uri: str, host: str, since: float, reason: str) -> None:
         """Take the facts that were recorded before the process was started."""
-        self.uri = uri
+        self.set_uri(uri)
         self.host = host
         self.since = since
         self.reason = reason
@@ -256,6 +274,7 @@ class Console:
         """Take another name, as the VM tells it; only the index of names calls this."""
         self.told_name = name
         self.name = undone(name)
+        self._labels = None
 
     def set_uri(self, uri: str) -> bool:
         """Take the service URI of a connection.
@@ -263,7 +282,14 @@ class Console:
         :returns: whether it is another one.
         """
         changed, self.uri = self.uri != uri, uri
+        self._labels = None
         return changed
+
+    def relabel(self) -> bool:
+        """Work the labels out anew; :returns: whether they are others."""
+        before = self.labels
+        self._labels = None
+        return self.labels.pairs != before.pairs
 
     def set_vc_uuid(self, uuid: UUID | None, known_by: str = "") -> None:
         """Take the VC UUID that a connection has told, or what the VM is known by as it has told none."""

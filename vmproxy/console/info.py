@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from vmproxy.access.labels import NO_LABELS, Labels
 from vmproxy.console.alert_marks import NO_ALERTS, AlertMarks
 
 BIOS_UUID, LOCATION_UUID = "BIOS UUID", "location UUID"
@@ -89,6 +90,7 @@ class ConsoleInfo:
     viewers: tuple[ViewerInfo, ...]
     remote: RemoteInfo | None
     alerts: AlertMarks = NO_ALERTS
+    labels: Labels = NO_LABELS
 
     @property
     def writer(self) -> str:

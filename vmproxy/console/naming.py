@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from vmproxy.access.policy import Subject
+from vmproxy.access.labels import NO_LABELS, Labels
+from vmproxy.access.selector import Subject
 from vmproxy.base.nearest import slips
 from vmproxy.base.sanitize import safe_word
 from vmproxy.base.sanitize import visible as shown
@@ -68,6 +69,7 @@ class _Nobody:
     port: str
     name: str
     uri: str
+    labels: Labels = NO_LABELS
 
 
 NOBODY = _Nobody(UUID(int=0), "1", "", "")

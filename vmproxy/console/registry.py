@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import LogLevel
 
+from vmproxy.access.labels import Labels
 from vmproxy.access.policy import Policy
 from vmproxy.base.clock import wall_of
 from vmproxy.base.ratelimit import REPEAT_SECONDS, RateLimitedLog, RepeatSummary
@@ -117,6 +118,10 @@ class ConsoleRegistry:
         self._policy = policy
         self.names.rules_changed()
         self._rule_changes.of_all(self)
+
+    def labels_of(self, console: Console) -> Labels:
+        """The labels of a console, by the groups and by what it tells; on any thread."""
+        return self._policy.labels(console)
 
     def use_duplicates(self, policy: DuplicatePolicy) -> None:
         """Take another policy for second connections, from now on."""

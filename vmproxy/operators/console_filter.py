@@ -20,7 +20,7 @@ Fits = Callable[[str], object]
 
 
 def _tags(view: VisibleConsoles, console: Console) -> Iterable[str]:
-    return console.uri.partition("?")[2].casefold().split("&")
+    return console.labels.all
 
 
 def _who(view: VisibleConsoles, console: Console) -> Iterable[str]:
@@ -46,7 +46,7 @@ COLUMNS: dict[str, Values] = {
     "writer": _writer,
     "alerts": _alerts,
 }
-"""The columns that words of a filter may be about; ``tag`` is a part of the service URI's query."""
+"""The columns that words of a filter may be about; ``tag`` is a label."""
 
 _BEGINNINGS = ("state", "uuid", "alerts")  # of these a text has to be the beginning
 _WORD = re.compile(rf"(?:^| )({'|'.join(COLUMNS)}):([^ ]*)(?= |$)", re.IGNORECASE)

@@ -8,9 +8,11 @@ is dropped.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import is_
 
 from twisted.internet.defer import Deferred, succeed
 
+from vmproxy.access.labels import Labels
 from vmproxy.access.policy import Policy, Right
 from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
@@ -42,7 +44,9 @@ class LineFollower:
         self._registry = session.services.registry
         self._fits = fits
         self.queue = LineQueue(self._registry.line_feed, choice, style)
-        self._let_in: dict[LogFile, tuple[Policy, str, str]] = {}  # by which rules, name and service URI
+        self._let_in: dict[
+            LogFile, tuple[Policy, str, str, Labels]
+        ] = {}  # by which rules, name, service URI and labels
         self.last: Console | None = None
         self._notices: list[str] = []
         self._more = 0
@@ -64,8 +68,11 @@ class LineFollower:
 
     def add(self, console: Console) -> None:
         """Look at a console, too."""
-        self._let_in[console.log.file] = (self._registry.policy, console.name, console.uri)
+        self._let_in[console.log.file] = self._by(console)
         self.queue.add(console)
+
+    def _by(self, console: Console) -> tuple[Policy, str, str, Labels]:
+        return self._registry.policy, console.name, console.uri, console.labels
 
     def remove(self, file: LogFile) -> None:
         """Look at a console no more."""
@@ -77,11 +84,11 @@ class LineFollower:
         console = self.queue.consoles.get(file)
         if console is None:
             return False
-        policy, name, uri = self._let_in[file]
-        if policy is self._registry.policy and name is console.name and uri is console.uri and not console.forgotten:
+        by = policy, name, _, _ = self._let_in[file]
+        if all(map(is_, by, self._by(console))) and not console.forgotten:
             return True
         if self._view.may(console, Right.SPY):
-            self._let_in[file] = (self._registry.policy, console.name, console.uri)
+            self._let_in[file] = self._by(console)
             return True
         self.remove(file)
         # A new name may be none of the operator's business.

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 
-from vmproxy.access.policy import BadRule, Right, Selector
+from vmproxy.access.policy import Right
+from vmproxy.access.selector import KINDS, BadRule, Selector
 from vmproxy.base.sanitize import visible
 from vmproxy.base.turns import sort_steps
 from vmproxy.console.console import Console
@@ -61,7 +62,7 @@ def must_be_exact(client: Client, target: Target, console: Console, doing: str) 
 
 
 def selectors(globs: Sequence[str]) -> tuple[Selector, ...]:
-    """Read globs as the rules know them: ``web*``, ``uuid:564d*``, ``query:team=blue``.
+    """Read globs as the rules know them: ``web*``, ``uuid:564d*``, ``tag:team=blue``.
 
     :raises UsageError: if a glob means nothing, is too long, or there are too many.
     """
@@ -77,7 +78,7 @@ def selectors(globs: Sequence[str]) -> tuple[Selector, ...]:
 
 def is_pattern(word: str) -> bool:
     """Whether a word is a glob, and not only a name."""
-    return any(char in word for char in "*?[") or word.startswith(("uuid:", "query:"))
+    return any(char in word for char in "*?[") or (":" in word and word.partition(":")[0] in KINDS)
 
 
 def pattern_in(client: Client, target: Target) -> str:

@@ -285,7 +285,7 @@ NAME: Argument[Target] = Argument("NAME", Takes.CONSOLE, missing="which console?
 GLOBS: Argument[list[str]] = Argument(
     "GLOB",
     Takes.LIST,
-    "a name with * and ?, or uuid:GLOB, or query:GLOB (of the service URI), as in the access rules",
+    "a name with * and ?, or tag:GLOB (a label), uuid:GLOB, query:GLOB (of the service URI)",
     completes="console",
 )
 SINCE = Option("--since", "T", Time(), "from then on: 10m, 1d12h, 16:00, yesterday, 2026-11-22, 2026-11-22T16:09:13Z")

@@ -69,6 +69,7 @@ COLUMNS: dict[str, tuple[str, Cell]] = {
     "out": ("OUT", lambda view, c, now: human_bytes(c.bytes_out)),
     "in": ("IN", lambda view, c, now: human_bytes(c.bytes_in)),
     "log": ("LOG", lambda view, c, now: _log(view, c)),
+    "labels": ("LABELS", lambda view, c, now: str(c.labels) or "-"),
     "alerts": ("ALERTS", lambda view, c, now: str(view.alerts(c)) or "-"),
     "rights": ("RIGHTS", lambda view, c, now: ",".join(view.rights(c).words)),
 }
