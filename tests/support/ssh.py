@@ -113,6 +113,11 @@ class SSHWorld(World):
 
     def release_threads(self) -> None:
         while self._thread_jobs:
+            self.release_thread()
+
+    def release_thread(self) -> None:
+        """Have one job done of those that wait."""
+        if self._thread_jobs:
             call, done = self._thread_jobs.pop(0)
             succeed(None).addCallback(lambda _, call=call: call()).chainDeferred(done)  # type: ignore[call-overload]  # any callable
 

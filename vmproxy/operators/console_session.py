@@ -28,6 +28,7 @@ from vmproxy.operators.sequences import Player
 from vmproxy.operators.session import Session
 from vmproxy.operators.target import Target
 from vmproxy.operators.terminal.line_editor import Completion
+from vmproxy.operators.terminal.pager import Pager
 from vmproxy.operators.terminal.prompt import consoles_by_name
 from vmproxy.operators.terminal.reports import Reports
 
@@ -89,6 +90,8 @@ class ConsoleSession:
         self._scanner = EscapeScanner(self.escape) if session.has_pty else None
         self._lone_escape: IDelayedCall | None = None
         self._reports = Reports()
+        self._pager: Pager | None = None
+        self._hold_input = False
 
     def enter(self, force: bool, join: bool, reason: str) -> bool:
         """Become a viewer of the console.
@@ -108,6 +111,9 @@ class ConsoleSession:
         if self._lone_escape is not None:
             self._lone_escape.cancel()
             self._lone_escape = None
+        if self._pager is not None:
+            self._pager.stop()
+            self.session.router.pop(self._pager)
         self.display.stop()
         if self.playing is not None:
             self.playing.stop()
@@ -249,6 +255,20 @@ class ConsoleSession:
         else:
             self.display.replay(opened(self.console.log), lines, self.seam_lines)
 
+    def page(self, pager: Pager) -> None:
+        """Have a pager on the terminal until :meth:`end_pager`; what is typed is for it."""
+        self._pager = pager
+        self.display.lend(pager.told)
+        self.session.router.push(pager)
+
+    def end_pager(self) -> None:
+        """Show the console again."""
+        pager, self._pager = self._pager, None
+        if pager is not None:
+            pager.stop()
+            self.display.take_back(lambda: opened(self.console.log), self.seam_lines)
+            self.session.router.pop(pager, lambda: self.hold_input(self._hold_input))
+
     def toggle_quiet(self) -> bool:
         """Show fewer notices, or all again.
 
@@ -299,6 +319,8 @@ class ConsoleSession:
         return self.display.skipped
 
     def output(self, data: bytes) -> None:
+        if self._pager is not None:
+            self._pager.came(data)
         self.display.output(data)
 
     def notice(self, notice: Notice) -> None:
@@ -313,7 +335,9 @@ class ConsoleSession:
             self.audit("promote")
 
     def hold_input(self, on: bool) -> None:
-        self.session.router.hold(on)
+        self._hold_input = on
+        if self._pager is None:  # whose keys are not for the VM
+            self.session.router.hold(on)
 
     def idle_times(self) -> IdleTimes:
         return self.operator.view.idle_times(self.console)
@@ -356,9 +380,13 @@ class ConsoleSession:
         if self.console.write_access.writer is self:
             self.console.send(data, self.who)
 
-    def _keys(self, data: bytes) -> bytes:
-        """Take what was typed; :returns: what of it there was no time for."""
+    def touched(self) -> None:
+        """The operator has pressed a key."""
         self.last_input = self.wall()
+
+    def _keys(self, data: bytes) -> bytes:
+        """Take what was typed; :returns: what of it there was no time for, or is for others."""
+        self.touched()
         if self._scanner is None:
             self.write(data)
             return b""
@@ -366,7 +394,9 @@ class ConsoleSession:
             self._lone_escape.cancel()
             self._lone_escape = None
         turns = self.session.services.turns
-        while data and not self.gone:  # one at least: else nothing would come of it, turn by turn
+        while data and not (
+            self.gone or self._pager is not None
+        ):  # one at least: else nothing would come of it, turn by turn
             if self.display.asking:
                 data = self._answer(data)
             else:

@@ -15,7 +15,7 @@ from vmproxy.access.policy import REPLAY_LIMIT, Right
 from vmproxy.base.escape import BadEscape, check_escape, show_escape
 from vmproxy.base.sanitize import visible
 from vmproxy.console.notices import Message
-from vmproxy.operators import escape_access, escape_info, exit_status
+from vmproxy.operators import escape_access, escape_history, escape_info, exit_status
 from vmproxy.operators.console_session import ConsoleSession
 from vmproxy.operators.escape_keys import EscapeCommand
 from vmproxy.operators.messages import clock_time, state_line
@@ -34,7 +34,10 @@ PLAYBACK_LINES = 60
 
 @dataclass(frozen=True, slots=True)
 class _Command:
-    """An escape command."""
+    """An escape command.
+
+    :ivar text: its help; empty where that of another one has it.
+    """
 
     text: str
     run: Callable[[ConsoleSession], None]
@@ -63,7 +66,7 @@ def _help(session: ConsoleSession) -> None:
     escape = show_escape(session.escape)
     lines = [f"[help -- press one of these after {escape}]"]
     for keys, command in _COMMANDS.items():
-        if command.possible(session):
+        if command.text and command.possible(session):
             shown = "".join(f"^{chr(k + 64)}" if k < 32 else chr(k) for k in keys)
             lines.append(f" {shown:<5}{command.text}")
     lines.append(" eXY  make XY (a control character and another) the escape of this session")
@@ -294,8 +297,10 @@ _COMMANDS: dict[bytes, _Command] = {
     b"p": _Command(f"play back the last {PLAYBACK_LINES} lines", lambda s: s.recall(PLAYBACK_LINES)),
     b"P": _Command("play back as many lines as you say", _playback),
     b"q": _Command("quiet: fewer notices, or all again", _quiet),
-    b"r": _Command(f"replay the last {RECALL_LINES} lines", lambda s: s.recall(RECALL_LINES)),
-    b"\x12": _Command("replay the last line", lambda s: s.recall(1)),
+    b"r": _Command(f"replay the last {RECALL_LINES} lines; ^R the last one", lambda s: s.recall(RECALL_LINES)),
+    b"[": _Command("scroll the history; / searches it", escape_history.scroll, escape_history.has_screen),
+    b"/": _Command("", escape_history.search),
+    b"\x12": _Command("", lambda s: s.recall(1)),
     b"s": _Command("spy: release write access, become read-only", escape_access.spy, lambda s: s.writing),
     b"S": _Command("type `stty rows R cols C', the size of your terminal, at the guest", _size, lambda s: s.writing),
     b"t": _Command("times in front of lines, in your view only", _stamps),

@@ -43,7 +43,11 @@ class SearchSlot:
 
     def batch(self, reading: BatchReader[T]) -> Deferred[list[T]]:
         """The next batch of a reader, at the turn of this search."""
-        return self._own.run(self._all.run, reading.batch)
+        return self.run(reading.batch)
+
+    def run(self, work: Callable[[], Deferred[T]]) -> Deferred[T]:
+        """Have something done at the turn of this search."""
+        return self._own.run(self._all.run, work)
 
 
 def on_disk(client: Client, call: Callable[[], T]) -> Deferred[T]:

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from vmproxy.base.tasks import spawn
 from vmproxy.log.reader import Segments
+from vmproxy.operators.lent_terminal import LentTerminal
 from vmproxy.operators.messages import clock_time
 from vmproxy.operators.replay import last_lines
 from vmproxy.operators.terminal.guest_state import CANCEL, GuestState
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 QUEUE_LIMIT = 256 * 1024
 WITHIN_SECONDS = 0.2  # how long a notice waits for the end of a sequence
 NOTICES_LIMIT = 32 * 1024
+LINES_BACK = 20  # that are shown where more has come than was kept
+SCREENFUL = 100_000  # lines: what paints is shown from where it has cleared the screen
 STAMP_SIZE = 9  # ``16:09:13`` and a blank
 
 
@@ -59,6 +62,7 @@ class OutputView:
         self._notices: list[bytes] = []  # they wait for its end
         self._noticed = 0  # bytes of them
         self._overdue: IDelayedCall | None = None
+        self._lent: LentTerminal | None = None
         self._at_line_start = True
         self._vm_at_line_start = True
 
@@ -69,7 +73,7 @@ class OutputView:
     @property
     def waiting(self) -> bool:
         """Whether live output has to wait."""
-        return self._replaying or self._question is not None
+        return self._replaying or self._question is not None or self._lent is not None
 
     @property
     def busy(self) -> bool:
@@ -78,6 +82,9 @@ class OutputView:
 
     def output(self, data: bytes) -> None:
         """Bytes from the VM."""
+        if self._lent is not None:
+            self._lent.output(data, self._wall())
+            return
         queue = self._queue
         if self.stamps or queue.skipping or len(data) > QUEUE_LIMIT - self._channel.queued - queue.size:
             # What fits is shown, so that there is always something whose end tells that the rest can be announced.
@@ -134,13 +141,20 @@ class OutputView:
         if self._noticed > limit or self._channel.queued > QUEUE_LIMIT + limit:
             return  # somebody who has not read for so long is not helped by more of them
         line = text.encode("utf-8", "backslashreplace") + self._eol
-        if self._notices or (self._guest is not None and self._guest.within and not self._owed):
-            if self._overdue is None:
+        if self._lent is not None:
+            self._lent.told(text)
+        if self._notices or self._lent is not None or self._within:
+            if self._overdue is None and self._lent is None:
                 self._overdue = self._channel.services.clock.callLater(WITHIN_SECONDS, self._say_now)
             self._notices.append(line)
             self._noticed += len(line)
         else:
             self._put(line)
+
+    @property
+    def _within(self) -> bool:
+        """Whether the terminal is within what the VM has not completed."""
+        return self._guest is not None and self._guest.within and not self._owed
 
     def _say_now(self) -> None:
         """Show the notices that wait."""
@@ -154,7 +168,7 @@ class OutputView:
 
     def _break_in(self) -> None:
         """Have the terminal take something else, though the VM has not completed its sequence or character."""
-        if self._guest is not None and self._guest.within and not self._owed:
+        if self._guest is not None and self._within:
             self._owed = self._guest.begun
             if self._guest.cut:
                 self._channel.send(CANCEL)
@@ -175,6 +189,9 @@ class OutputView:
 
     def undo(self) -> bytes:
         """Show what waits; :returns: what undoes what the guest has done to the terminal."""
+        if self._lent is not None:
+            self._channel.send(self._lent.leave())
+            self._lent = None
         if self._question is not None:
             self._channel.send_err(self._question.lift())
             self._question.stop()
@@ -198,19 +215,23 @@ class OutputView:
         lines: int,
         seam: Callable[[], Iterable[str]],
         then: Callable[[], None] = lambda: None,
+        bare: bool = False,
     ) -> None:
         """Show the last lines, and behind them what has come meanwhile.
 
         :param files: the log's files, opened now: what is said from here on is behind them.
         :param seam: what is said behind them, because the lines about it are far away now; may be nothing.
         :param then: called when the view is live.
+        :param bare: nothing is said around them: they paint the screen.
         """
         self._replaying = True
-        spawn(self._replay(files, lines, seam)).addErrback(self._replay_failed).addCallback(
+        spawn(self._replay(files, lines, seam, bare)).addErrback(self._replay_failed).addCallback(
             lambda _: self._replayed(then)
         )
 
-    async def _replay(self, files: Deferred[Segments], lines: int, seam: Callable[[], Iterable[str]]) -> None:
+    async def _replay(
+        self, files: Deferred[Segments], lines: int, seam: Callable[[], Iterable[str]], bare: bool
+    ) -> None:
         past = ReplayFilter(self._encoding) if self._channel.has_pty else None
         shown = bytes if past is None else (lambda data: past.feed(data) + past.settle())
         data = await last_lines(files, lines, self._channel.services.in_thread, shown)
@@ -219,7 +240,8 @@ class OutputView:
         self._say_now()
         self._break_in()
         count = data.count(b"\n") + (not data.endswith(b"\n"))
-        self.say(f"[-- last {count} line{'s' if count > 1 else ''} --]")
+        if not bare:
+            self.say(f"[-- last {count} line{'s' if count > 1 else ''} --]")
         self._at_line_start = self._vm_at_line_start = data.endswith(b"\n")
         if self._question is None:
             self._channel.send(data)
@@ -228,8 +250,7 @@ class OutputView:
             self._channel.send(data)
             self._channel.send_err((b"" if self._at_line_start else self._eol) + self._question.put_back())
             self._at_line_start = True
-        self.say("[-- live --]")
-        for text in seam():
+        for text in () if bare else ("[-- live --]", *seam()):
             self.say(text)
         if past is not None and past.cut:
             self._owe(past.cut)
@@ -260,6 +281,41 @@ class OutputView:
         self._catching_up = False
         if not self._channel.queued:
             self.drained()
+
+    # Somebody else has the terminal.
+
+    def lend(self, told: Callable[[str], None]) -> None:
+        """Give the terminal to somebody who draws on the alternate screen, until :meth:`take_back`.
+
+        Only while this is not :attr:`busy`.
+
+        :param told: called with what is said meanwhile; it is shown here behind that, too.
+        """
+        assert self._guest is not None
+        self._say_now()
+        self._break_in()
+        self._lent = LentTerminal(self._guest, told)
+        self._channel.send(self._lent.enter())
+
+    def take_back(self, open_log: Callable[[], Deferred[Segments]], seam: Callable[[], Iterable[str]]) -> None:
+        """Show the console again as it was, and what has come meanwhile: all of it, or the end if it was much.
+
+        :param open_log: opens the log's files; ``seam``: see :meth:`replay`.
+        """
+        lent, self._lent = self._lent, None
+        if lent is None:
+            return
+        self._channel.send(lent.leave())
+        if lent.paints:
+            self.replay(open_log(), SCREENFUL, seam, self._say_now, bare=True)
+        elif lent.alternate or lent.dropped:
+            self._say_now()
+            self.replay(open_log(), LINES_BACK, seam)
+        else:
+            for at, data in lent.take():
+                self._queue.add(at, data)
+            self._go_live()
+            self._say_now()
 
     # Questions.
 

@@ -138,3 +138,21 @@ def test_it_does_not_matter_where_output_is_cut(pieces: list[bytes], draw: st.Da
     state.feed(data[cut:])
     assert state.within == whole.within
     assert state.undo() == whole.undo()
+
+
+def test_a_pause_puts_right_what_can_be_had_again_and_no_more() -> None:
+    # Of a colour's number and of a printer, the rest is not known, or nobody should be asked twice.
+    once = {b"\x1b]4;1;rgb:00/00/00\x07", b"\x1b]11;#000000\x1b\\", b"\x1b]P0aabbcc", b"\x1b[5i"}
+    for left_on, undo in LEFT_ON:
+        state = GuestState("latin-1" if left_on[:1] == b"\x9b" else "utf-8")
+        state.feed(left_on)
+        again = GuestState()
+        again.feed(state.redo)
+        if left_on in once:
+            assert (state.pause, state.redo) == (b"", b"")
+        elif state.alternate:
+            assert (state.pause, state.redo, state.alternate) == (b"", b"", left_on)
+        else:
+            assert state.pause == undo.removesuffix(b"\x1b[999;1H")
+            assert again.pause == state.pause
+        assert state.undo() == undo + USUAL

@@ -45,7 +45,18 @@ _LAST_LINE = b"\x1b[999;1H"
 _TABS = b"\x1b[?5W"
 
 
-_Modes = dict[bytes, bytes | None]
+class _Mode(NamedTuple):
+    """Something that is turned on.
+
+    :ivar undo: what turns it off.
+    :ivar redo: what turns it on again; empty where that is not known whole, or nobody should.
+    """
+
+    undo: bytes
+    redo: bytes
+
+
+_Modes = dict[bytes, _Mode | None]
 
 
 class _Changes(NamedTuple):
@@ -96,8 +107,8 @@ class GuestState:
     def __init__(self, encoding: str = "utf-8") -> None:
         """:param encoding: that of the characters in the output."""
         self._encoding = encoding
-        self._undo: dict[bytes, bytes] = {}
-        self._unknown: dict[bytes, bytes] = {}
+        self._undo: dict[bytes, _Mode] = {}
+        self._unknown: dict[bytes, _Mode] = {}
         self._painted = False
         self._rest = b""
         self.cut = b""
@@ -132,9 +143,30 @@ class GuestState:
         cut, self.cut, self._rest = self.cut, b"", b""
         return CANCEL if cut else b""
 
+    @property
+    def alternate(self) -> bytes:
+        """What has turned the alternate screen on; empty on the usual one."""
+        return next((mode.redo for name, mode in self._undo.items() if name in _ALTERNATE), b"")
+
+    @property
+    def pause(self) -> bytes:
+        """What puts a terminal right for a while, whichever screen is shown; :attr:`redo` has it as it was again."""
+        return b"".join(mode.undo for mode in self._modes if mode.redo)
+
+    @property
+    def redo(self) -> bytes:
+        """What undoes :attr:`pause`. It may move the cursor."""
+        return b"".join(mode.redo for mode in self._modes)
+
+    @property
+    def _modes(self) -> list[_Mode]:
+        modes = {**self._undo, **self._unknown}
+        return [mode for name, mode in modes.items() if name not in _ALTERNATE]
+
     def undo(self) -> bytes:
         """What puts the terminal right again; the state is forgotten."""
-        undo, self._undo, self._unknown = {**self._undo, **self._unknown}, {}, {}
+        modes = {**self._undo, **self._unknown}
+        undo, self._undo, self._unknown = {name: mode.undo for name, mode in modes.items()}, {}, {}
         # A sequence that is not complete would swallow the beginning of what follows.
         parts = [CANCEL] if self.cut else []
         parts += [how for name, how in undo.items() if name not in _ALTERNATE]
@@ -146,19 +178,20 @@ class GuestState:
         return b"".join(parts)
 
 
-def _take_in(changes: _Modes, undo: dict[bytes, bytes]) -> None:
-    for name, how in changes.items():
-        undo.pop(name, None)
-        if how is not None:
-            undo[name] = how
+def _take_in(changes: _Modes, known: dict[bytes, _Mode]) -> None:
+    for name, mode in changes.items():
+        known.pop(name, None)
+        if mode is not None:
+            known[name] = mode
 
 
 class _Found:
     """Changes while they are worked out, see :class:`_Changes`."""
 
-    __slots__ = ("known", "resets", "unknown")
+    __slots__ = ("_sequence", "known", "resets", "unknown")
 
     def __init__(self) -> None:
+        self._sequence = b""
         self.resets = False
         self.known: _Modes = {}
         self.unknown: _Modes = {}
@@ -166,6 +199,7 @@ class _Found:
     def take(self, sequence: bytes) -> None:
         match = _STATE.match(sequence)
         assert match is not None
+        self._sequence = sequence
         private, numbers, between, final, keys, single, command = match.groups()
         if single:
             self._single(single)
@@ -179,20 +213,21 @@ class _Found:
         else:
             self._control(private, numbers.strip(b"0;"), between + final)
 
-    def _set(self, name: bytes, on: bool, undo: bytes) -> None:
-        self._put(self.known, name, undo if on else None)
+    def _set(self, name: bytes, on: bool, undo: bytes, again: bool = True) -> None:
+        self._put(self.known, name, _Mode(undo, self._sequence if again else b"") if on else None)
 
-    def _put(self, modes: _Modes, name: bytes, undo: bytes | None) -> None:
+    def _put(self, modes: _Modes, name: bytes, mode: _Mode | None) -> None:
         modes.pop(name, None)
-        modes[name] = undo
+        modes[name] = mode
 
     def _mode(self, name: bytes, on: bool) -> None:
         usual = name in _ON_BY_DEFAULT
-        undo = b"\x1b[%s%s" % (name, b"h" if usual else b"l") if on != usual else None
+        undo, redo = (b"\x1b[%s%s" % (name, b"h" if set_ else b"l") for set_ in (usual, on))
+        mode = _Mode(undo, redo) if on != usual else None
         if name in _KNOWN:
-            self._put(self.known, name, undo)
+            self._put(self.known, name, mode)
         elif name in self.unknown or (name not in _NO_STATE and len(name) <= 6 and len(self.unknown) <= UNKNOWN_LIMIT):
-            self._put(self.unknown, name, undo)
+            self._put(self.unknown, name, mode)
 
     def _single(self, single: bytes) -> None:
         if single == b"c":
@@ -208,9 +243,9 @@ class _Found:
 
     def _command(self, command: bytes) -> None:
         if command in b"PR":
-            self._set(b"palette", command == b"P", b"\x1b]R\x1b\\")
+            self._set(b"palette", command == b"P", b"\x1b]R\x1b\\", again=False)
         else:
-            self._set(b"]" + command, True, b"\x1b]1%s\x1b\\" % command.zfill(2))
+            self._set(b"]" + command, True, b"\x1b]1%s\x1b\\" % command.zfill(2), again=False)
 
     def _control(self, private: bytes, numbers: bytes, kind: bytes) -> None:
         match private, kind:
@@ -228,6 +263,6 @@ class _Found:
             case b"", b"g":
                 self._set(b"tabs", True, _TABS)
             case ((b"" | b"?"), b"i") if numbers in (b"4", b"5"):
-                self._set(private + b"i", numbers == b"5", b"\x1b[%s4i" % private)
+                self._set(private + b"i", numbers == b"5", b"\x1b[%s4i" % private, again=False)
             case b"", b"$}":
                 self._set(b"status line", bool(numbers), b"\x1b[0$}")

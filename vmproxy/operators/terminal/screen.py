@@ -23,12 +23,13 @@ LARGEST = (500, 200)
 
 # The alternate screen, and a reset of all that a guest may have left behind: attributes, character sets, origin mode,
 # margins, insert mode, a hidden cursor, application keys, reports of the mouse and of pastes. Last, lines do not wrap.
+TO_ALTERNATE, TO_USUAL = b"\x1b[?1049h", b"\x1b[?1049l"
 ENTER = (
-    b"\x1b[?1049h\x1b[0m\x1b(B\x0f\x1b[?6l\x1b[r\x1b[4l\x1b[?25h\x1b[?1l\x1b>"
+    TO_ALTERNATE + b"\x1b[0m\x1b(B\x0f\x1b[?6l\x1b[r\x1b[4l\x1b[?25h\x1b[?1l\x1b>"
     b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?2004l\x1b[?7l"
 )
 # Undoes ENTER; the screen is left empty on a terminal without an alternate one.
-LEAVE = b"\x1b[0m\x1b[?7h\x1b[H\x1b[2J\x1b[?1049l"
+LEAVE = b"\x1b[0m\x1b[?7h\x1b[H\x1b[2J" + TO_USUAL
 
 _FAMILIES = re.compile(
     r"(xterm|screen|tmux|vt[1-5]\d\d|linux|rxvt|putty|konsole|kterm|gnome|vte|alacritty|foot|st|kitty|wezterm|ghostty"
@@ -58,11 +59,15 @@ class Row:
 
     :ivar style: how it is shown: empty, or a parameter of SGR such as :data:`REVERSE`.
     :ivar beside: plain text behind it.
+    :ivar marks: parts of the text that stand out, in order: where each begins and ends, in characters.
+    :ivar mark: how they are shown.
     """
 
     text: str = ""
     style: str = ""
     beside: str = ""
+    marks: tuple[tuple[int, int], ...] = ()
+    mark: str = REVERSE
 
 
 EMPTY = Row()
@@ -121,10 +126,20 @@ class Screen:
     def _line(self, number: int, row: Row) -> bytes:
         text = self._safe(row.text, self.width)
         beside = self._safe(row.beside, self.width - cells(text)) if row.beside else ""
-        shown = (f"\x1b[{row.style}m{text}\x1b[0m" if row.style else text) + beside
+        shown = (f"\x1b[{row.style}m{text}\x1b[0m" if row.style else self._marked(text, row)) + beside
         # A full line is not erased behind: on some terminals the cursor is still on its last character.
         erase = "" if cells(text) + cells(beside) >= self.width else "\x1b[K"
         return f"\x1b[{number + 1};1H{shown}{erase}".encode("utf-8", "backslashreplace")
+
+    @staticmethod
+    def _marked(text: str, row: Row) -> str:
+        parts: list[str] = []
+        place = 0
+        for start, end in row.marks:
+            if start < min(end, len(text)):
+                parts += (text[place:start], f"\x1b[{row.mark}m", text[start:end], "\x1b[0m")
+                place = end
+        return "".join(parts) + text[place:]
 
     def _safe(self, text: str, width: int) -> str:
         # Rows are safe to show already; this is a second line of defence.
