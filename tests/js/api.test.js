@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 
-import { Problem, address, ask, consolePath, json, objects, onUnauthenticated, pages } from "../../vmproxy/web/pages/api.js";
+import { Problem, address, ask, consoleId, consolePath, json, objects, onUnauthenticated, pages } from "../../vmproxy/web/pages/api.js";
 
 const fetched = globalThis.fetch;
 afterEach(() => {
@@ -25,9 +25,16 @@ const problem = (status, name) =>
   new Response(JSON.stringify({ type: `/problems/${name}`, title: name, status }), { status });
 
 test("an address leaves out what is not said, and repeats lists", () => {
-  assert.equal(address("consoles", { on: ["a*", "b c"], q: "", after: null, follow: true }), "/api/v1/consoles?on=a*&on=b+c&follow=1");
+  assert.equal(address("consoles", { on: ["a*", "b c"], q: "", after: null, follow: true, fixed: false }), "/api/v1/consoles?on=a*%2Cb+c&follow=1");
   assert.equal(address("/healthz"), "/healthz");
   assert.equal(consolePath("web 01/x", "log"), "consoles/web%2001%2Fx/log");
+});
+
+test("only further ports are a part of an id", () => {
+  assert.deepEqual(
+    [{ uuid: "u" }, { uuid: "u", port: "1" }, { uuid: "u", port: "2" }].map(consoleId),
+    ["u", "u", "u.2"],
+  );
 });
 
 test("what is refused is a problem with its name", async () => {

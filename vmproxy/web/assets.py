@@ -67,7 +67,13 @@ class Page:
 _COMMON = ("pages/shell.js", "pages/api.js", "pages/dom.js", "pages/settings.js", "pages/words.js")
 
 PAGES = (
-    Page("/", "list", "Consoles", ("pages/live.js", "pages/query.js", "pages/rows.js"), ("pages/list.css",)),
+    Page(
+        "/",
+        "list",
+        "Consoles",
+        ("pages/list-row.js", "pages/live.js", "pages/query.js", "pages/rows.js"),
+        ("pages/list.css",),
+    ),
     Page("/login", "login", "Log in", ("pages/landing.js",)),
     Page("/account", "account", "Account"),
     Page("/alerts", "alerts", "Alerts"),

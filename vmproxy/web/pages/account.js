@@ -1,6 +1,6 @@
 // Who one is, one's sessions and tokens, and the settings of this browser.
 
-import { ask, json, pages } from "./api.js";
+import { ask, consoleId, json, pages } from "./api.js";
 import { byId, fill, h } from "./dom.js";
 import { load, onChange, save } from "./settings.js";
 import { confirmed, notice, onIdentity, start } from "./shell.js";
@@ -17,7 +17,7 @@ function drawIdentity(identity) {
   if (identity.groups?.length) parts.push(`in ${identity.groups.join(", ")}`);
   const rights = RIGHTS.filter((right) => identity.consoles?.[right] !== undefined);
   if (rights.length) parts.push(rights.map((right) => `${right} ${counted(identity.consoles?.[right] ?? 0, "console")}`).join(", "));
-  const ends = time(identity.session_ends);
+  const ends = time(identity.ends);
   if (ends) parts.push(`login ends ${long(ends)} if nothing is done`);
   byId("about", HTMLParagraphElement).textContent = parts.join(" \u00b7 ");
 }
@@ -59,7 +59,7 @@ async function drawSessions() {
 /** @param {any} session as the API has it */
 function sessionRow(session) {
   const console = session.console
-    ? h("a", { href: `/c/${encodeURIComponent(session.port ? `${session.uuid}.${session.port}` : session.uuid)}` }, session.console)
+    ? h("a", { href: `/c/${encodeURIComponent(consoleId(session))}` }, session.console)
     : "";
   const end = h("button", { type: "button", onclick: () => void endSession(session) }, "End\u2026");
   return h(

@@ -1,6 +1,6 @@
 // What is wrong now, and what somebody has taken care of.
 
-import { json, pages } from "./api.js";
+import { consoleId, json, pages } from "./api.js";
 import { byId, fill, h } from "./dom.js";
 import { Live } from "./live.js";
 import { confirmed, notice, onIdentity, showAlerts, start } from "./shell.js";
@@ -67,7 +67,7 @@ function draw(alerts, more) {
 /** @param {Alert} alert */
 function item(alert) {
   const at = time(alert.at);
-  const id = alert.uuid && encodeURIComponent(alert.port ? `${alert.uuid}.${alert.port}` : alert.uuid);
+  const id = alert.uuid && encodeURIComponent(consoleId({ uuid: alert.uuid, port: alert.port }));
   const acknowledged = alert.acknowledged;
   const place = id ? h("a", { href: `/c/${id}` }, alert.console ?? "") : h("strong", {}, "vmproxy");
   return h(

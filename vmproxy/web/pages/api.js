@@ -34,16 +34,15 @@ export class Problem extends Error {
 /** @typedef {Record<string, Plain|readonly Plain[]>} Query */
 
 /**
- * A path with its query; null, undefined, false and "" leave a parameter out, a list repeats it.
+ * A path with its query; null, undefined, false and "" leave a parameter out, a list has commas between.
  * @param {string} path
  * @param {Query} [query]
  */
 export function address(path, query = {}) {
   const words = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
-    for (const one of Array.isArray(value) ? value : [value]) {
-      if (one !== null && one !== undefined && one !== false && one !== "") words.append(name, one === true ? "1" : String(one));
-    }
+    const text = Array.isArray(value) ? value.join(",") : value === true ? "1" : String(value ?? "");
+    if (text !== "" && value !== false) words.append(name, text);
   }
   const text = words.toString();
   return (path.startsWith("/") ? path : PREFIX + path) + (text && `?${text}`);
@@ -183,6 +182,14 @@ export async function* objects(path, options = {}) {
   } finally {
     await reader.cancel().catch(() => {});
   }
+}
+
+/**
+ * The id of the console that an event, a hit or a session names.
+ * @param {{id?: string, uuid: string, port?: string|null}} named
+ */
+export function consoleId(named) {
+  return !named.port || named.port === "1" ? named.uuid : `${named.uuid}.${named.port}`;
 }
 
 /**

@@ -1,6 +1,6 @@
 // Search in the logs: hits as they come; each leads to its place in the player.
 
-import { objects } from "./api.js";
+import { consoleId, objects } from "./api.js";
 import { byId, fill, h } from "./dom.js";
 import { start } from "./shell.js";
 import { counted, long, time, wrong } from "./words.js";
@@ -48,7 +48,7 @@ async function run() {
         end = hit;
         continue;
       }
-      const id = hit.port ? `${hit.uuid}.${hit.port}` : hit.uuid;
+      const id = consoleId(hit);
       if (group === null || id !== console) {
         console = id;
         group = h("ol", { class: "hits" });

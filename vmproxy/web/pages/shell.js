@@ -11,7 +11,7 @@ import { span, time, wrong } from "./words.js";
  * @property {string[]} groups
  * @property {string} [from]
  * @property {Record<string, number>} [consoles] how many for each right
- * @property {string|null} [session_ends] when it ends if nothing is done; null: it does not
+ * @property {string|null} [ends] when the session ends if nothing is done; null: it does not
  */
 
 const WARNING_SECONDS = 120;
@@ -59,7 +59,7 @@ export async function refreshIdentity() {
   me.textContent = identity.operator;
   me.title = "Account: sessions, tokens, settings";
   byId("logout", HTMLButtonElement).hidden = false;
-  warnBefore(time(identity.session_ends));
+  warnBefore(time(identity.ends));
   for (const told of identified) told(identity);
 }
 
@@ -111,7 +111,7 @@ function warnBefore(ends) {
   warning = setTimeout(
     async () => {
       const now = await json("whoami", { quiet: true }).catch(() => null);
-      const later = time(now?.session_ends);
+      const later = time(now?.ends);
       if (later && later.getTime() - Date.now() > (WARNING_SECONDS + 5) * 1000) {
         warnBefore(later);
         return;
