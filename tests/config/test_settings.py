@@ -297,6 +297,20 @@ ALLOWED = [
     ("ssh.quiet", ["true", "false"]),
     ("ssh.banner", ['""', '"Authorized use only.\\nAll is recorded."']),
     ("ssh.message", ['""', '"two\\nlines"']),
+    ("web.listen", ["[]", '"tcp:8080:interface=127.0.0.1"', '"unix:/run/web.sock"']),
+    ("web.certificates", ["[]", '"web.pem"', '[{ certificate = "b.crt", key = "b.key" }]']),
+    ("web.public-url", ['""', '"https://consoles.example.org"', '"http://[::1]:8080/"']),
+    ("web.trusted-proxies", ["[]", '"10.1.2.3"', '["10.1.0.0/16", "2001:db8::/32"]']),
+    ("web.proxy-user-header", ['""']),
+    ("web.client-ca", ['""', '"/not/there/yet"']),
+    ("web.session-idle", ["0", '"2h"']),
+    ("web.session-longest", ["1", '"12h"']),
+    ("web.connections", ["1", "100_000"]),
+    ("web.connections-per-operator", ["1", "100_000"]),
+    ("web.metrics-listen", ["[]", '"tcp:9100"']),
+    ("web.metrics-from", ["[]", '"10.1.2.3"']),
+    ("web.metrics-consoles", ["[]", '"web*"', '["uuid:564d*", "query:team=blue"]']),
+    ("web.console-log-from", ["[]", '["10.1.0.0/16"]']),
     ("log.plain", ["true", "false"]),
     ("log.rotate-size", ["0", "1000", '"100 MB"', '"1gib"', '"0.5k"', '"7"']),
     ("log.rotate-age", ["0", "3600", '"90s"', '"12h"', '"7d"', '"2 w"']),
@@ -316,7 +330,25 @@ ALLOWED = [
 ]
 
 
+WITH_OTHERS = {"vm.listen", "vm.tls-listen", "ssh.listen", "web.tls-listen"}
+"""Settings of which some values go only with others."""
+
 REFUSED = [
+    ("web.listen", ['"8080"', "8080", '["tcp:x"]'], "is not"),
+    ("web.tls-listen", ['"8443"', "8443", '"ssl:8443"'], ""),
+    ("web.certificates", ["1", '""', "[[]]"], 'such as ["web.pem"]'),
+    ("web.public-url", ["1", '"x"', '"https://x/y"', '"ftp://x"', '"https://x:0"'], "such as https://"),
+    ("web.trusted-proxies", ['"proxy"', "1"], "such as"),
+    ("web.proxy-user-header", ["1", '"a b"', '"ü"'], "such as X-Remote-User"),
+    ("web.client-ca", ["1", "[]"], "not the path of a file"),
+    ("web.session-idle", ["-1", '"soon"', "true"], 'such as "12h"'),
+    ("web.session-longest", ["-1", '"soon"', "0"], '"12h"'),
+    ("web.connections", ["0", "100_001", "true"], "a whole number from 1 to 100000"),
+    ("web.connections-per-operator", ["0", "100_001"], "a whole number from 1 to 100000"),
+    ("web.metrics-listen", ['"9100"', "9100"], "such as"),
+    ("web.metrics-from", ['"host"', "1"], "such as"),
+    ("web.metrics-consoles", ["1", '[""]'], "such as"),
+    ("web.console-log-from", ['"host"', "1"], "such as"),
     ("vm.keep-idle", ["-1", "32768", "1.5", '"300"', "true", "[]"], "a whole number from 0 to 32767"),
     ("vm.identify-timeout", ["0", "0.99", "3600.1", '"30"', "true", "nan", "inf", "-inf"], "seconds from 1 to 3600"),
     ("vm.trace", ["1", '[""]', "[true]"], "no address and no name"),
@@ -428,7 +460,7 @@ class TestChecks:
     def test_every_setting_has_its_cases_here(self) -> None:
         keys = set(settings.SETTINGS)
         assert {key for key, _, _ in REFUSED} == keys
-        assert {key for key, _ in ALLOWED} | {"vm.listen", "vm.tls-listen", "ssh.listen"} == keys
+        assert {key for key, _ in ALLOWED} | WITH_OTHERS == keys
 
     @pytest.mark.parametrize("policy", ["refuse", "same-network"])
     def test_who_may_not_be_replaced_has_to_be_probed(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vmproxy.access.groups import NO_GROUPS, Groups
@@ -241,6 +241,49 @@ class Grants:
         """Whether the operator sees a console."""
         rule = self.decides(console)
         return rule is not None and rule.may is not Right.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Restriction:
+    """What a credential takes away from the rights of its operator.
+
+    :ivar may: the rights that are left, where the operator has them.
+    :ivar on: the consoles that are left; None for all.
+    """
+
+    may: Right = EVERYTHING
+    on: tuple[Selector, ...] | None = None
+
+    def selects(self, console: Subject) -> bool:
+        """Whether a console is left."""
+        return self.on is None or any(selector.selects(console) for selector in self.on)
+
+
+class RestrictedGrants(Grants):
+    """The rules that concern an operator, as far as a credential lets them count.
+
+    Invariant: nothing is granted that the rules do not grant.
+    """
+
+    __slots__ = ("_of", "_restriction", "_rules")
+
+    def __init__(self, of: Grants, restriction: Restriction) -> None:
+        self._of = of
+        self._restriction = restriction
+        self._rules: dict[Rule, Rule] = {}
+        on = restriction.on
+        self.see_all = of.see_all and (on is None or any(selector.kind == "any" for selector in on))
+        self.administers = of.administers and Right.ADMIN in restriction.may
+
+    def decides(self, console: Subject) -> Rule | None:
+        """The rule that decides about a console, with the rights that are left; None if there is none."""
+        rule = self._of.decides(console) if self._restriction.selects(console) else None
+        if rule is None:
+            return None
+        less = self._rules.get(rule)
+        if less is None:
+            less = self._rules[rule] = replace(rule, may=rule.may & self._restriction.may)
+        return less
 
 
 def _has_any(rule: Rule) -> bool:

@@ -30,12 +30,14 @@ class Budget:
     :ivar vms: connections of VMs.
     :ivar log_files: logs and trails that are open at once.
     :ivar unauthenticated: connections of operators who have not logged in, with those that wait for a place.
+    :ivar web: connections of browsers and scripts.
     """
 
     limit: int
     vms: int
     log_files: int
     unauthenticated: int
+    web: int
 
     def of_logins(self, limits: LoginLimits) -> LoginLimits:
         """The limits of the settings, reduced to what the budget allows.
@@ -50,18 +52,25 @@ class Budget:
         )
 
 
-def share_out(limit: int, log_files: int, operators: int) -> Budget:
+def share_out(limit: int, log_files: int, operators: int, web: int = 0) -> Budget:
     """Share the descriptors out.
 
     :param limit: descriptors that the process may have.
     :param log_files: logs and trails that should be open at once.
     :param operators: descriptors for operators, connections and files, at most.
+    :param web: descriptors for browsers and scripts, at most; if none are wanted now, those of operators may be used.
     """
     there = max(LEAST, limit - OWN)
-    kept = max(LEAST, min(log_files + operators, there // 4))
-    if kept >= log_files + operators:
-        return Budget(limit, there - kept, log_files, operators)
-    return Budget(limit, max(LEAST, there - kept), max(2, min(log_files, kept // 2)), max(4, kept // 3))
+    wanted = log_files + operators + web
+    kept = max(LEAST, min(wanted, there // 4))
+    if kept >= wanted:
+        return Budget(limit, there - kept, log_files, operators, web or operators)
+    of_web = kept * web // wanted
+    rest = kept - of_web
+    unauthenticated = max(4, rest // 3)
+    return Budget(
+        limit, max(LEAST, there - kept), max(2, min(log_files, rest // 2)), unauthenticated, of_web or unauthenticated
+    )
 
 
 def raise_limit() -> int:

@@ -30,6 +30,7 @@ from vmproxy.app.ssh_service import SSHService
 from vmproxy.app.startup import TLSStatus, startup_lines, vsphere_lines
 from vmproxy.app.systemd import Notifier, activated_sockets, has_terminal, initial_environment
 from vmproxy.app.vm_service import VMService
+from vmproxy.app.web_service import WebService
 from vmproxy.auth.limits import FILES_IN_ALL, LOGINS_IN_ALL
 from vmproxy.base.account import account_name
 from vmproxy.base.counters import Counters
@@ -83,12 +84,14 @@ class VMProxyService(MultiService):
         self._read_again = read_again or (lambda: config)
         self._reloading = self._reload_again = self._stopping = self._has_terminal = False
         self._reactor = reactor
+        self._not_ready = ["starting"]
         self._sockets: dict[str, tuple[str, ...]] = {}  # by setting: opened for us, in place of what the setting says
         self.counters = counters = Counters()
         self._budget = budget = share_out(
             raise_limit(),
             min(config.log.open_files, LEAST_OPEN),
             config.ssh.limits.descriptors + LOGINS_IN_ALL + FILES_IN_ALL,
+            config.web.connections if config.web.on else 0,
         )
         spare = SpareDescriptor()
         self.log = LogService(reactor, config, self._room_for_logs, counters)
@@ -109,7 +112,10 @@ class VMProxyService(MultiService):
             self.vms.trace,
         )
         self.ssh = SSHService(reactor, config, services, budget, spare, counters)
-        self.parts: tuple[Part, ...] = (self.log, self.consoles, self.alerts, self.vms, self.ssh)
+        self.web = WebService(
+            reactor, config, services, self.ssh.accounts, budget, spare, counters, lambda: self._not_ready
+        )
+        self.parts: tuple[Part, ...] = (self.log, self.consoles, self.alerts, self.vms, self.ssh, self.web)
         for part in self.parts:
             part.setServiceParent(self)
         listeners = [one for part in self.parts for one in part.listeners.values()]
@@ -207,6 +213,7 @@ class VMProxyService(MultiService):
             self.ssh.host_keys,
             self.ssh.keyring,
             len(self.consoles.registry),
+            self.web.addresses(),
         ):
             _log.info("{line}", line=line, summary=True)
         unheard = (
@@ -218,6 +225,7 @@ class VMProxyService(MultiService):
             _log.warn("{problem}", problem=problem)
         self._write_down(self._config)
         self._self_check.start()
+        self._not_ready = []
         self._notifier.ready()
 
     def _load(self) -> None:
@@ -358,6 +366,7 @@ class VMProxyService(MultiService):
 
     async def _stop(self) -> None:
         self._stopping = True
+        self._not_ready = ["stopping"]
         self._self_check.stop()
         self._notifier.stopping()
         for _, listeners in self._listening():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 
@@ -44,11 +44,13 @@ def startup_lines(
     host_keys: Sequence[Key],
     keyring: Keyring,
     known: int,
+    web_addresses: Mapping[str, Sequence[str]],
 ) -> list[str]:
     """The lines to log.
 
     :param keyring: the operators, and what they can log in with.
     :param known: the number of consoles that are known from before.
+    :param web_addresses: where browsers are served, by scheme.
     """
     lines = [f"vmproxy {vmproxy.__version__} is ready."]
     if vm_addresses:
@@ -63,6 +65,7 @@ def startup_lines(
         if number:
             lines += _entry("To reach a console:", f"ssh -p {number} NAME@{host}")
             lines += _entry("To see what there is:", f"ssh -p {number} {host} list")
+    lines += _browsers(config, web_addresses)
     lines += _entry("Who may log in:", _who(config, keyring))
     for key in host_keys:
         lines += _entry(f"SSH host key ({key.type()}):", fingerprint(key))
@@ -73,6 +76,17 @@ def startup_lines(
         things = _count(len(open_decisions), "thing")
         lines += _entry("Before production:", f"{things} to decide:", f"vmproxy check {file} --advise")
     return lines
+
+
+def _browsers(config: Config, addresses: Mapping[str, Sequence[str]]) -> list[str]:
+    links = []
+    for scheme, listening in addresses.items():
+        for address in listening:
+            host, number = _reachable(address)
+            links.append(f"{scheme}://{host}:{number}/" if number else address)
+    if config.web.public_url and links:
+        links.insert(0, f"{config.web.public_url}/")
+    return _entry("Browsers go to", *links) if links else []
 
 
 def vsphere_lines(config: Config, vm_addresses: Sequence[str], tls: TLSStatus) -> list[str]:

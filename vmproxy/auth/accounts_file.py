@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vmproxy.access.policy import Restriction
 from vmproxy.auth.authorized_keys import AuthorizedKey, parse_authorities, parse_authorized_keys
 from vmproxy.auth.passwords import check_hash
 from vmproxy.base import values
@@ -103,6 +104,7 @@ class Account:
     :ivar quiet: whether they want fewer notices; None for the server's setting.
     :ivar pty: whether they may have a terminal; not with a key that has ``restrict`` or ``no-pty`` in front of it.
     :ivar forwarding: whether they may have raw streams; not with ``restrict`` or ``no-port-forwarding``.
+    :ivar restriction: what the credential takes away; None for nothing.
     """
 
     name: str
@@ -111,6 +113,7 @@ class Account:
     quiet: bool | None = setting(values.flag, None)
     pty: bool = True
     forwarding: bool = True
+    restriction: Restriction | None = None
 
 
 @dataclass(frozen=True, slots=True)

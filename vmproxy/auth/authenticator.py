@@ -158,6 +158,12 @@ class Authenticator:
         """Have these sources asked for passwords, beside the operators file."""
         self._sources.use(sources)
 
+    async def account(self, name: str) -> Account | None:
+        """The account of an operator, by the files as they are now; None if there is none of that name."""
+        with suppress(LoginRefused):
+            return (await self._in_force()).account(name)
+        return None
+
     @property
     def methods(self) -> list[bytes]:
         """The methods of authentication that can succeed."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IReactorCore
 
-from vmproxy.base.addresses import Network, network
+from vmproxy.base.addresses import Network, network, numeric_address
 from vmproxy.base.escape import parse_escape
 from vmproxy.base.sanitize import visible
 from vmproxy.base.schema import InvalidValue
@@ -192,16 +192,34 @@ def folder(value: Any) -> Path:
     return path
 
 
+def key_pairs(name: str) -> Kind[tuple[tuple[Path, Path], ...]]:
+    """PEM files: certificates, each with its private key, which may be in the same file.
+
+    :param name: of the files in the example.
+    """
+
+    def pair(value: Any) -> tuple[Path, Path]:
+        both = isinstance(value, dict) and len(value) == 2
+        names = [value.get("certificate"), value.get("key")] if both else [value, value]
+        if not all(isinstance(name, str) and name for name in names):
+            raise InvalidValue(f"{value!r} names no certificate and key")
+        return file(names[0]), file(names[1])
+
+    such_as = f'files such as ["{name}.pem"], or tables such as [{{ certificate = "{name}.crt", key = "{name}.key" }}]'
+    return list_of(pair, such_as, may_be_empty=True)
+
+
 def or_empty(check: Kind[T], default: D) -> Kind[T | D]:
     """What a check accepts, or the default for an empty string."""
     return lambda value: default if value == "" else check(value)
 
 
-def _network(value: Any) -> Network:
+def one_network(value: Any) -> Network:
+    """A network: ``"10.1.0.0/16"``, or one address."""
     return network(value if isinstance(value, str) else repr(value))
 
 
-networks = list_of(_network, 'networks such as ["10.1.0.0/16", "2001:db8:1::/48"]')
+networks = list_of(one_network, 'networks such as ["10.1.0.0/16", "2001:db8:1::/48"]')
 
 
 def endpoint(value: Any) -> str:
@@ -218,6 +236,32 @@ def endpoint(value: Any) -> str:
     if match and not 0 <= int(match[1]) <= 65535:
         raise InvalidValue(f"{value!r}: a port is a number from 0 to 65535")
     return value
+
+
+def endpoint_without_tls(section: str) -> Kind[str]:
+    """A Twisted endpoint to listen on; TLS has settings of its own in a section."""
+
+    def checked(value: Any) -> str:
+        if isinstance(value, str) and value.startswith("ssl:"):
+            raise InvalidValue(
+                f"{value!r}: for TLS give a tcp: endpoint in {section}.tls-listen and the certificate in"
+                f" {section}.certificates"
+            )
+        return endpoint(value)
+
+    return checked
+
+
+def is_local(value: str) -> bool:
+    """Whether only this machine reaches an endpoint: a loopback address, a Unix socket, or one of systemd's."""
+    parts = [part.replace("\\", "") for part in re.split(r"(?<!\\):", value)]
+    if parts[0] == "haproxy":
+        parts = parts[1:]
+    if parts[0] in ("unix", "systemd"):
+        return True
+    host = next((part.partition("=")[2] for part in parts if part.startswith("interface=")), "")
+    address = numeric_address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
 
 
 def endpoints(check: Kind[str] = endpoint, *, may_be_empty: bool = False) -> Kind[tuple[str, ...]]:

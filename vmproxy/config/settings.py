@@ -24,6 +24,7 @@ from vmproxy.ssh.settings import SSHSettings
 from vmproxy.vm.outbound.rules import DialRules
 from vmproxy.vm.outbound.rules_file import parse_dial
 from vmproxy.vm.settings import VMSettings
+from vmproxy.web.settings import WebSettings
 
 _AUDIT = Path("audit.jsonl")
 LOG_LEVEL = "info"
@@ -65,6 +66,7 @@ class Config:
     alerts: AlertSettings = section(AlertSettings)
     ldap: LDAPSettings = section(LDAPSettings)
     pam: PAMSettings = section(PAMSettings)
+    web: WebSettings = section(WebSettings)
     source: Source = field(default_factory=Source, compare=False, repr=False)
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from vmproxy.access.policy import Grants
+from vmproxy.access.policy import Grants, RestrictedGrants
 from vmproxy.alerts.center import AlertCenter
 from vmproxy.auth.accounts_file import Account
 from vmproxy.auth.limits import FILES_EACH, FILES_IN_ALL, SESSIONS_EACH, SESSIONS_IN_ALL, Quota
@@ -128,7 +128,10 @@ class Services:
             self._grants.clear()
         grants = self._grants.get(account)
         if grants is None:
-            grants = self._grants[account] = self._policy.grants(account.name, account.groups)
+            grants = self._policy.grants(account.name, account.groups)
+            if account.restriction is not None:
+                grants = RestrictedGrants(grants, account.restriction)
+            self._grants[account] = grants
         return grants
 
     def may_note(self, console: Console, name: str) -> bool:

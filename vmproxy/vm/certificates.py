@@ -18,7 +18,6 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -29,7 +28,7 @@ from OpenSSL import SSL, crypto
 
 from vmproxy.base import values
 from vmproxy.base.sanitize import visible
-from vmproxy.base.schema import InvalidValue, setting
+from vmproxy.base.schema import setting
 from vmproxy.errors import ConfigError
 
 FILE_LIMIT = 1024 * 1024
@@ -76,18 +75,6 @@ class CertificateError(ConfigError):
         return [f"{keys[n < self.of_authorities]}: {problem}" for n, problem in enumerate(self.problems)]
 
 
-_PAIRS = 'files such as ["vm.pem"], or tables such as [{ certificate = "vm.crt", key = "vm.key" }]'
-
-
-def _pair(value: Any) -> tuple[Path, Path]:
-    names = (
-        [value.get("certificate"), value.get("key")] if isinstance(value, dict) and len(value) == 2 else [value, value]
-    )
-    if not all(isinstance(name, str) and name for name in names):
-        raise InvalidValue(f"{value!r} names no certificate and key")
-    return values.file(names[0]), values.file(names[1])
-
-
 @dataclass(frozen=True, slots=True)
 class TLSSettings:
     """Files and limits of TLS.
@@ -99,9 +86,7 @@ class TLSSettings:
         where hosts need none.
     """
 
-    pairs: tuple[tuple[Path, Path], ...] = setting(
-        values.list_of(_pair, _PAIRS, may_be_empty=True), (), key="certificates"
-    )
+    pairs: tuple[tuple[Path, Path], ...] = setting(values.key_pairs("vm"), (), key="certificates")
     minimum: str = setting(values.one_of(tuple(VERSIONS)), "1.2", key="tls-minimum")
     client_ca: Path | None = setting(values.or_empty(values.file, None), None)
 

@@ -17,14 +17,6 @@ from vmproxy.vm.certificates import TLSSettings
 from vmproxy.wire.serviceuri import COMMON_WORDS
 
 
-def _endpoint(value: Any) -> str:
-    if isinstance(value, str) and value.startswith("ssl:"):
-        raise InvalidValue(
-            f"{value!r}: for TLS give a tcp: endpoint in vm.tls-listen and the certificate in vm.certificates"
-        )
-    return values.endpoint(value)
-
-
 def _service(value: Any) -> str:
     if not isinstance(value, str) or not value or "?" in value:
         raise InvalidValue(f"{value!r} is not a service")
@@ -52,7 +44,7 @@ class ClientWord(Enum):
     SERVE = "serve"
 
 
-_ENDPOINTS = values.endpoints(_endpoint, may_be_empty=True)
+_ENDPOINTS = values.endpoints(values.endpoint_without_tls("vm"), may_be_empty=True)
 _TRACED = values.list_of(_traced, 'addresses or names such as ["10.1.2.3"]', may_be_empty=True, most=16)
 _SERVICES = values.list_of(_service, 'words without "?" such as ["vmproxy"], or ["*"] for any')
 

@@ -1,1 +1,1 @@
-"""The web front: HTTP API, pages, metrics."""
+"""The web front: HTTP API, websockets, pages, metrics."""

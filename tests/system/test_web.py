@@ -1,0 +1,83 @@
+"""The web front of a real daemon."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.support.daemon import ROOT, Daemon, environment, eventually
+from tests.support.host import FakeVM
+from vmproxy.auth.tokens import TokenFile, make
+
+WEB = '[web]\nlisten = ["tcp:0:interface=127.0.0.1"]\n'
+REFUSED = "connection refused"
+
+
+def ask(daemon: Daemon, method: str, path: str, token: str = "") -> tuple[int, dict[str, str], Any]:
+    """One request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", daemon.web_port, timeout=30)
+    try:
+        connection.request(method, path, headers={"Authorization": f"Bearer {token}"} if token else {})
+        answer = connection.getresponse()
+        body = answer.read()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, json.loads(body)
+    finally:
+        connection.close()
+
+
+def token_of(daemon: Daemon, operator: str) -> str:
+    """A token that the command has made."""
+    file = TokenFile(daemon.state / "tokens.jsonl")
+    now = os.stat(daemon.output).st_mtime
+    return file.add(lambda others: make(operator, f"t{len(others)}", "write", ["*"], 86400, now, others), now)[1]
+
+
+def test_the_web_serves_scripts_and_is_turned_off_and_on_again(
+    make_daemon: Callable[..., Daemon], make_vm: Callable[..., FakeVM], keys: Path
+) -> None:
+    public = (keys / "operator.pub").read_text().strip()
+    operators = keys.parent / "web-operators.toml"
+    operators.write_text(f"[operators.alice]\nkeys = ['{public}']\n")
+    operators.chmod(0o600)
+    extra = f'[ssh]\noperators-file = "{operators}"\n{WEB}'
+    daemon = make_daemon(extra)
+    assert daemon.web_port
+    assert ask(daemon, "GET", "/readyz")[0] == 200
+    status, headers, problem = ask(daemon, "GET", "/api/v1/whoami")
+    assert (status, problem["type"]) == (401, "/problems/unauthenticated")
+    assert "server" not in headers
+    make_vm(daemon)
+    token = token_of(daemon, "alice")
+    status, _, who = ask(daemon, "GET", "/api/v1/whoami", token)
+    assert (status, who["operator"], who["consoles"]["admin"]) == (200, "alice", 1)
+    assert (daemon.state / "tokens.jsonl").stat().st_mode & 0o777 == 0o600
+    before = len(daemon.said())
+    daemon.reload(extra.replace(WEB, ""))
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", daemon.web_port)) != 0
+    daemon.reload(extra)
+    assert ask(daemon, "GET", "/api/v1/whoami", token)[0] == 200
+    daemon.process.send_signal(signal.SIGUSR2)
+    eventually(lambda: "web connections" in daemon.said()[before:], "it reports its connections")
+    assert daemon.stop() == -signal.SIGTERM
+
+
+def test_off_it_costs_no_import_and_no_listener() -> None:
+    script = (
+        "import sys\n"
+        "import vmproxy.app.service\n"
+        "loaded = sorted(name for name in sys.modules if name.startswith(('vmproxy.web', 'twisted.web', 'wsproto')))\n"
+        "assert loaded == ['vmproxy.web', 'vmproxy.web.settings'], loaded\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,153 @@
+"""The web service. Off, it imports nothing of the web but its settings, and has no listener."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from vmproxy.app.descriptors import Budget, SpareDescriptor
+from vmproxy.app.listeners import Listeners
+from vmproxy.app.part import Part
+from vmproxy.auth.authenticator import Authenticator
+from vmproxy.auth.tokens import FILE, TokenStore
+from vmproxy.base.counters import Counters
+from vmproxy.config.settings import Config
+from vmproxy.errors import ConfigError
+from vmproxy.operators.services import Services
+from vmproxy.vm.certificates import CertificateError, Credentials, TLSSettings, load
+
+if TYPE_CHECKING:
+    from vmproxy.web.frontend import WebFrontend
+    from vmproxy.web.tls import ServerTLS
+
+_log = Logger()
+
+
+class WebService(Part):
+    """The browsers and scripts.
+
+    :ivar tokens: the tokens of scripts.
+    :ivar front: the connections; None as long as it is off.
+    """
+
+    def __init__(
+        self,
+        reactor: PosixReactorBase,
+        config: Config,
+        services: Services,
+        accounts: Authenticator,
+        budget: Budget,
+        spare: SpareDescriptor,
+        counters: Counters,
+        not_ready: Callable[[], list[str]],
+    ) -> None:
+        self._reactor = reactor
+        self._services = services
+        self._accounts = accounts
+        self._budget = budget
+        self._not_ready = not_ready
+        self.tokens = TokenStore(config.state_dir / FILE, services.in_thread, services.wall)
+        self.front: WebFrontend | None = None
+        self._tls: ServerTLS | None = None
+        self._doors = {key: _Door() for key in ("web.listen", "web.tls-listen", "web.metrics-listen")}
+        self.listeners = {key: Listeners(reactor, door, spare, _no_delay) for key, door in self._doors.items()}
+        counters.gauge("web connections", lambda: len(self.front.channels) if self.front is not None else 0)
+        counters.count(lambda: {"web connections refused": self.front.refused if self.front is not None else 0})
+
+    def check(self, config: Config) -> Credentials | None:
+        if not config.web.on:
+            return None
+        try:
+            _import()
+            return load(replace(TLSSettings(), pairs=config.web.certificates))
+        except ImportError as error:
+            raise ConfigError([f"web.listen: it cannot be turned on before a restart ({error})"]) from None
+        except CertificateError as error:
+            raise ConfigError([f"web.certificates: {problem}" for problem in error.problems]) from None
+
+    def reconfigure(self, config: Config, checked: Credentials | None) -> list[str]:
+        if not config.web.on:
+            if self.front is not None:
+                self.front.close()
+            return []
+        settings = replace(config.web, connections=min(config.web.connections, self._budget.web))
+        if settings.connections < config.web.connections:
+            _log.warn(
+                "web.connections is {wanted}, but of {limit} descriptors (LimitNOFILE) only {web} are for them",
+                wanted=config.web.connections,
+                limit=self._budget.limit,
+                web=settings.connections,
+            )
+        front, tls = self._made()
+        names = [name for one in checked.certificates for name in one.names] if checked is not None else []
+        front.reconfigure(settings, names)
+        tls.use(checked.context if checked is not None else None)
+        return []
+
+    def _made(self) -> tuple[WebFrontend, ServerTLS]:
+        if self.front is None or self._tls is None:
+            from vmproxy.web.call import WebServices
+            from vmproxy.web.frontend import WebFactory, WebFrontend
+            from vmproxy.web.tls import ServerTLS
+
+            web = WebServices(self._services, self._accounts, self.tokens, not_ready=self._not_ready)
+            self.front = WebFrontend(web)
+            self._tls = ServerTLS()
+            self._doors["web.listen"].open(WebFactory(self.front))
+            secure = WebFactory(self.front, secure=True)
+            self._doors["web.tls-listen"].open(self._tls.over(secure, self._reactor))
+            self._doors["web.metrics-listen"].open(WebFactory(self.front, for_metrics=True))
+        return self.front, self._tls
+
+    def load(self) -> None:
+        if self.front is not None:
+            self.tokens.load()
+
+    def addresses(self) -> Mapping[str, list[str]]:
+        """Where it listens, by scheme."""
+        return {
+            "http": self.listeners["web.listen"].addresses,
+            "https": self.listeners["web.tls-listen"].addresses,
+        }
+
+    def stopService(self) -> Deferred[None] | None:
+        """Fires when all clients are gone."""
+        super().stopService()
+        return Deferred.fromCoroutine(self.front.stop()) if self.front is not None else None
+
+
+def _import() -> None:
+    """Import everything now: behind the start the account may not be able to read its own code."""
+    import vmproxy.web.frontend
+    import vmproxy.web.tls  # noqa: F401
+
+
+def _no_delay(listening: socket.socket) -> None:
+    if listening.family in (socket.AF_INET, socket.AF_INET6):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+class _Door(Factory[Any]):
+    """Stands for a factory that there may be later."""
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self._factory: IProtocolFactory | None = None
+
+    def open(self, factory: IProtocolFactory) -> None:
+        """Let connections through."""
+        self._factory = factory
+        factory.doStart()
+
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:
+        """A connection, if it is on."""
+        return self._factory.buildProtocol(cast(IAddress, addr)) if self._factory is not None else None

@@ -1,0 +1,166 @@
+"""A call: one request of somebody, as its handler knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.logger import Logger
+
+from vmproxy.access.policy import Right
+from vmproxy.auth.authenticator import Authenticator
+from vmproxy.auth.tokens import TokenStore
+from vmproxy.console.console import Console
+from vmproxy.operators.operator import Operator
+from vmproxy.operators.services import Services
+from vmproxy.web.credential import Credential
+from vmproxy.web.problem import Problem
+from vmproxy.web.settings import WebSettings
+
+_log = Logger()
+
+
+@dataclass(slots=True)
+class WebServices:
+    """What all calls share, beside the services of all fronts.
+
+    :ivar accounts: who may log in.
+    :ivar tokens: the tokens of scripts.
+    :ivar settings: as they are now.
+    :ivar not_ready: the reasons why the daemon is not ready, in words that name nothing.
+    """
+
+    services: Services
+    accounts: Authenticator
+    tokens: TokenStore
+    settings: WebSettings = field(default_factory=WebSettings)
+    not_ready: Callable[[], list[str]] = list
+
+    def use(self, settings: WebSettings) -> None:
+        """Take other settings."""
+        self.settings = settings
+
+
+class Call:
+    """One request.
+
+    :ivar web: what all calls share.
+    :ivar method: as the client said it.
+    :ivar headers: the first of each name, in lower case.
+    :ivar peer: the client's address.
+    :ivar secure: whether it came over TLS, or the proxy says so.
+    :ivar host: how the client calls us, checked; ``origin``: the same with its scheme.
+    :ivar path: the values of the parts in braces, without ``console``.
+    :ivar query: the values of the parameters.
+    :ivar json: the body, where it is JSON; ``body``: its bytes.
+    :ivar credential: the session or token; None before the login.
+    :ivar console: that of the path, if it has one.
+    :ivar gone: whether the client is away.
+    """
+
+    __slots__ = (
+        "_on_gone",
+        "body",
+        "console",
+        "credential",
+        "gone",
+        "headers",
+        "host",
+        "json",
+        "method",
+        "origin",
+        "path",
+        "peer",
+        "query",
+        "secure",
+        "web",
+    )
+
+    def __init__(self, web: WebServices, method: str, headers: Mapping[str, str], peer: str, secure: bool) -> None:
+        self.web = web
+        self.method = method
+        self.headers = headers
+        self.peer = peer
+        self.secure = secure
+        self.host = self.origin = ""
+        self.path: dict[str, str] = {}
+        self.query: dict[str, Any] = {}
+        self.body = b""
+        self.json: Any = None
+        self.credential: Credential | None = None
+        self.console: Console | None = None
+        self.gone = False
+        self._on_gone: list[Callable[[], object]] = []
+
+    # What is found out on the way to the handler.
+
+    def called(self, host: str, origin: str) -> None:
+        """Take note how the client calls us."""
+        self.host, self.origin = host, origin
+
+    def identified(self, credential: Credential | None) -> None:
+        """Take note whose it is."""
+        self.credential = credential
+
+    def filled(self, body: bytes, value: Any, query: dict[str, Any], path: dict[str, str]) -> None:
+        """Take note of what the client has sent; ``value`` is the body as JSON."""
+        self.body, self.json, self.query, self.path = body, value, query, path
+
+    def concerns(self, console: Console) -> None:
+        """Take note of the console of the path."""
+        self.console = console
+
+    # For handlers.
+
+    @property
+    def services(self) -> Services:
+        """What the sessions of all fronts share."""
+        return self.web.services
+
+    @property
+    def operator(self) -> Operator:
+        """Who has logged in. Only where the route needs that."""
+        if self.credential is None:
+            raise Problem("unauthenticated")
+        return self.credential.operator
+
+    @property
+    def front(self) -> str:
+        """``web`` for a browser's session, ``api`` for a token."""
+        return self.credential.front if self.credential is not None else "web"
+
+    @property
+    def who(self) -> str:
+        """Whose work this is, for the turns of the reactor; empty before the login."""
+        return self.credential.operator.name if self.credential is not None else ""
+
+    def may(self, right: Right) -> bool:
+        """Whether the operator has a right on the console, as the rules are now."""
+        return self.console is not None and self.operator.view.may(self.console, right)
+
+    async def turn(self) -> None:
+        """Wait for the operator's share of the reactor, and until it is worked out what they see."""
+        turns = self.services.turns
+        if self.credential is not None:
+            await self.operator.view.ready(turns, self.who)
+            return
+        while not turns.open():
+            await turns.next(self.who)
+
+    def on_gone(self, callback: Callable[[], object]) -> None:
+        """Have something called when the client is away before it was answered; at once if it is."""
+        if self.gone:
+            callback()
+        else:
+            self._on_gone.append(callback)
+
+    def client_gone(self) -> None:
+        """Take note that the client is away; called by the server."""
+        self.gone = True
+        callbacks, self._on_gone = self._on_gone, []
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception:
+                _log.failure("what was to be done when a client was away failed")

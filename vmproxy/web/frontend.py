@@ -1,0 +1,200 @@
+"""The web front: all connections, and what each asks of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from vmproxy.auth.limits import LOGINS_IN_ALL, ConnectionLimiter, Quota
+from vmproxy.base.addresses import Network
+from vmproxy.web.answer import Answer, Bytes, encoded
+from vmproxy.web.call import WebServices
+from vmproxy.web.credentials import Credentials
+from vmproxy.web.dispatch import Admitted, Dispatcher
+from vmproxy.web.problem import MEDIA, Problem
+from vmproxy.web.route import Route
+from vmproxy.web.sender import send
+from vmproxy.web.server import Times, WebChannel, WebRequest
+from vmproxy.web.settings import WebSettings
+from vmproxy.web.table import ROUTES
+
+PARTING_SECONDS = 1.0
+
+_log = Logger()
+
+Observer = Callable[[Route | None, int, float], object]
+"""Told of each answer: its route, None for no route; the status; the seconds from the head to the end."""
+
+
+class WebFrontend:
+    """All connections.
+
+    :ivar web: what all calls share.
+    :ivar times: the deadlines.
+    :ivar gate: the connections that have not logged in, of all fronts.
+    :ivar channels: the connections.
+    :ivar logins: the connections that have logged in, by operator.
+    :ivar answers: by route and class of status.
+    :ivar refused: connections that were turned away because there were too many.
+    """
+
+    def __init__(self, web: WebServices, routes: Sequence[Route] = ROUTES) -> None:
+        self.web = web
+        clock = web.services.clock
+        self.times = Times(clock)
+        self.gate: ConnectionLimiter = web.accounts.gate
+        self.channels: set[WebChannel] = set()
+        self.logins: Quota[WebChannel] = Quota(web.settings.connections_per_operator, LOGINS_IN_ALL)
+        self.answers: Counter[tuple[str, str]] = Counter()
+        self.refused = 0
+        self.routes = routes
+        self.credentials = Credentials(web)
+        self._names: Iterable[str] = ()
+        self._dispatcher = Dispatcher(web, routes, self.credentials.identify, lambda: self._names)
+        self._observers: list[Observer] = []
+        self._all_gone: Deferred[None] | None = None
+
+    def reconfigure(self, settings: WebSettings, names: Iterable[str] = ()) -> None:
+        """Use other settings; connections that exist stay.
+
+        :param names: those of our certificate.
+        """
+        self.web.use(settings)
+        self.logins.use(settings.connections_per_operator)
+        self._names = tuple(names)
+
+    def observe(self, observer: Observer) -> None:
+        """Have somebody told of each answer from now on."""
+        self._observers.append(observer)
+
+    # For connections.
+
+    @property
+    def trusted(self) -> tuple[Network, ...]:
+        """The networks of trusted proxies."""
+        return self.web.settings.trusted_proxies
+
+    def arrived(self, channel: WebChannel) -> bool:
+        """Count a connection; :returns: whether it may stay."""
+        if self.web.services.stopping or len(self.channels) >= self.web.settings.connections:
+            self.refused += 1
+            return False
+        self.channels.add(channel)
+        return True
+
+    def departed(self, channel: WebChannel) -> None:
+        """Count a connection no more."""
+        self.channels.discard(channel)
+        self.logins.give_back(channel)
+        if self._all_gone is not None and not self.channels:
+            self._all_gone.callback(None)
+
+    async def admit(self, request: WebRequest) -> bool:
+        """Decide about a request by its head; :returns: whether its body is wanted."""
+        try:
+            turns = self.web.services.turns
+            while not turns.open():
+                await turns.next("")
+            admitted = await self._dispatcher.admit(request.head)
+            if admitted.call.credential is not None:
+                self._belongs(request.web_channel, admitted.call.credential.operator.name)
+            request.decided(admitted, admitted.route.body.limit if admitted.route.body is not None else 0)
+            return True
+        except Problem as problem:
+            request.decided(problem)
+        except Exception:
+            if not request.is_gone:
+                _log.failure("a request could not be decided")
+            request.decided(Problem("failed"))
+        return False
+
+    def _belongs(self, channel: WebChannel, name: str) -> None:
+        """Count a connection among those of an operator.
+
+        :raises Problem: if there are too many.
+        """
+        if channel.operator == name:
+            return
+        self.logins.give_back(channel)
+        channel.belongs_to("")
+        if problem := self.logins.problem(name):
+            raise Problem("too-many", f"connections: {problem}", headers=[("Retry-After", "5")])
+        self.logins.take(channel, name)
+        channel.belongs_to(name)
+        self.gate.leave(channel)
+
+    async def serve(self, request: WebRequest) -> None:
+        """Answer a request."""
+        clock = self.web.services.clock
+        began = clock.seconds()
+        if "websocket" in request.head.headers.get("upgrade", "").lower():
+            request.web_channel.expect_upgrade()
+        if request.admitted is None:
+            await self.admit(request)
+        admitted = request.admitted
+        route = admitted.route if isinstance(admitted, Admitted) else None
+        answer = await self._answer(request, admitted)
+        if answer is None:
+            return
+        status = await send(request, answer, self.web.services.wall())
+        self.answers[route.label if route is not None else "", f"{status // 100}xx"] += 1
+        for observer in self._observers:
+            observer(route, status, clock.seconds() - began)
+
+    async def _answer(self, request: WebRequest, admitted: Admitted | Problem) -> Answer | None:
+        try:
+            if isinstance(admitted, Problem):
+                raise admitted
+            if request.too_large:
+                raise Problem("too-large", f"at most {request.limit} bytes")
+            request.when_gone(admitted.call.client_gone)
+            return await self._dispatcher.answer(admitted, bytes(request.body), request.head)
+        except Problem as problem:
+            return Bytes(encoded(problem.json()), MEDIA, problem.status, headers=problem.headers)
+        except Exception:
+            if request.is_gone:
+                return None
+            label = admitted.route.label if isinstance(admitted, Admitted) else ""
+            _log.failure("{route} failed", route=label)
+            return Bytes(encoded(Problem("failed").json()), MEDIA, 500)
+
+    def close(self) -> None:
+        """Close all connections when what is under way on them is answered: the web is turned off."""
+        for channel in list(self.channels):
+            channel.leave()
+
+    async def stop(self) -> None:
+        """Give what is under way a moment, then close all connections."""
+        self.web.services.shut_down()
+        self.close()
+        if self.channels:
+            self._all_gone = Deferred()
+            parting = self.web.services.clock.callLater(PARTING_SECONDS, self._all_gone.callback, None)
+            await self._all_gone
+            self._all_gone = None
+            if parting.active():
+                parting.cancel()
+        for channel in list(self.channels):
+            channel.abort()
+        self.times.stop()
+
+
+class WebFactory(Factory[WebChannel]):
+    """Makes the connections of some listeners."""
+
+    noisy = False
+
+    def __init__(self, front: WebFrontend, secure: bool = False, for_metrics: bool = False) -> None:
+        """:param for_metrics: whether nothing but the metrics is served."""
+        self._front = front
+        self._secure = secure
+        self._for_metrics = for_metrics
+
+    def buildProtocol(self, addr: IAddress | None) -> WebChannel:
+        """A connection."""
+        return WebChannel(self._front, self._secure, self._for_metrics)

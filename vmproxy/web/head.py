@@ -1,0 +1,68 @@
+"""The head of a request, as far as decisions are made by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import unquote_plus
+
+from vmproxy.auth.tokens import looks_like_token
+
+UNSAFE = frozenset(("POST", "PUT", "PATCH", "DELETE"))
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One head.
+
+    :ivar method: as the client said it; ``target``: what stands behind it, with its escapes.
+    :ivar headers: by name in lower case; of several of a name the first.
+    :ivar peer: the client's address; empty over a Unix socket.
+    :ivar local: our own address and port at this connection; None over a Unix socket.
+    :ivar secure: whether it came over TLS.
+    :ivar length: of the body; None where it comes in chunks.
+    :ivar for_metrics: whether it came where nothing but the metrics is served.
+    """
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    peer: str
+    local: tuple[str, int] | None
+    secure: bool
+    length: int | None
+    for_metrics: bool = False
+
+    @property
+    def path(self) -> str:
+        """The path, with its escapes."""
+        return self.target.partition("?")[0]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The parameters in their order."""
+        query = self.target.partition("?")[2]
+        split = (pair.partition("=") for pair in query.split("&") if pair)
+        return [(_decoded(name), _decoded(value)) for name, _, value in split]
+
+    @property
+    def has_token_in_url(self) -> bool:
+        """Whether a token stands where it goes into logs and histories."""
+        pieces = self.target.replace("?", "/").replace("&", "/").replace("=", "/").split("/")
+        return any(looks_like_token(_decoded(piece)) for piece in pieces if len(piece) >= 40)
+
+    def cookie(self, name: str) -> str:
+        """A cookie; empty if there is none of the name."""
+        for pair in self.headers.get("cookie", "").split(";"):
+            key, _, value = pair.strip().partition("=")
+            if key == name:
+                return value
+        return ""
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether it changes something, or opens a connection both ways."""
+        return self.method in UNSAFE or "upgrade" in self.headers
+
+
+def _decoded(text: str) -> str:
+    return unquote_plus(text, "utf-8", "replace")

@@ -1,0 +1,12 @@
+"""The table of all routes."""
+
+from __future__ import annotations
+
+from vmproxy.web.api import account, health
+from vmproxy.web.route import Route
+
+ROUTES: tuple[Route, ...] = (
+    *account.ROUTES,
+    *health.ROUTES,
+)
+"""All of them; each subject has its own in a module."""
