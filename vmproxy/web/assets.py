@@ -65,6 +65,11 @@ class Page:
 
 
 _COMMON = ("pages/shell.js", "pages/api.js", "pages/dom.js", "pages/settings.js", "pages/words.js")
+_TERMINAL = (
+    *(f"pages/{name}.js" for name in ("session", "socket", "terminal", "answers", "keys", "actions", "dialogs", "world")),
+    *(f"vendor/{name}.mjs" for name in ("xterm", "fit", "search", "unicode11", "web-links", "serialize")),
+)
+_TERMINAL_STYLES = ("vendor/xterm.css", "pages/console.css")
 
 PAGES = (
     Page(
@@ -78,6 +83,9 @@ PAGES = (
     Page("/account", "account", "Account"),
     Page("/alerts", "alerts", "Alerts"),
     Page("/search", "search", "Search"),
+    Page("/c/{console}", "console", "Console", (*_TERMINAL, "pages/bar.js", "pages/touch.js"), _TERMINAL_STYLES),
+    Page("/c/{console}/play", "play", "Player", ("pages/terminal.js", "pages/recording.js"), _TERMINAL_STYLES),
+    Page("/wall", "wall", "Wall", _TERMINAL, _TERMINAL_STYLES),
 )
 
 

@@ -8,8 +8,8 @@
  * @property {string} binaryType
  * @property {number} bufferedAmount
  * @property {((event: any) => void)|null} onopen
- * @property {((event: {data: any}) => void)|null} onmessage
- * @property {((event: {code: number, reason: string}) => void)|null} onclose
+ * @property {((event: any) => void)|null} onmessage
+ * @property {((event: any) => void)|null} onclose
  * @property {(data: any) => void} send
  * @property {(code?: number, reason?: string) => void} close
  */
@@ -239,10 +239,10 @@ export class ConsoleSocket {
       this.#opened = true;
       this.#heard = this.world.now();
     };
-    wire.onmessage = (event) => {
+    wire.onmessage = (/** @type {{data: unknown}} */ event) => {
       if (this.#wire === wire) this.#received(event.data);
     };
-    wire.onclose = (event) => {
+    wire.onclose = (/** @type {{code: number, reason: string}} */ event) => {
       if (this.#wire === wire) this.#closed(event.code, event.reason);
     };
   }

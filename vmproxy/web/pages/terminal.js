@@ -99,40 +99,28 @@ function nonce() {
 }
 
 /**
- * A document whose elements obey the policy: style elements have the nonce, and styles of spans are set through the
- * object model, for as attributes they would be refused.
- * @param {(element: HTMLElement) => void} adapt
+ * Make elements obey the policy of the page: style elements get the nonce, and styles of spans are set through the object
+ * model, for as attributes they would be refused.
+ * @param {() => void} open
  */
-function documentWith(adapt) {
-  return new Proxy(document, {
-    get(target, name) {
-      if (name === "createElement") {
-        return (/** @type {string} */ tag) => {
-          const element = target.createElement(tag);
-          adapt(element);
-          return element;
-        };
-      }
-      const value = Reflect.get(target, name, target);
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
-}
-
-/** @param {HTMLElement} element */
-function adapt(element) {
-  if (element instanceof HTMLStyleElement) element.nonce = nonce();
-  else if (element instanceof HTMLSpanElement) element.setAttribute = styleByObject;
-}
-
-/**
- * @this {HTMLElement}
- * @param {string} name
- * @param {string} value
- */
-function styleByObject(name, value) {
-  if (name === "style") this.style.cssText = value;
-  else Element.prototype.setAttribute.call(this, name, value);
+function withinPolicy(open) {
+  HTMLSpanElement.prototype.setAttribute = function (/** @type {string} */ name, /** @type {string} */ value) {
+    if (name === "style") this.style.cssText = value;
+    else Element.prototype.setAttribute.call(this, name, value);
+  };
+  const make = document.createElement;
+  document.createElement = /** @type {typeof make} */ (
+    (/** @type {string} */ tag, /** @type {ElementCreationOptions} */ options) => {
+      const element = make.call(document, tag, options);
+      if (element instanceof HTMLStyleElement) element.nonce = nonce();
+      return element;
+    }
+  );
+  try {
+    open();
+  } finally {
+    document.createElement = make;
+  }
 }
 
 export class ConsoleTerminal {
@@ -164,7 +152,6 @@ export class ConsoleTerminal {
       disableStdin: options.still ?? false,
       cursorInactiveStyle: "outline",
       allowProposedApi: true,
-      documentOverride: documentWith(adapt),
       linkHandler: { activate: (_event, address) => this.#link(address), allowNonHttpProtocols: false },
     });
     this.terminal = terminal;
@@ -183,25 +170,8 @@ export class ConsoleTerminal {
     this.serialize = new modules.SerializeAddon();
     terminal.loadAddon(this.serialize);
     terminal.loadAddon(new modules.WebLinksAddon((_event, address) => this.#link(address)));
-    this.#open();
+    withinPolicy(() => terminal.open(host));
     this.#keys();
-  }
-
-  #open() {
-    // Not all of its elements come from the document that it was given.
-    const make = document.createElement;
-    document.createElement = /** @type {typeof make} */ (
-      (/** @type {string} */ tag, /** @type {ElementCreationOptions} */ options) => {
-        const element = make.call(document, tag, options);
-        adapt(element);
-        return element;
-      }
-    );
-    try {
-      this.terminal.open(this.host);
-    } finally {
-      document.createElement = make;
-    }
   }
 
   /** Take from it what a VM is not to have. */
