@@ -66,7 +66,10 @@ class Page:
 
 _COMMON = ("pages/shell.js", "pages/api.js", "pages/dom.js", "pages/settings.js", "pages/words.js")
 _TERMINAL = (
-    *(f"pages/{name}.js" for name in ("session", "socket", "terminal", "answers", "keys", "actions", "dialogs", "world")),
+    *(
+        f"pages/{name}.js"
+        for name in ("session", "socket", "terminal", "answers", "keys", "actions", "dialogs", "world")
+    ),
     *(f"vendor/{name}.mjs" for name in ("xterm", "fit", "search", "unicode11", "web-links", "serialize")),
 )
 _TERMINAL_STYLES = ("vendor/xterm.css", "pages/console.css")
