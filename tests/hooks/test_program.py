@@ -87,3 +87,15 @@ def test_at_the_stop_all_are_killed_and_none_begins(tmp_path: Path) -> None:
     assert ended == ["signal 9"]
     assert time.monotonic() - began < 20
     assert programs.run(words, b"", env, 1) == "vmproxy stops"
+
+
+def test_what_it_writes_is_kept_where_that_is_wanted(tmp_path: Path) -> None:
+    env = {"PATH": os.environ["PATH"]}
+    output = bytearray()
+    words = [script(tmp_path, "echo one; echo two >&2; cat; exit 3")]
+    assert Programs().run(words, b"three\n", env, 10, output) == "status 3"
+    assert output == b"one\ntwo\nthree\n"
+    output = bytearray()
+    words = [script(tmp_path, "head -c 1000000 /dev/zero; head -c 1000000 /dev/zero >&2")]
+    assert Programs().run(words, b"", env, 20, output) == ""
+    assert output == bytes(program.OUTPUT_LIMIT)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -38,6 +38,7 @@ from vmproxy.auth.authenticator import Authenticator
 from vmproxy.auth.keyring import AccountSettings
 from vmproxy.console.console import Console
 from vmproxy.log.audit import Audit
+from vmproxy.operators.actions import Actions, Outcome
 from vmproxy.operators.operator import Operator, OperatorSettings
 from vmproxy.operators.services import Services
 from vmproxy.operators.target import Target
@@ -77,6 +78,25 @@ def authorized_line(key: Key) -> bytes:
     return bytes(key.public().toString("openssh"))
 
 
+class FakePrograms:
+    """Programs of actions that end when the test says so.
+
+    :ivar ran: words, standard input, environment, seconds, and what ends it.
+    """
+
+    def __init__(self) -> None:
+        self.ran: list[tuple[Sequence[str], bytes, Mapping[str, str], float, Deferred[Outcome]]] = []
+
+    def run(
+        self, words: Sequence[str], data: bytes, environment: Mapping[str, str], timeout: float
+    ) -> Deferred[Outcome]:
+        self.ran.append((words, data, environment, timeout, Deferred()))
+        return self.ran[-1][-1]
+
+    def end(self, problem: str = "", output: bytes = b"", number: int = -1) -> None:
+        self.ran[number][-1].callback(Outcome(problem, output))
+
+
 class SSHWorld(World):
     """The front and what is behind it."""
 
@@ -86,8 +106,15 @@ class SSHWorld(World):
         self._thread_jobs: list[tuple[Callable[[], object], Deferred[object]]] = []
         self.audit = Audit(folder / "audit.jsonl", self.runner.submit, self.clock)
         self.alerts = alert_center(self)
+        self.programs = FakePrograms()
         self.services = Services(
-            self.clock, self.directory, self.audit, self.alerts, self._in_thread, OperatorSettings()
+            self.clock,
+            self.directory,
+            self.audit,
+            self.alerts,
+            self._in_thread,
+            OperatorSettings(),
+            actions=Actions(self.programs.run),
         )
         self.front = SSHFrontend(self.services, SSHSettings(login_timeout=LOGIN_TIMEOUT))
         self.keys_file = folder / "authorized_keys"

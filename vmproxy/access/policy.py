@@ -16,7 +16,7 @@ from typing import Any
 from vmproxy.access.groups import NO_GROUPS, Groups
 from vmproxy.access.idle_times import NO_LIMITS, IdleTimes
 from vmproxy.access.labels import NO_LABELS, Labels, Pair, told_by
-from vmproxy.access.selector import BadRule, Selector, Subject
+from vmproxy.access.selector import BadRule, Selector, Subject, given
 from vmproxy.base import values
 from vmproxy.base.sanitize import visible
 from vmproxy.base.schema import InvalidValue, group, required, setting
@@ -73,7 +73,6 @@ _NAMES = 'operators, "@groups" or "*"'
 _GLOBS = 'globs such as "web*", "uuid:564d*" or "tag:team=blue"'
 _names = values.list_of(values.word, _NAMES)
 _words = values.list_of(values.word, f"rights of {_WORDS}", may_be_empty=True)
-_selectors = values.list_of(lambda value: Selector(values.word(value), believes=False), "")
 
 
 def _rights(value: Any) -> Right:
@@ -101,7 +100,7 @@ class Rule:
     number: int
     who: frozenset[str] = required(lambda value: frozenset(_names(value)), _NAMES)
     may: Right = required(_rights, f"rights of {_WORDS}")
-    on: tuple[Selector, ...] = required(_selectors, _GLOBS)
+    on: tuple[Selector, ...] = required(given, _GLOBS)
     idle: IdleTimes = group(IdleTimes)
 
     def concerns(self, name: str, groups: Iterable[str]) -> bool:
@@ -380,7 +379,7 @@ USUAL = ConsoleOptions()
 class ConsoleSection:
     """Options of some consoles; ``values`` are fields of :class:`ConsoleOptions`."""
 
-    on: tuple[Selector, ...] = required(_selectors, _GLOBS)
+    on: tuple[Selector, ...] = required(given, _GLOBS)
     values: tuple[tuple[str, Any], ...] = ()
 
 

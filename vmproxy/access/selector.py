@@ -11,6 +11,7 @@ from typing import Protocol
 from uuid import UUID
 
 from vmproxy.access.labels import Labels
+from vmproxy.base import values
 from vmproxy.errors import VMProxyError
 
 
@@ -99,3 +100,10 @@ class Selector:
             return True
         # web01.2 is a name too; web01.1 only for who writes it so.
         return (console.port != "1" or self.dotted) and self._match(f"{name}.{console.port}") is not None
+
+
+believing = values.list_of(lambda value: Selector(values.word(value)), "")
+"""Selectors of a setting that only finds."""
+
+given = values.list_of(lambda value: Selector(values.word(value), believes=False), "")
+"""Selectors of a setting that grants something: labels that are only told do not count."""

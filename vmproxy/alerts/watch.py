@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from vmproxy.access.selector import Selector, Subject
+from vmproxy.access.selector import Selector, Subject, believing
 from vmproxy.base import values
 from vmproxy.base.schema import InvalidValue, required, setting
 from vmproxy.base.troubles import Kind
@@ -23,7 +23,6 @@ CONTEXT_LIMIT = 20
 SILENT_LEAST = 10.0
 QUIET_MOST = 7 * 86400.0
 TIMEOUT_MOST = 600.0
-ARGUMENTS_LIMIT = 32
 URL_LIMIT = 2000
 
 _NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{NAME_LIMIT}}}")
@@ -57,32 +56,6 @@ def _pattern(value: Any) -> str:
     return text
 
 
-def _span(low: float, high: float, what: str) -> Callable[[Any], float]:
-    def checked(value: Any) -> float:
-        seconds = values.span(value)
-        if not low <= seconds <= high:
-            raise InvalidValue(f"{value!r} is not {what}")
-        return seconds
-
-    return checked
-
-
-def _argument(value: Any) -> str:
-    if not isinstance(value, str) or "\0" in value or len(value) > values.TEXT_LIMIT:
-        raise InvalidValue(f"{value!r} is not an argument of a program")
-    return value
-
-
-_arguments = values.list_of(_argument, 'a list such as ["/usr/local/bin/page", "--all"]', most=ARGUMENTS_LIMIT)
-
-
-def _program(value: Any) -> tuple[str, ...]:
-    words = _arguments(value)
-    if not words[0].startswith("/"):
-        raise InvalidValue(f"{words[0]!r} is not a program with its whole path; there is no shell, and no $PATH")
-    return words
-
-
 def _url(value: Any) -> str:
     wrong = InvalidValue(f"{value!r} is not an address such as https://alerts.example.com/vmproxy")
     if not isinstance(value, str) or not value.isascii() or len(value) > URL_LIMIT:
@@ -105,7 +78,6 @@ def _itself(value: Any) -> frozenset[Kind]:
     return frozenset(Kind) if "*" in words else frozenset(map(Kind, words))
 
 
-_selectors = values.list_of(lambda value: Selector(values.word(value)), "")
 _patterns = values.list_of(_pattern, "", most=PATTERNS_EACH)
 
 
@@ -124,17 +96,17 @@ class Watch:
     """
 
     name: str = required(_name, "a name for it")
-    on: tuple[Selector, ...] = setting(_selectors, (Selector("*"),))
+    on: tuple[Selector, ...] = setting(believing, (Selector("*"),))
     match: tuple[str, ...] = setting(_patterns, ())
     unless: tuple[str, ...] = setting(_patterns, (), key="not")
     ignore_case: bool = setting(values.flag, False)
-    silent: float = setting(_span(SILENT_LEAST, 366 * 86400, "a time of 10 s or more"), 0.0)
+    silent: float = setting(values.span_from(SILENT_LEAST, 366 * 86400, "a time of 10 s or more"), 0.0)
     itself: frozenset[Kind] = setting(_itself, frozenset())
     severity: Severity = setting(values.member(Severity), Severity.WARNING)
-    quiet: float = setting(_span(1, QUIET_MOST, "a time from 1 s to a week"), 60.0)
+    quiet: float = setting(values.span_from(1, QUIET_MOST, "a time from 1 s to a week"), 60.0)
     context: int = setting(values.whole(0, CONTEXT_LIMIT, "a number of lines"), 0)
-    run: tuple[str, ...] = setting(_program, ())
-    timeout: float = setting(_span(1, TIMEOUT_MOST, "a time from 1 s to 10 minutes"), 30.0)
+    run: tuple[str, ...] = setting(values.program, ())
+    timeout: float = setting(values.span_from(1, TIMEOUT_MOST, "a time from 1 s to 10 minutes"), 30.0)
     webhook: str = setting(_url, "", secret=True)
 
     def contradictions(self, wrong: Collection[str]) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
+from vmproxy.app.action_service import ActionService
 from vmproxy.app.alert_service import AlertService
 from vmproxy.app.console_service import ConsoleService
 from vmproxy.app.descriptors import SpareDescriptor, raise_limit, share_out
@@ -100,6 +101,7 @@ class VMProxyService(MultiService):
         self.consoles.registry.tell_troubles(troubles)
         self.alerts = AlertService(reactor, config, self.log, self.consoles, troubles, counters)
         self.vms = VMService(reactor, config, self.consoles, self.log.audit, budget, spare, counters)
+        self.actions = ActionService(reactor)
         services = Services(
             reactor,
             self.consoles.registry,
@@ -110,12 +112,21 @@ class VMProxyService(MultiService):
             self.vms.refused,
             self._to_connect,
             self.vms.trace,
+            self.actions.actions,
         )
         self.ssh = SSHService(reactor, config, services, budget, spare, counters)
         self.web = WebService(
             reactor, config, services, self.ssh.accounts, budget, spare, counters, lambda: self._not_ready
         )
-        self.parts: tuple[Part, ...] = (self.log, self.consoles, self.alerts, self.vms, self.ssh, self.web)
+        self.parts: tuple[Part, ...] = (
+            self.log,
+            self.consoles,
+            self.alerts,
+            self.vms,
+            self.actions,
+            self.ssh,
+            self.web,
+        )
         for part in self.parts:
             part.setServiceParent(self)
         listeners = [one for part in self.parts for one in part.listeners.values()]

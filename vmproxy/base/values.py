@@ -22,6 +22,7 @@ from vmproxy.base.schema import InvalidValue
 from vmproxy.errors import VMProxyError
 
 TEXT_LIMIT = 4096
+ARGUMENTS_LIMIT = 32
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -164,6 +165,35 @@ def span(value: Any) -> float:
     if match is None:
         raise InvalidValue(f'{value!r} is not a span of time, such as "12h", "7d", "2w", or 0')
     return float(int(match[1]) * _SPANS[match[2]])
+
+
+def span_from(low: float, high: float, what: str) -> Kind[float]:
+    """A span of time in these bounds, in seconds; ``what`` is what would be right."""
+
+    def checked(value: Any) -> float:
+        seconds = span(value)
+        if not low <= seconds <= high:
+            raise InvalidValue(f"{value!r} is not {what}")
+        return seconds
+
+    return checked
+
+
+def _argument(value: Any) -> str:
+    if not isinstance(value, str) or "\0" in value or len(value) > TEXT_LIMIT:
+        raise InvalidValue(f"{value!r} is not an argument of a program")
+    return value
+
+
+_arguments = list_of(_argument, 'a list such as ["/usr/local/bin/page", "--all"]', most=ARGUMENTS_LIMIT)
+
+
+def program(value: Any) -> tuple[str, ...]:
+    """A program and its arguments."""
+    words = _arguments(value)
+    if not words[0].startswith("/"):
+        raise InvalidValue(f"{words[0]!r} is not a program with its whole path; there is no shell, and no $PATH")
+    return words
 
 
 def file(value: Any) -> Path:

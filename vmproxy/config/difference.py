@@ -44,6 +44,7 @@ def _tables(old: ConfigFile, new: ConfigFile) -> Iterator[str]:
         ("console", old.config.policy.sections == new.config.policy.sections),
         ("group", old.config.policy.groups == new.config.policy.groups),
         ("dial", old.config.dial == new.config.dial),
+        ("action", old.config.actions == new.config.actions),
     ):
         if same:
             continue

@@ -20,6 +20,7 @@ from vmproxy.base.schema import Problem, label, read, section, setting, settings
 from vmproxy.base.toml import KeyPath, TomlFile
 from vmproxy.errors import ConfigError
 from vmproxy.log.settings import LogSettings
+from vmproxy.operators.action import Action, parse_actions
 from vmproxy.ssh.settings import SSHSettings
 from vmproxy.vm.outbound.rules import DialRules
 from vmproxy.vm.outbound.rules_file import parse_dial
@@ -28,7 +29,7 @@ from vmproxy.web.settings import WebSettings
 
 _AUDIT = Path("audit.jsonl")
 LOG_LEVEL = "info"
-_TABLES = ("rule", "console", "group", "dial")
+_TABLES = ("rule", "console", "group", "dial", "action")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Config:
     :ivar audit_file: where it is relative, in the state folder.
     :ivar log_level: of the daemon's own log, the lowest that is said.
     :ivar policy: rules, settings of single consoles, and groups.
+    :ivar actions: programs that operators may have run.
     :ivar dial: destinations that VMs may be connected to.
     """
 
@@ -62,6 +64,7 @@ class Config:
     log: LogSettings = section(LogSettings)
     policy: Policy = field(default_factory=Policy)
     dial: DialRules = field(default_factory=DialRules)
+    actions: tuple[Action, ...] = ()
     log_level: str = setting(values.one_of(("debug", "info", "warn", "error")), LOG_LEVEL)
     alerts: AlertSettings = section(AlertSettings)
     ldap: LDAPSettings = section(LDAPSettings)
@@ -134,10 +137,15 @@ def parse_config(data: bytes, name: str, options: Mapping[str, str | list[str]])
     problems: list[Problem] = []
     policy, wrong = parse_policy(*(file.table.get(name) for name in ("rule", "console", "group")))
     dial, wrong_dial = parse_dial(file.table.get("dial"))
-    config = read(Config, file.table, problems, nearest=_nearest, also=_TABLES, policy=policy, dial=dial)
+    actions, wrong_actions = parse_actions(file.table.get("action"))
+    config = read(
+        Config, file.table, problems, nearest=_nearest, also=_TABLES, policy=policy, dial=dial, actions=actions
+    )
     by_option = [problem for problem in problems if label(problem.path) in overridden]
     found = [f"--{overridden[label(problem.path)]}: {problem.text}" for problem in by_option]
-    found += told([problem for problem in (*problems, *wrong, *wrong_dial) if problem not in by_option], file)
+    found += told(
+        [problem for problem in (*problems, *wrong, *wrong_dial, *wrong_actions) if problem not in by_option], file
+    )
     assert config is not None, "nothing is required"
     state = config.state_dir.absolute()
     log = replace(config.log, dir=state / config.log.dir)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import os
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
@@ -28,7 +27,7 @@ from vmproxy.base.ratelimit import RateLimit
 from vmproxy.base.sanitize import visible
 from vmproxy.base.tasks import spawn
 from vmproxy.base.troubles import Kind, Troubles
-from vmproxy.hooks.program import Programs
+from vmproxy.hooks.program import Programs, passed_on
 
 if TYPE_CHECKING:
     from vmproxy.hooks.webhook import Webhooks
@@ -37,7 +36,6 @@ PROGRAMS = 4
 REQUESTS = 8
 WAITING = 100
 TOLD_A_MINUTE = 60
-PASSED_ON = ("PATH", "LANG", "HOME", "TZ")
 
 _log = Logger()
 
@@ -218,7 +216,7 @@ def environment(alert: Alert) -> dict[str, str]:
     names = ("alert", "at", "watch", "severity", "console", "uuid", "port", "host", "line", "repeated")
     own = {f"VMPROXY_{name.upper()}": "" if fields[name] is None else str(fields[name]) for name in names}
     own["VMPROXY_SERVER"] = server()
-    return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | own
+    return passed_on() | own
 
 
 def server() -> str:

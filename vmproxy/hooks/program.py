@@ -1,8 +1,8 @@
 """Programs: run without a shell, with a time limit and an environment of their own.
 
 A program leads a session of its own, so that at the end of its time all that it has started can be ended with it. What
-it writes to standard error is read, so that it never waits for that, and the beginning is kept. All of this blocks, and
-is for a thread.
+it writes to standard error, and where that is wanted to standard output, is read, so that it never waits for that, and
+the beginning is kept. All of this blocks, and is for a thread.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 
 KILL_SECONDS = 2.0
 ERRORS_LIMIT = 4096
+OUTPUT_LIMIT = 64 * 1024
+PASSED_ON = ("PATH", "LANG", "HOME", "TZ")
 _LOOK_SECONDS = 0.05
 _PIECE = 64 * 1024
 
@@ -33,12 +35,20 @@ class Programs:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
-    def run(self, words: Sequence[str], data: bytes, environment: Mapping[str, str], timeout: float) -> str:
+    def run(
+        self,
+        words: Sequence[str],
+        data: bytes,
+        environment: Mapping[str, str],
+        timeout: float,
+        output: bytearray | None = None,
+    ) -> str:
         """Run a program to its end.
 
         :param words: its path and its arguments.
         :param data: its standard input.
         :param timeout: seconds until it gets SIGTERM; SIGKILL follows.
+        :param output: gets the beginning of what it writes, to standard output and to standard error.
         :returns: what went wrong, for people; empty if nothing did.
         """
         with self._lock:
@@ -48,8 +58,8 @@ class Programs:
                 process = subprocess.Popen(  # noqa: S603 - an administrator names it
                     words,
                     stdin=subprocess.PIPE,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL if output is None else subprocess.PIPE,
+                    stderr=subprocess.PIPE if output is None else subprocess.STDOUT,
                     cwd="/",
                     env=dict(environment),
                     start_new_session=True,
@@ -58,7 +68,7 @@ class Programs:
                 return f"cannot run {words[0]}: {error.strerror}"
             self._running.add(process)
         try:
-            return _attend(process, data, timeout)
+            return _attend(process, data, timeout, output)
         finally:
             with self._lock:
                 self._running.discard(process)
@@ -71,17 +81,18 @@ class Programs:
                 _signal(process, signal.SIGKILL)
 
 
-def _attend(process: subprocess.Popen[bytes], data: bytes, timeout: float) -> str:
+def _attend(process: subprocess.Popen[bytes], data: bytes, timeout: float, output: bytearray | None) -> str:
+    written = process.stderr or process.stdout
     assert process.stdin is not None
-    assert process.stderr is not None
-    errors = bytearray()
+    assert written is not None
+    said, most = (bytearray(), ERRORS_LIMIT) if output is None else (output, OUTPUT_LIMIT)
     late = killed = False
     until = time.monotonic() + timeout
-    with process.stdin, process.stderr:
-        for stream in (process.stdin, process.stderr):
+    with process.stdin, written:
+        for stream in (process.stdin, written):
             os.set_blocking(stream.fileno(), False)
         streams = select.poll()
-        streams.register(process.stderr.fileno(), select.POLLIN)
+        streams.register(written.fileno(), select.POLLIN)
         if data:
             streams.register(process.stdin.fileno(), select.POLLOUT)
         else:
@@ -89,8 +100,8 @@ def _attend(process: subprocess.Popen[bytes], data: bytes, timeout: float) -> st
         # Not until its streams are closed: something that it has left behind may have them.
         while process.poll() is None:
             for fd, _ in streams.poll(1000 * _LOOK_SECONDS):
-                if fd == process.stderr.fileno():
-                    if not _read(fd, errors):
+                if fd == written.fileno():
+                    if not _read(fd, said, most):
                         streams.unregister(fd)
                 else:
                     data = _write(fd, data)
@@ -101,27 +112,32 @@ def _attend(process: subprocess.Popen[bytes], data: bytes, timeout: float) -> st
             if time.monotonic() >= until and not killed:
                 _signal(process, signal.SIGKILL if late else signal.SIGTERM)
                 killed, late, until = late, True, time.monotonic() + KILL_SECONDS
-        _read(process.stderr.fileno(), errors)
+        _read(written.fileno(), said, most)  # a pipe holds no more than that
     if late:  # what it has started may not have ended with it
         _signal(process, signal.SIGKILL)
         return f"not done within {timeout:g} s"
     if process.returncode == 0:
         return ""
-    said = errors.decode("utf-8", "replace").strip().partition("\n")[0]
     how = f"status {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
-    return f"{how}{f': {said}' if said else ''}"
+    first = said.decode("utf-8", "replace").strip().partition("\n")[0] if output is None else ""
+    return f"{how}{f': {first}' if first else ''}"
 
 
-def _read(fd: int, errors: bytearray) -> bool:
-    """Read some; :returns: whether there may be more."""
+def _read(fd: int, said: bytearray, most: int) -> bool:
+    """Read some, and keep the beginning; :returns: whether there may be more."""
     try:
         data = os.read(fd, _PIECE)
     except BlockingIOError:
         return True
     except OSError:
         return False
-    errors += data[: ERRORS_LIMIT - len(errors)]
+    said += data[: most - len(said)]
     return bool(data)
+
+
+def passed_on() -> dict[str, str]:
+    """What a program gets of the environment of the daemon."""
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ}
 
 
 def _write(fd: int, data: bytes) -> bytes:

@@ -239,6 +239,8 @@ class ConsoleSession:
         elif at >= 0:
             data, behind = data[:at], data[at:]
         rest = self.display.answer(data)
+        if rest and self.display.asking:
+            return rest + behind  # the answer has led to another question
         if self.display.asking and behind:
             self.display.cancel()
         elif self.display.asking:

@@ -15,7 +15,7 @@ from vmproxy.access.policy import REPLAY_LIMIT, Right
 from vmproxy.base.escape import BadEscape, check_escape, show_escape
 from vmproxy.base.sanitize import visible
 from vmproxy.console.notices import Message
-from vmproxy.operators import escape_access, escape_history, escape_info, exit_status
+from vmproxy.operators import escape_access, escape_actions, escape_history, escape_info, exit_status
 from vmproxy.operators.console_session import ConsoleSession
 from vmproxy.operators.escape_keys import EscapeCommand
 from vmproxy.operators.messages import clock_time, state_line
@@ -271,6 +271,7 @@ def _may_get_write(session: ConsoleSession) -> bool:
 
 _COMMANDS: dict[bytes, _Command] = {
     b".": _Command("detach", _detach),
+    b"!": _Command("have something done with the VM", escape_actions.offer, lambda s: bool(escape_actions.possible(s))),
     b";": _Command("move to another console", _move),
     b"?": _Command("this help", _help),
     b"a": _Command(

@@ -21,6 +21,7 @@ from vmproxy.console.console import Console
 from vmproxy.console.notices import ShuttingDown
 from vmproxy.console.registry import ConsoleRegistry
 from vmproxy.log.audit import Audit
+from vmproxy.operators.actions import Actions
 from vmproxy.operators.operator import Operator, OperatorSettings
 from vmproxy.operators.presence import Presence
 from vmproxy.operators.readings import Readings
@@ -55,6 +56,7 @@ class Services:
     :ivar refused: the hosts that were turned away lately, the newest first.
     :ivar to_connect: what to enter in vSphere, lines for people.
     :ivar trace: tells what is said on the connections of a console, or of a host, by its address or name.
+    :ivar actions: the programs that operators may have run.
     :ivar readings: the logs that commands read, and their share of threads.
     :ivar orders: the consoles that operators see, in their order.
     :ivar turns: the time in each turn of the reactor for what operators, and clients before the login, have done.
@@ -73,6 +75,7 @@ class Services:
         refused: Callable[[], list[Refusal]] = list,
         to_connect: Callable[[], list[str]] = list,
         trace: Tracer = _no_host,
+        actions: Actions | None = None,
     ) -> None:
         """:param defer_to_thread: runs a call that waits for the disk on another thread."""
         self.clock = clock
@@ -92,6 +95,7 @@ class Services:
         self.refused = refused
         self.to_connect = to_connect
         self.trace = trace
+        self.actions = actions or Actions()
         self._notes: RepeatSummary[tuple[Console, str]] = RepeatSummary(clock, _notes_refused)
         self._defer_to_thread = defer_to_thread
         self._policy = registry.policy

@@ -220,7 +220,8 @@ def test_names_of_commands_and_options_are_used_once() -> None:
 def test_a_declaration_makes_sense(command: Command) -> None:
     metavars = [argument.metavar for argument in command.arguments]
     assert len(set(metavars)) == len(metavars)
-    assert all(argument.missing for argument in command.arguments if argument.takes in (Takes.CONSOLE, Takes.WORD))
+    assert all(argument.missing for argument in command.arguments if argument.takes is Takes.WORD)
+    assert all(argument.missing for argument in command.arguments[:1] if argument.takes is Takes.CONSOLE)
     assert (command.right is None) == (command.name in ("whoami", "version", "help", "exit"))
     assert command.summary
     assert all(option.help for option in command.options)

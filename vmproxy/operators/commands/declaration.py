@@ -159,7 +159,7 @@ class Option(Generic[T_co]):
 class Takes(Enum):
     """The words that an argument takes."""
 
-    CONSOLE = auto()  # the words of a console's name; without any, the console of the user name
+    CONSOLE = auto()  # the words of a console's name; without any, that of the user name; None where `missing` is empty
     WORD = auto()
     OPTIONAL = auto()  # a word, or none
     LIST = auto()  # all that are left
@@ -188,6 +188,8 @@ class Argument(Generic[T_co]):
             case Takes.LIST | Takes.REST:
                 return f"[{self.metavar}...]"
             case Takes.OPTIONAL:
+                return f"[{self.metavar}]"
+            case Takes.CONSOLE if not self.missing:
                 return f"[{self.metavar}]"
         return self.metavar
 

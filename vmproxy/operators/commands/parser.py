@@ -132,9 +132,12 @@ def _positional(
                 value, words = words[0], words[1:]
                 yield argument.metavar, value
             case Takes.OPTIONAL:
-                if len(words) > 1:
+                if len(words) > 1 and argument is arguments[-1]:
                     raise UsageError(f"too many words; give {command.usage}")
-                yield argument.metavar, "".join(words)
+                yield argument.metavar, "".join(words[:1])
+                words = words[1:]
+            case Takes.CONSOLE:
+                yield argument.metavar, _target(argument, " ".join(words), own) if words or argument.missing else own()
             case Takes.TEXT:
                 text = " ".join(words)
                 if not text.strip():

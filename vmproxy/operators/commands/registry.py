@@ -15,6 +15,7 @@ from vmproxy.errors import VMProxyError
 from vmproxy.log.pattern import BadPattern
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands import (
+    action,
     alerts,
     attach,
     broadcast,
@@ -72,7 +73,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         *alerts.COMMANDS,
         *replay.COMMANDS,
     ),
-    "At a console": (*attach.COMMANDS, *send.COMMANDS, *expect.COMMANDS),
+    "At a console": (*attach.COMMANDS, *send.COMMANDS, *expect.COMMANDS, *action.COMMANDS),
     "For administrators": (
         *broadcast.COMMANDS,
         *kick.COMMANDS,

@@ -277,7 +277,7 @@ class Menu:
 
     def _offer_actions(self) -> None:
         consoles = self._view.selection.meant()
-        actions = possible(consoles, self._consoles) if consoles else []
+        actions = possible(consoles, self._session.operator, self._session.services.actions) if consoles else []
         if actions:
             self._mode = _Mode.ACTIONS
             self._offered = consoles  # whichever is selected when the key comes
@@ -288,7 +288,9 @@ class Menu:
         self._mode, self._keys = _Mode.LIST, KeyDecoder()
         offered, self._offered = self._offered, []
         consoles = [console for console in offered if console in self._consoles]
-        actions = possible(consoles, self._consoles) if consoles else []  # by the rights as they are now
+        actions = (
+            possible(consoles, self._session.operator, self._session.services.actions) if consoles else []
+        )  # by the rights as they are now
         action = next((one for one in actions if one.key == key and (one.many or len(offered) == 1)), None)
         self._view.dismiss()
         if action is None:

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
+from vmproxy.operators.actions import Actions
+from vmproxy.operators.operator import Operator
 from vmproxy.operators.visible import VisibleConsoles
+
+OTHERS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +51,13 @@ ACTIONS = (
 )
 
 
-def possible(consoles: Sequence[Console], view: VisibleConsoles) -> list[Action]:
-    """The actions that are possible with some consoles, by the operator's rights as they are now."""
+def possible(consoles: Sequence[Console], operator: Operator, others: Actions) -> list[Action]:
+    """What is possible with some consoles, by the operator's rights as they are now.
+
+    :param others: actions that administrators have set up; of a console, the first :data:`OTHERS` have keys.
+    """
+    view = operator.view
+    own = others.possible(operator, consoles[0])[:OTHERS] if len(consoles) == 1 else []
     return [
         action
         for action in ACTIONS
@@ -56,7 +65,7 @@ def possible(consoles: Sequence[Console], view: VisibleConsoles) -> list[Action]
         and all(
             view.may(console, action.right) and (not action.down or console.can_be_forgotten) for console in consoles
         )
-    ]
+    ] + [Action(str(n), one.name, one.right, f"action {one.name}") for n, one in enumerate(own, 1)]
 
 
 def words(action: Action, consoles: Sequence[Console], view: VisibleConsoles) -> list[str]:
