@@ -33,9 +33,9 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the system tests, and keep those of one module in one worker: they may share a daemon."""
+    """Mark the system and browser tests, and keep those of one module in one worker: they may share a daemon."""
     for item in items:
-        if item.path.parent.name == "system":
+        if item.path.parent.name in ("system", "browser"):
             item.add_marker(pytest.mark.system)
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 

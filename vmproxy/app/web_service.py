@@ -94,11 +94,17 @@ class WebService(Part):
 
     def _made(self) -> tuple[WebFrontend, ServerTLS]:
         if self.front is None or self._tls is None:
+            from vmproxy.web.assets import Assets
             from vmproxy.web.call import WebServices
             from vmproxy.web.frontend import WebFactory, WebFrontend
             from vmproxy.web.tls import ServerTLS
 
-            web = WebServices(self._services, self._accounts, self.tokens, not_ready=self._not_ready)
+            assets = Assets.load()
+            if assets.missing:
+                _log.warn(
+                    "console pages have no terminal: {file} is missing, make web brings it", file=assets.missing[0]
+                )
+            web = WebServices(self._services, self._accounts, self.tokens, not_ready=self._not_ready, assets=assets)
             self.front = WebFrontend(web)
             self._tls = ServerTLS()
             self._doors["web.listen"].open(WebFactory(self.front))

@@ -52,7 +52,7 @@ class Asset:
 class Page:
     """A page: ``pages/NAME.html`` is its content, ``pages/NAME.js`` its module.
 
-    :ivar path: where it is; ``{console}`` stands for whatever a NAME may be.
+    :ivar path: where it is; ``{name}`` stands for whatever a NAME may be.
     :ivar modules: what the module imports, for browsers to get at once.
     :ivar styles: beside ``style.css``.
     """
@@ -86,8 +86,8 @@ PAGES = (
     Page("/account", "account", "Account"),
     Page("/alerts", "alerts", "Alerts"),
     Page("/search", "search", "Search"),
-    Page("/c/{console}", "console", "Console", (*_TERMINAL, "pages/bar.js", "pages/touch.js"), _TERMINAL_STYLES),
-    Page("/c/{console}/play", "play", "Player", ("pages/terminal.js", "pages/recording.js"), _TERMINAL_STYLES),
+    Page("/c/{name}", "console", "Console", (*_TERMINAL, "pages/bar.js", "pages/touch.js"), _TERMINAL_STYLES),
+    Page("/c/{name}/play", "play", "Player", ("pages/terminal.js", "pages/recording.js"), _TERMINAL_STYLES),
     Page("/wall", "wall", "Wall", _TERMINAL, _TERMINAL_STYLES),
 )
 
@@ -99,11 +99,13 @@ class Assets:
     :ivar missing: files that ``make web`` has not brought.
     """
 
-    def __init__(self, assets: dict[str, Asset], templates: dict[str, str], version: str) -> None:
+    def __init__(
+        self, assets: dict[str, Asset] | None = None, templates: dict[str, str] | None = None, version: str = ""
+    ) -> None:
         self.version = version
-        self.missing = tuple(name for name in _VENDOR if f"vendor/{name}" not in assets)
-        self._assets = assets
-        self._templates = templates
+        self._assets = assets or {}
+        self._templates = templates or {}
+        self.missing = tuple(name for name in _VENDOR if f"vendor/{name}" not in self._assets)
 
     @classmethod
     def load(cls) -> Assets:

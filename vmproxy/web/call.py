@@ -14,6 +14,7 @@ from vmproxy.auth.tokens import TokenStore
 from vmproxy.console.console import Console
 from vmproxy.operators.operator import Operator
 from vmproxy.operators.services import Services
+from vmproxy.web.assets import Assets
 from vmproxy.web.credential import Credential
 from vmproxy.web.problem import Problem
 from vmproxy.web.settings import WebSettings
@@ -29,6 +30,7 @@ class WebServices:
     :ivar tokens: the tokens of scripts.
     :ivar settings: as they are now.
     :ivar not_ready: the reasons why the daemon is not ready, in words that name nothing.
+    :ivar assets: the pages and their files.
     """
 
     services: Services
@@ -36,6 +38,7 @@ class WebServices:
     tokens: TokenStore
     settings: WebSettings = field(default_factory=WebSettings)
     not_ready: Callable[[], list[str]] = list
+    assets: Assets = field(default_factory=Assets)
 
     def use(self, settings: WebSettings) -> None:
         """Take other settings."""

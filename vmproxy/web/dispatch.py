@@ -106,7 +106,8 @@ class Dispatcher:
         value = None
         if route.body is not None and route.body.media == JSON_MEDIA:
             value = _json(body, route, wrong)
-        query = _query(route, head, wrong)
+        # What stands in the address of a page is for its module.
+        query = _query(route, head, wrong) if route.kind != "asset" else {}
         if wrong:
             raise bad_request(wrong)
         raw = dict(admitted.raw)

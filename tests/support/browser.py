@@ -1,0 +1,150 @@
+"""Chromium, and a daemon with everything that the pages show.
+
+Every page that a test opens is watched: an error on its console, one that nothing caught, or something that the content
+security policy forbade fails the test. Answers that refuse are no errors: the pages say so themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.daemon import Daemon, environment, eventually
+from tests.support.logins import SECRET, cheap_hash
+from tests.support.node import AXE
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PATIENCE_MS = 30_000
+WEB = '[web]\nlisten = ["tcp:0:interface=127.0.0.1"]\n'
+OPERATORS = f"""
+[operators.alice]
+password = '{cheap_hash()}'
+[operators.bob]
+password = '{cheap_hash()}'
+"""
+RULES = """
+[[rule]]
+who = ["alice"]
+on = ["*"]
+may = ["write", "admin"]
+[[rule]]
+who = ["bob"]
+on = ["web*"]
+may = ["spy"]
+"""
+
+browser_there = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+class Site:
+    """A daemon for browsers, simulated VMs, and consoles that it remembers from before.
+
+    :ivar daemon: the concentrator.
+    :ivar url: where browsers find it.
+    """
+
+    def __init__(self, folder: Path, keys: Path, known: int = 0, extra: str = WEB, rules: str = RULES) -> None:
+        """:param known: how many consoles it remembers that are down: ``old00000`` and so on."""
+        folder.mkdir()
+        operators = folder / "operators.toml"
+        operators.write_text(OPERATORS)
+        operators.chmod(0o600)
+        ssh = f'[ssh]\noperators-file = "{operators}"\n'
+        self.daemon = Daemon(folder / "daemon", keys, extra + ssh + rules)
+        if known:
+            _remember(self.daemon.state / "consoles.jsonl", known)
+        self.daemon.start()
+        self._simulators: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.daemon.web_port}"
+
+    def simulate(self, *names: str, options: tuple[str, ...] = ()) -> None:
+        """Have simulated VMs with these names connect, and wait until their consoles print."""
+        command = [sys.executable, "-m", "vmproxy", "simulate", "--port", str(self.daemon.vm_port)]
+        command += ["-n", str(len(names)), "--names", ",".join(names), *options]
+        with (self.daemon.folder / "simulate.out").open("ab") as output:
+            process = subprocess.Popen(
+                command, env=environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            )
+        self._simulators.append(process)
+        for name in names:
+            eventually(lambda name=name: b"login: " in self.daemon.logged(name), f"{name} asks for a login")
+
+    def stop(self) -> None:
+        """Stop everything."""
+        for process in self._simulators:
+            process.terminate()
+        for process in self._simulators:
+            process.wait()
+        self.daemon.stop()
+        assert "Traceback" not in self.daemon.said(), self.daemon.said()
+
+
+def _remember(path: Path, number: int) -> None:
+    lines: list[dict[str, object]] = [{"format": 1}]
+    for index in range(number):
+        identity = str(uuid.uuid5(uuid.NAMESPACE_URL, str(index)))
+        name = f"old{index:05d}"
+        lines.append({"uuid": identity, "name": name, "uri": "vmproxy", "log": f"{identity}.log", "since": 1796071429})
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+class Watched:
+    """A page of a test, and what went wrong on it."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _console(self, message: Any) -> None:
+        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+            self.errors.append(f"{message.type}: {message.text}")
+
+    def check(self) -> None:
+        """Fail if anything was wrong."""
+        assert self.errors == []
+
+
+def log_in(page: Any, site: Site, operator: str = "alice", then: str = "/") -> None:
+    """Log in on the page for that, and wait for where it leads."""
+    page.goto(f"{site.url}/login?next={then}")
+    page.fill("[name=operator]", operator)
+    page.fill("[name=password]", SECRET)
+    page.press("[name=password]", "Enter")
+    page.wait_for_url(f"{site.url}{then}")
+
+
+def accessibility(page: Any) -> list[str]:
+    """What axe-core finds on a page, in words; nothing is allowed."""
+    page.evaluate(AXE.read_text("utf-8"))
+    found = page.evaluate(
+        "() => axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
+    )
+    return [f"{one['id']}: {one['help']}: {[node['html'] for node in one['nodes'][:3]]}" for one in found["violations"]]
+
+
+def sideways(page: Any) -> int:
+    """How far a page can be scrolled sideways: it should not."""
+    overflow: int = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return overflow
