@@ -18,14 +18,14 @@ from urllib.parse import urlsplit
 
 from vmproxy.auth.passwords import CannotCheck
 from vmproxy.base import values
-from vmproxy.base.addresses import numeric_address
+from vmproxy.base.addresses import is_loopback
 from vmproxy.base.sanitize import visible
 from vmproxy.base.schema import InvalidValue, setting
+from vmproxy.base.text_file import first_line
 from vmproxy.errors import ConfigError
 
 SECONDS = 5
 SERVERS = 8
-SECRET_LIMIT = 4096
 NAME = "{name}"
 INVALID_CREDENTIALS = 49
 
@@ -81,7 +81,7 @@ class LDAPSettings:
             return
         for server in self.servers:
             parts = urlsplit(server)
-            if parts.scheme == "ldap" and not self.start_tls and not _loopback(parts.hostname or ""):
+            if parts.scheme == "ldap" and not self.start_tls and not is_loopback(parts.hostname or ""):
                 yield "servers", f"{server} would get passwords in clear; give ldaps:// or start-tls = true"
         if not {"user-dn", "base"} & set(wrong) and bool(self.user_dn) == bool(self.base):
             yield "servers", "give either user-dn, or base for a search"
@@ -97,7 +97,7 @@ class LDAPSettings:
             return None
         secret = ""
         if self.password_file is not None:
-            secret = _first_line(self.password_file)
+            secret = first_line(self.password_file, "ldap.password-file")
         try:
             # An extra, which few installations have; it is loaded before privileges are dropped.
             import ldap3.core.exceptions  # noqa: F401
@@ -110,17 +110,6 @@ class LDAPSettings:
             why = getattr(error, "strerror", None) or "no certificates in it"
             raise ConfigError([f"ldap.ca-file: {self.ca_file}: {why}"]) from None
         return Directory(self, secret, authorities)
-
-
-def _first_line(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            text = file.read(SECRET_LIMIT).decode().partition("\n")[0].rstrip("\r")
-    except (OSError, ValueError) as error:
-        raise ConfigError([f"ldap.password-file: {path}: {getattr(error, 'strerror', None) or error}"]) from None
-    if not text:
-        raise ConfigError([f"ldap.password-file: {path}: its first line is empty"])
-    return text
 
 
 class Directory:
@@ -240,11 +229,6 @@ class Directory:
             for link in self._open:
                 with suppress(OSError, AttributeError):  # it has no socket yet, or no more
                     link.socket.shutdown(2)
-
-
-def _loopback(host: str) -> bool:
-    address = numeric_address(host)
-    return host == "localhost" if address is None else address.is_loopback
 
 
 def _why(result: Any) -> str:

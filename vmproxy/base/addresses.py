@@ -79,6 +79,12 @@ def numeric_address(text: str) -> Address | None:
 
 
 @lru_cache(4096)
+def is_loopback(host: str) -> bool:
+    """Whether a host, by its name or address, is this machine and stays on it."""
+    address = numeric_address(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
 def neighbourhood(address: str) -> str:
     """The network that an address is counted under: itself, or its /64 of IPv6, which one host has all of.
 

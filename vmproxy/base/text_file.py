@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from vmproxy.errors import ConfigError
+
+LINE_LIMIT = 4096
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -13,3 +18,19 @@ def plain_text(data: bytes) -> bytes:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError("it is UTF-16; save it as UTF-8")
     return data.removeprefix(BYTE_ORDER_MARK)
+
+
+def first_line(path: Path, key: str) -> str:
+    """The first line of a file that holds a secret.
+
+    :param key: the setting that names the file.
+    :raises ConfigError: if there is none.
+    """
+    try:
+        with path.open("rb") as file:
+            text = plain_text(file.read(LINE_LIMIT)).decode().partition("\n")[0].rstrip("\r")
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"{key}: {path}: {getattr(error, 'strerror', None) or error}"]) from None
+    if not text:
+        raise ConfigError([f"{key}: {path}: its first line is empty"])
+    return text
