@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from tests.support.fakes import Logged
 from tests.support.logins import cheap_hash, line
 from tests.support.ssh import authorized_line, ed25519_key
-from vmproxy.auth.accounts_file import Account, Operators, load_operators, parse_operators
+from vmproxy.auth.accounts_file import Account, OperatorEntry, Operators, load_operators, parse_operators
 from vmproxy.auth.keyring import AccountSettings, KeyringReader
+from vmproxy.base.schema import settings_of
 from vmproxy.errors import ConfigError
 
 HERE = Path("/etc/vmproxy")
@@ -157,9 +158,9 @@ def test_the_sample_explains_every_key_with_an_example_that_is_right() -> None:
     for number in range(text.count("ssh-ed25519 AAAA...")):
         text = text.replace("ssh-ed25519 AAAA...", authorized_line(ed25519_key(number)).decode(), 1)
     table = tomllib.loads(text)
-    assert set(table) == {"operators", "certificate-authorities", "certificate-authorities-file", "revoked-keys"}
+    assert set(table) == set(settings_of(Operators)) | {"operators"}
     said = {key for settings in table["operators"].values() for key in settings}
-    assert said == {"keys", "keys-file", "password", "groups", "escape", "quiet"}
+    assert said == {*settings_of(Account), *settings_of(OperatorEntry)}
     assert read(text).entries
 
 

@@ -72,6 +72,9 @@ class WebPipe:
     def getHost(self) -> IPv4Address:
         return IPv4Address("TCP", "127.0.0.1", 8080)
 
+    def getPeerCertificate(self) -> None:
+        """None was shown."""
+
     def setTcpNoDelay(self, on: bool) -> None: ...
 
     def write(self, data: bytes) -> None:

@@ -139,7 +139,7 @@ def test_a_token_that_is_not_right_lets_nobody_in(what: str) -> None:
 
 def test_other_keys_of_the_provider_are_fetched_but_not_at_every_wrong_token(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr(oidc.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("vmproxy.web.oidc.time.monotonic", lambda: now[0])
     provider, challenge = Fake(), Challenge.make()
 
     def fetched() -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 from twisted.internet.posixbase import PosixReactorBase
@@ -67,11 +68,16 @@ class WebService(Part):
             return None
         try:
             _import()
-            return load(replace(TLSSettings(), pairs=config.web.certificates))
+            settings = replace(TLSSettings(), pairs=config.web.certificates, client_ca=config.web.client_ca)
+            credentials = load(settings)
         except ImportError as error:
             raise ConfigError([f"web.listen: it cannot be turned on before a restart ({error})"]) from None
         except CertificateError as error:
-            raise ConfigError([f"web.certificates: {problem}" for problem in error.problems]) from None
+            problems = [problem.replace("vm.", "web.", 1) for problem in error.by_setting]
+            raise ConfigError(problems) from None
+        for one in credentials.certificates if credentials is not None and config.web.client_ca is not None else ():
+            one.context.set_verify(SSL.VERIFY_PEER)  # who has no certificate may log in otherwise
+        return credentials
 
     def reconfigure(self, config: Config, checked: Credentials | None) -> list[str]:
         if not config.web.on:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def _password(value: Any) -> str:
 
 def _directory_name(value: Any) -> str:
     if not isinstance(value, str) or not value or len(value) > 256 or not value.isprintable():
-        raise InvalidValue(f"{visible(repr(value), 80)} is not a name in a directory")
+        raise InvalidValue(f"{visible(repr(value), 80)} is not a name of somebody")
     return value
 
 
@@ -89,6 +89,9 @@ def _group(value: Any) -> str:
     return value
 
 
+_certificate_names = values.list_of(
+    _directory_name, 'names such as ["alice@example.com", "CN=Alice"]', may_be_empty=True
+)
 _groups = values.list_of(_group, f'names such as ["admins"], of {_NAME_IS}', may_be_empty=True)
 _files = values.list_of(_file, "the name of a file, or a list of names", may_be_empty=True)
 _keys = values.list_of(_key, f"{_KEY_IS}, as in id_ed25519.pub", may_be_empty=True)
@@ -124,6 +127,8 @@ class OperatorEntry:
     :ivar key_files: patterns of files in the format of authorized_keys.
     :ivar password: an argon2id hash, or the source of the password; None for the source that the file says of all.
     :ivar directory_name: their name there; empty if it is the same.
+    :ivar certificate_names: the names in certificates of browsers that are theirs.
+    :ivar oidc_name: what a provider's claim says of them; empty if it is their name.
     """
 
     account: Account
@@ -131,6 +136,8 @@ class OperatorEntry:
     key_files: tuple[str, ...] = setting(_files, (), key="keys-file")
     password: str | None = setting(_password, None, secret=True)
     directory_name: str = setting(_directory_name, "")
+    certificate_names: tuple[str, ...] = setting(_certificate_names, ())
+    oidc_name: str = setting(_directory_name, "")
 
     @property
     def hashed(self) -> str | None:
@@ -164,6 +171,19 @@ class Operators:
             return self.default_password, name
         word = entry.password or self.default_password
         return (word if word in SOURCES else NOWHERE), entry.directory_name or name
+
+    def of_certificate(self, names: Iterable[str]) -> Account | None:
+        """The operator whose the names in a certificate are; None if they are nobody's, or those of several."""
+        wanted = frozenset(names)
+        found = [entry.account for entry in self.entries.values() if not wanted.isdisjoint(entry.certificate_names)]
+        return found[0] if len(found) == 1 else None
+
+    def of_oidc(self, name: str) -> Account | None:
+        """The operator whom a provider calls so."""
+        for entry in self.entries.values():
+            if name == (entry.oidc_name or entry.account.name):
+                return entry.account
+        return None
 
 
 def is_operator_name(name: str) -> bool:
@@ -233,6 +253,7 @@ def _shared(entries: Mapping[str, OperatorEntry]) -> list[Problem]:
     problems = []
     names: dict[str, str] = {}
     owners: dict[bytes, str] = {}
+    others: dict[tuple[str, str], str] = {}
     for name, entry in entries.items():
         place = ("operators", name)
         other = names.setdefault(name.lower(), name)
@@ -243,4 +264,10 @@ def _shared(entries: Mapping[str, OperatorEntry]) -> list[Problem]:
             if owner != name:
                 text = f"has a key of {visible(owner)} as well; a key may belong to one operator only"
                 problems.append(Problem((*place, "keys"), text))
+        for key, theirs in (("certificate-names", entry.certificate_names), ("oidc-name", (entry.oidc_name or name,))):
+            for one in theirs:
+                owner = others.setdefault((key, one), name)
+                if owner != name:
+                    text = f"{visible(one)} is {visible(owner)}'s as well; it may be one operator's only"
+                    problems.append(Problem((*place, key), text))
     return problems

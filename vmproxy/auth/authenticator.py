@@ -10,7 +10,7 @@ The packets are the business of :mod:`vmproxy.ssh.userauth`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -162,6 +162,18 @@ class Authenticator:
         """The account of an operator, by the files as they are now; None if there is none of that name."""
         with suppress(LoginRefused):
             return (await self._in_force()).account(name)
+        return None
+
+    async def account_of_certificate(self, names: Sequence[str]) -> Account | None:
+        """The operator whose the names in a client's certificate are, by the files as they are now."""
+        with suppress(LoginRefused):
+            return (await self._in_force()).operators.of_certificate(names)
+        return None
+
+    async def account_of_oidc(self, name: str) -> Account | None:
+        """The operator whom a provider calls so, by the files as they are now."""
+        with suppress(LoginRefused):
+            return (await self._in_force()).operators.of_oidc(name)
         return None
 
     @property

@@ -1,10 +1,11 @@
-"""Whose request it is: by the token that it shows."""
+"""Whose request it is: by the token that it shows, or what comes along with its client."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from vmproxy.operators.operator import Operator
+from vmproxy.web.ambient import Ambient
 from vmproxy.web.call import WebServices
 from vmproxy.web.credential import Credential
 from vmproxy.web.head import Head
@@ -18,13 +19,14 @@ class Credentials:
 
     def __init__(self, web: WebServices) -> None:
         self._web = web
+        self._ambient = Ambient(web)
         self._told: dict[tuple[str, str], float] = {}  # by token and address: when its use was recorded
 
     async def identify(self, head: Head, origin: str) -> Credential | None:
         """The credential of a request; None if it shows none, or none that counts any more."""
         shown = head.headers.get("authorization", "")
         if not shown:
-            return None
+            return await self._ambient.find(head)
         scheme, _, secret = shown.partition(" ")
         return await self._token(secret.strip(), head.peer) if scheme.lower() == "bearer" else None
 

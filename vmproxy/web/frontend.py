@@ -79,6 +79,15 @@ class WebFrontend:
         """The networks of trusted proxies."""
         return self.web.settings.trusted_proxies
 
+    @property
+    def user_header(self) -> str | None:
+        """The header in which a trusted proxy names the operator."""
+        return self.web.settings.proxy_user_header
+
+    def not_trusted(self, peer: str) -> None:
+        """Take note that somebody has named an operator who may not."""
+        self.web.accounts.complain(peer, "named an operator by web.proxy-user-header, and is no trusted proxy")
+
     def arrived(self, channel: WebChannel) -> bool:
         """Count a connection; :returns: whether it may stay."""
         if self.web.services.stopping or len(self.channels) >= self.web.settings.connections:

@@ -21,6 +21,8 @@ class Head:
     :ivar secure: whether it came over TLS.
     :ivar length: of the body; None where it comes in chunks.
     :ivar for_metrics: whether it came where nothing but the metrics is served.
+    :ivar user: the operator whom a trusted proxy names; empty for nobody.
+    :ivar certificate_names: the names in the certificate that the client has shown.
     """
 
     method: str
@@ -31,6 +33,8 @@ class Head:
     secure: bool
     length: int | None
     for_metrics: bool = False
+    user: str = ""
+    certificate_names: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:

@@ -15,12 +15,15 @@ from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
+from twisted.web.http_headers import Headers
 
 from vmproxy.auth.limits import ConnectionLimiter
 from vmproxy.base.addresses import Network, within
 from vmproxy.base.deadlines import Deadlines
 from vmproxy.base.tasks import spawn
+from vmproxy.web.client_names import client_names
 from vmproxy.web.head import Head
+from vmproxy.web.proxy import Behind, behind
 
 HEAD_BYTES = 16 * 1024
 HEAD_LINES = 100
@@ -72,6 +75,13 @@ class Server(Protocol):
     @property
     def trusted(self) -> tuple[Network, ...]:
         """The networks of trusted proxies."""
+
+    @property
+    def user_header(self) -> str | None:
+        """The header in which a trusted proxy names the operator."""
+
+    def not_trusted(self, peer: str) -> None:
+        """Take note that somebody has named an operator who may not."""
 
     def arrived(self, channel: WebChannel) -> bool:
         """Count a connection; :returns: whether it may stay."""
@@ -182,6 +192,7 @@ class WebChannel(HTTPChannel):
         self._held: list[bytes] | None = None
         self._early: list[bytes] | None = None
         self._socket: IProtocol | None = None
+        self._names: tuple[str, ...] | None = None  # as soon as they are wanted
 
     @property
     def wire(self) -> Any:
@@ -316,8 +327,31 @@ class WebChannel(HTTPChannel):
         }
         local = self.wire.getHost()
         place = (local.host, local.port) if hasattr(local, "host") else None
-        head = Head(method, target, headers, self.peer, place, self.secure, self.length, self.for_metrics)
+        who = self._behind(request.requestHeaders)
+        names = self._certificate_names() if self.secure else ()
+        head = Head(
+            method, target, headers, who.peer, place, who.secure, self.length, self.for_metrics, who.user, names
+        )
         request.has_head(head, version)
+
+    def _behind(self, headers: Headers) -> Behind:
+        trusted, user_header = self.server.trusted, self.server.user_header
+        here = Behind(self.peer, self.secure)
+
+        def values(name: str) -> list[str]:
+            return [value.decode("latin-1") for value in headers.getRawHeaders(name.encode("latin-1"), [])]
+
+        if self.for_metrics or not trusted or not (self.peer == LOCAL or within(self.peer, trusted)):
+            if user_header is not None and values(user_header):
+                self.server.not_trusted(self.peer)
+            return here
+        return behind(values, self.peer, self.secure, trusted, user_header)
+
+    def _certificate_names(self) -> tuple[str, ...]:
+        if self._names is None:
+            certificate = self.wire.getPeerCertificate()
+            self._names = client_names(certificate.to_cryptography()) if certificate is not None else ()
+        return self._names
 
     async def _decide(self, request: WebRequest, expects: bool) -> None:
         wanted = await self.server.admit(request)

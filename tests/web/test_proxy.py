@@ -1,0 +1,117 @@
+"""What a proxy says of who is behind it: believed from a trusted one, and no more of it than is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.web import OPERATORS, ORIGIN, WebWorld
+from vmproxy.base.addresses import parse_networks
+from vmproxy.web.answer import Answer, Empty
+from vmproxy.web.call import Call
+from vmproxy.web.proxy import Behind, behind
+from vmproxy.web.route import Route
+from vmproxy.web.table import ROUTES
+
+PROXY, INNER = "10.9.0.1", "10.9.0.2"
+TRUSTED = parse_networks("10.9.0.0/24")
+HEADER = "x-remote-user"
+WHOAMI = "/api/v1/whoami"
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([], (PROXY, "")),
+        ([("X-Forwarded-For", "192.0.2.7")], ("192.0.2.7", "")),
+        ([("X-Forwarded-For", "192.0.2.7"), ("X-Forwarded-Proto", "https")], ("192.0.2.7", "https")),
+        # What the client has said stands left of what the proxy has seen.
+        ([("X-Forwarded-For", "198.51.100.1, 192.0.2.7")], ("192.0.2.7", "")),
+        ([("X-Forwarded-For", "198.51.100.1"), ("X-Forwarded-For", "192.0.2.7")], ("192.0.2.7", "")),
+        ([("X-Forwarded-For", f"198.51.100.1, 192.0.2.7, {INNER}")], ("192.0.2.7", "")),
+        ([("X-Forwarded-For", f"{INNER}, {INNER}")], (INNER, "")),
+        ([("X-Forwarded-For", f"192.0.2.7, unknown, {INNER}")], (INNER, "")),
+        ([("X-Forwarded-For", "192.0.2.7:4711")], ("192.0.2.7", "")),
+        ([("X-Forwarded-For", "[2001:db8::7]:4711")], ("2001:db8::7", "")),
+        ([("X-Forwarded-For", "2001:db8::7")], ("2001:db8::7", "")),
+        ([("X-Forwarded-For", "<script>")], (PROXY, "")),
+        ([("X-Forwarded-For", ", ".join(["198.51.100.1"] * 500 + ["192.0.2.7"]))], ("192.0.2.7", "")),
+        ([("X-Forwarded-For", "192.0.2.7"), ("X-Forwarded-Proto", "https, http")], ("192.0.2.7", "")),
+        ([("X-Forwarded-For", f"192.0.2.7, {INNER}"), ("X-Forwarded-Proto", "https, http")], ("192.0.2.7", "https")),
+        ([("Forwarded", "for=192.0.2.7;proto=https;by=203.0.113.43")], ("192.0.2.7", "https")),
+        ([("Forwarded", 'For="[2001:db8::7]:4711"; Proto="https"')], ("2001:db8::7", "https")),
+        ([("Forwarded", "for=198.51.100.1;proto=https, for=192.0.2.7")], ("192.0.2.7", "")),
+        ([("Forwarded", 'for="a,b;for=1.2.3.4", for=192.0.2.7')], ("192.0.2.7", "")),
+        ([("Forwarded", "for=_hidden")], (PROXY, "")),
+        ([("Forwarded", "for=192.0.2.7"), ("X-Forwarded-For", "198.51.100.1")], ("192.0.2.7", "")),
+    ],
+)
+def test_the_first_address_that_is_no_proxys_is_the_clients(
+    headers: list[tuple[str, str]], expected: tuple[str, str]
+) -> None:
+    def values(name: str) -> list[str]:
+        return [value for one, value in headers if one.lower() == name]
+
+    address, protocol = expected
+    assert behind(values, PROXY, False, TRUSTED, None) == Behind(address, protocol == "https")
+
+
+@pytest.fixture
+def proxied(tmp_path: Path) -> Iterator[WebWorld]:
+    world = WebWorld(tmp_path, trusted_proxies=TRUSTED, proxy_user_header=HEADER)
+    yield world
+    world.stop()
+
+
+def said(world: WebWorld, peer: str, *headers: tuple[str, str]) -> tuple[int, object]:
+    got = world.client(peer).ask("GET", WHOAMI, headers=headers)
+    return got.status, got.json.get("operator")
+
+
+def test_a_trusted_proxy_names_the_operator_and_their_address(proxied: WebWorld) -> None:
+    headers = (("X-Remote-User", "alice"), ("X-Forwarded-For", "192.0.2.7"))
+    for _ in range(3):
+        assert said(proxied, PROXY, *headers) == (200, "alice")
+    (event,) = proxied.audited("login")
+    assert (event["who"], event["from"], event["method"]) == ("alice", "192.0.2.7", "proxy")
+    assert said(proxied, PROXY, ("X-Remote-User", "mallory"))[0] == 401
+    assert said(proxied, PROXY, ("X-Remote-User", "alice"), ("X-Remote-User", "bob"))[0] == 401
+    assert said(proxied, PROXY, ("X-Remote-User", "a" * 100))[0] == 401
+    assert said(proxied, PROXY)[0] == 401
+    (failed,) = proxied.audited("login-failed")
+    assert failed["user"] == "mallory"
+
+
+def test_nobody_else_does(proxied: WebWorld, logged: list[str]) -> None:
+    assert said(proxied, "192.0.2.7", ("X-Remote-User", "alice"), ("X-Forwarded-For", PROXY))[0] == 401
+    assert any("is no trusted proxy" in line for line in logged)
+    assert not proxied.audited("login")
+
+
+def test_who_is_named_by_a_proxy_is_protected_from_other_sites(tmp_path: Path) -> None:
+    async def change(call: Call) -> Answer:
+        return Empty()
+
+    routes = (*ROUTES, Route("POST", "/api/v1/change", change, "", scope="write"))
+    world = WebWorld(tmp_path, routes, trusted_proxies=TRUSTED, proxy_user_header=HEADER)
+    for origin, status in (("https://evil.example", 403), (ORIGIN, 204)):
+        headers = [("X-Remote-User", "alice"), ("Origin", origin), ("Content-Length", "0")]
+        assert world.client(PROXY).ask("POST", "/api/v1/change", headers=headers).status == status
+    world.stop()
+
+
+def test_a_certificate_is_whose_the_operators_file_says(web: WebWorld) -> None:
+    web.use_operators(f"{OPERATORS}\n[operators.carol]\ncertificate-names = ['carol@example.com', 'CN=Carol']\n")
+    operators = web.accounts.load().operators
+    for names, owner in (
+        (("CN=Somebody", "carol@example.com"), "carol"),
+        (("CN=Carol",), "carol"),
+        (("CN=carol",), None),
+        (("carol",), None),
+        (("alice",), None),
+        ((), None),
+    ):
+        found = operators.of_certificate(names)
+        assert (found and found.name) == owner
