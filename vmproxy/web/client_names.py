@@ -14,7 +14,7 @@ def client_names(certificate: x509.Certificate) -> tuple[str, ...]:
     :returns: :data:`LIMIT` of them at most; the common name is ``CN=...``.
     """
     common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    found = [f"CN={one.value}" for one in common]
+    found = [f"CN={one.value}" for one in common if isinstance(one.value, str)]
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
