@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import ROOT, environment
+from vmproxy.web.assets import Assets
 
 pytestmark = pytest.mark.slow
 
@@ -71,6 +72,11 @@ def test_the_plugin_works_from_a_wheel_outside_the_checkout(tmp_path: Path) -> N
     assert usage.returncode == 0
     assert "--vm-listen" in usage.stdout
     assert installed("vmproxy", "--version").stdout.startswith("vmproxy ")
+    # The pages come along, and what `make web' has brought.
+    script = "from vmproxy.web.assets import *; one = Assets.load(); print(*one.names()); print(*one.missing)"
+    names, missing = installed("python", "-c", script).stdout.splitlines()
+    assert set(names.split()) == set(Assets.load().names())
+    assert set(missing.split()) == set(Assets.load().missing)
     sample = tmp_path / "venv" / "share" / "vmproxy" / "vmproxy.toml"
     assert installed("vmproxy", "check", str(sample)).returncode == 0
 

@@ -15,6 +15,7 @@ import { span, time, wrong } from "./words.js";
  */
 
 const WARNING_SECONDS = 120;
+const TOUCH_SECONDS = 60;
 const NOTICES = 4;
 
 /** @type {Promise<boolean>|null} */
@@ -35,7 +36,18 @@ export function start({ needsLogin = true } = {}) {
     if (link.getAttribute("href") === location.pathname) link.setAttribute("aria-current", "page");
   }
   byId("logout", HTMLButtonElement).addEventListener("click", logout);
-  if (needsLogin) void refreshIdentity();
+  if (!needsLogin) return;
+  void refreshIdentity();
+  for (const kind of ["keydown", "pointerdown"]) addEventListener(kind, touch, { capture: true, passive: true });
+}
+
+let touched = Date.now();
+
+/** Somebody is at the keys: the session goes on. */
+function touch() {
+  if (identity === null || Date.now() - touched < TOUCH_SECONDS * 1000) return;
+  touched = Date.now();
+  void ask("session", { method: "PUT", quiet: true }).catch(() => {});
 }
 
 /**
@@ -117,10 +129,18 @@ function warnBefore(ends) {
         return;
       }
       const rest = later ? span((later.getTime() - Date.now()) / 1000) : "a moment";
-      notice(`Your login ends in ${rest}.`, { key: "session", seconds: 0, action: { label: "Log in again", run: () => void loginInPlace() } });
+      notice(`Your login ends in ${rest}.`, { key: "session", seconds: 0, action: { label: "Stay", run: () => void stay() } });
     },
     Math.min(Math.max(left - WARNING_SECONDS, 1), 1_000_000) * 1000,
   );
+}
+
+/** Go on with the session; if it ends in any case, log in again. */
+async function stay() {
+  await ask("session", { method: "PUT" });
+  await refreshIdentity();
+  const ends = time(identity?.ends);
+  if (ends && ends.getTime() - Date.now() <= (WARNING_SECONDS + 5) * 1000) await loginInPlace();
 }
 
 /**
