@@ -30,6 +30,7 @@ def worlds() -> Iterator[tuple[World, World]]:
 def taken_over(world: World, state: ConsoleState, links: list[FakeLink], viewers: list[FakeViewer]) -> Console:
     """The console in the process that takes over."""
     console = Console(VM_A, "1", world.log("web.log"), world.directory)
+    world.directory.names.add(console)
     console.restore(state, {link.peer: link for link in links}, {viewer.who: viewer for viewer in viewers})
     return console
 

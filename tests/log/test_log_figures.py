@@ -15,7 +15,7 @@ def test_what_vms_say_is_counted_recorded_or_not_and_though_its_log_is_forgotten
     second.pass_over(20)
     second.gap(300, "it came too early")
     world.tick(0.1)
-    assert (world.store.received, world.store.missed, world.writer.written) == (323, 300, 3)
+    assert (world.store.received, world.store.dropped, world.writer.written) == (323, 300, 3)
     assert sum(world.writer.durations.counts) == 2
     world.store.forget(first, remove=True)
     first = world.log("a.log")

@@ -81,7 +81,18 @@ class World:
         self.loaded = self.directory.load()
 
     def stop(self) -> None:
+        self.check_totals()
         self.writer.close()
+
+    def check_totals(self) -> None:
+        """What is counted as it changes must be what one finds who looks: at the end of every test of a world."""
+        totals, consoles = self.directory.totals, list(self.directory)
+        assert totals.states(len(consoles)) == {
+            state: sum(console.state == state for console in consoles) for state in ("up", "down", "migrating")
+        }
+        assert totals.off == sum(not console.logging for console in consoles)
+        assert totals.held == sum(console.undelivered for console in consoles)
+        assert set(totals.watched) == {console.viewers for console in consoles if console.watchers}
 
     def claim(
         self,

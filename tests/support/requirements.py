@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import pytest
 
 from vmproxy.log.pattern import EXPRESSIONS
 
 expressions = pytest.mark.skipif(not EXPRESSIONS, reason="google-re2 is not installed")
+
+promtool = pytest.mark.skipif(
+    shutil.which("promtool") is None and "CI" not in os.environ, reason="promtool is not installed (prometheus)"
+)

@@ -10,12 +10,14 @@ from twisted.internet.interfaces import IReactorTime
 from vmproxy.app.log_service import LogService
 from vmproxy.app.part import Part
 from vmproxy.base.counters import Counters
+from vmproxy.base.metrics import Families, counter, gauge, histogram, told_of
 from vmproxy.config.settings import Config
 from vmproxy.console.expiry import Expiry
 from vmproxy.console.idle import IdleLimits
 from vmproxy.console.journal import Journal
 from vmproxy.console.migrations import Migrations
 from vmproxy.console.registry import ConsoleRegistry
+from vmproxy.console.totals import FRONTS, MODES, REMOTE
 from vmproxy.vm.settings import Encryption
 from vmproxy.wire.vmware import new_secret
 
@@ -47,6 +49,34 @@ class ConsoleService(Part):
     def unwritten(self) -> list[str]:
         """The files that cannot be written now, with the reason."""
         return [self._journal.problem] if self._journal.problem else []
+
+    def metrics(self) -> Families:
+        totals, migrations = self.registry.totals, self.migrations
+        states = totals.states(len(self.registry))
+        yield gauge("consoles", "Consoles that are known.", states, "state")
+        changes = {state: totals.changes[state] for state in states}
+        yield counter("console_changes", "Consoles that came into a state.", changes, "state")
+        yield gauge("log_consoles_off", "Consoles that are not recorded, as an operator has turned it off.", totals.off)
+        viewers: Counter[tuple[str, ...]] = Counter()
+        for watched in list(totals.watched):
+            viewers.update(watched.modes())
+            yield None
+        told = told_of(viewers, FRONTS, MODES)
+        yield gauge("viewers", "Operators' sessions at consoles.", told, "front", "mode")
+        text = "Write access that was taken from somebody by force."
+        forced = {front: totals.forced[front] for front in (*FRONTS, REMOTE)}
+        yield counter("pen_forced", text, forced, "front")
+        yield counter("vm_sent_bytes", "Bytes of input that hosts were given.", totals.delivered)
+        yield gauge("vm_input_held_bytes", "Bytes of input that wait for VMs, as in a vMotion.", totals.held)
+        yield counter("vm_input_lost_bytes", "Bytes of input that were held when their VM went down.", totals.lost)
+        results = {
+            "completed": migrations.completed,
+            "aborted": migrations.aborted,
+            "abandoned": migrations.abandoned,
+        }
+        yield counter("vmotions", "Migrations that came to an end.", results, "result")
+        text = "How long migrations took, from the beginning to the end, that went through."
+        yield histogram("vmotion_duration_seconds", text, migrations.durations)
 
     def reconfigure(self, config: Config, checked: Any) -> list[str]:
         self.registry.use_duplicates(config.vm.duplicates)

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.application.service import Service
 
 from vmproxy.app.listeners import Listeners
+from vmproxy.base.metrics import Families
 from vmproxy.config.settings import Config
 
 
@@ -35,6 +36,10 @@ class Part(Service):
         :returns: the changes beyond settings, for people to read.
         """
         return []
+
+    def metrics(self) -> Families:
+        """Figures of the part for those who watch over the process: all that there will ever be, from the start."""
+        return iter(())
 
     def load(self) -> None:
         """Read the part's state from the disk; privileges have been dropped.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -82,16 +83,31 @@ class Newest:
                 yield f"{one.who} was turned away: {one.why}; `refused' shows more"
 
 
-def short_of_room(folders: Iterable[Path]) -> list[str]:
-    """The folders whose file systems are about to be full; waits for the disk."""
-    found = {}
-    for folder in folders:
+class Room(NamedTuple):
+    """The room in the file system of a folder, in bytes.
+
+    :ivar free: for us.
+    """
+
+    device: int
+    free: int
+    size: int
+
+    @classmethod
+    def of(cls, folder: Path) -> Room | None:
+        """None where it cannot be found out: whoever writes there tells why; waits for the disk."""
         try:
             there = os.statvfs(folder)
-            device = os.stat(folder).st_dev
-        except OSError:  # whoever writes there tells why it cannot
-            continue
-        room = there.f_bavail * there.f_frsize
-        if room < LEAST_ROOM and there.f_bavail < LEAST_SHARE * there.f_blocks:
-            found[device] = f"{folder}: only {100 * there.f_bavail // max(1, there.f_blocks)} % of the disk are free"
+            return cls(os.stat(folder).st_dev, there.f_bavail * there.f_frsize, there.f_blocks * there.f_frsize)
+        except OSError:
+            return None
+
+
+def short_of_room(rooms: Iterable[tuple[Path, Room]]) -> list[str]:
+    """The folders whose file systems are about to be full."""
+    found = {
+        room.device: f"{folder}: only {100 * room.free // max(1, room.size)} % of the disk are free"
+        for folder, room in rooms
+        if room.free < LEAST_ROOM and room.free < LEAST_SHARE * room.size
+    }
     return list(found.values())

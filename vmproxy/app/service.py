@@ -26,6 +26,7 @@ from vmproxy.app.listeners import CannotListen, Listeners
 from vmproxy.app.log_service import LogService
 from vmproxy.app.part import Part
 from vmproxy.app.privileges import readable_again, running_as, unreadable_code
+from vmproxy.app.process_metrics import ProcessMetrics
 from vmproxy.app.self_check import Newest, SelfCheck
 from vmproxy.app.ssh_service import SSHService
 from vmproxy.app.startup import TLSStatus, startup_lines, vsphere_lines
@@ -60,6 +61,7 @@ class VMProxyService(MultiService):
 
     :ivar parts: the parts.
     :ivar counters: what can be read of the process.
+    :ivar metrics: the same and more, for those who watch over it from outside.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class VMProxyService(MultiService):
         self._not_ready = ["starting"]
         self._sockets: dict[str, tuple[str, ...]] = {}  # by setting: opened for us, in place of what the setting says
         self.counters = counters = Counters()
+        self.metrics = ProcessMetrics(reactor, lambda: self.parts)
         self._budget = budget = share_out(
             raise_limit(),
             min(config.log.open_files, LEAST_OPEN),
@@ -129,6 +132,7 @@ class VMProxyService(MultiService):
         )
         for part in self.parts:
             part.setServiceParent(self)
+        self.metrics.reloaded(True)
         listeners = [one for part in self.parts for one in part.listeners.values()]
         counters.count(lambda: {"connections without a descriptor": sum(one.refused for one in listeners)})
         unwritten = (self.log.unwritten, self.consoles.unwritten, self.alerts.unwritten)
@@ -319,6 +323,7 @@ class VMProxyService(MultiService):
             for problem in error.problems:
                 _log.error("the configuration stays as it was: {problem}", problem=problem)
             self.log.audit.record("reload-failed", problems=error.problems)
+            self.metrics.reloaded(False)
             return
         await self._take(new, checked)
         await self.ssh.accounts.refresh()
@@ -338,6 +343,7 @@ class VMProxyService(MultiService):
         changed = [*differences(self._config, new, restart=False), *others]
         waiting = differences(self._started, new, restart=True)
         self._config = new
+        self.metrics.reloaded(not problems)
         await self._in_thread(lambda: self._write_down(new))
         _log.info("the configuration is in force; changed: {changed}", changed=", ".join(changed) or "nothing")
         if waiting:
@@ -378,6 +384,7 @@ class VMProxyService(MultiService):
     async def _stop(self) -> None:
         self._stopping = True
         self._not_ready = ["stopping"]
+        self.metrics.stop()
         self._self_check.stop()
         self._notifier.stopping()
         for _, listeners in self._listening():

@@ -17,10 +17,13 @@ from vmproxy.app.part import Part
 from vmproxy.app.threads import OwnThreads
 from vmproxy.auth.authenticator import Authenticator
 from vmproxy.auth.keyring import Keyring
+from vmproxy.auth.login_tally import METHODS, RESULTS
 from vmproxy.auth.password_sources import THREADS, Source, usable_sources
 from vmproxy.base.account import account_name
 from vmproxy.base.counters import Counters
+from vmproxy.base.metrics import Families, counter, gauge, histogram
 from vmproxy.config.settings import Config
+from vmproxy.console.totals import FRONTS
 from vmproxy.operators.services import Services
 from vmproxy.ssh.algorithms import Algorithms
 from vmproxy.ssh.frontend import OperatorFactory, SSHFrontend
@@ -78,6 +81,23 @@ class SSHService(Part):
     def __len__(self) -> int:
         """How many connections there are."""
         return len(self._front.transports)
+
+    def metrics(self) -> Families:
+        operators = {"ssh": len(self._front.logins)}
+        yield gauge("operators", "Logins that are open.", operators, "front")
+        tally = self.accounts.tally
+        logins = {
+            (front, method, result): tally.counts[front, method, result]
+            for front, methods in METHODS.items()
+            for method in methods
+            for result in RESULTS
+        }
+        yield counter("logins", "Logins that came to an end, well or not.", logins, "front", "method", "result")
+        text = "How long keys, certificates and passwords took to check."
+        yield histogram("login_duration_seconds", text, tally.durations, "front")
+        text = "Bytes of output that operators were too slow for."
+        skipped = {front: self._services.skipped[front] for front in FRONTS}
+        yield counter("viewer_skipped_bytes", text, skipped, "front")
 
     def check(self, config: Config) -> Checked:
         return Checked(config.ssh.algorithms.usable(), usable_sources(config.ldap, config.pam))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
@@ -19,9 +20,11 @@ from vmproxy.base.addresses import numeric_address
 from vmproxy.base.clock import wall_of
 from vmproxy.base.counters import Counters
 from vmproxy.base.memory import trimmer
+from vmproxy.base.metrics import Families, Family, counter, gauge
 from vmproxy.base.recent import KEPT, Refusal
 from vmproxy.config.settings import Config
 from vmproxy.console.console import Console
+from vmproxy.console.migrations import Wrong
 from vmproxy.errors import ConfigError
 from vmproxy.log.audit import Audit
 from vmproxy.log.paths import template_fields
@@ -31,6 +34,19 @@ from vmproxy.vm.frontend import VMFrontend
 from vmproxy.vm.outbound.connector import OutboundConnector
 from vmproxy.vm.outbound.resolver import system_resolver
 from vmproxy.vm.telnet import VMFactory
+
+REFUSED = {
+    "networks": "networks",
+    "per address": "address",
+    "per second": "rate",
+    "in all": "full",
+}
+"""The reasons why connections are not let in, and what the metrics call them."""
+
+COMPLAINTS = {"given up": "given-up", "failures of TLS": "tls"}
+"""The same of connections that were, and are closed again."""
+
+FAR_ENDS = ("dialling", "up", "down", "refused")
 
 _log = Logger()
 
@@ -52,6 +68,7 @@ class VMService(Part):
         counters: Counters,
     ) -> None:
         self._wall = wall_of(reactor)
+        self._migrations = consoles.migrations
         self._budget = budget
         trim = trimmer()
         self.front = front = VMFrontend(
@@ -96,6 +113,30 @@ class VMService(Part):
         credentials = self.front.tls.credentials
         now = datetime.datetime.fromtimestamp(self._wall(), datetime.UTC)
         return [warning for one in credentials.certificates if (warning := one.warning(now))] if credentials else []
+
+    def metrics(self) -> Families:
+        front, connector = self.front, self._connector
+        encrypted, there = front.tls.connections.there, len(front.connections)
+        by_tls = {"yes": encrypted, "no": max(0, there - encrypted)}
+        yield gauge("vm_connections", "Connections of hosts.", by_tls, "tls")
+        accepted = front.counters["connections"]
+        yield counter("vm_connections_accepted", "Connections of hosts that were let in.", accepted)
+        refusals = front.admission.refusals.counts
+        refused = {reason: refusals[kind] for kind, reason in REFUSED.items()}
+        refused |= {reason: front.counters[kind] for kind, reason in COMPLAINTS.items()}
+        refused["descriptors"] = sum(listeners.refused for listeners in self.listeners.values())
+        text = "Connections that were turned away."
+        yield counter("vm_connections_refused", text, refused, "reason")
+        pairs = {wrong.value: self._migrations.refused[wrong] for wrong in Wrong}
+        pairs["blocked"] = front.lockout.refused
+        text = "Connections that claimed to be the destination of a migration and were not believed."
+        yield counter("vmotion_pairs_refused", text, pairs, "reason")
+        states = Counter(bridge.state for bridge in connector.bridges)
+        far_ends = {state: states[state] for state in FAR_ENDS}
+        yield gauge("far_ends", "Remote ends of VMs with direction client.", far_ends, "state")
+        text = "Bytes from VMs that remote ends were not given, as they were slow or away."
+        yield counter("far_end_dropped_bytes", text, connector.dropped)
+        yield expiry("vm", self.front.tls.credentials)
 
     def refused(self) -> list[Refusal]:
         """The hosts that were turned away lately, the newest first."""
@@ -149,3 +190,16 @@ class VMService(Part):
         super().stopService()
         self.front.stop()
         return Deferred.fromCoroutine(self._connector.stop())
+
+
+def expiry(use: str, credentials: Credentials | None) -> Family:
+    """When certificates expire.
+
+    :param use: whom they are shown to: ``vm``, ``web``.
+    """
+    certificates = credentials.certificates if credentials is not None else ()
+    until = {
+        (use, str(number)): certificate.valid_until.timestamp() for number, certificate in enumerate(certificates, 1)
+    }
+    text = "When the certificate is not valid any more; by its place in the settings."
+    return gauge("certificate_expiry_timestamp_seconds", text, until, "use", "number")

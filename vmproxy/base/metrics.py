@@ -10,6 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import product
+from typing import TypeVar
+
+K = TypeVar("K", bound=str | tuple[str, ...])
 
 
 class Kind(Enum):
@@ -65,22 +68,28 @@ Families = Iterator[Family | None]
 """Families one by one; None: some work is done and more is left, others may have their turn."""
 
 
-def gauge(name: str, text: str, value: float) -> Family:
-    """A gauge without labels."""
-    return Family(name, Kind.GAUGE, text, (), {(): value})
+def gauge(name: str, text: str, value: float | Mapping[K, float], *labels: str) -> Family:
+    """A gauge; with labels the values by theirs."""
+    return Family(name, Kind.GAUGE, text, labels, _by_labels(value))
 
 
-def counter(name: str, text: str, value: float) -> Family:
-    """A counter without labels."""
-    return Family(name, Kind.COUNTER, text, (), {(): value})
+def counter(name: str, text: str, value: float | Mapping[K, float], *labels: str) -> Family:
+    """A counter; with labels the values by theirs."""
+    return Family(name, Kind.COUNTER, text, labels, _by_labels(value))
 
 
-def histogram(name: str, text: str, value: Histogram) -> Family:
-    """A histogram without labels."""
-    return Family(name, Kind.HISTOGRAM, text, (), {(): value})
+def histogram(name: str, text: str, value: Histogram | Mapping[K, Histogram], *labels: str) -> Family:
+    """A histogram; with labels the values by theirs."""
+    return Family(name, Kind.HISTOGRAM, text, labels, _by_labels(value))
 
 
-def told_of(counts: Mapping[tuple[str, ...], int], *labels: tuple[str, ...]) -> Values:
+def _by_labels(value: float | Histogram | Mapping[K, float] | Mapping[K, Histogram]) -> Values:
+    if not isinstance(value, Mapping):
+        return {(): value}
+    return {(key if isinstance(key, tuple) else (key,)): one for key, one in value.items()}
+
+
+def told_of(counts: Mapping[tuple[str, ...], int], *labels: tuple[str, ...]) -> dict[tuple[str, ...], int]:
     """What has been counted, of all there may be: it is there from the start, and nothing else ever is.
 
     :param labels: the values that each label may have.

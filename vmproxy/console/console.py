@@ -393,7 +393,8 @@ class Console:
         :param told: whether this is told: not where it happens again and again (see :meth:`unsteady`).
         :param name: the name of a console that is new, as it may be shown.
         """
-        old, self.link = self.link, None
+        old = self.link
+        self._use(None)
         away = max(0.0, self._context.wall() - self.since) if self.reason and self.since else None
         if old is None:
             self._context.totals.changes["up"] += 1
@@ -412,12 +413,16 @@ class Console:
         if old is not None:
             self._links.read_out(old, close=False)
 
+    def _use(self, link: ILink[Console] | None) -> None:
+        self._context.totals.links((link is not None) - (self.link is not None))
+        self.link = link
+
     def _serve(
         self, link: ILink[Console], vmotion: bool, away: float | None, told: bool = True, name: str = ""
     ) -> None:
         if not vmotion or self.reason:  # it may have been down when a late COMPLETE came
             self.since = self._context.wall()
-        self.link = link
+        self._use(link)
         self.host = link.peer
         if self.reason:
             self.reason = ""
@@ -433,13 +438,18 @@ class Console:
 
     def hold_for_migration(self, on: bool) -> None:
         """Hold input: a vMotion is pending. At its end, :meth:`input_may_flow` or :meth:`move_to` delivers it."""
+        totals = self._context.totals
+        if on:
+            totals.migrating[self] = None
+        else:
+            totals.migrating.pop(self, None)
         self.migrating = on
         if on or self.link is not None:
-            self._context.totals.changes["migrating" if on else "up"] += 1
+            totals.changes["migrating" if on else "up"] += 1
 
     def link_lost(self, link: ILink[Console]) -> None:
         """Take the link in service out of service: its connection is gone, and another may follow."""
-        self.link = None
+        self._use(None)
         self._links.gone(link)
 
     def last_words(self, link: ILink[Console]) -> None:
@@ -451,7 +461,7 @@ class Console:
 
         :param told: as for :meth:`claim`.
         """
-        self.link = None
+        self._use(None)
         self.since = self._context.wall()
         self.reason = reason or "unknown"
         self._context.totals.changes["down"] += 1
@@ -493,6 +503,7 @@ class Console:
     def forget(self, who: str) -> None:
         """Be forgotten: the viewers are disconnected, and this is the last event of its trail."""
         self.forgotten = True
+        self._context.totals.not_recorded(-(not self.logging))
         if self.remote is not None:
             self.remote.hang_up("its console is forgotten")
         for viewer in self.watchers:
@@ -516,13 +527,17 @@ class Console:
         """Turn the recording of output off, or on again; the trail says what is missing."""
         if on == self.logging:
             return
-        self.logging = on
+        self._record_output(on)
         if on:
             missing = self.log.resume("logging-on", who=who)
             self.viewers.tell(LoggingOn(who, missing))
         else:
             self.log.event("logging-off", who=who)
             self.viewers.tell(LoggingOff(who))
+
+    def _record_output(self, on: bool) -> None:
+        self._context.totals.not_recorded(self.logging - on)
+        self.logging = on
 
     # Handing over.
 
@@ -558,8 +573,8 @@ class Console:
         self.set_vc_uuid(state.vc_uuid, state.known_by)
         self.set_uuids(state.bios_uuid, state.location_uuid)
         self.settings = state.settings
-        self.logging = state.logging
-        self.link = links.get(state.link)
+        self._record_output(state.logging)
+        self._use(links.get(state.link))
         self._input.restore(state.input)
         self.viewers.restore(state.viewers, viewers)
         there = [name for name in state.links if name in links]

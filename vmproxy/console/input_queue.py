@@ -108,11 +108,15 @@ class InputQueue:
         if self._items is None:
             self._items = deque()
         self._items.append(data)
-        self.size += size
+        self._grow(size)
         if self.size > INPUT_HIGH and not self.congested:
             self.congested = True
             console.viewers.hold_writers(True)
         return True
+
+    def _grow(self, more: int) -> None:
+        self.size += more
+        self._console.totals.input_waits(more)
 
     def flow(self) -> None:
         """Deliver queued input, as far as the link takes it."""
@@ -122,10 +126,10 @@ class InputQueue:
         while items and link.ready:
             data = items.popleft()
             if data is None:
-                self.size -= 1
+                self._grow(-1)
                 link.send_break()
             else:
-                self.size -= len(data)
+                self._grow(-len(data))
                 self.delivered += len(data)
                 self._console.totals.input_delivered(len(data))
                 link.write(data)
@@ -143,7 +147,7 @@ class InputQueue:
             return 0
         lost = sum(len(data) for data in items if data is not None)
         items.clear()
-        self.size = 0
+        self._grow(-self.size)
         return lost
 
     def relieve(self) -> None:
@@ -159,6 +163,6 @@ class InputQueue:
     def restore(self, state: InputState) -> None:
         """Take over a queue; nothing is told or delivered."""
         self._items = deque(state.items) if state.items else None
-        self.size = sum(1 if data is None else len(data) for data in state.items)
+        self._grow(sum(1 if data is None else len(data) for data in state.items) - self.size)
         self.delivered = state.delivered
         self.congested = state.congested

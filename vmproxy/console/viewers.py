@@ -5,6 +5,7 @@ A viewer's fault is the viewer's own: one that fails is detached, and the VM, it
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from vmproxy.console.info import ViewerInfo
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Demoted, Joined, Kicked, Left, Notice, Promoted, Shares, TookOver
 from vmproxy.console.state import ViewersState
-from vmproxy.console.totals import Totals
+from vmproxy.console.totals import REMOTE, Totals
 from vmproxy.console.write_access import WriteAccess
 from vmproxy.log.store import ConsoleLog
 
@@ -72,7 +73,7 @@ class Viewers:
         :param join: whether to write beside the writer, where the console is shared.
         :returns: whether it may write.
         """
-        self.all = (*self.all, viewer)
+        self._are((*self.all, viewer))
         if write and force:
             self.force_write(viewer, reason)
         elif write and join and self._console.options.shared:
@@ -91,11 +92,18 @@ class Viewers:
         """Detach a viewer; nothing happens if it is not attached."""
         if viewer not in self.all:
             return
-        self.all = tuple(v for v in self.all if v is not viewer)
+        self._are(tuple(v for v in self.all if v is not viewer))
         self._console.log.event("detach", who=viewer.who)
         if len(self.all) < CROWD:
             self.tell(Left(viewer.who))
         self._without_write(viewer)
+
+    def _are(self, viewers: tuple[IViewer, ...]) -> None:
+        self.all = viewers
+        if viewers:
+            self._console.totals.watched[self] = None
+        else:
+            self._console.totals.watched.pop(self, None)
 
     def kick(self, viewer: IViewer, by: str, reason: str) -> None:
         """Detach a viewer in the name of an operator."""
@@ -181,6 +189,15 @@ class Viewers:
         writing, waiting = frozenset(access.writers), frozenset(access.waiting)  # there may be thousands who wait
         return tuple(ViewerInfo(v.who, v in writing, v in waiting, v.since, v.last_input, v.skipped) for v in self.all)
 
+    def modes(self) -> Counter[tuple[str, ...]]:
+        """How many there are, by front and mode; remote ends are none."""
+        writing, waiting = frozenset(self.write_access.writers), frozenset(self.write_access.waiting)
+        return Counter(
+            (viewer.front, "write" if viewer in writing else "waits" if viewer in waiting else "spy")
+            for viewer in self.all
+            if viewer.front != REMOTE
+        )
+
     # To all of them.
 
     def output(self, data: bytes) -> None:
@@ -237,7 +254,7 @@ class Viewers:
 
     def restore(self, state: ViewersState, viewers: Mapping[str, IViewer]) -> None:
         """Take over viewers; those that are not there any more are left out, and nothing is told."""
-        self.all = tuple(viewers[name] for name in state.all if name in viewers)
+        self._are(tuple(viewers[name] for name in state.all if name in viewers))
         writers = (viewers[name] for name in state.writers if name in viewers)
         waiting = (viewers[name] for name in state.waiting if name in viewers)
         self.write_access.restore(writers, waiting)

@@ -201,7 +201,7 @@ class ConsoleLog:
         """Record that bytes from the VM are missing here."""
         self.received += size
         self._store.received += size
-        self._store.missed += size
+        self._store.dropped += size
         self._record(event(self._store.wall(), "gap", {"bytes": size, "reason": reason}, size))
 
     def event(self, kind: str, **fields: object) -> None:
@@ -337,12 +337,44 @@ class LogStore:
     :ivar unwritten: bytes that wait for the writer, over all logs.
     :ivar received: bytes from all VMs since the start, recorded or not.
     :ivar dropped: bytes that never reached the writer, over all logs since the start; ``events_lost``: events.
-    :ivar missed: bytes that were lost before they reached a log.
     :ivar dropping: the logs that have dropped bytes and not recorded it yet; ``passing``: those that do not record.
     :ivar wall: tells the time of day.
     :ivar crowded: whether there is so much that VMs wait, however little of it is their own.
     :ivar progress: when the writer last had written something.
     """
+
+    __slots__ = (  # of this there is one, but it is on the way of every byte
+        "_batch_since",
+        "_congested",
+        "_dirty",
+        "_flush_call",
+        "_folded",
+        "_linked",
+        "_linking",
+        "_links",
+        "_logs",
+        "_patience_call",
+        "_pause",
+        "_quiet",
+        "_quiet_call",
+        "_soon",
+        "clock",
+        "crowded",
+        "dropped",
+        "dropping",
+        "events_lost",
+        "folder",
+        "from_writer",
+        "in_use",
+        "inputs",
+        "passing",
+        "prefix",
+        "progress",
+        "received",
+        "runner",
+        "unwritten",
+        "wall",
+    )
 
     def __init__(
         self,
@@ -367,7 +399,7 @@ class LogStore:
         self.runner = runner
         self.from_writer = from_writer
         self.unwritten = self.received = 0
-        self.dropped = self.missed = 0
+        self.dropped = 0
         self.events_lost = 0
         self.dropping: set[ConsoleLog] = set()
         self.passing: set[ConsoleLog] = set()

@@ -41,6 +41,7 @@ from vmproxy.console.notices import (
     Notice,
     Promoted,
 )
+from vmproxy.console.totals import REMOTE
 from vmproxy.vm.outbound.connection import DialFailed, DialRefused, OutboundConnection
 from vmproxy.wire.dialuri import DialURI
 
@@ -125,7 +126,7 @@ class OutboundBridge:
         self._console = console
         self.uri = uri
         self.who = self.place = uri.place
-        self.front = "far-end"
+        self.front = REMOTE
         self.since = self.last_input = connector.wall()
         self._made = self._broke = 0.0  # by the clock, not the wall
         self.skipped = 0

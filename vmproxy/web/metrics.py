@@ -1,0 +1,126 @@
+"""The metrics in the formats of Prometheus and OpenMetrics.
+
+Made when somebody asks, in slices: thousands of consoles are looked at, and everybody else goes on meanwhile. Whoever
+asks while that is under way gets the same text. No label names a console, an operator or an address, but for those of
+the consoles that the configuration chooses (:mod:`vmproxy.web.console_metrics`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import replace
+from itertools import accumulate
+
+from prometheus_client import ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+from twisted.internet.defer import Deferred
+
+from vmproxy.base.metrics import Families, Family, Histogram, Kind
+from vmproxy.base.turns import Turns
+
+PREFIX = "vmproxy_"
+_WHO = "metrics"  # of whom the turns are
+_END = b"# EOF\n"
+
+
+class Exposition:
+    """The text of all metrics."""
+
+    def __init__(
+        self,
+        read: Callable[[], Families],
+        turns: Turns,
+        in_thread: Callable[[Callable[[], list[Metric]]], Awaitable[list[Metric]]],
+    ) -> None:
+        """
+        :param read: gives all families there are; of one name there may be several.
+        :param in_thread: runs a call that waits on another thread.
+        """
+        self._read = read
+        self._turns = turns
+        self._in_thread = in_thread
+        self._process = ProcessCollector(registry=None)
+        self._asked: dict[str, list[Deferred[bytes]]] = {}
+
+    async def text(self, accept: str) -> tuple[bytes, str]:
+        """All metrics now.
+
+        :param accept: the formats that the client can read, as in HTTP.
+        :returns: the text, and its type.
+        """
+        encode, media = choose_encoder(accept)
+        asked = self._asked.get(media)
+        if asked is not None:
+            waiter: Deferred[bytes] = Deferred()
+            asked.append(waiter)
+            return await waiter, media
+        self._asked[media] = []
+        try:
+            text = await self._make(encode)
+        except BaseException as error:
+            for waiter in self._asked.pop(media):
+                waiter.errback(error)
+            raise
+        for waiter in self._asked.pop(media):
+            waiter.callback(text)
+        return text, media
+
+    async def _make(self, encode: Callable[[Collector], bytes]) -> bytes:
+        families: dict[str, Family] = {}
+        for family in self._read():
+            if family is not None:
+                name = family.name + family.kind.value
+                before = families.get(name)
+                families[name] = (
+                    family if before is None else replace(before, values={**before.values, **family.values})
+                )
+            await self._turn()
+        # The descriptors are counted by listing them.
+        process = await self._in_thread(lambda: list(self._process.collect()))
+        parts = []
+        ends = False
+        for metric in (*map(metric_of, families.values()), *process):
+            part = encode(_One(metric))
+            ends = part.endswith(_END)
+            parts.append(part.removesuffix(_END))
+            await self._turn()
+        return b"".join(parts) + (_END if ends else b"")
+
+    async def _turn(self) -> None:
+        while not self._turns.open():
+            await self._turns.next(_WHO)
+
+
+class _One(Collector):
+    """A registry of one family."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterable[Metric]:
+        return (self._metric,)
+
+
+def metric_of(family: Family) -> Metric:
+    """A family as the library knows it."""
+    name, values = PREFIX + family.name, family.values.items()
+    if family.kind is Kind.HISTOGRAM:
+        histograms = HistogramMetricFamily(name, family.help, labels=family.labels)
+        for labels, value in values:
+            if isinstance(value, Histogram):
+                histograms.add_metric(labels, list(_buckets(value)), value.total)
+        return histograms
+    of_kind = GaugeMetricFamily if family.kind is Kind.GAUGE else CounterMetricFamily
+    metric = of_kind(name, family.help, labels=family.labels)
+    for labels, value in values:
+        if not isinstance(value, Histogram):
+            metric.add_metric(labels, value)
+    return metric
+
+
+def _buckets(histogram: Histogram) -> Iterator[tuple[str, float]]:
+    bounds = (*histogram.bounds, float("inf"))
+    return zip(map(floatToGoString, bounds), accumulate(histogram.counts), strict=True)
