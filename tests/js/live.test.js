@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, beforeEach, mock, test } from "node:test";
+import { after, afterEach, mock, test } from "node:test";
 
 /** The connections that were made, the newest last. */
 let sockets = [];
@@ -47,7 +47,18 @@ Object.assign(globalThis, {
 });
 const { Live, delay } = await import("../../vmproxy/web/pages/live.js");
 
-beforeEach(() => (sockets = []));
+let live;
+
+/** The page's connection, the only one there is. */
+function begin(told = {}) {
+  live = new Live(told);
+  return live;
+}
+
+afterEach(() => {
+  live?.close();
+  sockets = [];
+});
 
 test("tries are at once first, then further apart, 15 s at most, and never all at the same moment", () => {
   assert.equal(delay(0), 0);
@@ -59,7 +70,7 @@ test("tries are at once first, then further apart, 15 s at most, and never all a
 });
 
 test("what is in view is said when the connection opens, when it changes, and again on the next one", () => {
-  const live = new Live({});
+  begin();
   assert.equal(sockets[0].url, "wss://vmproxy.example/api/v1/live");
   live.watch(["a", "b"]);
   assert.deepEqual(sockets[0].sent, []);
@@ -74,7 +85,7 @@ test("what is in view is said when the connection opens, when it changes, and ag
 });
 
 test("of more than the server takes, the first are watched", () => {
-  const live = new Live({});
+  begin();
   sockets[0].opens();
   live.watch(Array.from({ length: 500 }, (_, number) => String(number)));
   assert.equal(sockets[0].sent.at(-1).ids.length, 200);
@@ -82,7 +93,7 @@ test("of more than the server takes, the first are watched", () => {
 
 test("rows, counts and alerts are passed on; what is not known is left", () => {
   const told = [];
-  new Live({ rows: (rows) => told.push(rows), counts: (counts) => told.push(counts), alerts: (alerts) => told.push(alerts.open) });
+  begin({ rows: (rows) => told.push(rows), counts: (counts) => told.push(counts), alerts: (alerts) => told.push(alerts.open) });
   for (const message of [{ type: "rows", rows: [{ id: "a" }] }, { type: "counts", counts: { up: 1 }, total: 1 }, { type: "alerts", open: 2 }, { type: "later" }]) {
     sockets[0].says(message);
   }
@@ -91,7 +102,7 @@ test("rows, counts and alerts are passed on; what is not known is left", () => {
 
 test("a connection that is silent for a minute is dead, and one that never opens is tried again", () => {
   const connected = [];
-  new Live({ connected: (on) => connected.push(on) });
+  begin({ connected: (on) => connected.push(on) });
   sockets[0].opens();
   mock.timers.tick(50_000);
   sockets[0].says({ type: "beat" });
@@ -107,7 +118,7 @@ test("a connection that is silent for a minute is dead, and one that never opens
 });
 
 test("when the machine is online again it is tried at once", () => {
-  new Live({});
+  begin();
   for (let tries = 0; tries < 8; tries += 1) {
     sockets.at(-1).ends(1006);
     if (tries < 7) mock.timers.tick(15_000);

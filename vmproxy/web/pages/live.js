@@ -38,15 +38,24 @@ export class Live {
     this._socket = null;
     this._tries = 0;
     this._heard = 0;
-    this._hidden = false;
     /** @type {ReturnType<typeof setTimeout>|undefined} */
     this._timer = undefined;
+    this._over = new AbortController();
     this._connect();
-    addEventListener("online", () => this._now());
-    document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) this._now();
-    });
-    setInterval(() => this._check(), 5000);
+    const { signal } = this._over;
+    addEventListener("online", () => this._now(), { signal });
+    document.addEventListener("visibilitychange", () => document.hidden || this._now(), { signal });
+    this._beat = setInterval(() => this._check(), 5000);
+  }
+
+  /** End it for good. */
+  close() {
+    this._over.abort();
+    clearInterval(this._beat);
+    clearTimeout(this._timer);
+    const socket = this._socket;
+    this._socket = null;
+    socket?.close();
   }
 
   /**
