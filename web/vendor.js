@@ -8,9 +8,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const vendor = join(here, "..", "vmproxy", "web", "vendor");
 const modules = {
   xterm: "xterm",
-  fit: "addon-fit",
   search: "addon-search",
-  serialize: "addon-serialize",
   unicode11: "addon-unicode11",
   "web-links": "addon-web-links",
 };

@@ -27,7 +27,7 @@ _MEDIA = {
     "txt": "text/plain; charset=utf-8",
 }
 _FOLDERS = ("pages", "vendor")
-_VENDOR = ("xterm.mjs", "xterm.css", "fit.mjs", "search.mjs", "unicode11.mjs", "web-links.mjs", "serialize.mjs")
+_VENDOR = ("xterm.mjs", "xterm.css", "search.mjs", "unicode11.mjs", "web-links.mjs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +66,10 @@ class Page:
 
 _COMMON = ("pages/shell.js", "pages/api.js", "pages/dom.js", "pages/settings.js", "pages/words.js")
 _TERMINAL = (
-    *(
-        f"pages/{name}.js"
-        for name in ("session", "socket", "terminal", "answers", "keys", "actions", "dialogs", "world")
-    ),
-    *(f"vendor/{name}.mjs" for name in ("xterm", "fit", "search", "unicode11", "web-links", "serialize")),
+    *(f"pages/{name}.js" for name in ("terminal", "answers", "keys")),
+    *(f"vendor/{name}.mjs" for name in ("xterm", "unicode11", "web-links")),
 )
+_LIVE = (*_TERMINAL, *(f"pages/{name}.js" for name in ("session", "socket", "actions")))
 _TERMINAL_STYLES = ("vendor/xterm.css", "pages/console.css")
 
 PAGES = (
@@ -86,9 +84,9 @@ PAGES = (
     Page("/account", "account", "Account"),
     Page("/alerts", "alerts", "Alerts"),
     Page("/search", "search", "Search"),
-    Page("/c/{name}", "console", "Console", (*_TERMINAL, "pages/bar.js", "pages/touch.js"), _TERMINAL_STYLES),
-    Page("/c/{name}/play", "play", "Player", ("pages/terminal.js", "pages/recording.js"), _TERMINAL_STYLES),
-    Page("/wall", "wall", "Wall", _TERMINAL, _TERMINAL_STYLES),
+    Page("/c/{name}", "console", "Console", (*_LIVE, "pages/bar.js"), _TERMINAL_STYLES),
+    Page("/c/{name}/play", "play", "Player", (*_TERMINAL, "pages/recording.js"), _TERMINAL_STYLES),
+    Page("/wall", "wall", "Wall", _LIVE, _TERMINAL_STYLES),
 )
 
 

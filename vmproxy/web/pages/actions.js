@@ -43,12 +43,10 @@ const AWAY = "There is no connection to the server.";
  */
 export function whyNot(action, now) {
   const rights = now.info?.rights ?? [];
-  const names = listed(now.writers);
   if (!now.live && action !== "disconnect") return AWAY;
   switch (action) {
     case "take":
-      if (!rights.includes("write")) return "You may read this console, not write.";
-      return now.writers.length > 0 ? `${names} ${now.writers.length > 1 ? "write" : "writes"}. Take over, or wait.` : "";
+      return rights.includes("write") ? "" : "You may read this console, not write.";
     case "drop":
       return "";
     case "force":

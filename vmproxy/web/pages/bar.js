@@ -6,7 +6,7 @@ import { long, short, span, stateWord, time } from "./words.js";
 
 /**
  * @typedef {object} Button
- * @property {string} label
+ * @property {string|(() => string)} label
  * @property {import("./actions.js").Action} [action] asks whether it can be used
  * @property {() => void} run
  * @property {() => boolean} [shown]
@@ -77,7 +77,7 @@ export class Bar {
    * @param {() => void} [before]
    */
   #button(button, before) {
-    const element = h("button", { type: "button", title: button.hint }, button.label);
+    const element = h("button", { type: "button", title: button.hint }, typeof button.label === "string" ? button.label : "");
     element.addEventListener("click", () => {
       const reason = button.action ? whyNot(button.action, this.situation()) : "";
       if (reason) {
@@ -95,6 +95,7 @@ export class Bar {
     const now = this.situation();
     for (const { button, element } of this.#buttons) {
       element.hidden = button.shown ? !button.shown() : false;
+      if (typeof button.label === "function") element.textContent = button.label();
       const reason = button.action ? whyNot(button.action, now) : "";
       if (reason) element.setAttribute("aria-disabled", "true");
       else element.removeAttribute("aria-disabled");

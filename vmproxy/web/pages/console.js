@@ -3,16 +3,13 @@
 import { address, consolePath, json } from "./api.js";
 import { statusWords } from "./actions.js";
 import { Bar, eventLine, facts, people, viewerLine } from "./bar.js";
-import { CONSOLE_KEYS, askPaste, showDownload, showKeys, showStty, showText } from "./dialogs.js";
 import { byId, fill, h } from "./dom.js";
-import { KEPT_KEYS } from "./keys.js";
-import { ConsoleSession, copy } from "./session.js";
+import { KEPT_KEYS, copy } from "./keys.js";
+import { ConsoleSession, follow } from "./session.js";
 import { load as settings, onChange, save } from "./settings.js";
 import { confirmed, loginInPlace, notice, start } from "./shell.js";
 import { SIZES, load } from "./terminal.js";
-import { touchKeys } from "./touch.js";
 import { wrong } from "./words.js";
-import { follow } from "./world.js";
 
 const RECENT = 10 * 60 * 1000;
 const REPLAY_LINES = 500;
@@ -50,6 +47,11 @@ const session = new ConsoleSession(
   { changed: render, say, happened, leave: () => bar.focus() },
 );
 const bar = new Bar(parts.tools, () => session.situation, say);
+
+/** What is not needed at first is loaded when it is. */
+function dialogs() {
+  return import("./dialogs.js");
+}
 
 /**
  * @param {string} text
@@ -140,7 +142,7 @@ async function force() {
     title: `Take over from ${others}?`,
     text: "They are read-only from then on, and are told who did it.",
     button: "Take over",
-    field: { label: session.hello.reason_needed ? "Reason" : "Reason, if you like", required: Boolean(session.hello.reason_needed) },
+    field: { label: session.hello.force_reason ? "Reason" : "Reason, if you like", required: Boolean(session.hello.force_reason) },
   });
   if (reason === null) return;
   if ((await request("force", { reason })) !== "reason-needed") return;
@@ -193,7 +195,7 @@ async function sendOff(one) {
 async function lastLines() {
   try {
     const response = await fetch(address(consolePath(wanted, "log"), { lines: 200, format: "text" }), { credentials: "same-origin" });
-    showText("The last 200 lines of the log", await response.text());
+    (await dialogs()).showText("The last 200 lines of the log", await response.text());
   } catch (error) {
     notice(wrong(error), { kind: "bad" });
   }
@@ -203,8 +205,18 @@ async function pasteButton() {
   try {
     session.paste(await navigator.clipboard.readText());
   } catch {
-    askPaste((text) => session.paste(text));
+    (await dialogs()).askPaste((text) => session.paste(text));
   }
+}
+
+async function download() {
+  const { showDownload } = await dialogs();
+  showDownload(session.info?.alias ?? "console", (what, parameters) => address(consolePath(wanted, what), parameters));
+}
+
+async function keys() {
+  const { CONSOLE_KEYS, showKeys } = await dialogs();
+  showKeys(CONSOLE_KEYS);
 }
 
 function sshCommand() {
@@ -232,7 +244,7 @@ function tools() {
   const { socket } = session;
   const writes = () => socket.pen === "write";
   bar.group([
-    { label: "Take write access", action: "take", shown: () => socket.pen === "spy", run: () => void request("take") },
+    { label: () => (session.writers.length > 0 ? "Wait for write access" : "Take write access"), action: "take", shown: () => socket.pen === "spy", run: () => void request("take") },
     { label: "Give up write access", action: "drop", shown: writes, run: () => void request("drop") },
     { label: "Do not wait", action: "drop", shown: () => socket.pen === "waits", run: () => void request("drop") },
     { label: "Take over\u2026", action: "force", shown: () => !writes(), run: () => void force() },
@@ -246,7 +258,7 @@ function tools() {
     { label: "Paste\u2026", action: "paste", run: () => void pasteButton() },
     ...KEPT_KEYS.map(([label, text]) => ({ label, action: /** @type {const} */ ("keys"), run: () => type(text), hint: "Your browser keeps this key for itself" })),
     { label: "F6", action: "keys", run: () => type("\x1b[17~") },
-    { label: "Size of the terminal\u2026", action: "stty", run: stty },
+    { label: "Size of the terminal\u2026", action: "stty", run: () => void stty() },
   ]);
   bar.menu("People", () => [
     { label: "Message\u2026", action: "message", run: () => void write("message", "Message to the others here", "Text", "Send") },
@@ -256,16 +268,16 @@ function tools() {
     { label: "Last lines", run: () => void lastLines() },
     { label: "Play back", run: () => location.assign(`/c/${encodeURIComponent(wanted)}/play`) },
     { label: "Search\u2026", run: () => location.assign(`/search?on=${encodeURIComponent(`uuid:${session.info?.uuid ?? wanted}`)}`) },
-    { label: "Download\u2026", run: () => showDownload(session.info?.alias ?? "console", (what, parameters) => address(consolePath(wanted, what), parameters)) },
+    { label: "Download\u2026", run: () => void download() },
     { label: "Note\u2026", action: "note", run: () => void write("note", "Note into the event trail", "Text", "Write") },
   ]);
   bar.menu("More", () => [
     { label: "Copy the SSH command", run: () => void copy(sshCommand(), say), hint: sshCommand() },
-    { label: "Find on the screen", run: find },
+    { label: "Find on the screen", run: () => void find() },
     { label: "Full screen", run: () => void fullScreen() },
     { label: "Larger text", run: () => font(1) },
     { label: "Smaller text", run: () => font(-1) },
-    { label: "Keys", run: () => showKeys(CONSOLE_KEYS) },
+    { label: "Keys", run: () => void keys() },
   ]);
   const sizes = h("select", { class: "sizes", "aria-label": "Size of the terminal", onchange: () => resize(sizes.value) });
   for (const one of [...SIZES, "fit"]) sizes.append(h("option", { value: one, selected: one === size }, one === "fit" ? "Fit" : one.replace("x", "\u00d7")));
@@ -279,9 +291,9 @@ function font(step) {
   if (size === "fit") resize(size);
 }
 
-function stty() {
+async function stty() {
   const { terminal } = session;
-  if (terminal !== null) showStty(terminal.terminal.cols, terminal.terminal.rows, type);
+  if (terminal !== null) (await dialogs()).showStty(terminal.terminal.cols, terminal.terminal.rows, type);
 }
 
 /** @param {string} text */
@@ -291,24 +303,25 @@ function type(text) {
 }
 
 /** Find what has scrolled by. */
-function find() {
+async function find() {
   const { terminal } = session;
   if (terminal === null) return;
+  const search = await terminal.search();
   const options = { decorations: { matchBackground: "#5a4a12", activeMatchBackground: "#a8760c", matchOverviewRuler: "#f0b429", activeMatchColorOverviewRuler: "#ffffff" } };
   const close = () => {
-    terminal.search.clearDecorations();
+    search.clearDecorations();
     parts.find.hidden = true;
     terminal.focus();
   };
   const input = h("input", { type: "search", "aria-label": "Find on the screen", placeholder: "Find on the screen" });
   const found = h("span", { class: "muted", role: "status" });
-  terminal.search.onDidChangeResults(({ resultIndex, resultCount }) => {
+  search.onDidChangeResults(({ resultIndex, resultCount }) => {
     found.textContent = resultCount ? `${resultIndex + 1} of ${resultCount}` : input.value && "not found";
   });
-  input.addEventListener("input", () => void terminal.search.findPrevious(input.value, { ...options }));
+  input.addEventListener("input", () => void search.findPrevious(input.value, { ...options }));
   parts.find.onsubmit = (event) => {
     event.preventDefault();
-    terminal.search.findPrevious(input.value, options);
+    search.findPrevious(input.value, options);
   };
   parts.find.onkeydown = (event) => {
     if (event.key === "Escape") close();
@@ -317,7 +330,7 @@ function find() {
     parts.find,
     input,
     h("button", { type: "submit" }, "Before"),
-    h("button", { type: "button", onclick: () => terminal.search.findNext(input.value, options) }, "After"),
+    h("button", { type: "button", onclick: () => search.findNext(input.value, options) }, "After"),
     h("button", { type: "button", onclick: () => location.assign(`/search?${new URLSearchParams({ on: `uuid:${session.info?.uuid ?? wanted}`, q: input.value })}`) }, "In the whole log"),
     found,
     h("button", { type: "button", class: "quiet", "aria-label": "Close", onclick: close }, "\u00d7"),
@@ -356,10 +369,10 @@ addEventListener("keydown", (event) => {
     event.preventDefault();
     session.terminal?.focus();
   } else if (typing || document.querySelector("dialog[open]")) return;
-  else if (event.key === "?") showKeys(CONSOLE_KEYS);
+  else if (event.key === "?") void keys();
   else if (event.key === "f" && event.ctrlKey && !event.altKey) {
     event.preventDefault();
-    find();
+    void find();
   }
 });
 
@@ -377,7 +390,7 @@ new ResizeObserver(() => {
 }).observe(parts.screen);
 
 onChange((changed) => session.terminal?.configure(changed));
-touchKeys(parts.touch, type);
+if (matchMedia("(max-width: 45rem), (pointer: coarse)").matches) void import("./touch.js").then(({ touchKeys }) => touchKeys(parts.touch, type));
 tools();
 const modules = await load();
 parts.stage.classList.toggle("fit", size === "fit" || modules === null);

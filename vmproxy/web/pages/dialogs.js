@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { load, save } from "./settings.js";
-import { count, counted, size, span } from "./words.js";
+import { counted, size, span } from "./words.js";
 
 /**
  * A dialog with a form. It is gone when it closes, and the focus is where it was.
@@ -198,14 +198,4 @@ export function showStty(columns, rows, type) {
     ],
     [{ label: "Type it", primary: true, run: () => type(`${command}\r`) }],
   );
-}
-
-/**
- * How far a slow paste is.
- * @param {number} sent
- * @param {number} all
- */
-export function pasteProgress(sent, all) {
-  if (sent < 0) return "The paste was broken off.";
-  return sent === all ? `Pasted ${size(all)}.` : `Pasting: ${count(sent)} of ${count(all)} bytes.`;
 }

@@ -145,3 +145,17 @@ export function control(character) {
   if (character === "?") return "\x7f";
   return code >= 0x40 && code <= 0x5f ? String.fromCharCode(code - 0x40) : "";
 }
+
+/**
+ * Copy a text.
+ * @param {string} text
+ * @param {(text: string) => void} say
+ */
+export async function copy(text, say) {
+  try {
+    await navigator.clipboard.writeText(text);
+    say("Copied.");
+  } catch {
+    say("This browser does not let the page copy. Use its own menu.");
+  }
+}

@@ -1,10 +1,9 @@
 // The player: the log of a console over time.
 
 import { address, ask, consolePath, json, objects } from "./api.js";
-import { showDownload, showKeys } from "./dialogs.js";
 import { byId, fill, h } from "./dom.js";
+import { copy } from "./keys.js";
 import { Player, RATES, heights, nextLink, nextOf, parse } from "./recording.js";
-import { copy } from "./session.js";
 import { load as settings, onChange } from "./settings.js";
 import { notice, start } from "./shell.js";
 import { ConsoleTerminal, SIZES, load } from "./terminal.js";
@@ -135,10 +134,15 @@ function tools() {
       spans,
       sizes,
       h("button", { type: "button", onclick: () => void copy(link(), say) }, "Copy link"),
-      h("button", { type: "button", onclick: () => showDownload(alias, (what, parameters) => address(consolePath(wanted, what), parameters)) }, "Download\u2026"),
+      h("button", { type: "button", onclick: () => void download() }, "Download\u2026"),
       h("a", { class: "button", href: `/c/${encodeURIComponent(wanted)}` }, "Live"),
     ),
   );
+}
+
+async function download() {
+  const { showDownload } = await import("./dialogs.js");
+  showDownload(alias, (what, parameters) => address(consolePath(wanted, what), parameters));
 }
 
 function toggle() {
@@ -320,7 +324,7 @@ addEventListener("keydown", (event) => {
       setRate(RATES[Math.min(RATES.length - 1, Math.max(0, RATES.findIndex((one) => one === player.rate) + (event.key === "+" ? 1 : -1)))]);
       break;
     case "?":
-      showKeys(KEYS);
+      void import("./dialogs.js").then(({ showKeys }) => showKeys(KEYS));
       break;
     default:
       return;

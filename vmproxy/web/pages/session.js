@@ -1,13 +1,11 @@
 // A console in a page: its connection, its terminal, and what is known of it. The console page and the wall have it.
 
-import { consolePath, json } from "./api.js";
-import { pasteProgress, showLink, showPaste } from "./dialogs.js";
-import { SlowTyping, paste } from "./keys.js";
+import { address, ask, consolePath, json, Problem } from "./api.js";
+import { SlowTyping, copy, paste } from "./keys.js";
 import { load } from "./settings.js";
 import { ConsoleSocket } from "./socket.js";
 import { ConsoleTerminal } from "./terminal.js";
-import { count, long } from "./words.js";
-import { browserWorld } from "./world.js";
+import { count, long, size } from "./words.js";
 
 /**
  * @typedef {object} SessionEvents
@@ -80,7 +78,7 @@ export class ConsoleSession {
         pasted: (clipboard) => this.paste(clipboard),
         copy: (text) => void copy(text, this.events.say),
         leave: () => this.events.leave?.(),
-        link: showLink,
+        link: async (address) => (await import("./dialogs.js")).showLink(address),
       });
       this.terminal = terminal;
       if (options.size) terminal.resize(options.size);
@@ -232,7 +230,7 @@ export class ConsoleSession {
     if (clipboard === "") return;
     const what = paste(clipboard);
     if (!this.socket.live || this.socket.pen !== "write") this.#hint(this.socket.live ? "read-only" : "away");
-    else if (what.ask) showPaste(what, (rate) => this.#paste(what.text, rate));
+    else if (what.ask) void import("./dialogs.js").then(({ showPaste }) => showPaste(what, (rate) => this.#paste(what.text, rate)));
     else this.#paste(what.text, 0);
   }
 
@@ -271,15 +269,48 @@ export function plain(text = "") {
 }
 
 /**
- * Copy a text.
- * @param {string} text
- * @param {(text: string) => void} say
+ * The world of a socket in a browser.
+ * @param {string} console its id, or a name
+ * @returns {import("./socket.js").World}
  */
-export async function copy(text, say) {
-  try {
-    await navigator.clipboard.writeText(text);
-    say("Copied.");
-  } catch {
-    say("This browser does not let the page copy. Use its own menu.");
-  }
+function browserWorld(console) {
+  return {
+    now: () => Date.now(),
+    later: (call, milliseconds) => setTimeout(call, milliseconds),
+    cancel: (timer) => clearTimeout(timer),
+    random: () => Math.random(),
+    open: (query) => {
+      const url = new URL(address(consolePath(console, "attach"), query), location.href);
+      url.protocol = url.protocol.replace("http", "ws");
+      return new WebSocket(url, "vmproxy.v1");
+    },
+    probe: async () => {
+      try {
+        await ask("whoami", { quiet: true, signal: AbortSignal.timeout(5000) });
+      } catch (error) {
+        if (error instanceof Problem && error.status === 401) return "login";
+      }
+      return "other";
+    },
+  };
+}
+
+/**
+ * Tell a socket what happens to the page and to its network.
+ * @param {import("./socket.js").ConsoleSocket} socket
+ */
+export function follow(socket) {
+  addEventListener("online", () => socket.online());
+  document.addEventListener("visibilitychange", () => socket.visibility(document.hidden));
+  addEventListener("pagehide", () => socket.stop());
+}
+
+/**
+ * How far a slow paste is.
+ * @param {number} sent
+ * @param {number} all
+ */
+function pasteProgress(sent, all) {
+  if (sent < 0) return "The paste was broken off.";
+  return sent === all ? `Pasted ${size(all)}.` : `Pasting: ${count(sent)} of ${count(all)} bytes.`;
 }

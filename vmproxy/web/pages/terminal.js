@@ -13,11 +13,8 @@ import { meaning } from "./keys.js";
 /**
  * @typedef {object} Modules what `make web' brings
  * @property {typeof import("@xterm/xterm").Terminal} Terminal
- * @property {typeof import("@xterm/addon-fit").FitAddon} FitAddon
- * @property {typeof import("@xterm/addon-search").SearchAddon} SearchAddon
  * @property {typeof import("@xterm/addon-unicode11").Unicode11Addon} Unicode11Addon
  * @property {typeof import("@xterm/addon-web-links").WebLinksAddon} WebLinksAddon
- * @property {typeof import("@xterm/addon-serialize").SerializeAddon} SerializeAddon
  */
 
 /**
@@ -82,14 +79,17 @@ let loading = null;
  */
 export function load() {
   loading ??= Promise.all(
-    ["xterm", "fit", "search", "unicode11", "web-links", "serialize"].map(
-      (name) => import(new URL(`../vendor/${name}.mjs`, import.meta.url).href),
-    ),
+    ["xterm", "unicode11", "web-links"].map(vendor),
   ).then(
     (modules) => Object.assign({}, ...modules),
     () => null,
   );
   return loading;
+}
+
+/** @param {string} name */
+function vendor(name) {
+  return import(new URL(`../vendor/${name}.mjs`, import.meta.url).href);
 }
 
 /** The nonce of this page for style elements. */
@@ -125,8 +125,8 @@ function withinPolicy(open) {
 
 export class ConsoleTerminal {
   #live = false;
-  /** @type {import("@xterm/addon-fit").FitAddon} */
-  #fit;
+  /** @type {Promise<import("@xterm/addon-search").SearchAddon>|null} */
+  #search = null;
   #encoder = new TextEncoder();
 
   /**
@@ -163,12 +163,6 @@ export class ConsoleTerminal {
     this.#restrict();
     terminal.loadAddon(new modules.Unicode11Addon());
     terminal.unicode.activeVersion = "11";
-    this.#fit = new modules.FitAddon();
-    terminal.loadAddon(this.#fit);
-    this.search = new modules.SearchAddon({ highlightLimit: 2000 });
-    terminal.loadAddon(this.search);
-    this.serialize = new modules.SerializeAddon();
-    terminal.loadAddon(this.serialize);
     terminal.loadAddon(new modules.WebLinksAddon((_event, address) => this.#link(address)));
     withinPolicy(() => terminal.open(host));
     this.#keys();
@@ -327,10 +321,32 @@ export class ConsoleTerminal {
    */
   resize(size) {
     const { cols, rows } = this.terminal;
-    const wanted = size === "fit" ? this.#fit.proposeDimensions() : { cols: Number.parseInt(size, 10), rows: Number(size.split("x")[1]) };
-    if (!wanted || !(wanted.cols >= 2) || !(wanted.rows >= 2) || (wanted.cols === cols && wanted.rows === rows)) return false;
+    const wanted = size === "fit" ? this.#room() : { cols: Number.parseInt(size, 10), rows: Number(size.split("x")[1]) };
+    if (!(wanted.cols >= 2) || !(wanted.rows >= 2) || (wanted.cols === cols && wanted.rows === rows)) return false;
     this.terminal.resize(Math.min(wanted.cols, 400), Math.min(wanted.rows, 200));
     return true;
+  }
+
+  /** How many columns and rows there is room for. */
+  #room() {
+    const { cols, rows, element } = this.terminal;
+    const cells = element?.querySelector(".xterm-screen");
+    if (!element || !cells) return { cols, rows };
+    const host = getComputedStyle(this.host);
+    const own = getComputedStyle(element);
+    const wide = this.host.clientWidth - parseFloat(host.paddingLeft) - parseFloat(host.paddingRight) - parseFloat(own.paddingRight);
+    const high = this.host.clientHeight - parseFloat(host.paddingTop) - parseFloat(host.paddingBottom);
+    return { cols: Math.floor((wide * cols) / cells.clientWidth), rows: Math.floor((high * rows) / cells.clientHeight) };
+  }
+
+  /** What finds text that has scrolled by. */
+  search() {
+    this.#search ??= vendor("search").then(({ SearchAddon }) => {
+      const addon = new SearchAddon({ highlightLimit: 2000 });
+      this.terminal.loadAddon(addon);
+      return addon;
+    });
+    return this.#search;
   }
 
   /** @param {Options} options */

@@ -3,12 +3,11 @@
 import { json } from "./api.js";
 import { penWords } from "./actions.js";
 import { byId, fill, h } from "./dom.js";
-import { ConsoleSession } from "./session.js";
+import { ConsoleSession, follow } from "./session.js";
 import { notice, start } from "./shell.js";
 import { load } from "./terminal.js";
 import { statusWords } from "./actions.js";
 import { stateWord, wrong } from "./words.js";
-import { follow } from "./world.js";
 
 const MOST = 16;
 const LINES = 50;
