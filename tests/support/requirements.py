@@ -14,3 +14,10 @@ expressions = pytest.mark.skipif(not EXPRESSIONS, reason="google-re2 is not inst
 promtool = pytest.mark.skipif(
     shutil.which("promtool") is None and "CI" not in os.environ, reason="promtool is not installed (prometheus)"
 )
+
+
+def require(program: str) -> None:
+    """Skip a test where a program is not installed; in CI all are."""
+    if shutil.which(program) is None:
+        assert not os.environ.get("CI"), f"there is no {program}"
+        pytest.skip(f"there is no {program}")

@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _completion(args: argparse.Namespace) -> int:
-    print(completion.script(args.shell, parsers()[1]), end="")
+    print(completion.script(args.shell, parsers()[1], args.ssh), end="")
     return 0
 
 

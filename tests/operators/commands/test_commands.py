@@ -345,3 +345,27 @@ def test_a_reader_who_leaves_in_the_middle_of_a_log_leaves_nothing_behind(w: SSH
     client.run("log web01", window=1000)
     client.tcp.closed()
     assert not logged.tracebacks
+
+
+@pytest.mark.parametrize(
+    ("line", "choices"),
+    [
+        ("complete we", "web01\n"),
+        ("complete list --so", "--sort\n"),
+        ("complete 'log --since 1h w'", "web01\n"),
+        ('complete status "VM"', "'VM (old)'\n"),
+        ("complete alert", "alerts\n"),
+        ("complete vau", ""),
+        ("complete 'status '", "db01\n'VM (old)'\nweb01\n"),
+    ],
+)
+def test_complete_says_how_a_command_could_go_on(w: SSHWorld, line: str, choices: str) -> None:
+    for number, name in enumerate(("web01", "VM (old)", "db01", "vault")):
+        w.vm(name, UUID(int=number + 1))
+    w.rules(("*", "", "vault"), ("*", "see", "*"))
+    out, err, status = result(run(w, line))
+    assert (sorted(out.replace("'db01'", "db01").replace("'web01'", "web01").splitlines()), err, status) == (
+        sorted(choices.splitlines()),
+        "",
+        0,
+    )

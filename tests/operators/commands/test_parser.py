@@ -222,7 +222,7 @@ def test_a_declaration_makes_sense(command: Command) -> None:
     assert len(set(metavars)) == len(metavars)
     assert all(argument.missing for argument in command.arguments if argument.takes is Takes.WORD)
     assert all(argument.missing for argument in command.arguments[:1] if argument.takes is Takes.CONSOLE)
-    assert (command.right is None) == (command.name in ("whoami", "version", "help", "exit"))
+    assert (command.right is None) == (command.name in ("whoami", "version", "help", "complete", "exit"))
     assert command.summary
     assert all(option.help for option in command.options)
     assert not command.notes or command.notes.endswith("\n")

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from tests.support.fakes import EPOCH, VM_B
 from tests.support.ssh import SSHWorld
 from vmproxy.console.console import Console
+from vmproxy.operators.commands.line_completion import complete, last_word
 from vmproxy.operators.commands.parser import split
+from vmproxy.operators.commands.registry import COMMANDS
 from vmproxy.operators.console_filter import ConsoleFilter
 from vmproxy.operators.terminal.keys import DOWN, UP
-from vmproxy.operators.terminal.menu_command_line import complete, last_word
 from vmproxy.operators.terminal.menu_list import ConsoleList, Selection
 from vmproxy.operators.terminal.menu_refresh import TAIL, last_line
 from vmproxy.operators.terminal.menu_view import columns_for, fitted, help_lines, rows_for, short_state, top_row
@@ -311,6 +312,13 @@ def test_states_are_coarse(w: SSHWorld) -> None:
 # Completion.
 
 
+def completed(left: str, listed: ConsoleList, view: VisibleConsoles) -> list[str]:
+    def starting(prefix: str, limit: int) -> list[Console]:
+        return [entry.console for entry in listed.starting(prefix, limit)]
+
+    return [*complete(left, COMMANDS, starting, view, ["reset", "off"]).choices]
+
+
 @given(st.text("ab \"'\\", max_size=12))
 def test_the_last_word_is_that_of_the_shell(line: str) -> None:
     start, quote, word = last_word(line)
@@ -328,7 +336,7 @@ def test_every_name_that_is_offered_finds_its_console(names: list[str]) -> None:
     with TemporaryDirectory() as folder:
         w = SSHWorld(Path(folder))
         listed, view = list_of(w, *names), view_of(w)
-        offered = complete("status ", listed, view).choices
+        offered = completed("status ", listed, view)
         found = {view.find(split(choice)[0]) for choice in offered}
         assert found == set(w.directory)
         w.stop()
@@ -350,8 +358,11 @@ def test_every_name_that_is_offered_finds_its_console(names: list[str]) -> None:
         ("web01 we", ["web01"]),
         ("log 'we", ["'web01'"]),
         ("info we", ["web01"]),
+        ("action re", ["reset"]),
+        ("action --yes ", ["reset", "off"]),
+        ("action reset we", ["web01"]),
     ],
 )
 def test_lines_go_on_as_the_table_of_commands_has_it(w: SSHWorld, left: str, choices: list[str]) -> None:
     listed, view = list_of(w, "web01", "db01"), view_of(w)
-    assert [*complete(left, listed, view).choices] == choices
+    assert completed(left, listed, view) == choices

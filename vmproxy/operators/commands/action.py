@@ -15,7 +15,9 @@ from vmproxy.operators.session import Session, tell
 from vmproxy.operators.target import Target
 from vmproxy.operators.terminal.width import cells
 
-_ACTION: Argument[str] = Argument("ACTION", Takes.OPTIONAL, "its name; without it, the actions are listed")
+_ACTION: Argument[str] = Argument(
+    "ACTION", Takes.OPTIONAL, "its name; without it, the actions are listed", completes="action"
+)
 _NAME: Argument[Target | None] = Argument("NAME", Takes.CONSOLE, completes="console")
 _YES = Flag("--yes", "do not ask")
 

@@ -34,16 +34,18 @@ from vmproxy.operators.commands import (
     users,
 )
 from vmproxy.operators.commands import list as list_
-from vmproxy.operators.commands.context import now
+from vmproxy.operators.commands.context import now, turn
 from vmproxy.operators.commands.declaration import Argument, Arguments, Command, Takes
 from vmproxy.operators.commands.errors import CommandError, HelpWanted, UsageError
 from vmproxy.operators.commands.help import details, overview
+from vmproxy.operators.commands.line_completion import complete
 from vmproxy.operators.commands.parser import meant_instead, read_arguments
 from vmproxy.operators.resolve import TargetError
 from vmproxy.operators.session import Session, tell
 from vmproxy.operators.target import BadTarget, parse
 
 _COMMAND: Argument[str] = Argument("COMMAND", Takes.OPTIONAL, completes="command")
+_LINE: Argument[list[str]] = Argument("LINE", Takes.REST, "a command as far as it is typed, in one word or in several")
 _LISTED = "; `help' lists them"
 
 
@@ -52,6 +54,15 @@ async def _help(session: Session, args: Arguments) -> int:
     if name and name not in COMMANDS:
         raise UsageError(f"{visible(name)}: no such command{did_you_mean(name, COMMANDS) or _LISTED}")
     session.print(details(COMMANDS[name]) if name else help_text(session))
+    return exit_status.OK
+
+
+async def _complete(session: Session, args: Arguments) -> int:
+    view, actions = session.operator.view, session.services.actions
+    left = " ".join(args[_LINE])
+    await turn(session)
+    found = complete(left, COMMANDS, view.beginning, view, [action.name for action in actions])
+    session.print("".join(f"{choice}\n" for choice in found.choices))
     return exit_status.OK
 
 
@@ -84,6 +95,13 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "Others": (
         Command("version", "print the version", _version),
         Command("help", "print help about all commands, or about one", _help, (_COMMAND,), None, ("?", "-h", "--help")),
+        Command(
+            "complete",
+            "print how a command could go on, for the completion of shells",
+            _complete,
+            (_LINE,),
+            notes="`vmproxy completion SHELL --ssh HOST' prints what has a shell use it.\n",
+        ),
         Command("exit", "leave the menu, or the session", _exit, aliases=("quit", "logout")),
     ),
 }

@@ -1,23 +1,16 @@
-"""The command line of the menu, and its completion.
-
-The first word may be a command or a console; only consoles that the operator may see are ever offered. Names that a
-shell would take apart come in quotes, as the prompt takes them apart in the same way.
-"""
+"""The command line of the menu."""
 
 from __future__ import annotations
 
-import shlex
 from functools import partial
 
-from vmproxy.operators.commands.parser import split
-from vmproxy.operators.commands.registry import COMMANDS, TABLE
+from vmproxy.console.console import Console
+from vmproxy.operators.commands.line_completion import complete
+from vmproxy.operators.commands.registry import COMMANDS
 from vmproxy.operators.services import Services
 from vmproxy.operators.terminal.line_editor import Cancelled, Choices, Completion, Entered, LineEditor, columns
 from vmproxy.operators.terminal.menu_list import ConsoleList
 from vmproxy.operators.visible import VisibleConsoles
-
-OFFERED = 200
-_NAMES = tuple(command.name for command in TABLE)
 
 
 class CommandLine:
@@ -73,76 +66,11 @@ class CommandLine:
 
 
 def _completion(consoles: ConsoleList, view: VisibleConsoles, services: Services, left: str) -> Completion:
-    return complete(left, consoles, view) if services.turns.open() else Completion(0, ())
+    def starting(prefix: str, limit: int) -> list[Console]:
+        if consoles.void:
+            return []
+        return [entry.console for entry in consoles.starting(prefix, limit) if entry.console in view]
 
-
-def complete(left: str, consoles: ConsoleList, view: VisibleConsoles) -> Completion:
-    """The completion of a line by a command, an option or a console, as the table of commands has it.
-
-    :param left: the text left of the cursor.
-    """
-    start, quote, word = last_word(left)
-    before = split(left[:start])
-    found: list[str] = []
-    if not before and not quote:
-        found = [name for name in _NAMES if name.startswith(word)]
-        if not word:
-            return Completion(start, found)
-    elif before and (command := COMMANDS.get(before[0])) is not None:
-        if word.startswith("-") and not quote:
-            options = [name for option in command.options if not option.hidden for name in option.names]
-            return Completion(start, [name for name in options if name.startswith(word)], " ")
-        kinds = {argument.completes for argument in command.arguments}
-        if "command" in kinds:
-            return Completion(start, [name for name in _NAMES if name.startswith(word)], " ")
-        if "console" not in kinds:
-            return Completion(start, ())
-    # An alias begins as the name does, and goes on with a tilde.
-    prefix = word if "~" not in word or consoles.starting(word, 1) else word[: word.rindex("~")]
-    entries = [] if consoles.void else [e for e in consoles.starting(prefix, OFFERED) if e.console in view]
-    names = [view.typed(entry.console) for entry in entries]
-    if prefix != word:
-        names = [name for name in names if name.casefold().startswith(word.casefold())]
-    if quote or any(_needs_quotes(name) for name in names):
-        # All in the same quotes, so that their common beginning can be filled in.
-        mark = quote or "'"
-        quoted = [_quoted(name, mark) for name in names]
-        return Completion(start, [*found, *quoted], " ")
-    return Completion(start, [*found, *names], " ")
-
-
-def last_word(left: str) -> tuple[int, str, str]:
-    """The word that is being typed.
-
-    :returns: its offset, the quote that is open in it (empty if none), and the word without quotes.
-    """
-    start, quote, word = 0, "", ""
-    escaped = False
-    for at, char in enumerate(left):
-        if escaped:
-            word += char if not quote or char in '"\\' else "\\" + char
-            escaped = False
-        elif char == "\\" and quote != "'":
-            escaped = True
-        elif quote:
-            if char == quote:
-                quote = ""
-            else:
-                word += char
-        elif char in "'\"":
-            quote = char
-        elif char.isspace():
-            start, word = at + 1, ""
-        else:
-            word += char
-    return start, quote, word
-
-
-def _needs_quotes(name: str) -> bool:
-    return shlex.quote(name) != name and any(char in " \t'\"\\" for char in name)
-
-
-def _quoted(name: str, mark: str) -> str:
-    if mark == "'":
-        return "'" + name.replace("'", "'\"'\"'") + "'"
-    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if not services.turns.open():
+        return Completion(0, ())
+    return complete(left, COMMANDS, starting, view, [action.name for action in services.actions])
