@@ -9,6 +9,7 @@ from typing import Any
 from vmproxy.access.labels import LABELS_LIMIT, VALUE_LIMIT, Pair, is_key, merged
 from vmproxy.access.selector import BadRule, Selector, Subject
 from vmproxy.base import values
+from vmproxy.base.form import form_of, formed
 from vmproxy.base.schema import InvalidValue, required
 
 GROUPS_LIMIT = 20_000
@@ -33,6 +34,7 @@ def _value(value: Any) -> str:
 _values = values.list_of(_value, "")
 
 
+@formed({"type": "object", "additionalProperties": form_of(_values)})
 def _labels(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
     if not isinstance(value, dict) or not value:
         raise InvalidValue('give labels such as { team = "web", role = ["proxy", "cache"] }')

@@ -18,6 +18,7 @@ from vmproxy.access.idle_times import NO_LIMITS, IdleTimes
 from vmproxy.access.labels import NO_LABELS, Labels, Pair, told_by
 from vmproxy.access.selector import BadRule, Selector, Subject, given
 from vmproxy.base import values
+from vmproxy.base.form import STRING, any_of, formed
 from vmproxy.base.sanitize import visible
 from vmproxy.base.schema import InvalidValue, group, required, setting
 
@@ -75,6 +76,7 @@ _names = values.list_of(values.word, _NAMES)
 _words = values.list_of(values.word, f"rights of {_WORDS}", may_be_empty=True)
 
 
+@formed(any_of({"enum": EVERYTHING.words}, {"type": "array", "items": {"enum": EVERYTHING.words}}))
 def _rights(value: Any) -> Right:
     words = _words(value)
     wrong = [word for word in words if word not in EVERYTHING.words]
@@ -98,7 +100,7 @@ class Rule:
     """
 
     number: int
-    who: frozenset[str] = required(lambda value: frozenset(_names(value)), _NAMES)
+    who: frozenset[str] = required(values.then(_names, frozenset), _NAMES)
     may: Right = required(_rights, f"rights of {_WORDS}")
     on: tuple[Selector, ...] = required(given, _GLOBS)
     idle: IdleTimes = group(IdleTimes)
@@ -326,6 +328,7 @@ def parse_sequence(text: str) -> tuple[bytes | float | None, ...]:
     return tuple(parts)
 
 
+@formed({"type": "object", "additionalProperties": STRING})
 def _sequences(value: Any) -> tuple[NamedSequence, ...]:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise BadRule('write { name = "what to send", ... }; <break> and <wait 0.5> may be in it')
@@ -334,6 +337,7 @@ def _sequences(value: Any) -> tuple[NamedSequence, ...]:
     return tuple(NamedSequence(visible(name), parse_sequence(text)) for name, text in value.items())
 
 
+@formed({"enum": ["one", "shared"]})
 def _shared(value: Any) -> bool:
     if value not in ("one", "shared"):
         raise InvalidValue(f'{value!r} is neither "one" nor "shared"')

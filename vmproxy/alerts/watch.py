@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from vmproxy.access.selector import Selector, Subject, believing
 from vmproxy.base import values
+from vmproxy.base.form import form_of, formed
 from vmproxy.base.schema import InvalidValue, required, setting
 from vmproxy.base.troubles import Kind
 from vmproxy.base.values import or_empty
@@ -73,6 +74,7 @@ def _url(value: Any) -> str:
 _kinds = values.list_of(values.one_of(["*", *(kind.value for kind in Kind)]), "")
 
 
+@formed(form_of(_kinds))
 def _itself(value: Any) -> frozenset[Kind]:
     words = _kinds(value)
     return frozenset(Kind) if "*" in words else frozenset(map(Kind, words))

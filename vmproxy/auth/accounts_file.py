@@ -111,7 +111,7 @@ class Account:
     """
 
     name: str
-    groups: tuple[str, ...] = setting(lambda value: tuple(dict.fromkeys(_groups(value))), ())
+    groups: tuple[str, ...] = setting(values.then(_groups, lambda names: tuple(dict.fromkeys(names))), ())
     escape: bytes | None = setting(values.escape, None)
     quiet: bool | None = setting(values.flag, None)
     pty: bool = True
@@ -158,7 +158,7 @@ class Operators:
 
     entries: Mapping[str, OperatorEntry]
     authorities: frozenset[bytes] = setting(
-        lambda value: frozenset(_authorities(value)), frozenset(), key="certificate-authorities"
+        values.then(_authorities, frozenset), frozenset(), key="certificate-authorities"
     )
     authority_files: tuple[str, ...] = setting(_files, (), key="certificate-authorities-file")
     revoked: str | None = setting(_file, None, key="revoked-keys")

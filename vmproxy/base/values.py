@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IReactorCore
 
 from vmproxy.base.addresses import Network, network, numeric_address
 from vmproxy.base.escape import parse_escape
+from vmproxy.base.form import STRING, Form, any_of, form_of, formed
 from vmproxy.base.sanitize import visible
 from vmproxy.base.schema import InvalidValue
 from vmproxy.errors import VMProxyError
@@ -31,6 +32,7 @@ E = TypeVar("E", bound=Enum)
 Kind = Callable[[Any], T]
 
 
+@formed({"type": "boolean"})
 def flag(value: Any) -> bool:
     """Yes or no."""
     if not isinstance(value, bool):
@@ -41,6 +43,7 @@ def flag(value: Any) -> bool:
 def whole(low: int, high: int, what: str = "a whole number") -> Kind[int]:
     """A whole number in these bounds."""
 
+    @formed({"type": "integer", "minimum": low, "maximum": high})
     def checked(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise InvalidValue(f"{value!r} is not {what} from {low} to {high}")
@@ -52,6 +55,7 @@ def whole(low: int, high: int, what: str = "a whole number") -> Kind[int]:
 def seconds(low: float, high: float) -> Kind[float]:
     """A number of seconds in these bounds."""
 
+    @formed({"type": "number", "minimum": low, "maximum": high})
     def checked(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             raise InvalidValue(f"{value!r} is not a number of seconds from {low:g} to {high:g}")
@@ -79,6 +83,7 @@ def encoding(value: Any) -> str:
 def one_of(words: Sequence[str]) -> Kind[str]:
     """One of some words."""
 
+    @formed({"enum": list(words)})
     def checked(value: Any) -> str:
         if value not in words:
             raise InvalidValue(f"{value!r} is none of {', '.join(words)}")
@@ -89,8 +94,12 @@ def one_of(words: Sequence[str]) -> Kind[str]:
 
 def member(enumeration: type[E]) -> Kind[E]:
     """A member of an enumeration, by its value."""
-    word = one_of([one.value for one in enumeration])
-    return lambda value: enumeration(word(value))
+    return then(one_of([one.value for one in enumeration]), enumeration)
+
+
+def then(check: Kind[T], make: Callable[[T], D]) -> Kind[D]:
+    """What a check accepts, made into something else."""
+    return formed(form_of(check))(lambda value: make(check(value)))
 
 
 def list_of(check: Kind[T], what: str, *, may_be_empty: bool = False, most: int = 0) -> Kind[tuple[T, ...]]:
@@ -100,7 +109,10 @@ def list_of(check: Kind[T], what: str, *, may_be_empty: bool = False, most: int 
     :param most: how many items there may be; 0 for any number.
     """
     give = f"; give {what}" if what else ""
+    item = form_of(check)
+    several: Form = {"type": "array", "items": item, **({} if may_be_empty else {"minItems": 1})}
 
+    @formed(any_of(item, several | ({"maxItems": most} if most else {})))
     def checked(value: Any) -> tuple[T, ...]:
         items = value if isinstance(value, list | tuple) else [value]
         if not items and not may_be_empty:
@@ -121,6 +133,7 @@ def list_of(check: Kind[T], what: str, *, may_be_empty: bool = False, most: int 
     return checked
 
 
+@formed({"type": "string", "minLength": 1})
 def word(value: Any) -> str:
     """A string that is not empty."""
     if not isinstance(value, str) or not value:
@@ -128,6 +141,7 @@ def word(value: Any) -> str:
     return value
 
 
+@formed({"type": "string", "maxLength": TEXT_LIMIT})
 def text(value: Any) -> str:
     """A text for people, made safe to show."""
     if not isinstance(value, str) or len(value) > TEXT_LIMIT:
@@ -147,6 +161,7 @@ _BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
+@formed(any_of({"type": "integer", "minimum": 0}, STRING))
 def size(value: Any) -> int:
     """Bytes: ``"100 MB"``, ``"1 GiB"``, or a number."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
@@ -157,6 +172,7 @@ def size(value: Any) -> int:
     return int(float(match[1]) * {**_UNITS, **_BINARY_UNITS}[match[2]])
 
 
+@formed(any_of({"type": "number", "minimum": 0}, STRING))
 def span(value: Any) -> float:
     """Seconds: ``"12h"``, ``"7d"``, or a number."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
@@ -170,6 +186,7 @@ def span(value: Any) -> float:
 def span_from(low: float, high: float, what: str) -> Kind[float]:
     """A span of time in these bounds, in seconds; ``what`` is what would be right."""
 
+    @formed(form_of(span))
     def checked(value: Any) -> float:
         seconds = span(value)
         if not low <= seconds <= high:
@@ -188,6 +205,7 @@ def _argument(value: Any) -> str:
 _arguments = list_of(_argument, 'a list such as ["/usr/local/bin/page", "--all"]', most=ARGUMENTS_LIMIT)
 
 
+@formed(form_of(_arguments))
 def program(value: Any) -> tuple[str, ...]:
     """A program and its arguments."""
     words = _arguments(value)
@@ -222,12 +240,21 @@ def folder(value: Any) -> Path:
     return path
 
 
+_PAIR: Form = {
+    "type": "object",
+    "properties": {"certificate": STRING, "key": STRING},
+    "required": ["certificate", "key"],
+    "additionalProperties": False,
+}
+
+
 def key_pairs(name: str) -> Kind[tuple[tuple[Path, Path], ...]]:
     """PEM files: certificates, each with its private key, which may be in the same file.
 
     :param name: of the files in the example.
     """
 
+    @formed(any_of(STRING, _PAIR))
     def pair(value: Any) -> tuple[Path, Path]:
         both = isinstance(value, dict) and len(value) == 2
         names = [value.get("certificate"), value.get("key")] if both else [value, value]
@@ -241,7 +268,7 @@ def key_pairs(name: str) -> Kind[tuple[tuple[Path, Path], ...]]:
 
 def or_empty(check: Kind[T], default: D) -> Kind[T | D]:
     """What a check accepts, or the default for an empty string."""
-    return lambda value: default if value == "" else check(value)
+    return formed(any_of({"const": ""}, form_of(check)))(lambda value: default if value == "" else check(value))
 
 
 def one_network(value: Any) -> Network:

@@ -12,7 +12,7 @@ import vmproxy
 from vmproxy.auth.passwords import BadHash, hash_password
 from vmproxy.base.nearest import did_you_mean
 from vmproxy.base.sanitize import visible
-from vmproxy.cli import check, completion, demo, init, make_cert, probe, run, simulate, trace
+from vmproxy.cli import check, completion, demo, init, make_cert, probe, run, schema, simulate, trace
 
 
 def parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
@@ -29,6 +29,7 @@ def parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
         ("init", init, "write a first configuration, from five questions"),
         ("check", check, "check a configuration; show who may do what"),
         ("make-cert", make_cert, "make a certificate for hosts; show what to enter in vSphere"),
+        ("schema", schema, "print the JSON schema of a configuration file, for editors"),
         ("probe", probe, "play a host against any concentrator, and say what is wrong with it"),
         ("trace", trace, "show what a host, or the host of a VM, negotiates with the concentrator here"),
         ("simulate", simulate, "simulate ESXi hosts with VMs"),

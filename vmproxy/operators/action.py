@@ -24,9 +24,6 @@ def _name(value: Any) -> str:
     return value
 
 
-_word = values.one_of(_RIGHTS)
-
-
 @dataclass(frozen=True, slots=True)
 class Action:
     """One action.
@@ -41,7 +38,7 @@ class Action:
     name: str = required(_name, "a name for it")
     run: tuple[str, ...] = required(values.program, "a program and its arguments")
     on: tuple[Selector, ...] = setting(given, (Selector("*"),))
-    right: Right = setting(lambda value: Right[_word(value).upper()], Right.ADMIN)
+    right: Right = setting(values.then(values.one_of(_RIGHTS), lambda word: Right[word.upper()]), Right.ADMIN)
     confirm: bool = setting(values.flag, True)
     timeout: float = setting(values.span_from(1, TIMEOUT_MOST, "a time from 1 s to 10 minutes"), 60.0)
     text: str = setting(values.text, "")

@@ -18,6 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from twisted.conch.ssh.common import NS
 
 from vmproxy.auth.public_keys import Fields
+from vmproxy.base.form import STRING, any_of, formed
 from vmproxy.base.sanitize import visible
 from vmproxy.base.schema import InvalidValue, setting
 from vmproxy.errors import ConfigError, VMProxyError
@@ -60,6 +61,7 @@ def choice(known: Collection[bytes], default: Names, what: str) -> Callable[[Any
             raise InvalidValue(f"there is no {what} {visible(unknown[0])!r}; {hint}")
         return names
 
+    @formed(any_of(STRING, {"type": "array", "items": {"enum": there}, "minItems": 1}))
     def checked(value: Any) -> Names:
         if isinstance(value, list) and all(isinstance(name, str) for name in value):
             value = ",".join(value)

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 
 from vmproxy.base import values
 from vmproxy.base.addresses import Network, neighbourhood, numeric_address
+from vmproxy.base.form import form_of, formed
 from vmproxy.base.ratelimit import RefusalLog, TokenBucket
 from vmproxy.base.schema import setting
 
@@ -32,6 +33,7 @@ MOST = 1_000_000
 _log = Logger()
 
 
+@formed(form_of(values.networks))
 def _networks(value: Any) -> tuple[Network, ...] | None:
     found = values.networks(value)
     return None if {ip_network("0.0.0.0/0"), ip_network("::/0")} <= set(found) else found

@@ -11,6 +11,7 @@ from typing import Any
 from cryptography import x509
 
 from vmproxy.base import values
+from vmproxy.base.form import STRING, any_of, formed
 from vmproxy.base.schema import InvalidValue, Problem, read, required, setting, tables
 from vmproxy.vm.outbound.rules import DialRule, DialRules, Network
 
@@ -45,6 +46,7 @@ def _destination(item: Any) -> str | Network:
     return text
 
 
+@formed(any_of({"type": "integer", "minimum": 1, "maximum": 65535}, STRING))
 def _ports(item: Any) -> tuple[int, int]:
     if item == "*":
         return 1, 65535
@@ -79,7 +81,7 @@ _PORTS = 'ports such as [4000, "5000-5010"], or ["*"] for any'
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class DialTable:
     """A rule as it is written."""
 
     to: tuple[str | Network, ...] = required(values.list_of(_destination, "", most=_LISTED), _TO)
@@ -102,7 +104,7 @@ def parse_dial(written: Any) -> tuple[DialRules, list[Problem]]:
     problems: list[Problem] = []
     rules = []
     for index, table in enumerate(tables("dial", written, problems)):
-        found = read(_Table, table, problems, ("dial", index))
+        found = read(DialTable, table, problems, ("dial", index))
         if found is None:
             continue
         patterns = tuple(item for item in found.to if isinstance(item, str) and item != "*")
