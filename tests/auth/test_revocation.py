@@ -318,6 +318,10 @@ def test_a_binary_list_that_makes_no_sense_revokes_everything(data: bytes) -> No
     assert revoked.key_problem(OTHER) == revoked.everything
 
 
+def test_a_signed_list_says_that_signatures_are_not_checked() -> None:
+    assert "it is signed" in parse_revoked(HEADER + section(4, KEY), "the-list").everything
+
+
 def test_a_binary_list_that_is_cut_short_revokes_everything_unless_between_sections() -> None:
     sections = [section(2, string(KEY)), section(1, string(CA), string(b""), section(0x20, number(7)))]
     whole = HEADER + b"".join(sections)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from tests.support.consoles import World
 from tests.support.fakes import EPOCH, VM_A, VM_B, FakeLink, FakeViewer
+from vmproxy.access.labels import Labels
 from vmproxy.access.policy import ConsoleOptions, NamedSequence
 from vmproxy.console.info import ConsoleInfo, ViewerInfo
 
@@ -57,6 +58,6 @@ def test_it_stays_as_it_was_when_the_console_changes(tmp_path: Path) -> None:
 
 def test_nothing_in_it_can_change(tmp_path: Path) -> None:
     info = World(tmp_path).claim().info()
-    allowed = (str, int, float, bool, tuple, UUID, type(None))
+    allowed = (str, int, float, bool, tuple, UUID, Labels, type(None))
     assert all(isinstance(getattr(info, field.name), allowed) for field in fields(ConsoleInfo))
     assert isinstance(hash(info), int)

@@ -103,6 +103,20 @@ def test_too_many_in_line_cost_the_first_ones(more: int) -> None:
     assert line.links[more].told[-2:] == ["serve", "retire"]
 
 
+def test_the_last_words_of_one_that_never_served_come_in_its_turn() -> None:
+    line, lost = Line(0), Connection("lost")
+    line.queue.last_words(cast(ILink[Any], lost))
+    assert (lost.told, line.names) == (["serve", "retire"], ["lost"])
+    line.follow(Connection("next"))
+    assert line.links[0].told == ["wait"]
+    assert lost.done is not None
+    lost.done()
+    assert (line.links[0].told, line.names) == (["wait", "serve"], ["next"])
+    second = Connection("second")
+    line.queue.last_words(cast(ILink[Any], second))
+    assert (second.told, line.names) == ([], ["next", "second"])
+
+
 def test_only_the_first_is_held_while_the_log_is_behind() -> None:
     line = Line(2)
     first, second = line.links

@@ -271,6 +271,9 @@ class TestPorts:
                 world.claim(uri=f"vmproxy?n={n}", port=f"p{n}" if labels else None)
         assert len(world.directory) == 32
         assert len(self.events(world, consoles[0], "refused")) == 10
+        world.directory.stop()  # what was not told one by one is summed up
+        (event,) = self.events(world, consoles[0], "refused-often")
+        assert event["times"] == 8
         assert world.claim(uri="vmproxy?n=3", port="p3" if labels else None) is consoles[3]
         assert world.claim("other", uuid=VM_B).port == "1"
 

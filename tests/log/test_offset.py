@@ -80,6 +80,22 @@ def test_a_restart_continues_it(folder: Path, clean: bool) -> None:
     assert log.offset == 9
 
 
+def test_a_torn_last_line_of_a_trail_is_mended_before_another_follows(folder: Path) -> None:
+    world, log = restarted(folder)
+    say(world, log, b"12345")
+    log.event("note")
+    world.store.flush()
+    trail = Path(log.file.trail_path)
+    with trail.open("ab") as file:
+        file.write(b'{"at":"2026-')
+    world, log = restarted(folder)
+    assert log.offset == 5
+    log.event("note")
+    say(world, log, b"6")
+    events = [json.loads(line) for line in trail.read_bytes().splitlines()]
+    assert [event["event"] for event in events].count("note") == 2
+
+
 def test_times_in_a_trail_do_not_go_back_though_events_wait_for_the_writer(folder: Path) -> None:
     world = World(folder)
     world.runner.held = True

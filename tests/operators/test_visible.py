@@ -16,6 +16,8 @@ from vmproxy.access.policy_file import parse_policy
 from vmproxy.console.console import Console
 from vmproxy.console.naming import AmbiguousConsole, NoSuchConsole
 from vmproxy.errors import VMProxyError
+from vmproxy.operators.resolve import TargetError, locate
+from vmproxy.operators.target import parse
 from vmproxy.operators.visible import VisibleConsoles
 
 
@@ -150,3 +152,26 @@ class TestRights:
         assert may(vault) == []
         assert one.may(web, Right.SPY)
         assert not one.may(web, Right.WRITE)
+
+
+def test_force_needs_a_whole_name_and_an_unknown_one_the_nearest(w: World) -> None:
+    w.claim("web01")
+    w.claim("vault02", VM_B)
+    one = view(w, ("", "vault*"), ("admin", "*"))
+    assert locate(one, parse("web")).name == "web01"
+    with pytest.raises(TargetError) as caught:
+        locate(one, parse("web,force"))
+    assert str(caught.value) == "web: force needs a whole name; did you mean web01?"
+    with pytest.raises(TargetError) as caught:
+        locate(one, parse("wbe01"))
+    assert str(caught.value).startswith("wbe01: no such console; did you mean web01?\n")
+    with pytest.raises(TargetError) as caught:
+        locate(one, parse("vualt02"))
+    assert "did you mean" not in str(caught.value)
+
+
+def test_who_sees_everything_need_not_be_asked_about_each(w: World) -> None:
+    assert view(w, ("see", "*")).all_seen
+    assert view(w, ("see", "web*"), ("write", "*")).all_seen
+    assert not view(w, ("", "vault*"), ("admin", "*")).all_seen
+    assert not view(w, ("admin", "web*")).all_seen

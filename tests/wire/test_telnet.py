@@ -40,6 +40,7 @@ from vmproxy.wire.telnet import (
     NvtDecoder,
     Oddity,
     Scanner,
+    ScannerState,
     Subnegotiation,
     Token,
     escape,
@@ -91,6 +92,10 @@ def test_the_numbers_are_those_of_the_rfcs() -> None:
 
 def test_a_new_scanner_is_not_busy() -> None:
     assert not Scanner().busy
+    for state in (ScannerState(b"\xff", None, False), ScannerState(b"", b"x", False), ScannerState(b"", None, True)):
+        assert Scanner.restore(state).busy
+        assert Scanner.restore(state).snapshot() == state
+    assert not Scanner.restore(ScannerState(b"", None, False)).busy
 
 
 class Reference:

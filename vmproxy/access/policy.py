@@ -52,7 +52,7 @@ class Right(enum.Flag):
     @property
     def words(self) -> list[str]:
         """The names of the rights as they are written in rules."""
-        return [right.name.lower() for right in Right if right in self and right.name]
+        return [str(right.name).lower() for right in Right if right in self]
 
 
 _SPY = Right.SEE | Right.SPY

@@ -457,11 +457,10 @@ class Console:
         self._links.last_words(link)
 
     def down(self, reason: str, told: bool = True) -> None:
-        """Go down: the link is gone and no other is expected.
+        """Go down: the link is gone (see :meth:`link_lost`) and no other is expected.
 
         :param told: as for :meth:`claim`.
         """
-        self._use(None)
         self.since = self._context.wall()
         self.reason = reason or "unknown"
         self._context.totals.changes["down"] += 1
