@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fixtures import w
 from tests.support.web import WebWorld
+
+__all__ = ["w", "web"]
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from wsproto.frame_protocol import FrameProtocol
 
 from tests.support.fakes import Logged
 from tests.support.properties import examples
-from tests.support.websocket import Client, Heard, sockets
-from vmproxy.web.websocket import BadHandshake, WebSockets, accept
+from tests.support.websocket import Client, Heard, SocketTransport, sockets
+from vmproxy.web.websocket import BadHandshake, WebSocket, WebSockets, accept
 from vmproxy.web.websocket_frames import MESSAGE_LIMIT, Binary, Broken, Close, MessageReader, Text, text_frame
 
 HEADERS = {
@@ -67,7 +67,10 @@ def s() -> Setting:
 
 
 def test_the_answer_to_a_handshake_is_that_of_the_standard() -> None:
-    assert dict(accept(HEADERS, "vmproxy.v1"))["Sec-WebSocket-Accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    answer = accept(HEADERS, "vmproxy.v1")
+    assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in answer
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    assert answer.endswith(b"\r\nSec-WebSocket-Protocol: vmproxy.v1\r\n\r\n")
 
 
 @pytest.mark.parametrize(
@@ -329,6 +332,21 @@ def test_a_fault_of_the_listener_ends_its_socket_alone(s: Setting, logged: Logge
 def test_the_end_of_the_server_closes_all(s: Setting) -> None:
     s.sockets.stop()
     assert s.client.close == (1001, "the server stops")
+
+
+def test_a_login_that_has_ended_ends_its_websockets(s: Setting) -> None:
+    logins = {"alice": True, "bob": True}
+    heard = {name: Heard() for name in logins}
+    for name in logins:
+        socket = WebSocket(heard[name], s.sockets, name, may_stay=lambda name=name: logins[name])
+        socket.makeConnection(SocketTransport())
+    logins["alice"] = False
+    s.sockets.see_logins()
+    assert heard["alice"].over == (4401, "the login has ended")
+    assert heard["bob"].over is None
+    logins["bob"] = False
+    s.clock.advance(25)
+    assert heard["bob"].over == (4401, "the login has ended")
 
 
 def test_idle_websockets_share_their_timers(s: Setting) -> None:

@@ -265,15 +265,29 @@ class LogStream:
 
         :raises NotInLog: if they are not there.
         """
+        found = self._next()
+        return b"" if found is None else self._read(*found)
+
+    def check(self) -> None:
+        """See whether the next byte is there. It waits for the disk.
+
+        :raises NotInLog: if it is not.
+        """
+        found = self._next()
+        if found is not None and found[1].offset > self.position:
+            raise NotInLog("the log is not complete", found[1].offset - self.position)
+
+    def _next(self) -> tuple[_File, Extent] | None:
+        """Where the next byte is, or the first behind it that is there; None where the files end."""
         self._survey()
         while len(self._files) > 1 and self._files[0].extents[-1].end <= self.position:
             self._files.popleft().source.close()
         if self.position >= self.end:
-            return b""
+            return None
         for one in self._files:
             for extent in one.extents:
                 if extent.end > self.position:
-                    return self._read(one, extent)
+                    return one, extent
         raise NotInLog("the log is not complete", self.end - self.position)
 
     def _read(self, one: _File, extent: Extent) -> bytes:

@@ -21,9 +21,11 @@ from vmproxy.log.store import ConsoleLog
 from vmproxy.operators.line_choice import LineChoice, LineStyle
 from vmproxy.operators.line_queue import LineQueue
 from vmproxy.operators.messages import clock_time
+from vmproxy.operators.recent_lines import RecentLines
 from vmproxy.operators.session import Session
 
 NOTICES_LIMIT = 100
+SLOW = "your connection is too slow"
 
 _UP, _DOWN, _FORGOTTEN = b'"event":"up"', b'"event":"down"', b'"event":"forgotten"'
 _CHANGES = (_UP, _DOWN, _FORGOTTEN, b'"event":"name"', b'"event":"vmotion-complete"')
@@ -33,7 +35,7 @@ class LineFollower:
     """An operator's look at the lines of many consoles; a context manager.
 
     :ivar queue: the lines that wait.
-    :ivar last: the console of the last line that was shown.
+    :ivar last: the console of the last line that was shown; ``recent``: lines that were shown, at a terminal.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class LineFollower:
             LogFile, tuple[Policy, str, str, Labels]
         ] = {}  # by which rules, name, service URI and labels
         self.last: Console | None = None
+        self.recent = RecentLines()
+        self._has_pty = session.has_pty
         self._notices: list[str] = []
         self._more = 0
 
@@ -137,15 +141,17 @@ class LineFollower:
         """Wait until there is something to show; may be cancelled."""
         return succeed(None) if self._notices else self.queue.changed()
 
-    def take(self, busy: str = "your connection is too slow") -> tuple[bytes, list[str]]:
+    def take(self, busy: str = SLOW) -> tuple[bytes, list[str]]:
         """What is to be shown now: lines, and notices behind them.
 
         :param busy: why lines may have been left out that had waited.
         """
         waiting, skipped, left_out = self.queue.take()
         readable = [(file, data) for file, data in waiting if self.check(file)]
-        if readable:
-            self.last = self.queue.consoles.get(readable[-1][0])
+        for file, data in readable:
+            self.last = self.queue.consoles.get(file)
+            if self.last is not None and self._has_pty:
+                self.recent.add(self.last, data)
         shown = b"".join(data for _, data in readable)
         notices = self.take_notices()
         if skipped:

@@ -76,4 +76,5 @@ class Operator:
 
     def audit(self, event: str, **fields: object) -> None:
         """Record an action of the operator: see :meth:`Audit.record`."""
-        self._audit.record(event, **{"who": self.name, "from": self.peer, **fields})
+        front = {} if self.front == "ssh" else {"front": self.front}
+        self._audit.record(event, **{"who": self.name, "from": self.peer, **front, **fields})

@@ -119,13 +119,28 @@ class ViewerQueue:
 class LateReader:
     """Brings a viewer from the first byte that was too much for it back to what the VM says now."""
 
-    def __init__(self, out: OutputStream, log: ConsoleLog, services: Services, data: bytes) -> None:
-        """:param data: what the VM has just said, and is too much."""
+    def __init__(
+        self,
+        out: OutputStream,
+        log: ConsoleLog,
+        services: Services,
+        data: bytes = b"",
+        stream: LogStream | None = None,
+        recent: int = RECENT_LIMIT,
+        lag: int = LAG_LIMIT,
+    ) -> None:
+        """
+        :param data: what the VM has just said, and is too much.
+        :param stream: reads from where the viewer is, if that is not before ``data``.
+        :param recent: how many of the newest bytes are kept here, and may be the rest that :meth:`run` returns.
+        :param lag: how many bytes it may be behind.
+        """
         self._out = out
         self._log = log
         self._services = services
-        self._queue = ViewerQueue(RECENT_LIMIT, Late.DISK)
-        self._stream = LogStream(log, received=log.received - len(data))
+        self._lag = lag
+        self._queue = ViewerQueue(recent, Late.DISK)
+        self._stream = LogStream(log, received=log.received - len(data)) if stream is None else stream
         self._wake: Callable[[], None] | None = None
         self.output(data)
         self._looked = services.clock.seconds()
@@ -173,7 +188,7 @@ class LateReader:
     async def _room(self, base: int) -> bool:
         # True when the client has taken what was sent; False if it is gone.
         while not self._out.over:
-            if base + self._queue.end - self._stream.position > LAG_LIMIT:
+            if base + self._queue.end - self._stream.position > self._lag:
                 raise NotInLog("it is too far behind")
             if base + self._queue.end != self._stream.end and self._late_look:
                 await self._refresh()  # before its file is rotated away

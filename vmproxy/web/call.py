@@ -18,6 +18,7 @@ from vmproxy.web.assets import Assets
 from vmproxy.web.credential import Credential
 from vmproxy.web.problem import Problem
 from vmproxy.web.settings import WebSettings
+from vmproxy.web.sockets import Sockets
 
 _log = Logger()
 
@@ -31,6 +32,7 @@ class WebServices:
     :ivar settings: as they are now.
     :ivar not_ready: the reasons why the daemon is not ready, in words that name nothing.
     :ivar assets: the pages and their files.
+    :ivar sockets: the websockets.
     """
 
     services: Services
@@ -39,6 +41,10 @@ class WebServices:
     settings: WebSettings = field(default_factory=WebSettings)
     not_ready: Callable[[], list[str]] = list
     assets: Assets = field(default_factory=Assets)
+    sockets: Sockets = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sockets = Sockets(self.services)
 
     def use(self, settings: WebSettings) -> None:
         """Take other settings."""

@@ -38,7 +38,7 @@ class Credentials:
             web.accounts.complain(peer, "a token that is not valid was shown")
             return None
         account = replace(account, restriction=token.restriction)
-        operator = web.services.operator(account, account.name, peer)
+        operator = web.services.operator(account, account.name, peer, "api")
         self._record(token.token_id, token.name, operator)
         return Credential(operator, "api", token.name, token.expires, token)
 

@@ -43,7 +43,7 @@ from vmproxy.web.websocket_frames import (
 
 PING_SECONDS = 25.0
 PINGS_UNANSWERED = 3
-NO_ANSWER = 4408
+LOGIN_ENDED, NO_ANSWER = 4401, 4408
 CLOSE_SECONDS = 2.0
 QUEUE_LIMIT = 1024 * 1024
 TEXTS_PER_SECOND = 50
@@ -64,8 +64,8 @@ class BadHandshake(VMProxyError):
         self.upgrade = upgrade
 
 
-def accept(headers: Mapping[str, str], subprotocol: str) -> tuple[tuple[str, str], ...]:
-    """The headers of the answer 101 to a request.
+def accept(headers: Mapping[str, str], subprotocol: str) -> bytes:
+    """The answer 101 to a request.
 
     :param headers: of the request, their names in lower case; ``subprotocol``: the one that is spoken here.
     :raises BadHandshake: if it cannot be answered so.
@@ -89,11 +89,9 @@ def accept(headers: Mapping[str, str], subprotocol: str) -> tuple[tuple[str, str
         raise BadHandshake(f"Sec-WebSocket-Protocol must offer {subprotocol}")
     answer = base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
     return (
-        ("Upgrade", "websocket"),
-        ("Connection", "Upgrade"),
-        ("Sec-WebSocket-Accept", answer),
-        ("Sec-WebSocket-Protocol", subprotocol),
-    )
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {answer}\r\nSec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
+    ).encode("ascii")
 
 
 class Listener(Interface):
@@ -135,10 +133,15 @@ class WebSockets:
         self.pings: Deadlines[WebSocket] = Deadlines(clock, PING_SECONDS, lambda socket: socket.ping())
         self.closing: Deadlines[WebSocket] = Deadlines(clock, CLOSE_SECONDS, lambda socket: socket.abort())
 
+    def see_logins(self) -> None:
+        """Close those whose login counts no more: one has ended."""
+        for socket in list(self.all):
+            socket.see_login()
+
     def stop(self) -> None:
         """Close all of them: the server stops."""
         for socket in list(self.all):
-            socket.close(GOING_AWAY, "the server stops")
+            socket.leave()
 
 
 @implementer(IPushProducer)
@@ -152,8 +155,21 @@ class WebSocket(Protocol):
 
     transport: Connection
 
-    def __init__(self, listener: Listener, sockets: WebSockets, who: str) -> None:
-        """:param who: whose turns of the reactor it uses."""
+    def __init__(
+        self,
+        listener: Listener,
+        sockets: WebSockets,
+        who: str,
+        answer: bytes = b"",
+        may_stay: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """
+        :param who: whose turns of the reactor it uses.
+        :param answer: to the request, see :func:`accept`.
+        :param may_stay: whether the login still counts, asked each :data:`PING_SECONDS`.
+        """
+        self._answer = answer
+        self._may_stay = may_stay
         self._listener = listener
         self._sockets = sockets
         self._who = who
@@ -181,6 +197,8 @@ class WebSocket(Protocol):
         sockets.all[self] = None
         sockets.pings.start(self)
         self.transport.registerProducer(self, True)
+        if self._answer:
+            self.transport.write(self._answer)
         self._tell(lambda: self._listener.opened(self))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -229,6 +247,11 @@ class WebSocket(Protocol):
             self._over(code, reason)
             self._read_on()
 
+    def fail(self) -> None:
+        """End the connection at once, because of a fault here."""
+        self._over(FAULT, "an error of the server")
+        self.abort()
+
     def abort(self) -> None:
         """End the connection at once."""
         self._ended = True
@@ -251,8 +274,21 @@ class WebSocket(Protocol):
         if self._open and not self._full:
             self._tell(self._listener.drained)
 
+    def leave(self) -> None:
+        """Close: the server stops."""
+        self.close(GOING_AWAY, "the server stops")
+
+    def see_login(self) -> bool:
+        """Close if the login counts no more; :returns: whether it does."""
+        if self._may_stay():
+            return True
+        self.close(LOGIN_ENDED, "the login has ended")
+        return False
+
     def ping(self) -> None:
         """Ask whether the client is there; it was asked before :data:`PING_SECONDS`."""
+        if not self.see_login():
+            return
         if self._asked >= PINGS_UNANSWERED:
             self.close(NO_ANSWER, "no answer")
             return

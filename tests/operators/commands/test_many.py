@@ -57,6 +57,18 @@ def test_those_that_have_not_are_named_in_the_end(three: SSHWorld) -> None:
     assert b"nothing matched within 5 s: web2\n" in channel.err
 
 
+def test_globs_and_names_together(three: SSHWorld) -> None:
+    channel = three.login().run("expect 'web1*' db1 uuid:nothing* ready --all")
+    assert (channel.status, b"uuid:nothing*" in channel.err) == (3, True)
+    channel = three.login().run("expect 'web1*' db1 ready --all")
+    say(three, channel, "web2", b"ready\n")
+    say(three, channel, "web1", b"ready\n")
+    assert channel.status is None
+    say(three, channel, "db1", b"ready\n")
+    assert (channel.out, channel.status) == (b"web1 | ready\ndb1  | ready\n", 0)
+    assert b"quote a name with blanks" in three.login().run("expect old web1 login:").err
+
+
 @pytest.mark.parametrize("words", ["'web*' x --send y", "'web*' x --since 1h", "'web*' x --raw", "web1 x --all"])
 def test_what_does_not_go_together(three: SSHWorld, words: str) -> None:
     assert three.login().run(f"expect {words}").status == 2
@@ -87,6 +99,13 @@ def test_a_script_types_at_many(three: SSHWorld) -> None:
     assert (many["consoles"], many["bytes"]) == (2, 24)
     assert {entry["console"] for entry in three.audited("send")} == {"web1", "web2"}
     assert not three.console("web1").viewers.all
+
+
+def test_several_globs_end_before_the_text(three: SSHWorld) -> None:
+    assert three.login().run("send --yes 'web1*' db1 -- echo -- x").status == 0
+    assert written(three) == dict.fromkeys(("web1", "db1"), b"echo -- x\r")
+    assert three.login().run("send web2 git log -- db1").status == 0  # `git' is no console
+    assert written(three)["web2"] == b"git log -- db1\r"
 
 
 @pytest.mark.parametrize(("typed", "status"), [(b"y\r", 0), (b"yes\r", 0), (b"n\r", 1), (b"\r", 1), (b"\x03", 1)])

@@ -12,6 +12,7 @@ import pytest
 from tests.support.fakes import VM_A, VM_B, VM_C
 from tests.support.requirements import expressions
 from tests.support.ssh import RemoteChannel, SSHWorld
+from tests.support.terminal import Terminal
 from vmproxy.console.console import Console
 from vmproxy.operators import line_follower, line_queue
 from vmproxy.operators.commands import tail as tail_command
@@ -451,3 +452,69 @@ def test_the_past_since_a_time(two: SSHWorld) -> None:
     channel = tail(two, "tail --since 25s --match line")
     say(two, channel)
     assert channel.out == b"web01 | line 3\nweb01 | line 4\n"
+
+
+# Choosing a line.
+
+UP, DOWN, PAGE_UP = b"\x1b[A", b"\x1b[B", b"\x1b[5~"
+
+
+def seen(channel: RemoteChannel) -> list[str]:
+    terminal = Terminal()
+    terminal.feed(channel.screen)
+    return terminal.lines
+
+
+def test_a_line_is_selected_and_leads_to_its_console(two: SSHWorld) -> None:
+    channel = tail(two, "tail", pty=True)
+    for name, data in (("web01", b"one\n"), ("db1", b"two\nthree\n"), ("web01", b"four\n")):
+        say(two, channel, (name, data))
+    say(two, channel)
+    channel.type(UP)
+    assert seen(channel)[:4] == ["web01 | one", "db1   | two", "db1   | three", "web01 | four"]
+    assert seen(channel)[-1].startswith(" 4/4  web01")
+    say(two, channel, ("web01", b"meanwhile\n"))
+    assert "meanwhile" not in "".join(seen(channel))
+    channel.type(UP)
+    assert seen(channel)[-1].startswith(" 3/4  db1")
+    channel.type(b"q")
+    two.clock.advance(1)
+    channel.client.pump()
+    assert "web01 | meanwhile" in seen(channel)
+    channel.type(b"k" + PAGE_UP + DOWN + b"\r")
+    channel.client.pump()
+    assert [viewer.who for viewer in two.console("db1").viewers.all] == ["alice@10.1.2.9"]
+    assert "[attached]" in seen(channel)
+    channel.type(b"\x05c.")
+    assert not two.console("db1").viewers.all
+    assert "[-- back; what came meanwhile is left out --]" in seen(channel)
+    channel.type(UP + b"q")
+    channel.type(b"q")
+    assert channel.status == 0
+
+
+def test_what_may_no_longer_be_read_cannot_be_selected(two: SSHWorld) -> None:
+    channel = tail(two, "tail", pty=True)
+    say(two, channel, ("web01", b"one\n"), ("db1", b"two\n"))
+    two.rules(("alice", "spy", "db*"))
+    two.clock.advance(1)
+    channel.client.pump()
+    channel.type(UP)
+    assert [line for line in seen(channel)[:-1] if line] == ["db1   | two"]
+    two.rules(("alice", "see", "db*"))
+    channel.type(b"\r")
+    assert not two.console("db1").viewers.all
+    two.clock.advance(1)
+    channel.client.pump()
+    assert channel.status == 10
+
+
+def test_the_terminal_is_right_however_it_ends(two: SSHWorld) -> None:
+    channel = tail(two, "tail", pty=True)
+    say(two, channel, ("web01", b"one\n"))
+    channel.type(UP)
+    channel.request(b"signal", ns("HUP"))
+    channel.client.pump()
+    terminal = Terminal()
+    terminal.feed(channel.screen)
+    assert (channel.ended, terminal.alternate) == (True, False)

@@ -87,6 +87,11 @@ def pattern_in(client: Client, target: Target) -> str:
     return name if is_pattern(name) and not client.operator.view.is_name(name) else ""
 
 
+def are_consoles(client: Client, words: Sequence[str]) -> bool:
+    """Whether words are globs and whole names, and no other text."""
+    return all(is_pattern(word) or client.operator.view.is_name(word) for word in words)
+
+
 async def chosen(client: Client, globs: Sequence[str], right: Right = Right.SEE) -> list[Console]:
     """The consoles that globs select, sorted by title; without globs, all of them.
 

@@ -173,7 +173,7 @@ class Argument(Generic[T_co]):
 
     :ivar metavar: the argument in the usage.
     :ivar missing: the error where there is none of it.
-    :ivar completes: how it is completed: ``console``, ``command``, ``action``, or not at all.
+    :ivar completes: how it is completed: ``console``, ``command``, or not at all.
     :ivar more: whether further words of its kind may follow, before the last word; see :attr:`Arguments.more`.
     """
 
@@ -182,9 +182,12 @@ class Argument(Generic[T_co]):
     help: str = ""
     missing: str = ""
     completes: str = ""
+    more: bool = False
 
     @property
     def usage(self) -> str:
+        if self.more:
+            return f"{self.metavar}..."
         match self.takes:
             case Takes.LIST | Takes.REST:
                 return f"[{self.metavar}...]"
@@ -221,6 +224,11 @@ class Arguments:
     def get(self, option: Option[T], default: D) -> T | D:
         """The value of an option, or another where it was not given."""
         return cast("T | D", self._values.get(option.name, default))
+
+    @property
+    def more(self) -> list[str]:
+        """The words that follow the first of an argument that may have more."""
+        return cast("list[str]", self._values.get("more", []))
 
     def __contains__(self, option: Flag | Option[Any]) -> bool:
         return option.name in self._values

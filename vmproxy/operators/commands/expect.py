@@ -11,7 +11,7 @@ from vmproxy.log.pattern import Pattern
 from vmproxy.log.search import Expecter
 from vmproxy.log.timeline import Timeline
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import find, in_turns, pattern_in
+from vmproxy.operators.commands.context import are_consoles, find, in_turns, pattern_in
 from vmproxy.operators.commands.declaration import NAME, SINCE, Arguments, Command, Flag, Option, Real, Time
 from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.expect_many import expect_many
@@ -37,6 +37,7 @@ class _Past:
         return None if text == "now" else Time().read(option, text, now)
 
 
+_NAMES = replace(NAME, help="or GLOBs: the first of them, or with --all, all", more=True)
 _TIMEOUT = Option("--timeout", "S", Real(0, TIMEOUT_LIMIT), f"seconds, default {TIMEOUT:g}")
 _ALL = Flag("--all", "where NAME is a GLOB: wait for all of them, not for the first")
 _SINCE = Option(SINCE.name, SINCE.metavar, _Past(), "search the log from then on first; default: `now'")
@@ -50,15 +51,18 @@ _SEND = Option(
 
 
 async def _expect(session: Session, args: Arguments) -> int:
-    if glob := pattern_in(session, args[NAME]):
+    globs = [args[_NAMES].console, *args.more]
+    if args.more and not are_consoles(session, globs):
+        raise UsageError("too many words; quote a name with blanks: NAME PATTERN")
+    if args.more or pattern_in(session, args[_NAMES]):
         for option in (RAW, _SINCE, _SEND):
             if option in args:
                 raise UsageError(f"{option} goes with one console")
         wanted = Pattern(pattern_of(args), IGNORE_CASE in args, FIXED in args)
-        return await expect_many(session, glob, wanted, args.get(_TIMEOUT, TIMEOUT), _ALL in args)
+        return await expect_many(session, globs, wanted, args.get(_TIMEOUT, TIMEOUT), _ALL in args)
     if _ALL in args:
         raise UsageError(f"{_ALL} goes with a GLOB")
-    console = find(session, args[NAME], _SEND.right or args.right if _SEND in args else args.right)
+    console = find(session, args[_NAMES], _SEND.right or args.right if _SEND in args else args.right)
     seconds, since, text = args.get(_TIMEOUT, TIMEOUT), args[_SINCE], args.get(_SEND, b"")
     pattern = pattern_of(args)
     text_shown = None if RAW in args else text_of(console)
@@ -69,7 +73,7 @@ async def _expect(session: Session, args: Arguments) -> int:
         try:
             line = await _seek_history(session, watcher, expecter, since)
             if line is None and text:
-                watcher.take_write(to_write(args, args[NAME]))
+                watcher.take_write(to_write(args, args[_NAMES]))
                 session.operator.audit("send", console=console.title, uuid=str(console.uuid), bytes=len(text))
                 watcher.send(text)
                 watcher.drop_write_if_delivered()
@@ -131,7 +135,7 @@ COMMANDS = (
         "wait until a console prints something",
         _expect,
         (
-            NAME,
+            _NAMES,
             PATTERN,
             _TIMEOUT,
             _ALL,
@@ -143,7 +147,7 @@ COMMANDS = (
             *(replace(option, hidden=True, right=None) for option in (FORCE, JOIN, REASON)),
         ),
         Right.SPY,
-        notes="Prints the line that matches. NAME may be a GLOB: the first of them, or --all.\n"
+        notes="Prints the line that matches; of several consoles, with the name in front.\n"
         "Status 8 if nothing matches in time.\n"
         f"With {_SEND}: {FORCE}, {JOIN} and {REASON} as with `send'.\n",
     ),

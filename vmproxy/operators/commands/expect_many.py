@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
 from vmproxy.log.file_state import LogFile
@@ -16,13 +18,13 @@ from vmproxy.operators.session import Session, tell
 NAMED = 20
 
 
-async def expect_many(session: Session, glob: str, pattern: Pattern, seconds: float, everyone: bool) -> int:
+async def expect_many(session: Session, globs: Sequence[str], pattern: Pattern, seconds: float, everyone: bool) -> int:
     """Wait for a line that matches, and print it with the name of its console.
 
     :param everyone: wait for one of each console; else, for the first of all.
     :returns: the exit status.
     """
-    consoles = await chosen(session, [glob], Right.SPY)
+    consoles = await chosen(session, globs, Right.SPY)
     session.operator.audit("tail", consoles=len(consoles))
     style = LineStyle(b"\r\n" if session.has_pty else b"\n")
     follower = LineFollower(session, LineChoice(pattern), style)

@@ -120,6 +120,9 @@ def _positional(
     arguments: Sequence[Argument[Any]] = command.arguments
     if not arguments and words:
         raise UsageError("takes no names")
+    if arguments and arguments[0].more and len(words) > 2:
+        yield "more", list(words[1:-1])
+        words = [words[0], words[-1]]
     if arguments and arguments[0].takes is Takes.CONSOLE:
         name, words = _name(arguments, words, own)
         yield arguments[0].metavar, _target(arguments[0], name, own)

@@ -14,7 +14,7 @@ from vmproxy.access.policy import NamedSequence, Right
 from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import find, pattern_in, sleep
+from vmproxy.operators.commands.context import are_consoles, find, pattern_in, sleep
 from vmproxy.operators.commands.declaration import NAME, Argument, Arguments, Command, Flag, Takes
 from vmproxy.operators.commands.errors import UsageError
 from vmproxy.operators.commands.job import Job
@@ -124,16 +124,27 @@ class _Input:
         self._job.stop()
 
 
+def _many(session: Session, name: str, words: list[str]) -> tuple[list[str], list[str]] | None:
+    """The globs and names of several consoles, and the text behind them; None where one console is meant."""
+    if "--" in words:
+        at = words.index("--")
+        globs = [name, *words[:at]]
+        if are_consoles(session, globs):
+            return globs, words[at + 1 :]
+    return ([name], words) if pattern_in(session, Target(name)) else None
+
+
 async def _send(session: Session, args: Arguments) -> int:
     # With a console in the user name it is a text: ls *.log
-    if session.operator.target is None and (glob := pattern_in(session, args[NAME])):
+    if session.operator.target is None and (many := _many(session, args[NAME].console, args[_TEXT])):
+        globs, words = many
         for option in (FORCE, REASON, CHAR_DELAY, LINE_DELAY, RATE):
             if option in args:
                 raise UsageError(f"{option} goes with one console")
-        if not args[_TEXT]:
+        if not words:
             raise UsageError("give TEXT: standard input goes to one console")
-        data = _typed(args[_TEXT], _NO_ENTER not in args)
-        return await send_many(session, glob, to_write(args, args[NAME]), data, _YES in args)
+        data = _typed(words, _NO_ENTER not in args)
+        return await send_many(session, globs, to_write(args, args[NAME]), data, _YES in args)
     target, words = _told_apart(session, args[NAME], args[_TEXT])
     console = find(session, target, args.right)
     pace = pace_of(args, console)
@@ -263,7 +274,7 @@ COMMANDS = (
         notes="Options go before the text. Without a text, standard input is sent as it is,\n"
         "eight bits. Ends when the VM's host has taken everything. Needs write access:\n"
         "status 9 if another operator has it.\n"
-        "NAME may be a GLOB: shows who gets it, and asks.\n"
+        "NAME may be a GLOB: shows who gets it, and asks. Several: GLOB... -- TEXT.\n"
         "Examples: send web01 uptime; send -n web01 '\\x03'; \nprintf 'root\\r' | ssh ... send web01\n",
     ),
     Command(

@@ -28,20 +28,21 @@ LOOK_SECONDS = 0.05
 PATIENCE_SECONDS = 10.0
 
 
-async def send_many(session: Session, glob: str, target: Target, data: bytes, yes: bool) -> int:
-    """Type a text at the consoles that a glob selects.
+async def send_many(session: Session, globs: Sequence[str], target: Target, data: bytes, yes: bool) -> int:
+    """Type a text at the consoles that globs select.
 
     :param target: the wish to write, for each of them.
     :param yes: do not ask.
     :returns: the exit status.
     """
     view = session.operator.view
-    found = await chosen(session, [glob])
+    found = await chosen(session, globs)
+    shown = " ".join(map(visible, globs))
     consoles = [console async for console in in_turns(session, found) if view.may(console, Right.MANY)]
     if not consoles:
-        raise CommandError(f"{visible(glob)}: you may not type at many consoles at once", exit_status.FORBIDDEN)
+        raise CommandError(f"{shown}: you may not type at many consoles at once", exit_status.FORBIDDEN)
     if len(consoles) > CONSOLES_LIMIT:
-        raise UsageError(f"{visible(glob)}: these are {len(consoles):,} consoles, and {CONSOLES_LIMIT:,} are the most")
+        raise UsageError(f"{shown}: these are {len(consoles):,} consoles, and {CONSOLES_LIMIT:,} are the most")
     up = [console for console in consoles if console.state != "down"]
     _tell_who(session, up, len(data))
     if len(up) < len(consoles):

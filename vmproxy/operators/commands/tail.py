@@ -31,11 +31,13 @@ from vmproxy.operators.commands.search import IGNORE_CASE
 from vmproxy.operators.commands.tail_past import PAST, PAST_LIMIT, show_past
 from vmproxy.operators.input_router import RunsCommand
 from vmproxy.operators.line_choice import LineChoice, LineStyle
-from vmproxy.operators.line_follower import LineFollower
+from vmproxy.operators.line_follower import SLOW, LineFollower
 from vmproxy.operators.resolve import TargetError
 from vmproxy.operators.session import Session, tell
 from vmproxy.operators.target import BadTarget, parse
 from vmproxy.operators.terminal.colour import has_colours
+from vmproxy.operators.terminal.line_selection import LineSelection
+from vmproxy.operators.terminal.screen import usable
 
 CONTEXT_LIMIT = 100
 TOGETHER_SECONDS = 0.05  # between two portions of lines
@@ -44,6 +46,7 @@ LOOK_SECONDS = 1.0  # how often it is seen whether the rules have changed
 MATCH = Option("--match", "RE", Text(PATTERN_LIMIT), "only lines that match, a regular expression as with `search'")
 NOT = Option("--not", "RE", Text(PATTERN_LIMIT), "no lines that match")
 CONTEXT = Option("-C", "N", Whole(0, CONTEXT_LIMIT), "also N lines before and after each match")
+_UP = (b"\x1b[A", b"\x1bOA", b"k", b"\x10")
 STAMPS = Flag("-t", "the time in front of each line")
 _MOST = Option("-n", "N", Whole(0, PAST_LIMIT), f"begin with the newest N lines of the past; with --since {PAST}")
 _FOLLOW = Flag("-f", "follow, which `tail' always does", hidden=True)
@@ -131,16 +134,17 @@ async def watch(
 
 
 class _Keys:
-    """What is typed beside the lines: Enter asks for a console to go to, ``q`` and ^C end. The rest means nothing.
+    """What is typed beside the lines: Up begins a selection among them, Enter asks for a console to go to, ``q`` and ^C
+    end. The rest means nothing.
 
-    :ivar go: whether Enter was pressed; ``quit``: whether ``q`` was.
+    :ivar go: whether Enter was pressed; ``pick``: whether Up was; ``quit``: whether ``q`` was.
     """
 
     def __init__(self, session: Session, follower: LineFollower) -> None:
         self._router = session.router
         self._below = session.router.activity
         self._follower = follower
-        self.go = self.quit = False
+        self.go = self.pick = self.quit = False
         if (notice := getattr(self._below, "notice", None)) is not None:
             self.notice = notice  # the menu tells of messages, and of the end of the server
 
@@ -152,6 +156,11 @@ class _Keys:
             if rest := data[1:]:
                 self._router.keep(rest)  # for the question
             self.go = True
+            self._follower.queue.wake()
+        elif up := next((key for key in _UP if data.startswith(key)), b""):
+            if rest := data[len(up) :]:
+                self._router.keep(rest)  # for the selection
+            self.pick = True
             self._follower.queue.wake()
         elif data == b"q":
             self.quit = True
@@ -175,12 +184,36 @@ async def _go(session: Session, follower: LineFollower) -> None:
     view, last = session.operator.view, follower.last
     name = view.typed(last) if last is not None and view.may(last, Right.SEE) else ""
     if answer := await asked_for_console(session, "Console: ", name):
-        try:
-            await go(session, parse(answer))
-        except BadTarget as error:
-            tell(session, str(error))
-        follower.queue.take()
-        tell(session, "[-- back; what came meanwhile is left out --]")
+        await _visit(session, follower, answer)
+
+
+async def _pick(session: Session, follower: LineFollower) -> str:
+    """Have a line selected, go to its console, and come back; :returns: why lines may have been left out."""
+    view = session.operator.view
+    lines = follower.recent.lines(lambda console: console in follower and view.may(console, Right.SPY))
+    if not lines or not usable(session.term):
+        return SLOW
+    selection = LineSelection(session, lines)
+    session.router.push(selection, selection.start)
+    try:
+        console = await selection.chosen
+    finally:
+        selection.stop()
+        session.send(selection.farewell())
+        session.router.pop(selection)
+    if console is not None and view.may(console, Right.SEE):
+        await _visit(session, follower, view.typed(console))
+    return "a line was being chosen"
+
+
+async def _visit(session: Session, follower: LineFollower, name: str) -> None:
+    """Go to a console, and come back."""
+    try:
+        await go(session, parse(name))
+    except BadTarget as error:
+        tell(session, str(error))
+    follower.queue.take()
+    tell(session, "[-- back; what came meanwhile is left out --]")
 
 
 async def _follow(
@@ -209,9 +242,13 @@ async def _stream(
     registry = session.services.registry
     policy = registry.policy
     while not session.over and not keys.quit:
+        busy = SLOW
         if keys.go:
             keys.go = False
             await _go(session, follower)
+        elif keys.pick:
+            keys.pick = False
+            busy = await _pick(session, follower)
         timer = session.services.clock.callLater(LOOK_SECONDS, follower.queue.wake)
         try:
             await follower.changed()
@@ -221,7 +258,7 @@ async def _stream(
         if policy is not registry.policy:
             policy = registry.policy
             await _choose_again(session, follower, consoles if choose is None else await choose())
-        shown, notices = follower.take()
+        shown, notices = follower.take(busy)
         session.send(shown)
         for text in notices:
             tell(session, text)

@@ -11,9 +11,7 @@ MATCH = b"\x1b[1;31m"
 NOTHING_SPECIAL = b"\x1b[m"
 
 # Readable on dark and on light ground; red is for matches.
-_NAMES = tuple(
-    f"\x1b[{style}m".encode() for style in ("32", "33", "34", "35", "36", "1;32", "1;33", "1;34", "1;35", "1;36")
-)
+_NAMES = ("32", "33", "34", "35", "36", "1;32", "1;33", "1;34", "1;35", "1;36")
 
 
 def has_colours(session: Session) -> bool:
@@ -22,7 +20,12 @@ def has_colours(session: Session) -> bool:
 
 
 def name_colour(name: str) -> bytes:
-    """What begins the colour of a name: the same each time, in every process."""
+    """What begins the colour of a name."""
+    return f"\x1b[{name_style(name)}m".encode()
+
+
+def name_style(name: str) -> str:
+    """The colour of a name, as a parameter of SGR: the same each time, in every process."""
     return _NAMES[zlib.crc32(name.encode("utf-8", "surrogatepass")) % len(_NAMES)]
 
 
