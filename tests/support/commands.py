@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import os
+from pathlib import Path
 
+from tests.support.consoles import World
 from tests.support.ssh import RemoteChannel, SSHWorld
 
 
@@ -25,8 +27,12 @@ def say(w: SSHWorld, data: bytes, name: str = "web01", wait: float = 10) -> None
 
 def rotate(w: SSHWorld, name: str = "web01", compress: bool = False) -> None:
     """What rotation does to a log and its trail."""
+    rotate_log(w, w.console(name).log.path, compress)
+
+
+def rotate_log(w: World, path: Path, compress: bool = False) -> None:
+    """The same, by the path of the log."""
     w.store.flush()
-    path = w.console(name).log.path
     for live in (path, path.with_name(path.name + ".events")):
         for number in range(9, 0, -1):
             for suffix in ("", ".gz"):

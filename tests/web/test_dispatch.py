@@ -12,11 +12,11 @@ from tests.support.fakes import VM_A, VM_B
 from tests.support.web import Got, WebWorld
 from vmproxy.access.policy import Right
 from vmproxy.web.answer import JSON, Answer
+from vmproxy.web.api import account, health
 from vmproxy.web.call import Call
 from vmproxy.web.dispatch import console_id
 from vmproxy.web.json_schema import errors
 from vmproxy.web.route import Body, Needs, Parameter, Route
-from vmproxy.web.table import ROUTES
 
 
 async def _console(call: Call) -> Answer:
@@ -46,7 +46,8 @@ SCHEMA = {
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[WebWorld]:
     routes = (
-        *ROUTES,
+        *account.ROUTES,
+        *health.ROUTES,
         Route("GET", "/api/v1/consoles/{console}", _console, "", needs=Needs.SEE),
         Route("GET", "/api/v1/consoles/{console}/log", _console, "", needs=Needs.SPY, query=(LINES,)),
         Route("GET", "/api/v1/consoles/{console}/segments/{n}", _console, "", needs=Needs.SPY),

@@ -5,11 +5,13 @@ Functions that wait for the disk: call them on a thread.
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from vmproxy.base.sanitize import visible
+from vmproxy.log.files import places
 from vmproxy.log.reader import open_segment
 from vmproxy.log.shown import ShownText, replaced
 
@@ -29,12 +31,26 @@ class Latest:
     line: str | None = None
 
 
+def last_output(path: Path) -> float | None:
+    """When the last output in a log came, seconds since the epoch; None if there is none."""
+    for place in (str(path), *places(path, 1)):
+        try:
+            found = os.stat(place)
+        except OSError:
+            continue
+        if found.st_size:
+            return found.st_mtime
+    return None
+
+
 def latest(path: Path, text: ShownText | None) -> Latest:
     """The last output in a log.
 
     :param path: of the live log; where there is nothing in it, the one before is looked at.
     :param text: how the output is shown; None: the line is not wanted. That of a compressed file is not known.
     """
+    if text is None:
+        return Latest(last_output(path))
     seen: set[tuple[int, int]] = set()
     for number in (0, 1):
         segment = open_segment(path, number, False, seen, [])
@@ -45,7 +61,7 @@ def latest(path: Path, text: ShownText | None) -> Latest:
             if not log.size:
                 continue
             line = None
-            if text is not None and not log.compressed:
+            if not log.compressed:
                 line = _last_line(b"".join(log.blocks(max(0, log.size - TAIL))), text)
             return Latest(log.modified, line)
     return Latest()

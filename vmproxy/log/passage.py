@@ -124,6 +124,14 @@ class Passage:
         since = trail.times([byte])[0] if trail is not None else None
         return self._timed(since, (files[0], byte))
 
+    def check(self) -> None:
+        """See whether the offset at which it is to begin is there.
+
+        :raises PlaceGone: if it is not.
+        """
+        if self._start is not None:
+            self._beginning()
+
     def _beginning(self) -> tuple[list[Segment], int]:
         if self._start is None:
             return last_lines_begin(self._files, self._lines)
@@ -137,7 +145,7 @@ class Passage:
             if segment.log is not None:
                 for data in segment.log.blocks(byte):
                     byte += len(data)
-                    yield Piece(0.0, data, self.places.offset(segment, byte))
+                    yield from self._placed(0.0, data, segment, byte)
             byte = 0
 
     def _timed(self, since: float | None, begin: tuple[Segment, int] | None) -> Iterator[Piece]:
@@ -153,7 +161,17 @@ class Passage:
                 if segment.number == first.number and byte - len(data) < place:
                     data = data[place - byte :]  # the end of it
                 begin = None
-            yield Piece(at, data, self.places.offset(segment, byte))
+            yield from self._placed(at, data, segment, byte)
+
+    def _placed(self, at: float, data: bytes, segment: Segment, byte: int) -> Iterator[Piece]:
+        """Bytes with their places, cut where some are missing in between."""
+        for extent in self.places.extents(segment):
+            end = extent.byte + extent.end - extent.offset
+            if byte - len(data) < end < byte:
+                cut = end - byte + len(data)
+                yield Piece(at, data[:cut], extent.end)
+                data = data[cut:]
+        yield Piece(at, data, self.places.offset(segment, byte))
 
     def end(self) -> int | None:
         """The offset at which it ends because of ``until``; None if it is not known, or ends where the files do."""

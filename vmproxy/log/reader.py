@@ -246,6 +246,16 @@ def open_segments(
     return Segments(path, found, problems)
 
 
+def open_one(path: Path, number: int) -> Segments:
+    """Open one of a log's files alone, with its trail.
+
+    :returns: nothing where there is none.
+    """
+    problems: list[str] = []
+    segment = open_segment(path, number, True, set(), problems)
+    return Segments(path, [] if segment is None else [segment], problems)
+
+
 def open_segment(
     path: Path, number: int, trails: bool, seen: set[tuple[int, int]], problems: list[str]
 ) -> Segment | None:

@@ -48,10 +48,11 @@ def last_lines(segments: Segments, lines: int, limit: int = REPLAY_LIMIT) -> byt
     if not data and segments.problems:
         raise OSError(segments.problems[0])
     shown = _last_of(data, lines)
-    return _from_safe_place(shown) if len(shown) == len(data) >= limit and cut else shown
+    return from_safe_place(shown) if len(shown) == len(data) >= limit and cut else shown
 
 
-def _from_safe_place(data: bytes) -> bytes:
+def from_safe_place(data: bytes) -> bytes:
+    """The end of some output, from where a terminal can begin: a cleared screen, a line, a sequence."""
     cleared = max(data.rfind(clear) for clear in _CLEARS)
     if cleared >= 0:
         return data[cleared:]
@@ -100,6 +101,18 @@ def last_lines_begin(segments: Segments, lines: int | None) -> tuple[list[Segmen
         missing, start = _back(segment.log, missing)
         rest.insert(0, segment)
     return (rest, start) if lines else ([], 0)
+
+
+def last_bytes(segments: Segments, size: int) -> bytes:
+    """The last bytes of a log, across its files.
+
+    :param segments: opened with ``enough=size``.
+    """
+    data = b""
+    for segment in reversed(segments):
+        if segment.log is not None and len(data) < size:
+            data = _last_bytes(segment.log, size - len(data)) + data
+    return data
 
 
 def _last_bytes(source: Source, size: int) -> bytes:

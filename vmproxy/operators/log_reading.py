@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
-from vmproxy.log.reader import CHUNK, Segments, open_segments
+from vmproxy.log.reader import CHUNK, Segments, open_one, open_segments
 from vmproxy.operators.client import Client
 from vmproxy.operators.presentation import log_file
 
@@ -186,11 +186,13 @@ async def open_log(
     console: Console,
     since: float | None = None,
     trails: bool = True,
+    number: int | None = None,
 ) -> OpenedLog:
     """Open the log of a console as it is at the moment of the call.
 
     :param since: files that end before are not needed, in seconds since the epoch.
     :param trails: whether the event trails are needed too.
+    :param number: of the only file that is wanted; None: all.
     :raises TooManyReadings: if the operator, or all together, read as many as they may already.
     """
     readings, name = client.services.readings, client.operator.name
@@ -200,7 +202,8 @@ async def open_log(
     def open_them(path: Path) -> tuple[Segments, int]:
         with suppress(OSError):  # what there is can be read
             console.log.settle()
-        return open_segments(path, since=since, trails=trails), console.log.file.offset
+        files = open_segments(path, since=since, trails=trails) if number is None else open_one(path, number)
+        return files, console.log.file.offset
 
     def arrived(found: tuple[Segments, int]) -> None:
         if opened.called:  # cancelled in the meantime

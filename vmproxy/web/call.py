@@ -16,6 +16,7 @@ from vmproxy.operators.operator import Operator
 from vmproxy.operators.services import Services
 from vmproxy.web.assets import Assets
 from vmproxy.web.credential import Credential
+from vmproxy.web.kept_lists import KeptLists
 from vmproxy.web.problem import Problem
 from vmproxy.web.settings import WebSettings
 from vmproxy.web.sockets import Sockets
@@ -30,6 +31,7 @@ class WebServices:
     :ivar accounts: who may log in.
     :ivar tokens: the tokens of scripts.
     :ivar settings: as they are now.
+    :ivar lists: the lists that are read page by page.
     :ivar not_ready: the reasons why the daemon is not ready, in words that name nothing.
     :ivar assets: the pages and their files.
     :ivar sockets: the websockets.
@@ -40,6 +42,7 @@ class WebServices:
     tokens: TokenStore
     settings: WebSettings = field(default_factory=WebSettings)
     not_ready: Callable[[], list[str]] = list
+    lists: KeptLists = field(default_factory=KeptLists)
     assets: Assets = field(default_factory=Assets)
     sockets: Sockets = field(init=False)
 

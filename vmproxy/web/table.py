@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
-from vmproxy.web.api import account, health, pages, websockets
+from vmproxy.web.api import (
+    account,
+    alerts,
+    console,
+    console_log,
+    consoles,
+    events,
+    health,
+    log,
+    pages,
+    recording,
+    search,
+    segments,
+    sessions,
+    timeline,
+    websockets,
+)
 from vmproxy.web.route import Route
 
 ROUTES: tuple[Route, ...] = (
     *account.ROUTES,
+    *alerts.ROUTES,
+    *console.ROUTES,
+    *console_log.ROUTES,
+    *consoles.ROUTES,
+    *events.ROUTES,
     *health.ROUTES,
+    *log.ROUTES,
     *pages.ROUTES,
+    *recording.ROUTES,
+    *search.ROUTES,
+    *segments.ROUTES,
+    *sessions.ROUTES,
+    *timeline.ROUTES,
     *websockets.ROUTES,
 )
 """All of them; each subject has its own in a module."""

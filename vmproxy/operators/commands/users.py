@@ -10,12 +10,13 @@ import json
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import human_bytes, visible
 from vmproxy.operators import exit_status
-from vmproxy.operators.commands.context import chosen, in_turns, now, print_all, table_row
+from vmproxy.operators.commands.context import in_turns, now, print_all, table_row
 from vmproxy.operators.commands.declaration import GLOBS, JSON, Arguments, Command
 from vmproxy.operators.messages import idle, local_time, mode
-from vmproxy.operators.presentation import Fields, json_array, operator_fields, viewer_fields
+from vmproxy.operators.presentation import json_array, operator_fields, viewer_fields
 from vmproxy.operators.session import Session
 from vmproxy.operators.terminal.width import cells
+from vmproxy.operators.who import present
 
 
 async def _who(session: Session, args: Arguments) -> int:
@@ -24,27 +25,21 @@ async def _who(session: Session, args: Arguments) -> int:
 
 async def print_users(session: Session, globs: list[str], as_json: bool) -> int:
     """Print operators and their consoles; without globs, operators on no console too."""
-    rows: list[Fields] = []
-    table: list[tuple[str, ...]] = [("OPERATOR", "CONSOLE", "MODE", "IDLE", "SINCE", "SKIPPED")]
     at = now(session)
-    seen: set[str] = set()
-    async for console in in_turns(session, await chosen(session, globs)):
-        if not console.watchers:
-            continue
-        async for viewer in in_turns(session, console.viewers.info()):
-            seen.add(viewer.who)
-            rows.append(viewer_fields(viewer.who, console, viewer, at))
-            skipped = human_bytes(viewer.skipped) if viewer.skipped else "-"
-            since = local_time(viewer.since)
-            how = mode(viewer.writes, viewer.waits)
-            table.append((viewer.who, console.title, how, idle(viewer, at), since, skipped))
-    if not globs:
-        for name in sorted({operator.who for operator, _ in session.services.presence} - seen):
-            rows.append(viewer_fields(name))
-            table.append((name, *"-----"))
+    found = await present(session, globs)
     if as_json:
-        await print_all(session, json_array(rows))
-    elif len(table) == 1:
+        await print_all(session, json_array(viewer_fields(one.who, one.console, one.viewer, at) for one in found))
+        return exit_status.OK
+    table: list[tuple[str, ...]] = [("OPERATOR", "CONSOLE", "MODE", "IDLE", "SINCE", "SKIPPED")]
+    async for one in in_turns(session, found):
+        viewer = one.viewer
+        if one.console is None or viewer is None:
+            table.append((one.who, *"-----"))
+            continue
+        skipped = human_bytes(viewer.skipped) if viewer.skipped else "-"
+        how = mode(viewer.writes, viewer.waits)
+        table.append((one.who, one.console.title, how, idle(viewer, at), local_time(viewer.since), skipped))
+    if len(table) == 1:
         session.print("nobody is on these consoles\n")
     else:
         widths = [0] * len(table[0])
