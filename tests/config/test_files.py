@@ -173,6 +173,6 @@ class TestNames:
         )
         keys = Counter(name.rpartition(".")[2] for name in settings.SETTINGS)
         # Of an operator or of a console there may be another value; a watch has a quiet time.
-        for name in ("quiet", "quiet", "escape", "message"):
+        for name in ("quiet", "quiet", "escape", "message", "session-idle"):
             keys[name] += 1
         assert {name: defined[name] for name in keys} == dict(keys)

@@ -119,6 +119,7 @@ def test_the_audit_trail_tells_who_came_in_how_and_from_where(w: SSHWorld) -> No
         "event": "login",
         "who": "alice",
         "from": "10.1.2.9",
+        "front": "ssh",
         "user": "alice:web01",
         "method": "publickey",
     }

@@ -45,7 +45,8 @@ class Daemon:
 
     :ivar within: a command that runs it, and its operators' clients, somewhere else: in a network namespace, say.
     :ivar vm_address: where it listens for VMs.
-    :ivar web_port: the port of its first link for browsers; 0 without ``[web] listen = ["tcp:0:interface=127.0.0.1"]``.
+    :ivar web_port: the port for browsers, with ``[web] listen = ["tcp:0:interface=127.0.0.1"]``; ``web_tls_port``: the
+        one with TLS, of ``tls-listen``.
     :ivar preload: a library that its process loads first; empty for none.
     :ivar patience: seconds that it may take to start.
     :ivar prefix: a command that starts the daemon: what follows it is run in its place.
@@ -72,7 +73,7 @@ class Daemon:
         self._extra = extra
         self.prefix = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh"] if descriptors else []
         self._process: subprocess.Popen[bytes] | None = None
-        self.vm_port = self.ssh_port = self.web_port = 0
+        self.vm_port = self.ssh_port = self.web_port = self.web_tls_port = 0
         self.listen = ("", "")  # what the configuration says: on a port of the system's choice, then on the same again
         self.options: list[str] = ["--pidfile="]
         self.environment = environment()
@@ -105,8 +106,8 @@ class Daemon:
         fresh = self.said()[said:]
         self.vm_port = int(re.findall(r"Virtual machines connect to +[0-9.]+:(\d+)", fresh)[-1])
         self.ssh_port = int(re.findall(r"Operators connect to +127\.0\.0\.1:(\d+)", fresh)[-1])
-        if links := re.findall(r"https?://127\.0\.0\.1:(\d+)/", fresh):
-            self.web_port = int(links[-1])
+        links = dict(re.findall(r"(https?)://127\.0\.0\.1:(\d+)/", fresh))
+        self.web_port, self.web_tls_port = int(links.get("http", 0)), int(links.get("https", 0))
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.ssh_port} {self._host_key}")
         return self
 
@@ -137,7 +138,9 @@ class Daemon:
 
     def _web(self) -> str:
         text = _section(self._extra, "web")
-        return text.replace("tcp:0:", f"tcp:{self.web_port}:") if self.web_port else text
+        if not self.web_port:
+            return text
+        return re.sub(r"(?m)^(listen = .*?)tcp:0:", rf"\1tcp:{self.web_port}:", text)
 
     def reload(self, extra: str, said: str = "the configuration is in force") -> None:
         """Have it read another configuration, and wait until it has said so."""

@@ -7,7 +7,7 @@ answered; nothing is waited for. :class:`WebClient` is one connection, for what 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from zope.interface import implementer
 from tests.support.alerts import alert_center
 from tests.support.consoles import World
 from tests.support.fakes import VM_A, FakeLink
-from tests.support.logins import cheap_hash
+from tests.support.logins import SECRET, cheap_hash
 from vmproxy.access.policy_file import parse_policy
 from vmproxy.auth.authenticator import Authenticator
 from vmproxy.auth.keyring import AccountSettings
@@ -34,6 +34,7 @@ from vmproxy.web.call import WebServices
 from vmproxy.web.frontend import WebFrontend
 from vmproxy.web.route import Route
 from vmproxy.web.server import WebChannel
+from vmproxy.web.sessions import Sessions
 from vmproxy.web.settings import WebSettings
 from vmproxy.web.table import ROUTES
 
@@ -245,6 +246,7 @@ class WebWorld(World):
 
     def __init__(self, folder: Path, routes: Sequence[Route] = ROUTES, **settings: Any) -> None:
         super().__init__(folder, secret=lambda: b"12345678")
+        self._threads: Callable[[Any], Deferred[Any]] = execute
         self.audit = Audit(folder / "audit.jsonl", self.runner.submit, self.clock)
         self.alerts = alert_center(self)
         self.services = Services(
@@ -258,16 +260,25 @@ class WebWorld(World):
         self.accounts.load()
         self.tokens = TokenStore(folder / "tokens.jsonl", self._in_thread, self.services.wall)
         self.not_ready: list[str] = []
-        self.web = WebServices(self.services, self.accounts, self.tokens, not_ready=lambda: self.not_ready)
+        found = WebSettings(listen=("tcp:8080:interface=127.0.0.1",), **settings)
+        self.sessions = Sessions(self.services, found, self.accounts.password_mark)
+        self.web = WebServices(
+            self.services, self.accounts, self.tokens, self.sessions, found, not_ready=lambda: self.not_ready
+        )
         self.front = WebFrontend(self.web, routes)
-        self.front.reconfigure(WebSettings(listen=("tcp:8080:interface=127.0.0.1",), **settings))
+        self.front.reconfigure(found)
 
     def _in_thread(self, call: Any) -> Deferred[Any]:
-        return execute(call)
+        return self._threads(call)
+
+    def hold_threads(self, threads: Callable[[Any], Deferred[Any]]) -> None:
+        """Have what is done on threads done by something else."""
+        self._threads = threads
 
     def stop(self) -> None:
         for channel in list(self.front.channels):
             channel.abort()
+        self.sessions.stop()
         self.accounts.stop()
         super().stop()
 
@@ -305,6 +316,12 @@ class WebWorld(World):
             lambda others: make(operator, f"t{count}", scope, on, days * 86400, now, others), now
         )
         return shown
+
+    def login(self, operator: str = "alice", password: str = SECRET) -> str:
+        """The cookie of a new session."""
+        got = self.post("/api/v1/login", {"operator": operator, "password": password})
+        assert got.status == 204, got
+        return got.cookies[0].partition(";")[0]
 
     def audited(self, *kinds: str) -> list[dict[str, Any]]:
         """The audit trail, or what of it is of these kinds."""

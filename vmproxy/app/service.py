@@ -45,7 +45,14 @@ from vmproxy.errors import ConfigError, StartError, VMProxyError
 from vmproxy.operators.services import Services
 
 LEAST_OPEN = 256
-SOCKETS = {"vm": "vm.listen", "vm-tls": "vm.tls-listen", "ssh": "ssh.listen"}
+SOCKETS = {
+    "vm": "vm.listen",
+    "vm-tls": "vm.tls-listen",
+    "ssh": "ssh.listen",
+    "web": "web.listen",
+    "web-tls": "web.tls-listen",
+    "metrics": "web.metrics-listen",
+}
 """What systemd calls a socket, and the setting that it takes the place of."""
 
 Checked = dict[Part, Any]
@@ -169,14 +176,15 @@ class VMProxyService(MultiService):
         :raises SystemExit, StartError: with one line, if it cannot.
         """
         try:
-            self._reconfigure(self._config, self._check(self._config))
             activated = activated_sockets(initial_environment(), SOCKETS)
             self._sockets = {SOCKETS[name]: endpoints for name, endpoints in activated.items()}
+            self.web.use_sockets(self._sockets)
+            self._reconfigure(self._config, self._check(self._config))
         except ConfigError as error:
             raise self._cannot(str(error)) from None
         except StartError as error:
             raise self._cannot(f"vmproxy cannot start: {error}") from None
-        if problems := list(self._open_listeners()):
+        if problems := [*self._open_listeners(), *self.web.exposed(self._config)]:
             raise self._cannot("\n".join(problems))
 
     def _open_listeners(self) -> Iterator[str]:

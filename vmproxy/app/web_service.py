@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,11 +19,13 @@ from vmproxy.app.listeners import Listeners
 from vmproxy.app.part import Part
 from vmproxy.auth.authenticator import Authenticator
 from vmproxy.auth.tokens import FILE, TokenStore
+from vmproxy.base.addresses import numeric_address
 from vmproxy.base.counters import Counters
 from vmproxy.config.settings import Config
 from vmproxy.errors import ConfigError
 from vmproxy.operators.services import Services
 from vmproxy.vm.certificates import CertificateError, Credentials, TLSSettings, load
+from vmproxy.web.settings import WebSettings
 
 if TYPE_CHECKING:
     from vmproxy.web.frontend import WebFrontend
@@ -55,6 +57,7 @@ class WebService(Part):
         self._accounts = accounts
         self._budget = budget
         self._not_ready = not_ready
+        self._sockets: set[str] = set()
         self.tokens = TokenStore(config.state_dir / FILE, services.in_thread, services.wall)
         self.front: WebFrontend | None = None
         self._tls: ServerTLS | None = None
@@ -63,9 +66,25 @@ class WebService(Part):
         counters.gauge("web connections", lambda: len(self.front.channels) if self.front is not None else 0)
         counters.count(lambda: {"web connections refused": self.front.refused if self.front is not None else 0})
 
+    def use_sockets(self, keys: Collection[str]) -> None:
+        """Take note of the settings in whose place systemd has opened sockets."""
+        self._sockets = {key for key in keys if key in self.listeners}
+
+    def exposed(self, config: Config) -> Iterator[str]:
+        """The problems of sockets in clear that others than this machine reach, of which no setting tells."""
+        for address in self.listeners["web.listen"].addresses if not config.web.trusted_proxies else ():
+            numeric = numeric_address(address.rpartition(":")[0].strip("[]"))
+            if numeric is not None and not numeric.is_loopback:
+                yield f"vmproxy cannot serve browsers in clear on {address}: see web.listen"
+
+    def _on(self, config: Config) -> bool:
+        return config.web.on or bool(self._sockets)
+
     def check(self, config: Config) -> Credentials | None:
-        if not config.web.on:
+        if not self._on(config):
             return None
+        if "web.tls-listen" in self._sockets and not config.web.certificates:
+            raise ConfigError(["web.certificates: the socket of systemd needs one; `vmproxy make-cert' makes one"])
         try:
             _import()
             settings = replace(TLSSettings(), pairs=config.web.certificates, client_ca=config.web.client_ca)
@@ -80,7 +99,7 @@ class WebService(Part):
         return credentials
 
     def reconfigure(self, config: Config, checked: Credentials | None) -> list[str]:
-        if not config.web.on:
+        if not self._on(config):
             if self.front is not None:
                 self.front.close()
             return []
@@ -92,17 +111,18 @@ class WebService(Part):
                 limit=self._budget.limit,
                 web=settings.connections,
             )
-        front, tls = self._made()
+        front, tls = self._made(settings)
         names = [name for one in checked.certificates for name in one.names] if checked is not None else []
         front.reconfigure(settings, names)
         tls.use(checked.context if checked is not None else None)
         return []
 
-    def _made(self) -> tuple[WebFrontend, ServerTLS]:
+    def _made(self, settings: WebSettings) -> tuple[WebFrontend, ServerTLS]:
         if self.front is None or self._tls is None:
             from vmproxy.web.assets import Assets
             from vmproxy.web.call import WebServices
             from vmproxy.web.frontend import WebFactory, WebFrontend
+            from vmproxy.web.sessions import Sessions
             from vmproxy.web.tls import ServerTLS
 
             assets = Assets.load()
@@ -110,7 +130,9 @@ class WebService(Part):
                 _log.warn(
                     "console pages have no terminal: {file} is missing, make web brings it", file=assets.missing[0]
                 )
-            web = WebServices(self._services, self._accounts, self.tokens, not_ready=self._not_ready, assets=assets)
+            sessions = Sessions(self._services, settings, self._accounts.password_mark)
+            shared = (self._services, self._accounts, self.tokens, sessions, settings)
+            web = WebServices(*shared, not_ready=self._not_ready, assets=assets)
             self.front = WebFrontend(web)
             self._tls = ServerTLS()
             self._doors["web.listen"].open(WebFactory(self.front))

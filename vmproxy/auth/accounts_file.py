@@ -105,6 +105,8 @@ class Account:
     :ivar groups: the groups that rules may name.
     :ivar escape: the two bytes of their escape; None for the server's.
     :ivar quiet: whether they want fewer notices; None for the server's setting.
+    :ivar session_idle: seconds without a key or pointer after which their session of a browser ends, 0: never; None
+        for the server's setting.
     :ivar pty: whether they may have a terminal; not with a key that has ``restrict`` or ``no-pty`` in front of it.
     :ivar forwarding: whether they may have raw streams; not with ``restrict`` or ``no-port-forwarding``.
     :ivar restriction: what the credential takes away; None for nothing.
@@ -114,6 +116,7 @@ class Account:
     groups: tuple[str, ...] = setting(values.then(_groups, lambda names: tuple(dict.fromkeys(names))), ())
     escape: bytes | None = setting(values.escape, None)
     quiet: bool | None = setting(values.flag, None)
+    session_idle: float | None = setting(values.span, None)
     pty: bool = True
     forwarding: bool = True
     restriction: Restriction | None = None

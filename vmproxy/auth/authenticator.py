@@ -72,7 +72,6 @@ class Authenticator:
     :ivar delays: the delays of answers to failed logins.
     :ivar tally: how many logins there were.
     :ivar clock: the reactor.
-    :ivar on_change: called with the keyring whenever it changes.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class Authenticator:
         self.tally = LoginTally(clock)
         self._logged: RepeatSummary[str] = RepeatSummary(clock, _log_more)
         self._recorded: RepeatSummary[str] = RepeatSummary(clock, self._record_more)
-        self.on_change: Callable[[Keyring], None] | None = None
+        self._on_change: list[Callable[[Keyring], None]] = []
         self._reader = KeyringReader(settings, owner)
         self._in_thread = in_thread
         self._audit = audit
@@ -113,8 +112,8 @@ class Authenticator:
         self._waiting: list[Deferred[Keyring]] = []
 
     def call_on_change(self, on_change: Callable[[Keyring], None]) -> None:
-        """Have something called whenever another keyring is in force."""
-        self.on_change = on_change
+        """Have something called, too, whenever another keyring is in force."""
+        self._on_change.append(on_change)
 
     def load(self) -> Keyring:
         """Read all files now; waits for the disk. Called at the start, before any client can connect.
@@ -151,12 +150,17 @@ class Authenticator:
             waiter.callback(outcome)
         if self._waiting and not self._reading:
             self._read()
-        if changed and self.on_change is not None:
-            self.on_change(outcome)
+        if changed:
+            for on_change in self._on_change:
+                on_change(outcome)
 
     def use_sources(self, sources: Mapping[str, Source]) -> None:
         """Have these sources asked for passwords, beside the operators file."""
         self._sources.use(sources)
+
+    def password_mark(self, name: str) -> object:
+        """See :meth:`Keyring.password_mark`."""
+        return self._keyring.password_mark(name) if self._keyring is not None else None
 
     async def account(self, name: str) -> Account | None:
         """The account of an operator, by the files as they are now; None if there is none of that name."""
@@ -302,7 +306,15 @@ class Authenticator:
             method=method,
             how=how,
         )
-        self._audit("login", who=account.name, **{"from": address}, user=visible(user, 80), method=method, **shown)
+        self._audit(
+            "login",
+            who=account.name,
+            **{"from": address},
+            front=front,
+            user=visible(user, 80),
+            method=method,
+            **shown,
+        )
 
     def failed(self, method: str, user: str, address: str, why: str, front: str = "ssh") -> float:
         """Record a failed login, which counts against the client's network.
@@ -310,7 +322,7 @@ class Authenticator:
         :returns: the seconds after which to answer.
         """
         self.tally.count(front, method, "failed")
-        self._record_failure(method, user, address, why)
+        self._record_failure(method, user, address, why, front)
         try:
             claimed = claimed_operator(user)
         except BadUserName:
@@ -320,12 +332,17 @@ class Authenticator:
     def put_off(self, method: str, user: str, address: str, why: str, front: str = "ssh") -> None:
         """Record a login that could not be checked; it counts against nobody."""
         self.tally.count(front, method, "busy")
-        self._record_failure(method, user, address, why)
+        self._record_failure(method, user, address, why, front)
 
-    def _record_failure(self, method: str, user: str, address: str, why: str) -> None:
+    def _record_failure(self, method: str, user: str, address: str, why: str, front: str) -> None:
         if _again(self._recorded, address):
             self._audit(
-                "login-failed", **{"from": address}, user=visible(user, 80), method=method, reason=visible(why, 300)
+                "login-failed",
+                **{"from": address},
+                front=front,
+                user=visible(user, 80),
+                method=method,
+                reason=visible(why, 300),
             )
 
     def turned_away(
@@ -337,7 +354,13 @@ class Authenticator:
             return
         _log.warn("{who}@{peer}: login refused: {why}", who=account.name, peer=address, why=why)
         self._audit(
-            "login-refused", who=account.name, **{"from": address}, user=visible(user, 80), reason=why, connections=1
+            "login-refused",
+            who=account.name,
+            **{"from": address},
+            front=front,
+            user=visible(user, 80),
+            reason=why,
+            connections=1,
         )
 
     def log_refusal(self, user: str, address: str, why: str) -> None:

@@ -64,6 +64,10 @@ class Keyring:
         """Where a password is checked: see :meth:`Operators.source_of`."""
         return self.operators.source_of(name)
 
+    def password_mark(self, name: str) -> object:
+        """What is another value when an operator has another password, or it is checked elsewhere."""
+        return self.passwords.get(name), self.source_of(name)
+
     @property
     def has_passwords(self) -> bool:
         """Whether an operator has a password, here or elsewhere."""

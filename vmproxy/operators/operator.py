@@ -76,5 +76,4 @@ class Operator:
 
     def audit(self, event: str, **fields: object) -> None:
         """Record an action of the operator: see :meth:`Audit.record`."""
-        front = {} if self.front == "ssh" else {"front": self.front}
-        self._audit.record(event, **{"who": self.name, "from": self.peer, **front, **fields})
+        self._audit.record(event, **{"who": self.name, "from": self.peer, "front": self.front, **fields})

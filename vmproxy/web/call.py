@@ -18,6 +18,7 @@ from vmproxy.web.assets import Assets
 from vmproxy.web.credential import Credential
 from vmproxy.web.kept_lists import KeptLists
 from vmproxy.web.problem import Problem
+from vmproxy.web.sessions import Sessions
 from vmproxy.web.settings import WebSettings
 from vmproxy.web.sockets import Sockets
 
@@ -30,6 +31,7 @@ class WebServices:
 
     :ivar accounts: who may log in.
     :ivar tokens: the tokens of scripts.
+    :ivar sessions: the sessions of browsers.
     :ivar settings: as they are now.
     :ivar lists: the lists that are read page by page.
     :ivar not_ready: the reasons why the daemon is not ready, in words that name nothing.
@@ -40,6 +42,7 @@ class WebServices:
     services: Services
     accounts: Authenticator
     tokens: TokenStore
+    sessions: Sessions
     settings: WebSettings = field(default_factory=WebSettings)
     not_ready: Callable[[], list[str]] = list
     lists: KeptLists = field(default_factory=KeptLists)
@@ -48,10 +51,12 @@ class WebServices:
 
     def __post_init__(self) -> None:
         self.sockets = Sockets(self.services)
+        self.sessions.call_on_end(self.sockets.all.see_logins)
 
     def use(self, settings: WebSettings) -> None:
         """Take other settings."""
         self.settings = settings
+        self.sessions.use(settings)
 
 
 class Call:
@@ -148,8 +153,10 @@ class Call:
         return self.credential.operator.name if self.credential is not None else ""
 
     def may(self, right: Right) -> bool:
-        """Whether the operator has a right on the console, as the rules are now."""
-        return self.console is not None and self.operator.view.may(self.console, right)
+        """Whether the operator has a right on the console, as the rules and the login are now."""
+        if self.console is None or self.credential is None or not self.credential.counts():
+            return False
+        return self.operator.view.may(self.console, right)
 
     async def turn(self) -> None:
         """Wait for the operator's share of the reactor, and until it is worked out what they see."""

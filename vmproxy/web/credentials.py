@@ -1,17 +1,20 @@
-"""Whose request it is: by the token that it shows, or what comes along with its client."""
+"""Whose request it is: by the session or token that it shows, or what comes along with its client."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from vmproxy.auth.tokens import Token
 from vmproxy.operators.operator import Operator
 from vmproxy.web.ambient import Ambient
 from vmproxy.web.call import WebServices
 from vmproxy.web.credential import Credential
 from vmproxy.web.head import Head
+from vmproxy.web.sessions import IN_CLEAR, SECURE
 
 REMEMBERED = 4096
 TOLD_SECONDS = 3600.0
+LOOK_SECONDS = 2.0
 
 
 class Credentials:
@@ -20,15 +23,30 @@ class Credentials:
     def __init__(self, web: WebServices) -> None:
         self._web = web
         self._ambient = Ambient(web)
+        self._looked = float("-inf")
         self._told: dict[tuple[str, str], float] = {}  # by token and address: when its use was recorded
 
     async def identify(self, head: Head, origin: str) -> Credential | None:
         """The credential of a request; None if it shows none, or none that counts any more."""
         shown = head.headers.get("authorization", "")
-        if not shown:
-            return await self._ambient.find(head)
-        scheme, _, secret = shown.partition(" ")
-        return await self._token(secret.strip(), head.peer) if scheme.lower() == "bearer" else None
+        if shown:
+            scheme, _, secret = shown.partition(" ")
+            return await self._token(secret.strip(), head.peer) if scheme.lower() == "bearer" else None
+        cookie = head.cookie(cookie_name(origin))
+        found = await self._session(cookie) if cookie else None
+        return found or await self._ambient.find(head)
+
+    async def _session(self, cookie: str) -> Credential | None:
+        if self._web.sessions.find(cookie) is None:
+            return None
+        now = self._web.services.clock.seconds()
+        if not 0 <= now - self._looked < LOOK_SECONDS:  # whoever was removed meanwhile is out
+            self._looked = now
+            await self._web.accounts.look_again()
+        session = self._web.sessions.find(cookie)
+        if session is None:
+            return None
+        return Credential(session.operator, "web", lambda: not session.over, session=session)
 
     async def _token(self, secret: str, peer: str) -> Credential | None:
         web = self._web
@@ -39,17 +57,29 @@ class Credentials:
             return None
         account = replace(account, restriction=token.restriction)
         operator = web.services.operator(account, account.name, peer, "api")
-        self._record(token.token_id, token.name, operator)
-        return Credential(operator, "api", token.name, token.expires, token)
+        self._record(token, operator)
+        return Credential(operator, "api", lambda: web.tokens.known(token), token=token)
 
-    def _record(self, token_id: str, name: str, operator: Operator) -> None:
+    def _record(self, token: Token, operator: Operator) -> None:
         """Record the use of a token, from each address once an hour: each request would be too much."""
         now = self._web.services.clock.seconds()
-        key = token_id, operator.peer
+        key = token.token_id, operator.peer
         before = self._told.pop(key, None)
         fresh = before is not None and now - before < TOLD_SECONDS
         self._told[key] = before if before is not None and fresh else now
         if len(self._told) > REMEMBERED:
             del self._told[next(iter(self._told))]
         if not fresh:
-            operator.audit("token-used", token=name)
+            operator.audit("token-used", token=token.name)
+
+
+def cookie_name(origin: str) -> str:
+    """The name of the cookie; under TLS browsers hold it to this host by its name."""
+    return SECURE if origin.startswith("https:") else IN_CLEAR
+
+
+def cookie(origin: str, value: str) -> tuple[str, str]:
+    """The header that sets the cookie; an empty value removes it."""
+    secure = "; Secure" if origin.startswith("https:") else ""
+    age = "" if value else "; Max-Age=0"
+    return "Set-Cookie", f"{cookie_name(origin)}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{age}"

@@ -92,6 +92,8 @@ class Dispatcher:
         route, raw = match.of(head.method)
         if call.credential is not None:
             _check_credential(call, route, head)
+        elif head.unsafe and ("origin" in head.headers or "sec-fetch-site" in head.headers):
+            _check_site(call, head)  # a browser is not to be logged in by another site
         _check_body(route, head)
         return Admitted(call, route, raw)
 
@@ -132,7 +134,7 @@ def _check_credential(call: Call, route: Route, head: Head) -> None:
 
 def _check_site(call: Call, head: Head) -> None:
     """A cookie comes along whoever makes the browser send a request; an unsafe one has to come from our own pages."""
-    if head.headers.get("origin") != call.origin:
+    if head.headers.get("origin", "" if call.credential is not None else call.origin) != call.origin:
         raise Problem("cross-site", "Origin has to be that of this server")
     if head.headers.get("sec-fetch-site", "same-origin") != "same-origin":
         raise Problem("cross-site", "Sec-Fetch-Site has to be same-origin")

@@ -54,6 +54,7 @@ class WebFrontend:
         self.refused = 0
         self.routes = routes
         self.credentials = Credentials(web)
+        web.accounts.call_on_change(web.sessions.accounts_changed)
         self._names: Iterable[str] = ()
         self._dispatcher = Dispatcher(web, routes, self.credentials.identify, lambda: self._names)
         self._observers: list[Observer] = []
@@ -191,6 +192,7 @@ class WebFrontend:
         for channel in list(self.channels):
             channel.abort()
         self.times.stop()
+        self.web.sessions.stop()
 
 
 class WebFactory(Factory[WebChannel]):

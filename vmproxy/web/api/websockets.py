@@ -43,10 +43,10 @@ def _accepted(headers: Mapping[str, str]) -> bytes:
 
 
 def _socket(call: Call, listener: Listener, answer: bytes) -> Socket:
-    credential, wall = call.credential, call.services.wall
+    credential = call.credential
 
     def may_stay() -> bool:
-        return credential is not None and wall() < credential.ends
+        return credential is not None and credential.counts()
 
     return Socket(WebSocket(listener, call.web.sockets.all, call.who, answer, may_stay))
 
