@@ -78,7 +78,7 @@ def test_help_names_only_what_is_possible_now(w: SSHWorld) -> None:
     for channel in (writer, spy, reader):
         channel.clear()
         channel.type(b"\x05c?")
-    always = {".", ";", "?", "i", "n", "p", "P", "q", "r", "[", "t", "u", "v", "w", "eXY", "^E^E", "b", "L", "o"}
+    always = {".", ";", "?", "i", "n", "p", "P", "q", "r", "[", "h", "t", "u", "w", "eXY", "^E^E", "b", "L", "o"}
     assert _keys(writer.err) == always | {"l0", "s", "S", "\\015"}
     assert _keys(spy.err) == always | {"a", "f"}
     assert _keys(reader.err) == always

@@ -35,6 +35,7 @@ from tests.support.consoles import World
 from tests.support.fakes import VM_A, FakeLink
 from vmproxy.access.policy_file import parse_policy
 from vmproxy.auth.authenticator import Authenticator
+from vmproxy.auth.guests import FILE, GuestList
 from vmproxy.auth.keyring import AccountSettings
 from vmproxy.console.console import Console
 from vmproxy.log.audit import Audit
@@ -107,6 +108,7 @@ class SSHWorld(World):
         self.audit = Audit(folder / "audit.jsonl", self.runner.submit, self.clock)
         self.alerts = alert_center(self)
         self.programs = FakePrograms()
+        self.guests = GuestList(folder / FILE, self._in_thread, self.clock)
         self.services = Services(
             self.clock,
             self.directory,
@@ -115,6 +117,7 @@ class SSHWorld(World):
             self._in_thread,
             OperatorSettings(),
             actions=Actions(self.programs.run),
+            guests=self.guests,
         )
         self.front = SSHFrontend(self.services, SSHSettings(login_timeout=LOGIN_TIMEOUT))
         self.keys_file = folder / "authorized_keys"
@@ -122,7 +125,7 @@ class SSHWorld(World):
         self.operator = operator
         keys = (str(self.keys_file),)
         self.accounts = Authenticator(
-            AccountSettings(None, keys), operator, self._in_thread, self.clock, self.audit.record
+            AccountSettings(None, keys), operator, self._in_thread, self.clock, self.audit.record, guests=self.guests
         )
         self.factory = OperatorFactory(self.front, self.accounts, SSHSettings().algorithms)
         self.factory.use_host_keys([ed25519_key(100), rsa_key(100)])

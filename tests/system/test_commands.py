@@ -54,7 +54,7 @@ def test_list_who_whoami_version_and_help(daemon: Daemon, make_vm: MakeVM) -> No
     assert run(daemon, "version")[0].startswith(b"vmproxy ")
     out, _, status = run(daemon, "help")
     assert (b"  search PATTERN" in out, status) == (True, 0)
-    assert run(daemon, "help", "expect")[0].startswith(b"expect NAME PATTERN")
+    assert run(daemon, "help", "expect")[0].startswith(b"expect NAME... PATTERN")
 
 
 def test_a_log_by_time_and_followed(daemon: Daemon, make_vm: MakeVM, client: MakeClient) -> None:

@@ -250,13 +250,17 @@ class Restriction:
 
     :ivar may: the rights that are left, where the operator has them.
     :ivar on: the consoles that are left; None for all.
+    :ivar port: the serial port that is left of them; empty for all.
     """
 
     may: Right = EVERYTHING
     on: tuple[Selector, ...] | None = None
+    port: str = ""
 
     def selects(self, console: Subject) -> bool:
         """Whether a console is left."""
+        if self.port and console.port != self.port:
+            return False
         return self.on is None or any(selector.selects(console) for selector in self.on)
 
 

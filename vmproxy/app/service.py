@@ -33,6 +33,8 @@ from vmproxy.app.startup import TLSStatus, startup_lines, vsphere_lines
 from vmproxy.app.systemd import Notifier, activated_sockets, has_terminal, initial_environment
 from vmproxy.app.vm_service import VMService
 from vmproxy.app.web_service import WebService
+from vmproxy.auth.guests import FILE as GUESTS
+from vmproxy.auth.guests import GuestList
 from vmproxy.auth.limits import FILES_IN_ALL, LOGINS_IN_ALL
 from vmproxy.base.account import account_name
 from vmproxy.base.counters import Counters
@@ -41,7 +43,9 @@ from vmproxy.base.tasks import outcome
 from vmproxy.base.troubles import Kind, Troubles
 from vmproxy.config.difference import IN_FORCE, write_in_force
 from vmproxy.config.settings import LOG_LEVEL, SETTINGS, Config, differences
+from vmproxy.console.console import Console
 from vmproxy.errors import ConfigError, StartError, VMProxyError
+from vmproxy.operators.reach import web_address
 from vmproxy.operators.services import Services
 
 LEAST_OPEN = 256
@@ -123,6 +127,8 @@ class VMProxyService(MultiService):
             self._to_connect,
             self.vms.trace,
             self.actions.actions,
+            GuestList(config.state_dir / GUESTS, self._in_thread, reactor),
+            self._web_link,
         )
         self.ssh = SSHService(reactor, config, services, budget, spare, counters)
         self.web = WebService(
@@ -154,6 +160,10 @@ class VMProxyService(MultiService):
             self.log.short_of_room,
         )
         self._notifier = Notifier(reactor, os.environ, self._status)
+
+    def _web_link(self, console: Console) -> str:
+        # Where it listens tells nothing of how browsers reach it.
+        return web_address(self._config.web.public_url, console) if self._config.web.on else ""
 
     def _to_connect(self) -> list[str]:
         addresses = {key: listeners.addresses for key, listeners in self.vms.listeners.items()}

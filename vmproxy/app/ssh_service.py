@@ -72,6 +72,7 @@ class SSHService(Part):
             reactor,
             record,
             in_slow_thread=self._password_threads,
+            guests=services.guests,
         )
         self._factory = OperatorFactory(self._front, self.accounts, config.ssh.algorithms)
         self.listeners = {"ssh.listen": Listeners(reactor, self._factory, spare)}
@@ -117,10 +118,14 @@ class SSHService(Part):
         self.host_keys = load_or_make(self._state_dir)
         self._factory.use_host_keys(self.host_keys)
         self.keyring = self.accounts.load()
+        if self._services.guests is not None:
+            self._services.guests.load()
 
     def stopService(self) -> Deferred[None]:
         """Fires when all clients are gone."""
         super().stopService()
         self.accounts.stop()
+        if self._services.guests is not None:
+            self._services.guests.stop()
         self._password_threads.stop()
         return Deferred.fromCoroutine(self._front.stop())

@@ -110,6 +110,7 @@ class Account:
     :ivar pty: whether they may have a terminal; not with a key that has ``restrict`` or ``no-pty`` in front of it.
     :ivar forwarding: whether they may have raw streams; not with ``restrict`` or ``no-port-forwarding``.
     :ivar restriction: what the credential takes away; None for nothing.
+    :ivar behalf: of a guest, the operator who answers for them, and whose rights theirs are a part of; else empty.
     """
 
     name: str
@@ -120,6 +121,7 @@ class Account:
     pty: bool = True
     forwarding: bool = True
     restriction: Restriction | None = None
+    behalf: str = ""
 
 
 @dataclass(frozen=True, slots=True)

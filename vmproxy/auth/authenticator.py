@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from vmproxy.auth.accounts_file import Account
 from vmproxy.auth.authorized_keys import AuthorizedKey
 from vmproxy.auth.certificates import SIGNATURE_OF, BadCertificate, check_certificate
+from vmproxy.auth.guests import PREFIX, GuestList
 from vmproxy.auth.keyring import AccountSettings, Keyring, KeyringReader
 from vmproxy.auth.limits import ConnectionLimiter, LoginBackoff, LoginLimits
 from vmproxy.auth.login_tally import LoginTally
@@ -72,6 +73,7 @@ class Authenticator:
     :ivar delays: the delays of answers to failed logins.
     :ivar tally: how many logins there were.
     :ivar clock: the reactor.
+    :ivar guests: those who are let in without an account, if there may be any.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Authenticator:
         checker: PasswordChecker | None = None,
         limits: LoginLimits = LoginLimits(),
         in_slow_thread: Callable[[Callable[[], object]], Deferred[object]] | None = None,
+        guests: GuestList | None = None,
     ) -> None:
         """
         :param owner: the name of the one operator that there is without an operators file.
@@ -92,6 +95,7 @@ class Authenticator:
         :param checker: another source of passwords than the operators file.
         :param limits: how many connections may be open.
         :param in_slow_thread: has something that waits for the network done elsewhere; as ``in_thread`` if not given.
+        :param guests: those who are let in without an account.
         """
         self.clock = clock
         self._wall = wall_of(clock)
@@ -105,6 +109,7 @@ class Authenticator:
         self._in_thread = in_thread
         self._audit = audit
         self._elsewhere = checker is not None
+        self.guests = guests
         self._keyring: Keyring | None = None
         self._sources = PasswordSources(lambda: self._keyring, in_thread, in_slow_thread or in_thread, clock)
         self._checker = checker or self._sources
@@ -183,7 +188,7 @@ class Authenticator:
     @property
     def methods(self) -> list[bytes]:
         """The methods of authentication that can succeed."""
-        if self._elsewhere or (self._keyring is not None and self._keyring.has_passwords):
+        if self._elsewhere or self.guests or (self._keyring is not None and self._keyring.has_passwords):
             return [b"publickey", b"password", b"keyboard-interactive"]
         return [b"publickey"]
 
@@ -259,15 +264,20 @@ class Authenticator:
         :raises LoginBusy: if too many are being checked.
         """
         with self.tally.timed(front):
-            return await self._password(user, secret, address, wanted)
+            return await self._password(user, secret, address, wanted, front)
 
-    async def _password(self, user: str, secret: bytes, address: str, wanted: Callable[[], bool]) -> Account:
+    async def _password(
+        self, user: str, secret: bytes, address: str, wanted: Callable[[], bool], front: str
+    ) -> Account:
         claimed = _claimed(user)
         if len(secret) > PASSWORD_LIMIT:
             raise LoginRefused("the password is too long")
-        await self._in_force()
+        keyring = await self._in_force()
+        wanted_name = user if claimed is None else claimed
+        if self.guests is not None and wanted_name.startswith(PREFIX) and keyring.account(wanted_name) is None:
+            return await self._guest(keyring, wanted_name, secret, front)
         try:
-            name = await self._checker.check(user if claimed is None else claimed, secret, address, wanted)
+            name = await self._checker.check(wanted_name, secret, address, wanted)
         except CannotCheck as error:
             raise LoginBusy(str(error)) from None
         except VMProxyError as error:
@@ -277,6 +287,24 @@ class Authenticator:
         if account is None:
             raise LoginRefused("wrong password, or no operator of that name who has one")
         return account
+
+    async def _guest(self, keyring: Keyring, name: str, secret: bytes, front: str) -> Account:
+        if front != "ssh":
+            raise LoginRefused("guests come over SSH")
+        assert self.guests is not None
+        try:
+            guest = await self.guests.log_in(name, secret)
+        except OSError as error:
+            raise LoginBusy(f"the login of a guest cannot be written down: {error.strerror or error}") from None
+        operator = keyring.account(guest.operator) if guest is not None else None
+        if guest is None or operator is None:
+            raise LoginRefused("no guest of that name, a wrong password, or no login left")
+        return guest.account(operator)
+
+    def knows(self, keyring: Keyring, name: str) -> bool:
+        """Whether an operator, or a guest, may still be logged in."""
+        guest = self.guests.find(name) if self.guests is not None and name.startswith(PREFIX) else None
+        return keyring.account(name if guest is None else guest.operator) is not None
 
     async def look_again(self) -> None:
         """Read the files that have changed, before the methods are listed."""
@@ -295,6 +323,8 @@ class Authenticator:
         self, account: Account, method: str, user: str, address: str, shown: dict[str, object], front: str = "ssh"
     ) -> None:
         """Record a login."""
+        if account.behalf:
+            shown = {**shown, "guest-of": account.behalf}
         self.tally.count(front, method, "ok")
         self.delays.succeeded(address, account.name)
         how = " ".join(f"{name} {value}" for name, value in shown.items())

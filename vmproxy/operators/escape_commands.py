@@ -285,7 +285,8 @@ _COMMANDS: dict[bytes, _Command] = {
         escape_access.force,
         lambda s: _may_get_write(s) and s.may(Right.FORCE),
     ),
-    b"i": _Command("information about this console", escape_info.info),
+    b"h": _Command("how a colleague reaches this console", escape_info.how),
+    b"i": _Command("information about this console; v the version", escape_info.info),
     b"j": _Command(
         "join: write beside the writer", escape_access.join, lambda s: _may_get_write(s) and s.console.options.shared
     ),
@@ -306,6 +307,6 @@ _COMMANDS: dict[bytes, _Command] = {
     b"S": _Command("type `stty rows R cols C', the size of your terminal, at the guest", _size, lambda s: s.writing),
     b"t": _Command("times in front of lines, in your view only", _stamps),
     b"u": _Command("all consoles that you may see", escape_info.others),
-    b"v": _Command("version", lambda s: s.say(f"[vmproxy {__version__}]")),
+    b"v": _Command("", lambda s: s.say(f"[vmproxy {__version__}]")),
     b"w": _Command("who is here", escape_info.who),
 }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import heapq
 
+from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import human_bytes, human_span
 from vmproxy.operators.console_session import ConsoleSession
 from vmproxy.operators.messages import idle, mode, state_line
 from vmproxy.operators.presentation import describe
+from vmproxy.operators.reach import ways
 from vmproxy.operators.terminal.width import fill
 
 VIEWERS_SHOWN = 50
@@ -38,6 +40,15 @@ def info(session: ConsoleSession) -> None:
             session.say(f" {line}")
 
     session.with_log_size(told)
+
+
+def how(session: ConsoleSession) -> None:
+    """Show how somebody else reaches this console."""
+    for line in ways(session.session, session.console):
+        session.say(f"[{line}]")
+    if session.may(Right.ADMIN) and session.session.services.guests is not None:
+        name = session.operator.view.alias(session.console)
+        session.say(f"[for somebody without an account: the command `guest {name} --for 1h']")
 
 
 def others(session: ConsoleSession) -> None:

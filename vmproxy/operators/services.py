@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from vmproxy.access.policy import Grants, RestrictedGrants
 from vmproxy.alerts.center import AlertCenter
 from vmproxy.auth.accounts_file import Account
+from vmproxy.auth.guests import GuestList
 from vmproxy.auth.limits import FILES_EACH, FILES_IN_ALL, SESSIONS_EACH, SESSIONS_IN_ALL, Quota
 from vmproxy.base.clock import wall_of
 from vmproxy.base.ratelimit import REPEATS_TOLD, RepeatSummary
@@ -56,6 +57,8 @@ class Services:
     :ivar refused: the hosts that were turned away lately, the newest first.
     :ivar to_connect: what to enter in vSphere, lines for people.
     :ivar trace: tells what is said on the connections of a console, or of a host, by its address or name.
+    :ivar guests: those who are let in without an account; None if there can be none.
+    :ivar web_link: the address of a console for browsers; empty where there is none.
     :ivar actions: the programs that operators may have run.
     :ivar readings: the logs that commands read, and their share of threads.
     :ivar orders: the consoles that operators see, in their order.
@@ -76,6 +79,8 @@ class Services:
         to_connect: Callable[[], list[str]] = list,
         trace: Tracer = _no_host,
         actions: Actions | None = None,
+        guests: GuestList | None = None,
+        web_link: Callable[[Console], str] = lambda _: "",
     ) -> None:
         """:param defer_to_thread: runs a call that waits for the disk on another thread."""
         self.clock = clock
@@ -96,6 +101,8 @@ class Services:
         self.to_connect = to_connect
         self.trace = trace
         self.actions = actions or Actions()
+        self.guests = guests
+        self.web_link = web_link
         self._notes: RepeatSummary[tuple[Console, str]] = RepeatSummary(clock, _notes_refused)
         self._defer_to_thread = defer_to_thread
         self._policy = registry.policy
@@ -132,7 +139,7 @@ class Services:
             self._grants.clear()
         grants = self._grants.get(account)
         if grants is None:
-            grants = self._policy.grants(account.name, account.groups)
+            grants = self._policy.grants(account.behalf or account.name, account.groups)
             if account.restriction is not None:
                 grants = RestrictedGrants(grants, account.restriction)
             self._grants[account] = grants

@@ -49,6 +49,6 @@ async def present(client: Client, globs: Sequence[str]) -> list[Present]:
         async for viewer, info in in_turns(client, zip(console.watchers, console.viewers.info(), strict=True)):
             seen.add(info.who)
             found.append(Present(info.who, console, info, viewer.front, session_id(viewer)))
-    if not globs:
+    if not globs and not client.operator.account.behalf:  # guests know of nobody elsewhere
         found += map(Present, sorted({operator.who for operator, _ in client.services.presence} - seen))
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from weakref import WeakValueDictionary
 
@@ -18,7 +18,7 @@ from vmproxy.auth.authenticator import Authenticator
 from vmproxy.auth.keyring import Keyring
 from vmproxy.auth.limits import LOGINS_IN_ALL, Quota
 from vmproxy.base.deadlines import Deadlines
-from vmproxy.operators import shell
+from vmproxy.operators import exit_status, shell
 from vmproxy.operators.services import Services
 from vmproxy.ssh.algorithms import HOST_KEYS, Algorithms
 from vmproxy.ssh.connection import OperatorConnection
@@ -32,6 +32,7 @@ from vmproxy.ssh.userauth import UserAuth
 PARTING_SECONDS = 1.0
 PARTING_LIMIT = 10.0
 REMOVED = "you are no longer an operator"
+GUEST_OVER = "your time as a guest is over"
 
 _log = Logger()
 
@@ -131,13 +132,28 @@ class OperatorFactory(SSHFactory):
         """Use another authenticator."""
         self.accounts = accounts
         accounts.call_on_change(self._close_removed)
+        if accounts.guests is not None:
+            accounts.guests.call_when_ended(self._close_guests)
 
     def _close_removed(self, keyring: Keyring) -> None:
         for transport, name in self._front.logins:
-            if keyring.account(name) is None and not transport.over:
-                _log.info("{peer}: closed, {who} is no longer an operator", peer=transport.peer, who=name)
-                self._front.services.audit.record("login-ended", who=name, reason=REMOVED, **{"from": transport.peer})
-                transport.sendDisconnect(DISCONNECT_BY_APPLICATION, REMOVED.encode())
+            if not self.accounts.knows(keyring, name) and not transport.over:
+                self._close(transport, name, REMOVED)
+
+    def _close_guests(self, names: Iterable[str]) -> None:
+        gone = set(names)
+        for transport, name in list(self._front.logins) if gone else ():
+            if name in gone and not transport.over:
+                for channel in list(getattr(transport.service, "channels", {}).values()):
+                    if isinstance(channel, SessionChannel):  # with its terminal as it was found
+                        channel.send(channel.router.farewell())
+                        channel.finish(exit_status.KICKED)
+                self._close(transport, name, GUEST_OVER)
+
+    def _close(self, transport: OperatorTransport, name: str, why: str) -> None:
+        _log.info("{peer}: {who} is disconnected: {why}", peer=transport.peer, who=name, why=why)
+        self._front.services.audit.record("login-ended", who=name, reason=why, **{"from": transport.peer})
+        transport.sendDisconnect(DISCONNECT_BY_APPLICATION, why.encode())
 
     def admit(self, transport: OperatorTransport, account: Account) -> str:
         """Count a connection as an operator's own, until it is gone.

@@ -22,6 +22,7 @@ from vmproxy.operators.commands import (
     events,
     expect,
     forget,
+    guest,
     hosts,
     kick,
     log,
@@ -88,6 +89,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
     "For administrators": (
         *broadcast.COMMANDS,
         *kick.COMMANDS,
+        *guest.COMMANDS,
         *refused.COMMANDS,
         *trace.COMMANDS,
         *forget.COMMANDS,
