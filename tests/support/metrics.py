@@ -26,6 +26,7 @@ from vmproxy.console.registry import ConsoleIdentity
 from vmproxy.web.metrics import Exposition
 
 PROMTOOL = shutil.which("promtool") or "promtool"
+WEB = '[web]\nlisten = ["tcp:0:interface=127.0.0.1"]'
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
@@ -34,11 +35,14 @@ class Whole:
 
     def __init__(self, folder: Path, settings: str = "") -> None:
         file = folder / "vmproxy.toml"
-        file.write_text(f"state-dir = {json.dumps(str(folder / 'state'))}\n{settings}")
+        state = json.dumps(str(folder / "state"))
+        file.write_text(f"state-dir = {state}\n{settings or WEB}\n")
         self.reactor = EPollReactor()
         self.service = VMProxyService(load(file, {}), self.reactor)
+        config = self.service._config
+        self.service._reconfigure(config, self.service._check(config))
         self.service.log.load()
-        self.exposition = Exposition(self.service.metrics, Turns(Clock()), lambda call: succeed(call()))
+        self.exposition = Exposition(self.service.web._families, Turns(Clock()), lambda call: succeed(call()))
 
     def close(self) -> None:
         for reader in self.reactor.removeAll():
@@ -54,7 +58,7 @@ class Whole:
     def scrape(self, accept: str = "text/plain") -> str:
         """The text that somebody gets who accepts a format."""
         found: list[tuple[bytes, str]] = []
-        spawn(self.exposition.text(accept)).addCallback(found.append)
+        spawn(self.exposition.text(accept, True)).addCallback(found.append)
         ((text, media),) = found
         assert media.startswith(accept.partition(";")[0])
         return text.decode("utf-8")

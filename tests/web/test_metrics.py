@@ -77,14 +77,14 @@ class TestTheText:
         ]
 
     def test_families_of_one_name_are_one(self) -> None:
-        def read() -> Families:
+        def read(consoles: bool) -> Families:
             yield gauge("operators", "Logins.", {"ssh": 1}, "front")
             yield None
             yield gauge("operators", "Logins.", {"web": 2}, "front")
 
         made = Exposition(read, Turns(Clock()), lambda call: succeed([]))
         texts: list[Any] = []
-        spawn(made.text("")).addCallback(texts.append)
+        spawn(made.text("", True)).addCallback(texts.append)
         assert texts[0][0] == (
             b"# HELP vmproxy_operators Logins.\n# TYPE vmproxy_operators gauge\n"
             b'vmproxy_operators{front="ssh"} 1.0\nvmproxy_operators{front="web"} 2.0\n'
@@ -148,7 +148,7 @@ class Ticking(Clock):
 
 
 class TestTurns:
-    def read(self) -> Families:
+    def read(self, consoles: bool) -> Families:
         self.begun += 1
         for number in range(200):
             yield gauge(f"g{number}", "One.", number)
@@ -160,7 +160,7 @@ class TestTurns:
     def test_a_scrape_lets_others_have_their_turns(self) -> None:
         clock = Ticking()
         done: list[object] = []
-        spawn(self.made(clock).text("")).addCallback(done.append)
+        spawn(self.made(clock).text("", True)).addCallback(done.append)
         turns: list[int] = []
 
         def somebody_else() -> None:
@@ -176,14 +176,14 @@ class TestTurns:
     def test_who_asks_meanwhile_gets_the_same_and_nothing_more_is_looked_at(self) -> None:
         clock = Ticking()
         made = self.made(clock)
-        waiting: list[Deferred[tuple[bytes, str]]] = [spawn(made.text("text/plain")) for _ in range(50)]
+        waiting: list[Deferred[tuple[bytes, str]]] = [spawn(made.text("text/plain", True)) for _ in range(50)]
         done: list[tuple[bytes, str]] = []
         for deferred in waiting:
             deferred.addCallback(done.append)
         while len(done) < 50:
             clock.advance(0)
         assert (self.begun, len(set(done))) == (1, 1)
-        spawn(made.text("text/plain")).addCallback(done.append)
+        spawn(made.text("text/plain", True)).addCallback(done.append)
         while len(done) < 51:
             clock.advance(0)
         assert self.begun == 2
@@ -191,7 +191,7 @@ class TestTurns:
     def test_what_fails_fails_for_all_who_asked_and_not_for_the_next(self) -> None:
         clock = Ticking()
 
-        def fails() -> Iterator[None]:
+        def fails(consoles: bool) -> Iterator[None]:
             for _ in range(10):
                 yield None
             raise OSError("a fault")
@@ -199,12 +199,12 @@ class TestTurns:
         made = Exposition(fails, Turns(clock), lambda call: succeed(list[Metric]()))
         failed: list[object] = []
         for _ in range(3):
-            spawn(made.text("")).addErrback(failed.append)
+            spawn(made.text("", True)).addErrback(failed.append)
         while len(failed) < 3:
             clock.advance(0)
-        made._read = lambda: iter((gauge("g", "One.", 1),))
+        made._read = lambda consoles: iter((gauge("g", "One.", 1),))
         done: list[tuple[bytes, str]] = []
-        spawn(made.text("")).addCallback(done.append)
+        spawn(made.text("", True)).addCallback(done.append)
         while not done:
             clock.advance(0)
         assert b"vmproxy_g 1.0" in done[0][0]

@@ -132,7 +132,7 @@ class VMProxyService(MultiService):
         )
         self.ssh = SSHService(reactor, config, services, budget, spare, counters)
         self.web = WebService(
-            reactor, config, services, self.ssh.accounts, budget, spare, counters, lambda: self._not_ready
+            reactor, config, services, self.ssh.accounts, budget, spare, counters, lambda: self._not_ready, self.metrics
         )
         self.parts: tuple[Part, ...] = (
             self.log,
@@ -259,6 +259,7 @@ class VMProxyService(MultiService):
         self._write_down(self._config)
         self._self_check.start()
         self._not_ready = []
+        self._watch_over()
         self._notifier.ready()
 
     def _load(self) -> None:
@@ -362,6 +363,7 @@ class VMProxyService(MultiService):
         waiting = differences(self._started, new, restart=True)
         self._config = new
         self.metrics.reloaded(not problems)
+        self._watch_over()
         await self._in_thread(lambda: self._write_down(new))
         _log.info("the configuration is in force; changed: {changed}", changed=", ".join(changed) or "nothing")
         if waiting:
@@ -369,6 +371,12 @@ class VMProxyService(MultiService):
         self.log.audit.record(
             "reload", changed=changed, waiting=waiting, **({"problems": problems} if problems else {})
         )
+
+    def _watch_over(self) -> None:
+        if self._config.web.on:
+            self.metrics.start()
+        else:
+            self.metrics.stop()
 
     async def _listen_anew(self, new: Config) -> tuple[Config, list[str]]:
         """Take the endpoints of another configuration.

@@ -84,7 +84,8 @@ class SSHService(Part):
         return len(self._front.transports)
 
     def metrics(self) -> Families:
-        operators = {"ssh": len(self._front.logins)}
+        logged_in = self._services.presence.fronts()
+        operators = {front: logged_in[front] for front in ("ssh", "web")}
         yield gauge("operators", "Logins that are open.", operators, "front")
         tally = self.accounts.tally
         logins = {

@@ -17,10 +17,12 @@ from twisted.logger import Logger
 from vmproxy.app.descriptors import Budget, SpareDescriptor
 from vmproxy.app.listeners import Listeners
 from vmproxy.app.part import Part
+from vmproxy.app.vm_service import expiry
 from vmproxy.auth.authenticator import Authenticator
 from vmproxy.auth.tokens import FILE, TokenStore
 from vmproxy.base.addresses import numeric_address
 from vmproxy.base.counters import Counters
+from vmproxy.base.metrics import Families
 from vmproxy.config.settings import Config
 from vmproxy.errors import ConfigError
 from vmproxy.operators.services import Services
@@ -29,6 +31,7 @@ from vmproxy.web.settings import WebSettings
 
 if TYPE_CHECKING:
     from vmproxy.web.frontend import WebFrontend
+    from vmproxy.web.http_metrics import HTTPMetrics
     from vmproxy.web.tls import ServerTLS
 
 _log = Logger()
@@ -51,13 +54,21 @@ class WebService(Part):
         spare: SpareDescriptor,
         counters: Counters,
         not_ready: Callable[[], list[str]],
+        figures: Callable[[], Families],
     ) -> None:
+        """
+        :param not_ready: the reasons why the daemon is not ready.
+        :param figures: what all parts tell of themselves.
+        """
         self._reactor = reactor
         self._services = services
         self._accounts = accounts
         self._budget = budget
         self._not_ready = not_ready
         self._sockets: set[str] = set()
+        self._figures = figures
+        self._certificates: Credentials | None = None
+        self._metrics: HTTPMetrics | None = None
         self.tokens = TokenStore(config.state_dir / FILE, services.in_thread, services.wall)
         self.front: WebFrontend | None = None
         self._tls: ServerTLS | None = None
@@ -113,6 +124,7 @@ class WebService(Part):
             )
         front, tls = self._made(settings)
         names = [name for one in checked.certificates for name in one.names] if checked is not None else []
+        self._certificates = checked
         front.reconfigure(settings, names)
         tls.use(checked.context if checked is not None else None)
         return []
@@ -122,6 +134,8 @@ class WebService(Part):
             from vmproxy.web.assets import Assets
             from vmproxy.web.call import WebServices
             from vmproxy.web.frontend import WebFactory, WebFrontend
+            from vmproxy.web.http_metrics import HTTPMetrics
+            from vmproxy.web.metrics import Exposition
             from vmproxy.web.sessions import Sessions
             from vmproxy.web.tls import ServerTLS
 
@@ -134,12 +148,26 @@ class WebService(Part):
             shared = (self._services, self._accounts, self.tokens, sessions, settings)
             web = WebServices(*shared, not_ready=self._not_ready, assets=assets)
             self.front = WebFrontend(web)
+            self._metrics = HTTPMetrics(self.front)
+            web.scrape_with(Exposition(self._families, self._services.turns, self._services.in_thread).text)
             self._tls = ServerTLS()
             self._doors["web.listen"].open(WebFactory(self.front))
             secure = WebFactory(self.front, secure=True)
             self._doors["web.tls-listen"].open(self._tls.over(secure, self._reactor))
             self._doors["web.metrics-listen"].open(WebFactory(self.front, for_metrics=True))
         return self.front, self._tls
+
+    def _families(self, consoles: bool) -> Families:
+        from vmproxy.web.console_metrics import console_families
+
+        yield from self._figures()
+        if consoles and self.front is not None:
+            yield from console_families(self._services.registry, self.front.web.settings.metrics_consoles)
+
+    def metrics(self) -> Families:
+        if self._metrics is not None:
+            yield from self._metrics.families()
+        yield expiry("web", self._certificates)
 
     def load(self) -> None:
         if self.front is not None:
@@ -160,7 +188,10 @@ class WebService(Part):
 
 def _import() -> None:
     """Import everything now: behind the start the account may not be able to read its own code."""
+    import vmproxy.web.console_metrics
     import vmproxy.web.frontend
+    import vmproxy.web.http_metrics
+    import vmproxy.web.metrics
     import vmproxy.web.tls  # noqa: F401
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -29,6 +30,10 @@ class Presence:
 
     def __iter__(self) -> Iterator[tuple[Operator, list[PresentSession]]]:
         return iter([(operator, list(sessions)) for operator, sessions in self._sessions.items()])
+
+    def fronts(self) -> Counter[str]:
+        """How many logins there are, by front."""
+        return Counter(operator.front for operator in self._sessions)
 
     def logged_in(self, operator: Operator) -> None:
         """Add a login."""

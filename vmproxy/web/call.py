@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,10 @@ from vmproxy.web.sockets import Sockets
 _log = Logger()
 
 
+async def _no_metrics(accept: str, consoles: bool) -> tuple[bytes, str]:
+    return b"", "text/plain"
+
+
 @dataclass(slots=True)
 class WebServices:
     """What all calls share, beside the services of all fronts.
@@ -37,6 +41,8 @@ class WebServices:
     :ivar not_ready: the reasons why the daemon is not ready, in words that name nothing.
     :ivar assets: the pages and their files.
     :ivar sockets: the websockets.
+    :ivar scrape: the metrics, in a format of those that are accepted, and their type; those of single consoles too, or
+        not.
     """
 
     services: Services
@@ -48,10 +54,15 @@ class WebServices:
     lists: KeptLists = field(default_factory=KeptLists)
     assets: Assets = field(default_factory=Assets)
     sockets: Sockets = field(init=False)
+    scrape: Callable[[str, bool], Awaitable[tuple[bytes, str]]] = _no_metrics
 
     def __post_init__(self) -> None:
         self.sockets = Sockets(self.services)
         self.sessions.call_on_end(self.sockets.all.see_logins)
+
+    def scrape_with(self, scrape: Callable[[str, bool], Awaitable[tuple[bytes, str]]]) -> None:
+        """Have the metrics from there."""
+        self.scrape = scrape
 
     def use(self, settings: WebSettings) -> None:
         """Take other settings."""
@@ -74,6 +85,7 @@ class Call:
     :ivar credential: the session or token; None before the login.
     :ivar console: that of the path, if it has one.
     :ivar gone: whether the client is away.
+    :ivar for_metrics: whether it came where nothing but the metrics is served.
     """
 
     __slots__ = (
@@ -81,6 +93,7 @@ class Call:
         "body",
         "console",
         "credential",
+        "for_metrics",
         "gone",
         "headers",
         "host",
@@ -107,7 +120,7 @@ class Call:
         self.json: Any = None
         self.credential: Credential | None = None
         self.console: Console | None = None
-        self.gone = False
+        self.gone = self.for_metrics = False
         self._on_gone: list[Callable[[], object]] = []
 
     # What is found out on the way to the handler.
@@ -115,6 +128,10 @@ class Call:
     def called(self, host: str, origin: str) -> None:
         """Take note how the client calls us."""
         self.host, self.origin = host, origin
+
+    def came_for_metrics(self) -> None:
+        """Take note that it came where nothing but the metrics is served."""
+        self.for_metrics = True
 
     def identified(self, credential: Credential | None) -> None:
         """Take note whose it is."""

@@ -75,6 +75,7 @@ class Dispatcher:
         if head.for_metrics:
             if head.path not in FOR_METRICS:
                 raise Problem("not-found", NOT_FOUND)
+            call.came_for_metrics()
         else:
             call.called(*check_host(head, self._web.settings.public_url, self._names()))
         if head.has_token_in_url:

@@ -31,46 +31,48 @@ class Exposition:
 
     def __init__(
         self,
-        read: Callable[[], Families],
+        read: Callable[[bool], Families],
         turns: Turns,
         in_thread: Callable[[Callable[[], list[Metric]]], Awaitable[list[Metric]]],
     ) -> None:
         """
-        :param read: gives all families there are; of one name there may be several.
+        :param read: gives all families, those of single consoles too or not; of one name there may be several.
         :param in_thread: runs a call that waits on another thread.
         """
         self._read = read
         self._turns = turns
         self._in_thread = in_thread
         self._process = ProcessCollector(registry=None)
-        self._asked: dict[str, list[Deferred[bytes]]] = {}
+        self._asked: dict[tuple[str, bool], list[Deferred[bytes]]] = {}
 
-    async def text(self, accept: str) -> tuple[bytes, str]:
+    async def text(self, accept: str, consoles: bool) -> tuple[bytes, str]:
         """All metrics now.
 
         :param accept: the formats that the client can read, as in HTTP.
+        :param consoles: whether those of single consoles are wanted.
         :returns: the text, and its type.
         """
         encode, media = choose_encoder(accept)
-        asked = self._asked.get(media)
+        key = media, consoles
+        asked = self._asked.get(key)
         if asked is not None:
             waiter: Deferred[bytes] = Deferred()
             asked.append(waiter)
             return await waiter, media
-        self._asked[media] = []
+        self._asked[key] = []
         try:
-            text = await self._make(encode)
+            text = await self._make(encode, consoles)
         except BaseException as error:
-            for waiter in self._asked.pop(media):
+            for waiter in self._asked.pop(key):
                 waiter.errback(error)
             raise
-        for waiter in self._asked.pop(media):
+        for waiter in self._asked.pop(key):
             waiter.callback(text)
         return text, media
 
-    async def _make(self, encode: Callable[[Collector], bytes]) -> bytes:
+    async def _make(self, encode: Callable[[Collector], bytes], consoles: bool) -> bytes:
         families: dict[str, Family] = {}
-        for family in self._read():
+        for family in self._read(consoles):
             if family is not None:
                 name = family.name + family.kind.value
                 before = families.get(name)

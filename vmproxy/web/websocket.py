@@ -150,6 +150,7 @@ class WebSocket(Protocol):
 
     Bound: :data:`QUEUE_LIMIT` bytes wait for the socket; who has so many is disconnected.
 
+    :ivar kind: what it is for.
     :ivar queued: bytes that wait until the socket takes more.
     """
 
@@ -168,6 +169,7 @@ class WebSocket(Protocol):
         :param answer: to the request, see :func:`accept`.
         :param may_stay: whether the login still counts, asked each :data:`PING_SECONDS`.
         """
+        self.kind = listener.kind
         self._answer = answer
         self._may_stay = may_stay
         self._listener = listener
