@@ -13,7 +13,7 @@ from tests.support.commands import rotate_log
 from tests.support.fakes import VM_A, VM_B
 from tests.support.web import WebClient, WebWorld
 from tests.support.web_reading import said, ssh, stream_events
-from vmproxy.console.notices import LineDown
+from vmproxy.console.notices import LineDown, Message
 from vmproxy.log.asciicast import MARKERS
 from vmproxy.operators.readings import READINGS_IN_ALL, READINGS_PER_OPERATOR, READINGS_SCARCE, UNREAD_SECONDS
 from vmproxy.web.settings import WebSettings
@@ -177,6 +177,7 @@ def test_notices_and_what_was_not_recorded_are_events(web: WebWorld, token: str)
     web.console_of().log.gap(1000, "test")
     said(web, b"two", wait=0.1)
     web.console_of().viewers.tell(LineDown("cable", web.clock.seconds()))
+    web.console_of().viewers.tell(Message("bob@10.1.2.8", "hello"))
     web.tick(0.1)
     told = stream_events(body_of(client))
     assert [(kind, data if kind == "output" else data["event"]) for _, kind, data in told] == [
@@ -184,7 +185,9 @@ def test_notices_and_what_was_not_recorded_are_events(web: WebWorld, token: str)
         ("notice", "missing"),
         ("output", b"two"),
         ("notice", "line-down"),
+        ("notice", "message"),
     ]
+    assert told[4][2]["message"] == "hello"
     assert told[1][2]["bytes"] == 1000
     assert told[3][2]["reason"] == "cable"
     assert "cable" in told[3][2]["text"]

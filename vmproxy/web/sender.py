@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.web.http import datetimeToString
 from zope.interface import implementer
 
+from vmproxy.errors import VMProxyError
 from vmproxy.web.answer import Answer, Bytes, Empty, Socket, Stream
 from vmproxy.web.headers import HSTS, SECURITY
 from vmproxy.web.server import WebRequest
@@ -112,6 +113,8 @@ async def _stream(request: WebRequest, answer: Stream) -> None:
             if chunk:
                 request.write(chunk)
             await flow.ready()
+    except VMProxyError as error:  # what cannot be read, or not any more: the client is told by the end
+        _log.debug("an answer broke off: {error}", error=str(error))
     except Exception:
         if not request.is_gone:
             _log.failure("an answer broke off")

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import fields
 
 from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Notice
-from vmproxy.log.events import timestamp
-from vmproxy.operators.messages import mode, notice_text
+from vmproxy.operators.messages import mode
 from vmproxy.operators.operator import Operator
 from vmproxy.operators.presentation import console_fields, shown
 from vmproxy.operators.services import Services
+from vmproxy.web.notice_fields import notice_fields
 from vmproxy.web.websocket_frames import text_frame
 from vmproxy.web.window import WINDOW
 
 NAMED = 64
 """Viewers that are named; of more only the number is told."""
 
-_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 _compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
@@ -35,13 +32,7 @@ def notice_frame(notice: Notice, title: str) -> bytes:
 
     What an operator wrote is in ``message``.
     """
-    told = {field.name: getattr(notice, field.name) for field in fields(notice)}
-    if "at" in told:
-        told["at"] = timestamp(told["at"])
-    if "text" in told:
-        told["message"] = told.pop("text")
-    event = _CAPITAL.sub("-", type(notice).__name__).lower()
-    return message_frame("notice", event=event, **told, essential=notice.essential, text=notice_text(notice, title))
+    return message_frame("notice", **notice_fields(notice, title))
 
 
 def pen_mode(console: Console, viewer: IViewer) -> str:

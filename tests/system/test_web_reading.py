@@ -1,0 +1,171 @@
+"""Reading over HTTP from a real daemon: rotation, slow clients, clients that go, and the processor they cost."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.daemon import Daemon, eventually
+from tests.support.host import FakeVM
+from tests.support.web_daemon import token_of, web_settings
+from vmproxy.operators.readings import READINGS_PER_OPERATOR
+
+SIZE = 64 * 1024  # of a file of the log
+LOG = "/api/v1/consoles/web01/log"
+GROWTH = 24 * 1024 * 1024
+
+
+class Reader:
+    """A client of the daemon's API."""
+
+    def __init__(self, daemon: Daemon, token: str) -> None:
+        self._daemon = daemon
+        self.token = token
+
+    def open(self, path: str, **headers: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """A request, and the head of its answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._daemon.web_port, timeout=60)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}", **named})
+        return connection, connection.getresponse()
+
+    def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        connection, answer = self.open(path, **headers)
+        try:
+            body = answer.read()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, body
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[Daemon]:
+    """A daemon for all of this, whose logs are put aside often."""
+    settings = web_settings(keys).replace("[ssh]", f'[log]\nrotate-size = "{SIZE}"\nkeep = 60\n[ssh]')
+    daemon = Daemon(tmp_path_factory.mktemp("reading") / "daemon", keys, settings)
+    daemon.start()
+    yield daemon
+    if daemon.running:
+        daemon.stop(signal.SIGTERM)
+    assert "Traceback" not in daemon.said(), daemon.said()
+
+
+@pytest.fixture(scope="module")
+def reader(daemon: Daemon) -> Reader:
+    return Reader(daemon, token_of(daemon))
+
+
+@pytest.fixture
+def vm(daemon: Daemon, request: pytest.FixtureRequest) -> Iterator[FakeVM]:
+    vm = FakeVM(daemon.vm_port, "web01").connect()
+    yield vm
+    vm.close()
+
+
+def said(vm: FakeVM, first: int, count: int) -> bytes:
+    """The VM says numbered lines."""
+    data = b"".join(b"line %07d %s\n" % (number, b"." * 80) for number in range(first, first + count))
+    vm.connected.say(data)
+    return data
+
+
+def events_of(answer: http.client.HTTPResponse, size: int) -> tuple[bytes, str]:
+    """Output as events, until so many bytes have come; and the last id."""
+    data, last, fields = b"", "", dict[str, str]()
+    while len(data) < size:
+        line = answer.readline().decode().rstrip("\n")
+        assert line or fields, "the stream has ended"
+        if line:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        else:
+            if fields.get("event") == "output":
+                data += base64.b64decode(fields["data"])
+                last = fields["id"]
+            fields = {}
+    return data, last
+
+
+def resident(daemon: Daemon) -> int:
+    status = Path(f"/proc/{daemon.process.pid}/status").read_text()
+    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def test_what_is_followed_is_every_byte_across_rotation_and_requests(
+    daemon: Daemon, reader: Reader, vm: FakeVM
+) -> None:
+    before = said(vm, 0, 500)
+    eventually(lambda: len(reader.get(LOG)[2]) == len(before), "the log has it")
+    raw_connection, raw = reader.open(f"{LOG}?follow=1")
+    connection, events = reader.open(f"{LOG}?follow=1", Accept="text/event-stream")
+    got, last = events_of(events, len(before))
+    everything = before
+    for part in range(1, 6):
+        everything += said(vm, part * 1000, 1000)
+        if part == 3:
+            connection.close()  # and goes on with what it had
+            connection, events = reader.open(f"{LOG}?follow=1", Accept="text/event-stream", Last_Event_ID=last)
+        more, last = events_of(events, len(everything) - len(got) if part % 2 else 30_000)
+        got += more
+    more, last = events_of(events, len(everything) - len(got)) if len(got) < len(everything) else (b"", last)
+    assert got + more == everything
+    assert raw.read(len(everything)) == everything
+    status, headers, rest = reader.get(f"{LOG}?from={last}")
+    assert (status, rest, headers["vmproxy-cursor"]) == (200, b"", last)
+    raw_connection.close()
+    connection.close()
+    items = json.loads(reader.get("/api/v1/consoles/web01/segments")[2])["items"]
+    assert len(items) > 5
+    whole = b"".join(reader.get(f"/api/v1/consoles/web01/segments/{one['segment']}")[2] for one in reversed(items))
+    assert whole == everything
+    status, headers, part_of = reader.get("/api/v1/consoles/web01/segments/2", Range="bytes=100-199")
+    whole_two = reader.get("/api/v1/consoles/web01/segments/2")[2]
+    assert (status, part_of) == (206, whole_two[100:200])
+    eventually(lambda: _watchers(reader) == [], "nobody is on the console")
+
+
+def _watchers(reader: Reader) -> list[Any]:
+    return [one for one in json.loads(reader.get("/api/v1/sessions")[2])["items"] if one["console"]]
+
+
+def test_a_client_that_does_not_read_costs_no_memory_and_nobody_anything(
+    daemon: Daemon, reader: Reader, vm: FakeVM
+) -> None:
+    slow = socket.create_connection(("127.0.0.1", daemon.web_port))
+    request = f"GET {LOG}?follow=1&lines=0 HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {reader.token}\r\n\r\n"
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.sendall(request.replace("127.0.0.1\r\n", f"127.0.0.1:{daemon.web_port}\r\n", 1).encode())
+    eventually(lambda: _watchers(reader), "it is on the console")
+    before = resident(daemon)
+    start = int(json.loads(reader.get("/api/v1/consoles/web01")[2])["bytes_out"])
+    size = 0
+    for part in range(20):
+        size += len(said(vm, 100_000 + part * 10_000, 10_000))
+    eventually(
+        lambda: json.loads(reader.get("/api/v1/consoles/web01")[2])["bytes_out"] == start + size, "the VM was heard"
+    )
+    assert resident(daemon) - before < GROWTH
+    slow.close()
+    eventually(lambda: _watchers(reader) == [], "it is gone")
+
+
+def test_clients_that_go_give_their_places_back(daemon: Daemon, reader: Reader, vm: FakeVM) -> None:
+    said(vm, 0, 40_000)
+    held = [reader.open(LOG)[0] for _ in range(READINGS_PER_OPERATOR)]
+    status, headers, body = reader.get(LOG)
+    assert (status, headers["retry-after"]) == (429, "5"), body
+    for connection in held:
+        connection.close()
+    eventually(lambda: reader.get(f"{LOG}?lines=1")[0] == 200, "there is a place again")
+    assert daemon.audited("log-read")[-1]["front"] == "api"
