@@ -53,7 +53,7 @@ def test_list_who_whoami_version_and_help(daemon: Daemon, make_vm: MakeVM) -> No
     assert me["from"] == "127.0.0.1"
     assert run(daemon, "version")[0].startswith(b"vmproxy ")
     out, _, status = run(daemon, "help")
-    assert (b"  search PATTERN" in out, status) == (True, 0)
+    assert (b"  search      search all logs" in out, status) == (True, 0)
     assert run(daemon, "help", "expect")[0].startswith(b"expect NAME... PATTERN")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from uuid import UUID
 
 import pytest
@@ -10,6 +11,11 @@ import pytest
 from tests.support.commands import result, run
 from tests.support.fakes import VM_A, VM_B, FakeViewer, Logged
 from tests.support.ssh import USERAUTH_REQUEST, USERAUTH_SUCCESS, SSHWorld, ed25519_key
+from vmproxy.operators.commands.declaration import Command
+from vmproxy.operators.commands.examples import EXAMPLES
+from vmproxy.operators.commands.help import coloured, details
+from vmproxy.operators.commands.parser import read_arguments, split
+from vmproxy.operators.commands.registry import COMMANDS, TABLE
 from vmproxy.ssh.session import COMMAND_LIMIT
 from vmproxy.ssh.userauth import USER_LIMIT
 
@@ -219,7 +225,7 @@ def test_without_a_command_and_a_console_one_is_told_what_there_is(w: SSHWorld) 
     out, err, status = result(channel)
     assert out.startswith("You are alice.")
     assert "web01" in out
-    assert "log [NAME...]" in out
+    assert "show the log of a console" in out
     assert (err, status) == ("", 0)
 
 
@@ -229,6 +235,36 @@ def test_the_help_gives_only_examples_that_openssh_accepts(w: SSHWorld) -> None:
     assert status == 0
     assert "-W NAME:1" in out
     assert ":0" not in out
+
+
+def test_help_fits_eighty_columns_and_is_coloured_at_a_terminal(w: SSHWorld) -> None:
+    plain = result(run(w, "help"))[0]
+    assert max(map(len, plain.splitlines())) < 80
+    assert plain.count("\n") < 70
+    for env, escapes in ((("NO_COLOR", "1"), False), (("LANG", "C"), True)):
+        channel = w.login().open()
+        channel.request(b"env", b"".join(len(x).to_bytes(4, "big") + x.encode() for x in env), reply=False)
+        channel.pty()
+        channel.exec("help")
+        text = channel.out.decode().replace("\r\n", "\n")
+        assert ("\x1b" in text) == escapes
+        assert re.sub(r"\x1b\[[\d;]*m", "", text) == plain
+    assert "\x1b[1mAt a console:\x1b[m\n  \x1b[1;36mconsole\x1b[m" in text
+
+
+@pytest.mark.parametrize("command", TABLE, ids=lambda command: command.name)
+def test_help_of_a_command_fits_and_its_examples_are_understood(command: Command) -> None:
+    shown = details(command)
+    assert max(map(len, shown.splitlines())) < 85
+    assert re.sub(r"\x1b\[[\d;]*m", "", coloured(shown)) == shown
+    for line in EXAMPLES.get(command.name, ()):
+        name, *words = split(line)
+        assert COMMANDS[name] is command
+        assert read_arguments(command, words, 1_795_363_000.0, lambda: None)
+
+
+def test_there_are_examples_of_commands_only() -> None:
+    assert EXAMPLES.keys() <= COMMANDS.keys()
 
 
 def test_a_command_line_too_long_is_refused(w: SSHWorld) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from textwrap import wrap
 
 from vmproxy.operators.commands.declaration import Command
+from vmproxy.operators.commands.examples import EXAMPLES
 
 _REACHING = """\
 To reach a console:
@@ -25,7 +27,7 @@ Examples:
   ssh{p} OPERATOR@HOST log --since 10m web01
   ssh{p} OPERATOR@HOST "search -i 'kernel panic' 'web*'"
   ssh{p} OPERATOR@HOST send web01 uptime
-`help COMMAND', or COMMAND -h, says more.
+`help COMMAND', or COMMAND -h, has the options of a command, and examples.
 
 """
 _STATUSES = """\
@@ -34,6 +36,7 @@ Exit statuses: 0 done, 1 failed, 2 wrong usage, 3 no such console, 4 ambiguous,
 130 ^C.
 """
 _NAME_WIDTH = 14
+_COMMAND_WIDTH = 12
 _WIDTH = 79
 
 
@@ -43,7 +46,7 @@ def synopsis(command: Command) -> str:
 
 
 def overview(groups: Mapping[str, Iterable[Command]], port: int | None = None) -> str:
-    """Help about everything, with the usage of each command.
+    """Help about everything, a line for each command.
 
     :param groups: the commands by what they are about.
     :param port: at which clients reach the server, if that is known.
@@ -53,8 +56,7 @@ def overview(groups: Mapping[str, Iterable[Command]], port: int | None = None) -
     lines = [_REACHING.format_map(words)]
     for group, commands in groups.items():
         lines.append(f"{group}:\n")
-        for command in commands:
-            lines += [f"  {line}\n" for line in (*_synopsis_lines(command), f"    {command.summary}")]
+        lines += [f"  {command.name:<{_COMMAND_WIDTH}}{command.summary}\n" for command in commands]
         lines.append("\n")
     return "".join([*lines, _EXAMPLES.format_map(words), _STATUSES])
 
@@ -75,7 +77,26 @@ def details(command: Command) -> str:
         if one.help and not getattr(one, "hidden", False):
             left = one.usage.strip("[].").ljust(_NAME_WIDTH)
             lines += wrap(one.help, _WIDTH, initial_indent=f"{left} ", subsequent_indent=" " * (_NAME_WIDTH + 1))
-    return "".join(f"{line}\n" for line in lines) + command.notes
+    shown = "".join(f"{line}\n" for line in lines) + command.notes
+    if examples := EXAMPLES.get(command.name):
+        width = max(map(len, examples)) + 2
+        beside = width + max(map(len, examples.values())) < _WIDTH - 2
+        rows = (f"  {line:<{width}}{what}" if beside else f"  {line}\n      {what}" for line, what in examples.items())
+        shown += "Examples:\n" + "".join(f"{row}\n" for row in rows)
+    return shown
+
+
+_PARTS = re.compile(
+    r"(?P<title>^[A-Z][^\n.]*:(?=\n))|(?P<command>(?<=^  )(?:[a-z-]+(?= {2,}\S)|(?:ssh|sftp)(?= ))"
+    r"|^[a-z][a-z-]*(?= [\[A-Z]|$))|(?P<option>(?<![\w-])--?[A-Za-z][a-z-]*(?![\w-]))",
+    re.MULTILINE,
+)
+_STYLES = {"title": "1", "command": "1;36", "option": "36"}
+
+
+def coloured(text: str) -> str:
+    """Help for a terminal with colours: titles, commands and options stand out."""
+    return _PARTS.sub(lambda match: f"\x1b[{_STYLES[match.lastgroup or 'title']}m{match[0]}\x1b[m", text)
 
 
 def rights(command: Command) -> str:

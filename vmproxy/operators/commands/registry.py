@@ -38,12 +38,13 @@ from vmproxy.operators.commands import list as list_
 from vmproxy.operators.commands.context import now, turn
 from vmproxy.operators.commands.declaration import Argument, Arguments, Command, Takes
 from vmproxy.operators.commands.errors import CommandError, HelpWanted, UsageError
-from vmproxy.operators.commands.help import details, overview
+from vmproxy.operators.commands.help import coloured, details, overview
 from vmproxy.operators.commands.line_completion import complete
 from vmproxy.operators.commands.parser import meant_instead, read_arguments
 from vmproxy.operators.resolve import TargetError
 from vmproxy.operators.session import Session, tell
 from vmproxy.operators.target import BadTarget, parse
+from vmproxy.operators.terminal.colour import has_colours
 
 _COMMAND: Argument[str] = Argument("COMMAND", Takes.OPTIONAL, completes="command")
 _LINE: Argument[list[str]] = Argument("LINE", Takes.REST, "a command as far as it is typed, in one word or in several")
@@ -54,7 +55,7 @@ async def _help(session: Session, args: Arguments) -> int:
     name = args[_COMMAND]
     if name and name not in COMMANDS:
         raise UsageError(f"{visible(name)}: no such command{did_you_mean(name, COMMANDS) or _LISTED}")
-    session.print(details(COMMANDS[name]) if name else help_text(session))
+    session.print(_painted(session, details(COMMANDS[name])) if name else help_text(session))
     return exit_status.OK
 
 
@@ -117,7 +118,11 @@ COMMANDS: dict[str, Command] = {name: command for command in TABLE for name in (
 def help_text(session: Session) -> str:
     """Help about everything."""
     address = session.local_address
-    return overview(GROUPS, address[1] if address is not None else None)
+    return _painted(session, overview(GROUPS, address[1] if address is not None else None))
+
+
+def _painted(session: Session, text: str) -> str:
+    return coloured(text) if has_colours(session) else text
 
 
 def no_command(word: str) -> str:
@@ -156,6 +161,6 @@ async def _execute(session: Session, command: Command, words: list[str]) -> int:
             command = COMMANDS[instead]
         args = read_arguments(command, words, now(session), lambda: session.operator.target)
     except HelpWanted:
-        session.print(details(command))
+        session.print(_painted(session, details(command)))
         return exit_status.OK
     return await command.run(session, args)

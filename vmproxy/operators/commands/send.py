@@ -275,7 +275,7 @@ COMMANDS = (
         "eight bits. Ends when the VM's host has taken everything. Needs write access:\n"
         "status 9 if another operator has it.\n"
         "NAME may be a GLOB: shows who gets it, and asks. Several: GLOB... -- TEXT.\n"
-        "Examples: send web01 uptime; send -n web01 '\\x03'; \nprintf 'root\\r' | ssh ... send web01\n",
+        "printf 'root\\r' | ssh con send web01\n",
     ),
     Command(
         "break", "send a break, or a named sequence", _break, (NAME, _SEQUENCE, _LIST, FORCE, JOIN, REASON), Right.WRITE
