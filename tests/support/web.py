@@ -294,8 +294,11 @@ class WebWorld(World):
 
     def rules(self, *rules: tuple[str, str, str]) -> None:
         """Take these rules: who (operators, ``@groups``), may (rights), on (selectors), with blanks between."""
-        tables = [{"who": who.split(), "may": may.split(), "on": on.split()} for who, may, on in rules]
-        policy, problems = parse_policy(tables, None)
+        self.use_policy([{"who": who.split(), "may": may.split(), "on": on.split()} for who, may, on in rules], None)
+
+    def use_policy(self, rules: object, consoles: object) -> None:
+        """Take rules and console sections as TOML gives them."""
+        policy, problems = parse_policy(rules, consoles)
         assert problems == []
         self.directory.use(policy)
 

@@ -12,7 +12,7 @@ import vmproxy
 from vmproxy.auth.passwords import BadHash, hash_password
 from vmproxy.base.nearest import did_you_mean
 from vmproxy.base.sanitize import visible
-from vmproxy.cli import check, completion, demo, init, make_cert, probe, run, schema, simulate, trace
+from vmproxy.cli import check, completion, demo, init, make_cert, probe, run, schema, simulate, token, trace
 
 
 def parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
@@ -32,6 +32,7 @@ def parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPa
         ("schema", schema, "print the JSON schema of a configuration file, for editors"),
         ("probe", probe, "play a host against any concentrator, and say what is wrong with it"),
         ("trace", trace, "show what a host, or the host of a VM, negotiates with the concentrator here"),
+        ("token", token, "make, list and revoke tokens for scripts that use the HTTP API"),
         ("simulate", simulate, "simulate ESXi hosts with VMs"),
         ("demo", demo, "a concentrator with simulated VMs, for a first look"),
     ):

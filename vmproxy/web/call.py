@@ -83,7 +83,7 @@ class Call:
     :ivar query: the values of the parameters.
     :ivar json: the body, where it is JSON; ``body``: its bytes.
     :ivar credential: the session or token; None before the login.
-    :ivar console: that of the path, if it has one.
+    :ivar console: that of the path, if it has one; ``named``: how the client named it.
     :ivar gone: whether the client is away.
     :ivar for_metrics: whether it came where nothing but the metrics is served.
     """
@@ -99,6 +99,7 @@ class Call:
         "host",
         "json",
         "method",
+        "named",
         "origin",
         "path",
         "peer",
@@ -113,7 +114,7 @@ class Call:
         self.headers = headers
         self.peer = peer
         self.secure = secure
-        self.host = self.origin = ""
+        self.host = self.origin = self.named = ""
         self.path: dict[str, str] = {}
         self.query: dict[str, Any] = {}
         self.body = b""
@@ -141,9 +142,9 @@ class Call:
         """Take note of what the client has sent; ``value`` is the body as JSON."""
         self.body, self.json, self.query, self.path = body, value, query, path
 
-    def concerns(self, console: Console) -> None:
-        """Take note of the console of the path."""
-        self.console = console
+    def concerns(self, console: Console, named: str) -> None:
+        """Take note of the console of the path, and how the client named it."""
+        self.console, self.named = console, named
 
     # For handlers.
 

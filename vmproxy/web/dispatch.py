@@ -108,7 +108,7 @@ class Dispatcher:
         wrong: list[tuple[str, str]] = []
         value = None
         if route.body is not None and route.body.media == JSON_MEDIA:
-            value = _json(body, route, wrong)
+            value = {} if route.body.optional and not body else _json(body, route, wrong)
         # What stands in the address of a page is for its module.
         query = _query(route, head, wrong) if route.kind != "asset" else {}
         if wrong:
@@ -117,7 +117,7 @@ class Dispatcher:
         target = raw.pop("console", None)
         call.filled(body, value, query, raw)
         if target is not None:
-            call.concerns(_console(call, target, route.needs.right))
+            call.concerns(_console(call, target, route.needs.right), target)
         if route.needs is Needs.ADMIN_ALL and not (call.operator.view.administers and call.operator.view.all_seen):
             raise Problem("forbidden", "this is for administrators from whom no console is hidden")
         return await route.handler(call)

@@ -64,12 +64,14 @@ class Body:
 
     :ivar limit: bytes.
     :ivar schema: of JSON: what does not fit is refused before the handler.
+    :ivar optional: whether no body is as good as an empty object.
     """
 
     media: str = JSON_MEDIA
     limit: int = BODY_LIMIT
     schema: Schema = field(default_factory=dict)
     help: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

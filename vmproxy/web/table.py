@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from vmproxy.web.api import (
     account,
+    admin,
     alerts,
     console,
     console_log,
     consoles,
+    doing,
     events,
     health,
     log,
@@ -18,16 +20,19 @@ from vmproxy.web.api import (
     segments,
     sessions,
     timeline,
+    tokens,
     websockets,
 )
 from vmproxy.web.route import Route
 
 ROUTES: tuple[Route, ...] = (
     *account.ROUTES,
+    *admin.ROUTES,
     *alerts.ROUTES,
     *console.ROUTES,
     *console_log.ROUTES,
     *consoles.ROUTES,
+    *doing.ROUTES,
     *events.ROUTES,
     *health.ROUTES,
     *log.ROUTES,
@@ -38,6 +43,7 @@ ROUTES: tuple[Route, ...] = (
     *segments.ROUTES,
     *sessions.ROUTES,
     *timeline.ROUTES,
+    *tokens.ROUTES,
     *websockets.ROUTES,
 )
 """All of them; each subject has its own in a module."""

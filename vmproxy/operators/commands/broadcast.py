@@ -9,6 +9,7 @@ from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
 from vmproxy.console.notices import Message, Notice
 from vmproxy.operators import exit_status
+from vmproxy.operators.client import Client
 from vmproxy.operators.commands.context import in_turns
 from vmproxy.operators.commands.declaration import Argument, Arguments, Command, Takes
 from vmproxy.operators.commands.errors import CommandError, UsageError
@@ -23,6 +24,16 @@ async def _broadcast(session: Session, args: Arguments) -> int:
     text = args[_TEXT]
     if len(text) > TEXT_LIMIT:
         raise UsageError(f"at most {TEXT_LIMIT} characters")
+    session.print(f"reached: {await broadcast(session, text)}\n")
+    return exit_status.OK
+
+
+async def broadcast(session: Client, text: str) -> int:
+    """Send a message to all operators on the consoles that the sender administers.
+
+    :returns: how many were told.
+    :raises CommandError: if there is no such console.
+    """
     operator = session.operator
     notice = Message(operator.who, text, to_all=True)
     everything = True  # of what there is for the operator
@@ -42,18 +53,17 @@ async def _broadcast(session: Session, args: Arguments) -> int:
     if everything:
         told += _tell_idle(session, notice)
     operator.audit("broadcast", reached=told)
-    session.print(f"reached: {told}\n")
-    return exit_status.OK
+    return told
 
 
-def _tell_idle(session: Session, notice: Notice) -> int:
+def _tell_idle(session: Client, notice: Notice) -> int:
     # Operators on a console were told there.
     told = 0
     viewing = {id(viewer) for console in session.services.registry for viewer in console.watchers}
     for _, sessions in session.services.presence:
         for other in sessions:
             told_by = cast("Callable[[Notice], None] | None", getattr(other.router.activity, "notice", None))
-            if other is not session and told_by is not None and id(other.router.activity) not in viewing:
+            if cast(object, other) is not session and told_by is not None and id(other.router.activity) not in viewing:
                 told_by(notice)
                 told += 1
     return told

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import visible
+from vmproxy.console.console import Console
 from vmproxy.log.pattern import Pattern
 from vmproxy.log.search import Expecter
 from vmproxy.log.timeline import Timeline
@@ -22,6 +23,7 @@ from vmproxy.operators.commands.watcher import FORCE, JOIN, REASON, Watcher, to_
 from vmproxy.operators.log_reading import open_log
 from vmproxy.operators.log_search import text_of
 from vmproxy.operators.session import Session
+from vmproxy.operators.target import Target
 
 TIMEOUT = 60.0
 TIMEOUT_LIMIT = 7 * 86400.0
@@ -67,13 +69,34 @@ async def _expect(session: Session, args: Arguments) -> int:
     pattern = pattern_of(args)
     text_shown = None if RAW in args else text_of(console)
     expecter = Expecter(pattern, IGNORE_CASE in args, FIXED in args, text_shown)
+    line = await expect_line(session, console, expecter, seconds, since, text, to_write(args, args[_NAMES]))
+    session.print(line + "\n")
+    return exit_status.OK
+
+
+async def expect_line(
+    session: Session,
+    console: Console,
+    expecter: Expecter,
+    seconds: float,
+    since: float | None,
+    text: bytes,
+    target: Target,
+) -> str:
+    """Wait for a line that matches.
+
+    :param since: from when on the log is looked through first; None: not at all.
+    :param text: typed as soon as the console is watched, with the write access that ``target`` asks for.
+    :returns: the line, safe to show.
+    :raises CommandError: if none comes in time, with the status of that; or if the console has to be left.
+    """
     with Watcher(session, console) as watcher:
         late = f"{console.title}: nothing matched within {seconds:g} s"
         timer = session.services.clock.callLater(seconds, watcher.leave, late, exit_status.TIMEOUT)
         try:
             line = await _seek_history(session, watcher, expecter, since)
             if line is None and text:
-                watcher.take_write(to_write(args, args[_NAMES]))
+                watcher.take_write(target)
                 session.operator.audit("send", console=console.title, uuid=str(console.uuid), bytes=len(text))
                 watcher.send(text)
                 watcher.drop_write_if_delivered()
@@ -83,8 +106,7 @@ async def _expect(session: Session, args: Arguments) -> int:
         finally:
             if timer.active():
                 timer.cancel()
-    session.print(visible(line.decode("utf-8", "backslashreplace").rstrip("\r"), LINE_SHOWN) + "\n")
-    return exit_status.OK
+    return visible(line.decode("utf-8", "backslashreplace").rstrip("\r"), LINE_SHOWN)
 
 
 async def _seek(session: Session, watcher: Watcher, expecter: Expecter) -> bytes | None:

@@ -26,6 +26,7 @@ from vmproxy.operators.target import BadTarget, Target, parse
 
 DELIVERY_SECONDS = 0.02
 WAITING_LIMIT = 16 * 1024
+PIECE = 16 * 1024
 TEXT_LIMIT = 4096
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|[rnte\\0])")
 _ESCAPES = {"r": "\r", "n": "\n", "t": "\t", "e": "\x1b", "\\": "\\", "0": "\0"}
@@ -170,7 +171,7 @@ async def _send(session: Session, args: Arguments) -> int:
                     break
                 else:
                     await watcher.changed()
-            await _delivered(session, watcher)
+            await delivered(session, watcher)
         finally:
             session.router.pop(source)
             session.operator.audit("send", console=console.title, uuid=str(console.uuid), bytes=watcher.sent)
@@ -217,11 +218,27 @@ async def _send_text(
             watcher.send(data)
         else:
             await _type(session, watcher, data, pace)
-        await _delivered(session, watcher)
+        await delivered(session, watcher)
     return exit_status.OK
 
 
-async def _delivered(session: Session, watcher: Watcher) -> None:
+async def deliver(session: Session, watcher: Watcher, data: bytes) -> None:
+    """Type bytes no faster than the VM's host takes them, until it has taken all.
+
+    :raises CommandError: if the console does not take them.
+    """
+    for at in range(0, len(data), PIECE):
+        while watcher.error is None and watcher.console.congested:
+            await sleep(session, DELIVERY_SECONDS)
+        watcher.send(data[at : at + PIECE])
+    await delivered(session, watcher)
+
+
+async def delivered(session: Session, watcher: Watcher) -> None:
+    """Wait until the VM's host has taken all input.
+
+    :raises CommandError: if the command must leave the console before.
+    """
     while watcher.error is None and not watcher.delivered:
         await sleep(session, DELIVERY_SECONDS)
     if watcher.error is not None:
@@ -234,8 +251,17 @@ async def _break(session: Session, args: Arguments) -> int:
         names = [visible(sequence.name) for sequence in console.options.sequences]
         session.print("0  break\n" + "".join(f"{n}  {name}\n" for n, name in enumerate(names, 1)))
         return exit_status.OK
-    sequence = _sequence(console, args[_SEQUENCE])
-    with Watcher(session, console, to_write(args, args[NAME])) as watcher:
+    sequence = sequence_of(console, args[_SEQUENCE])
+    await play(session, console, to_write(args, args[NAME]), sequence)
+    return exit_status.OK
+
+
+async def play(session: Session, console: Console, target: Target, sequence: NamedSequence | None) -> None:
+    """Send a sequence, or for None a break, until the VM's host has taken it.
+
+    :raises CommandError: if it cannot be.
+    """
+    with Watcher(session, console, target) as watcher:
         name = {"name": sequence.name} if sequence is not None else {}
         kind = "break" if sequence is None else "sequence"
         session.operator.audit(kind, console=console.title, uuid=str(console.uuid), **name)
@@ -245,13 +271,16 @@ async def _break(session: Session, args: Arguments) -> int:
             elif part is None:
                 watcher.send_break()
             else:
-                await _delivered(session, watcher)
+                await delivered(session, watcher)
                 await sleep(session, part)
-        await _delivered(session, watcher)
-    return exit_status.OK
+        await delivered(session, watcher)
 
 
-def _sequence(console: Console, wanted: str) -> NamedSequence | None:
+def sequence_of(console: Console, wanted: str) -> NamedSequence | None:
+    """The sequence of a console by its name or number; None for the break itself.
+
+    :raises UsageError: if there is none.
+    """
     sequences = console.options.sequences
     if wanted in ("", "0", "break"):
         return None

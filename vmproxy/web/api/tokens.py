@@ -1,0 +1,128 @@
+"""An operator's own tokens. No token makes or revokes one: else it would last for ever."""
+
+from __future__ import annotations
+
+from vmproxy.auth.tokens import GLOBS, NAME_LIMIT, SCOPES, Token, TokenError
+from vmproxy.base import values
+from vmproxy.base.schema import InvalidValue
+from vmproxy.log.events import timestamp
+from vmproxy.web.answer import JSON, Answer, Empty, Page
+from vmproxy.web.call import Call
+from vmproxy.web.parameters import whole, words
+from vmproxy.web.problem import Problem, bad_request
+from vmproxy.web.route import Body, Reply, Route
+
+LIMIT, MOST = 200, 1000
+
+
+def _fields(token: Token) -> dict[str, object]:
+    return {
+        "id": token.token_id,
+        "name": token.name,
+        "scope": token.scope,
+        "on": list(token.on),
+        "created": timestamp(token.created),
+        "expires": timestamp(token.expires),
+    }
+
+
+async def tokens(call: Call) -> Answer:
+    """One's own tokens that have not expired, in the order in which they were made."""
+    found = await call.web.tokens.of(call.operator.name)
+    after, limit = call.query["after"], call.query["limit"]
+    start = next((n for n, one in enumerate(found, 1) if one.token_id == after), len(found)) if after else 0
+    page = found[start : start + limit]
+    more = start + limit < len(found)
+    return Page(map(_fields, page), page[-1].token_id if more else None)
+
+
+async def create(call: Call) -> Answer:
+    """Make a token. It is in this answer, and never again."""
+    wanted = call.json
+    try:
+        seconds = values.span(wanted.get("expires", "30d"))
+        token, shown = await call.web.tokens.create(
+            call.operator.name, wanted["name"], wanted.get("scope", "read"), wanted.get("on") or ["*"], seconds
+        )
+    except InvalidValue as error:
+        raise bad_request([("expires", str(error))]) from None
+    except TokenError as error:
+        name, _, reason = str(error).partition(": ")
+        raise bad_request([(name, reason)] if reason else [("name", name)]) from None
+    except OSError as error:
+        raise Problem("unavailable", f"it cannot be kept: {error.strerror}", [("Retry-After", "60")]) from None
+    call.operator.audit("token-created", token=token.name, scope=token.scope, on=list(token.on))
+    return JSON({**_fields(token), "token": shown}, 201)
+
+
+async def revoke(call: Call) -> Answer:
+    """Revoke a token; its websockets end."""
+    try:
+        token = await call.web.tokens.revoke(call.operator.name, call.path["token"])
+    except OSError as error:
+        raise Problem("unavailable", f"that cannot be written: {error.strerror}", [("Retry-After", "60")]) from None
+    if token is None:
+        raise Problem("not-found", "there is none")
+    call.web.sockets.all.see_logins()
+    call.operator.audit("token-revoked", token=token.name)
+    return Empty()
+
+
+_TEXT = {"type": "string"}
+_NAMES = ("id", "name", "scope", "created", "expires")
+_TOKEN = dict.fromkeys(_NAMES, _TEXT) | {"on": {"type": "array", "items": _TEXT}}
+_WANTED = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "minLength": 1, "maxLength": NAME_LIMIT},
+        "expires": {"type": "string", "minLength": 1, "maxLength": 20, "example": "30d"},
+        "scope": {"type": "string", "enum": list(SCOPES)},
+        "on": {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 200}, "maxItems": GLOBS},
+    },
+    "required": ["name"],
+    "additionalProperties": False,
+}
+
+ROUTES = (
+    Route(
+        "GET",
+        "/api/v1/tokens",
+        tokens,
+        "Your tokens",
+        query=(
+            whole("limit", 1, MOST, "how many at most", LIMIT),
+            words("after", "the `next` of the page before"),
+        ),
+        answer=Reply(
+            schema={
+                "type": "object",
+                "properties": {
+                    "items": {"type": "array", "items": {"type": "object", "properties": _TOKEN}},
+                    "next": {"type": ["string", "null"]},
+                },
+                "required": ["items", "next"],
+            }
+        ),
+    ),
+    Route(
+        "POST",
+        "/api/v1/tokens",
+        create,
+        "Make a token",
+        scope="",
+        body=Body(schema=_WANTED),
+        answer=Reply(schema={"type": "object", "properties": {**_TOKEN, "token": _TEXT}}, status=201),
+        kind="write",
+        problems=("unavailable",),
+    ),
+    Route(
+        "DELETE",
+        "/api/v1/tokens/{token}",
+        revoke,
+        "Revoke a token",
+        scope="",
+        answer=Reply("", status=204),
+        kind="write",
+        problems=("not-found", "unavailable"),
+    ),
+)
