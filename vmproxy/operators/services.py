@@ -9,7 +9,7 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from vmproxy.access.policy import Grants, RestrictedGrants
+from vmproxy.access.policy import Grants, Policy, RestrictedGrants
 from vmproxy.alerts.center import AlertCenter
 from vmproxy.auth.accounts_file import Account
 from vmproxy.auth.guests import GuestList
@@ -159,8 +159,26 @@ class Services:
         :param peer: the client's address.
         :param front: how they came: ``ssh``, ``web`` or ``api``.
         """
-        view = VisibleConsoles(self.registry, lambda: self.grants(account))
+        view = VisibleConsoles(self.registry, _GrantsNow(self, account))
         return Operator(account, view, self.audit, self.settings, user, peer, front)
+
+
+class _GrantsNow:
+    """The rules that concern an operator, as they are now: asked for thousands of consoles, and seldom others."""
+
+    __slots__ = ("_account", "_grants", "_policy", "_services")
+
+    def __init__(self, services: Services, account: Account) -> None:
+        self._services = services
+        self._account = account
+        self._policy: Policy | None = None
+        self._grants: Grants | None = None
+
+    def __call__(self) -> Grants:
+        policy = self._services.registry.policy
+        if self._grants is None or self._policy is not policy:
+            self._grants, self._policy = self._services.grants(self._account), policy
+        return self._grants
 
 
 def _notes_refused(noted: tuple[Console, str], times: int) -> None:

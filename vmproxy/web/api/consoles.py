@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any
 
-from vmproxy.access.policy import Right
 from vmproxy.base.turns import sort_steps
 from vmproxy.console.console import Console
 from vmproxy.errors import VMProxyError
@@ -54,6 +53,7 @@ async def consoles(call: Call) -> Answer:
 async def _found(call: Call) -> list[Console]:
     """All consoles that are asked for, in the order that is asked for."""
     query, view, services = call.query, call.operator.view, call.services
+    # Whether they may still be seen is asked when rows are made of them.
     ordered = await services.orders.of(view, services.turns, call.operator.name)
     chosen = selectors(query["on"])
     named = {console for word in query["on"] if (console := _named(call, word)) is not None}
@@ -68,7 +68,6 @@ async def _found(call: Call) -> list[Console]:
             and (has_name is None or bool(has_name(one.key[0])))
             and (not chosen or console in named or any(selector.selects(console) for selector in chosen))
             and wanted.fits(view, console)
-            and view.may(console, Right.SEE)
         )
 
     found: list[Console] = []
