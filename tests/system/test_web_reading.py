@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
 import re
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.daemon import Daemon, eventually
+from tests.support.daemon import ROOT, Daemon, eventually
 from tests.support.host import FakeVM
+from tests.support.requirements import require
 from tests.support.web_daemon import token_of, web_settings
 from vmproxy.operators.readings import READINGS_PER_OPERATOR
 
@@ -169,3 +172,35 @@ def test_clients_that_go_give_their_places_back(daemon: Daemon, reader: Reader, 
         connection.close()
     eventually(lambda: reader.get(f"{LOG}?lines=1")[0] == 200, "there is a place again")
     assert daemon.audited("log-read")[-1]["front"] == "api"
+
+
+def examples() -> list[str]:
+    """The commands in the description of the API."""
+    text = (ROOT / "docs" / "api.rst").read_text("utf-8")
+    blocks = re.findall(r"^\.\. code-block:: sh\n\n((?:   .*\n)+)", text, re.MULTILINE)
+    return [line.strip() for block in blocks for line in block.splitlines()]
+
+
+def test_the_examples_of_the_description_work(daemon: Daemon, reader: Reader, vm: FakeVM, tmp_path: Path) -> None:
+    require("curl")
+    said(vm, 0, 30)
+    eventually(lambda: b"line 0000029" in reader.get(f"{LOG}?lines=2")[2], "the log has it")
+    api = f"http://127.0.0.1:{daemon.web_port}/api/v1"
+    variables = {**os.environ, "API": api, "AUTH": f"Authorization: Bearer {reader.token}"}
+    commands = examples()
+    assert len(commands) > 15
+    for command in commands:
+        done = subprocess.run(
+            ["sh", "-c", command.replace("curl ", "curl -f ")],
+            cwd=tmp_path,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), command
+        assert done.stdout or " -o " in command or "from=" in command or "follow" in command, command
+    assert (tmp_path / "web01.cast").read_text().startswith('{"version": 2')
+    assert b"line 0000029" in (tmp_path / "web01.log.0").read_bytes()
+    assert "line 0000029" in (tmp_path / "web01.txt").read_text()
