@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("console",),
     ("alerts",),
     ("operators",),
-    ("vm", "ssh", "web", "cluster", "hooks"),
+    ("vm", "ssh", "web", "cluster", "hooks", "vcenter"),
     ("config",),
     ("app",),
     ("tap",),

@@ -22,6 +22,9 @@ PATIENCE = 30.0
 OTHERS = ("ldap", "pam", "web.oidc")
 TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
 
+OTHERS = ("ldap", "pam", "vcenter")
+"""Sections that are taken as they are."""
+
 
 def eventually(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> object:
     """Wait until a condition holds; fail if it does not in good time."""

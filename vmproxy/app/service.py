@@ -31,6 +31,7 @@ from vmproxy.app.self_check import Newest, SelfCheck
 from vmproxy.app.ssh_service import SSHService
 from vmproxy.app.startup import TLSStatus, startup_lines, vsphere_lines
 from vmproxy.app.systemd import Notifier, activated_sockets, has_terminal, initial_environment
+from vmproxy.app.vcenter_service import VCenterService
 from vmproxy.app.vm_service import VMService
 from vmproxy.app.web_service import WebService
 from vmproxy.auth.guests import FILE as GUESTS
@@ -114,6 +115,7 @@ class VMProxyService(MultiService):
         troubles = Troubles()
         self.consoles.registry.tell_troubles(troubles)
         self.alerts = AlertService(reactor, config, self.log, self.consoles, troubles, counters)
+        self.vcenter = VCenterService(reactor, config, self.log, self.consoles, troubles)
         self.vms = VMService(reactor, config, self.consoles, self.log.audit, budget, spare, counters)
         self.actions = ActionService(reactor)
         services = Services(
@@ -138,6 +140,7 @@ class VMProxyService(MultiService):
             self.log,
             self.consoles,
             self.alerts,
+            self.vcenter,
             self.vms,
             self.actions,
             self.ssh,

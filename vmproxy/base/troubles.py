@@ -19,6 +19,7 @@ class Kind(enum.Enum):
     UNSTEADY = "unsteady"  # a console connects again and again
     REFUSED = "refused"  # a host was turned away
     WATCH = "watch"  # there was more output than could be looked at
+    VCENTER = "vcenter"  # vCenter cannot be read
     HOOK = "hook"  # a program or a webhook failed
 
 

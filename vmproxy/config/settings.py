@@ -22,6 +22,7 @@ from vmproxy.errors import ConfigError
 from vmproxy.log.settings import LogSettings
 from vmproxy.operators.action import Action, parse_actions
 from vmproxy.ssh.settings import SSHSettings
+from vmproxy.vcenter.settings import VCenterSettings
 from vmproxy.vm.outbound.rules import DialRules
 from vmproxy.vm.outbound.rules_file import parse_dial
 from vmproxy.vm.settings import VMSettings
@@ -67,6 +68,7 @@ class Config:
     actions: tuple[Action, ...] = ()
     log_level: str = setting(values.one_of(("debug", "info", "warn", "error")), LOG_LEVEL)
     alerts: AlertSettings = section(AlertSettings)
+    vcenter: VCenterSettings = section(VCenterSettings)
     ldap: LDAPSettings = section(LDAPSettings)
     pam: PAMSettings = section(PAMSettings)
     web: WebSettings = section(WebSettings)

@@ -23,6 +23,7 @@ from vmproxy.base.troubles import Kind, Troubles
 from vmproxy.base.uuids import spelled, uuid_of
 from vmproxy.console.console import Console
 from vmproxy.console.duplicates import ClaimRefused, DuplicatePolicy
+from vmproxy.console.facts import Facts
 from vmproxy.console.interfaces import ILink
 from vmproxy.console.journal import TEXT_LIMIT, ConsoleRecord, Journal
 from vmproxy.console.migrations import Migrations
@@ -93,6 +94,7 @@ class ConsoleRegistry:
         self._template = template
         journal.recover_from(self._everything)
         self._policy = Policy()
+        self._facts: Callable[[Console], Facts | None] | None = None
         self._rule_changes = RuleChanges(clock, lambda console: self._policy.options(console))
         self._changes: RepeatSummary[Console] = RepeatSummary(clock, self._unsteady)
         self._refusals: RepeatSummary[Console] = RepeatSummary(clock, self._refused)
@@ -120,8 +122,25 @@ class ConsoleRegistry:
         self._rule_changes.of_all(self)
 
     def labels_of(self, console: Console) -> Labels:
-        """The labels of a console, by the groups and by what it tells; on any thread."""
-        return self._policy.labels(console)
+        """The labels of a console, by the groups, by other systems, and by what it tells; on any thread."""
+        facts = self._facts(console) if self._facts is not None else None
+        if facts is None:
+            return self._policy.labels(console)
+        return self._policy.labels(console, facts.told, facts.given)
+
+    def use_facts(self, facts: Callable[[Console], Facts | None] | None) -> None:
+        """Have another system say what it knows of a console, on any thread; None: there is none.
+
+        Whoever does that calls :meth:`relabel` for each console.
+        """
+        self._facts = facts
+
+    def relabel(self, console: Console) -> None:
+        """Take note that a console may have other labels than before."""
+        if console.relabel():
+            self.names.uri_changed(console)
+            console.set_options(self._policy.options(console))
+            self._rules_may_change(console)
 
     def use_duplicates(self, policy: DuplicatePolicy) -> None:
         """Take another policy for second connections, from now on."""

@@ -174,7 +174,6 @@ class Argument(Generic[T_co]):
     :ivar metavar: the argument in the usage.
     :ivar missing: the error where there is none of it.
     :ivar completes: how it is completed: ``console``, ``command``, ``action``, or not at all.
-    :ivar more: whether further words of its kind may follow, before the last word; see :attr:`Arguments.more`.
     """
 
     metavar: str

@@ -1,0 +1,1 @@
+"""vCenter: what it says about VMs, as labels of consoles. Optional: needs pyVmomi, ``vmproxy[vcenter]``."""
