@@ -14,6 +14,7 @@ from tests.support.alerts import FakeHooks, alert_center
 from tests.support.consoles import HOSTILE, World
 from tests.support.fakes import EPOCH, VM_B, FakeViewer, Logged
 from vmproxy.alerts.alert import LINE_LIMIT, Finding
+from vmproxy.alerts.book import last_number
 from vmproxy.alerts.center import BURST, SUM_SECONDS, TROUBLE_QUIET, AlertCenter
 from vmproxy.alerts.watch_file import parse_watches
 from vmproxy.base.troubles import Kind, Trouble, Troubles
@@ -270,3 +271,30 @@ def test_trouble_waits_for_somebody_who_takes_it() -> None:
     troubles.take(None)
     troubles.tell(Kind.DISK, "x")
     assert len(told) == Troubles.WAITING
+
+
+def test_a_console_that_was_forgotten_and_comes_back_has_its_mark(w: AlertWorld) -> None:
+    w.directory.tell_new(w.center.mark_new)
+    console = w.claim("web01")
+    found(w, b"Kernel panic")
+    w.lose(console)
+    w.directory.forget(console, "alice")
+    again = w.claim("web01")
+    assert again is not console
+    assert again.alerts == AlertMarks(1, 0, 0)
+    assert w.claim("web01", port="2").alerts == NO_ALERTS
+
+
+def test_numbers_are_given_once_though_the_process_was_killed(w: AlertWorld) -> None:
+    w.claim("web01")
+    found(w, b'Kernel panic "alert":9999,')
+    found(w, b"Kernel panic", repeated=1)
+    w.acknowledge(1, "alice", "x")
+    record = w.folder / "state" / "alerts.jsonl"
+    assert last_number(record) == 2  # and the book is not written yet
+    record.write_bytes(b"torn\n" * 100_000 + record.read_bytes() + b'{"event":"alert","ale')
+    assert last_number(record) == 2
+    book = w.center.book
+    book.go_on_behind(last_number(record))
+    assert book.take_number() == 3
+    assert last_number(w.folder / "none") == 0

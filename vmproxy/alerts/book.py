@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -33,9 +34,26 @@ SAVE_SHARE = 100.0  # times as long as writing the file took, until it is writte
 SAVE_MOST = 60.0
 FILE_LIMIT = 256 * 1024 * 1024  # KEPT of the longest fit
 
+END = 256 * 1024
+_NUMBER = re.compile(rb'"event":\s*"alert".*?"alert":\s*([0-9]{1,15})[,}]')
+
 Key = tuple[UUID | None, str]
 
 _log = Logger()
+
+
+def last_number(path: Path) -> int:
+    """The highest number in the end of ``alerts.jsonl``; 0 if there is none. Waits for the disk.
+
+    That file has an alert at once, and the file of the book some time later: a process that is killed leaves both.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - END))
+            lines = file.read().splitlines()
+    except OSError:
+        return 0
+    return max((int(match[1]) for line in lines if (match := _NUMBER.search(line))), default=0)
 
 
 class AlertBook:
@@ -94,6 +112,10 @@ class AlertBook:
     def open_keys(self) -> list[Key]:
         """The consoles with alerts that nobody has acknowledged."""
         return list(self._of)
+
+    def has_open(self, key: Key) -> bool:
+        """Whether there is an alert about a console that nobody has acknowledged."""
+        return key in self._of
 
     def marks(self, key: Key) -> AlertMarks:
         """The number of alerts about a console that nobody has acknowledged."""
@@ -161,6 +183,10 @@ class AlertBook:
                 lowest = next(some for some in self._open.values() if some)
                 self.displaced += 1
                 yield self._drop(next(iter(lowest))).key
+
+    def go_on_behind(self, number: int) -> None:
+        """Give only numbers from now on that are higher than one that was given once."""
+        self._next = max(self._next, number + 1)
 
     # The file.
 

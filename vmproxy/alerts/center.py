@@ -232,6 +232,12 @@ class AlertCenter:
             if console is not None:
                 console.set_alerts(self.book.marks(key))
 
+    def mark_new(self, console: Console) -> None:
+        """Mark a console that has come to be: it may have been forgotten, and its alerts were not."""
+        key = console.uuid, console.port
+        if self.book.has_open(key):
+            self._mark([key])
+
     def mark_all(self) -> None:
         """Mark the consoles by what the book has: at the start."""
         self._mark(self.book.open_keys)

@@ -8,7 +8,7 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.logger import Logger
 
 import vmproxy
-from vmproxy.alerts.book import AlertBook
+from vmproxy.alerts.book import AlertBook, last_number
 from vmproxy.alerts.center import AlertCenter
 from vmproxy.alerts.line_watcher import LineWatcher
 from vmproxy.alerts.silence import SilenceWatcher
@@ -68,6 +68,7 @@ class AlertService(Part):
         self.center = center = AlertCenter(reactor, registry, self._book, self._file.record, hooks)
         self._lines = LineWatcher(wall_of(reactor), console_of, reactor.callFromThread, center.found)
         self._silence = SilenceWatcher(reactor, lambda: registry, center.silent)
+        registry.tell_new(center.mark_new)
         self._subscribed = False
         counters.count(
             lambda: {
@@ -114,6 +115,7 @@ class AlertService(Part):
 
     def load(self) -> None:
         self._book.load()
+        self._book.go_on_behind(last_number(self._file.path))
         self.center.mark_all()
 
     def startService(self) -> None:

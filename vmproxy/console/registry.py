@@ -94,6 +94,7 @@ class ConsoleRegistry:
         self._template = template
         journal.recover_from(self._everything)
         self._policy = Policy()
+        self._on_new: Callable[[Console], object] | None = None
         self._facts: Callable[[Console], Facts | None] | None = None
         self._rule_changes = RuleChanges(clock, lambda console: self._policy.options(console))
         self._changes: RepeatSummary[Console] = RepeatSummary(clock, self._unsteady)
@@ -127,6 +128,10 @@ class ConsoleRegistry:
         if facts is None:
             return self._policy.labels(console)
         return self._policy.labels(console, facts.told, facts.given)
+
+    def tell_new(self, told: Callable[[Console], object]) -> None:
+        """Have each console told that comes to be."""
+        self._on_new = told
 
     def use_facts(self, facts: Callable[[Console], Facts | None] | None) -> None:
         """Have another system say what it knows of a console, on any thread; None: there is none.
@@ -266,6 +271,8 @@ class ConsoleRegistry:
         console.claim(link, told, shown(console.name) if named else "")
         if new:
             self.names.turned(console)
+            if self._on_new is not None:
+                self._on_new(console)
         if named:
             self._named(console)
 

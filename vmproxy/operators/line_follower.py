@@ -44,6 +44,7 @@ class LineFollower:
         """:param fits: whether a console that has come joins; None: none does."""
         self._view = session.operator.view
         self._registry = session.services.registry
+        self.clock = session.services.clock
         self._fits = fits
         self.queue = LineQueue(self._registry.line_feed, choice, style)
         self._let_in: dict[
@@ -82,6 +83,13 @@ class LineFollower:
         """Look at a console no more."""
         del self._let_in[file]
         self.queue.remove(file)
+
+    def leave(self, file: LogFile, why: str) -> None:
+        """Look at a console no more, and say so."""
+        console = self.queue.consoles.get(file)
+        self.remove(file)
+        if console is not None and self._view.may(console, Right.SEE):
+            self._say(f"[-- {console.title}: {why} --]")
 
     def check(self, file: LogFile) -> bool:
         """Whether a console may still be read; if not, it is looked at no more."""

@@ -195,3 +195,15 @@ def test_a_terminal_of_one_column_is_wide_enough(three: SSHWorld) -> None:
     channel.exec("send 'web*' --yes x")
     assert channel.status == 0
     assert b"internal error" not in channel.err
+
+
+def test_one_that_is_forgotten_is_not_waited_for(three: SSHWorld) -> None:
+    channel = three.login().run("expect 'web*' ready --all --timeout 50")
+    say(three, channel, "web1", b"ready\n")
+    three.lose(three.console("web2"))
+    three.directory.forget(three.console("web2"), "bob")
+    three.store.flush()
+    three.clock.advance(0.1)
+    channel.client.pump()
+    assert channel.status == 3
+    assert b"forgotten before anything matched: web2\n" in channel.err

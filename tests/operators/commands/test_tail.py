@@ -518,3 +518,28 @@ def test_the_terminal_is_right_however_it_ends(two: SSHWorld) -> None:
     terminal = Terminal()
     terminal.feed(channel.screen)
     assert (channel.ended, terminal.alternate) == (True, False)
+
+
+def test_who_types_nothing_for_too_long_looks_no_more(two: SSHWorld) -> None:
+    two.use_policy(None, [{"on": ["web*"], "idle-disconnect": "1m"}, {"on": ["db*"], "idle-disconnect": "3m"}])
+    channel = tail(two, "tail", pty=True)
+    for _ in range(3):
+        two.clock.advance(15)
+        channel.client.pump()
+    channel.type(b"x")  # which means nothing, and is typed all the same
+    for _ in range(11):
+        two.clock.advance(5)
+        channel.client.pump()
+    assert b"nothing typed" not in channel.err
+    for _ in range(4):
+        two.clock.advance(5)
+        channel.client.pump()
+    assert b"[-- web01: nothing typed for 1m00s --]" in channel.err
+    say(two, channel, ("web01", b"secret\n"), ("db1", b"two\n"))
+    assert b"secret" not in channel.out
+    assert b"two" in channel.out
+    for _ in range(30):
+        two.clock.advance(5)
+        channel.client.pump()
+    assert channel.status == 7
+    assert b"disconnected: nothing typed for 3m00s" in channel.err

@@ -29,6 +29,7 @@ async def expect_many(session: Session, globs: Sequence[str], pattern: Pattern, 
     style = LineStyle(b"\r\n" if session.has_pty else b"\n")
     follower = LineFollower(session, LineChoice(pattern), style)
     waiting: dict[LogFile, Console] = {}
+    lost: list[str] = []
     async for console in in_turns(session, consoles):
         follower.add(console)
         waiting[console.log.file] = console
@@ -38,13 +39,19 @@ async def expect_many(session: Session, globs: Sequence[str], pattern: Pattern, 
             while waiting:
                 await follower.changed()
                 if await _seen(session, follower, waiting) and not everyone:
-                    break
+                    return exit_status.OK
+                for file in [file for file, console in waiting.items() if console.forgotten]:
+                    lost.append(waiting.pop(file).title)  # nothing will come of it
                 if not late.active():
                     await _tell_missing(session, waiting, seconds)
                     return exit_status.TIMEOUT
         finally:
             if late.active():
                 late.cancel()
+    if lost:
+        more = f" and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+        text = f"forgotten before anything matched: {', '.join(lost[:NAMED])}{more}"
+        raise CommandError(text, exit_status.NO_SUCH_CONSOLE)
     return exit_status.OK
 
 
@@ -65,7 +72,7 @@ async def _seen(session: Session, follower: LineFollower, waiting: dict[LogFile,
                 break
     for text in follower.take_notices():
         tell(session, text)
-    if not len(follower) and waiting:
+    if not len(follower) and not all(console.forgotten for console in waiting.values()):
         raise CommandError("the rules have changed, you may no longer read any of these", exit_status.FORBIDDEN)
     return seen
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from vmproxy.access.policy import Right
+from vmproxy.base.sanitize import human_span
 from vmproxy.console.console import Console
 from vmproxy.log.pattern import PATTERN_LIMIT, Pattern
 from vmproxy.operators import exit_status
@@ -41,6 +42,7 @@ from vmproxy.operators.terminal.screen import usable
 
 CONTEXT_LIMIT = 100
 TOGETHER_SECONDS = 0.05  # between two portions of lines
+IDLE_LOOK_SECONDS = 5.0
 LOOK_SECONDS = 1.0  # how often it is seen whether the rules have changed
 
 MATCH = Option("--match", "RE", Text(PATTERN_LIMIT), "only lines that match, a regular expression as with `search'")
@@ -145,10 +147,13 @@ class _Keys:
         self._below = session.router.activity
         self._follower = follower
         self.go = self.pick = self.quit = False
+        self._clock = follower.clock
+        self.last_typed = follower.clock.seconds()
         if (notice := getattr(self._below, "notice", None)) is not None:
             self.notice = notice  # the menu tells of messages, and of the end of the server
 
     def typed(self, data: bytes) -> None:
+        self.last_typed = self._clock.seconds()
         if b"\x03" in data:
             if isinstance(self._below, RunsCommand):
                 self._below.interrupt()
@@ -240,7 +245,7 @@ async def _stream(
     keys: _Keys,
 ) -> None:
     registry = session.services.registry
-    policy = registry.policy
+    policy, looked = registry.policy, session.services.clock.seconds()
     while not session.over and not keys.quit:
         busy = SLOW
         if keys.go:
@@ -258,6 +263,9 @@ async def _stream(
         if policy is not registry.policy:
             policy = registry.policy
             await _choose_again(session, follower, consoles if choose is None else await choose())
+        if policy.has_idle_limits and session.services.clock.seconds() >= looked + IDLE_LOOK_SECONDS:
+            looked = session.services.clock.seconds()
+            await _leave_idle(session, follower, looked - keys.last_typed)
         shown, notices = follower.take(busy)
         session.send(shown)
         for text in notices:
@@ -266,6 +274,21 @@ async def _stream(
             raise CommandError("the client is gone")
         if shown:
             await sleep(session, TOGETHER_SECONDS)
+
+
+async def _leave_idle(session: Session, follower: LineFollower, idle: float) -> None:
+    """Look no more at consoles where whoever types nothing for so long is disconnected."""
+    view, before, longest = session.operator.view, len(follower), 0.0
+    async for file in in_turns(session, follower.files):
+        console = follower.queue.consoles.get(file)
+        if console is None:
+            continue
+        limit = view.idle_times(console).shorter(console.options.idle).idle_disconnect
+        if limit and idle >= limit:
+            longest = max(longest, limit)
+            follower.leave(file, f"nothing typed for {human_span(limit)}")
+    if before and not len(follower):
+        raise CommandError(f"disconnected: nothing typed for {human_span(longest)}", exit_status.KICKED)
 
 
 async def _choose_again(session: Session, follower: LineFollower, consoles: Sequence[Console]) -> None:
