@@ -7,6 +7,7 @@ security policy forbade fails the test. Answers that refuse are no errors: the p
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,8 @@ who = ["bob"]
 on = ["web*"]
 may = ["spy"]
 """
+
+_REFUSED = re.compile("Failed to load resource|WebSocket connection.*(ERR_CONNECTION_REFUSED|Authentication failed)")
 
 browser_there = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
@@ -118,12 +121,12 @@ class Watched:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def _console(self, message: Any) -> None:
-        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+        if message.type in ("error", "warning") and not _REFUSED.search(message.text):
             self.errors.append(f"{message.type}: {message.text}")
 
     def check(self) -> None:
         """Fail if anything was wrong."""
-        assert self.errors == []
+        assert self.errors == [], self.errors
 
 
 def log_in(page: Any, site: Site, operator: str = "alice", then: str = "/") -> None:

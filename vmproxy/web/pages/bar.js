@@ -45,12 +45,14 @@ export class Bar {
    */
   menu(label, buttons, { end = false } = {}) {
     const list = h("div", { class: `menu-list${end ? " end" : ""}` });
-    const menu = h("details", { class: "menu" }, h("summary", {}, label), list);
-    menu.addEventListener("toggle", () => {
+    const summary = h("summary", {}, label);
+    const menu = h("details", { class: "menu" }, summary, list);
+    // Filled before it opens: the next key may be there before its event is.
+    summary.addEventListener("click", () => {
+      if (menu.open) return;
       this.#buttons = this.#buttons.filter(({ element }) => !list.contains(element));
-      fill(list);
-      if (menu.open) fill(list, ...buttons().map((button) => this.#button(button, () => this.#close(menu))));
-      if (menu.open) this.render();
+      fill(list, ...buttons().map((button) => this.#button(button, () => this.#close(menu))));
+      this.render();
     });
     menu.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || !menu.open) return;
@@ -159,7 +161,7 @@ export function people(now) {
  */
 export function viewerLine(viewer) {
   const skipped = viewer.skipped ? `, ${viewer.skipped} bytes skipped` : "";
-  return h("li", {}, h("span", {}, viewer.who), h("span", { class: "muted" }, `${viewer.mode} since ${short(time(viewer.since))}${skipped}`));
+  return h("li", {}, h("span", {}, viewer.who), h("span", { class: "muted" }, `${viewer.mode}${viewer.since ? ` since ${short(time(viewer.since))}` : ""}${skipped}`));
 }
 
 /**

@@ -137,7 +137,7 @@ async function request(type, fields = {}, done = "") {
 }
 
 async function force() {
-  const others = session.writers.join(", ");
+  const others = session.situation.writers.join(", ");
   const reason = await confirmed({
     title: `Take over from ${others}?`,
     text: "They are read-only from then on, and are told who did it.",
@@ -244,7 +244,7 @@ function tools() {
   const { socket } = session;
   const writes = () => socket.pen === "write";
   bar.group([
-    { label: () => (session.writers.length > 0 ? "Wait for write access" : "Take write access"), action: "take", shown: () => socket.pen === "spy", run: () => void request("take") },
+    { label: () => (session.situation.writers.length > 0 ? "Wait for write access" : "Take write access"), action: "take", shown: () => socket.pen === "spy", run: () => void request("take") },
     { label: "Give up write access", action: "drop", shown: writes, run: () => void request("drop") },
     { label: "Do not wait", action: "drop", shown: () => socket.pen === "waits", run: () => void request("drop") },
     { label: "Take over\u2026", action: "force", shown: () => !writes(), run: () => void force() },

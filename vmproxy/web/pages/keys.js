@@ -117,8 +117,8 @@ export class SlowTyping {
 
 /** What the buttons of a touch screen type. */
 export const TOUCH_KEYS = /** @type {const} */ ([
-  ["Esc", "\x1b", "Escape"],
-  ["Tab", "\t", "Tab"],
+  ["Esc", "\x1b", ""],
+  ["Tab", "\t", ""],
   ["\u2191", "\x1b[A", "Up"],
   ["\u2193", "\x1b[B", "Down"],
   ["\u2190", "\x1b[D", "Left"],

@@ -120,8 +120,8 @@ function tools() {
   parts.tools.append(
     play,
     h("div", { class: "group" },
-      h("button", { type: "button", onclick: () => move(-STEP), "aria-label": "Ten seconds back" }, "\u221210 s"),
-      h("button", { type: "button", onclick: () => move(STEP), "aria-label": "Ten seconds forth" }, "+10 s"),
+      h("button", { type: "button", onclick: () => move(-STEP), title: "Ten seconds back" }, "\u221210 s"),
+      h("button", { type: "button", onclick: () => move(STEP), title: "Ten seconds forth" }, "+10 s"),
     ),
     rate,
     h("div", { class: "group" },
@@ -210,7 +210,7 @@ async function look(span = "all") {
       since: Date.parse(asked.since ? String(asked.since) : answer.since) || 0,
       until: Date.parse(asked.until ? String(asked.until) : answer.until) || 0,
       buckets: answer.buckets,
-      markers: answer.markers.map((/** @type {any} */ one) => ({ at: Date.parse(one.at), text: one.text })),
+      markers: answer.markers.map((/** @type {any} */ one) => ({ at: Date.parse(one.at), text: one.label })),
     };
   } catch (error) {
     say(wrong(error), true);

@@ -18,6 +18,19 @@ import { count, long, size } from "./words.js";
 
 /** Notices after which what is known of the console is asked for again. */
 const QUIET = new Set(["message", "alerted", "guest-break", "not-sent", "input-lost"]);
+/**
+ * What a notice says of the console, at once.
+ * @type {Record<string, (notice: Record<string, any>) => Partial<import("./actions.js").ConsoleInfo>>}
+ */
+const CHANGES = {
+  "line-down": ({ reason, at }) => ({ state: "down", reason, since: at }),
+  "line-up": ({ host, vmotion }) => ({ state: "up", reason: null, host, ...(!vmotion && { since: new Date().toISOString() }) }),
+  "log-failed": ({ reason }) => ({ log_problem: reason }),
+  "log-recovered": () => ({ log_problem: null }),
+  "logging-off": () => ({ logging: false }),
+  "logging-on": () => ({ logging: true }),
+  "input-recorded": ({ on }) => ({ input_recorded: on }),
+};
 const REFRESH_PAUSE = 300;
 const HINT_PAUSE = 5000;
 
@@ -113,10 +126,17 @@ export class ConsoleSession {
       info,
       live: this.socket.live,
       pen: this.socket.pen,
-      writers: this.writers,
+      writers: this.#others(),
       others: Math.max(0, (info?.viewers.length ?? 1) - 1),
       shared: this.hello.shared ?? true,
     };
+  }
+
+  /** Who else writes: the server names everybody. */
+  #others() {
+    const me = this.hello.viewers?.find((/** @type {{you: boolean}} */ one) => one.you)?.who;
+    const mine = this.socket.pen === "write" ? this.writers.indexOf(me) : -1;
+    return this.writers.filter((_, place) => place !== mine);
   }
 
   #status() {
@@ -151,6 +171,7 @@ export class ConsoleSession {
     this.hello = hello;
     this.held = false;
     this.writers = hello.writers ?? [];
+    if (hello.console) this.info = { ...hello.console, viewers: hello.viewers ?? [] };
     this.terminal?.live(true);
     if (again && !hello.resumed) this.terminal?.line("Some output is missing here. The last lines of the log follow.", "note");
     if (!again && hello.message) this.events.say(hello.message);
@@ -186,6 +207,10 @@ export class ConsoleSession {
     const at = long(new Date()).slice(11);
     if (notice.event === "line-down") this.terminal?.line(`${text || "The VM is disconnected."}`, "bad");
     else if (notice.event === "line-up" && !notice.vmotion) this.terminal?.line(`${text || "The VM is connected."} ${at}`, "good");
+    const changes = CHANGES[notice.event]?.(notice);
+    if (this.info && changes) this.info = { ...this.info, ...changes };
+    if (notice.event === "joined") this.info?.viewers.push({ who: notice.who, mode: notice.writing ? "write" : "spy", since: new Date().toISOString(), skipped: 0 });
+    if (notice.event === "left" && this.info) this.info.viewers.splice(this.info.viewers.findIndex(({ who }) => who === notice.who), 1);
     if (!QUIET.has(notice.event)) this.refresh();
     this.events.happened?.(text);
     // The bar says who writes. What is essential stays until somebody has seen it.

@@ -220,6 +220,7 @@ export class ConsoleTerminal {
       const what = meaning(event, this.#state());
       if (what === "leave") {
         event.preventDefault();
+        event.stopPropagation();
         hooks.leave?.();
       } else if (what === "copy") {
         event.preventDefault();

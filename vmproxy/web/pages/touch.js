@@ -41,7 +41,7 @@ export function touchKeys(form, type) {
     line.value = "";
   });
   const keys = TOUCH_KEYS.map(([label, text, name]) =>
-    h("button", { type: "button", "aria-label": name, onclick: () => type(text) }, label),
+    h("button", { type: "button", "aria-label": name || null, onclick: () => type(text) }, label),
   );
   form.append(
     h("div", { class: "row" }, line, h("button", { type: "submit", class: "primary" }, "Enter")),

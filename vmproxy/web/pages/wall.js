@@ -81,7 +81,8 @@ class Tile {
   }
 
   render() {
-    const { info, socket, writers } = this.session;
+    const { info, socket } = this.session;
+    const { writers } = this.session.situation;
     const words = statusWords(socket.status, Date.now(), this.session.attached);
     const writes = socket.live && socket.pen === "write";
     this.link.textContent = this.name;
