@@ -60,6 +60,7 @@ class Site:
 
     :ivar daemon: the concentrator.
     :ivar url: where browsers find it.
+    :ivar cookies: of operators who have logged in.
     """
 
     def __init__(self, folder: Path, keys: Path, known: int = 0, extra: str = WEB, rules: str = RULES) -> None:
@@ -74,6 +75,7 @@ class Site:
             _remember(self.daemon.state / "consoles.jsonl", known)
         self.daemon.start()
         self._simulators: list[subprocess.Popen[bytes]] = []
+        self.cookies: dict[str, Any] = {}
 
     @property
     def url(self) -> str:
@@ -129,6 +131,17 @@ class Watched:
         assert self.errors == [], self.errors
 
 
+def open_as(page: Any, site: Site, operator: str = "alice", path: str = "/") -> None:
+    """Open a page as somebody who has logged in. The first time it is done by hand, then the cookie is known."""
+    cookies = site.cookies.get(operator)
+    if cookies is None:
+        log_in(page, site, operator, path)
+        site.cookies[operator] = page.context.cookies()
+    else:
+        page.context.add_cookies(cookies)
+        page.goto(f"{site.url}{path}")
+
+
 def log_in(page: Any, site: Site, operator: str = "alice", then: str = "/") -> None:
     """Log in on the page for that, and wait for where it leads."""
     page.goto(f"{site.url}/login?next={then}")
@@ -138,6 +151,13 @@ def log_in(page: Any, site: Site, operator: str = "alice", then: str = "/") -> N
     page.wait_for_url(f"{site.url}{then}")
 
 
+def shows(page: Any, selector: str, text: str) -> Any:
+    """Wait until one of these elements shows a text; :returns: it."""
+    found = page.locator(selector, has_text=text)
+    found.first.wait_for()
+    return found
+
+
 def accessibility(page: Any) -> list[str]:
     """What axe-core finds on a page, in words; nothing is allowed."""
     page.evaluate(AXE.read_text("utf-8"))
@@ -145,6 +165,14 @@ def accessibility(page: Any) -> list[str]:
         "() => axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
     )
     return [f"{one['id']}: {one['help']}: {[node['html'] for node in one['nodes'][:3]]}" for one in found["violations"]]
+
+
+LOOKS: tuple[tuple[dict[str, Any], bool], ...] = (
+    ({"color_scheme": "light"}, True),
+    ({"color_scheme": "dark", "viewport": {"width": 360, "height": 640}, "reduced_motion": "reduce"}, True),
+    ({"viewport": {"width": 640, "height": 360}, "device_scale_factor": 2}, False),  # 1280 x 720 at 200 %
+)
+"""How pages are looked at: options of a context, and whether axe-core looks too, which takes its time."""
 
 
 def sideways(page: Any) -> int:

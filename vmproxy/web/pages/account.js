@@ -106,7 +106,7 @@ function tokenRow(token) {
     {},
     h("td", {}, token.name),
     h("td", {}, token.scope),
-    h("td", {}, token.on?.length ? token.on.join(" ") : h("span", { class: "muted" }, "all")),
+    h("td", {}, token.on?.length && token.on[0] !== "*" ? token.on.join(" ") : h("span", { class: "muted" }, "all")),
     h("td", { title: long(expires) }, past ? h("span", { class: "tag bad" }, "expired") : long(expires).slice(0, 16)),
     h("td", { class: "number" }, h("button", { type: "button", onclick: () => void revoke(token) }, "Revoke\u2026")),
   );

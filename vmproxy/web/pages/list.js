@@ -1,6 +1,6 @@
 // The list of consoles: filter as one types, rows as they scroll into view, live.
 
-import { json } from "./api.js";
+import { Problem, json } from "./api.js";
 import { byId, fill, h } from "./dom.js";
 import { forget, newRow, paint } from "./list-row.js";
 import { Live } from "./live.js";
@@ -13,7 +13,7 @@ import { STATES, count, counted, stateWord, wrong } from "./words.js";
 
 const CHOSEN_LIMIT = 16;
 const TYPING_MS = 80;
-const REFRESH_MS = 5000;
+const REFRESH_MS = 2000;
 const FIELDS = "id,name,port,state,since,reason,host,writers,viewers,last_output,last_line,log_problem,logging,alerts";
 const KEYS = [
   ["/", "type a filter"],
@@ -53,12 +53,17 @@ function part(after, limit, signal) {
 
 // Loading.
 
+/** @type {Loaded<Row>|null} what takes the place of the list that is shown, as soon as it has what is in view */
+let coming = null;
+/** How many consoles there were when the list was asked for. */
+let knownThen = -1;
+
 /** Ask for the list anew: what is shown stays until the answer is there. */
 async function reload() {
-  loaded.abandon();
-  const fresh = /** @type {Loaded<Row>} */ (new Loaded(part));
-  loaded = fresh;
-  await load(fresh, Math.max(PAGE, wanted()));
+  coming?.abandon();
+  coming = new Loaded(part);
+  knownThen = known;
+  await load(coming, Math.max(PAGE, wanted()));
 }
 
 /**
@@ -68,10 +73,20 @@ async function reload() {
 async function load(list, many) {
   try {
     await list.load(many, () => {
+      if (list === coming && (list.complete || list.items.length >= many)) {
+        loaded.abandon();
+        loaded = list;
+        coming = null;
+        checkTotal();
+      }
       if (list === loaded) draw();
     });
   } catch (error) {
-    if (list !== loaded || (error instanceof DOMException && error.name === "AbortError")) return;
+    if ((list !== loaded && list !== coming) || (error instanceof DOMException && error.name === "AbortError")) return;
+    if (error instanceof Problem && error.status === 400 && list.items.length) {
+      void reload(); // the server keeps lists for a while only
+      return;
+    }
     notice(wrong(error), { kind: "bad", key: "list", action: { label: "Try again", run: () => void reload() } });
   }
 }
@@ -131,7 +146,7 @@ function draw() {
   for (let index = first; index < last && index < loaded.items.length; index += 1) ids.push(loaded.items[index].id);
   live?.watch(ids);
   drawEmpty();
-  const total = loaded.complete ? counted(loaded.total, "console") : "";
+  const total = loaded.items.length || loaded.complete ? counted(loaded.total, "console") : "";
   byId("found", HTMLSpanElement).textContent = view.filter || view.states.length ? total : "";
 }
 
@@ -154,17 +169,22 @@ function drawStates(counts) {
     const number = stateButtons.get(state)?.querySelector("b");
     if (number) number.textContent = count(counts[state] ?? 0);
   }
-  const all = STATES.reduce((sum, state) => sum + (counts[state] ?? 0), 0);
+  known = STATES.reduce((sum, state) => sum + (counts[state] ?? 0), 0);
   const number = allButton.querySelector("b");
-  if (number) number.textContent = count(all);
-  if (known >= 0 && all !== known) refreshLater();
-  known = all;
+  if (number) number.textContent = count(known);
+  checkTotal();
+}
+
+/** Consoles may have come or gone since the list was asked for: then it is asked for again, once for each number. */
+function checkTotal() {
+  const all = !view.filter && !view.states.length;
+  const there = all && loaded.items.length ? loaded.total : knownThen;
+  if (known !== knownThen && known !== there && there >= 0) refreshLater();
 }
 
 /** @type {ReturnType<typeof setTimeout>|undefined} */
 let refresh;
 
-/** Consoles have come or gone: the list is asked for again, now and then. */
 function refreshLater() {
   refresh ??= setTimeout(() => {
     refresh = undefined;
@@ -359,5 +379,8 @@ onIdentity(() => {
     },
     counts: drawStates,
     alerts: (message) => showAlerts(message.open ?? 0),
+    connected: (on) => {
+      byId("lost", HTMLSpanElement).hidden = on;
+    },
   });
 });
