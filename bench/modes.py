@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench import modes_beside, modes_machines, modes_operators, modes_tls, modes_web
+from bench import modes_beside, modes_machines, modes_operators, modes_tls
 from bench.modes_machines import Samples, Start
 
 MODES: dict[str, Callable[[Start], Samples]] = {
@@ -25,16 +25,13 @@ MODES: dict[str, Callable[[Start], Samples]] = {
     "replay": modes_operators.replay,
     "start": modes_operators.starting,
     "tls": modes_tls.tls,
-    "web-fanout": modes_web.fanout,
 }
 
-_ON_ONE_PLACE = ("storm", "storm-beside", "idle", "fanout", "tail", "replay", "start", "tls", "web-fanout")
+_ON_ONE_PLACE = ("storm", "storm-beside", "idle", "fanout", "tail", "replay", "start", "tls")
 ON_EVERY_PLACE = {name for name in MODES if name not in _ON_ONE_PLACE}
 """Where it counts what the logs are on; the others run with the first folder only."""
 
 NEED_THE_WIRE_ONLY = {
-    name
-    for name in MODES
-    if name not in ("storm-beside", "typing", "fanout", "tail", "replay", "start", "tls", "web-fanout")
+    name for name in MODES if name not in ("storm-beside", "typing", "fanout", "tail", "replay", "start", "tls")
 }
 """Where a peer takes part, of which nothing is known but where machines connect."""

@@ -186,10 +186,10 @@ class Reference(Server):
 class Daemon(Server):
     """vmproxy, with its defaults but for addresses, folders, and how many operators may log in at once.
 
-    :ivar ssh_port: where operators connect; ``web_port``: browsers, see :meth:`serve_web`.
+    :ivar ssh_port: where operators connect.
     """
 
-    ssh_port = web_port = 0
+    ssh_port = 0
 
     def __init__(self, folder: Path, core: set[int], keys: Path, certificate: Path | None = None) -> None:
         """
@@ -228,21 +228,6 @@ class Daemon(Server):
         for key in self._state.glob("ssh_host_*"):
             if not (self._keys / key.name).exists():
                 shutil.copy(key, self._keys)
-
-    @property
-    def state(self) -> Path:
-        """Its state folder."""
-        return self._state
-
-    def serve_web(self) -> None:
-        """Serve browsers from now on, over TLS."""
-        with self._config.open("a") as config:
-            config.write(
-                '[web]\ntls-listen = ["tcp:0:interface=127.0.0.1"]\n'
-                f'certificates = ["{self._certificate}"]\nconnections-per-operator = 1000\n'
-            )
-        self.process.send_signal(signal.SIGHUP)
-        self.web_port = int(self._wait_for(r"web\.tls-listen is now 127\.0\.0\.1:(\d+)")[1])
 
     def watch(self) -> None:
         """Look for what the sample watches are about from now on."""

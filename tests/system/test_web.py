@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -14,8 +15,9 @@ from typing import Any
 
 from tests.support.daemon import ROOT, Daemon, environment, eventually
 from tests.support.host import FakeVM
-from tests.support.web_daemon import WEB, token_of, web_settings
+from vmproxy.auth.tokens import TokenFile, make
 
+WEB = '[web]\nlisten = ["tcp:0:interface=127.0.0.1"]\n'
 REFUSED = "connection refused"
 
 
@@ -31,10 +33,21 @@ def ask(daemon: Daemon, method: str, path: str, token: str = "") -> tuple[int, d
         connection.close()
 
 
+def token_of(daemon: Daemon, operator: str) -> str:
+    """A token that the command has made."""
+    file = TokenFile(daemon.state / "tokens.jsonl")
+    now = os.stat(daemon.output).st_mtime
+    return file.add(lambda others: make(operator, f"t{len(others)}", "write", ["*"], 86400, now, others), now)[1]
+
+
 def test_the_web_serves_scripts_and_is_turned_off_and_on_again(
     make_daemon: Callable[..., Daemon], make_vm: Callable[..., FakeVM], keys: Path
 ) -> None:
-    extra = web_settings(keys)
+    public = (keys / "operator.pub").read_text().strip()
+    operators = keys.parent / "web-operators.toml"
+    operators.write_text(f"[operators.alice]\nkeys = ['{public}']\n")
+    operators.chmod(0o600)
+    extra = f'[ssh]\noperators-file = "{operators}"\n{WEB}'
     daemon = make_daemon(extra)
     assert daemon.web_port
     assert ask(daemon, "GET", "/readyz")[0] == 200

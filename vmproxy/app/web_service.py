@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
@@ -17,7 +17,6 @@ from twisted.logger import Logger
 from vmproxy.app.descriptors import Budget, SpareDescriptor
 from vmproxy.app.listeners import Listeners
 from vmproxy.app.part import Part
-from vmproxy.app.threads import OwnThreads
 from vmproxy.app.vm_service import expiry
 from vmproxy.auth.authenticator import Authenticator
 from vmproxy.auth.tokens import FILE, TokenStore
@@ -28,24 +27,14 @@ from vmproxy.config.settings import Config
 from vmproxy.errors import ConfigError
 from vmproxy.operators.services import Services
 from vmproxy.vm.certificates import CertificateError, Credentials, TLSSettings, load
-from vmproxy.web.settings import OIDCSettings, WebSettings
+from vmproxy.web.settings import WebSettings
 
 if TYPE_CHECKING:
     from vmproxy.web.frontend import WebFrontend
     from vmproxy.web.http_metrics import HTTPMetrics
-    from vmproxy.web.oidc import Provider
     from vmproxy.web.tls import ServerTLS
 
-SIGN_ON_THREADS = 2
-
 _log = Logger()
-
-
-class Checked(NamedTuple):
-    """What was found before a configuration is used."""
-
-    credentials: Credentials | None
-    provider: Provider | None
 
 
 class WebService(Part):
@@ -77,7 +66,6 @@ class WebService(Part):
         self._budget = budget
         self._not_ready = not_ready
         self._sockets: set[str] = set()
-        self._threads = OwnThreads(reactor, "vmproxy-single-sign-on", SIGN_ON_THREADS)
         self._figures = figures
         self._certificates: Credentials | None = None
         self._metrics: HTTPMetrics | None = None
@@ -103,7 +91,7 @@ class WebService(Part):
     def _on(self, config: Config) -> bool:
         return config.web.on or bool(self._sockets)
 
-    def check(self, config: Config) -> Checked | None:
+    def check(self, config: Config) -> Credentials | None:
         if not self._on(config):
             return None
         if "web.tls-listen" in self._sockets and not config.web.certificates:
@@ -119,10 +107,10 @@ class WebService(Part):
             raise ConfigError(problems) from None
         for one in credentials.certificates if credentials is not None and config.web.client_ca is not None else ():
             one.context.set_verify(SSL.VERIFY_PEER)  # who has no certificate may log in otherwise
-        return Checked(credentials, _provider(config.web.oidc))
+        return credentials
 
-    def reconfigure(self, config: Config, checked: Checked | None) -> list[str]:
-        if checked is None:
+    def reconfigure(self, config: Config, checked: Credentials | None) -> list[str]:
+        if not self._on(config):
             if self.front is not None:
                 self.front.close()
             return []
@@ -135,12 +123,10 @@ class WebService(Part):
                 web=settings.connections,
             )
         front, tls = self._made(settings)
-        credentials = checked.credentials
-        names = [name for one in credentials.certificates for name in one.names] if credentials is not None else []
-        self._certificates = credentials
+        names = [name for one in checked.certificates for name in one.names] if checked is not None else []
+        self._certificates = checked
         front.reconfigure(settings, names)
-        front.web.single_sign_on.use(checked.provider)
-        tls.use(credentials.context if credentials is not None else None)
+        tls.use(checked.context if checked is not None else None)
         return []
 
     def _made(self, settings: WebSettings) -> tuple[WebFrontend, ServerTLS]:
@@ -151,7 +137,6 @@ class WebService(Part):
             from vmproxy.web.http_metrics import HTTPMetrics
             from vmproxy.web.metrics import Exposition
             from vmproxy.web.sessions import Sessions
-            from vmproxy.web.single_sign_on import SingleSignOn
             from vmproxy.web.tls import ServerTLS
 
             assets = Assets.load()
@@ -160,8 +145,7 @@ class WebService(Part):
                     "console pages have no terminal: {file} is missing, make web brings it", file=assets.missing[0]
                 )
             sessions = Sessions(self._services, settings, self._accounts.password_mark)
-            sign_on = SingleSignOn(self._threads, self._services.wall)
-            shared = (self._services, self._accounts, self.tokens, sessions, sign_on, settings)
+            shared = (self._services, self._accounts, self.tokens, sessions, settings)
             web = WebServices(*shared, not_ready=self._not_ready, assets=assets)
             self.front = WebFrontend(web)
             self._metrics = HTTPMetrics(self.front)
@@ -199,11 +183,7 @@ class WebService(Part):
     def stopService(self) -> Deferred[None] | None:
         """Fires when all clients are gone."""
         super().stopService()
-        return Deferred.fromCoroutine(self._stop(self.front)) if self.front is not None else None
-
-    async def _stop(self, front: WebFrontend) -> None:
-        await front.stop()
-        self._threads.stop()
+        return Deferred.fromCoroutine(self.front.stop()) if self.front is not None else None
 
 
 def _import() -> None:
@@ -213,12 +193,6 @@ def _import() -> None:
     import vmproxy.web.http_metrics
     import vmproxy.web.metrics
     import vmproxy.web.tls  # noqa: F401
-
-
-def _provider(settings: OIDCSettings) -> Provider | None:
-    from vmproxy.web.oidc import usable
-
-    return usable(settings)
 
 
 def _no_delay(listening: socket.socket) -> None:

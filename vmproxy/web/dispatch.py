@@ -20,7 +20,6 @@ from vmproxy.console.console import Console
 from vmproxy.console.naming import AmbiguousConsole, NoSuchConsole
 from vmproxy.web.answer import Answer
 from vmproxy.web.call import Call, WebServices
-from vmproxy.web.console_id import console_id
 from vmproxy.web.credential import Credential
 from vmproxy.web.head import Head
 from vmproxy.web.headers import check_host
@@ -192,6 +191,7 @@ def _query(route: Route, head: Head, wrong: list[tuple[str, str]]) -> dict[str, 
                 wrong.append((name, str(error)))
         if len(wrong) >= 20:
             break
+    wrong += [(one.name, "is missing") for one in route.query if one.required and one.name not in seen]
     return values
 
 
@@ -210,3 +210,8 @@ def _console(call: Call, target: str, needed: Right) -> Console:
     if needed not in rights:
         raise Problem("forbidden", f"you may not {needed.name.lower() if needed.name else 'do that'} here")
     return console
+
+
+def console_id(console: Console) -> str:
+    """How a console is called in the API: ``UUID``, or ``UUID.PORT`` for another port than the first."""
+    return str(console.uuid) if console.port == "1" else f"{console.uuid}.{console.port}"

@@ -33,7 +33,7 @@ def unknown_words(schema: Mapping[str, Any]) -> set[str]:
     found = set(schema) - _KNOWN - _BOUNDS
     for inner in schema.get("properties", {}).values():
         found |= unknown_words(inner)
-    return found | unknown_words(schema.get("items", {}))
+    return found | (unknown_words(schema["items"]) if "items" in schema else set())
 
 
 def errors(value: Any, schema: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, str]]:

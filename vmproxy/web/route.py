@@ -56,6 +56,7 @@ class Parameter:
     schema: Schema
     help: str
     default: Any = None
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)

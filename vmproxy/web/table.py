@@ -19,14 +19,14 @@ from vmproxy.web.api import (
     search,
     segments,
     sessions,
-    sign_on,
     timeline,
     tokens,
     websockets,
 )
+from vmproxy.web.openapi import document_route
 from vmproxy.web.route import Route
 
-ROUTES: tuple[Route, ...] = (
+_OTHERS: tuple[Route, ...] = (
     *account.ROUTES,
     *admin.ROUTES,
     *alerts.ROUTES,
@@ -43,9 +43,10 @@ ROUTES: tuple[Route, ...] = (
     *search.ROUTES,
     *segments.ROUTES,
     *sessions.ROUTES,
-    *sign_on.ROUTES,
     *timeline.ROUTES,
     *tokens.ROUTES,
     *websockets.ROUTES,
 )
+
+ROUTES = (*_OTHERS, document_route(_OTHERS))
 """All of them; each subject has its own in a module."""

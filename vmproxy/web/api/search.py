@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 
 from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
@@ -26,8 +27,6 @@ NDJSON = "application/x-ndjson"
 async def search(call: Call) -> Answer:
     """Lines as they are found; the last object says whether that is all."""
     query = call.query
-    if query["q"] is None:
-        raise bad_request([("q", "is missing: what is looked for?")])
     try:
         pattern = Pattern(query["q"], ignore_case=query["ignore_case"], fixed=query["fixed"])
     except VMProxyError as error:
@@ -65,7 +64,7 @@ ROUTES = (
         search,
         "Lines of all logs that match a pattern, the newest first",
         query=(
-            words("q", "a regular expression (RE2), looked for line by line", PATTERN_LIMIT),
+            replace(words("q", "a regular expression (RE2), looked for line by line", PATTERN_LIMIT), required=True),
             ON,
             SINCE,
             UNTIL,
