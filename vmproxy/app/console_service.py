@@ -74,8 +74,8 @@ class ConsoleService(Part):
             "aborted": migrations.aborted,
             "abandoned": migrations.abandoned,
         }
-        yield counter("vmotions", "Migrations that came to an end.", results, "result")
-        text = "How long migrations took, from the beginning to the end, that went through."
+        yield counter("vmotions", "vMotions that came to an end.", results, "result")
+        text = "How long vMotions took that went through, from their beginning to their end."
         yield histogram("vmotion_duration_seconds", text, migrations.durations)
 
     def reconfigure(self, config: Config, checked: Any) -> list[str]:

@@ -129,7 +129,7 @@ class VMService(Part):
         yield counter("vm_connections_refused", text, refused, "reason")
         pairs = {wrong.value: self._migrations.refused[wrong] for wrong in Wrong}
         pairs["blocked"] = front.lockout.refused
-        text = "Connections that claimed to be the destination of a migration and were not believed."
+        text = "Connections that claimed to be the destination of a vMotion and were not believed."
         yield counter("vmotion_pairs_refused", text, pairs, "reason")
         states = Counter(bridge.state for bridge in connector.bridges)
         far_ends = {state: states[state] for state in FAR_ENDS}
