@@ -8,7 +8,7 @@ WORKERS ?= auto
 PYTEST = $(BIN)/python -m pytest
 PARALLEL = -n $(WORKERS) --dist loadgroup
 
-.PHONY: again run demo web test test-rest test-all test-oldest soak bench fuzz mutants lint types docs man habits format clean
+.PHONY: again run demo web test test-rest test-all test-oldest soak bench fuzz mutants lint types docs pictures man habits format clean
 
 run: $(VENV)/installed
 	@$(BIN)/vmproxy run $(ARGS) || { status=$$?; \
@@ -74,6 +74,10 @@ types: $(VENV)/tools
 # The pages and the reference of the code; a reference that leads nowhere is an error.
 docs: $(VENV)/tools
 	$(BIN)/python -m sphinx --quiet --nitpicky --fail-on-warning --keep-going docs build/docs
+
+# The pictures in README, of a real session.
+pictures: $(VENV)/tools
+	$(BIN)/python -m docs.pictures docs/screens menu pager
 
 # vmproxy(1), vmproxy(8), vmproxy.toml(5), operators.toml(5), vmproxy-console(7), vmproxy-commands(7).
 man: $(VENV)/tools

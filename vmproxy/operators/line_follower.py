@@ -157,9 +157,8 @@ class LineFollower:
         waiting, skipped, left_out = self.queue.take()
         readable = [(file, data) for file, data in waiting if self.check(file)]
         for file, data in readable:
-            self.last = self.queue.consoles.get(file)
-            if self.last is not None and self._has_pty:
-                self.recent.add(self.last, data)
+            if (console := self.queue.consoles.get(file)) is not None:
+                self.shown(console, data)
         shown = b"".join(data for _, data in readable)
         notices = self.take_notices()
         if skipped:
@@ -167,6 +166,12 @@ class LineFollower:
         if left_out:
             notices.append(f"[-- {_lines(left_out)} skipped: more than can be looked at --]")
         return shown, notices
+
+    def shown(self, console: Console, data: bytes) -> None:
+        """Lines of a console are shown."""
+        self.last = console
+        if self._has_pty:
+            self.recent.add(console, data)
 
     def take_notices(self) -> list[str]:
         """Who came and went since the last call."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -140,3 +141,11 @@ def test_of_a_console_that_is_forgotten_only_who_sees_all_is_told(w: SSHWorld) -
     assert b"web01" in w.login().run("alerts").out
     w.rules(("*", "write", "*"))
     assert b"web01" not in w.login().run("alerts").out
+
+
+def test_what_is_critical_is_red_at_a_terminal(w: SSHWorld) -> None:
+    found(w, w.claim("web01"))
+    channel = w.login().open()
+    channel.pty()
+    channel.exec("alerts")
+    assert re.search(rb"  \x1b\[1;31mcritical\x1b\[m  \x1b\[[\d;]+mweb01\x1b\[m  panic", channel.out)

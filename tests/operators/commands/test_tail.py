@@ -543,3 +543,11 @@ def test_who_types_nothing_for_too_long_looks_no_more(two: SSHWorld) -> None:
         channel.client.pump()
     assert channel.status == 7
     assert b"disconnected: nothing typed for 3m00s" in channel.err
+
+
+def test_a_line_of_the_past_may_be_selected(two: SSHWorld) -> None:
+    say_past(two, "web01", b"one\r\n")
+    channel = tail(two, "tail -n 5", pty=True)
+    say(two, channel)
+    channel.type(UP)
+    assert seen(channel)[0] == "web01 | one"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from vmproxy.access.policy import Right
 from vmproxy.alerts.alert import NOTE_LIMIT, Alert
+from vmproxy.alerts.watch import Severity
 from vmproxy.base.sanitize import visible
 from vmproxy.operators import exit_status
 from vmproxy.operators.alert_choice import acknowledge, alert_of, alerts_of, key_of, may
@@ -31,10 +32,12 @@ from vmproxy.operators.commands.errors import CommandError, UsageError
 from vmproxy.operators.messages import local_time
 from vmproxy.operators.presentation import json_array
 from vmproxy.operators.session import Session, tell
+from vmproxy.operators.terminal.colour import has_colours, name_style
 
 FOLLOW_SECONDS = 0.5
 QUEUE_LIMIT = 10_000
 
+_STYLES = {Severity.CRITICAL: "1;31", Severity.WARNING: "33", Severity.INFO: "2"}
 _FOLLOW = Flag("-f", "follow: show alerts as they come, and acknowledgements")
 _ALL = Flag("-a", "those too that somebody has acknowledged")
 _ITSELF = Flag("--itself", "those about vmproxy itself")
@@ -80,7 +83,7 @@ async def _alerts(session: Session, args: Arguments) -> int:
         if as_json and _FOLLOW not in args:
             await print_all(session, json_array(alert.fields() for alert in found))
             return exit_status.OK
-        await print_all(session, _shown(found, as_json))
+        await print_all(session, _shown(session, found, as_json))
         if not found and _FOLLOW not in args:
             session.print(f"no alerts{'' if everything else ' that nobody has acknowledged'}\n")
         while _FOLLOW in args and not session.over and await session.when_drained():
@@ -89,7 +92,7 @@ async def _alerts(session: Session, args: Arguments) -> int:
             coming.clear()
             if keys is not None:
                 keys |= {alert.key for alert in come if may(session, alert, Right.SPY) and is_of_newcomer(alert)}
-            await print_all(session, _shown([alert for alert in come if wanted(alert)], as_json))
+            await print_all(session, _shown(session, [alert for alert in come if wanted(alert)], as_json))
             if missed:
                 tell(session, f"[-- {missed} alerts skipped: your connection is too slow --]")
     finally:
@@ -97,7 +100,8 @@ async def _alerts(session: Session, args: Arguments) -> int:
     return exit_status.OK
 
 
-def _shown(alerts: Iterable[Alert], as_json: bool) -> Iterator[str]:
+def _shown(session: Session, alerts: Iterable[Alert], as_json: bool) -> Iterator[str]:
+    colours = has_colours(session)
     for alert in alerts:
         if as_json:
             yield json.dumps(alert.fields()) + "\n"
@@ -105,6 +109,9 @@ def _shown(alerts: Iterable[Alert], as_json: bool) -> Iterator[str]:
         ack = alert.acknowledged
         again = f"  (and {alert.repeated:,} lines before)" if alert.repeated else ""
         name, severity = alert.console or "vmproxy", alert.severity.value
+        if colours:
+            severity = f"\x1b[{_STYLES[alert.severity]}m{severity}\x1b[m"
+            name = f"\x1b[{name_style(name)}m{name}\x1b[m"
         yield f"{local_time(alert.at)}  {alert.number}  {severity}  {name}  {alert.watch}  {alert.line}{again}\n"
         if ack is not None:
             note = f": {visible(ack.note, NOTE_LIMIT)}" if ack.note else ""

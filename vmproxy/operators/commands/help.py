@@ -82,7 +82,7 @@ def details(command: Command) -> str:
         width = max(map(len, examples)) + 2
         beside = width + max(map(len, examples.values())) < _WIDTH - 2
         rows = (f"  {line:<{width}}{what}" if beside else f"  {line}\n      {what}" for line, what in examples.items())
-        shown += "Examples:\n" + "".join(f"{row}\n" for row in rows)
+        shown += "\nExamples:\n" + "".join(f"{row}\n" for row in rows)
     return shown
 
 

@@ -74,6 +74,7 @@ async def show_past(
     async for console, line in in_turns(session, reversed(found)):
         if follower.check(console.log.file):
             session.send(line)
+            follower.shown(console, line)
             if session.queued > LINE_SHOWN and not await taken(session):
                 return
     shown, notices = follower.take("the past was shown meanwhile")
