@@ -251,9 +251,11 @@ async def _stream(
         if keys.go:
             keys.go = False
             await _go(session, follower)
+            keys.typed(b"")  # they have been typing elsewhere
         elif keys.pick:
             keys.pick = False
             busy = await _pick(session, follower)
+            keys.typed(b"")
         timer = session.services.clock.callLater(LOOK_SECONDS, follower.queue.wake)
         try:
             await follower.changed()
