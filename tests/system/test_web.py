@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from typing import Any
 
 from tests.support.daemon import ROOT, Daemon, environment, eventually
 from tests.support.host import FakeVM
+from tests.support.tls import write_pem
+from tests.system.test_systemd import hand_over
 from vmproxy.auth.tokens import TokenFile, make
 
 WEB = '[web]\nlisten = ["tcp:0:interface=127.0.0.1"]\n'
@@ -81,3 +84,36 @@ def test_off_it_costs_no_import_and_no_listener() -> None:
         [sys.executable, "-c", script], env=environment(), cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_with_tls_and_a_socket_of_systemd(prepare_daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    pem = write_pem(tmp_path / "web.pem", "localhost", "127.0.0.1")
+    tls = f'tls-listen = ["tcp:0:interface=127.0.0.1"]\ncertificates = ["{pem}"]\n'
+    daemon = prepare_daemon(f"[web]\n{tls}")
+    with socket.create_server(("127.0.0.1", 0)) as handed:
+        hand_over(daemon, web=handed)
+        daemon.start()
+        assert daemon.web_port == handed.getsockname()[1]
+        assert ask(daemon, "GET", "/healthz")[0] == 200
+        context = ssl.create_default_context(cafile=str(pem))
+        connection = http.client.HTTPSConnection("localhost", daemon.web_tls_port, timeout=30, context=context)
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b'{"status":"ok"}\n')
+        assert (answer.getheader("Strict-Transport-Security") or "").startswith("max-age=")
+        connection.close()
+        assert daemon.stop() == -signal.SIGTERM
+
+
+def test_a_socket_in_clear_that_others_reach_is_not_served(prepare_daemon: Callable[..., Daemon]) -> None:
+    daemon = prepare_daemon()
+    with socket.create_server(("0.0.0.0", 0)) as handed:
+        hand_over(daemon, web=handed)
+        daemon.write_config()
+        done = subprocess.run(
+            [*daemon.prefix, *daemon.command()],
+            env=daemon.environment, cwd=daemon.folder, pass_fds=daemon.pass_fds, capture_output=True, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode != 0
+    assert "in clear on 0.0.0.0:" in done.stderr + done.stdout

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import shlex
 import signal
 import socket
@@ -18,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+OPERATOR = "demo"
 NAMES = ("web01", "db01", "mail01")
 START_SECONDS = 60.0
 
@@ -27,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dir", type=Path, default=Path("var/demo"), help="its folder (default: %(default)s)")
     parser.add_argument("--vm-port", type=int, default=13370, help="for VMs, if free (default: %(default)s)")
     parser.add_argument("--ssh-port", type=int, default=2222, help="for operators, if free (default: %(default)s)")
+    parser.add_argument("--web-port", type=int, default=8080, help="for browsers, if free (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,10 +39,11 @@ def run(args: argparse.Namespace) -> int:
     """
     folder: Path = args.dir.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    vm_port, ssh_port = _free_port(args.vm_port), _free_port(args.ssh_port)
+    vm_port, ssh_port, web_port = map(_free_port, (args.vm_port, args.ssh_port, args.web_port))
     host_key = _keys(folder)
     _ssh_config(folder, ssh_port, host_key)
-    (folder / "vmproxy.toml").write_text(_toml(folder, vm_port, ssh_port), encoding="utf-8")
+    password = _operators(folder)
+    (folder / "vmproxy.toml").write_text(_toml(folder, vm_port, ssh_port, web_port), encoding="utf-8")
     stop = _Stop()
     _say("Starting a concentrator and three simulated VMs ...")
     with _Children(folder) as children:
@@ -53,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         logs = [folder / "log" / "by-name" / f"{name}.log" for name in NAMES]
         if not _wait_for(lambda: all(log.exists() for log in logs), children, stop):
             return _report(children, stop)
-        _say(_what_to_try(folder))
+        _say(_what_to_try(folder, f"http://127.0.0.1:{web_port}/", password))
         while not stop.asked and children.alive():
             time.sleep(0.2)
         return _report(children, stop)
@@ -185,7 +189,20 @@ def _ssh_config(folder: Path, port: int, host_key: str) -> None:
     )
 
 
-def _toml(folder: Path, vm_port: int, ssh_port: int) -> str:
+def _operators(folder: Path) -> str:
+    """Write the operators file; :returns: the password, which is another one each time."""
+    from vmproxy.auth.passwords import hash_password
+
+    password = secrets.token_urlsafe(9)
+    file = folder / "operators.toml"
+    file.touch(0o600)
+    file.write_text(
+        f"[operators.{OPERATOR}]\nkeys-file = ['key.pub']\npassword = '{hash_password(password)}'\n", encoding="utf-8"
+    )
+    return password
+
+
+def _toml(folder: Path, vm_port: int, ssh_port: int, web_port: int) -> str:
     def quoted(path: Path) -> str:
         return "'" + str(path) + "'" if "'" not in str(path) else '"' + str(path) + '"'
 
@@ -193,12 +210,13 @@ def _toml(folder: Path, vm_port: int, ssh_port: int) -> str:
         f"state-dir = {quoted(folder)}\n"
         f'[vm]\nlisten = ["tcp:{vm_port}:interface=127.0.0.1"]\n'
         f'[ssh]\nlisten = ["tcp:{ssh_port}:interface=127.0.0.1"]\n'
-        f"authorized-keys = [{quoted(folder / 'key.pub')}]\n"
+        f"operators-file = {quoted(folder / 'operators.toml')}\n"
+        f'[web]\nlisten = ["tcp:{web_port}:interface=127.0.0.1"]\n'
         f"[log]\ndir = {quoted(folder / 'log')}\n"
     )
 
 
-def _what_to_try(folder: Path) -> str:
+def _what_to_try(folder: Path, link: str, password: str) -> str:
     try:
         short = folder.relative_to(Path.cwd())
     except ValueError:
@@ -223,6 +241,11 @@ In another terminal, in this folder:
 
     tail -F {log}
         The log of web01, live.
+
+In a browser:
+
+    {link}
+        Log in as {OPERATOR} with the password {password}
 
 Press Ctrl-C here to stop.
 """
