@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench import modes_beside, modes_machines, modes_operators, modes_tls
+from bench import modes_beside, modes_machines, modes_operators, modes_tls, modes_web
 from bench.modes_machines import Samples, Start
 
 MODES: dict[str, Callable[[Start], Samples]] = {
@@ -25,13 +25,14 @@ MODES: dict[str, Callable[[Start], Samples]] = {
     "replay": modes_operators.replay,
     "start": modes_operators.starting,
     "tls": modes_tls.tls,
+    "web": modes_web.web,
 }
 
-_ON_ONE_PLACE = ("storm", "storm-beside", "idle", "fanout", "tail", "replay", "start", "tls")
+_ON_ONE_PLACE = ("storm", "storm-beside", "idle", "fanout", "tail", "replay", "start", "tls", "web")
 ON_EVERY_PLACE = {name for name in MODES if name not in _ON_ONE_PLACE}
 """Where it counts what the logs are on; the others run with the first folder only."""
 
 NEED_THE_WIRE_ONLY = {
-    name for name in MODES if name not in ("storm-beside", "typing", "fanout", "tail", "replay", "start", "tls")
+    name for name in MODES if name not in ("storm-beside", "typing", "fanout", "tail", "replay", "start", "tls", "web")
 }
 """Where a peer takes part, of which nothing is known but where machines connect."""

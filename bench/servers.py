@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -235,6 +236,30 @@ class Daemon(Server):
             config.write(f'[alerts]\nwatch-file = "{ROOT / "etc" / "watch.toml"}"\n')
         self.process.send_signal(signal.SIGHUP)
         self._wait_for(r"the configuration is in force; changed: [^\n]*watches")
+
+    def serve_web(self, rules: str) -> int:
+        """Serve scripts from now on.
+
+        :param rules: of access, as the configuration has them.
+        :returns: the port.
+        """
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = int(probe.getsockname()[1])
+        with self._config.open("a") as config:
+            config.write(f'[web]\nlisten = ["tcp:{port}:interface=127.0.0.1"]\n{rules}')
+        self.process.send_signal(signal.SIGHUP)
+        self._wait_for(r"the configuration is in force; changed: [^\n]*web")
+        return port
+
+    def token(self, operator: str) -> str:
+        """A token that gives all rights of an operator."""
+        command = [sys.executable, "-m", "vmproxy", "token", "--config", str(self._config), "create", operator]
+        command += ["--name", "bench", "--expires", "1d", "--scope", "write"]
+        made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        token = re.search(r"vmp_\S+", made.stdout)
+        if token is None:
+            raise BenchError(f"token create: {made.stdout}{made.stderr}")
+        return token[0]
 
     def expected(self, machine: Machine) -> list[Expected]:
         return [machine.log(self.logs / f"{machine.uuid}.log")]

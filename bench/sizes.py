@@ -43,6 +43,8 @@ class Sizes:
     replays: int = 7
     known: int = 16_000
     starts: int = 3
+    requests: int = 21
+    seek_mib: int = 1024
     secure: int = 1500
     secure_bulk: tuple[int, int] = (10, 512)  # machines, MiB
     secure_seconds: float = 5.0
@@ -87,6 +89,8 @@ QUICK = Sizes(
     replays=2,
     known=100,
     starts=1,
+    requests=3,
+    seek_mib=2,
     secure=60,
     secure_bulk=(2, 4),
     secure_seconds=0.1,

@@ -25,6 +25,8 @@ class VisibleConsoles:
         """:param grants: gives the rules for the operator, as they are now."""
         self._directory = directory
         self._grants = grants
+        self._asked: tuple[Console, Grants, int] | None = None
+        self._found = Right.NONE
 
     def __iter__(self) -> Iterator[Console]:
         return iter(self._names)
@@ -70,7 +72,13 @@ class VisibleConsoles:
 
     def rights(self, console: Console) -> Right:
         """The operator's rights on a console."""
-        return Right.NONE if console.forgotten else self._grants().rights(console)
+        if console.forgotten:
+            return Right.NONE
+        # A row of a list asks several times of the same console, and there may be many rules.
+        of = console, self._grants(), self._directory.names.version
+        if self._asked != of:
+            self._asked, self._found = of, of[1].rights(console)
+        return self._found
 
     def may(self, console: Console, right: Right) -> bool:
         """Whether the operator has a right on a console."""

@@ -16,6 +16,7 @@ from vmproxy.console.notices import Notice
 from vmproxy.log.events import timestamp
 from vmproxy.log.passage import Passage, Piece, PlaceGone
 from vmproxy.log.plaintext import PlainLines
+from vmproxy.log.stream import NotInLog
 from vmproxy.log.timing import Stamper
 from vmproxy.operators.commands.context import now, require_right
 from vmproxy.operators.log_follower import LogFollower, Missing, Output
@@ -126,13 +127,14 @@ async def log(call: Call) -> Answer:
             if not call.services.sessions.take(follower, call.operator.name):
                 raise too_many(call.services.sessions.problem(call.operator.name))
             await follower.look()
-    except PlaceGone as error:
-        opened.close()
-        raise Problem("gone", str(error)) from None
-    except BaseException:
+    except BaseException as error:
         opened.close()
         if follower is not None:
             call.services.sessions.give_back(follower)
+        if isinstance(error, PlaceGone):
+            raise Problem("gone", str(error)) from None
+        if isinstance(error, NotInLog):
+            raise Problem("unavailable", str(error), [("Retry-After", "5")]) from None
         raise
     headers = [] if end is None else [(CURSOR_HEADER, cursor_of(console, end))]
     made = _events if wish.as_events else _bytes
