@@ -62,12 +62,17 @@ def test_the_web_serves_scripts_and_is_turned_off_and_on_again(
     status, _, who = ask(daemon, "GET", "/api/v1/whoami", token)
     assert (status, who["operator"], who["consoles"]["admin"]) == (200, "alice", 1)
     assert (daemon.state / "tokens.jsonl").stat().st_mode & 0o777 == 0o600
+    status, _, found = ask(daemon, "GET", "/api/v1/status", token)
+    assert (status, found["reload"], found["gauges"]["consoles"]) == (200, None, {"up": 1})
+    assert found["listeners"]["web.listen"] == [f"127.0.0.1:{daemon.web_port}"]
     before = len(daemon.said())
     daemon.reload(extra.replace(WEB, ""))
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", daemon.web_port)) != 0
     daemon.reload(extra)
     assert ask(daemon, "GET", "/api/v1/whoami", token)[0] == 200
+    reloaded = ask(daemon, "GET", "/api/v1/status", token)[2]["reload"]
+    assert (reloaded["ok"], reloaded["changed"], reloaded["problems"]) == (True, ["web.listen"], [])
     daemon.process.send_signal(signal.SIGUSR2)
     eventually(lambda: "web connections" in daemon.said()[before:], "it reports its connections")
     assert daemon.stop() == -signal.SIGTERM

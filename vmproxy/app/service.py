@@ -30,6 +30,7 @@ from vmproxy.app.process_metrics import ProcessMetrics
 from vmproxy.app.self_check import Newest, SelfCheck
 from vmproxy.app.ssh_service import SSHService
 from vmproxy.app.startup import TLSStatus, startup_lines, vsphere_lines
+from vmproxy.app.status import Status
 from vmproxy.app.systemd import Notifier, activated_sockets, has_terminal, initial_environment
 from vmproxy.app.vcenter_service import VCenterService
 from vmproxy.app.vm_service import VMService
@@ -133,8 +134,23 @@ class VMProxyService(MultiService):
             self._web_link,
         )
         self.ssh = SSHService(reactor, config, services, budget, spare, counters)
+        self._state = Status(
+            reactor,
+            counters,
+            lambda: {key: listeners.addresses for key, listeners in self._listening()},
+            lambda: {"vm": self.vms.front.tls.credentials, "web": self.web.credentials},
+        )
         self.web = WebService(
-            reactor, config, services, self.ssh.accounts, budget, spare, counters, lambda: self._not_ready, self.metrics
+            reactor,
+            config,
+            services,
+            self.ssh.accounts,
+            budget,
+            spare,
+            counters,
+            lambda: self._not_ready,
+            self._state.fields,
+            self.metrics,
         )
         self.parts: tuple[Part, ...] = (
             self.log,
@@ -346,6 +362,7 @@ class VMProxyService(MultiService):
                 _log.error("the configuration stays as it was: {problem}", problem=problem)
             self.log.audit.record("reload-failed", problems=error.problems)
             self.metrics.reloaded(False)
+            self._state.reloaded(False, problems=error.problems)
             return
         await self._take(new, checked)
         await self.ssh.accounts.refresh()
@@ -371,6 +388,7 @@ class VMProxyService(MultiService):
         _log.info("the configuration is in force; changed: {changed}", changed=", ".join(changed) or "nothing")
         if waiting:
             _log.warn("these changes wait for a restart: {waiting}", waiting=", ".join(waiting))
+        self._state.reloaded(not problems, changed, waiting, problems)
         self.log.audit.record(
             "reload", changed=changed, waiting=waiting, **({"problems": problems} if problems else {})
         )

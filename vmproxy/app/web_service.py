@@ -42,6 +42,7 @@ class WebService(Part):
 
     :ivar tokens: the tokens of scripts.
     :ivar front: the connections; None as long as it is off.
+    :ivar credentials: the certificates that browsers are shown.
     """
 
     def __init__(
@@ -54,10 +55,12 @@ class WebService(Part):
         spare: SpareDescriptor,
         counters: Counters,
         not_ready: Callable[[], list[str]],
+        status: Callable[[], dict[str, object]],
         figures: Callable[[], Families],
     ) -> None:
         """
         :param not_ready: the reasons why the daemon is not ready.
+        :param status: how the daemon is, for JSON.
         :param figures: what all parts tell of themselves.
         """
         self._reactor = reactor
@@ -65,6 +68,8 @@ class WebService(Part):
         self._accounts = accounts
         self._budget = budget
         self._not_ready = not_ready
+        self._status = status
+        self.credentials: Credentials | None = None
         self._sockets: set[str] = set()
         self._figures = figures
         self._certificates: Credentials | None = None
@@ -125,6 +130,7 @@ class WebService(Part):
         front, tls = self._made(settings)
         names = [name for one in checked.certificates for name in one.names] if checked is not None else []
         self._certificates = checked
+        self.credentials = checked
         front.reconfigure(settings, names)
         tls.use(checked.context if checked is not None else None)
         return []
@@ -146,7 +152,7 @@ class WebService(Part):
                 )
             sessions = Sessions(self._services, settings, self._accounts.password_mark)
             shared = (self._services, self._accounts, self.tokens, sessions, settings)
-            web = WebServices(*shared, not_ready=self._not_ready, assets=assets)
+            web = WebServices(*shared, not_ready=self._not_ready, status=self._status, assets=assets)
             self.front = WebFrontend(web)
             self._metrics = HTTPMetrics(self.front)
             web.scrape_with(Exposition(self._families, self._services.turns, self._services.in_thread).text)

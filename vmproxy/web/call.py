@@ -39,6 +39,7 @@ class WebServices:
     :ivar settings: as they are now.
     :ivar lists: the lists that are read page by page.
     :ivar not_ready: the reasons why the daemon is not ready, in words that name nothing.
+    :ivar status: how the daemon is, for JSON.
     :ivar assets: the pages and their files.
     :ivar sockets: the websockets.
     :ivar scrape: the metrics, in a format of those that are accepted, and their type; those of single consoles too, or
@@ -51,6 +52,7 @@ class WebServices:
     sessions: Sessions
     settings: WebSettings = field(default_factory=WebSettings)
     not_ready: Callable[[], list[str]] = list
+    status: Callable[[], dict[str, object]] = dict
     lists: KeptLists = field(default_factory=KeptLists)
     assets: Assets = field(default_factory=Assets)
     sockets: Sockets = field(init=False)
