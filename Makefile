@@ -75,9 +75,10 @@ types: $(VENV)/tools
 docs: $(VENV)/tools
 	$(BIN)/python -m sphinx --quiet --nitpicky --fail-on-warning --keep-going docs build/docs
 
-# The pictures in README, of a real session.
+# The pictures in README, of a real session, and those of the pages (Chromium); look at them before they are committed.
 pictures: $(VENV)/tools
 	$(BIN)/python -m docs.pictures docs/screens menu pager
+	$(BIN)/python -m tests.support.pictures
 
 # vmproxy(1), vmproxy(8), vmproxy.toml(5), operators.toml(5), vmproxy-console(7), vmproxy-commands(7).
 man: $(VENV)/tools
