@@ -279,7 +279,7 @@ function choose(index) {
 }
 
 function openWall() {
-  if (chosen.size) location.assign(`/wall?${[...chosen.keys()].map((id) => `c=${encodeURIComponent(id)}`).join("&")}`);
+  if (chosen.size) location.assign(`/wall?c=${[...chosen.keys()].join(",")}`);
 }
 
 /** @param {number} index */
