@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.support.fakes import EPOCH, VM_A, VM_B, FakeViewer
+from tests.support.fakes import EPOCH, VM_A, VM_B, FakeViewer, Logged
 from tests.support.vm import (
     COMPLETE,
     DO_PROXY,
@@ -183,6 +183,19 @@ def test_a_console_stays_known_with_since_when_and_why_also_to_the_next_process(
     assert (again.uuid, again.name, again.state) == (VM_A, "web", "down")
     assert (again.since, again.reason, again.host) == (console.since, console.reason, "10.0.0.1")
     assert again.log.path == console.log.path
+
+
+def test_a_connection_that_cannot_be_ended_in_order_keeps_no_other_from_it(w: VMWorld, logged: Logged) -> None:
+    hosts = [w.vm(vm, name=name) for vm, name in ((VM_A, b"first"), (VM_B, b"second"))]
+
+    def drain(reads: int | None = None) -> None:
+        raise OSError("a fault")
+
+    for broken, _ in hosts:  # whichever comes first; both are tried
+        broken.protocol.drain = drain
+    w.front.stop()
+    assert len(logged.tracebacks) == 2
+    assert w.delayed() == []
 
 
 def test_a_console_that_was_up_when_the_process_died_is_down_because_of_that(w: VMWorld) -> None:

@@ -252,7 +252,10 @@ class VMFrontend:
         self.broker.stop()
         # Destinations last: what they have kept is heard when their sources are gone.
         for connection in sorted(self.connections, key=lambda c: self._migrations.pending_at(c) is not None):
-            connection.stop()
+            try:
+                connection.stop()
+            except Exception:
+                _log.failure("{peer}: the connection could not be ended in order", peer=connection.peer)
         self._migrations.stop()
         self.unidentified.stop()
         self.handshakes.stop()
