@@ -188,9 +188,10 @@ class Daemon(Server):
     """vmproxy, with its defaults but for addresses, folders, and how many operators may log in at once.
 
     :ivar ssh_port: where operators connect.
+    :ivar metrics_port: where the metrics are, once they are served.
     """
 
-    ssh_port = 0
+    ssh_port = metrics_port = 0
 
     def __init__(self, folder: Path, core: set[int], keys: Path, certificate: Path | None = None) -> None:
         """
@@ -260,6 +261,23 @@ class Daemon(Server):
         if token is None:
             raise BenchError(f"token create: {made.stdout}{made.stderr}")
         return token[0]
+
+    def serve_metrics(self, consoles: str) -> int:
+        """Serve metrics from now on.
+
+        :param consoles: a glob of those that have their own; empty for none.
+        :returns: the port.
+        """
+        own = f'metrics-consoles = ["{consoles}"]' if consoles else ""
+        listen = f'metrics-listen = ["tcp:{self.metrics_port}:interface=127.0.0.1"]'
+        before = self._config.read_text().partition("[web]")[0]
+        self._config.write_text(f"{before}[web]\n{listen}\n{own}\n")
+        self.process.send_signal(signal.SIGHUP)
+        if not self.metrics_port:
+            self.metrics_port = int(self._wait_for(r"web\.metrics-listen is now [^\n]*:(\d+)")[1])
+        else:
+            self._wait_for(r"changed: [^\n]*web\.metrics-consoles")
+        return self.metrics_port
 
     def expected(self, machine: Machine) -> list[Expected]:
         return [machine.log(self.logs / f"{machine.uuid}.log")]
