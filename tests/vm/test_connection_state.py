@@ -53,11 +53,11 @@ def hand_over(w: VMWorld, *hosts: Host) -> None:
         front.forget(old)
     for host, state in states.items():
         console = next((c for c in w.directory if (c.uuid, c.port) == (state.uuid, state.port)), None)
-        assert front.admission.enter(state.peer)
         new = HostTelnet.restore(state, front, console)
         host.transport.unregisterProducer()
         host.protocol = host.transport.protocol = new
         new.makeConnection(host.transport)
+    assert len(front.admission) == len(front.connections), "each has its place"
     links: dict[str, ILink[Console]] = {host.address: host.protocol for host in hosts}
     viewers: dict[str, IViewer] = {}
     for console, kept in consoles:

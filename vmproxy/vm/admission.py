@@ -138,6 +138,13 @@ class Admission:
         self._live += 1
         return True
 
+    def take_over(self, address: str) -> None:
+        """Count a connection that another process has let in; :meth:`leave` follows."""
+        where = neighbourhood(address)
+        place = self._places.get(where) or self._place(where, self._clock.seconds())
+        place.live += 1
+        self._live += 1
+
     def live(self, address: str) -> int:
         """The connections of an address."""
         place = self._places.get(neighbourhood(address))

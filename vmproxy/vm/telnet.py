@@ -116,6 +116,7 @@ class HostTelnet(Telnet):
         front, tcp = self.frontend, self._tcp
         front.connections.add(self)
         if hasattr(self, "session"):  # another process has begun it
+            front.admission.take_over(self.peer)
             self._go_on()
             return
         front.complaints.counters["connections"] += 1
