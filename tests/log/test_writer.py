@@ -530,6 +530,23 @@ class TestLinks:
         assert made[-1] == 3 * LINKS_AT_ONCE
         assert max(after - before for before, after in pairwise(made)) == LINKS_AT_ONCE
 
+    def test_a_link_that_keeps_failing_keeps_no_other_from_being_made(
+        self, world: World, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        symlink = os.symlink
+
+        def refuse(target: str, link: str) -> None:
+            if "bad.log.events" in link:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            symlink(target, link)
+
+        monkeypatch.setattr(os, "symlink", refuse)
+        for name in ("bad", "good"):
+            self.link(world, name, world.log(f"{name}-1.log"))
+        for _ in range(5):
+            world.tick(1)
+        assert set(self.links(folder, ".log.events")) == {"good.log.events"}
+
     def test_links_of_other_files_follow_at_a_bounded_rate_and_are_tried_again(
         self, world: World, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

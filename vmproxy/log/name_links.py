@@ -68,6 +68,7 @@ class NameLinks:
         for file in list(islice(self._incomplete, AT_ONCE)):
             if file.link and not self._complete(file):
                 self._retry.start()
+                self._incomplete[file] = self._incomplete.pop(file)  # the others need not wait for this one
                 return
             del self._incomplete[file]
 
