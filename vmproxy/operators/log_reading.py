@@ -71,7 +71,7 @@ class BatchReader(Generic[T]):
         :param size: the bytes or characters in an item.
         """
         self._client = client
-        self._make = make
+        self._make: Callable[[], Iterator[T]] | None = make
         self._close = close
         self._size = size
         self._items: Iterator[T] | None = None
@@ -91,7 +91,7 @@ class BatchReader(Generic[T]):
         with self._lock:
             taken: list[T] = []
             size = 0
-            if self._items is None and not self._closed:
+            if self._items is None and self._make is not None and not self._closed:
                 self._items = self._make()
             while not self._closed and self._items is not None and len(taken) < BATCH_ITEMS and size < CHUNK:
                 try:
@@ -105,6 +105,7 @@ class BatchReader(Generic[T]):
     def _finish(self) -> None:
         with self._lock:
             items, self._items = self._items, None
+            self._make = None  # it may belong to who has this
             if items is not None and hasattr(items, "close"):
                 items.close()
             self._close()

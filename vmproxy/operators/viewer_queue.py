@@ -127,13 +127,13 @@ class LateReader:
         data: bytes = b"",
         stream: LogStream | None = None,
         recent: int = RECENT_LIMIT,
-        lag: int = LAG_LIMIT,
+        lag: int = 0,
     ) -> None:
         """
         :param data: what the VM has just said, and is too much.
         :param stream: reads from where the viewer is, if that is not before ``data``.
         :param recent: how many of the newest bytes are kept here, and may be the rest that :meth:`run` returns.
-        :param lag: how many bytes it may be behind.
+        :param lag: how many bytes it may be behind; 0 for :data:`LAG_LIMIT`.
         """
         self._out = out
         self._log = log
@@ -188,7 +188,7 @@ class LateReader:
     async def _room(self, base: int) -> bool:
         # True when the client has taken what was sent; False if it is gone.
         while not self._out.over:
-            if base + self._queue.end - self._stream.position > self._lag:
+            if base + self._queue.end - self._stream.position > (self._lag or LAG_LIMIT):
                 raise NotInLog("it is too far behind")
             if base + self._queue.end != self._stream.end and self._late_look:
                 await self._refresh()  # before its file is rotated away

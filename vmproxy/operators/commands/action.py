@@ -91,6 +91,6 @@ COMMANDS = (
         _action,
         (_ACTION, _NAME, _YES),
         Right.SEE,
-        notes="Each action needs a right of its own; `action' alone lists those that you may do.\n",
+        notes="Each action needs a right of its own; `action' alone lists those you may do.\n",
     ),
 )

@@ -183,6 +183,6 @@ COMMANDS = (
         _guest,
         (_NAME, _READ_ONLY, _FOR, _LOGINS, _REVOKE, JSON),
         Right.ADMIN,
-        notes="Prints a password once, and the line for ssh. Without NAME: the guests there are.\n",
+        notes="Prints a password once, and the line for ssh. Without NAME: which there are.\n",
     ),
 )
