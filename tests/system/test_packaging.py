@@ -45,7 +45,7 @@ def run(*command: str, cwd: Path, timeout: float = 300, **env: str) -> subproces
 
 def copy_of_the_checkout(folder: Path) -> Path:
     """A copy: what is built there leaves nothing behind here."""
-    for part in ("vmproxy", "twisted", "etc"):
+    for part in ("vmproxy", "twisted", "etc", "share"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache"))
     for part in ("Makefile", "setup.cfg", "pyproject.toml", "README.rst", "LICENSE"):
         shutil.copy(ROOT / part, folder)
