@@ -50,7 +50,7 @@ on = ["web*"]
 may = ["spy"]
 """
 
-_REFUSED = re.compile("Failed to load resource|WebSocket connection.*(ERR_CONNECTION_REFUSED|Authentication failed)")
+_REFUSED = re.compile("Failed to load resource|WebSocket connection.*(ERR_CONNECTION_(REFUSED|RESET)|Authentication failed)")
 
 browser_there = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 

@@ -123,6 +123,8 @@ async function again() {
  * @param {string} [done]
  */
 async function request(type, fields = {}, done = "") {
+  // At once: who types on after a button does not wait for the answer.
+  session.terminal?.focus();
   try {
     await session.socket.request(type, fields);
     if (done) say(done);
@@ -131,8 +133,6 @@ async function request(type, fields = {}, done = "") {
     const kind = /** @type {{kind?: string}} */ (error).kind ?? "";
     if (kind !== "reason-needed") notice(wrong(error), { kind: "bad" });
     return kind || "failed";
-  } finally {
-    session.terminal?.focus();
   }
 }
 
