@@ -50,7 +50,9 @@ on = ["web*"]
 may = ["spy"]
 """
 
-_REFUSED = re.compile("Failed to load resource|WebSocket connection.*(ERR_CONNECTION_(REFUSED|RESET)|Authentication failed)")
+_REFUSED = re.compile(
+    "Failed to load resource|WebSocket connection.*(ERR_CONNECTION_(REFUSED|RESET)|Authentication failed)"
+)
 
 browser_there = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
