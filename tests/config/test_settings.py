@@ -297,6 +297,13 @@ ALLOWED = [
     ("ssh.quiet", ["true", "false"]),
     ("ssh.banner", ['""', '"Authorized use only.\\nAll is recorded."']),
     ("ssh.message", ['""', '"two\\nlines"']),
+    ("web.oidc.issuer", ['""']),
+    ("web.oidc.client-id", ['""', '"vmproxy"']),
+    ("web.oidc.client-secret-file", ['""', '"secret"']),
+    ("web.oidc.scopes", ['"openid"', '["openid", "profile"]']),
+    ("web.oidc.claim", ['"sub"']),
+    ("web.oidc.ca-file", ['""', '"ca.pem"']),
+    ("web.oidc.label", ['"Log in"']),
     ("web.listen", ["[]", '"tcp:8080:interface=127.0.0.1"', '"unix:/run/web.sock"']),
     ("web.certificates", ["[]", '"web.pem"', '[{ certificate = "b.crt", key = "b.key" }]']),
     ("web.public-url", ['""', '"https://consoles.example.org"', '"http://[::1]:8080/"']),
@@ -334,6 +341,13 @@ WITH_OTHERS = {"vm.listen", "vm.tls-listen", "ssh.listen", "web.tls-listen"}
 """Settings of which some values go only with others."""
 
 REFUSED = [
+    ("web.oidc.issuer", ["1", '"http://login.example.com"', '"login"', '"https://a@b"'], "not a"),
+    ("web.oidc.client-id", ["1"], "not a string"),
+    ("web.oidc.client-secret-file", ["1"], "not the path of a file"),
+    ("web.oidc.scopes", ["1", "[]"], ""),
+    ("web.oidc.claim", ["1", '""'], "not a string"),
+    ("web.oidc.ca-file", ["1"], "not the path of a file"),
+    ("web.oidc.label", ["1"], "not a text"),
     ("web.listen", ['"8080"', "8080", '["tcp:x"]'], "is not"),
     ("web.tls-listen", ['"8443"', "8443", '"ssl:8443"'], ""),
     ("web.certificates", ["1", '""', "[[]]"], 'such as ["web.pem"]'),

@@ -19,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0
+OTHERS = ("ldap", "pam", "web.oidc")
 TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
 
 OTHERS = ("ldap", "pam", "vcenter")
@@ -135,7 +136,7 @@ class Daemon:
             f'[ssh]\nlisten = ["{self.listen[1]}"]\n'
             f'authorized-keys = ["{self.identity}.pub"]\n{_section(self._extra, "ssh")}\n'
             f"[web]\n{self._web()}\n"
-            f"{''.join(f'[{name}]{chr(10)}{_section(self._extra, name)}{chr(10)}' for name in ('ldap', 'pam'))}"
+            f"{''.join(f'[{name}]{chr(10)}{_section(self._extra, name)}{chr(10)}' for name in OTHERS)}"
             f"{tables[0] if tables else ''}"
         )
 

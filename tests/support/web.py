@@ -36,6 +36,7 @@ from vmproxy.web.route import Route
 from vmproxy.web.server import WebChannel
 from vmproxy.web.sessions import Sessions
 from vmproxy.web.settings import WebSettings
+from vmproxy.web.single_sign_on import SingleSignOn
 from vmproxy.web.table import ROUTES
 
 HOST = "127.0.0.1:8080"
@@ -262,8 +263,9 @@ class WebWorld(World):
         self.not_ready: list[str] = []
         found = WebSettings(listen=("tcp:8080:interface=127.0.0.1",), **settings)
         self.sessions = Sessions(self.services, found, self.accounts.password_mark)
+        sign_on = SingleSignOn(self._in_thread, self.services.wall)
         self.web = WebServices(
-            self.services, self.accounts, self.tokens, self.sessions, found, not_ready=lambda: self.not_ready
+            self.services, self.accounts, self.tokens, self.sessions, sign_on, found, not_ready=lambda: self.not_ready
         )
         self.front = WebFrontend(self.web, routes)
         self.front.reconfigure(found)

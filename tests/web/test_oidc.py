@@ -19,7 +19,8 @@ from joserfc.jwk import ECKey, KeySet, OctKey
 from vmproxy.base.schema import read
 from vmproxy.errors import ConfigError
 from vmproxy.web import oidc
-from vmproxy.web.oidc import Challenge, NotProven, OIDCSettings, Provider, ProviderError
+from vmproxy.web.oidc import Challenge, NotProven, Provider, ProviderError, usable
+from vmproxy.web.settings import OIDCSettings
 
 ISSUER = "https://login.example.com"
 BACK = "https://consoles.example.com/login/oidc/done"
@@ -234,7 +235,7 @@ def test_settings(tmp_path: Path) -> None:
         assert len(problems(**{**good, "issuer": issuer})) == 1
     assert "client-id" in problems(issuer=ISSUER)[0]
     assert "openid" in problems(**good, scopes=["profile"])[0]
-    assert OIDCSettings().usable() is None
+    assert usable(OIDCSettings()) is None
     for given in ({"ca_file": tmp_path / "none"}, {"client_secret_file": tmp_path / "none"}):
         with pytest.raises(ConfigError, match=r"web\.oidc\."):
-            OIDCSettings(ISSUER, "vmproxy", **given).usable()  # type: ignore[arg-type]  # one or the other
+            usable(OIDCSettings(ISSUER, "vmproxy", **given))  # type: ignore[arg-type]  # one or the other

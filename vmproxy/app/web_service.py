@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from vmproxy.app.descriptors import Budget, SpareDescriptor
 from vmproxy.app.listeners import Listeners
 from vmproxy.app.part import Part
+from vmproxy.app.threads import OwnThreads
 from vmproxy.app.vm_service import expiry
 from vmproxy.auth.authenticator import Authenticator
 from vmproxy.auth.tokens import FILE, TokenStore
@@ -27,14 +28,24 @@ from vmproxy.config.settings import Config
 from vmproxy.errors import ConfigError
 from vmproxy.operators.services import Services
 from vmproxy.vm.certificates import CertificateError, Credentials, TLSSettings, load
-from vmproxy.web.settings import WebSettings
+from vmproxy.web.settings import OIDCSettings, WebSettings
 
 if TYPE_CHECKING:
     from vmproxy.web.frontend import WebFrontend
     from vmproxy.web.http_metrics import HTTPMetrics
+    from vmproxy.web.oidc import Provider
     from vmproxy.web.tls import ServerTLS
 
+SIGN_ON_THREADS = 2
+
 _log = Logger()
+
+
+class Checked(NamedTuple):
+    """What was found before a configuration is used."""
+
+    credentials: Credentials | None
+    provider: Provider | None
 
 
 class WebService(Part):
@@ -71,6 +82,7 @@ class WebService(Part):
         self._status = status
         self.credentials: Credentials | None = None
         self._sockets: set[str] = set()
+        self._threads = OwnThreads(reactor, "vmproxy-single-sign-on", SIGN_ON_THREADS)
         self._figures = figures
         self._certificates: Credentials | None = None
         self._metrics: HTTPMetrics | None = None
@@ -96,7 +108,7 @@ class WebService(Part):
     def _on(self, config: Config) -> bool:
         return config.web.on or bool(self._sockets)
 
-    def check(self, config: Config) -> Credentials | None:
+    def check(self, config: Config) -> Checked | None:
         if not self._on(config):
             return None
         if "web.tls-listen" in self._sockets and not config.web.certificates:
@@ -112,10 +124,10 @@ class WebService(Part):
             raise ConfigError(problems) from None
         for one in credentials.certificates if credentials is not None and config.web.client_ca is not None else ():
             one.context.set_verify(SSL.VERIFY_PEER)  # who has no certificate may log in otherwise
-        return credentials
+        return Checked(credentials, _provider(config.web.oidc))
 
-    def reconfigure(self, config: Config, checked: Credentials | None) -> list[str]:
-        if not self._on(config):
+    def reconfigure(self, config: Config, checked: Checked | None) -> list[str]:
+        if checked is None:
             if self.front is not None:
                 self.front.close()
             return []
@@ -128,11 +140,13 @@ class WebService(Part):
                 web=settings.connections,
             )
         front, tls = self._made(settings)
-        names = [name for one in checked.certificates for name in one.names] if checked is not None else []
-        self._certificates = checked
-        self.credentials = checked
+        credentials = checked.credentials
+        names = [name for one in credentials.certificates for name in one.names] if credentials is not None else []
+        self._certificates = credentials
+        self.credentials = credentials
         front.reconfigure(settings, names)
-        tls.use(checked.context if checked is not None else None)
+        front.web.single_sign_on.use(checked.provider)
+        tls.use(credentials.context if credentials is not None else None)
         return []
 
     def _made(self, settings: WebSettings) -> tuple[WebFrontend, ServerTLS]:
@@ -143,6 +157,7 @@ class WebService(Part):
             from vmproxy.web.http_metrics import HTTPMetrics
             from vmproxy.web.metrics import Exposition
             from vmproxy.web.sessions import Sessions
+            from vmproxy.web.single_sign_on import SingleSignOn
             from vmproxy.web.tls import ServerTLS
 
             assets = Assets.load()
@@ -151,7 +166,8 @@ class WebService(Part):
                     "console pages have no terminal: {file} is missing, make web brings it", file=assets.missing[0]
                 )
             sessions = Sessions(self._services, settings, self._accounts.password_mark)
-            shared = (self._services, self._accounts, self.tokens, sessions, settings)
+            sign_on = SingleSignOn(self._threads, self._services.wall)
+            shared = (self._services, self._accounts, self.tokens, sessions, sign_on, settings)
             web = WebServices(*shared, not_ready=self._not_ready, status=self._status, assets=assets)
             self.front = WebFrontend(web)
             self._metrics = HTTPMetrics(self.front)
@@ -189,7 +205,11 @@ class WebService(Part):
     def stopService(self) -> Deferred[None] | None:
         """Fires when all clients are gone."""
         super().stopService()
-        return Deferred.fromCoroutine(self.front.stop()) if self.front is not None else None
+        return Deferred.fromCoroutine(self._stop(self.front)) if self.front is not None else None
+
+    async def _stop(self, front: WebFrontend) -> None:
+        await front.stop()
+        self._threads.stop()
 
 
 def _import() -> None:
@@ -199,6 +219,12 @@ def _import() -> None:
     import vmproxy.web.http_metrics
     import vmproxy.web.metrics
     import vmproxy.web.tls  # noqa: F401
+
+
+def _provider(settings: OIDCSettings) -> Provider | None:
+    from vmproxy.web.oidc import usable
+
+    return usable(settings)
 
 
 def _no_delay(listening: socket.socket) -> None:

@@ -20,6 +20,7 @@ from vmproxy.web.kept_lists import KeptLists
 from vmproxy.web.problem import Problem
 from vmproxy.web.sessions import Sessions
 from vmproxy.web.settings import WebSettings
+from vmproxy.web.single_sign_on import SingleSignOn
 from vmproxy.web.sockets import Sockets
 
 _log = Logger()
@@ -41,6 +42,7 @@ class WebServices:
     :ivar not_ready: the reasons why the daemon is not ready, in words that name nothing.
     :ivar status: how the daemon is, for JSON.
     :ivar assets: the pages and their files.
+    :ivar single_sign_on: logins at a provider.
     :ivar sockets: the websockets.
     :ivar scrape: the metrics, in a format of those that are accepted, and their type; those of single consoles too, or
         not.
@@ -50,6 +52,7 @@ class WebServices:
     accounts: Authenticator
     tokens: TokenStore
     sessions: Sessions
+    single_sign_on: SingleSignOn
     settings: WebSettings = field(default_factory=WebSettings)
     not_ready: Callable[[], list[str]] = list
     status: Callable[[], dict[str, object]] = dict

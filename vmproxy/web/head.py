@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
@@ -56,16 +57,21 @@ class Head:
 
     def cookie(self, name: str) -> str:
         """A cookie; empty if there is none of the name."""
-        for pair in self.headers.get("cookie", "").split(";"):
-            key, _, value = pair.strip().partition("=")
-            if key == name:
-                return value
-        return ""
+        return cookie_of(self.headers, name)
 
     @property
     def unsafe(self) -> bool:
         """Whether it changes something, or opens a connection both ways."""
         return self.method in UNSAFE or "upgrade" in self.headers
+
+
+def cookie_of(headers: Mapping[str, str], name: str) -> str:
+    """A cookie among the headers of a request; empty if there is none of the name."""
+    for pair in headers.get("cookie", "").split(";"):
+        key, _, value = pair.strip().partition("=")
+        if key == name:
+            return value
+    return ""
 
 
 def _decoded(text: str) -> str:

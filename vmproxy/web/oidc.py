@@ -15,19 +15,17 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
-from vmproxy.base import values
-from vmproxy.base.addresses import is_loopback
 from vmproxy.base.sanitize import visible
-from vmproxy.base.schema import InvalidValue, setting
+from vmproxy.base.schema import InvalidValue
 from vmproxy.base.text_file import first_line
 from vmproxy.errors import ConfigError, VMProxyError
+from vmproxy.web.settings import OIDCSettings, provider_address
 
 if TYPE_CHECKING:
     from joserfc.jwk import KeySet
@@ -49,69 +47,27 @@ class NotProven(VMProxyError):
     """A login that the provider does not vouch for; for our logs."""
 
 
-def _issuer(value: Any) -> str:
-    text = values.word(value)
-    try:
-        parts = urlsplit(text)
-        secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
-        good = secure and parts.hostname and not parts.query and not parts.fragment and "@" not in parts.netloc
-        good = good and parts.port != 0 and text.isascii() and text.isprintable()
-    except ValueError:
-        good = False
-    if not good:
-        raise InvalidValue(f"{visible(text)!r} is not a provider such as https://login.example.com")
-    return text
+def usable(settings: OIDCSettings) -> Provider | None:
+    """The provider; None if there is none. Reads files, on any thread.
 
-
-@dataclass(frozen=True, slots=True)
-class OIDCSettings:
-    """A provider that operators log in at.
-
-    :ivar issuer: its address; empty for none.
-    :ivar client_id: what it calls us.
-    :ivar client_secret_file: the file with the secret that we share with it; None without one.
-    :ivar scopes: what is asked for.
-    :ivar claim: what names the operator.
-    :ivar ca_file: the authorities that sign its certificate; None for those of the system.
-    :ivar label: what stands on the button.
+    :raises ConfigError: if a file cannot be read, or a package is not installed.
     """
-
-    issuer: str = setting(values.or_empty(_issuer, ""), "")
-    client_id: str = setting(values.or_empty(values.word, ""), "")
-    client_secret_file: Path | None = setting(values.or_empty(values.file, None), None)
-    scopes: tuple[str, ...] = setting(values.list_of(values.word, 'words such as ["openid", "profile"]'), ("openid",))
-    claim: str = setting(values.word, "preferred_username")
-    ca_file: Path | None = setting(values.or_empty(values.file, None), None)
-    label: str = setting(values.text, "Single sign-on")
-
-    def contradictions(self, wrong: Collection[str]) -> Iterator[tuple[str, str]]:
-        """What does not go together."""
-        if self.issuer and not self.client_id and "client-id" not in wrong:
-            yield "issuer", "this needs a client-id, what the provider calls vmproxy"
-        if self.issuer and "openid" not in self.scopes and "scopes" not in wrong:
-            yield "scopes", '"openid" has to be among them'
-
-    def usable(self) -> Provider | None:
-        """The provider; None if there is none. Reads files, on any thread.
-
-        :raises ConfigError: if a file cannot be read, or a package is not installed.
-        """
-        if not self.issuer:
-            return None
-        try:
-            # An extra, which few installations have; it is loaded before privileges are dropped.
-            import joserfc.jwt  # noqa: F401
-        except ImportError:
-            raise ConfigError(["web.oidc.issuer: this needs the package joserfc: install vmproxy[oidc]"]) from None
-        secret = ""
-        if self.client_secret_file is not None:
-            secret = first_line(self.client_secret_file, "web.oidc.client-secret-file")
-        try:
-            context = ssl.create_default_context(cafile=self.ca_file)
-        except OSError as error:  # an SSLError is one
-            why = error.strerror if not isinstance(error, ssl.SSLError) else "no certificates in it"
-            raise ConfigError([f"web.oidc.ca-file: {self.ca_file}: {why}"]) from None
-        return Provider(self, secret, context)
+    if not settings.issuer:
+        return None
+    try:
+        # An extra, which few installations have; it is loaded before privileges are dropped.
+        import joserfc.jwt  # noqa: F401
+    except ImportError:
+        raise ConfigError(["web.oidc.issuer: this needs the package joserfc: install vmproxy[oidc]"]) from None
+    secret = ""
+    if settings.client_secret_file is not None:
+        secret = first_line(settings.client_secret_file, "web.oidc.client-secret-file")
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as error:  # an SSLError is one
+        why = error.strerror if not isinstance(error, ssl.SSLError) else "no certificates in it"
+        raise ConfigError([f"web.oidc.ca-file: {settings.ca_file}: {why}"]) from None
+    return Provider(settings, secret, context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +197,7 @@ class Provider:
     def _endpoint(self, name: str) -> str:
         said = str(self._known().get(name, ""))
         try:
-            _issuer(said.partition("?")[0])
+            provider_address(said.partition("?")[0])
         except InvalidValue:
             raise ProviderError(f"the provider has no {name} that can be trusted") from None
         return said
@@ -269,10 +225,10 @@ class Provider:
         host = urlsplit(address).hostname
         try:
             with self._opener.open(request, timeout=SECONDS) as answer:
-                text = answer.read(ANSWER_LIMIT + 1)
+                text = _read(answer)
         except urllib.error.HTTPError as error:
             with error:
-                said = _error(error.read(ANSWER_LIMIT))
+                said = _error(_read(error))
             if data is not None and 400 <= error.code < 500:
                 raise NotProven(f"{host}: status {error.code}{said}") from None
             raise ProviderError(f"{host}: status {error.code}{said}") from None
@@ -289,11 +245,27 @@ class Provider:
         return found
 
 
+class _Answer(Protocol):
+    """An answer over HTTP."""
+
+    def read1(self, n: int, /) -> bytes: ...
+
+
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """Follows nothing: an answer from elsewhere is not the provider's."""
 
     def redirect_request(self, *_args: Any, **_options: Any) -> None:
         return None
+
+
+def _read(answer: _Answer) -> bytes:
+    """An answer, up to one byte more than there may be; not forever, however slowly it comes."""
+    text, until = b"", time.monotonic() + SECONDS
+    while len(text) <= ANSWER_LIMIT and (piece := answer.read1(ANSWER_LIMIT + 1 - len(text))):
+        text += piece
+        if time.monotonic() > until:
+            raise TimeoutError("the answer comes too slowly")
+    return text
 
 
 def _error(text: bytes) -> str:

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 from vmproxy.access.selector import Selector
 from vmproxy.base import values
-from vmproxy.base.addresses import Network
-from vmproxy.base.schema import InvalidValue, setting
+from vmproxy.base.addresses import Network, is_loopback
+from vmproxy.base.sanitize import visible
+from vmproxy.base.schema import InvalidValue, section, setting
 
 MOST = 100_000
 
@@ -38,6 +39,50 @@ _CLEAR = values.endpoints(values.endpoint_without_tls("web"), may_be_empty=True)
 _GLOBS = values.list_of(lambda value: Selector(values.word(value)), 'globs such as "web*"', may_be_empty=True)
 
 
+def provider_address(value: Any) -> str:
+    """The address of a provider of OpenID Connect: https, or http on this machine."""
+    text = values.word(value)
+    try:
+        parts = urlsplit(text)
+        secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+        good = secure and parts.hostname and not parts.query and not parts.fragment and "@" not in parts.netloc
+        good = good and parts.port != 0 and text.isascii() and text.isprintable()
+    except ValueError:
+        good = False
+    if not good:
+        raise InvalidValue(f"{visible(text)!r} is not a provider such as https://login.example.com")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class OIDCSettings:
+    """A provider that operators log in at.
+
+    :ivar issuer: its address; empty for none.
+    :ivar client_id: what it calls us.
+    :ivar client_secret_file: the file with the secret that we share with it; None without one.
+    :ivar scopes: what is asked for.
+    :ivar claim: what names the operator.
+    :ivar ca_file: the authorities that sign its certificate; None for those of the system.
+    :ivar label: what stands on the button.
+    """
+
+    issuer: str = setting(values.or_empty(provider_address, ""), "")
+    client_id: str = setting(values.or_empty(values.word, ""), "")
+    client_secret_file: Path | None = setting(values.or_empty(values.file, None), None)
+    scopes: tuple[str, ...] = setting(values.list_of(values.word, 'words such as ["openid", "profile"]'), ("openid",))
+    claim: str = setting(values.word, "preferred_username")
+    ca_file: Path | None = setting(values.or_empty(values.file, None), None)
+    label: str = setting(values.text, "Single sign-on")
+
+    def contradictions(self, wrong: Collection[str]) -> Iterator[tuple[str, str]]:
+        """What does not go together."""
+        if self.issuer and not self.client_id and "client-id" not in wrong:
+            yield "issuer", "this needs a client-id, what the provider calls vmproxy"
+        if self.issuer and "openid" not in self.scopes and "scopes" not in wrong:
+            yield "scopes", '"openid" has to be among them'
+
+
 @dataclass(frozen=True, slots=True)
 class WebSettings:
     """How browsers and scripts are served.
@@ -57,6 +102,7 @@ class WebSettings:
     :ivar metrics_from: networks that get the metrics on the other endpoints.
     :ivar metrics_consoles: the consoles that have metrics of their own.
     :ivar console_log_from: networks that get the ends of logs as OpenStack asks for them.
+    :ivar oidc: single sign-on.
     """
 
     listen: tuple[str, ...] = setting(_CLEAR, ())
@@ -74,6 +120,7 @@ class WebSettings:
     metrics_from: tuple[Network, ...] = setting(_NETWORKS, ())
     metrics_consoles: tuple[Selector, ...] = setting(_GLOBS, ())
     console_log_from: tuple[Network, ...] = setting(_NETWORKS, ())
+    oidc: OIDCSettings = section(OIDCSettings)
 
     @property
     def on(self) -> bool:

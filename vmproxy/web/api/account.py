@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from vmproxy.access.policy import Right
+from vmproxy.auth.accounts_file import Account
 from vmproxy.auth.authenticator import LoginBusy, LoginRefused
 from vmproxy.base.tasks import spawn
 from vmproxy.log.events import timestamp
@@ -75,12 +76,21 @@ async def _log_in(call: Call) -> Answer:
         raise Problem("unauthenticated", _WRONG) from None
     if call.gone:
         raise Problem("unavailable")
+    begun = begin_session(call, account, user)
+    accounts.entered(account, "password", user, call.peer, {}, "web")
+    return Empty(headers=[begun])
+
+
+def begin_session(call: Call, account: Account, user: str) -> tuple[str, str]:
+    """Begin a session in place of the one that the browser has.
+
+    :returns: the header that tells the browser.
+    """
     before = call.credential.session if call.credential is not None else None
     if before is not None:
         call.web.sessions.end(before, "another login")
     _, shown = call.web.sessions.begin(account, user, call.peer)
-    accounts.entered(account, "password", user, call.peer, {}, "web")
-    return Empty(headers=[cookie(call.origin, shown)])
+    return cookie(call.origin, shown)
 
 
 async def _pause(call: Call, seconds: float) -> None:
