@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import signal
 import socket
 import ssl
@@ -18,9 +17,8 @@ from tests.support.daemon import ROOT, Daemon, environment, eventually
 from tests.support.host import FakeVM
 from tests.support.tls import write_pem
 from tests.system.test_systemd import hand_over
-from vmproxy.auth.tokens import TokenFile, make
+from tests.support.web_daemon import WEB, token_of, web_settings
 
-WEB = '[web]\nlisten = ["tcp:0:interface=127.0.0.1"]\n'
 REFUSED = "connection refused"
 
 
@@ -36,21 +34,10 @@ def ask(daemon: Daemon, method: str, path: str, token: str = "") -> tuple[int, d
         connection.close()
 
 
-def token_of(daemon: Daemon, operator: str) -> str:
-    """A token that the command has made."""
-    file = TokenFile(daemon.state / "tokens.jsonl")
-    now = os.stat(daemon.output).st_mtime
-    return file.add(lambda others: make(operator, f"t{len(others)}", "write", ["*"], 86400, now, others), now)[1]
-
-
 def test_the_web_serves_scripts_and_is_turned_off_and_on_again(
     make_daemon: Callable[..., Daemon], make_vm: Callable[..., FakeVM], keys: Path
 ) -> None:
-    public = (keys / "operator.pub").read_text().strip()
-    operators = keys.parent / "web-operators.toml"
-    operators.write_text(f"[operators.alice]\nkeys = ['{public}']\n")
-    operators.chmod(0o600)
-    extra = f'[ssh]\noperators-file = "{operators}"\n{WEB}'
+    extra = web_settings(keys)
     daemon = make_daemon(extra)
     assert daemon.web_port
     assert ask(daemon, "GET", "/readyz")[0] == 200
