@@ -14,7 +14,7 @@ from vmproxy.access.policy import Right
 from vmproxy.web.answer import JSON, Answer
 from vmproxy.web.api import account, health
 from vmproxy.web.call import Call
-from vmproxy.web.dispatch import console_id
+from vmproxy.web.console_id import console_id
 from vmproxy.web.json_schema import errors
 from vmproxy.web.route import Body, Needs, Parameter, Route
 

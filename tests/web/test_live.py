@@ -12,14 +12,14 @@ from twisted.python.failure import Failure
 
 from tests.support.fakes import VM_A, VM_B, FakeViewer
 from tests.support.ssh import SSHWorld
-from tests.support.websocket import Client
+from tests.support.websocket import Client as Browser
 from vmproxy.auth.accounts_file import Account
 from vmproxy.console.alert_marks import AlertMarks
 from vmproxy.console.console import Console
-from vmproxy.operators.operator import Operator
+from vmproxy.operators.client import Client
 from vmproxy.operators.presentation import Fields
+from vmproxy.web.console_id import console_id
 from vmproxy.web.live import LivePage, LivePages
-from vmproxy.web.viewer_messages import console_id
 from vmproxy.web.websocket import WebSockets
 
 A, B = str(VM_A), str(VM_B)
@@ -29,16 +29,16 @@ class Site:
     def __init__(self, world: SSHWorld) -> None:
         self.world = world
         self.sockets = WebSockets(world.clock, world.services.turns)
-        self.pages = LivePages(world.services, self.rows)
+        self.pages = LivePages(world.services)
         self.made = 0
 
-    async def rows(self, operator: Operator, consoles: Sequence[Console]) -> list[Fields]:
+    async def rows(self, client: Client, consoles: Sequence[Console]) -> list[Fields]:
         self.made += len(consoles)
         return [{"id": console_id(one), "state": one.state, "bytes": one.bytes_out} for one in consoles]
 
-    def page(self, user: str = "alice") -> Client:
+    def page(self, user: str = "alice") -> Browser:
         operator = self.world.services.operator(Account(user), user, "10.1.2.9")
-        return Client(LivePage(operator, self.pages), self.sockets)
+        return Browser(LivePage(operator, self.pages, self.rows), self.sockets)
 
     def look(self, times: int = 1) -> None:
         for _ in range(times):
@@ -54,7 +54,7 @@ def site(w: SSHWorld) -> Site:
     return Site(w)
 
 
-def told(page: Client, kind: str) -> list[Any]:
+def told(page: Browser, kind: str) -> list[Any]:
     return [message for message in page.take() if isinstance(message, dict) and message["type"] == kind]
 
 

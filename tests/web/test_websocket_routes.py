@@ -68,6 +68,7 @@ def test_live_tells_rows(web: WebWorld) -> None:
     client, _ = upgraded(web, "/api/v1/live", early=watch)
     (rows,) = (event for event in events(rest(client)) if isinstance(event, TextMessage))
     assert f'"id":"{VM_A}"' in rows.data
+    assert '"last_line":' in rows.data  # it is a row of the list
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,11 @@ from vmproxy.operators.operator import Operator
 from vmproxy.operators.services import Services
 from vmproxy.operators.write_request import Answer, WriteRequest, ask
 from vmproxy.web.attachment import RIGHTS_GONE, Attachment
+from vmproxy.web.console_id import console_id
 from vmproxy.web.cursor import BadCursor, offset_of
 from vmproxy.web.fanout import Fanouts
 from vmproxy.web.problem import Problem, bad_request
-from vmproxy.web.viewer_messages import console_id, message_frame
+from vmproxy.web.viewer_messages import message_frame
 from vmproxy.web.viewer_requests import BadMessage, Requests, refusal
 from vmproxy.web.websocket import WebSocket
 from vmproxy.web.websocket_frames import FAULT, GOING_AWAY, POLICY

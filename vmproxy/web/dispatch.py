@@ -20,6 +20,7 @@ from vmproxy.console.console import Console
 from vmproxy.console.naming import AmbiguousConsole, NoSuchConsole
 from vmproxy.web.answer import Answer
 from vmproxy.web.call import Call, WebServices
+from vmproxy.web.console_id import console_id
 from vmproxy.web.credential import Credential
 from vmproxy.web.head import Head
 from vmproxy.web.headers import check_host
@@ -210,8 +211,3 @@ def _console(call: Call, target: str, needed: Right) -> Console:
     if needed not in rights:
         raise Problem("forbidden", f"you may not {needed.name.lower() if needed.name else 'do that'} here")
     return console
-
-
-def console_id(console: Console) -> str:
-    """How a console is called in the API: ``UUID``, or ``UUID.PORT`` for another port than the first."""
-    return str(console.uuid) if console.port == "1" else f"{console.uuid}.{console.port}"

@@ -19,10 +19,12 @@ from vmproxy.base.tasks import spawn
 from vmproxy.console.alert_marks import AlertMarks
 from vmproxy.console.console import Console
 from vmproxy.errors import VMProxyError
+from vmproxy.operators.client import Client
 from vmproxy.operators.operator import Operator
 from vmproxy.operators.presentation import Fields
 from vmproxy.operators.services import Services
-from vmproxy.web.viewer_messages import console_id, message_frame
+from vmproxy.web.console_id import console_id
+from vmproxy.web.viewer_messages import message_frame
 from vmproxy.web.websocket import WebSocket
 from vmproxy.web.websocket_frames import POLICY
 
@@ -31,8 +33,8 @@ LOOK_SECONDS = 0.5
 COUNT_LOOKS = 4  # so many looks to one count
 AT_ONCE = 32
 
-Rows = Callable[[Operator, Sequence[Console]], Awaitable[list[Fields]]]
-"""Makes the rows of consoles as an operator may see them; none for one that they may not see any more."""
+Rows = Callable[[Client, Sequence[Console]], Awaitable[list[Fields]]]
+"""Makes the rows of consoles as a client may see them; none for one that it may not see any more."""
 
 _log = Logger()
 
@@ -43,9 +45,8 @@ class LivePages:
     Bound: one timer, which stands still while there are no pages.
     """
 
-    def __init__(self, services: Services, rows: Rows) -> None:
+    def __init__(self, services: Services) -> None:
         self.services = services
-        self.rows = rows
         self._pages: dict[LivePage, None] = {}
         self._watched: dict[Console, tuple[Hashable, dict[LivePage, None]]] = {}
         self._timer: IDelayedCall | None = None
@@ -194,11 +195,13 @@ class LivePage:
 
     kind = "live"
 
-    def __init__(self, operator: Operator, pages: LivePages) -> None:
+    def __init__(self, operator: Operator, pages: LivePages, rows: Rows) -> None:
         self.operator = operator
+        self.services = pages.services
         self.consoles: dict[Console, None] = {}
         self.changed: dict[Console, None] = {}
         self._pages = pages
+        self._rows = rows
         self._socket: WebSocket | None = None
         self._telling = False
         self._wanted: list[str] | None = None  # the last wish, while one before it is found
@@ -246,7 +249,7 @@ class LivePage:
             spawn(self._find()).addErrback(_failed)
 
     async def _find(self) -> None:
-        view, turns, found = self.operator.view, self._pages.services.turns, dict[Console, None]()
+        view, turns, found = self.operator.view, self.services.turns, dict[Console, None]()
         try:
             while (ids := self._wanted) is not None and self._socket is not None:
                 self._wanted = None
@@ -273,11 +276,11 @@ class LivePage:
     async def _tell(self) -> None:
         consoles, self.changed = [one for one in self.changed if one in self.consoles], {}
         try:
-            await self.operator.view.ready(self._pages.services.turns, self.operator.name)
+            await self.operator.view.ready(self.services.turns, self.operator.name)
             gone: list[Fields] = [
                 {"id": console_id(one), "gone": True} for one in consoles if one not in self.operator.view
             ]
-            rows = gone + await self._pages.rows(self.operator, [one for one in consoles if one in self.operator.view])
+            rows = gone + await self._rows(self, [one for one in consoles if one in self.operator.view])
             if rows and self._socket is not None:
                 self._socket.send(message_frame("rows", rows=rows))
         finally:

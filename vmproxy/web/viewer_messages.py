@@ -12,6 +12,7 @@ from vmproxy.operators.messages import mode
 from vmproxy.operators.operator import Operator
 from vmproxy.operators.presentation import console_fields, shown
 from vmproxy.operators.services import Services
+from vmproxy.web.console_id import console_id
 from vmproxy.web.notice_fields import notice_fields
 from vmproxy.web.websocket_frames import text_frame
 from vmproxy.web.window import WINDOW
@@ -28,10 +29,7 @@ def message_frame(kind: str, **told: object) -> bytes:
 
 
 def notice_frame(notice: Notice, title: str) -> bytes:
-    """A notice: its name in kebab-case, its fields, and the words that SSH has for it in ``text``.
-
-    What an operator wrote is in ``message``.
-    """
+    """A notice to the viewers of a console with this title."""
     return message_frame("notice", **notice_fields(notice, title))
 
 
@@ -75,8 +73,3 @@ def hello_frame(console: Console, viewer: IViewer, operator: Operator, services:
         force_reason=console.options.force_reason,
         may_force=operator.view.may(console, Right.FORCE),
     )
-
-
-def console_id(console: Console) -> str:
-    """``UUID``, or ``UUID.PORT`` of a further port."""
-    return str(console.uuid) if console.port == "1" else f"{console.uuid}.{console.port}"

@@ -13,8 +13,8 @@ from vmproxy.operators.log_reading import OpenedLog, on_disk
 from vmproxy.web.answer import Answer, Bytes, Stream
 from vmproxy.web.api.reading import Body, opened_log, read_out, still
 from vmproxy.web.call import Call
+from vmproxy.web.console_id import console_id
 from vmproxy.web.cursor import BadCursor, cursor_of, offset_of
-from vmproxy.web.dispatch import console_id
 from vmproxy.web.parameters import SINCE, UNTIL, seconds, whole, words
 from vmproxy.web.problem import Problem, bad_request
 from vmproxy.web.route import Needs, Reply, Route

@@ -12,7 +12,7 @@ from vmproxy.operators.client import Client
 from vmproxy.operators.log_reading import on_disk
 from vmproxy.operators.log_search import text_of
 from vmproxy.operators.presentation import Fields, console_fields, shown
-from vmproxy.web.dispatch import console_id
+from vmproxy.web.console_id import console_id
 
 AT_ONCE = 50  # consoles whose logs are looked at in one go
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from vmproxy.access.policy import REPLAY_LIMIT
+from vmproxy.console.console import Console
+from vmproxy.operators.client import Client
+from vmproxy.operators.presentation import Fields
 from vmproxy.web.answer import Answer, Socket
+from vmproxy.web.api.rows import console_row, latest_of
 from vmproxy.web.attach import MODES, SUBPROTOCOL, Attaching, Wish
 from vmproxy.web.call import Call
 from vmproxy.web.live import LivePage
@@ -29,7 +33,18 @@ async def attach(call: Call) -> Answer:
 async def live(call: Call) -> Answer:
     """Be told what changes of many consoles."""
     answer = _accepted(call.headers)
-    return _socket(call, LivePage(call.operator, call.web.sockets.pages), answer)
+    return _socket(call, LivePage(call.operator, call.web.sockets.pages, _rows), answer)
+
+
+async def _rows(client: Client, consoles: Sequence[Console]) -> list[Fields]:
+    view, turns = client.operator.view, client.services.turns
+    said = await latest_of(client, consoles)
+    rows: list[Fields] = []
+    for console, latest in zip(consoles, said, strict=True):
+        await view.ready(turns, client.operator.name)
+        if console in view:
+            rows.append(console_row(client, console, latest))
+    return rows
 
 
 def _accepted(headers: Mapping[str, str]) -> bytes:
