@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench import modes_beside, modes_machines, modes_operators, modes_scrape, modes_tls, modes_web
+from bench import modes_beside, modes_browsers, modes_machines, modes_operators, modes_scrape, modes_tls, modes_web
 from bench.modes_machines import Samples, Start
 
 MODES: dict[str, Callable[[Start], Samples]] = {
@@ -26,10 +26,11 @@ MODES: dict[str, Callable[[Start], Samples]] = {
     "start": modes_operators.starting,
     "tls": modes_tls.tls,
     "web": modes_web.web,
+    "web-fanout": modes_browsers.fanout,
     "web-scrape": modes_scrape.scrape,
 }
 
-_ALONE = ("storm-beside", "typing", "fanout", "tail", "replay", "start", "tls", "web", "web-scrape")
+_ALONE = ("storm-beside", "typing", "fanout", "tail", "replay", "start", "tls", "web", "web-fanout", "web-scrape")
 _ON_ONE_PLACE = ("storm", "idle", *(name for name in _ALONE if name != "typing"))
 ON_EVERY_PLACE = {name for name in MODES if name not in _ON_ONE_PLACE}
 """Where it counts what the logs are on; the others run with the first folder only."""

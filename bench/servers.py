@@ -231,6 +231,16 @@ class Daemon(Server):
             if not (self._keys / key.name).exists():
                 shutil.copy(key, self._keys)
 
+    def serve_browsers(self) -> int:
+        """Serve browsers from now on, over TLS; :returns: the port."""
+        with self._config.open("a") as config:
+            config.write(
+                '[web]\ntls-listen = ["tcp:0:interface=127.0.0.1"]\n'
+                f'certificates = ["{self._certificate}"]\nconnections-per-operator = 1000\n'
+            )
+        self.process.send_signal(signal.SIGHUP)
+        return int(self._wait_for(r"web\.tls-listen is now 127\.0\.0\.1:(\d+)")[1])
+
     def watch(self) -> None:
         """Look for what the sample watches are about from now on."""
         with self._config.open("a") as config:
