@@ -62,6 +62,17 @@ def test_a_quick_run_measures_tls_both_ways(tmp_path: Path) -> None:
         assert [run["problems"] for runs in figure["runs"].values() for run in runs if run["problems"]] == []
 
 
+@pytest.mark.slow
+def test_a_quick_run_measures_browsers(tmp_path: Path) -> None:
+    done, found = run_bench(tmp_path, "web-fanout")
+    assert done.returncode == 0, done.stderr
+    assert found["failures"] == []
+    values = {key.partition("@")[0]: figure["vmproxy"] for key, figure in found["figures"].items()}
+    assert values["web.complete"] == 100
+    assert values["web.cpu"] > 0
+    assert {"web.memory", "web.silent"} <= set(values)
+
+
 def test_a_mode_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     done, found = run_bench(tmp_path, "stom")
     assert (done.returncode, found) == (2, {})
