@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.daemon import Daemon
 from tests.support.host import FakeVM
-from tests.system.test_web import WEB, token_of
+from tests.support.web_daemon import WEB, token_of
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 pytestmark = [
