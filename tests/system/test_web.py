@@ -16,8 +16,8 @@ from typing import Any
 from tests.support.daemon import ROOT, Daemon, environment, eventually
 from tests.support.host import FakeVM
 from tests.support.tls import write_pem
-from tests.system.test_systemd import hand_over
 from tests.support.web_daemon import WEB, token_of, web_settings
+from tests.system.test_systemd import hand_over
 
 REFUSED = "connection refused"
 
