@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import accumulate
 
-from prometheus_client import ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -20,6 +19,7 @@ from twisted.internet.defer import Deferred
 
 from vmproxy.base.metrics import Families, Family, Histogram, Kind
 from vmproxy.base.turns import Turns
+from vmproxy.web.process_metrics import process_metrics
 
 PREFIX = "vmproxy_"
 _WHO = "metrics"  # of whom the turns are
@@ -42,7 +42,6 @@ class Exposition:
         self._read = read
         self._turns = turns
         self._in_thread = in_thread
-        self._process = ProcessCollector(registry=None)
         self._asked: dict[tuple[str, bool], list[Deferred[bytes]]] = {}
 
     async def text(self, accept: str, consoles: bool) -> tuple[bytes, str]:
@@ -80,8 +79,7 @@ class Exposition:
                     family if before is None else replace(before, values={**before.values, **family.values})
                 )
             await self._turn()
-        # The descriptors are counted by listing them.
-        process = await self._in_thread(lambda: list(self._process.collect()))
+        process = await self._in_thread(process_metrics)  # it may have to list the descriptors
         parts = []
         ends = False
         for metric in (*map(metric_of, families.values()), *process):
