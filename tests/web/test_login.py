@@ -325,18 +325,29 @@ def test_nothing_secret_is_in_logs_and_trails(world: WebWorld, logged: Any) -> N
     assert cookie.partition("=")[2] not in told
 
 
+UPGRADE = [
+    ("Upgrade", "websocket"),
+    ("Connection", "Upgrade"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ("Sec-WebSocket-Protocol", "vmproxy.v1"),
+    ("Origin", ORIGIN),
+]
+
+
 def test_the_websockets_of_a_session_end_with_it(world: WebWorld) -> None:
     cookie = world.login()
     client = world.client()
-    asked = [
-        ("Upgrade", "websocket"),
-        ("Connection", "Upgrade"),
-        ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ("Sec-WebSocket-Protocol", "vmproxy.v1"),
-        ("Origin", ORIGIN),
-    ]
-    client.say(client.request("GET", "/api/v1/live", cookie=cookie, headers=asked))
+    client.say(client.request("GET", "/api/v1/live", cookie=cookie, headers=UPGRADE))
     assert client.pipe.sent.startswith(b"HTTP/1.1 101 ")
     assert world.delete("/api/v1/session", cookie=cookie).status == 204
+    assert (4401).to_bytes(2, "big") in client.pipe.sent
+
+
+def test_the_websockets_of_a_token_end_with_its_operator(world: WebWorld) -> None:
+    client = world.client()
+    client.say(client.request("GET", "/api/v1/live", token=world.token("bob"), headers=UPGRADE))
+    assert client.pipe.sent.startswith(b"HTTP/1.1 101 ")
+    world.use_operators("[operators.alice]\n")
+    assert world.get(WHOAMI, token=world.token("alice")).status == 200
     assert (4401).to_bytes(2, "big") in client.pipe.sent

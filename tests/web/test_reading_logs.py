@@ -162,6 +162,40 @@ def test_a_log_is_followed_across_rotation_byte_for_byte(web: WebWorld, token: s
     assert open_files(web) == 0
 
 
+@pytest.mark.parametrize("how", ["logout", "idle", "revoked", "revoked elsewhere", "removed"])
+@pytest.mark.parametrize("path", [LOG, "/api/v1/events"])
+def test_what_is_followed_ends_with_the_login(web: WebWorld, token: str, how: str, path: str) -> None:
+    other = web.token("bob")
+    cookie = web.login() if how in ("logout", "idle") else ""
+    client = followed(web, "" if cookie else token, path=path, cookie=cookie)
+    said(web, b"before")
+    web.console_of().log.event("note", who="bob", text="before")
+    web.store.flush()
+    web.tick(3)
+    before = body_of(client)
+    assert b"before" in before
+    if how == "logout":
+        assert web.delete("/api/v1/session", cookie=cookie).status == 204
+    elif how == "idle":
+        web.tick(web.web.settings.session_idle)
+    elif how == "removed":
+        web.use_operators("[operators.bob]\n")
+        assert web.get("/api/v1/whoami", token=other).status == 200
+    else:
+        web.tokens.file.revoke(lambda one: one.operator == "alice")
+        web.tick(60)
+        if how == "revoked":
+            assert web.get("/api/v1/whoami", token=token).status == 401
+    said(web, b"secret")
+    web.console_of().log.event("note", who="bob", text="secret")
+    web.store.flush()
+    web.tick(30)
+    assert client.pipe.aborted
+    assert b"secret" not in bytes(client.pipe.sent)
+    assert len(web.services.sessions) == 0
+    assert open_files(web) == 0
+
+
 def test_text_that_is_followed_does_not_wait_for_ever_for_the_end_of_a_line(web: WebWorld, token: str) -> None:
     client = followed(web, token, "&format=text")
     said(web, b"login: ", wait=0.1)

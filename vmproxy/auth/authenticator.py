@@ -167,6 +167,10 @@ class Authenticator:
         """See :meth:`Keyring.password_mark`."""
         return self._keyring.password_mark(name) if self._keyring is not None else None
 
+    def has(self, name: str) -> bool:
+        """Whether there is an operator of that name, as far as it is known without looking at the files."""
+        return self._keyring is not None and self._keyring.account(name) is not None
+
     async def account(self, name: str) -> Account | None:
         """The account of an operator, by the files as they are now; None if there is none of that name."""
         with suppress(LoginRefused):

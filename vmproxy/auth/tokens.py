@@ -38,6 +38,7 @@ GLOBS = 32
 NAME_LIMIT = 100
 YEAR = 366 * 86400.0
 FRESH = 1.0
+LOOK_SECONDS = 15.0
 SCOPES = ("read", "write", "metrics")
 
 _PREFIX = "vmp_"
@@ -245,7 +246,7 @@ class TokenStore:
         self._wall = wall
         self._tokens: dict[str, Token] = {}
         self._by_digest: dict[str, Token] = {}
-        self._looked = float("-inf")
+        self._looked = self._asked = float("-inf")
         self._working = False
         self._waiting: deque[tuple[Callable[[], Any], Deferred[Any]]] = deque()
 
@@ -283,7 +284,10 @@ class TokenStore:
         return [one for one in self._tokens.values() if one.operator == operator and one.expires > now]
 
     def known(self, token: Token) -> bool:
-        """Whether a token counts, as far as it is known without looking."""
+        """Whether a token counts, as far as it is known; whether it was revoked is looked up behind that."""
+        if abs(self._wall() - max(self._looked, self._asked)) > LOOK_SECONDS:
+            self._asked = self._wall()
+            self._one_at_a_time(self.file.read).addCallbacks(self._use, lambda failure: None)  # the next one tells
         return self._tokens.get(token.token_id) == token and token.expires > self._wall()
 
     async def create(

@@ -40,7 +40,11 @@ class Ambient:
             accounts.entered(account, method, user, head.peer, shown, front="web")
         operator = services.operator(account, account.name, head.peer, "web")
         until = services.wall() + self._web.settings.session_longest
-        return Credential(operator, "web", lambda: services.wall() < until, until=until)
+
+        def counts() -> bool:
+            return services.wall() < until and accounts.has(operator.name)
+
+        return Credential(operator, "web", counts, until=until)
 
     def _fresh(self, method: str, user: str, peer: str) -> bool:
         """Whether this was recorded within the last hour: to record each request would be too much."""

@@ -58,7 +58,11 @@ class Credentials:
         account = replace(account, restriction=token.restriction)
         operator = web.services.operator(account, account.name, peer, "api")
         self._record(token, operator)
-        return Credential(operator, "api", lambda: web.tokens.known(token), token=token)
+
+        def counts() -> bool:
+            return web.tokens.known(token) and web.accounts.has(token.operator)
+
+        return Credential(operator, "api", counts, token=token)
 
     def _record(self, token: Token, operator: Operator) -> None:
         """Record the use of a token, from each address once an hour: each request would be too much."""

@@ -55,6 +55,7 @@ class WebFrontend:
         self.routes = routes
         self.credentials = Credentials(web)
         web.accounts.call_on_change(web.sessions.accounts_changed)
+        web.accounts.call_on_change(lambda keyring: web.sockets.all.see_logins())
         self._names: Iterable[str] = ()
         self._dispatcher = Dispatcher(web, routes, self.credentials.identify, lambda: self._names)
         self._observers: list[Observer] = []

@@ -19,7 +19,7 @@ from vmproxy.operators.event_reading import (
 )
 from vmproxy.web.answer import Answer, Stream
 from vmproxy.web.api.log import BEAT_SECONDS, EVENTS_MEDIA, FOLLOW, event
-from vmproxy.web.api.reading import Body, asked, consoles_of
+from vmproxy.web.api.reading import Body, asked, consoles_of, require_login
 from vmproxy.web.api.search import NDJSON
 from vmproxy.web.call import Call
 from vmproxy.web.parameters import ON, SINCE, seconds, too_many, whole
@@ -100,6 +100,7 @@ async def events(call: Call) -> Answer:
             quiet = 0.0
             while True:
                 await sleep(call, FOLLOW_SECONDS)
+                require_login(call)
                 fresh, skipped = await stream.fresh()
                 for start in range(0, len(fresh), AT_ONCE):
                     await call.turn()

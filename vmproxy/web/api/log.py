@@ -22,7 +22,7 @@ from vmproxy.operators.commands.context import now, require_right
 from vmproxy.operators.log_follower import LogFollower, Missing, Output
 from vmproxy.operators.log_reading import OpenedLog, on_disk
 from vmproxy.web.answer import Answer, Stream
-from vmproxy.web.api.reading import Body, opened_log, read_out
+from vmproxy.web.api.reading import Body, opened_log, read_out, require_login
 from vmproxy.web.call import Call
 from vmproxy.web.cursor import BadCursor, cursor_of, offset_of
 from vmproxy.web.notice_fields import notice_fields
@@ -164,6 +164,7 @@ async def _bytes(
     with follower:
         while not follower.over:
             item = await follower.next(REST_SECONDS if form.waits else BEAT_SECONDS)
+            require_login(call)
             require_right(call, opened.console)
             if isinstance(item, Output):
                 yield form.feed(now(call), item.data)

@@ -99,6 +99,7 @@ class Body(AsyncIterator[bytes]):
             raise BrokenOff(f"the client has read nothing for {UNREAD_SECONDS:g} s")
         try:
             piece = await self._pieces.__anext__()
+            require_login(self._call)
         except BaseException:
             self._close()
             raise
@@ -148,6 +149,15 @@ async def read_out(
         yield batch
     if opened.files.problems:
         raise BrokenOff(opened.files.problems[0])
+
+
+def require_login(call: Call) -> None:
+    """Check that the login counts still, before more is sent.
+
+    :raises BrokenOff: if it does not.
+    """
+    if call.credential is not None and not call.credential.counts():
+        raise BrokenOff("the login has ended")
 
 
 def still(call: Call, console: Console, right: Right = Right.SPY) -> None:
