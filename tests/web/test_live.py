@@ -37,6 +37,7 @@ class Site:
         return [{"id": console_id(one), "state": one.state, "bytes": one.bytes_out} for one in consoles]
 
     def page(self, user: str = "alice") -> Browser:
+        self.world.store.flush()  # what VMs have said before
         operator = self.world.services.operator(Account(user), user, "10.1.2.9")
         return Browser(LivePage(operator, self.pages, self.rows), self.sockets)
 
@@ -72,6 +73,19 @@ def test_a_page_gets_the_rows_that_it_watches_and_then_what_changes(site: Site) 
     site.world.console().feed(b"z")
     site.look()
     assert told(page, "rows") == []
+
+
+def test_output_is_told_when_the_log_has_it(site: Site) -> None:
+    page = site.page()
+    page.say(type="watch", ids=[A])
+    told(page, "rows")
+    site.world.runner.held = True
+    site.world.console().feed(b"x")
+    site.look(3)
+    assert told(page, "rows") == [], "its last line would be the one before"
+    site.world.runner.release()
+    site.look(2)
+    assert len(told(page, "rows")) == 1
 
 
 def test_viewers_and_states_are_changes_too(site: Site) -> None:
