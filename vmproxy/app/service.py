@@ -132,6 +132,7 @@ class VMProxyService(MultiService):
             self.actions.actions,
             GuestList(config.state_dir / GUESTS, self._in_thread, reactor),
             self._web_link,
+            self._ssh_port,
         )
         self.ssh = SSHService(reactor, config, services, budget, spare, counters)
         self._state = Status(
@@ -179,6 +180,10 @@ class VMProxyService(MultiService):
             self.log.short_of_room,
         )
         self._notifier = Notifier(reactor, os.environ, self._status)
+
+    def _ssh_port(self) -> int:
+        ports = (address.rpartition(":")[2] for address in self.ssh.listeners["ssh.listen"].addresses)
+        return next((int(port) for port in ports if port.isdecimal()), 0)
 
     def _web_link(self, console: Console) -> str:
         # Where it listens tells nothing of how browsers reach it.

@@ -58,6 +58,7 @@ class Services:
     :ivar to_connect: what to enter in vSphere, lines for people.
     :ivar trace: tells what is said on the connections of a console, or of a host, by its address or name.
     :ivar guests: those who are let in without an account; None if there can be none.
+    :ivar ssh_port: the port at which SSH is served, the first of them; 0 if there is none.
     :ivar web_link: the address of a console for browsers; empty where there is none.
     :ivar actions: the programs that operators may have run.
     :ivar readings: the logs that commands read, and their share of threads.
@@ -81,6 +82,7 @@ class Services:
         actions: Actions | None = None,
         guests: GuestList | None = None,
         web_link: Callable[[Console], str] = lambda _: "",
+        ssh_port: Callable[[], int] = int,
     ) -> None:
         """:param defer_to_thread: runs a call that waits for the disk on another thread."""
         self.clock = clock
@@ -103,6 +105,7 @@ class Services:
         self.actions = actions or Actions()
         self.guests = guests
         self.web_link = web_link
+        self.ssh_port = ssh_port
         self._notes: RepeatSummary[tuple[Console, str]] = RepeatSummary(clock, _notes_refused)
         self._defer_to_thread = defer_to_thread
         self._policy = registry.policy

@@ -72,4 +72,5 @@ def hello_frame(console: Console, viewer: IViewer, operator: Operator, services:
         shared=console.options.shared,
         force_reason=console.options.force_reason,
         may_force=operator.view.may(console, Right.FORCE),
+        ssh_port=services.ssh_port() or None,
     )
