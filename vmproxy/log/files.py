@@ -3,7 +3,7 @@
 A log ``web01.log`` has a trail, ``web01.log.events``, and may have plain text beside it, ``web01.txt``. Rotation
 numbers all of them alike, as logrotate does by default: ``web01.log.1`` is the newest old log, ``web01.log.events.1``
 its trail; compressed they end in ``.gz``. What has one
-number is one segment, and is moved and removed together. (:mod:`reader` reads them.)
+number is one segment, and is moved and removed together. (:mod:`vmproxy.log.reader` reads them.)
 
 Moving several files is several steps, and any of them may fail or be the last before the power does. The order of the
 steps keeps the bytes: numbers only ever grow, the oldest first, into a place that is free; what fails half-way is put

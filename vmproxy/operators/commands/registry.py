@@ -100,7 +100,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command("help", "print help about all commands, or about one", _help, (_COMMAND,), None, ("?", "-h", "--help")),
         Command(
             "complete",
-            "print how a command could go on, for the completion of shells",
+            "print how a command could go on, for shells",
             _complete,
             (_LINE,),
             notes="`vmproxy completion SHELL --ssh HOST' prints what has a shell use it.\n",
