@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import pty
 import re
@@ -124,7 +126,8 @@ def test_in_the_background_too_a_start_that_fails_is_reported(daemon: Daemon, tm
 
 def test_the_demonstration_prints_commands_that_work(tmp_path: Path, keys: Path) -> None:
     output = tmp_path / "demo.out"
-    command = [sys.executable, "-m", "vmproxy", "demo", "--dir", "demo dir", "--vm-port=0", "--ssh-port=0"]
+    ports = ("--vm-port=0", "--ssh-port=0", "--web-port=0")
+    command = [sys.executable, "-m", "vmproxy", "demo", "--dir", "demo dir", *ports]
     with output.open("wb") as file:
         demo = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=file, stderr=subprocess.STDOUT)
     try:
@@ -139,6 +142,14 @@ def test_the_demonstration_prints_commands_that_work(tmp_path: Path, keys: Path)
         for name in ("web01", "db01", "mail01"):
             assert f"\n{name}" in listed.stdout
         assert run("sh", "-c", f"test -s {tail[1]}", cwd=tmp_path).returncode == 0
+        web = re.search(r"http://(127\.0\.0\.1:\d+)/\s+Log in as (\S+) with the password (\S+)", said)
+        assert web is not None
+        address, operator, password = web.groups()
+        browser = http.client.HTTPConnection(address, timeout=PATIENCE)
+        headers = {"Content-Type": "application/json", "Origin": f"http://{address}"}
+        browser.request("POST", "/api/v1/login", json.dumps({"operator": operator, "password": password}), headers)
+        assert browser.getresponse().status == 204
+        browser.close()
     finally:
         demo.send_signal(signal.SIGINT)
         assert demo.wait(30) == 0

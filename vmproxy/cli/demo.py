@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     _ssh_config(folder, ssh_port, host_key)
     password = _operators(folder)
     (folder / "vmproxy.toml").write_text(_toml(folder, vm_port, ssh_port, web_port), encoding="utf-8")
+    (folder / "watch.toml").write_text(_WATCH, encoding="utf-8")
     stop = _Stop()
     _say("Starting a concentrator and three simulated VMs ...")
     with _Children(folder) as children:
@@ -213,7 +214,16 @@ def _toml(folder: Path, vm_port: int, ssh_port: int, web_port: int) -> str:
         f"operators-file = {quoted(folder / 'operators.toml')}\n"
         f'[web]\nlisten = ["tcp:{web_port}:interface=127.0.0.1"]\n'
         f"[log]\ndir = {quoted(folder / 'log')}\n"
+        f"[alerts]\nwatch-file = {quoted(folder / 'watch.toml')}\n"
     )
+
+
+_WATCH = """
+[[watch]]
+name = "kernel-panic"
+match = "Kernel panic"
+severity = "critical"
+"""
 
 
 def _what_to_try(folder: Path, link: str, password: str) -> str:
@@ -229,7 +239,8 @@ In another terminal, in this folder:
 
     {ssh} web01@demo
         The console of web01. Press Enter, log in as root, type "vmotion":
-        the VM moves to another host while you type.
+        the VM moves to another host while you type. "panic" raises an
+        alert.
         ^Ec. (Ctrl-E, c, full stop) detaches, ^Ec? is help.
 
     {ssh} demo
