@@ -172,7 +172,7 @@ class TestNames:
             if ast.unparse(call.func) == "setting"
         )
         keys = Counter(name.rpartition(".")[2] for name in settings.SETTINGS)
-        # Of an operator, a console or a provider of logins there may be another value; a watch has a quiet time.
-        for name in ("quiet", "quiet", "escape", "message", "session-idle", "ca-file"):
+        # Of an operator or a console there may be another value; a watch has a quiet time.
+        for name in ("quiet", "quiet", "escape", "message", "session-idle"):
             keys[name] += 1
         assert {name: defined[name] for name in keys} == dict(keys)

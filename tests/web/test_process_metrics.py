@@ -18,7 +18,8 @@ def test_they_are_those_of_the_library() -> None:
     for name in ("process_start_time_seconds", "process_max_fds"):
         assert found[name] == expected[name]
     assert abs(found["process_cpu_seconds_total"] - expected["process_cpu_seconds_total"]) < 60
-    assert abs(found["process_open_fds"] - expected["process_open_fds"]) <= 1  # the library's listing has one itself
+    # The listing of the library has one itself; and what nobody has any more may be closed between the two.
+    assert abs(found["process_open_fds"] - expected["process_open_fds"]) < 20
     for name in ("process_virtual_memory_bytes", "process_resident_memory_bytes"):
         assert 0.5 < found[name] / expected[name] < 2
 
