@@ -2,6 +2,9 @@
 
 Each proxy on the way adds the address of whom it was asked by to the right end. From there the first address that is no
 trusted proxy's is the client's; what stands left of it, the client may have written.
+
+Most proxies know one kind of header, and pass on what the client says in the other: two that disagree name nobody. Who
+is not known does not have the address of the proxy, for which there may be rules.
 """
 
 from __future__ import annotations
@@ -14,8 +17,9 @@ from vmproxy.base.addresses import Network, numeric_address, within
 
 HOPS = 32
 USER_LIMIT = 64
-_PAIR = re.compile(r'\s*([\w!#$%&\'*+.^`|~-]+)=("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*(?:;|$)')
-_PART = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
+UNKNOWN = "unknown"
+# Each character is looked at once: what has no closing quote goes to the end.
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)|[^",;]+|[,;]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +50,50 @@ def behind(
     :param secure: whether the proxy has come over TLS.
     :param user_header: the header in which it names the operator; None if it does not.
     """
-    hops = list(_forwarded(", ".join(values("forwarded")))) or _older(values)
-    protocol = hops[-1][1] if hops else ""
-    for address, said in reversed(hops[-HOPS:]):
-        if numeric_address(address) is None:
-            break  # RFC 7239, section 6: "unknown", or a name of the proxy's own
-        peer, protocol = address, said or protocol
-        if not within(address, trusted):
-            break
+    older = _older(values)
+    client, protocol = _client(list(_forwarded(", ".join(values("forwarded")))) or older, peer, trusted)
+    if older and older[-1][0] and _client(older, peer, trusted)[0] != client:
+        client = UNKNOWN
     users = values(user_header) if user_header is not None else ()
     # Of two, one may be the client's own.
     user = users[0].strip() if len(users) == 1 else ""
-    return Behind(peer, secure or protocol == "https", user if len(user) <= USER_LIMIT else "")
+    return Behind(client, secure or protocol == "https", user if len(user) <= USER_LIMIT else "")
+
+
+def _client(hops: Sequence[tuple[str, str]], peer: str, trusted: tuple[Network, ...]) -> tuple[str, str]:
+    """The address and protocol of the client.
+
+    :param peer: the address of the proxy.
+    """
+    protocol = hops[-1][1] if hops else ""
+    for address, said in reversed(hops[-HOPS:]):
+        numeric = numeric_address(address)
+        if not address:
+            break  # nothing but the protocol
+        if numeric is None:
+            return UNKNOWN, protocol  # as it may say itself, or a name of its own (RFC 7239, section 6)
+        peer, protocol = str(numeric), said or protocol
+        if not within(peer, trusted):
+            break
+    return peer, protocol
 
 
 def _forwarded(text: str) -> Iterator[tuple[str, str]]:
     """Address and protocol of each hop of ``Forwarded``."""
-    for part in _PART.findall(text):
-        pairs = {name.lower(): _unquoted(value) for name, value in _PAIR.findall(part)}
-        yield _address(pairs.get("for", "")), pairs.get("proto", "").lower()
+    pairs: dict[str, str] = {}
+    pair = hop = ""
+    for piece in [*_PIECE.findall(text), ","]:
+        if piece not in (",", ";"):
+            pair += piece
+            hop = hop or piece.strip()
+            continue
+        name, _, value = pair.partition("=")
+        pairs[name.strip().lower()] = _unquoted(value.strip())
+        pair = ""
+        if piece == ",":
+            if hop:
+                yield _address(pairs.get("for") or UNKNOWN), pairs.get("proto", "").lower()
+            pairs, hop = {}, ""
 
 
 def _older(values: Callable[[str], Sequence[str]]) -> list[tuple[str, str]]:
