@@ -57,6 +57,7 @@ class WebPipe:
 
     :ivar sent: what the client would have read.
     :ivar slow: whether the client reads nothing: what is written fills the socket, and pauses the producer.
+    :ivar lingers: whether it ends only when it is cut, as with TLS and a client that does not agree to the end.
     """
 
     disconnecting = False
@@ -64,7 +65,7 @@ class WebPipe:
     def __init__(self, channel: WebChannel, peer: str) -> None:
         self.channel = channel
         self.sent = bytearray()
-        self.closed = self.aborted = self.reading_paused = self.slow = False
+        self.closed = self.aborted = self.reading_paused = self.slow = self.lingers = False
         self._producer: Any = None
         self._peer = peer
 
@@ -108,6 +109,9 @@ class WebPipe:
     def stopProducing(self) -> None: ...
 
     def loseConnection(self) -> None:
+        self.disconnecting = True
+        if self.lingers:
+            return
         self._close(Failure(ConnectionDone()))
 
     def abortConnection(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -147,6 +148,44 @@ def test_what_comes_behind_a_request_under_way_is_not_read_without_end(world: We
     assert client.pipe.reading_paused
 
 
+def test_who_does_not_read_one_answer_is_not_given_the_next(world: WebWorld) -> None:
+    client = world.client()
+    client.pipe.slow = True
+    client.say(client.request("GET", "/healthz") * 100)
+    assert client.pipe.sent.count(b"HTTP/1.1 200") == 1
+    for number in range(2, 5):
+        client.pipe.drain()
+        world.settle()
+        assert client.pipe.sent.count(b"HTTP/1.1 200") == number
+    world.tick(server.IDLE_SECONDS)
+    assert client.pipe.aborted
+
+
+def test_what_comes_behind_a_bad_request_is_dropped_though_the_connection_lingers(
+    world: WebWorld, handlers: Handlers
+) -> None:
+    # As with TLS, where the other side has to agree to the end.
+    head = b"POST /take HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nContent-Type: application/octet-stream\r\n"
+    for bad in (
+        b"nonsense\r\n",
+        head + b"Bad Header: x\r\nX: y\r\n",
+        head + b"Transfer-Encoding: chunked\r\n\r\n1\r\nxyz",
+    ):
+        client = world.client()
+        client.pipe.lingers = True
+        client.say(bad)
+        assert client.pipe.sent.startswith(b"HTTP/1.1 400 ")
+        for _ in range(10):
+            client.say(b"Content-Length: 1\r\n\r\n" + b"x" * 10_000)
+        sizes = [len(value) for value in vars(client.channel).values() if isinstance(value, bytes | bytearray)]
+        assert max(sizes, default=0) < 20_000
+        decoder = client.channel._transferDecoder
+        assert decoder is None or len(decoder._buffer) < 20_000
+        assert handlers.bodies == []
+        world.tick(server.BODY_SECONDS)
+        assert client.pipe.aborted
+
+
 @pytest.mark.parametrize("cut", [1, 7, 10_000])
 def test_a_request_may_come_in_pieces(world: WebWorld, handlers: Handlers, cut: int) -> None:
     client = world.client()
@@ -191,6 +230,27 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(world: WebWorld, 
     assert handlers.bodies == []
 
 
+def test_who_still_sends_a_body_that_is_refused_may_send_it(world: WebWorld) -> None:
+    token, waiting = world.token(), list[tuple[Callable[[], Any], Deferred[Any]]]()
+
+    def in_thread(call: Callable[[], Any]) -> Deferred[Any]:
+        waiting.append((call, Deferred()))
+        return waiting[-1][1]
+
+    world.hold_threads(in_thread)
+    client = world.client()
+    client.say(client.request("POST", "/take", token=token, body=b"x" * 5000, headers=OCTETS))
+    assert client.pipe.reading_paused
+    while waiting:
+        call, done = waiting.pop(0)
+        done.callback(call())
+        world.settle()
+    got = client.got()
+    assert got is not None
+    assert got.status == 413
+    assert not client.pipe.reading_paused
+
+
 def test_a_body_is_asked_for_when_it_is_wanted(world: WebWorld, handlers: Handlers) -> None:
     client = world.client()
     client.say(client.request("POST", "/take", headers=[*OCTETS, ("Content-Length", "3"), ("Expect", "100-continue")]))
@@ -220,6 +280,7 @@ def test_a_body_where_there_is_none_or_of_another_type_is_refused(world: WebWorl
         b"nonsense\r\n\r\n",
         b"GET / HTTP/1.1\r\nX y\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: " + b"1" * 5000 + b"\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
         b"\x16\x03\x01" + bytes(500) + b"\r\n",
@@ -277,6 +338,15 @@ def test_an_answer_may_take_its_time(world: WebWorld, handlers: Handlers) -> Non
     got = client.got()
     assert got is not None
     assert got.status == 200
+
+
+def test_an_answer_may_take_its_time_also_behind_another(world: WebWorld, handlers: Handlers) -> None:
+    client = world.client()
+    client.say(client.request("GET", "/healthz") + client.request("GET", "/wait"))
+    world.tick(server.IDLE_SECONDS + 1)
+    handlers.gate.callback(None)
+    world.settle()
+    assert [got and got.status for got in (client.got(), client.got())] == [200, 200]
 
 
 def test_a_client_that_goes_away_cancels_its_work(world: WebWorld, handlers: Handlers, logged: Logged) -> None:

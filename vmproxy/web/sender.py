@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.web.http import datetimeToString
@@ -22,8 +22,8 @@ _log = Logger()
 class Flow:
     """Whether the client takes more."""
 
-    def __init__(self) -> None:
-        self._paused = False
+    def __init__(self, paused: bool) -> None:
+        self._paused = paused
         self._waiting: Deferred[None] | None = None
 
     async def ready(self) -> None:
@@ -75,8 +75,9 @@ async def send(request: WebRequest, answer: Answer, now: float) -> int:
         return answer.status
     if isinstance(answer, Bytes):
         _put(request, [("Content-Type", answer.media), ("Content-Length", str(len(answer.data)))])
-        request.write(answer.data)
-    elif answer.status not in (204, 304):
+        await _whole(request, answer.data)
+        return answer.status
+    if answer.status not in (204, 304):
         _put(request, [("Content-Length", "0")])
     request.finish()
     return answer.status
@@ -99,13 +100,26 @@ def _conditional(request: WebRequest, answer: Bytes) -> Bytes | Empty:
     return Bytes(answer.data, answer.media, answer.status, None, headers, answer.cache)
 
 
+async def _whole(request: WebRequest, data: bytes) -> None:
+    """Send a body, and have no other request looked at before the client takes it: answers would pile up."""
+    flow = Flow(request.web_channel.full)
+    request.registerProducer(flow, True)
+    request.write(data)
+    try:
+        await flow.ready()
+    except CancelledError:
+        return  # the client is away
+    request.unregisterProducer()
+    request.finish()
+
+
 async def _stream(request: WebRequest, answer: Stream) -> None:
     _put(request, [("Content-Type", answer.media)])
     if request.head.method == "HEAD":
         await _close(answer)
         request.finish()
         return
-    flow = Flow()
+    flow = Flow(request.web_channel.full)
     request.registerProducer(flow, True)
     try:
         request.write(b"")  # the head, before the first piece is there

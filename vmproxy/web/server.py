@@ -168,6 +168,7 @@ class WebChannel(HTTPChannel):
     :ivar secure: whether it is TLS.
     :ivar for_metrics: whether nothing but the metrics is served.
     :ivar operator: among whose connections it counts; empty before a login.
+    :ivar full: whether the client does not read, and the socket takes nothing.
     """
 
     maxHeaders = HEAD_LINES
@@ -181,7 +182,7 @@ class WebChannel(HTTPChannel):
         self.secure = secure
         self.for_metrics = for_metrics
         self.timeOut = None  # the deadlines here are one timer for all
-        self.over = False
+        self.over = self.full = False
         self.operator = ""
         self.peer = ""
         self._lines = 0
@@ -239,7 +240,12 @@ class WebChannel(HTTPChannel):
             if leave is not None:
                 leave()
         elif not self._busy:
-            self.wire.loseConnection()
+            self.loseConnection()
+
+    def loseConnection(self) -> None:
+        """Close, and look at nothing that comes until the other side agrees to that, as with TLS it has to."""
+        self._dropping = True
+        super().loseConnection()
 
     def too_late(self) -> None:
         """Close: something took too long."""
@@ -281,6 +287,12 @@ class WebChannel(HTTPChannel):
 
     def lineReceived(self, line: bytes) -> None:
         """Take a line of a head."""
+        try:
+            self._take_line(line)
+        except ValueError:  # a length of thousands of digits
+            self._bad_head()
+
+    def _take_line(self, line: bytes) -> None:
         if line and not self._first:
             self._first = line
         self._lines += 1
@@ -295,8 +307,7 @@ class WebChannel(HTTPChannel):
 
     def _bad_head(self) -> None:
         self.wire.write(_BAD_HEAD)
-        self.wire.loseConnection()
-        self._dropping = True
+        self.loseConnection()
         self.server.times.parting.start(self)
 
     def allHeadersReceived(self) -> None:
@@ -309,6 +320,7 @@ class WebChannel(HTTPChannel):
         super().allHeadersReceived()
         self._read_head(request)
         self.server.times.heads.discard(self)
+        self.server.times.idle.discard(self)  # it may have come together with the request before
         self._lines, self._first = 0, b""
         if self.length == 0:
             return
@@ -357,6 +369,7 @@ class WebChannel(HTTPChannel):
         wanted = await self.server.admit(request)
         held, self._held = self._held or [], None
         if not wanted:
+            self.wire.resumeProducing()  # who cannot send the rest does not look for the answer
             self._dropping = True
             self.persistent = False
             await self.server.serve(request)
@@ -419,11 +432,13 @@ class WebChannel(HTTPChannel):
 
     def pauseProducing(self) -> None:
         """The client does not read."""
+        self.full = True
         self.server.times.idle.start(self)
         super().pauseProducing()
 
     def resumeProducing(self) -> None:
         """The client reads again."""
+        self.full = False
         if self._busy:
             self.server.times.idle.discard(self)
         super().resumeProducing()
