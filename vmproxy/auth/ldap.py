@@ -27,7 +27,10 @@ from vmproxy.errors import ConfigError
 SECONDS = 5
 SERVERS = 8
 NAME = "{name}"
-INVALID_CREDENTIALS = 49
+# What says nothing of the password (RFC 4511, appendix A): operationsError, protocolError, timeLimitExceeded,
+# authMethodNotSupported, strongerAuthRequired, referral, adminLimitExceeded, confidentialityRequired, busy,
+# unavailable, other.
+_NO_ANSWERS = frozenset({1, 2, 3, 7, 8, 10, 11, 13, 51, 52, 80})
 
 _NOT_INSTALLED = "the directory needs the package ldap3: install vmproxy[ldap]"
 
@@ -187,7 +190,11 @@ class Directory:
 
     def _bind(self, server: str, entry: str, password: str) -> bool:
         with self._link(server, entry, password) as link:
-            return bool(link.bind())
+            if link.bind():
+                return True
+            if link.result["result"] in _NO_ANSWERS:
+                raise ConnectionError(_why(link.result))
+            return False
 
     @contextmanager
     def _link(self, server: str, entry: str, password: str) -> Iterator[Any]:
