@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vmproxy.auth.tokens import TokenFile, looks_like_token
+from vmproxy.auth.tokens import FILE_LIMIT, KEPT_FOR_REVOKING, TokenError, TokenFile, looks_like_token, make
 from vmproxy.cli.main import main
 
 
@@ -68,3 +68,14 @@ def test_a_torn_or_foreign_line_is_ignored(config: list[str], tmp_path: Path) ->
     assert [one.name for one in file.read().values()] == ["ci", "more"]
     path.write_text("")
     assert file.read() == {}
+
+
+def test_where_there_is_no_place_for_another_one_can_be_revoked(tmp_path: Path) -> None:
+    tokens = TokenFile(tmp_path / "tokens.jsonl")
+    token, _ = tokens.add(lambda others: make("alice", "ci", "read", ["*"], 60, 0, others), 0)
+    with tokens.path.open("ab") as file:
+        file.write(b" " * (FILE_LIMIT - KEPT_FOR_REVOKING - file.tell() - 1) + b"\n")
+    with pytest.raises(TokenError, match="is full"):
+        tokens.add(lambda others: make("alice", "other", "read", ["*"], 60, 0, others), 0)
+    assert tokens.revoke(lambda one: True) == [token]
+    assert TokenFile(tokens.path).read() == {}

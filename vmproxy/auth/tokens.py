@@ -32,6 +32,7 @@ from vmproxy.errors import VMProxyError
 
 FILE = "tokens.jsonl"
 FILE_LIMIT = 16 * 1024 * 1024
+KEPT_FOR_REVOKING = 1024 * 1024
 EACH = 100
 IN_ALL = 10_000
 GLOBS = 32
@@ -191,7 +192,7 @@ class TokenFile:
         fd = self._open()
         try:
             token, shown = made([one for one in self.read().values() if one.expires > now])
-            self._append(fd, asdict(token))
+            self._append(fd, asdict(token), FILE_LIMIT - KEPT_FOR_REVOKING)
         finally:
             os.close(fd)
         return token, shown
@@ -221,10 +222,10 @@ class TokenFile:
             raise
         return fd
 
-    def _append(self, fd: int, said: dict[str, object]) -> None:
+    def _append(self, fd: int, said: dict[str, object], limit: int = FILE_LIMIT) -> None:
         data = json.dumps(said).encode() + b"\n"
         size = os.fstat(fd).st_size
-        if size + len(data) > FILE_LIMIT:
+        if size + len(data) > limit:
             raise TokenError(f"{self.path} is full: remove the lines of tokens that have expired")
         if os.write(fd, data) < len(data):
             os.ftruncate(fd, size)
