@@ -45,6 +45,7 @@ def test_in_clear_elsewhere_it_needs_a_proxy_that_is_trusted(endpoint: str) -> N
         ('public-url = "https://consoles.example.org/path"', "public-url"),
         ('public-url = "https://user@consoles.example.org"', "public-url"),
         ('public-url = "https://x:99999"', "public-url"),
+        ('public-url = "https://[x"', "public-url"),
         ('proxy-user-header = "X-Remote-User"', "proxy-user-header"),
         ('proxy-user-header = "X Remote"', "proxy-user-header"),
         ("session-longest = 0", "session-longest"),
@@ -64,3 +65,18 @@ def test_it_is_off_unless_configured() -> None:
     config = parse_config(b"[web]\npublic-url = 'https://Consoles.example.org/'\nmetrics-listen='tcp:9100'", "f", {})
     assert (config.problems, config.config.web.on) == ([], True)
     assert config.config.web.public_url == "https://consoles.example.org"
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        ("https://Consoles.example.org/", "https://consoles.example.org"),
+        ("https://x:443", "https://x"),
+        ("https://[2001:db8::443]", "https://[2001:db8::443]"),
+        ("http://x:80", "http://x"),
+        ("https://x:80", "https://x:80"),
+    ],
+)
+def test_the_public_address_is_what_browsers_say(written: str, address: str) -> None:
+    found = parse_config(f'[web]\npublic-url = "{written}"\n'.encode(), "f", {})
+    assert (found.problems, found.config.web.public_url) == ([], address)

@@ -18,14 +18,16 @@ MOST = 100_000
 
 
 def _url(value: Any) -> str:
-    parts = urlsplit(value) if isinstance(value, str) and value.isascii() and value.isprintable() else urlsplit("")
+    parts = urlsplit("")
     try:
+        parts = urlsplit(value) if isinstance(value, str) and value.isascii() and value.isprintable() else parts
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         good = False
     if not good or parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc:
         raise InvalidValue(f"{value!r} is not an address such as https://consoles.example.org, without a path")
-    return f"{parts.scheme}://{parts.netloc.lower()}"
+    usual = ":443" if parts.scheme == "https" else ":80"  # which browsers leave out
+    return f"{parts.scheme}://{parts.netloc.lower().removesuffix(usual)}"
 
 
 def _header(value: Any) -> str:
