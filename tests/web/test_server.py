@@ -13,7 +13,7 @@ from twisted.internet.protocol import Protocol
 from tests.support.fakes import Logged
 from tests.support.web import WebWorld
 from vmproxy.auth.limits import LoginLimits
-from vmproxy.web import server
+from vmproxy.web import frontend, server
 from vmproxy.web.answer import JSON, Answer, Empty, Socket, Stream
 from vmproxy.web.call import Call
 from vmproxy.web.problem import Problem
@@ -491,6 +491,18 @@ def test_answers_are_counted_by_route(world: WebWorld) -> None:
     world.get("/nothing/secret")
     assert world.front.answers == {("GET /healthz", "2xx"): 1, ("", "4xx"): 1}
     assert told == [("GET /healthz", 200), ("", 404)]
+
+
+def test_turned_off_it_ends_what_would_go_on_for_ever(world: WebWorld, handlers: Handlers) -> None:
+    idle, busy = world.client(), world.client()
+    busy.say(busy.request("GET", "/wait"))
+    world.front.turn_off()
+    assert idle.pipe.closed
+    assert not busy.pipe.closed
+    world.tick(frontend.PARTING_SECONDS)
+    assert busy.pipe.aborted
+    assert not world.front.channels
+    assert world.get("/healthz").status == 200
 
 
 def test_the_front_stops_with_everybody_told(world: WebWorld, handlers: Handlers) -> None:

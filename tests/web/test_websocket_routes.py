@@ -120,6 +120,6 @@ def test_a_server_that_stops_says_so(web: WebWorld) -> None:
     attached, _ = upgraded(web)
     page, _ = upgraded(web, "/api/v1/live")
     web.services.shut_down()
-    web.front.close()
+    web.front.turn_off()
     for client in (attached, page):
         assert [event.code for event in events(rest(client)) if isinstance(event, CloseConnection)] == [1001]

@@ -128,8 +128,9 @@ class WebService(Part):
 
     def reconfigure(self, config: Config, checked: Checked | None) -> list[str]:
         if checked is None:
+            self._certificates = self.credentials = None
             if self.front is not None:
-                self.front.close()
+                self.front.turn_off()
             return []
         settings = replace(config.web, connections=min(config.web.connections, self._budget.web))
         if settings.connections < config.web.connections:

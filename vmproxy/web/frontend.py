@@ -174,15 +174,24 @@ class WebFrontend:
             _log.failure("{route} failed", route=label)
             return Bytes(encoded(Problem("failed").json()), MEDIA, 500)
 
-    def close(self) -> None:
-        """Close all connections when what is under way on them is answered: the web is turned off."""
+    def turn_off(self) -> None:
+        """Give what is under way a moment, then close all connections; there may be others later."""
+        self._close()
+        self.web.services.clock.callLater(PARTING_SECONDS, self._cut, list(self.channels))
+
+    def _cut(self, channels: Iterable[WebChannel]) -> None:
+        for channel in channels:
+            if channel in self.channels:
+                channel.abort()
+
+    def _close(self) -> None:
         for channel in list(self.channels):
             channel.leave()
 
     async def stop(self) -> None:
         """Give what is under way a moment, then close all connections."""
         self.web.services.shut_down()
-        self.close()
+        self._close()
         if self.channels:
             self._all_gone = Deferred()
             parting = self.web.services.clock.callLater(PARTING_SECONDS, self._all_gone.callback, None)
@@ -190,8 +199,7 @@ class WebFrontend:
             self._all_gone = None
             if parting.active():
                 parting.cancel()
-        for channel in list(self.channels):
-            channel.abort()
+        self._cut(list(self.channels))
         self.times.stop()
         self.web.sessions.stop()
 

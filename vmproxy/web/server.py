@@ -424,6 +424,7 @@ class WebChannel(HTTPChannel):
     def upgrade(self, protocol: IProtocol) -> None:
         """Hand the connection over."""
         early, self._early = self._early or [], None
+        self.server.times.idle.discard(self)
         self.wire.unregisterProducer()
         self._socket = protocol
         protocol.makeConnection(self.wire)
