@@ -57,6 +57,7 @@ class WebPipe:
 
     :ivar sent: what the client would have read.
     :ivar slow: whether the client reads nothing: what is written fills the socket, and pauses the producer.
+    :ivar certificate: what the client has shown, as OpenSSL has it.
     :ivar lingers: whether it ends only when it is cut, as with TLS and a client that does not agree to the end.
     """
 
@@ -66,6 +67,7 @@ class WebPipe:
         self.channel = channel
         self.sent = bytearray()
         self.closed = self.aborted = self.reading_paused = self.slow = self.lingers = False
+        self.certificate: Any = None
         self._producer: Any = None
         self._peer = peer
 
@@ -75,8 +77,8 @@ class WebPipe:
     def getHost(self) -> IPv4Address:
         return IPv4Address("TCP", "127.0.0.1", 8080)
 
-    def getPeerCertificate(self) -> None:
-        """None was shown."""
+    def getPeerCertificate(self) -> Any:
+        return self.certificate
 
     def setTcpNoDelay(self, on: bool) -> None: ...
 

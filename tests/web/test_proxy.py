@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from OpenSSL.crypto import FILETYPE_PEM, load_certificate
 
+from tests.support.tls import NOW, write_pem
 from tests.support.web import OPERATORS, ORIGIN, WebWorld
 from vmproxy.base.addresses import parse_networks
 from vmproxy.web.answer import Answer, Empty
@@ -131,3 +134,19 @@ def test_a_certificate_is_whose_the_operators_file_says(web: WebWorld) -> None:
     ):
         found = operators.of_certificate(names)
         assert (found and found.name) == owner
+
+
+def test_a_certificate_counts_until_it_expires_or_authorities_may_be_others(
+    web: WebWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web.use_operators(f"{OPERATORS}\n[operators.carol]\ncertificate-names = ['carol.example.com']\n")
+    pem = write_pem(tmp_path / "carol.pem", "carol.example.com", days=1)
+    clients = [web.client(secure=True) for _ in range(2)]
+    for client in clients:
+        client.pipe.certificate = load_certificate(FILETYPE_PEM, pem.read_bytes())
+        assert client.ask("GET", WHOAMI).json["operator"] == "carol"
+    monkeypatch.setattr(web.front, "wall", lambda: (NOW + timedelta(days=2)).timestamp())
+    assert clients[0].ask("GET", WHOAMI).status == 401
+    other = web.client(secure=True)
+    web.front.reconfigure(web.web.settings)
+    assert [one.pipe.closed for one in (*clients, other)] == [True, True, False]

@@ -62,13 +62,18 @@ class WebFrontend:
         self._all_gone: Deferred[None] | None = None
 
     def reconfigure(self, settings: WebSettings, names: Iterable[str] = ()) -> None:
-        """Use other settings; connections that exist stay.
+        """Use other settings; connections that exist stay, but for those by certificates.
+
+        Those begin anew: the authority may not be trusted any more.
 
         :param names: those of our certificate.
         """
         self.web.use(settings)
         self.logins.use(settings.connections_per_operator)
         self._names = tuple(names)
+        for channel in list(self.channels):
+            if channel.by_certificate:
+                channel.leave()
 
     def observe(self, observer: Observer) -> None:
         """Have somebody told of each answer from now on."""
@@ -85,6 +90,10 @@ class WebFrontend:
     def user_header(self) -> str | None:
         """The header in which a trusted proxy names the operator."""
         return self.web.settings.proxy_user_header
+
+    def wall(self) -> float:
+        """The time of day, in seconds since the epoch."""
+        return self.web.services.wall()
 
     def not_trusted(self, peer: str) -> None:
         """Take note that somebody has named an operator who may not."""

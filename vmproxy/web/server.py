@@ -80,6 +80,9 @@ class Server(Protocol):
     def user_header(self) -> str | None:
         """The header in which a trusted proxy names the operator."""
 
+    def wall(self) -> float:
+        """The time of day, in seconds since the epoch."""
+
     def not_trusted(self, peer: str) -> None:
         """Take note that somebody has named an operator who may not."""
 
@@ -193,7 +196,8 @@ class WebChannel(HTTPChannel):
         self._held: list[bytes] | None = None
         self._early: list[bytes] | None = None
         self._socket: IProtocol | None = None
-        self._names: tuple[str, ...] | None = None  # as soon as they are wanted
+        self._names: tuple[str, ...] | None = None  # of the client's certificate, as soon as they are wanted
+        self._names_until = 0.0
 
     @property
     def wire(self) -> Any:
@@ -227,6 +231,11 @@ class WebChannel(HTTPChannel):
     def silent(self) -> bool:
         """Whether it has sent no request yet."""
         return not self._began
+
+    @property
+    def by_certificate(self) -> bool:
+        """Whether the client has shown a certificate, and it mattered."""
+        return bool(self._names)
 
     def belongs_to(self, operator: str) -> None:
         """Take note among whose connections it counts."""
@@ -361,9 +370,11 @@ class WebChannel(HTTPChannel):
 
     def _certificate_names(self) -> tuple[str, ...]:
         if self._names is None:
-            certificate = self.wire.getPeerCertificate()
-            self._names = client_names(certificate.to_cryptography()) if certificate is not None else ()
-        return self._names
+            shown = self.wire.getPeerCertificate()
+            certificate = shown.to_cryptography() if shown is not None else None
+            self._names = client_names(certificate) if certificate is not None else ()
+            self._names_until = certificate.not_valid_after_utc.timestamp() if certificate is not None else 0.0
+        return self._names if self.server.wall() < self._names_until else ()
 
     async def _decide(self, request: WebRequest, expects: bool) -> None:
         wanted = await self.server.admit(request)
