@@ -101,6 +101,9 @@ def test_a_trusted_proxy_names_the_operator_and_their_address(proxied: WebWorld)
     assert said(proxied, PROXY)[0] == 401
     (failed,) = proxied.audited("login-failed")
     assert failed["user"] == "mallory"
+    proxied.use_operators(f"{OPERATORS}\n[operators.mallory]\n")
+    assert said(proxied, PROXY, ("X-Remote-User", "mallory"))[0] == 200
+    assert [event["who"] for event in proxied.audited("login")] == ["alice", "mallory"]
 
 
 def test_nobody_else_does(proxied: WebWorld, logged: list[str]) -> None:

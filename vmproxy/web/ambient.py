@@ -31,7 +31,7 @@ class Ambient:
             account = await accounts.account_of_certificate(head.certificate_names)
         else:
             return None
-        fresh = self._fresh(method, user, head.peer)
+        fresh = self._fresh(method if account is not None else "", user, head.peer)
         if account is None:
             if not fresh:
                 accounts.put_off(method, user, head.peer, "there is no operator of that name", front="web")
