@@ -186,9 +186,11 @@ class WebClient:
     :ivar channel: the server's side of it.
     """
 
-    def __init__(self, world: WebWorld, peer: str = "10.1.2.9", secure: bool = False) -> None:
+    def __init__(
+        self, world: WebWorld, peer: str = "10.1.2.9", secure: bool = False, for_metrics: bool = False
+    ) -> None:
         self.world = world
-        self.channel = WebChannel(world.front, secure)
+        self.channel = WebChannel(world.front, secure, for_metrics)
         self.pipe = WebPipe(self.channel, peer)
         self.channel.makeConnection(self.pipe)
         self._read = 0

@@ -351,3 +351,26 @@ def test_the_websockets_of_a_token_end_with_its_operator(world: WebWorld) -> Non
     world.use_operators("[operators.alice]\n")
     assert world.get(WHOAMI, token=world.token("alice")).status == 200
     assert (4401).to_bytes(2, "big") in client.pipe.sent
+
+
+@pytest.mark.parametrize("how", ["logout", "idle", "removed"])
+def test_what_is_under_way_ends_with_the_login(world: WebWorld, how: str) -> None:
+    world.vm("web01")
+    world.rules(("alice bob", "admin", "*"))
+    cookie = world.login("bob", "battery staple")
+    client = world.client()
+    wanted = {"pattern": "secret", "timeout": 300}
+    client.say(client.request("POST", "/api/v1/consoles/web01/expect", cookie=cookie, json_body=wanted))
+    assert client.got() is None
+    if how == "logout":
+        assert world.delete("/api/v1/session", cookie=cookie).status == 204
+    elif how == "idle":
+        world.front.reconfigure(replace(world.web.settings, session_idle=100))
+        world.tick(120)
+    else:
+        world.use_operators("[operators.alice]\n")
+        assert world.get(WHOAMI, token=world.token("alice")).status == 200
+    world.console_of().feed(b"secret\r\n")
+    world.tick(1)
+    assert client.pipe.aborted
+    assert client.pipe.sent == b""

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 
 from tests.support.fakes import Logged
-from tests.support.web import WebWorld
+from tests.support.web import WebClient, WebWorld
 from vmproxy.auth.limits import LoginLimits
 from vmproxy.web import frontend, server
 from vmproxy.web.answer import JSON, Answer, Empty, Socket, Stream
@@ -482,6 +482,14 @@ def test_connections_are_bounded_in_all_and_for_each_operator(world: WebWorld) -
     statuses = [client.ask("GET", "/api/v1/whoami", token=token).status for client in clients]
     assert statuses == [200, 200, 429]
     assert clients[2].ask("GET", "/api/v1/whoami", token=world.token("bob")).status == 200
+
+
+def test_who_asks_for_metrics_leaves_places_to_others(world: WebWorld) -> None:
+    clients = [WebClient(world, for_metrics=True) for _ in range(frontend.FOR_METRICS + 1)]
+    assert [client.pipe.aborted for client in clients] == [False] * frontend.FOR_METRICS + [True]
+    assert world.get("/healthz").status == 200
+    clients[0].leave()
+    assert not WebClient(world, for_metrics=True).pipe.aborted
 
 
 def test_answers_are_counted_by_route(world: WebWorld) -> None:

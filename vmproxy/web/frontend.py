@@ -24,6 +24,7 @@ from vmproxy.web.settings import WebSettings
 from vmproxy.web.table import ROUTES
 
 PARTING_SECONDS = 1.0
+FOR_METRICS = 50  # connections where nothing else is served, and that the gate does not count
 
 _log = Logger()
 
@@ -56,6 +57,8 @@ class WebFrontend:
         self.credentials = Credentials(web)
         web.accounts.call_on_change(web.sessions.accounts_changed)
         web.accounts.call_on_change(lambda keyring: web.sockets.all.see_logins())
+        web.accounts.call_on_change(lambda keyring: self._see_logins())
+        web.sessions.call_on_end(self._see_logins)
         self._names: Iterable[str] = ()
         self._dispatcher = Dispatcher(web, routes, self.credentials.identify, lambda: self._names)
         self._observers: list[Observer] = []
@@ -101,7 +104,10 @@ class WebFrontend:
 
     def arrived(self, channel: WebChannel) -> bool:
         """Count a connection; :returns: whether it may stay."""
-        if self.web.services.stopping or len(self.channels) >= self.web.settings.connections:
+        full = len(self.channels) >= self.web.settings.connections
+        if channel.for_metrics:
+            full = full or sum(one.for_metrics for one in self.channels) >= FOR_METRICS
+        if self.web.services.stopping or full:
             self.refused += 1
             return False
         self.channels.add(channel)
@@ -182,6 +188,17 @@ class WebFrontend:
             label = admitted.route.label if isinstance(admitted, Admitted) else ""
             _log.failure("{route} failed", route=label)
             return Bytes(encoded(Problem("failed").json()), MEDIA, 500)
+
+    def _see_logins(self) -> None:
+        """End what is under way for those whose login has ended; not the answer to who has ended it."""
+        self.web.services.clock.callLater(0, self._cut_ended)
+
+    def _cut_ended(self) -> None:
+        for channel in list(self.channels):
+            admitted = channel.under_way.admitted if channel.under_way is not None else None
+            credential = admitted.call.credential if isinstance(admitted, Admitted) else None
+            if credential is not None and not credential.counts():
+                channel.abort()
 
     def turn_off(self) -> None:
         """Give what is under way a moment, then close all connections; there may be others later."""

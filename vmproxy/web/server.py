@@ -237,6 +237,11 @@ class WebChannel(HTTPChannel):
         """Whether the client has shown a certificate, and it mattered."""
         return bool(self._names)
 
+    @property
+    def under_way(self) -> WebRequest | None:
+        """The request that is being answered; None if there is none, or it is a websocket by now."""
+        return cast(WebRequest, self.requests[0]) if self.requests and self._socket is None else None
+
     def belongs_to(self, operator: str) -> None:
         """Take note among whose connections it counts."""
         self.operator = operator
