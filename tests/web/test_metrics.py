@@ -188,6 +188,32 @@ class TestTurns:
             clock.advance(0)
         assert self.begun == 2
 
+    def test_who_asked_first_may_go_away(self) -> None:
+        clock = Ticking()
+        made = self.made(clock)
+        first: Deferred[tuple[bytes, str]] = spawn(made.text("text/plain", True))
+        done: list[object] = []
+        spawn(made.text("text/plain", True)).addBoth(done.append)
+        first.addErrback(lambda failure: None)
+        first.cancel()
+        while not done:
+            clock.advance(0)
+        assert isinstance(done[0], tuple)
+        assert self.begun == 1
+
+    @pytest.mark.parametrize(
+        "accept",
+        ["text/plain;version=x", "application/openmetrics-text;version=1.x", "text/plain;version=" + "1" * 9999],
+    )
+    def test_a_version_that_is_none_is_answered_as_if_it_were_not_said(self, accept: str) -> None:
+        clock = Ticking()
+        done: list[object] = []
+        spawn(self.made(clock).text(accept, True)).addBoth(done.append)
+        while not done:
+            clock.advance(0)
+        assert isinstance(done[0], tuple)
+        assert done[0][1].startswith("text/plain; version=0.0.4")
+
     def test_what_fails_fails_for_all_who_asked_and_not_for_the_next(self) -> None:
         clock = Ticking()
 

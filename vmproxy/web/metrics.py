@@ -16,8 +16,10 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from vmproxy.base.metrics import Families, Family, Histogram, Kind
+from vmproxy.base.tasks import spawn
 from vmproxy.base.turns import Turns
 from vmproxy.web.process_metrics import process_metrics
 
@@ -51,23 +53,22 @@ class Exposition:
         :param consoles: whether those of single consoles are wanted.
         :returns: the text, and its type.
         """
-        encode, media = choose_encoder(accept)
+        encode, media = _encoder(accept)
         key = media, consoles
+        waiter: Deferred[bytes] = Deferred()
         asked = self._asked.get(key)
         if asked is not None:
-            waiter: Deferred[bytes] = Deferred()
             asked.append(waiter)
-            return await waiter, media
-        self._asked[key] = []
-        try:
-            text = await self._make(encode, consoles)
-        except BaseException as error:
-            for waiter in self._asked.pop(key):
-                waiter.errback(error)
-            raise
+        else:
+            self._asked[key] = [waiter]
+            # On its own: the first to ask may go away, and the others still wait.
+            spawn(self._make(encode, consoles)).addBoth(self._made, key)
+        return await waiter, media
+
+    def _made(self, outcome: bytes | Failure, key: tuple[str, bool]) -> None:
         for waiter in self._asked.pop(key):
-            waiter.callback(text)
-        return text, media
+            if not waiter.called:
+                waiter.callback(outcome)
 
     async def _make(self, encode: Callable[[Collector], bytes], consoles: bool) -> bytes:
         families: dict[str, Family] = {}
@@ -92,6 +93,13 @@ class Exposition:
     async def _turn(self) -> None:
         while not self._turns.open():
             await self._turns.next(_WHO)
+
+
+def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
+    try:
+        return choose_encoder(accept)
+    except Exception:  # the library looks at versions that are no numbers
+        return choose_encoder("")
 
 
 class _One(Collector):
