@@ -19,10 +19,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0
-OTHERS = ("ldap", "pam", "web.oidc")
 TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
 
-OTHERS = ("ldap", "pam", "vcenter")
+OTHERS = ("ldap", "pam", "vcenter", "web.oidc")
 """Sections that are taken as they are."""
 
 
