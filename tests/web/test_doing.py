@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from tests.support.fakes import VM_A, VM_B, FakeLink, FakeViewer
 from tests.support.web import Got, WebClient, WebWorld
+from vmproxy.auth import tokens
 from vmproxy.operators.commands.send import DELIVERY_SECONDS
 from vmproxy.operators.who import session_id
 from vmproxy.web.route import BYTES_MEDIA
@@ -263,6 +264,13 @@ def test_no_token_makes_another(web: WebWorld) -> None:
 )
 def test_a_token_that_cannot_be_is_refused(web: WebWorld, wanted: dict[str, object]) -> None:
     assert web.post("/api/v1/tokens", wanted, cookie=web.login()).problem == "bad-request"
+
+
+def test_where_there_is_no_place_for_a_token_no_file_is_named(web: WebWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "KEPT_FOR_REVOKING", tokens.FILE_LIMIT)
+    got = web.post("/api/v1/tokens", {"name": "ci"}, cookie=web.login())
+    assert (got.status, got.headers["retry-after"]) == (503, "3600")
+    assert "jsonl" not in got.body.decode()
 
 
 def test_tokens_come_in_pages(web: WebWorld) -> None:

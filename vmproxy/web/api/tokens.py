@@ -48,6 +48,8 @@ async def create(call: Call) -> Answer:
         raise bad_request([("expires", str(error))]) from None
     except TokenError as error:
         name, _, reason = str(error).partition(": ")
+        if reason and name not in ("name", "expires", "scope", "on"):
+            raise Problem("unavailable", "there is no place for another token", [("Retry-After", "3600")]) from None
         raise bad_request([(name, reason)] if reason else [("name", name)]) from None
     except OSError as error:
         raise Problem("unavailable", f"it cannot be kept: {error.strerror}", [("Retry-After", "60")]) from None
