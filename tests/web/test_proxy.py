@@ -106,6 +106,12 @@ def test_a_trusted_proxy_names_the_operator_and_their_address(proxied: WebWorld)
     assert [event["who"] for event in proxied.audited("login")] == ["alice", "mallory"]
 
 
+def test_who_comes_to_the_proxy_over_tls_is_told_to_stay_there(proxied: WebWorld) -> None:
+    for peer, protocol, told in ((PROXY, "https", True), (PROXY, "http", False), ("192.0.2.7", "https", False)):
+        got = proxied.client(peer).ask("GET", "/healthz", headers=[("X-Forwarded-Proto", protocol)])
+        assert ("strict-transport-security" in got.headers) == told
+
+
 def test_nobody_else_does(proxied: WebWorld, logged: list[str]) -> None:
     assert said(proxied, "192.0.2.7", ("X-Remote-User", "alice"), ("X-Forwarded-For", PROXY))[0] == 401
     assert any("is no trusted proxy" in line for line in logged)

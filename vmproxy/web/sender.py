@@ -65,7 +65,7 @@ async def send(request: WebRequest, answer: Answer, now: float) -> int:
         answer = _conditional(request, answer)
     request.setResponseCode(answer.status)
     _put(request, (("Date", datetimeToString(now).decode("ascii")), *SECURITY))
-    if request.web_channel.secure:
+    if request.head.secure:
         _put(request, [HSTS])
     if not request.web_channel.persistent:
         _put(request, [("Connection", "close")])
