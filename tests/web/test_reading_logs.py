@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from ipaddress import ip_network
 from typing import Any
@@ -255,6 +256,31 @@ def test_who_is_disconnected_is_told_and_the_answer_ends(web: WebWorld, token: s
     assert got is not None
     assert got.whole
     assert stream_events(got.body)[-1][2]["event"] == "kicked"
+
+
+@pytest.mark.parametrize("leaves", ["after the head", "in the past", "before the log is opened", "while it looks"])
+def test_who_leaves_before_anything_follows_leaves_no_file_open(web: WebWorld, token: str, leaves: str) -> None:
+    said(web, b"z" * 1_000_000)
+    jobs: list[Any] = []
+    submit = web.runner.submit
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        client = web.client()
+        client.pipe.slow = True
+        if leaves.endswith("opened") or leaves.endswith("looks"):
+            web.runner.submit = jobs.append  # type: ignore[method-assign]
+        client.say(client.request("HEAD" if "head" in leaves else "GET", f"{LOG}?follow=1", token=token))
+        if leaves.endswith("looks"):
+            jobs.pop(0)()
+            web.settle()
+        assert bool(jobs) is (web.runner.submit != submit)
+        client.leave()
+        while jobs:
+            jobs.pop(0)()
+        web.settle()
+        web.runner.submit = submit  # type: ignore[method-assign]
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(web.services.sessions) == open_files(web) == 0
 
 
 def test_a_client_that_reads_nothing_holds_one_block(web: WebWorld, token: str) -> None:

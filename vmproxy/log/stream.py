@@ -147,6 +147,7 @@ class LogStream:
         self._cuts = -1
         self._live: tuple[int, int] | None = None
         self._shift = 0  # of the live file
+        self._closed = False
 
     async def refresh(self) -> None:
         """Look again; see :meth:`look`.
@@ -163,6 +164,12 @@ class LogStream:
 
         :raises NotInLog: if somebody else changed a file that is being read.
         """
+        try:
+            self._look()
+        finally:
+            self._see_closed()
+
+    def _look(self) -> None:
         self._log.settle()
         file = self._log.file
         if self._cuts < 0:
@@ -265,8 +272,11 @@ class LogStream:
 
         :raises NotInLog: if they are not there.
         """
-        found = self._next()
-        return b"" if found is None else self._read(*found)
+        try:
+            found = self._next()
+            return b"" if found is None else self._read(*found)
+        finally:
+            self._see_closed()
 
     def check(self) -> None:
         """See whether the next byte is there. It waits for the disk.
@@ -362,11 +372,16 @@ class LogStream:
         self.position += size
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files, now and when other threads that use it are done; twice does no harm."""
+        self._closed = True
         while self._files:
             self._files.popleft().source.close()
         while self._new:
             self._new.pop().close()
+
+    def _see_closed(self) -> None:
+        if self._closed:  # meanwhile: who has given it up does not wait for the thread
+            self.close()
 
 
 def _content(log: Source) -> int:

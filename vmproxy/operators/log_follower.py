@@ -82,6 +82,10 @@ class LogFollower:
 
     def __exit__(self, *args: object) -> None:
         self.console.viewers.detach(self)
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; also one that has looked, and was never attached."""
         self._client.services.in_thread(self._stream.close)  # the last to close a removed file waits for the disk
 
     async def next(self, patience: float) -> Output | Missing | Notice | None:

@@ -129,8 +129,7 @@ async def log(call: Call) -> Answer:
             await follower.look()
     except BaseException as error:
         opened.close()
-        if follower is not None:
-            call.services.sessions.give_back(follower)
+        _give_up(call, follower)
         if isinstance(error, PlaceGone):
             raise Problem("gone", str(error)) from None
         if isinstance(error, NotInLog):
@@ -139,9 +138,14 @@ async def log(call: Call) -> Answer:
     headers = [] if end is None else [(CURSOR_HEADER, cursor_of(console, end))]
     made = _events if wish.as_events else _bytes
     pieces = made(call, opened, passage, follower, wish)
-    done = (lambda: None) if follower is None else (lambda: call.services.sessions.give_back(follower))
     media = EVENTS_MEDIA if wish.as_events else BYTES_MEDIA
-    return Stream(media, Body(call, opened, pieces, done), headers)
+    return Stream(media, Body(call, opened, pieces, lambda: _give_up(call, follower)), headers)
+
+
+def _give_up(call: Call, follower: LogFollower | None) -> None:
+    if follower is not None:  # it has files open since it has looked, though it may never follow
+        call.services.sessions.give_back(follower)
+        follower.close()
 
 
 async def _bytes(
