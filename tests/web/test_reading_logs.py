@@ -465,3 +465,21 @@ def test_the_end_of_a_log_is_for_the_networks_that_may_ask(web: WebWorld, token:
     client = web.client("10.9.9.9")
     assert client.ask("GET", f"/console_log/{VM_A}").status == 404
     assert open_files(web) == 0
+
+
+def test_who_does_not_wait_for_the_end_of_a_log_leaves_no_file_open(web: WebWorld, token: str) -> None:
+    said(web, b"end")
+    web.front.reconfigure(WebSettings(listen=("tcp:8080",), console_log_from=(ip_network("10.1.2.0/24"),)))
+    jobs: list[Any] = []
+    submit, before = web.runner.submit, len(os.listdir("/proc/self/fd"))
+    web.runner.submit = jobs.append  # type: ignore[method-assign]
+    client = web.client()
+    client.say(client.request("GET", f"/console_log/{VM_A}"))
+    client.leave()
+    assert jobs
+    web.runner.submit = submit  # type: ignore[method-assign]
+    for job in jobs:
+        job()
+    web.settle()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files(web) == 0

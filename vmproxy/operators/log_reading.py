@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
 from vmproxy.log.reader import CHUNK, Segments, open_one, open_segments
+from vmproxy.log.store import ConsoleLog
 from vmproxy.operators.client import Client
 from vmproxy.operators.presentation import log_file
 
@@ -182,6 +183,20 @@ def named_problems(client: Client, consoles: Iterable[Console], problems: Iterab
             yield problem  # each VM has a folder of its own, and files are called the same in all of them
 
 
+def opened_on_writer(log: ConsoleLog, open_them: Callable[[Path], Segments]) -> Deferred[Segments]:
+    """The files of a log, as somebody opens them on the writer's thread; closed if nobody waits for them any more."""
+    opened: Deferred[Segments] = Deferred()
+
+    def arrived(files: Segments) -> None:
+        if opened.called:  # cancelled in the meantime
+            files.close()
+        else:
+            opened.callback(files)
+
+    log.on_writer(open_them).addCallbacks(arrived, opened.errback)
+    return opened
+
+
 async def open_log(
     client: Client,
     console: Console,
@@ -198,23 +213,18 @@ async def open_log(
     """
     readings, name = client.services.readings, client.operator.name
     readings.begun(name)
-    opened: Deferred[tuple[Segments, int]] = Deferred()
+    end = -1
 
-    def open_them(path: Path) -> tuple[Segments, int]:
+    def open_them(path: Path) -> Segments:
+        nonlocal end
         with suppress(OSError):  # what there is can be read
             console.log.settle()
-        files = open_segments(path, since=since, trails=trails) if number is None else open_one(path, number)
-        return files, console.log.file.offset
+        end = console.log.file.offset
+        return open_segments(path, since=since, trails=trails) if number is None else open_one(path, number)
 
-    def arrived(found: tuple[Segments, int]) -> None:
-        if opened.called:  # cancelled in the meantime
-            found[0].close()
-        else:
-            opened.callback(found)
-
-    console.log.on_writer(open_them).addCallbacks(arrived, opened.errback)
     try:
-        return OpenedLog(client, console, *await opened)
+        files = await opened_on_writer(console.log, open_them)
+        return OpenedLog(client, console, files, end)
     except BaseException:
         readings.ended(name)
         raise

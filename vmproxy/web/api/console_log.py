@@ -9,6 +9,7 @@ from vmproxy.console.naming import read_uuid
 from vmproxy.errors import VMProxyError
 from vmproxy.log.reader import Segments, open_segments
 from vmproxy.log.tail import last_bytes
+from vmproxy.operators.log_reading import opened_on_writer
 from vmproxy.operators.readings import TooManyReadings
 from vmproxy.web.answer import Answer, Bytes
 from vmproxy.web.call import Call
@@ -39,7 +40,7 @@ async def console_log(call: Call) -> Answer:
     except TooManyReadings as error:
         raise too_many(str(error)) from None
     try:
-        files = await console.log.on_writer(_opened)
+        files = await opened_on_writer(console.log, _opened)
         try:
             data = await services.readings.threads.run(services.in_thread, lambda: last_bytes(files, SIZE))
         finally:
