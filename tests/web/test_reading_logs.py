@@ -76,6 +76,9 @@ def test_parts_of_a_log(web: WebWorld, token: str) -> None:
     assert part.body == b"line 5\r\nline 6\r\n"
     rest = web.get(f"{LOG}?from={part.headers['vmproxy-cursor']}", token=token)
     assert rest.body == b"line 7\r\nline 8\r\nline 9\r\n"
+    none = web.get(f"{LOG}?until=1h", token=token)
+    assert none.body == b""
+    assert web.get(f"{LOG}?from={none.headers['vmproxy-cursor']}", token=token).body[:8] == b"line 0\r\n"
     timed = web.get(f"{LOG}?lines=2&format=timed", token=token).body
     assert re.fullmatch(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z line \d\r\n){2}", timed)
     assert timed[-8:] == b"line 9\r\n"

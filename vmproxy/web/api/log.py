@@ -118,7 +118,8 @@ async def log(call: Call) -> Answer:
         passage = Passage(opened.files, wish.since, wish.until, wish.lines, wish.start)
         end = opened.end if opened.end >= 0 else None
         if wish.until is not None:
-            end = await on_disk(call, passage.end) or end
+            reached = await on_disk(call, passage.end)
+            end = end if reached is None else reached
         await on_disk(call, passage.check)
         if wish.follow:
             if end is None:
