@@ -181,6 +181,8 @@ def test_a_list_that_is_read_is_one_s_own_and_is_not_kept_for_ever(web: WebWorld
     for _ in range(EACH):
         web.get("/api/v1/consoles?limit=1", token=token)
     assert web.get(path, token=token).problem == "bad-request"
+    kept = web.get("/api/v1/consoles?limit=1", token=token).json["next"]
+    assert web.get(f"/api/v1/sessions?after={kept}", token=token).problem == "bad-request"
     for wrong in ("x", ".", "a.b", "9.9"):
         assert web.get(f"/api/v1/consoles?after={wrong}", token=token).problem == "bad-request"
 

@@ -19,34 +19,35 @@ class KeptLists:
     """The lists that are being read."""
 
     def __init__(self) -> None:
-        self._lists: OrderedDict[str, tuple[str, Sequence[Any]]] = OrderedDict()
+        self._lists: OrderedDict[str, tuple[str, str, Sequence[Any]]] = OrderedDict()
 
-    def first(self, operator: str, items: Sequence[Any], limit: int) -> str | None:
+    def first(self, operator: str, kind: str, items: Sequence[Any], limit: int) -> str | None:
         """Keep a list of which the first page is given out.
 
+        :param kind: of the items.
         :returns: what gives the next page; None if there is none.
         """
         if len(items) <= limit:
             return None
-        own = [name for name, (owner, _) in self._lists.items() if owner == operator]
+        own = [name for name, (owner, _, _) in self._lists.items() if owner == operator]
         if len(own) >= EACH:
             del self._lists[own[0]]
         elif len(self._lists) >= LISTS:
             self._lists.popitem(last=False)
         name = token_urlsafe(12)
-        self._lists[name] = operator, items
+        self._lists[name] = operator, kind, items
         return f"{name}.{limit}"
 
-    def page(self, operator: str, after: str, limit: int) -> tuple[Sequence[Any], str | None, int] | None:
+    def page(self, operator: str, kind: str, after: str, limit: int) -> tuple[Sequence[Any], str | None, int] | None:
         """A page of a list.
 
         :param after: what was given as the next page.
-        :returns: the items, what gives the next page, and how many there are in all; None if the list is not kept, or
-            is somebody else's.
+        :returns: the items, what gives the next page, and how many there are in all; None if the list is not kept, is
+            somebody else's, or one of other things.
         """
         name, _, place = after.partition(".")
-        owner, items = self._lists.get(name, ("", ()))
-        if owner != operator or not (len(place) <= 9 and place.isascii() and place.isdecimal()):
+        owner, of, items = self._lists.get(name, ("", "", ()))
+        if (owner, of) != (operator, kind) or not (len(place) <= 9 and place.isascii() and place.isdecimal()):
             return None
         self._lists.move_to_end(name)
         start = int(place)

@@ -36,14 +36,14 @@ async def consoles(call: Call) -> Answer:
     query = call.query
     lists, name, limit = call.web.lists, call.operator.name, query["limit"]
     if query["after"] is not None:
-        page = lists.page(name, query["after"], limit)
+        page = lists.page(name, "consoles", query["after"], limit)
         if page is None:
             raise bad_request([("after", "that list is not kept any more; begin with the first page")])
         items, following, total = page
     else:
         found = await _found(call)
         items, total = found[:limit], len(found)
-        following = lists.first(name, found, limit)
+        following = lists.first(name, "consoles", found, limit)
     rows = await _rows(call, items)
     about = encoded(following).strip(), total
     body = b'{"items":[%s],"next":%s,"total":%d}\n' % (b",".join(rows), *about)

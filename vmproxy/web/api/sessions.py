@@ -19,14 +19,14 @@ async def sessions(call: Call) -> Answer:
     """Who is on which console; without ``on``, also who is on none."""
     query, lists, name = call.query, call.web.lists, call.operator.name
     if query["after"] is not None:
-        page = lists.page(name, query["after"], query["limit"])
+        page = lists.page(name, "sessions", query["after"], query["limit"])
         if page is None:
             raise bad_request([("after", "that list is not kept any more; begin with the first page")])
         items, following, _ = page
     else:
         found = await asked(present(call, query["on"]))
         items = found[: query["limit"]]
-        following = lists.first(name, found, query["limit"])
+        following = lists.first(name, "sessions", found, query["limit"])
     view, at = call.operator.view, now(call)
     shown = [
         {**viewer_fields(one.who, one.console, one.viewer, at), "front": one.front or None, "id": one.session or None}
