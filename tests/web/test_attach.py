@@ -304,6 +304,37 @@ def test_a_pause_may_end_at_a_cursor_or_with_the_last_lines(web: Web) -> None:
     assert browser.seen == b"a\r\nb\r\n"
 
 
+def test_a_pause_that_ends_at_a_place_that_means_nothing_ends_with_the_last_lines(web: Web) -> None:
+    browser = web.attach(replay="1")
+    browser.ask("pause")
+    browser.read()
+    browser.take()
+    assert browser.ask("resume", **{"from": "nonsense"})["resumed"] is False
+    assert browser.seen == b"two\r\n"
+
+
+def test_a_log_that_fails_while_it_is_read_is_told_and_left(web: Web) -> None:
+    cursor = web.attach().cursor
+    data = b"x" * (1024 * KIB)
+    say(web, data)
+    browser = web.attach(from_=cursor)
+    browser.acknowledges = False
+    seen = len(browser.seen)
+    assert seen < len(data)
+    console = web.world.console()
+    console.set_logging(False, "carol")
+    say(web, b"y" * (200 * KIB))
+    browser.acknowledges = True
+    for _ in range(40):
+        browser.read()
+        web.world.clock.advance(0.5)
+        web.world.settle()
+    say(web, b"live")
+    assert browser.live == b"live"
+    skipped = sum(told["bytes"] for told in browser.told("skipped"))
+    assert len(browser.seen) + skipped == len(data) + 200 * KIB + 4
+
+
 def test_a_long_pause_ends_with_the_last_lines(web: Web) -> None:
     browser = web.attach(replay="2")
     browser.ask("pause")

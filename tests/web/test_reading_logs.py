@@ -270,7 +270,7 @@ def test_who_leaves_before_anything_follows_leaves_no_file_open(web: WebWorld, t
     for _ in range(3):
         client = web.client()
         client.pipe.slow = True
-        if leaves.endswith("opened") or leaves.endswith("looks"):
+        if leaves.endswith(("opened", "looks")):
             web.runner.submit = jobs.append  # type: ignore[method-assign]
         client.say(client.request("HEAD" if "head" in leaves else "GET", f"{LOG}?follow=1", token=token))
         if leaves.endswith("looks"):

@@ -206,7 +206,7 @@ class ViewerOutput:
         :returns: None if it is not there any more, or too much.
         """
         log = self._console.log
-        if offset is None or log.offset is None or not 0 <= log.offset - offset <= RESUME_LIMIT:
+        if offset is None or log.offset is None or not 0 <= offset <= log.offset <= offset + RESUME_LIMIT:
             return None
         stream = LogStream(log, offset)
         try:
@@ -259,10 +259,15 @@ class ViewerOutput:
                 if past.over or live is None or self._place is None:
                     rest = b""
                     break
-                missing = (error.missing if isinstance(error, NotInLog) else 0) or live - self._place
+                hole = error.missing if isinstance(error, NotInLog) else 0
+                # Where the log gives nothing more, perhaps for long, the viewer goes on with what the VM says now.
+                missing = hole or live - self._place
                 self._place += missing
                 self.window.skip(missing)
                 self._tell_skipped(now=True)
+                if not hole:
+                    rest = b""
+                    break
                 stream = LogStream(log, self._place)
                 reader = self._reading(past, stream)
         if not past.over:
