@@ -16,6 +16,7 @@ from tests.support.web import WebClient, WebWorld
 from tests.support.web_reading import said, ssh, stream_events
 from vmproxy.console.notices import LineDown, Message
 from vmproxy.log.asciicast import MARKERS
+from vmproxy.log.plaintext import PlainLines
 from vmproxy.operators.readings import READINGS_IN_ALL, READINGS_PER_OPERATOR, READINGS_SCARCE, UNREAD_SECONDS
 from vmproxy.web.settings import WebSettings
 
@@ -207,6 +208,25 @@ def test_text_that_is_followed_does_not_wait_for_ever_for_the_end_of_a_line(web:
     web.tick(2)
     web.tick(2)
     assert body_of(client) == b"login: \n"
+
+
+def test_text_that_is_followed_is_painted_in_portions(
+    web: WebWorld, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    feed = PlainLines.feed
+
+    def noted(lines: PlainLines, data: bytes, at: float) -> list[bytes]:
+        sizes.append(len(data))
+        return list(feed(lines, data, at))
+
+    client = followed(web, token, "&format=text")
+    monkeypatch.setattr(PlainLines, "feed", noted)
+    said(web, b"\x1b[2;3Hab\x1b[5Ac\n" * 4000, wait=0.1)
+    web.tick(0.1)
+    assert sum(sizes) == 4000 * 14
+    assert max(sizes) <= 4096
+    assert body_of(client).count(b"c") == 4000
 
 
 def test_notices_and_what_was_not_recorded_are_events(web: WebWorld, token: str) -> None:

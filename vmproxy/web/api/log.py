@@ -34,6 +34,7 @@ EVENTS_MEDIA = "text/event-stream"
 CURSOR_HEADER = "Vmproxy-Cursor"
 LINES_LIMIT = 999_999_999
 BEAT_SECONDS = 25.0
+PORTION = 4096
 REST_SECONDS = 1.0
 """How long text that is followed waits for the end of a line."""
 
@@ -172,7 +173,12 @@ async def _bytes(
             require_login(call)
             require_right(call, opened.console)
             if isinstance(item, Output):
-                yield form.feed(now(call), item.data)
+                # What paints takes long to look at.
+                size = PORTION if wish.form == "text" else len(item.data)
+                for start in range(0, len(item.data), size):
+                    await call.turn()
+                    require_right(call, opened.console)
+                    yield form.feed(now(call), item.data[start : start + size])
             elif item is None and (rest := form.rest()):
                 yield rest
 
