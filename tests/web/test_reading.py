@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -192,6 +193,27 @@ def test_what_is_hidden_between_two_pages_is_not_shown(web: WebWorld, token: str
     first = web.get("/api/v1/consoles?limit=1", token=bob).json
     web.rules(("bob", "see", "db*"))
     assert web.get(f"/api/v1/consoles?limit=1&after={first['next']}", token=bob).json["items"] == []
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/log", "/log?follow=1", "/segments", "/segments/0", "/timeline", "/recording?window=9"]
+)
+def test_what_is_hidden_while_it_is_looked_at_is_not_shown(web: WebWorld, token: str, path: str) -> None:
+    said(web, b"output")
+    absent = web.get(f"/api/v1/consoles/{VM_C}", token=web.token("bob"))
+    jobs: list[Any] = []
+    submit = web.runner.submit
+    web.runner.submit = jobs.append  # type: ignore[method-assign]
+    client = web.client()
+    client.say(client.request("GET", f"/api/v1/consoles/{VM_A}{path}", token=web.token("bob")))
+    web.runner.submit = submit  # type: ignore[method-assign]
+    web.rules(("bob", "see", "db*"))
+    for job in jobs:
+        job()
+    web.settle()
+    got = client.got()
+    assert got is not None
+    assert (got.status, got.body) == (absent.status, absent.body)
 
 
 def test_what_has_not_changed_is_not_sent_again(web: WebWorld, token: str) -> None:

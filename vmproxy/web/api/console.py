@@ -6,6 +6,7 @@ from hashlib import blake2b
 
 from vmproxy.access.policy import Right
 from vmproxy.web.answer import JSON, Answer, encoded
+from vmproxy.web.api.reading import still
 from vmproxy.web.api.rows import CONSOLE_SCHEMA, console_row, latest_of
 from vmproxy.web.call import Call
 from vmproxy.web.cursor import cursor_of
@@ -21,6 +22,7 @@ async def status(call: Call) -> Answer:
     assert console is not None, "the route has one"
     size = await console.log.settled()
     (said,) = await latest_of(call, [console])
+    still(call, console, Right.SEE)
     offset = console.log.offset
     shown = {
         **console_row(call, console, said),

@@ -22,7 +22,7 @@ from vmproxy.operators.commands.context import now, require_right
 from vmproxy.operators.log_follower import LogFollower, Missing, Output
 from vmproxy.operators.log_reading import OpenedLog, on_disk
 from vmproxy.web.answer import Answer, Stream
-from vmproxy.web.api.reading import Body, opened_log, read_out, require_login
+from vmproxy.web.api.reading import Body, opened_log, read_out, require_login, still
 from vmproxy.web.call import Call
 from vmproxy.web.cursor import BadCursor, cursor_of, offset_of
 from vmproxy.web.notice_fields import notice_fields
@@ -129,6 +129,7 @@ async def log(call: Call) -> Answer:
             if not call.services.sessions.take(follower, call.operator.name):
                 raise too_many(call.services.sessions.problem(call.operator.name))
             await follower.look()
+        still(call, console)
     except BaseException as error:
         opened.close()
         _give_up(call, follower)

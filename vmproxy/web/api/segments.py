@@ -70,6 +70,7 @@ async def segment(call: Call) -> Answer:
         if found is None or found.log is None:
             raise Problem("not-found", NOT_FOUND)
         size = await on_disk(call, lambda: size_of(found))
+        still(call, console)
         # The same before and after it is compressed, and under whatever number.
         etag = f'"{int(found.log.modified * 1000):x}-{size:x}"'
         about = [("ETag", etag), ("Accept-Ranges", "bytes")]
