@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.testing import StringTransport
 
@@ -19,6 +22,17 @@ def said(web: WebWorld, data: bytes, name: str = "web01", wait: float = 2) -> No
     web.console_of(name).feed(data)
     web.store.flush()
     web.tick(wait)
+
+
+@contextmanager
+def writer_busy(web: WebWorld) -> Iterator[list[Callable[[], object]]]:
+    """The writer of logs does nothing; behind that it does what is left of the jobs."""
+    jobs: list[Callable[[], object]] = []
+    with patch.object(web.runner, "submit", jobs.append):
+        yield jobs
+    for job in jobs:
+        job()
+    web.settle()
 
 
 def ssh(web: WebWorld, command: str, user: str = "alice") -> tuple[bytes, int | None]:

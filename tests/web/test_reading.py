@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 from uuid import UUID
 
 import pytest
 
 from tests.support.fakes import VM_A, VM_B, VM_C
 from tests.support.web import WebWorld
-from tests.support.web_reading import ndjson, raise_alerts, said, ssh
+from tests.support.web_reading import ndjson, raise_alerts, said, ssh, writer_busy
 from vmproxy.web.api.rows import FIELDS
 from vmproxy.web.kept_lists import EACH
 from vmproxy.web.route import Needs
@@ -201,16 +200,11 @@ def test_what_is_hidden_between_two_pages_is_not_shown(web: WebWorld, token: str
 def test_what_is_hidden_while_it_is_looked_at_is_not_shown(web: WebWorld, token: str, path: str) -> None:
     said(web, b"output")
     absent = web.get(f"/api/v1/consoles/{VM_C}", token=web.token("bob"))
-    jobs: list[Any] = []
-    submit = web.runner.submit
-    web.runner.submit = jobs.append  # type: ignore[method-assign]
     client = web.client()
-    client.say(client.request("GET", f"/api/v1/consoles/{VM_A}{path}", token=web.token("bob")))
-    web.runner.submit = submit  # type: ignore[method-assign]
-    web.rules(("bob", "see", "db*"))
-    for job in jobs:
-        job()
-    web.settle()
+    with writer_busy(web) as jobs:
+        client.say(client.request("GET", f"/api/v1/consoles/{VM_A}{path}", token=web.token("bob")))
+        assert jobs
+        web.rules(("bob", "see", "db*"))
     got = client.got()
     assert got is not None
     assert (got.status, got.body) == (absent.status, absent.body)

@@ -13,7 +13,7 @@ import pytest
 from tests.support.commands import rotate_log
 from tests.support.fakes import VM_A, VM_B
 from tests.support.web import WebClient, WebWorld
-from tests.support.web_reading import said, ssh, stream_events
+from tests.support.web_reading import said, ssh, stream_events, writer_busy
 from vmproxy.console.notices import LineDown, Message
 from vmproxy.log.asciicast import MARKERS
 from vmproxy.log.plaintext import PlainLines
@@ -284,24 +284,22 @@ def test_who_is_disconnected_is_told_and_the_answer_ends(web: WebWorld, token: s
 @pytest.mark.parametrize("leaves", ["after the head", "in the past", "before the log is opened", "while it looks"])
 def test_who_leaves_before_anything_follows_leaves_no_file_open(web: WebWorld, token: str, leaves: str) -> None:
     said(web, b"z" * 1_000_000)
-    jobs: list[Any] = []
-    submit = web.runner.submit
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         client = web.client()
         client.pipe.slow = True
-        if leaves.endswith(("opened", "looks")):
-            web.runner.submit = jobs.append  # type: ignore[method-assign]
-        client.say(client.request("HEAD" if "head" in leaves else "GET", f"{LOG}?follow=1", token=token))
-        if leaves.endswith("looks"):
-            jobs.pop(0)()
-            web.settle()
-        assert bool(jobs) is (web.runner.submit != submit)
-        client.leave()
-        while jobs:
-            jobs.pop(0)()
-        web.settle()
-        web.runner.submit = submit  # type: ignore[method-assign]
+        request = client.request("HEAD" if "head" in leaves else "GET", f"{LOG}?follow=1", token=token)
+        if leaves in ("after the head", "in the past"):
+            client.say(request)
+            client.leave()
+            continue
+        with writer_busy(web) as jobs:
+            client.say(request)
+            if leaves == "while it looks":
+                jobs.pop(0)()  # opens the log
+                web.settle()
+            assert jobs
+            client.leave()
     assert len(os.listdir("/proc/self/fd")) == before
     assert len(web.services.sessions) == open_files(web) == 0
 
@@ -493,16 +491,11 @@ def test_the_end_of_a_log_is_for_the_networks_that_may_ask(web: WebWorld, token:
 def test_who_does_not_wait_for_the_end_of_a_log_leaves_no_file_open(web: WebWorld, token: str) -> None:
     said(web, b"end")
     web.front.reconfigure(WebSettings(listen=("tcp:8080",), console_log_from=(ip_network("10.1.2.0/24"),)))
-    jobs: list[Any] = []
-    submit, before = web.runner.submit, len(os.listdir("/proc/self/fd"))
-    web.runner.submit = jobs.append  # type: ignore[method-assign]
+    before = len(os.listdir("/proc/self/fd"))
     client = web.client()
-    client.say(client.request("GET", f"/console_log/{VM_A}"))
-    client.leave()
-    assert jobs
-    web.runner.submit = submit  # type: ignore[method-assign]
-    for job in jobs:
-        job()
-    web.settle()
+    with writer_busy(web) as jobs:
+        client.say(client.request("GET", f"/console_log/{VM_A}"))
+        client.leave()
+        assert jobs
     assert len(os.listdir("/proc/self/fd")) == before
     assert open_files(web) == 0
