@@ -10,6 +10,9 @@ import pytest
 from tests.support.fakes import VM_A, VM_B, VM_C
 from tests.support.web import WebWorld
 from tests.support.web_reading import ndjson, raise_alerts, said, ssh, writer_busy
+from vmproxy.access.policy import Grants, Right
+from vmproxy.access.selector import Subject
+from vmproxy.base.turns import Turns
 from vmproxy.web.api.rows import FIELDS
 from vmproxy.web.kept_lists import EACH
 from vmproxy.web.route import Needs
@@ -185,6 +188,32 @@ def test_a_list_that_is_read_is_one_s_own_and_is_not_kept_for_ever(web: WebWorld
     assert web.get(f"/api/v1/sessions?after={kept}", token=token).problem == "bad-request"
     for wrong in ("x", ".", "a.b", "9.9"):
         assert web.get(f"/api/v1/consoles?after={wrong}", token=token).problem == "bad-request"
+
+
+def test_rules_are_asked_in_turns(web: WebWorld, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(200):
+        web.vm(f"vm{number}", UUID(int=number + 1))
+    asked = most = 0
+    rights, is_open = Grants.rights, Turns.open
+
+    def counted(grants: Grants, console: Subject) -> Right:
+        nonlocal asked, most
+        asked += 1
+        most = max(most, asked)
+        return rights(grants, console)
+
+    def anew(turns: Turns) -> bool:
+        nonlocal asked
+        asked = 0
+        return is_open(turns)
+
+    bob = web.token("bob")
+    web.rules(("bob", "spy", "*"))
+    monkeypatch.setattr(Grants, "rights", counted)
+    monkeypatch.setattr(Turns, "open", anew)
+    assert len(web.get("/api/v1/consoles?limit=1000", token=bob).json["items"]) == 202
+    assert len(ndjson(web.get("/api/v1/events?limit=1000", token=bob))) >= 200
+    assert most <= 64
 
 
 def test_what_is_hidden_between_two_pages_is_not_shown(web: WebWorld, token: str) -> None:

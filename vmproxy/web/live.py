@@ -20,6 +20,7 @@ from vmproxy.console.alert_marks import AlertMarks
 from vmproxy.console.console import Console
 from vmproxy.errors import VMProxyError
 from vmproxy.operators.client import Client
+from vmproxy.operators.commands.context import in_turns
 from vmproxy.operators.operator import Operator
 from vmproxy.operators.presentation import Fields
 from vmproxy.operators.services import Services
@@ -276,11 +277,14 @@ class LivePage:
     async def _tell(self) -> None:
         consoles, self.changed = [one for one in self.changed if one in self.consoles], {}
         try:
-            await self.operator.view.ready(self.services.turns, self.operator.name)
-            gone: list[Fields] = [
-                {"id": console_id(one), "gone": True} for one in consoles if one not in self.operator.view
-            ]
-            rows = gone + await self._rows(self, [one for one in consoles if one in self.operator.view])
+            seen: list[Console] = []
+            rows: list[Fields] = []
+            async for console in in_turns(self, consoles):
+                if console in self.operator.view:
+                    seen.append(console)
+                else:
+                    rows.append({"id": console_id(console), "gone": True})
+            rows += await self._rows(self, seen)
             if rows and self._socket is not None:
                 self._socket.send(message_frame("rows", rows=rows))
         finally:

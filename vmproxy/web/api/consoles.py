@@ -103,7 +103,7 @@ async def _newest_first(call: Call, found: Sequence[Console], sort: str) -> Call
 async def _rows(call: Call, items: Sequence[Console]) -> list[bytes]:
     """The rows of a page; what is hidden by now, or forgotten, has none."""
     view, wanted = call.operator.view, call.query["fields"]
-    items = [console for console in items if console in view]
+    items = [console async for console in in_turns(call, items) if console in view]
     if wanted is None or OF_LOGS.intersection(wanted):
         said = await latest_of(call, items, wanted is None or "last_line" in wanted)
     else:

@@ -26,7 +26,7 @@ from vmproxy.web.parameters import ON, SINCE, seconds, too_many, whole
 from vmproxy.web.problem import bad_request
 from vmproxy.web.route import Reply, Route
 
-AT_ONCE = 200
+AT_ONCE = 32
 SAME_MOMENT = 64
 """How many events of one millisecond are told apart where a stream is resumed."""
 

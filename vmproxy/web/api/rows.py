@@ -9,6 +9,7 @@ from vmproxy.console.console import Console
 from vmproxy.log.events import timestamp
 from vmproxy.log.latest import Latest, latest
 from vmproxy.operators.client import Client
+from vmproxy.operators.commands.context import turn
 from vmproxy.operators.log_reading import on_disk
 from vmproxy.operators.log_search import text_of
 from vmproxy.operators.presentation import Fields, console_fields, shown
@@ -81,6 +82,7 @@ async def latest_of(client: Client, consoles: Sequence[Console], with_lines: boo
     found: list[Latest] = []
     may = client.operator.view.may
     for at in range(0, len(consoles), AT_ONCE):
+        await turn(client)
         some = [
             (one.log.path, text_of(one) if with_lines and may(one, Right.SPY) else None)
             for one in consoles[at : at + AT_ONCE]
