@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -13,6 +14,8 @@ from tests.support.web_reading import ndjson, raise_alerts, said, ssh, writer_bu
 from vmproxy.access.policy import Grants, Right
 from vmproxy.access.selector import Subject
 from vmproxy.base.turns import Turns
+from vmproxy.log.latest import Latest, latest
+from vmproxy.log.shown import ShownText
 from vmproxy.web.api.rows import FIELDS
 from vmproxy.web.kept_lists import EACH
 from vmproxy.web.route import Needs
@@ -188,6 +191,31 @@ def test_a_list_that_is_read_is_one_s_own_and_is_not_kept_for_ever(web: WebWorld
     assert web.get(f"/api/v1/sessions?after={kept}", token=token).problem == "bad-request"
     for wrong in ("x", ".", "a.b", "9.9"):
         assert web.get(f"/api/v1/consoles?after={wrong}", token=token).problem == "bad-request"
+
+
+def test_the_last_line_is_looked_at_once_however_many_ask(
+    web: WebWorld, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Path] = []
+
+    def noted(path: Path, text: ShownText | None) -> Latest:
+        looked.append(path)
+        return latest(path, text)
+
+    monkeypatch.setattr("vmproxy.log.latest.latest", noted)
+
+    def shown(who: str) -> list[str | None]:
+        items = web.get("/api/v1/consoles?fields=last_line", token=web.token(who)).json["items"]
+        return [item["last_line"] for item in items]
+
+    said(web, b"one\r\n")
+    said(web, b"two\r\n", "db01")
+    assert [shown("alice"), shown("alice")] == [["two", "one"]] * 2
+    assert len(looked) == 2
+    said(web, b"three\r\n")
+    assert shown("alice") == ["two", "three"]
+    assert len(looked) == 3
+    assert shown("bob") == [None, "three"]
 
 
 def test_rules_are_asked_in_turns(web: WebWorld, token: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from vmproxy.log.shown import ShownText, replaced
 
 TAIL = 2048
 LINE_SHOWN = 200
+KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,34 @@ class Latest:
 
     at: float | None = None
     line: str | None = None
+
+
+class LatestLines:
+    """The last lines that were looked at: many pages show the same ones, and what paints takes long to look at.
+
+    What is kept of a log counts as long as nothing more was recorded. Bound: :data:`KEPT` logs. May be used by several
+    threads at once.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Path, tuple[int, str, Latest]] = {}
+
+    def look(self, path: Path, offset: int, text: ShownText | None) -> Latest:
+        """The last output in a log; see :func:`latest`.
+
+        :param offset: that of the next byte that is recorded, from before the call; -1 if it is not known.
+        """
+        if text is None:
+            return latest(path, None)
+        kept = self._kept.get(path)
+        if kept is not None and kept[:2] == (offset, text.encoding):
+            return kept[2]
+        found = latest(path, text)
+        if offset >= 0:
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+            self._kept[path] = offset, text.encoding, found
+        return found
 
 
 def last_output(path: Path) -> float | None:

@@ -22,6 +22,7 @@ from vmproxy.console.console import Console
 from vmproxy.console.notices import ShuttingDown
 from vmproxy.console.registry import ConsoleRegistry
 from vmproxy.log.audit import Audit
+from vmproxy.log.latest import LatestLines
 from vmproxy.operators.actions import Actions
 from vmproxy.operators.operator import Operator, OperatorSettings
 from vmproxy.operators.presence import Presence
@@ -63,6 +64,7 @@ class Services:
     :ivar actions: the programs that operators may have run.
     :ivar readings: the logs that commands read, and their share of threads.
     :ivar orders: the consoles that operators see, in their order.
+    :ivar latest: what consoles have said last.
     :ivar turns: the time in each turn of the reactor for what operators, and clients before the login, have done.
     :ivar open_files: the files that clients have open for reading (SFTP), by operator.
     :ivar sessions: the sessions and raw streams, by operator.
@@ -94,6 +96,7 @@ class Services:
         self.presence = Presence()
         self.readings = Readings()
         self.orders = VisibleOrders(registry)
+        self.latest = LatestLines()
         self.turns = Turns(clock)
         self.open_files: Quota[object] = Quota(FILES_EACH, FILES_IN_ALL)
         self.sessions: Quota[object] = Quota(SESSIONS_EACH, SESSIONS_IN_ALL)

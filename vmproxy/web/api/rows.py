@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
 from vmproxy.log.events import timestamp
-from vmproxy.log.latest import Latest, latest
+from vmproxy.log.latest import Latest
 from vmproxy.operators.client import Client
 from vmproxy.operators.commands.context import turn
 from vmproxy.operators.log_reading import on_disk
@@ -80,14 +80,14 @@ OF_LOGS = frozenset({"last_output", "last_line"})
 async def latest_of(client: Client, consoles: Sequence[Console], with_lines: bool = True) -> list[Latest]:
     """When consoles said something last, and what, for who may read it."""
     found: list[Latest] = []
-    may = client.operator.view.may
+    may, look = client.operator.view.may, client.services.latest.look
     for at in range(0, len(consoles), AT_ONCE):
         await turn(client)
         some = [
-            (one.log.path, text_of(one) if with_lines and may(one, Right.SPY) else None)
+            (one.log.path, one.log.file.offset, text_of(one) if with_lines and may(one, Right.SPY) else None)
             for one in consoles[at : at + AT_ONCE]
         ]
-        found += await on_disk(client, lambda some=some: [latest(path, text) for path, text in some])  # type: ignore[misc]
+        found += await on_disk(client, lambda some=some: [look(*one) for one in some])  # type: ignore[misc]
     return found
 
 
