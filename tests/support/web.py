@@ -64,7 +64,7 @@ class WebPipe:
     disconnecting = False
 
     def __init__(self, channel: WebChannel, peer: str) -> None:
-        self.channel = channel
+        self._channel: WebChannel | None = channel
         self.sent = bytearray()
         self.closed = self.aborted = self.reading_paused = self.slow = self.lingers = False
         self.certificate: Any = None
@@ -123,7 +123,9 @@ class WebPipe:
     def _close(self, reason: Failure) -> None:
         if not self.closed:
             self.closed = self.disconnecting = True
-            self.channel.connectionLost(reason)
+            channel, self._channel, self._producer = self._channel, None, None
+            assert channel is not None
+            channel.connectionLost(reason)
 
 
 class Got:

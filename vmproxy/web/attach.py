@@ -212,6 +212,7 @@ class Attaching:
 
     def closed(self, code: int, reason: str) -> None:
         """Leave the console."""
-        self._socket = None
-        if self._attachment is not None:
-            self._attachment.leave()
+        self._socket = self._requests = None
+        attachment, self._attachment = self._attachment, None  # which has the websocket, which has this
+        if attachment is not None:
+            attachment.leave()

@@ -132,7 +132,7 @@ class WebFrontend:
             request.decided(admitted, admitted.route.body.limit if admitted.route.body is not None else 0)
             return True
         except Problem as problem:
-            request.decided(problem)
+            request.decided(problem.with_traceback(None))  # its frames have the request, which would have them
         except Exception:
             if not request.is_gone:
                 _log.failure("a request could not be decided")
@@ -173,21 +173,20 @@ class WebFrontend:
             observer(route, status, clock.seconds() - began)
 
     async def _answer(self, request: WebRequest, admitted: Admitted | Problem) -> Answer | None:
+        if isinstance(admitted, Problem):
+            return _told(admitted)
         try:
-            if isinstance(admitted, Problem):
-                raise admitted
             if request.too_large:
                 raise Problem("too-large", f"at most {request.limit} bytes")
             request.when_gone(admitted.call.client_gone)
             return await self._dispatcher.answer(admitted, bytes(request.body), request.head)
         except Problem as problem:
-            return Bytes(encoded(problem.json()), MEDIA, problem.status, headers=problem.headers)
+            return _told(problem)
         except Exception:
             if request.is_gone:
                 return None
-            label = admitted.route.label if isinstance(admitted, Admitted) else ""
-            _log.failure("{route} failed", route=label)
-            return Bytes(encoded(Problem("failed").json()), MEDIA, 500)
+            _log.failure("{route} failed", route=admitted.route.label)
+            return _told(Problem("failed"))
 
     def _see_logins(self) -> None:
         """End what is under way for those whose login has ended; not the answer to who has ended it."""
@@ -228,6 +227,10 @@ class WebFrontend:
         self._cut(list(self.channels))
         self.times.stop()
         self.web.sessions.stop()
+
+
+def _told(problem: Problem) -> Bytes:
+    return Bytes(encoded(problem.json()), MEDIA, problem.status, headers=problem.headers)
 
 
 class WebFactory(Factory[WebChannel]):

@@ -280,6 +280,10 @@ class WebChannel(HTTPChannel):
         if socket is not None:
             socket.connectionLost(reason)
         super().connectionLost(reason)
+        # What is in circles would stay: the collector is next to never called.
+        self.wire.unregisterProducer()
+        self.requests.clear()
+        self._transferDecoder = None
 
     # What comes.
 

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocolFactory, IReactorTime
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
+
+
+class _Layer(BufferingTLSTransport):
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        super()._tlsShutdownFinished(reason)
+        if reason is not None:
+            reason.cleanFailure()  # a frame of Twisted's has it, and it has the frame, and with it this
+
+
+class _Factory(TLSMemoryBIOFactory):
+    protocol = _Layer
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -26,4 +38,4 @@ class ServerTLS:
 
     def over(self, factory: IProtocolFactory, clock: IReactorTime) -> TLSMemoryBIOFactory:
         """The same factory, with TLS from the first byte."""
-        return TLSMemoryBIOFactory(self, False, factory, clock)
+        return _Factory(self, False, factory, clock)
