@@ -27,6 +27,7 @@ from tests.support.ssh import (
     ed25519_key,
 )
 from vmproxy.auth.authenticator import Authenticator
+from vmproxy.auth.guests import GuestList
 from vmproxy.auth.keyring import AccountSettings
 from vmproxy.auth.limits import LONGEST_DELAY
 
@@ -45,13 +46,13 @@ def line(number: int = 0, options: str = "") -> str:
     return f"'{options}{' ' if options else ''}{authorized_line(ed25519_key(number)).decode()}'"
 
 
-def use_operators(w: SSHWorld, text: str) -> Path:
+def use_operators(w: SSHWorld, text: str, guests: GuestList | None = None) -> Path:
     """Have the operators say a file, from now on."""
     path = w.folder / "operators.toml"
     path.write_text(text)
     path.chmod(0o600)
     in_thread, clock = w.services.in_thread, w.services.clock
-    accounts = Authenticator(AccountSettings(path), "nobody", in_thread, clock, w.audit.record)
+    accounts = Authenticator(AccountSettings(path), "nobody", in_thread, clock, w.audit.record, guests=guests)
     w.factory.use_accounts(accounts)
     accounts.load()
     return path

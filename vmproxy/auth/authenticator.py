@@ -279,7 +279,7 @@ class Authenticator:
         keyring = await self._in_force()
         wanted_name = user if claimed is None else claimed
         if self.guests is not None and wanted_name.startswith(PREFIX) and keyring.account(wanted_name) is None:
-            return await self._guest(keyring, wanted_name, secret, front)
+            return await self._guest(wanted_name, secret, front)
         try:
             name = await self._checker.check(wanted_name, secret, address, wanted)
         except CannotCheck as error:
@@ -292,7 +292,7 @@ class Authenticator:
             raise LoginRefused("wrong password, or no operator of that name who has one")
         return account
 
-    async def _guest(self, keyring: Keyring, name: str, secret: bytes, front: str) -> Account:
+    async def _guest(self, name: str, secret: bytes, front: str) -> Account:
         if front != "ssh":
             raise LoginRefused("guests come over SSH")
         assert self.guests is not None
@@ -300,7 +300,8 @@ class Authenticator:
             guest = await self.guests.log_in(name, secret)
         except OSError as error:
             raise LoginBusy(f"the login of a guest cannot be written down: {error.strerror or error}") from None
-        operator = keyring.account(guest.operator) if guest is not None else None
+        # Writing it down takes time: a guest of an operator who was removed meanwhile stays out.
+        operator = self._keyring.account(guest.operator) if guest is not None and self._keyring is not None else None
         if guest is None or operator is None:
             raise LoginRefused("no guest of that name, a wrong password, or no login left")
         return guest.account(operator)

@@ -201,7 +201,8 @@ class GuestList:
             return None
         self._guests[name] = used = replace(guest, logins=guest.logins - 1)
         await self._save()
-        return used
+        # Meanwhile they may have been revoked, and who is not in yet is not put out.
+        return used if self.find(name) is not None else None
 
     # The file, and the time.
 
@@ -219,7 +220,8 @@ class GuestList:
         os.replace(beside, self._path)
 
     def _wait(self) -> None:
-        if self._timer is None and self._guests:
+        self.stop()
+        if self._guests:
             first = min(guest.expires for guest in self._guests.values()) - self._wall()
             self._timer = self._clock.callLater(min(max(0.0, first), LOOK_SECONDS), self._look)
 

@@ -8,12 +8,14 @@ import stat
 from typing import Any
 
 import pytest
+from twisted.conch.ssh.common import NS
 
 from tests.support.console_session import attach, lines
 from tests.support.fakes import VM_B
-from tests.support.logins import begun, interactive, password
-from tests.support.ssh import Client, RemoteChannel, SSHWorld
+from tests.support.logins import answered, begun, interactive, line, password, request, use_operators
+from tests.support.ssh import USERAUTH_REQUEST, Client, RemoteChannel, SSHWorld
 from vmproxy.auth.guests import EACH, FILE, LOOK_SECONDS, GuestList
+from vmproxy.base.tasks import spawn
 from vmproxy.operators import exit_status
 from vmproxy.operators.reach import web_address
 
@@ -126,6 +128,39 @@ def test_sessions_end_when_the_time_is_over(two: SSHWorld) -> None:
     assert two.login().run("guest").out == b"no guests\n"
     assert [entry["who"] for entry in two.audited("login-ended")] == [guest["guest"]]
     assert not password(begun(two), guest["guest"], guest["password"])
+
+
+def test_one_whose_time_is_over_before_that_of_others_is_not_kept_longer(two: SSHWorld) -> None:
+    invited(two)
+    client = enter(two, invited(two, "web01 --for 10s"))
+    two.clock.advance(10)
+    client.pump()
+    assert client.closed
+
+
+def test_one_who_is_revoked_while_the_login_is_written_down_stays_out(two: SSHWorld) -> None:
+    guest = invited(two)
+    client = begun(two)
+    two.threads_held = True
+    client.send(USERAUTH_REQUEST, request(guest["guest"], b"password", b"\0" + NS(guest["password"])))
+    two.release_thread()  # who the operators are
+    revoked = spawn(two.guests.revoke([guest["guest"]]))
+    two.release_threads()
+    assert revoked.called
+    assert not answered(client)
+
+
+def test_a_guest_stays_out_whose_operator_is_removed_while_the_login_is_written_down(two: SSHWorld) -> None:
+    path = use_operators(two, f"[operators.alice]\nkeys = [{line()}]\n", two.guests)
+    guest = invited(two)
+    client = begun(two)
+    two.threads_held = True
+    client.send(USERAUTH_REQUEST, request(guest["guest"], b"password", b"\0" + NS(guest["password"])))
+    two.release_thread()
+    path.write_text(f"[operators.bob]\nkeys = [{line()}]\n")
+    two.factory.accounts.load()
+    two.release_threads()
+    assert not answered(client)
 
 
 def test_guests_are_listed_and_revoked(two: SSHWorld) -> None:
