@@ -15,6 +15,8 @@ from vmproxy.access.labels import LABELS_LIMIT, Labels, told_by
 from vmproxy.access.policy import Policy, Right
 from vmproxy.access.policy_file import parse_policy
 from vmproxy.access.selector import Selector
+from vmproxy.auth.tokens import make
+from vmproxy.console.facts import Facts
 
 
 @pytest.fixture
@@ -147,6 +149,25 @@ class TestTold:
         assert console.labels.all == ("team=web", "role=proxy", "role=cache", "site=bonn")
 
 
+class TestSources:
+    """Groups come before a vCenter, and that before the service URI."""
+
+    def test_of_a_key_the_first_source_counts(self, w: World) -> None:
+        console = w.claim("web01", uri="vmproxy?esx=liar&site=bonn")
+        trusted = (("TEAM", "db"), ("folder", "Prod"))
+        labels = policy(WEB).labels(console, (("esx", "esx1"), ("esx", "esx2")), trusted)
+        assert labels.given == ("team=web", "role=proxy", "role=cache", "folder=prod")
+        assert labels.all == (*labels.given, "esx=esx1", "esx=esx2", "site=bonn")
+
+    def test_a_rule_does_not_take_the_label_of_a_later_source(self, w: World) -> None:
+        found = policy(WEB, on=["tag:team=db"])
+        w.directory.use(found)
+        console = w.claim("web01")
+        w.directory.use_facts(lambda _: Facts((("team", "db"),)))
+        w.directory.relabel(console)
+        assert found.grants("alice").rights(console) == Right.NONE
+
+
 class TestSelecting:
     @pytest.mark.parametrize(
         ("glob", "selects"),
@@ -178,6 +199,8 @@ class TestSelecting:
         assert grants.decides(liar) is None
         assert [found.options(console).shared for console in (web, liar)] == [True, False]
         assert Selector("tag:team=web").selects(liar)
+        token, _ = make("alice", "ci", "write", ["tag:team=web"], 60.0, 0.0)
+        assert [token.restriction.selects(console) for console in (web, liar)] == [True, False]
 
     def test_the_first_rule_decides_among_labels_names_and_uuids(self, w: World) -> None:
         web, other = w.claim("web01"), w.claim("web02", VM_B)

@@ -76,6 +76,14 @@ def told_by(uri: str) -> tuple[Pair, ...]:
     return tuple(pair for pair in pairs if pair[0] != "port")
 
 
+def over(first: tuple[Pair, ...], then: tuple[Pair, ...]) -> tuple[Pair, ...]:
+    """The labels of two sources: of each key the first source counts that has it."""
+    if not first or not then:
+        return first or then
+    keys = {key.casefold() for key, _ in first}
+    return (*first, *(pair for pair in then if pair[0].casefold() not in keys))
+
+
 def merged(some: Iterable[Mapping[str, tuple[str, ...]]]) -> tuple[Pair, ...]:
     """The labels of several groups: of each key the first counts."""
     found: dict[str, tuple[str, ...]] = {}

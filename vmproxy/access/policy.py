@@ -15,7 +15,7 @@ from typing import Any
 
 from vmproxy.access.groups import NO_GROUPS, Groups
 from vmproxy.access.idle_times import NO_LIMITS, IdleTimes
-from vmproxy.access.labels import NO_LABELS, Labels, Pair, told_by
+from vmproxy.access.labels import NO_LABELS, Labels, Pair, over, told_by
 from vmproxy.access.selector import BadRule, Selector, Subject, given
 from vmproxy.base import values
 from vmproxy.base.form import STRING, any_of, formed
@@ -446,7 +446,8 @@ class Policy:
 
         :param known: what else is known of it and only told; ``trusted``: what is known and given.
         """
-        given, told = (*self.groups.labels(console), *trusted), (*known, *told_by(console.uri))
+        given = over(self.groups.labels(console), trusted)
+        told = over(known, told_by(console.uri))
         if not given and not told:
             return NO_LABELS
         made = self._labels.get((given, told))

@@ -76,7 +76,8 @@ class Token:
     def restriction(self) -> Restriction:
         """What it takes away from the rights of its operator."""
         every = self.on == ("*",)
-        return Restriction(_MAY[self.scope], None if every else tuple(map(Selector, self.on)))
+        on = None if every else tuple(Selector(glob, believes=False) for glob in self.on)
+        return Restriction(_MAY[self.scope], on)
 
 
 def digest(shown: str) -> str:
