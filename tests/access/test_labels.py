@@ -167,6 +167,17 @@ class TestSources:
         w.directory.relabel(console)
         assert found.grants("alice").rights(console) == Right.NONE
 
+    def test_a_label_that_rules_take_no_more_takes_the_console_away(self, w: World) -> None:
+        console = w.claim("web01")
+        w.directory.use(policy(on=["tag:team=web"]))
+        grants, label = w.directory.policy.grants("alice"), (("team", "web"),)
+        w.directory.use_facts(lambda _: Facts(label))
+        w.directory.relabel(console)
+        assert list(w.directory.names.seen_by(grants)) == [console]
+        w.directory.use_facts(lambda _: Facts((), label))
+        w.directory.relabel(console)
+        assert list(w.directory.names.seen_by(grants)) == []
+
 
 class TestSelecting:
     @pytest.mark.parametrize(

@@ -289,7 +289,8 @@ class Console:
         """Work the labels out anew; :returns: whether they are others."""
         before = self.labels
         self._labels = None
-        return self.labels.pairs != before.pairs
+        after = self.labels
+        return (after.given, after.pairs) != (before.given, before.pairs)
 
     def set_vc_uuid(self, uuid: UUID | None, known_by: str = "") -> None:
         """Take the VC UUID that a connection has told, or what the VM is known by as it has told none."""
