@@ -75,12 +75,17 @@ class Actions:
         """Take other actions; those under way go on."""
         self._all = actions
 
+    def all_for(self, operator: Operator) -> tuple[Action, ...]:
+        """The actions that there are for an operator, whatever the console; guests have none."""
+        return () if operator.account.behalf else self._all
+
     def possible(self, operator: Operator, console: Console) -> list[Action]:
         """The actions that an operator may have done for a console, by the rules as they are now."""
-        if not self._all:
+        actions = self.all_for(operator)
+        if not actions:
             return []
         rights = operator.view.rights(console)
-        return [action for action in self._all if action.right in rights and action.selects(console)]
+        return [action for action in actions if action.right in rights and action.selects(console)]
 
     def run(self, operator: Operator, console: Console, action: Action) -> Deferred[Outcome]:
         """Run an action that is possible. It goes on if whoever waits for it does not.

@@ -17,6 +17,7 @@ from tests.support.ssh import USERAUTH_REQUEST, Client, RemoteChannel, SSHWorld
 from vmproxy.auth.guests import EACH, FILE, LOOK_SECONDS, GuestList
 from vmproxy.base.tasks import spawn
 from vmproxy.operators import exit_status
+from vmproxy.operators.action import parse_actions
 from vmproxy.operators.reach import web_address
 
 
@@ -186,6 +187,18 @@ def test_a_guest_may_never_do_more_than_who_answers_for_them(two: SSHWorld) -> N
     assert run(client, "log web01").status == exit_status.FORBIDDEN
     two.rules(("*", "admin", "db*"))
     assert json.loads(run(client, "list --json").out) == []
+
+
+def test_a_guest_has_no_actions_whatever_right_they_need(two: SSHWorld) -> None:
+    found, problems = parse_actions([{"name": "reset", "run": ["/bin/vm"], "right": "write", "confirm": False}])
+    assert problems == []
+    two.services.actions.use(found)
+    client = enter(two, invited(two))
+    channel = run(client, "action reset web01")
+    assert (channel.status, channel.err) == (exit_status.FORBIDDEN, b"web01: you may not do reset\n")
+    assert run(client, "action").out == b"there are no actions for you\n"
+    assert run(client, "complete 'action '").out == b""
+    assert two.programs.ran == []
 
 
 @pytest.mark.parametrize("right", ["spy", "write", "force raw many"])

@@ -59,7 +59,7 @@ async def _action(session: Session, args: Arguments) -> int:
 async def _list(session: Session) -> int:
     """The actions that are possible for some console."""
     actions, operator = session.services.actions, session.operator
-    left = list(actions)
+    left = list(actions.all_for(operator))
     found: dict[str, Action] = {}
     async for console in in_turns(session, operator.view):
         if not left:

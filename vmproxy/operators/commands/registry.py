@@ -63,7 +63,8 @@ async def _complete(session: Session, args: Arguments) -> int:
     view, actions = session.operator.view, session.services.actions
     left = " ".join(args[_LINE])
     await turn(session)
-    found = complete(left, COMMANDS, view.beginning, view, [action.name for action in actions])
+    names = [action.name for action in actions.all_for(session.operator)]
+    found = complete(left, COMMANDS, view.beginning, view, names)
     session.print("".join(f"{choice}\n" for choice in found.choices))
     return exit_status.OK
 

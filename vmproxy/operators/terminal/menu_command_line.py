@@ -7,10 +7,10 @@ from functools import partial
 from vmproxy.console.console import Console
 from vmproxy.operators.commands.line_completion import complete
 from vmproxy.operators.commands.registry import COMMANDS
+from vmproxy.operators.operator import Operator
 from vmproxy.operators.services import Services
 from vmproxy.operators.terminal.line_editor import Cancelled, Choices, Completion, Entered, LineEditor, columns
 from vmproxy.operators.terminal.menu_list import ConsoleList
-from vmproxy.operators.visible import VisibleConsoles
 
 
 class CommandLine:
@@ -20,8 +20,8 @@ class CommandLine:
     :ivar rest: input behind the end of the line.
     """
 
-    def __init__(self, consoles: ConsoleList, view: VisibleConsoles, services: Services) -> None:
-        self._complete = partial(_completion, consoles, view, services)  # not bound to this: the editor keeps it
+    def __init__(self, consoles: ConsoleList, operator: Operator, services: Services) -> None:
+        self._complete = partial(_completion, consoles, operator, services)  # not bound to this: the editor keeps it
         self._history: list[str] = []
         self._size = (80, 24)
         self._editor = self._new()
@@ -65,7 +65,9 @@ class CommandLine:
         return None
 
 
-def _completion(consoles: ConsoleList, view: VisibleConsoles, services: Services, left: str) -> Completion:
+def _completion(consoles: ConsoleList, operator: Operator, services: Services, left: str) -> Completion:
+    view = operator.view
+
     def starting(prefix: str, limit: int) -> list[Console]:
         if consoles.void:
             return []
@@ -73,4 +75,5 @@ def _completion(consoles: ConsoleList, view: VisibleConsoles, services: Services
 
     if not services.turns.open():
         return Completion(0, ())
-    return complete(left, COMMANDS, starting, view, [action.name for action in services.actions])
+    names = [action.name for action in services.actions.all_for(operator)]
+    return complete(left, COMMANDS, starting, view, names)

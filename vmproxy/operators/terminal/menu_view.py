@@ -106,7 +106,7 @@ class MenuView:
         self._stale = False
         self._redrawing = False
         self.selection = Selection(self._listed, view)
-        self.command_line = CommandLine(self._listed, view, session.services)
+        self.command_line = CommandLine(self._listed, session.operator, session.services)
         self._prompting = False
         self.shown = False
         self._note = ""
