@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 from uuid import UUID
+from weakref import ref
 
 import pytest
 
@@ -177,6 +178,16 @@ class TestSources:
         w.directory.use_facts(lambda _: Facts((), label))
         w.directory.relabel(console)
         assert list(w.directory.names.seen_by(grants)) == []
+
+    def test_nothing_is_kept_of_labels_that_no_console_has_any_more(self, w: World) -> None:
+        w.directory.use(policy(WEB, on=["tag:team=web"]))
+        console, grants = w.claim("web01"), w.directory.policy.grants("alice")
+        before = []
+        for number in range(3):
+            console.set_uri(f"vmproxy?site=s{number}")
+            assert grants.rights(console) == Right.WRITE.closure()
+            before.append(ref(console.labels))
+        assert [labels() is not None for labels in before] == [False, False, True]
 
 
 class TestSelecting:

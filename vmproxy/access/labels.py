@@ -35,7 +35,7 @@ class Labels:
     :ivar given: those that rules may use, as ``key=value`` without capitals; ``all``: the same of all.
     """
 
-    __slots__ = ("all", "given", "pairs")
+    __slots__ = ("__weakref__", "all", "given", "pairs")
 
     def __init__(self, given: Iterable[Pair] = (), told: Iterable[Pair] = ()) -> None:
         trusted = tuple(dict.fromkeys(given))[:LABELS_LIMIT]

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 from vmproxy.access.groups import NO_GROUPS, Groups
 from vmproxy.access.idle_times import NO_LIMITS, IdleTimes
@@ -153,26 +154,27 @@ def _first_of(selectors: Iterable[Selector]) -> Callable[[str], re.Match[str] | 
 class _ByTag:
     """Rules in a row that select by labels; many consoles have the same.
 
-    Bound: the rules for :data:`LABELS_KEPT` sets of labels are remembered.
+    Bound: the rules for :data:`LABELS_KEPT` sets of labels are remembered. What is only told is not among these: a host
+    could tell something else each time.
     """
 
     __slots__ = ("_found", "_known")
 
     def __init__(self, found: Sequence[tuple[Selector, Rule]]) -> None:
         self._found = found
-        self._known: dict[Labels, Rule | None] = {}
+        self._known: dict[tuple[str, ...], Rule | None] = {}
 
     def decides(self, console: Subject) -> Rule | None:
-        labels = console.labels
-        if not labels.given:
+        given = console.labels.given
+        if not given:
             return None
         try:
-            return self._known[labels]
+            return self._known[given]
         except KeyError:
             if len(self._known) >= LABELS_KEPT:
                 self._known.clear()
             rule = next((rule for selector, rule in self._found if selector.selects(console)), None)
-            self._known[labels] = rule
+            self._known[given] = rule
             return rule
 
 
@@ -403,7 +405,9 @@ class Policy:
     rules: tuple[Rule, ...] = (EVERYBODY,)
     sections: tuple[ConsoleSection, ...] = ()
     groups: Groups = NO_GROUPS
-    _labels: dict[tuple[tuple[Pair, ...], ...], Labels] = field(default_factory=dict, compare=False, repr=False)
+    _labels: WeakValueDictionary[tuple[tuple[Pair, ...], ...], Labels] = field(
+        default_factory=WeakValueDictionary, compare=False, repr=False
+    )
     _made: dict[tuple[int, ...], ConsoleOptions] = field(default_factory=dict, compare=False, repr=False)
     _granted: dict[tuple[int, ...], Grants] = field(default_factory=dict, compare=False, repr=False)
 
@@ -452,7 +456,5 @@ class Policy:
             return NO_LABELS
         made = self._labels.get((given, told))
         if made is None:
-            if len(self._labels) >= LABELS_KEPT:
-                self._labels.clear()
             made = self._labels[given, told] = Labels(given, told)
         return made
