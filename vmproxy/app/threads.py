@@ -1,14 +1,18 @@
-"""Threads of one purpose, apart from those of the reactor: what waits on them keeps nothing else waiting."""
+"""Threads for passwords that others check, apart from those of the reactor: they keep nothing else waiting.
+
+Invariant: once they are stopped none begins, so that the process comes to an end.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from vmproxy.auth.passwords import CannotCheck
 from vmproxy.base.tasks import outcome
 
 
@@ -21,16 +25,20 @@ class OwnThreads:
         self._name = name
         self._most = most
         self._pool: ThreadPool | None = None
+        self._stopped = False
 
     def __call__(self, call: Callable[[], object]) -> Deferred[object]:
-        """Run a call; fires with its result."""
+        """Run a call; fires with its result, or with :class:`CannotCheck` once they are stopped."""
+        if self._stopped:
+            return fail(CannotCheck("vmproxy stops"))
         if self._pool is None:
             self._pool = ThreadPool(0, self._most, self._name)
             self._pool.start()
         return deferToThreadPool(self._reactor, self._pool, outcome, call)
 
     def stop(self) -> None:
-        """End the threads; waits for the calls that run."""
+        """End the threads; waits for the calls that run. No others are run."""
+        self._stopped = True
         if self._pool is not None:
             self._pool.stop()
             self._pool = None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from vmproxy.hooks.program import Programs, passed_on
+from vmproxy.hooks.program import STOPS, Programs, passed_on
 from vmproxy.operators.actions import AT_ONCE, Outcome
 
 
@@ -20,11 +20,14 @@ class ActionPrograms:
         self._reactor = reactor
         self._programs = Programs()
         self._pool: ThreadPool | None = None
+        self._stopped = False
 
     def run(
         self, words: Sequence[str], data: bytes, environment: Mapping[str, str], timeout: float
     ) -> Deferred[Outcome]:
         """Run a program: see :data:`~vmproxy.operators.actions.Run`."""
+        if self._stopped:
+            return succeed(Outcome(STOPS, b""))  # no thread may begin that nobody ends
         if self._pool is None:
             self._pool = ThreadPool(0, AT_ONCE, "vmproxy-actions")
             self._pool.start()
@@ -38,6 +41,7 @@ class ActionPrograms:
 
     def stop(self) -> None:
         """Kill the programs, and run no more."""
+        self._stopped = True
         self._programs.stop()
         if self._pool is not None:
             self._pool.stop()

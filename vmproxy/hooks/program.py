@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 KILL_SECONDS = 2.0
 ERRORS_LIMIT = 4096
 OUTPUT_LIMIT = 64 * 1024
+STOPS = "vmproxy stops"
 PASSED_ON = ("PATH", "LANG", "HOME", "TZ")
 _LOOK_SECONDS = 0.05
 _PIECE = 64 * 1024
@@ -53,7 +54,7 @@ class Programs:
         """
         with self._lock:
             if self._stopped:
-                return "vmproxy stops"
+                return STOPS
             try:
                 process = subprocess.Popen(  # noqa: S603 - an administrator names it
                     words,
