@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +59,35 @@ def test_what_cannot_be_is_said_in_a_line(
     told = capsys.readouterr()
     assert told.out == ""
     assert len(told.err.splitlines()) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_root_gives_the_folders_owner_the_file_and_nothing_that_is_put_in_its_place(
+    config: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (state := tmp_path / "state").mkdir()
+    os.chown(state, 12345, 12345)
+    (tmp_path / "vmproxy.toml").write_text(f'state-dir = "{state}"\n')
+    assert main([*config, "create", "alice", "--name", "ci"]) == 0
+    path, secret = state / "tokens.jsonl", tmp_path / "shadow"
+    assert path.stat().st_uid == 12345
+    secret.write_text("root's own")
+    add = TokenFile.add
+
+    def replaced(put: Callable[[Path, Path], None]) -> Callable[..., Any]:
+        def added(self: TokenFile, *args: Any) -> Any:
+            made = add(self, *args)
+            path.unlink()
+            put(secret, path)
+            return made
+
+        return added
+
+    for name, put in (("soft", os.symlink), ("hard", os.link)):
+        path.unlink()
+        monkeypatch.setattr(TokenFile, "add", replaced(put))
+        main([*config, "create", "alice", "--name", name])
+        assert secret.stat().st_uid == 0
 
 
 def test_a_torn_or_foreign_line_is_ignored(config: list[str], tmp_path: Path) -> None:

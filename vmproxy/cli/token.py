@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 import sys
 import time
 from datetime import UTC, datetime
@@ -81,10 +82,20 @@ def _span(text: str) -> float:
 
 
 def _give_to_the_folders_owner(path: Path) -> None:
-    """Let the daemon read and write the file, where root has made it."""
+    """Let the daemon read and write the file, where root has made it.
+
+    The folder is the daemon's, which may put anything in place of the file meanwhile; root gives it nothing else.
+    """
     owner = path.parent.stat()
-    if os.geteuid() == 0 and path.stat().st_uid != owner.st_uid:
-        os.chown(path, owner.st_uid, owner.st_gid)
+    if os.geteuid() != 0:
+        return
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        found = os.fstat(fd)
+        if found.st_uid != owner.st_uid and stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+            os.fchown(fd, owner.st_uid, owner.st_gid)
+    finally:
+        os.close(fd)
 
 
 def _print(tokens: list[Token], now: float) -> None:
