@@ -23,7 +23,8 @@ class RecentLines:
 
     def add(self, console: Console, data: bytes) -> None:
         """Lines of a console were shown."""
-        self._pieces.append((console, data[-RECENT_LIMIT:]))
+        data = data[-RECENT_LIMIT:]
+        self._pieces.append((console, data))
         self._size += len(data)
         while self._size > RECENT_LIMIT and len(self._pieces) > 1:
             self._size -= len(self._pieces.popleft()[1])

@@ -1,0 +1,16 @@
+"""The lines that were shown last: as many as fit, whatever came before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.consoles import World
+from vmproxy.operators.recent_lines import RECENT_LIMIT, RecentLines
+
+
+def test_a_flood_takes_the_place_of_no_lines_behind_it(tmp_path: Path) -> None:
+    console, recent = World(tmp_path).claim("web01"), RecentLines()
+    recent.add(console, b"x" * 4 * RECENT_LIMIT)
+    recent.add(console, b"first\n")
+    recent.add(console, b"second\n")
+    assert [line for _, line in recent.lines(lambda _: True)] == ["first", "second"]
