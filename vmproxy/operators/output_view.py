@@ -306,6 +306,8 @@ class OutputView:
         if lent is None:
             return
         self._channel.send(lent.leave())
+        if lent.alternate or lent.dropped:
+            self._owed = b""  # what was not complete then has its rest in the log
         if lent.paints:
             self.replay(open_log(), SCREENFUL, seam, self._say_now, bare=True)
         elif lent.alternate or lent.dropped:

@@ -135,6 +135,17 @@ def test_of_more_than_is_kept_the_end_is_shown(w: SSHWorld) -> None:
     assert reader.say(b"er\r\n")[-2].endswith("er")
 
 
+def test_a_sequence_that_was_not_complete_is_not_begun_again_behind_what_is_shown_instead(w: SSHWorld) -> None:
+    reader = Reader(w, LINES + b"\x1b[3")
+    reader.type(b"\x05c[")
+    reader.say(b"1m" + b"flood\r\n" * (KEPT_LIMIT // 7 + 1))
+    reader.type(b"q")
+    reader.channel.clear()
+    reader._fed = 0
+    reader.say(b"hello")
+    assert reader.channel.screen == b"hello"
+
+
 @pytest.mark.parametrize("ends", [b"", b"\x1b[?1049l\x1b[?25h\x1b[?1l\x1b>$ "])
 def test_a_program_that_has_the_screen_gets_it_back(w: SSHWorld, ends: bytes) -> None:
     reader = Reader(w, b"$ top\r\n" + PROGRAM)
