@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 
 from vmproxy.console.console import Console
 
 RECENT_LIMIT = 256 * 1024
+LINES_LIMIT = 4000
 _COLOURS = re.compile(rb"\x1b\[[\d;]*m")
 
 
@@ -30,10 +32,11 @@ class RecentLines:
             self._size -= len(self._pieces.popleft()[1])
 
     def lines(self, may_read: Callable[[Console], bool]) -> list[tuple[Console, str]]:
-        """The lines of consoles that may be read, without colours."""
-        return [
+        """The newest lines of consoles that may be read, without colours; at most :data:`LINES_LIMIT`."""
+        found = (
             (console, _COLOURS.sub(b"", line).decode("utf-8", "replace"))
-            for console, data in self._pieces
+            for console, data in reversed(self._pieces)
             if may_read(console)
-            for line in data.splitlines()
-        ]
+            for line in reversed(data.splitlines())
+        )
+        return list(islice(found, LINES_LIMIT))[::-1]
