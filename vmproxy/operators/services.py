@@ -30,6 +30,7 @@ from vmproxy.operators.readings import Readings
 from vmproxy.operators.visible import VisibleConsoles
 from vmproxy.operators.visible_order import VisibleOrders
 
+GRANTS_KEPT = 1000
 NOTES_PER_MINUTE = REPEATS_TOLD
 
 T = TypeVar("T")
@@ -148,6 +149,8 @@ class Services:
             grants = self._policy.grants(account.behalf or account.name, account.groups)
             if account.restriction is not None:
                 grants = RestrictedGrants(grants, account.restriction)
+            if len(self._grants) >= GRANTS_KEPT:  # each guest and each token has its own
+                self._grants.clear()
             self._grants[account] = grants
         return grants
 

@@ -14,9 +14,11 @@ from tests.support.console_session import attach, lines
 from tests.support.fakes import VM_B
 from tests.support.logins import answered, begun, interactive, line, password, request, use_operators
 from tests.support.ssh import USERAUTH_REQUEST, Client, RemoteChannel, SSHWorld
+from vmproxy.access.policy import Restriction
+from vmproxy.auth.accounts_file import Account
 from vmproxy.auth.guests import EACH, FILE, LOOK_SECONDS, GuestList
 from vmproxy.base.tasks import spawn
-from vmproxy.operators import exit_status
+from vmproxy.operators import exit_status, services
 from vmproxy.operators.action import parse_actions
 from vmproxy.operators.reach import web_address
 
@@ -215,6 +217,16 @@ def test_it_takes_an_administrator(two: SSHWorld, right: str) -> None:
 def test_what_makes_no_sense_is_refused(two: SSHWorld, words: str) -> None:
     assert two.login().run(f"guest {words}").status == exit_status.USAGE
     assert list(two.guests) == []
+
+
+def test_what_is_known_of_guests_that_come_and_go_is_bounded(w: SSHWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "GRANTS_KEPT", 3)
+    guests = [Account(f"guest-{n}", restriction=Restriction(port=str(n)), behalf="alice") for n in range(4)]
+    first = w.services.grants(guests[0])
+    assert w.services.grants(guests[0]) is first
+    for guest in guests[1:]:
+        w.services.grants(guest)
+    assert w.services.grants(guests[0]) is not first
 
 
 def test_there_is_a_bound(two: SSHWorld) -> None:
