@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from twisted.internet.defer import execute
@@ -15,7 +16,7 @@ from vmproxy.access.policy_file import parse_policy
 from vmproxy.base.troubles import Kind, Trouble, Troubles
 from vmproxy.errors import VMProxyError
 from vmproxy.vcenter.follower import AGAIN, LONGEST, PATIENCE, VCenterFollower
-from vmproxy.vcenter.inventory import VM
+from vmproxy.vcenter.inventory import VM, Inventory
 from vmproxy.vcenter.settings import VCenterSettings
 
 SETTINGS = VCenterSettings("vc.example", "u", Path("/p"), every=300.0, rules=("folder",))
@@ -121,6 +122,34 @@ def test_a_vm_that_is_gone_is_marked_and_forgotten_where_that_is_wanted(w: Follo
         ("forget", "vcenter", "web01")
     ]
     assert not w.follower.inventory.gone
+
+
+def test_many_that_are_gone_are_forgotten_in_few_steps(w: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
+    consoles = [w.claim(f"vm{number}", UUID(int=number)) for number in range(1, 51)]
+    w.vms = [VM(console.uuid.int, 0, ()) for console in consoles]
+    w.follower.use(VCenterSettings("vc.example", "u", Path("/p"), every=300.0, forget_gone=300.0))
+    w.go()
+    w.vms = []
+    w.go(300)
+    for console in consoles:
+        w.lose(console)
+    made: list[Inventory] = []
+    real = Inventory.__post_init__
+    monkeypatch.setattr(Inventory, "__post_init__", lambda self: (made.append(self), real(self))[1])
+    w.go(300)
+    assert all(console.forgotten for console in consoles)
+    assert len(made) == 2
+    assert not w.follower.inventory.gone
+
+
+def test_of_vms_without_a_console_nothing_is_kept_when_they_are_gone(w: Followed) -> None:
+    w.claim("web01")
+    w.vms = [WEB, VM(VM_B.int, 0, ())]
+    w.follower.use(SETTINGS)
+    w.go()
+    w.vms = []
+    w.go(300)
+    assert list(w.follower.inventory.gone) == [VM_A.int]
 
 
 def test_one_that_is_gone_and_up_stays(w: Followed) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
+from uuid import UUID
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -125,7 +126,7 @@ class VCenterFollower:
         if self._failed >= PATIENCE:
             _log.info("vCenter {server} is read again", server=settings.server)
         self._failed = 0
-        self.inventory = self.inventory.followed_by(vms, self._wall())
+        self.inventory = self.inventory.followed_by(vms, self._wall(), self._has_console)
         self._label_all()
         kept = self.inventory
         try:
@@ -151,6 +152,9 @@ class VCenterFollower:
 
     # Consoles.
 
+    def _has_console(self, uuid: int) -> bool:
+        return bool(self._registry.names.ports(UUID(int=uuid)))
+
     def facts(self, console: Console) -> Facts | None:
         """What is known of a console; None for nothing. On any thread."""
         inventory, rules = self.inventory, self._settings.rules
@@ -173,32 +177,36 @@ class VCenterFollower:
     def _step(self) -> None:
         self._step_call = None
         some = list(islice(self._left, PER_TURN))
+        over = []
         for console in some:
             if not console.forgotten:
                 self._registry.relabel(console)
-                self._forget(console)
+                if self._forget(console) and not self._has_console(console.uuid.int):
+                    over.append(console.uuid.int)
+        if over:  # all at once: it makes another inventory
+            self.inventory = self.inventory.without(over)
         if some:
             self._step_call = self._clock.callLater(0, self._step)
 
-    def _forget(self, console: Console) -> None:
+    def _forget(self, console: Console) -> bool:
+        """Forget a console whose VM is gone for long enough; :returns: whether it was."""
         uuid, span = console.uuid.int, self._settings.forget_gone
         since = self.inventory.gone.get(uuid)
         if not span or since is None or self._wall() - since < span:
-            return
+            return False
         if console.watchers or not console.can_be_forgotten:
-            return
+            return False
         about = {"console": console.title, "uuid": str(console.uuid), "port": console.port, "log": console.log.name}
         try:
             self._registry.forget(console, BY).addErrback(
                 lambda failure: _log.failure("a console is forgotten, its log is not closed", failure=failure)
             )
         except StillThere:
-            return
+            return False
         text = "{console}: forgotten, vCenter has it no more"
         self._registry.process_log.tell("consoles forgotten", text, console=about["console"])
         self._record("forget", who=BY, **about, removed=False)
-        if not self._registry.names.ports(console.uuid):
-            self.inventory = self.inventory.without([uuid])
+        return True
 
 
 GONE = Facts((), (("gone", ""),))

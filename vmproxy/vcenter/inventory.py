@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,14 @@ class Inventory:
         """The VM with a BIOS UUID, which need not be its alone."""
         return self._bios.get(uuid)
 
-    def followed_by(self, vms: Iterable[VM], now: float) -> Inventory:
-        """The inventory after another reading."""
+    def followed_by(self, vms: Iterable[VM], now: float, has_console: Callable[[int], bool]) -> Inventory:
+        """The inventory after another reading.
+
+        :param has_console: whether a VM has a console here; of others that are gone nothing is kept.
+        """
         found = {vm.uuid: vm for vm in vms}
-        known = [*self.gone, *self.vms]
-        return Inventory(found, {uuid: self.gone.get(uuid, now) for uuid in known if uuid not in found})
+        gone = (uuid for uuid in (*self.gone, *self.vms) if uuid not in found and has_console(uuid))
+        return Inventory(found, {uuid: self.gone.get(uuid, now) for uuid in gone})
 
     def without(self, gone: Iterable[int]) -> Inventory:
         """The same without VMs that are gone, and whose consoles are forgotten."""
