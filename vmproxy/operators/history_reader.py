@@ -73,7 +73,11 @@ class HistoryReader:
         received, self.lines = self._console.log.received, 0
         self._opened = opened = await open_log(self._session, self._console)
         encoding = self._console.options.encoding
-        self._history = await on_disk(self._session, lambda: History(opened.files, received, encoding))
+        try:
+            self._history = await on_disk(self._session, lambda: History(opened.files, received, encoding))
+        except BaseException:
+            self._close()  # it takes a place each time
+            raise
 
     def _rest(self) -> None:
         self._idle = None

@@ -14,6 +14,8 @@ from tests.support.living import nothing_left
 from tests.support.ssh import RemoteChannel, SSHWorld
 from tests.support.terminal import Terminal
 from vmproxy.console.notices import Joined, ShuttingDown
+from vmproxy.log.history import History
+from vmproxy.operators import history_reader
 from vmproxy.operators.history_reader import OPEN_SECONDS
 from vmproxy.operators.lent_terminal import KEPT_LIMIT
 from vmproxy.operators.readings import READINGS_PER_OPERATOR
@@ -246,6 +248,18 @@ def test_nothing_is_asked_of_the_terminal_by_what_is_shown(w: SSHWorld) -> None:
     ):
         assert part not in shown
     assert "name\\u202eeman" in reader.look()
+
+
+def test_a_log_that_cannot_be_read_takes_no_place_for_good(w: SSHWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> History:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(history_reader, "History", fails)
+    reader = Reader(w)
+    reader.type(b"\x05c[")
+    for _ in range(READINGS_PER_OPERATOR):
+        assert "Input/output error" in reader.type(b"G")[-1]
+    assert not w.services.readings.of_operator
 
 
 @pytest.mark.parametrize("size", [(40, 10), (200, 50), (20, 2), (1, 1)])
