@@ -146,7 +146,6 @@ class OperatorFactory(SSHFactory):
             if name in gone and not transport.over:
                 for channel in list(getattr(transport.service, "channels", {}).values()):
                     if isinstance(channel, SessionChannel):  # with its terminal as it was found
-                        channel.send(channel.router.farewell())
                         channel.finish(exit_status.KICKED)
                 self._close(transport, name, GUEST_OVER)
 

@@ -21,6 +21,7 @@ from vmproxy.base.tasks import spawn
 from vmproxy.operators import exit_status, services
 from vmproxy.operators.action import parse_actions
 from vmproxy.operators.reach import web_address
+from vmproxy.operators.terminal.screen import ENTER, LEAVE
 
 
 @pytest.fixture
@@ -131,6 +132,25 @@ def test_sessions_end_when_the_time_is_over(two: SSHWorld) -> None:
     assert two.login().run("guest").out == b"no guests\n"
     assert [entry["who"] for entry in two.audited("login-ended")] == [guest["guest"]]
     assert not password(begun(two), guest["guest"], guest["password"])
+
+
+def test_the_terminal_of_one_who_chooses_a_line_is_put_right_once(two: SSHWorld) -> None:
+    client = enter(two, invited(two, "web01 --for 10s"), "")
+    channel = client.open()
+    channel.pty()
+    channel.exec("tail")
+    two.console("web01").feed(b"hello\r\n")
+    two.settle()
+    two.clock.advance(1)
+    client.pump()
+    channel.type(b"\x1b[A")
+    two.clock.advance(1)
+    client.pump()
+    assert ENTER in channel.screen
+    two.clock.advance(10)
+    client.pump()
+    assert channel.status == exit_status.KICKED
+    assert channel.screen.count(LEAVE) == 1
 
 
 def test_one_whose_time_is_over_before_that_of_others_is_not_kept_longer(two: SSHWorld) -> None:
