@@ -262,6 +262,17 @@ def test_a_log_that_cannot_be_read_takes_no_place_for_good(w: SSHWorld, monkeypa
     assert not w.services.readings.of_operator
 
 
+def test_times_that_cannot_be_read_are_left_out(w: SSHWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> float:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(History, "time_of", fails)
+    reader = Reader(w)
+    reader.type(b"\x05c[")
+    assert "error" not in reader.type(b"k")[-1]
+    assert reader.look()[0] == "line 476 of it"
+
+
 @pytest.mark.parametrize("size", [(40, 10), (200, 50), (20, 2), (1, 1)])
 def test_it_fits_the_screen_and_follows_its_size(w: SSHWorld, size: tuple[int, int]) -> None:
     reader = Reader(w, LINES, size)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -322,7 +323,8 @@ class Pager:
                     self._note = str(error)
                 self._draw()
                 if not self._steps and not self._gone:
-                    await self._tell_time()
+                    with suppress(VMProxyError, OSError):  # then nothing says when it came
+                        await self._tell_time()
         finally:
             self._stepping = False
 
