@@ -124,6 +124,21 @@ def test_a_vm_that_is_gone_is_marked_and_forgotten_where_that_is_wanted(w: Follo
     assert not w.follower.inventory.gone
 
 
+def test_nothing_is_forgotten_by_what_was_kept(w: Followed) -> None:
+    console = w.claim("web01")
+    w.lose(console)
+    settings = VCenterSettings("vc.example", "u", Path("/p"), every=300.0, forget_gone=3600.0)
+    w.follower.inventory = Inventory({}, {VM_A.int: w.directory.wall() - 86400})
+    w.vms = VMProxyError("it is away")
+    w.follower.use(settings)
+    w.go()
+    assert str(console.labels) == "gone"
+    assert not console.forgotten
+    w.vms = []
+    w.go(AGAIN)
+    assert console.forgotten
+
+
 def test_many_that_are_gone_are_forgotten_in_few_steps(w: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
     consoles = [w.claim(f"vm{number}", UUID(int=number)) for number in range(1, 51)]
     w.vms = [VM(console.uuid.int, 0, ()) for console in consoles]

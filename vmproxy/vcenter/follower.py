@@ -72,6 +72,7 @@ class VCenterFollower:
         self._call: IDelayedCall | None = None
         self._reading: Deferred[None] | None = None
         self._failed = 0
+        self._is_fresh = False  # whether it was read since the start, or since the settings changed
         self._left: Iterator[Console] = iter(())
         self._step_call: IDelayedCall | None = None
         self.inventory = Inventory()
@@ -91,6 +92,7 @@ class VCenterFollower:
         self.stop()
         if not settings.server or (before.server and before.server != settings.server):
             self.inventory = Inventory()
+        self._is_fresh = False
         self._label_all()
         self._failed = 0
         if settings.server:
@@ -127,6 +129,7 @@ class VCenterFollower:
             _log.info("vCenter {server} is read again", server=settings.server)
         self._failed = 0
         self.inventory = self.inventory.followed_by(vms, self._wall(), self._has_console)
+        self._is_fresh = True
         self._label_all()
         kept = self.inventory
         try:
@@ -192,7 +195,8 @@ class VCenterFollower:
         """Forget a console whose VM is gone for long enough; :returns: whether it was."""
         uuid, span = console.uuid.int, self._settings.forget_gone
         since = self.inventory.gone.get(uuid)
-        if not span or since is None or self._wall() - since < span:
+        # By what was kept, one may be gone that has come back while nobody looked.
+        if not span or since is None or not self._is_fresh or self._wall() - since < span:
             return False
         if console.watchers or not console.can_be_forgotten:
             return False
