@@ -32,3 +32,20 @@ def test_no_thread_for_actions_begins_once_they_are_stopped() -> None:
         assert threading.active_count() == before
     finally:
         programs.stop()
+
+
+def test_the_end_does_not_wait_for_a_call_that_hangs() -> None:
+    threads = OwnThreads(Mock(), "test", 1)
+    begun, go_on, over = threading.Event(), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        go_on.wait(10)
+        over.set()
+
+    threads(hang)
+    assert begun.wait(10)
+    threads.stop()
+    assert not over.is_set()
+    go_on.set()
+    assert over.wait(10)

@@ -5,6 +5,7 @@ Invariant: once they are stopped none begins, so that the process comes to an en
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, fail
@@ -37,8 +38,11 @@ class OwnThreads:
         return deferToThreadPool(self._reactor, self._pool, outcome, call)
 
     def stop(self) -> None:
-        """End the threads; waits for the calls that run. No others are run."""
+        """End the threads as soon as the calls that run are over; waits for none, and no others are run.
+
+        One may hang for as long as the network lets it, and what the VMs have said is not on the disk yet.
+        """
         self._stopped = True
-        if self._pool is not None:
-            self._pool.stop()
-            self._pool = None
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            threading.Thread(target=pool.stop, name=f"{self._name}-end", daemon=True).start()
