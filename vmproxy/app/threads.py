@@ -1,4 +1,4 @@
-"""Threads for passwords that others check, apart from those of the reactor: they keep nothing else waiting.
+"""Threads of one purpose, apart from those of the reactor: what waits on them keeps nothing else waiting.
 
 Invariant: once they are stopped none begins, so that the process comes to an end.
 """
