@@ -434,6 +434,25 @@ def test_a_recording_is_that_of_ssh(web: WebWorld, token: str) -> None:
         assert got.body == ssh(web, f"record web01{words}")[0]
 
 
+def test_a_window_has_so_many_pieces(web: WebWorld, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vmproxy.log.cast_window.PIECES", 5)
+    for number in range(3):
+        for _ in range(10):
+            web.lose(web.console_of())
+            web.vm()
+        for letter in b"abcdefg":
+            said(web, bytes((letter + number,)), wait=1)
+    path, text, sizes = "/api/v1/consoles/web01/recording?window=50", "", []
+    while path:
+        got = web.get(path, token=token)
+        lines = cast(got.body)[1]
+        sizes.append(len(lines))
+        text += "".join(line[2] for line in lines[bool(text) :] if line[1] == "o")
+        path = got.headers.get("link", "").partition("<")[2].partition(">")[0]
+    assert text == "abcdefgbcdefghcdefghi"
+    assert max(sizes) <= 5 + 1
+
+
 def test_windows_of_a_recording_are_the_whole_of_it(web: WebWorld, token: str) -> None:
     for number in range(40):
         said(web, b"line %02d\r\n" % number, wait=1)

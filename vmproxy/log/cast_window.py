@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vmproxy.log.asciicast import cast
+from vmproxy.log.asciicast import MARKERS, cast
 from vmproxy.log.passage import Places
 from vmproxy.log.reader import Segment, Segments
 from vmproxy.log.tail import from_safe_place
@@ -17,6 +17,8 @@ from vmproxy.log.time_index import time_index_of
 from vmproxy.log.timeline import Timeline
 
 LEAD = 64 * 1024
+PIECES = 20_000
+"""How many pieces of output and markers a window has at most: a VM may say one letter at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def window(
     left, end, more = size, None, None
     for at, item in timeline.items():
         if not isinstance(item, bytes):
-            if begin is None:
+            if begin is None and len(items) < PIECES and isinstance(item, dict) and item.get("event") in MARKERS:
                 items.append((at, item))
             continue
         assert timeline.where is not None
@@ -83,7 +85,7 @@ def window(
                 continue
         if place is None:
             place = segment, byte - len(item)
-        if not left:
+        if not left or len(items) >= PIECES:
             end, more = places.offset(segment, byte - len(item)), at
             break
         kept = item[:left]
