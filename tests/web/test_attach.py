@@ -469,6 +469,10 @@ def test_input_is_held_and_goes_on(web: Web) -> None:
     assert browser.transport.producerState == "producing"
     browser.keys(b"x" * (60 * KIB))
     assert browser.transport.producerState == "paused"
+    for _ in range(8):  # for longer than a client waits for a beat, or the server for a pong
+        web.world.clock.advance(25)
+        browser.read()
+    assert len(browser.told("beat")) >= 6
     console.link.ready = True
     console.link_ready()
     assert browser.told("hold")[-1] == {"type": "hold", "on": False}

@@ -295,14 +295,12 @@ class WebSocket(Protocol):
             self.close(NO_ANSWER, "no answer")
             return
         self._sockets.pings.start(self)
-        if self._held:
-            return  # its answer would not be read
-        self._asked += 1
         silent, self._silent = self._silent, True
         if silent:
             self._tell(self._listener.silent)
             self._silent = True
-        if self._open:
+        if self._open and not self._held:  # else the answer would not be read
+            self._asked += 1
             self._put(frame(Opcode.PING, b""))
 
     # What is received.
