@@ -10,8 +10,10 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.epollreactor import EPollReactor
 
+from tests.support.fakes import VM_A, FakeLink
 from vmproxy.app.service import VMProxyService
 from vmproxy.config.settings import Config, load
+from vmproxy.console.registry import ConsoleIdentity
 from vmproxy.vm.settings import Encryption
 
 
@@ -50,3 +52,17 @@ def test_who_comes_by_a_new_listener_meets_the_new_rules(tmp_path: Path, reactor
     failed: list[object] = []
     Deferred.fromCoroutine(service._take(new, service._check(new))).addErrback(failed.append)
     assert (let_in, failed) == ([(False, Encryption.OFF, "refuse")], [])
+
+
+def test_with_sockets_of_systemd_alone_the_web_is_on(tmp_path: Path, reactor: EPollReactor) -> None:
+    file = tmp_path / "vmproxy.toml"
+    file.write_text(f'state-dir = {json.dumps(str(tmp_path))}\n[web]\npublic-url = "https://con.example"\n')
+    service = VMProxyService(load(file, {}), reactor)
+    console = service.consoles.registry.claim(ConsoleIdentity(VM_A, None, "vmproxy", "web01"), FakeLink())
+    assert service._web_link(console) == ""
+    service.web.use_sockets({"web.tls-listen"})
+    assert service._web_link(console) == f"https://con.example/c/{VM_A}"
+    before = len(reactor.getDelayedCalls())
+    service._watch_over()
+    assert len(reactor.getDelayedCalls()) == before + 1  # it measures how late timers are
+    service.metrics.stop()

@@ -187,7 +187,7 @@ class VMProxyService(MultiService):
 
     def _web_link(self, console: Console) -> str:
         # Where it listens tells nothing of how browsers reach it.
-        return web_address(self._config.web.public_url, console) if self._config.web.on else ""
+        return web_address(self._config.web.public_url, console) if self.web.is_on(self._config) else ""
 
     def _to_connect(self) -> list[str]:
         addresses = {key: listeners.addresses for key, listeners in self.vms.listeners.items()}
@@ -399,7 +399,7 @@ class VMProxyService(MultiService):
         )
 
     def _watch_over(self) -> None:
-        if self._config.web.on:
+        if self.web.is_on(self._config):
             self.metrics.start()
         else:
             self.metrics.stop()

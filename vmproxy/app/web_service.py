@@ -105,11 +105,12 @@ class WebService(Part):
             if numeric is not None and not numeric.is_loopback:
                 yield f"vmproxy cannot serve browsers in clear on {address}: see web.listen"
 
-    def _on(self, config: Config) -> bool:
+    def is_on(self, config: Config) -> bool:
+        """Whether browsers or scripts are served, on sockets of the settings or of systemd."""
         return config.web.on or bool(self._sockets)
 
     def check(self, config: Config) -> Checked | None:
-        if not self._on(config):
+        if not self.is_on(config):
             return None
         if "web.tls-listen" in self._sockets and not config.web.certificates:
             raise ConfigError(["web.certificates: the socket of systemd needs one; `vmproxy make-cert' makes one"])
