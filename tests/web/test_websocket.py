@@ -11,7 +11,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from wsproto.events import CloseConnection, Ping, Pong
-from wsproto.frame_protocol import FrameProtocol
+from wsproto.frame_protocol import FrameDecoder, FrameProtocol
 
 from tests.support.fakes import Logged
 from tests.support.properties import examples
@@ -214,6 +214,25 @@ def test_what_takes_long_is_done_in_turns(s: Setting) -> None:
         s.clock.advance(0)
     assert len(heard.said) == 20
     assert client.transport.producerState == "producing"
+
+
+def test_a_message_in_many_pieces_is_put_together_in_turns(s: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = FrameDecoder.process_buffer
+    frames = 0
+
+    def slow(decoder: FrameDecoder) -> object:
+        nonlocal frames
+        frames += 1
+        s.clock.rightNow += 0.001  # each takes so long
+        return process(decoder)
+
+    monkeypatch.setattr(FrameDecoder, "process_buffer", slow)
+    s.client.raw(masked(1, b"a", fin=False) + masked(0, b"", fin=False) * 200 + masked(0, b"b"))
+    assert frames < 20
+    assert s.client.transport.producerState == "paused"
+    for _ in range(100):
+        s.clock.advance(0)
+    assert s.heard.said == ["ab"]
 
 
 def test_pings_are_answered_only_while_the_socket_takes_it(s: Setting) -> None:

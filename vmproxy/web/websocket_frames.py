@@ -39,6 +39,11 @@ class Binary:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A frame of a message that goes on. It is nothing to anybody, but there may be any number of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """A question whether this end is there."""
 
@@ -68,7 +73,7 @@ class Broken:
     reason: str
 
 
-Event = Text | Binary | Ping | Pong | Close | Broken
+Event = Text | Binary | Part | Ping | Pong | Close | Broken
 
 
 def frame(opcode: Opcode, payload: bytes) -> bytes:
@@ -148,8 +153,8 @@ class MessageReader:
             if found.opcode is not Opcode.CONTINUATION:
                 self._kind = found.opcode
             self._parts += found.payload
-            if found.frame_finished and found.message_finished:
-                return self._whole()
+            if found.frame_finished:
+                return self._whole() if found.message_finished else Part()
 
     def _misplaced(self, opcode: Opcode | None) -> Broken | None:
         if (opcode is Opcode.CONTINUATION) != (self._kind is not None):
