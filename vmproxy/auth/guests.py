@@ -207,7 +207,11 @@ class GuestList:
     # The file, and the time.
 
     def _save(self) -> Deferred[object]:
-        return self._lock.run(lambda: self._in_thread(self._write))
+        # Whoever waits may be cancelled; the thread goes on, and the next waits for it.
+        saved: Deferred[object] = Deferred()
+        written = self._lock.run(lambda: self._in_thread(self._write))
+        written.addBoth(lambda outcome: None if saved.called else saved.callback(outcome))
+        return saved
 
     def _write(self) -> None:
         data = json.dumps([asdict(guest) for guest in list(self._guests.values())]).encode()

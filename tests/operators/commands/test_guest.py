@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from twisted.conch.ssh.common import NS
+from twisted.internet.defer import CancelledError
 
 from tests.support.console_session import attach, lines
 from tests.support.fakes import VM_B
 from tests.support.logins import answered, begun, interactive, line, password, request, use_operators
 from tests.support.ssh import USERAUTH_REQUEST, Client, RemoteChannel, SSHWorld
-from vmproxy.access.policy import Restriction
+from vmproxy.access.policy import Restriction, Right
 from vmproxy.auth.accounts_file import Account
 from vmproxy.auth.guests import EACH, FILE, LOOK_SECONDS, GuestList
 from vmproxy.base.tasks import spawn
@@ -247,6 +248,18 @@ def test_what_is_known_of_guests_that_come_and_go_is_bounded(w: SSHWorld, monkey
     for guest in guests[1:]:
         w.services.grants(guest)
     assert w.services.grants(guests[0]) is not first
+
+
+def test_who_does_not_wait_for_a_slow_disk_has_no_other_write_beside(two: SSHWorld) -> None:
+    two.threads_held = True
+    making = [spawn(two.guests.make("alice", Right.SPY, "uuid:x", "1", 60.0)) for _ in range(2)]
+    making[0].addErrback(lambda failure: failure.trap(CancelledError))
+    making[0].cancel()
+    assert two.waiting_for_threads == 1
+    two.release_threads()
+    made: list[str] = []
+    making[1].addCallback(lambda result: made.append(result[0].name))
+    assert [guest["name"] for guest in json.loads((two.keys_file.parent / FILE).read_bytes())] == made
 
 
 def test_there_is_a_bound(two: SSHWorld) -> None:
