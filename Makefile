@@ -43,12 +43,13 @@ soak: $(VENV)/tools
 # What needs no process of its own, without property tests, under another Python with the oldest versions allowed.
 # The tools among the tests' requirements (asciinema, ssh-audit, playwright) are left to the other suites.
 OLDEST = build/oldest
+OTHER_SUITES = asciinema|ssh-audit|playwright|schemathesis|openapi|oidc|jsonschema|pyvmomi|ldap3|pamela|joserfc
 test-oldest:
 	@echo "Installing the oldest versions into $(OLDEST) ..."
 	@$(PYTHON) -m venv --clear $(OLDEST)
 	@$(OLDEST)/bin/python -m pip --quiet --disable-pip-version-check install --only-binary :all: \
 		$$($(OLDEST)/bin/python -c '$(PRINT)' options.install_requires options.extras_require.regex options.extras_require.test \
-		| tr ' ' '\n' | grep -v -e asciinema -e ssh-audit -e playwright | sed 's/>=/==/')
+		| tr ' ' '\n' | grep -v -E '$(OTHER_SUITES)' | sed 's/>=/==/')
 	$(OLDEST)/bin/python -m pytest $(PARALLEL) -p no:cacheprovider --hypothesis-profile=quick -m "not (slow or alone or hypothesis)" \
 		tests/wire tests/console tests/vm tests/ssh $(ARGS)
 

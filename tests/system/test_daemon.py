@@ -179,7 +179,8 @@ def children(pid: int) -> list[int]:
 
 
 def test_closing_the_terminal_of_the_demonstration_ends_all_of_it(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "vmproxy", "demo", "--dir", str(tmp_path), "--vm-port=0", "--ssh-port=0"]
+    ports = ("--vm-port=0", "--ssh-port=0", "--web-port=0")
+    command = [sys.executable, "-m", "vmproxy", "demo", "--dir", str(tmp_path), *ports]
     demo, terminal, said = at_a_terminal(command, tmp_path, "Press Ctrl-C")
     started = children(demo.pid)
     assert len(started) == 2

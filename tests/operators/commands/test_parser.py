@@ -172,7 +172,14 @@ def test_any_words_are_values_or_a_usage_error(command: Command, words: list[str
 
 @given(st.sampled_from(TABLE), st.data())
 def test_what_is_declared_is_read(command: Command, data: st.DataObject) -> None:
-    values = {"T": "1h", "COLUMNS": "name", "COLUMN": "name", "H": "host", "P": "22", "STATES": "up", "BAUD": "9600"}
+    values = {"T": "1h", "SPAN": "1h"} | {
+        "COLUMNS": "name",
+        "COLUMN": "name",
+        "H": "host",
+        "P": "22",
+        "STATES": "up",
+        "BAUD": "9600",
+    }
     words: list[str] = []
     groups: set[str] = set()
     for option in data.draw(st.permutations(command.options)):
