@@ -50,8 +50,10 @@ on = ["web*"]
 may = ["spy"]
 """
 
+# A server that is away, a login that has ended, and a page that is left while it connects.
 _REFUSED = re.compile(
-    "Failed to load resource|WebSocket connection.*(ERR_CONNECTION_(REFUSED|RESET)|Authentication failed)"
+    "Failed to load resource|WebSocket connection.*"
+    "(ERR_CONNECTION_(REFUSED|RESET)|Authentication failed|is closed before the connection is established)"
 )
 
 browser_there = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")

@@ -162,8 +162,14 @@ def at_a_terminal(command: list[str], folder: Path, wanted: str) -> tuple[subpro
     """
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, 80))
+    # The tests themselves may run under nohup.
     process = subprocess.Popen(
-        ["setsid", "--ctty", *command], cwd=folder, env=environment(), stdin=slave, stdout=slave, stderr=slave
+        ["env", "--default-signal=HUP", "setsid", "--ctty", *command],
+        cwd=folder,
+        env=environment(),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
     )
     os.close(slave)
     said = b""

@@ -34,15 +34,23 @@ class Reader:
         self._daemon = daemon
         self.token = token
 
-    def open(self, path: str, **headers: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        """A request, and the head of its answer."""
+    def open(
+        self, path: str, window: int = 0, **headers: str
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """A request, and the head of its answer.
+
+        :param window: how much the socket takes of what nobody reads; 0: as usual, which may be megabytes.
+        """
         connection = http.client.HTTPConnection("127.0.0.1", self._daemon.web_port, timeout=60)
+        if window:
+            connection.connect()
+            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}", **named})
         return connection, connection.getresponse()
 
     def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
-        connection, answer = self.open(path, **headers)
+        connection, answer = self.open(path, 0, **headers)
         try:
             body = answer.read()
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, body
@@ -165,7 +173,8 @@ def test_a_client_that_does_not_read_costs_no_memory_and_nobody_anything(
 
 def test_clients_that_go_give_their_places_back(daemon: Daemon, reader: Reader, vm: FakeVM) -> None:
     said(vm, 0, 40_000)
-    held = [reader.open(LOG)[0] for _ in range(READINGS_PER_OPERATOR)]
+    eventually(lambda: b"line 0039999" in reader.get(f"{LOG}?lines=2")[2], "the log has it")
+    held = [reader.open(LOG, window=2048)[0] for _ in range(READINGS_PER_OPERATOR)]
     status, headers, body = reader.get(LOG)
     assert (status, headers["retry-after"]) == (429, "5"), body
     for connection in held:
