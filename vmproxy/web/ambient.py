@@ -6,9 +6,7 @@ from vmproxy.base.sanitize import visible
 from vmproxy.web.call import WebServices
 from vmproxy.web.credential import Credential
 from vmproxy.web.head import Head
-
-REMEMBERED = 4096
-TOLD_SECONDS = 3600.0
+from vmproxy.web.repeats import Repeats
 
 
 class Ambient:
@@ -16,7 +14,7 @@ class Ambient:
 
     def __init__(self, web: WebServices) -> None:
         self._web = web
-        self._told: dict[tuple[str, str, str], float] = {}  # by method, name and address: when it was recorded
+        self._repeats = Repeats(web.services.clock)
 
     async def find(self, head: Head) -> Credential | None:
         """The credential; None if the client shows none, or one that is no operator's."""
@@ -31,7 +29,7 @@ class Ambient:
             account = await accounts.account_of_certificate(head.certificate_names)
         else:
             return None
-        fresh = self._fresh(method if account is not None else "", user, head.peer)
+        fresh = self._repeats.again(method if account is not None else "", user, head.peer)
         if account is None:
             if not fresh:
                 accounts.put_off(method, user, head.peer, "there is no operator of that name", front="web")
@@ -45,13 +43,3 @@ class Ambient:
             return services.wall() < until and accounts.has(operator.name)
 
         return Credential(operator, "web", counts, until=until)
-
-    def _fresh(self, method: str, user: str, peer: str) -> bool:
-        """Whether this was recorded within the last hour: to record each request would be too much."""
-        now, key = self._web.services.clock.seconds(), (method, user, peer)
-        before = self._told.pop(key, None)
-        fresh = before is not None and now - before < TOLD_SECONDS
-        self._told[key] = before if before is not None and fresh else now
-        if len(self._told) > REMEMBERED:
-            del self._told[next(iter(self._told))]
-        return fresh

@@ -10,10 +10,9 @@ from vmproxy.web.ambient import Ambient
 from vmproxy.web.call import WebServices
 from vmproxy.web.credential import Credential
 from vmproxy.web.head import Head
+from vmproxy.web.repeats import Repeats
 from vmproxy.web.sessions import IN_CLEAR, SECURE
 
-REMEMBERED = 4096
-TOLD_SECONDS = 3600.0
 LOOK_SECONDS = 2.0
 
 
@@ -24,7 +23,7 @@ class Credentials:
         self._web = web
         self._ambient = Ambient(web)
         self._looked = float("-inf")
-        self._told: dict[tuple[str, str], float] = {}  # by token and address: when its use was recorded
+        self._repeats = Repeats(web.services.clock)
 
     async def identify(self, head: Head, origin: str) -> Credential | None:
         """The credential of a request; None if it shows none, or none that counts any more."""
@@ -66,14 +65,7 @@ class Credentials:
 
     def _record(self, token: Token, operator: Operator) -> None:
         """Record the use of a token, from each address once an hour: each request would be too much."""
-        now = self._web.services.clock.seconds()
-        key = token.token_id, operator.peer
-        before = self._told.pop(key, None)
-        fresh = before is not None and now - before < TOLD_SECONDS
-        self._told[key] = before if before is not None and fresh else now
-        if len(self._told) > REMEMBERED:
-            del self._told[next(iter(self._told))]
-        if not fresh:
+        if not self._repeats.again(token.token_id, operator.peer):
             operator.audit("token-used", token=token.name)
 
 
