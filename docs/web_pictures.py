@@ -15,12 +15,12 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from PIL import Image  # noqa: E402
-from playwright.sync_api import sync_playwright  # noqa: E402
+from PIL import Image  # noqa: E402 - behind the path
+from playwright.sync_api import sync_playwright  # noqa: E402 - behind the path
 
-from tests.support.browser import CHROMIUM, FLAGS, WEB, Site, open_as  # noqa: E402
-from tests.support.host import FakeVM  # noqa: E402
-from vmproxy.ssh.host_keys import make_key  # noqa: E402
+from tests.support.browser import CHROMIUM, FLAGS, WEB, Site, open_as  # noqa: E402 - behind the path
+from tests.support.host import FakeVM  # noqa: E402 - behind the path
+from vmproxy.ssh.host_keys import make_key  # noqa: E402 - behind the path
 
 COLOURS = 64
 WIDE, NARROW = {"width": 1280, "height": 640}, {"width": 360, "height": 640}

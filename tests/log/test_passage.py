@@ -36,7 +36,7 @@ def long_log(world: World) -> tuple[ConsoleLog, bytes]:
 
 def taken(log: ConsoleLog, timed: bool = False, **of: object) -> tuple[bytes, list[int | None]]:
     with open_segments(log.path) as files:
-        pieces = list(Passage(files, **of).pieces(timed))  # type: ignore[arg-type]
+        pieces = list(Passage(files, **of).pieces(timed))  # type: ignore[arg-type]  # by name
         assert files.problems == []
     return b"".join(piece.data for piece in pieces), [piece.end for piece in pieces]
 

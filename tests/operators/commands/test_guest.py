@@ -70,7 +70,7 @@ def test_a_guest_is_on_that_console_and_sees_nothing_else(two: SSHWorld) -> None
     attached.type(b"ls\r")
     link = two.console("web01").link
     assert link is not None
-    assert link.written == b"ls\r"  # type: ignore[attr-defined]
+    assert link.written == b"ls\r"  # type: ignore[attr-defined]  # a fake
     (login,) = [entry for entry in two.audited("login") if entry["who"] == name]
     assert login["guest-of"] == "alice"
     (made,) = two.audited("guest")
