@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.daemon import Client, Daemon
-from tests.support.host import FakeVM
+from tests.support.host import FakeVM, HostConnection
 from vmproxy.ssh.host_keys import make_key
 
 
@@ -24,6 +24,14 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_key(folder / name, "ed25519")
     make_key(folder / "ssh_host_rsa_key", "rsa")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_host_connection_stays() -> Iterator[None]:
+    """Close what a module's tests left open, those that failed too: a socket that is found later fails a stranger."""
+    yield
+    for connection in list(HostConnection.opened):
+        connection.close()
 
 
 @pytest.fixture
