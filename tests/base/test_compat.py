@@ -26,6 +26,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.logger import capturedLogs
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
 
 from vmproxy.base.compat import QuickServer, has_unsent, quicken, unsent
 
@@ -66,6 +67,7 @@ TAKEN_OVER = {
     Connection.writeSomeData: "ccd168f06f979ebd",
     Connection.connectionLost: "1e21741121f2a771",
     Server.__init__: "1db4dd50b3ec6a02",
+    HTTPChannel._respondToBadRequestAndDisconnect: "d0d8f581fef4f1f7",
 }
 
 

@@ -41,6 +41,13 @@ from vmproxy.web.table import ROUTES
 
 HOST = "127.0.0.1:8080"
 ORIGIN = f"http://{HOST}"
+HANDSHAKE = (
+    ("Upgrade", "websocket"),
+    ("Connection", "Upgrade"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ("Sec-WebSocket-Protocol", "vmproxy.v1"),
+)
 OPERATORS = f"""
 [operators.alice]
 password = '{cheap_hash()}'
@@ -268,6 +275,7 @@ class WebWorld(World):
         self.accounts = Authenticator(
             AccountSettings(self.operators), "nobody", self._in_thread, self.clock, self.audit.record
         )
+        self.accounts.call_on_change(lambda keyring: self.services.accounts_changed(keyring.account))
         self.accounts.load()
         self.tokens = TokenStore(folder / "tokens.jsonl", self._in_thread, self.services.wall)
         self.not_ready: list[str] = []

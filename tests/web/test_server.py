@@ -11,11 +11,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 
 from tests.support.fakes import Logged
-from tests.support.web import WebClient, WebWorld
+from tests.support.web import HANDSHAKE, WebClient, WebWorld
 from vmproxy.auth.limits import LoginLimits
 from vmproxy.web import frontend, server
 from vmproxy.web.answer import JSON, Answer, Empty, Socket, Stream
 from vmproxy.web.call import Call
+from vmproxy.web.headers import security
 from vmproxy.web.problem import Problem
 from vmproxy.web.route import BYTES_MEDIA, Body, Needs, Route
 from vmproxy.web.table import ROUTES
@@ -284,15 +285,62 @@ def test_a_body_where_there_is_none_or_of_another_type_is_refused(world: WebWorl
         b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
         b"\x16\x03\x01" + bytes(500) + b"\r\n",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nX: y\r\n folded\r\n\r\n",
+        b"GET / HTTP/1.1\r\n Host: 127.0.0.1:8080\r\n\r\n",
     ],
 )
 def test_a_head_without_bounds_or_sense_ends_the_connection(world: WebWorld, head: bytes) -> None:
     client = world.client()
     client.say(head)
     world.clock.advance(server.PARTING_SECONDS)
-    assert client.pipe.sent.startswith(b"HTTP/1.1 400 ")
+    got = client.got()
+    assert got is not None
+    assert (got.status, got.problem, got.headers["connection"]) == (400, "bad-request", "close")
+    assert client.got() is None
     assert client.pipe.closed
     assert not world.front.channels
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_all_answers_have_the_headers_of_safety(world: WebWorld, handlers: Handlers, secure: bool) -> None:
+    world.vm()
+    handlers.gate.callback(None)
+    bearer = ("Authorization", f"Bearer {world.token(scope='read')}")
+    alone: list[tuple[str, str, dict[str, Any], int]] = [
+        ("GET", "/healthz", {}, 200),
+        ("HEAD", "/healthz", {}, 200),
+        ("GET", "/stream", {}, 200),
+        ("POST", "/take", {"body": b"x", "headers": OCTETS}, 204),
+        ("GET", "/api/v1/consoles/web01", {"headers": [bearer, ("If-None-Match", "*")]}, 304),
+        ("GET", "/api/v1/consoles/web01/log?lines=x", {"headers": [bearer]}, 400),
+        ("GET", "/healthz?vmp_" + "x" * 50, {}, 400),
+        ("GET", "/api/v1/whoami", {}, 401),
+        ("POST", "/api/v1/broadcast", {"json_body": {"text": "x"}, "headers": [bearer]}, 403),
+        ("GET", "/nowhere", {"headers": [bearer]}, 404),
+        ("POST", "/healthz", {}, 405),
+        ("POST", "/take", {"body": b"x" * 1001, "headers": OCTETS}, 413),
+        ("GET", "/healthz", {"host": "elsewhere.example"}, 421),
+        ("GET", "/api/v1/live", {"headers": [bearer]}, 426),
+        ("GET", "/fails", {}, 500),
+        ("GET", "/readyz", {}, 503),
+        ("GET", "/api/v1/live", {"headers": [bearer, *HANDSHAKE]}, 101),
+        ("nonsense", "", {}, 400),
+        ("POST", "/take", {"headers": [*OCTETS, ("Transfer-Encoding", "chunked")]}, 400),
+    ]
+    world.not_ready.append("x")
+    for method, path, options, status in alone:
+        client = world.client(secure=secure)
+        asked = client.request(method, path, **options) if path else b"nonsense\r\n\r\n"
+        client.say(asked + b"no chunk\r\n")
+        got = client.got(method == "HEAD")
+        assert got is not None, path
+        assert got.status == status, (path, got)
+        missing = [name for name, value in security(secure) if got.headers.get(name.lower()) != value]
+        assert not missing, (path, status)
+    world.front.logins.use(0)
+    got = world.client(secure=secure).ask("GET", "/api/v1/whoami", headers=[bearer])
+    assert got.status == 429
+    assert not [name for name, value in security(secure) if got.headers.get(name.lower()) != value]
 
 
 def test_a_head_has_twenty_seconds_from_its_first_byte(world: WebWorld) -> None:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet.defer import ensureDeferred
 from wsproto import ConnectionType
 from wsproto.connection import Connection
 from wsproto.events import BytesMessage, CloseConnection, TextMessage
 
 from tests.support.fakes import VM_A
-from tests.support.web import WebClient, WebWorld
+from tests.support.web import HANDSHAKE, OPERATORS, WebClient, WebWorld
 
-HANDSHAKE = (
-    ("Upgrade", "websocket"),
-    ("Connection", "Upgrade"),
-    ("Sec-WebSocket-Version", "13"),
-    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ("Sec-WebSocket-Protocol", "vmproxy.v1"),
-)
 ATTACH = "/api/v1/consoles/web01/attach?replay=0"
 
 
@@ -113,6 +107,30 @@ def test_a_token_that_ends_ends_its_websocket(web: WebWorld) -> None:
     client, _ = upgraded(web, days=10 / 86400)
     web.clock.advance(25)
     assert [event.code for event in events(rest(client)) if isinstance(event, CloseConnection)] == [4401]
+
+
+def test_another_group_is_another_right_at_once(web: WebWorld) -> None:
+    web.vm()
+    web.rules(("@admins", "write", "*"), ("@readers", "spy", "*"), ("bob", "spy", "*"))
+    writer, _ = upgraded(web)
+    page, _ = upgraded(web, "/api/v1/live")
+    other, _ = upgraded(web, operator="bob")
+    follower = web.client()
+    follower.say(follower.request("GET", "/api/v1/consoles/web01/log?follow=1", token=web.token()))
+    web.tick(1)
+    assert '"total":1' in str(events(rest(page)))
+    assert [viewer.who for viewer in web.console_of().write_access.writers] == ["alice@10.1.2.9"]
+    for groups, rights in (('["readers"]', "spy"), ("[]", "")):
+        web.use_operators(OPERATORS.replace('["admins"]', groups))
+        ensureDeferred(web.accounts.refresh())
+        for _ in range(6):
+            web.tick(0.5)
+        assert not web.console_of().write_access.writers
+        assert writer.pipe.closed == follower.pipe.closed == (not rights)
+        told = str(events(rest(writer)))
+        assert ('"event":"rules-changed"' if rights else "code=4403") in told
+    assert '"total":0' in str(events(rest(page)))
+    assert not other.pipe.closed
 
 
 def test_a_server_that_stops_says_so(web: WebWorld) -> None:

@@ -74,6 +74,7 @@ class SSHService(Part):
             in_slow_thread=self._password_threads,
             guests=services.guests,
         )
+        self.accounts.call_on_change(lambda keyring: services.accounts_changed(keyring.account))
         self._factory = OperatorFactory(self._front, self.accounts, config.ssh.algorithms)
         self.listeners = {"ssh.listen": Listeners(reactor, self._factory, spare)}
         counters.gauge("operators", lambda: len(self._front.transports))

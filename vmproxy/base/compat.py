@@ -172,6 +172,17 @@ def quick_turn_of(reactor: object) -> QuickTurn | None:
     return turn if isinstance(turn, QuickTurn) else None
 
 
+class BadRequests:
+    """Mixed into an HTTP channel of Twisted: what that cannot parse is answered by the channel itself."""
+
+    def bad_request(self) -> None:
+        """Answer, and close."""
+        raise NotImplementedError
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        self.bad_request()
+
+
 def let_go_of_client(connector: Any, client: Any) -> None:
     """Undo what keeps a TCP client and its connector when they are over, in a later turn than that in which they end.
 

@@ -52,7 +52,6 @@ class Operator:
     ) -> None:
         self.account = account
         self.name = account.name
-        self.groups = account.groups
         self.user = user
         self.peer = peer
         self.front = front
@@ -60,6 +59,15 @@ class Operator:
         self.escape = account.escape or settings.escape
         self.quiet = settings.quiet if account.quiet is None else account.quiet
         self._audit = audit
+
+    def is_now(self, account: Account) -> None:
+        """Take the account as it is now."""
+        self.account = account
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups that they belong to."""
+        return self.account.groups
 
     @property
     def who(self) -> str:

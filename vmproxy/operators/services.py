@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -114,6 +116,7 @@ class Services:
         self._defer_to_thread = defer_to_thread
         self._policy = registry.policy
         self._grants: dict[Account, Grants] = {}
+        self._operators: WeakKeyDictionary[Operator, _GrantsNow] = WeakKeyDictionary()
 
     def reconfigure(self, settings: OperatorSettings) -> None:
         """Take other settings; sessions that exist keep what they have."""
@@ -168,8 +171,28 @@ class Services:
         :param peer: the client's address.
         :param front: how they came: ``ssh``, ``web`` or ``api``.
         """
-        view = VisibleConsoles(self.registry, _GrantsNow(self, account))
-        return Operator(account, view, self.audit, self.settings, user, peer, front)
+        grants = _GrantsNow(self, account)
+        operator = Operator(
+            account, VisibleConsoles(self.registry, grants), self.audit, self.settings, user, peer, front
+        )
+        self._operators[operator] = grants
+        return operator
+
+    def accounts_changed(self, account_of: Callable[[str], Account | None]) -> None:
+        """Have the groups of everybody who has logged in be those of their account, and their rights with them.
+
+        :param account_of: gives the account of a name, as it is now.
+        """
+        changed = False
+        for operator, grants in list(self._operators.items()):
+            now = account_of(operator.account.behalf or operator.name)
+            if now is not None and now.groups != operator.groups:
+                account = replace(operator.account, groups=now.groups)
+                operator.is_now(account)
+                grants.is_now(account)
+                changed = True
+        if changed:  # as if there were other rules
+            self.registry.use(replace(self.registry.policy))
 
 
 class _GrantsNow:
@@ -182,6 +205,11 @@ class _GrantsNow:
         self._account = account
         self._policy: Policy | None = None
         self._grants: Grants | None = None
+
+    def is_now(self, account: Account) -> None:
+        """Take the account as it is now."""
+        self._account = account
+        self._grants = None
 
     def __call__(self) -> Grants:
         policy = self._services.registry.policy

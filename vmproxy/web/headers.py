@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
 from vmproxy.base.addresses import numeric_address
@@ -25,6 +25,22 @@ SECURITY = (
     ),
 )
 HSTS = ("Strict-Transport-Security", "max-age=31536000")
+
+
+def security(secure: bool) -> Iterator[tuple[str, str]]:
+    """The headers that all answers have.
+
+    :param secure: whether the client has come over TLS.
+    """
+    yield from SECURITY
+    if secure:
+        yield HSTS
+
+
+def head_bytes(status: str, headers: Iterable[tuple[str, str]], secure: bool) -> bytes:
+    """The head of an answer that no request object makes, with the headers that all have."""
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in (*headers, *security(secure)))]
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
 
 
 def check_host(head: Head, public_url: str, names: Iterable[str]) -> tuple[str, str]:

@@ -103,6 +103,7 @@ class LivePages:
         changed: dict[LivePage, None] = {}
         if self._policy is not self.services.registry.policy:
             self._policy = self.services.registry.policy
+            self._everything = None
             for page in self._pages:
                 page.changed.update(page.consoles)
         for number, console in enumerate(list(self._watched)):

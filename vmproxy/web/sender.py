@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from vmproxy.errors import VMProxyError
 from vmproxy.web.answer import Answer, Bytes, Empty, Socket, Stream
-from vmproxy.web.headers import HSTS, SECURITY
+from vmproxy.web.headers import security
 from vmproxy.web.server import WebRequest
 
 _log = Logger()
@@ -64,9 +64,7 @@ async def send(request: WebRequest, answer: Answer, now: float) -> int:
     if isinstance(answer, Bytes) and answer.etag is not None:
         answer = _conditional(request, answer)
     request.setResponseCode(answer.status)
-    _put(request, (("Date", datetimeToString(now).decode("ascii")), *SECURITY))
-    if request.head.secure:
-        _put(request, [HSTS])
+    _put(request, (("Date", datetimeToString(now).decode("ascii")), *security(request.head.secure)))
     if not request.web_channel.persistent:
         _put(request, [("Connection", "close")])
     _put(request, [("Cache-Control", answer.cache if isinstance(answer, Bytes) else "no-store"), *answer.headers])

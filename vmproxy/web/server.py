@@ -14,15 +14,19 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel, Request
+from twisted.web.http import HTTPChannel, Request, datetimeToString
 from twisted.web.http_headers import Headers
 
 from vmproxy.auth.limits import ConnectionLimiter
 from vmproxy.base.addresses import Network, within
+from vmproxy.base.compat import BadRequests
 from vmproxy.base.deadlines import Deadlines
 from vmproxy.base.tasks import spawn
+from vmproxy.web.answer import encoded
 from vmproxy.web.client_names import client_names
 from vmproxy.web.head import Head
+from vmproxy.web.headers import head_bytes
+from vmproxy.web.problem import MEDIA, Problem
 from vmproxy.web.proxy import Behind, behind
 
 HEAD_BYTES = 16 * 1024
@@ -34,7 +38,7 @@ IDLE_SECONDS = 60.0
 PARTING_SECONDS = 2.0
 LOCAL = "local"  # in place of an address: a Unix socket, of which the file's mode says who may connect
 
-_BAD_HEAD = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_FOLDED = (b" ", b"\t")
 
 
 class Times:
@@ -164,7 +168,7 @@ class WebRequest(Request):
             self._work.cancel()
 
 
-class WebChannel(HTTPChannel):
+class WebChannel(BadRequests, HTTPChannel):
     """One connection.
 
     :ivar server: the front.
@@ -305,28 +309,44 @@ class WebChannel(HTTPChannel):
 
     def lineReceived(self, line: bytes) -> None:
         """Take a line of a head."""
+        if self._dropping:
+            return
         try:
             self._take_line(line)
         except ValueError:  # a length of thousands of digits
-            self._bad_head()
+            self.bad_request()
 
     def _take_line(self, line: bytes) -> None:
         if line and not self._first:
             self._first = line
         self._lines += 1
-        if self._lines > HEAD_LINES + 2:  # the request, and the empty line
-            self._bad_head()
+        # So many are the request, and the empty line. Lines that go on are obsolete: others may read them otherwise.
+        if self._lines > HEAD_LINES + 2 or line.startswith(_FOLDED):
+            self.bad_request()
         else:
             super().lineReceived(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Refuse a line without end."""
-        self._bad_head()
+        self.bad_request()
 
-    def _bad_head(self) -> None:
-        self.wire.write(_BAD_HEAD)
+    def bad_request(self) -> None:
+        """Refuse what cannot be parsed."""
+        if self._dropping:
+            return
+        body = encoded(Problem("bad-request", "that is no HTTP/1.1, or it is too large").json())
+        told = [
+            ("Date", datetimeToString(self.server.wall()).decode("ascii")),
+            ("Connection", "close"),
+            ("Cache-Control", "no-store"),
+            ("Content-Type", MEDIA),
+            ("Content-Length", str(len(body))),
+        ]
+        self.wire.write(head_bytes("400 Bad Request", told, self.secure) + body)
         self.loseConnection()
-        self.server.times.parting.start(self)
+        if not self.over:
+            self.server.times.discard(self)
+            self.server.times.parting.start(self)
 
     def allHeadersReceived(self) -> None:
         """The head is complete: decide whether a body is wanted before any of it is read."""

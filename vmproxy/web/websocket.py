@@ -24,6 +24,7 @@ from zope.interface import implementer
 from vmproxy.base.deadlines import Deadlines
 from vmproxy.base.turns import Turns
 from vmproxy.errors import VMProxyError
+from vmproxy.web.headers import head_bytes
 from vmproxy.web.websocket_frames import (
     FAULT,
     GOING_AWAY,
@@ -64,10 +65,11 @@ class BadHandshake(VMProxyError):
         self.upgrade = upgrade
 
 
-def accept(headers: Mapping[str, str], subprotocol: str) -> bytes:
+def accept(headers: Mapping[str, str], subprotocol: str, secure: bool = False) -> bytes:
     """The answer 101 to a request.
 
-    :param headers: of the request, their names in lower case; ``subprotocol``: the one that is spoken here.
+    :param headers: of the request, their names in lower case; ``subprotocol``: the one that is spoken here; ``secure``:
+        whether it came over TLS.
     :raises BadHandshake: if it cannot be answered so.
     """
 
@@ -88,10 +90,13 @@ def accept(headers: Mapping[str, str], subprotocol: str) -> bytes:
     if subprotocol not in words("sec-websocket-protocol"):
         raise BadHandshake(f"Sec-WebSocket-Protocol must offer {subprotocol}")
     answer = base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
-    return (
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Accept: {answer}\r\nSec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
-    ).encode("ascii")
+    told = [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Accept", answer),
+        ("Sec-WebSocket-Protocol", subprotocol),
+    ]
+    return head_bytes("101 Switching Protocols", told, secure)
 
 
 class Listener(Interface):

@@ -20,7 +20,7 @@ from vmproxy.web.websocket import BadHandshake, Listener, WebSocket, accept
 
 async def attach(call: Call) -> Answer:
     """Attach to a console. What is wrong with the wish is told behind the handshake, where a page can see it."""
-    answer = _accepted(call.headers)
+    answer = _accepted(call)
     query = {name: value for name, value in call.query.items() if value is not None}
     wish: Wish | Problem
     try:
@@ -32,7 +32,7 @@ async def attach(call: Call) -> Answer:
 
 async def live(call: Call) -> Answer:
     """Be told what changes of many consoles."""
-    answer = _accepted(call.headers)
+    answer = _accepted(call)
     return _socket(call, LivePage(call.operator, call.web.sockets.pages, _rows), answer)
 
 
@@ -47,9 +47,9 @@ async def _rows(client: Client, consoles: Sequence[Console]) -> list[Fields]:
     return rows
 
 
-def _accepted(headers: Mapping[str, str]) -> bytes:
+def _accepted(call: Call) -> bytes:
     try:
-        return accept(headers, SUBPROTOCOL)
+        return accept(call.headers, SUBPROTOCOL, call.secure)
     except BadHandshake as error:
         if error.upgrade:
             told = [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
