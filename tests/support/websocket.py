@@ -13,6 +13,7 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, Tex
 
 from vmproxy.base.turns import Turns
 from vmproxy.web.websocket import Listener, WebSocket, WebSockets
+from vmproxy.web.websocket_frames import text_frame
 
 
 class SocketTransport(StringTransport):
@@ -45,10 +46,11 @@ class Heard:
     """A listener."""
 
     kind = "test"
+    beat = text_frame('"beat"')
 
     def __init__(self) -> None:
         self.said: list[object] = []
-        self.drains = self.silences = 0
+        self.drains = 0
         self.over: tuple[int, str] | None = None
 
     def opened(self, socket: WebSocket) -> None:
@@ -62,9 +64,6 @@ class Heard:
 
     def drained(self) -> None:
         self.drains += 1
-
-    def silent(self) -> None:
-        self.silences += 1
 
     def closed(self, code: int, reason: str) -> None:
         assert self.over is None, "told twice"

@@ -107,7 +107,7 @@ def test_a_console_is_looked_at_once_however_many_watch_it(site: Site) -> None:
     assert len(site.pages._watched) == 1
     timers = [str(call) for call in site.world.clock.getDelayedCalls()]
     assert sum("LivePages._due" in timer for timer in timers) == 1, timers
-    assert sum("Deadlines._ring" in timer for timer in timers) == 1, timers
+    assert sum("Rounds._go_on" in timer for timer in timers) == 1, timers
     site.made = 0
     site.look(3)
     assert site.made == 0

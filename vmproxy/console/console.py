@@ -25,7 +25,7 @@ from vmproxy.base.sanitize import visible
 from vmproxy.base.troubles import Kind
 from vmproxy.console import reports
 from vmproxy.console.alert_marks import NO_ALERTS, AlertMarks
-from vmproxy.console.info import ConsoleInfo, RemoteInfo
+from vmproxy.console.info import NAMED, ConsoleInfo, RemoteInfo
 from vmproxy.console.input_queue import InputQueue
 from vmproxy.console.interfaces import ILink, IRemoteEnd, IViewer
 from vmproxy.console.link_queue import LinkQueue
@@ -254,8 +254,10 @@ class Console:
             input_recorded=self.options.record_input,
             shared=self.options.shared,
             sequences=tuple(sequence.name for sequence in self.options.sequences),
-            writers=tuple(writer.who for writer in self.writers),
-            viewers=() if self._viewers is None else self._viewers.info(),
+            writers=tuple(writer.who for writer in self.writers[:NAMED]),
+            writer_count=len(self.writers),
+            viewers=() if self._viewers is None else self._viewers.info(NAMED),
+            viewer_count=len(self.watchers),
             remote=remote,
             alerts=self.alerts,
             labels=self.labels,

@@ -14,6 +14,9 @@ from vmproxy.console.alert_marks import NO_ALERTS, AlertMarks
 BIOS_UUID, LOCATION_UUID = "BIOS UUID", "location UUID"
 """What a VM is known by that has told no VC UUID."""
 
+NAMED = 64
+"""Viewers, and writers, that are named; of more the number is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class ViewerInfo:
@@ -58,8 +61,8 @@ class ConsoleInfo:
     :ivar log: the path of its log in the log folder.
     :ivar log_problem: why it is not being recorded; empty while it is.
     :ivar logging: whether it is to be recorded.
-    :ivar writers: who may write, the writer before those who joined.
-    :ivar viewers: in the order in which they came.
+    :ivar writers: who may write, the writer before those who joined: the first :data:`NAMED` of ``writer_count``.
+    :ivar viewers: in the order in which they came: the first :data:`NAMED` of ``viewer_count``.
     :ivar alerts: those that nobody has acknowledged.
     """
 
@@ -87,7 +90,9 @@ class ConsoleInfo:
     shared: bool
     sequences: tuple[str, ...]
     writers: tuple[str, ...]
+    writer_count: int
     viewers: tuple[ViewerInfo, ...]
+    viewer_count: int
     remote: RemoteInfo | None
     alerts: AlertMarks = NO_ALERTS
     labels: Labels = NO_LABELS

@@ -183,11 +183,12 @@ class Viewers:
             self._hold((promoted,), self._console.congested)
             self.tell_one(promoted, Promoted())
 
-    def info(self) -> tuple[ViewerInfo, ...]:
-        """All viewers as values."""
+    def info(self, most: int | None = None) -> tuple[ViewerInfo, ...]:
+        """Viewers as values: all, or so many at most."""
         access = self.write_access
         writing, waiting = frozenset(access.writers), frozenset(access.waiting)  # there may be thousands who wait
-        return tuple(ViewerInfo(v.who, v in writing, v in waiting, v.since, v.last_input, v.skipped) for v in self.all)
+        some = self.all[:most]
+        return tuple(ViewerInfo(v.who, v in writing, v in waiting, v.since, v.last_input, v.skipped) for v in some)
 
     def modes(self) -> Counter[tuple[str, ...]]:
         """How many there are, by front and mode; remote ends are none."""

@@ -111,9 +111,11 @@ def console_fields(console: ShownConsole) -> Fields:
         "rights": console.rights.words,
         "writer": info.writer or None,
         "writers": list(info.writers),
+        "writer_count": info.writer_count,
         "viewers": [
             {"who": v.who, "mode": _mode(v), "since": timestamp(v.since), "skipped": v.skipped} for v in info.viewers
         ],
+        "viewer_count": info.viewer_count,
     }
 
 
@@ -145,7 +147,7 @@ def machine_line(console: ShownConsole) -> str:
         info.host,
         info.settings,
         ",".join(info.writers),
-        str(len(info.viewers)),
+        str(info.viewer_count),
         console.log,
     )
     safe = (visible(text, 4096).replace("%", "%25").replace(":", "%3A") for text in fields)

@@ -28,7 +28,7 @@ from vmproxy.web.console_id import console_id
 from vmproxy.web.cursor import BadCursor, offset_of
 from vmproxy.web.fanout import Fanouts
 from vmproxy.web.problem import Problem, bad_request
-from vmproxy.web.viewer_messages import message_frame
+from vmproxy.web.viewer_messages import BEAT, message_frame
 from vmproxy.web.viewer_requests import BadMessage, Requests, refusal
 from vmproxy.web.websocket import WebSocket
 from vmproxy.web.websocket_frames import FAULT, GOING_AWAY, POLICY
@@ -205,10 +205,10 @@ class Attaching:
     def drained(self) -> None:
         """Nothing: what waits is bounded by what is acknowledged."""
 
-    def silent(self) -> None:
-        """Have the page see that the server is there."""
-        if self._attachment is not None:
-            self._attachment.tell("beat")
+    @property
+    def beat(self) -> bytes:
+        """What has the page see that the server is there; nothing before the first message."""
+        return BEAT if self._attachment is not None else b""
 
     def closed(self, code: int, reason: str) -> None:
         """Leave the console."""

@@ -25,7 +25,7 @@ from vmproxy.operators.operator import Operator
 from vmproxy.operators.presentation import Fields
 from vmproxy.operators.services import Services
 from vmproxy.web.console_id import console_id
-from vmproxy.web.viewer_messages import message_frame
+from vmproxy.web.viewer_messages import BEAT, message_frame
 from vmproxy.web.websocket import WebSocket
 from vmproxy.web.websocket_frames import POLICY
 
@@ -196,6 +196,7 @@ class LivePage:
     """
 
     kind = "live"
+    beat = BEAT
 
     def __init__(self, operator: Operator, pages: LivePages, rows: Rows) -> None:
         self.operator = operator
@@ -223,11 +224,6 @@ class LivePage:
 
     def drained(self) -> None:
         """Nothing: what has changed meanwhile is told at the next look."""
-
-    def silent(self) -> None:
-        """Have the page see that the server is there."""
-        if self._socket is not None:
-            self._socket.send(message_frame("beat"))
 
     def binary(self, data: bytes) -> None:
         """There are no such messages."""

@@ -6,6 +6,7 @@ import json
 
 from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
+from vmproxy.console.info import NAMED
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Notice
 from vmproxy.operators.messages import mode
@@ -17,15 +18,15 @@ from vmproxy.web.notice_fields import notice_fields
 from vmproxy.web.websocket_frames import text_frame
 from vmproxy.web.window import WINDOW
 
-NAMED = 64
-"""Viewers that are named; of more only the number is told."""
-
 _compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def message_frame(kind: str, **told: object) -> bytes:
     """A message."""
     return text_frame(_compact({"type": kind, **told}))
+
+
+BEAT = message_frame("beat")
 
 
 def notice_frame(notice: Notice, title: str) -> bytes:
@@ -52,6 +53,9 @@ def hello_frame(console: Console, viewer: IViewer, operator: Operator, services:
     about = console_fields(shown(console, operator.view))
     about["viewers"] = len(console.viewers.all)
     access = console.write_access
+    named = console.viewers.all[:NAMED]
+    if viewer not in named:
+        named = (*named[:-1], viewer)
     return message_frame(
         "hello",
         console={"id": console_id(console), "title": console.title, **about},
@@ -61,7 +65,7 @@ def hello_frame(console: Console, viewer: IViewer, operator: Operator, services:
         writers=writers(console),
         viewers=[
             {"who": other.who, "mode": mode(access.writes(other), access.waits(other)), "you": other is viewer}
-            for other in console.viewers.all[:NAMED]
+            for other in named
         ],
         rights=operator.view.rights(console).words,
         window=WINDOW,

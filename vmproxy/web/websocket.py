@@ -22,6 +22,7 @@ from wsproto.frame_protocol import Opcode
 from zope.interface import implementer
 
 from vmproxy.base.deadlines import Deadlines
+from vmproxy.base.rounds import Rounds
 from vmproxy.base.turns import Turns
 from vmproxy.errors import VMProxyError
 from vmproxy.web.headers import head_bytes
@@ -49,6 +50,7 @@ CLOSE_SECONDS = 2.0
 QUEUE_LIMIT = 1024 * 1024
 TEXTS_PER_SECOND = 50
 LATE_LIMIT = 256 * 1024  # that a client may send behind our close
+_PING = frame(Opcode.PING, b"")
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 _log = Logger()
@@ -104,6 +106,10 @@ class Listener(Interface):
 
     kind: str
 
+    @property
+    def beat(self) -> bytes:
+        """The frames that are sent when nothing else was for :data:`PING_SECONDS`; may be empty."""
+
     def opened(self, socket: WebSocket) -> None:
         """The handshake is over."""
 
@@ -115,9 +121,6 @@ class Listener(Interface):
 
     def drained(self) -> None:
         """Everything was handed to the socket, which takes more."""
-
-    def silent(self) -> None:
-        """Nothing was sent for :data:`PING_SECONDS`."""
 
     def closed(self, code: int, reason: str) -> None:
         """It is over: nothing can be sent, and nothing comes. Called once."""
@@ -135,7 +138,7 @@ class WebSockets:
         self.turns = turns
         self.all: dict[WebSocket, None] = {}
         self.closed: Counter[tuple[str, int]] = Counter()
-        self.pings: Deadlines[WebSocket] = Deadlines(clock, PING_SECONDS, lambda socket: socket.ping())
+        self.pings: Rounds[WebSocket] = Rounds(clock, turns, "websockets", PING_SECONDS, lambda one: one.ping())
         self.closing: Deadlines[WebSocket] = Deadlines(clock, CLOSE_SECONDS, lambda socket: socket.abort())
 
     def see_logins(self) -> None:
@@ -202,7 +205,7 @@ class WebSocket(Protocol):
     def connectionMade(self) -> None:
         sockets = self._sockets
         sockets.all[self] = None
-        sockets.pings.start(self)
+        sockets.pings.add(self)
         self.transport.registerProducer(self, True)
         if self._answer:
             self.transport.write(self._answer)
@@ -299,14 +302,13 @@ class WebSocket(Protocol):
         if self._asked >= PINGS_UNANSWERED:
             self.close(NO_ANSWER, "no answer")
             return
-        self._sockets.pings.start(self)
-        silent, self._silent = self._silent, True
-        if silent:
-            self._tell(self._listener.silent)
-            self._silent = True
-        if self._open and not self._held:  # else the answer would not be read
+        data = self._listener.beat if self._silent else b""
+        self._silent = True
+        if not self._held:  # else the answer would not be read
             self._asked += 1
-            self._put(frame(Opcode.PING, b""))
+            data += _PING
+        if data:
+            self._put(data)
 
     # What is received.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tests.support.commands import result, run
 from tests.support.fakes import VM_A, VM_B, FakeViewer, Logged
 from tests.support.ssh import USERAUTH_REQUEST, USERAUTH_SUCCESS, SSHWorld, ed25519_key
+from vmproxy.console.info import NAMED
 from vmproxy.operators.commands.declaration import Command
 from vmproxy.operators.commands.examples import EXAMPLES
 from vmproxy.operators.commands.help import coloured, details
@@ -68,6 +70,19 @@ def test_list_as_json_holds_everything_about_every_console(w: SSHWorld) -> None:
     assert web["log"].endswith(f"{VM_A}.log")
     assert web["reason"] is None
     assert run(w, "list --json").out.isascii()
+
+
+def test_of_hundreds_of_viewers_some_are_named_and_all_are_counted(w: SSHWorld) -> None:
+    w.vm()
+    w.console().set_options(replace(w.console().options, shared=True))
+    for number in range(100):
+        w.console().viewers.attach(FakeViewer(f"o{number}@10.1.2.8"), write=number < 80, join=True)
+    (web,) = json.loads(run(w, "list --json").out)
+    assert [one["who"] for one in web["viewers"]] == [f"o{number}@10.1.2.8" for number in range(NAMED)]
+    assert web["writers"] == [f"o{number}@10.1.2.8" for number in range(NAMED)]
+    assert (web["viewer_count"], web["writer_count"]) == (100, 80)
+    assert run(w, "list -i").out.split(b":")[-2] == b"100"
+    assert len(json.loads(run(w, "who --json").out)) >= 100
 
 
 def test_status_of_one_console_for_people_and_for_scripts(w: SSHWorld) -> None:

@@ -46,7 +46,9 @@ FIELDS = (
     "rights",
     "writer",
     "writers",
+    "writer_count",
     "viewers",
+    "viewer_count",
     "last_output",
     "last_line",
 )
@@ -66,7 +68,9 @@ _KINDS: dict[str, object] = {
     "sequences": "array",
     "rights": "array",
     "writers": "array",
+    "writer_count": "integer",
     "viewers": "array",
+    "viewer_count": "integer",
 }
 CONSOLE_SCHEMA = {
     "type": "object",

@@ -17,7 +17,8 @@
  * @property {string[]} sequences
  * @property {string[]} rights
  * @property {string[]} writers
- * @property {{who: string, mode: string, since: string, skipped: number}[]} viewers
+ * @property {{who: string, mode: string, since: string, skipped: number}[]} viewers the first 64
+ * @property {number} viewer_count
  * @property {string} [last_line]
  */
 

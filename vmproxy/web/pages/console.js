@@ -9,7 +9,7 @@ import { ConsoleSession, follow } from "./session.js";
 import { load as settings, onChange, save } from "./settings.js";
 import { confirmed, loginInPlace, notice, start } from "./shell.js";
 import { SIZES, load } from "./terminal.js";
-import { wrong } from "./words.js";
+import { count, wrong } from "./words.js";
 
 const RECENT = 10 * 60 * 1000;
 const REPLAY_LINES = 500;
@@ -78,7 +78,8 @@ function render() {
     parts.name.textContent = info.name;
     document.title = `${info.name} - vmproxy`;
     fill(parts.state, ...facts(info));
-    fill(parts.people, ...info.viewers.map(viewerLine));
+    const rest = info.viewer_count - info.viewers.length;
+    fill(parts.people, ...info.viewers.map(viewerLine), ...(rest > 0 ? [h("li", { class: "muted" }, `and ${count(rest)} more`)] : []));
   }
   fill(parts.pen, ...people(session.situation));
   if (session.held) say(`The VM takes no keys for the time being; ${socket.waiting} bytes wait.`);

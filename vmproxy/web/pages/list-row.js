@@ -13,7 +13,7 @@ import { count, long, short, span, stateWord, time } from "./words.js";
  * @property {string|null} [reason] why it is down
  * @property {string|null} [host]
  * @property {string[]} [writers]
- * @property {unknown[]} [viewers]
+ * @property {number} [viewer_count]
  * @property {string|null} [last_output]
  * @property {string|null} [last_line]
  * @property {string|null} [log_problem]
@@ -79,7 +79,7 @@ export function paint(element, row, isChosen) {
   name.title = row.name;
   writer.textContent = row.writers?.join(", ") ?? "";
   writer.title = writer.textContent;
-  viewers.textContent = row.viewers?.length ? count(row.viewers.length) : "";
+  viewers.textContent = row.viewer_count ? count(row.viewer_count) : "";
   host.textContent = row.host ?? "";
   const when = time(row.since);
   since.textContent = short(when);

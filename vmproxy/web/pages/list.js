@@ -14,7 +14,7 @@ import { STATES, count, counted, stateWord, wrong } from "./words.js";
 const CHOSEN_LIMIT = 16;
 const TYPING_MS = 80;
 const REFRESH_MS = 2000;
-const FIELDS = "id,name,port,state,since,reason,host,writers,viewers,last_output,last_line,log_problem,logging,alerts";
+const FIELDS = "id,name,port,state,since,reason,host,writers,viewer_count,last_output,last_line,log_problem,logging,alerts";
 const KEYS = [
   ["/", "type a filter"],
   ["\u2191 \u2193 PgUp PgDn Home End", "move"],

@@ -127,7 +127,7 @@ export class ConsoleSession {
       live: this.socket.live,
       pen: this.socket.pen,
       writers: this.#others(),
-      others: Math.max(0, (info?.viewers.length ?? 1) - 1),
+      others: Math.max(0, (info?.viewer_count ?? 1) - 1),
       shared: this.hello.shared ?? true,
     };
   }
@@ -209,8 +209,15 @@ export class ConsoleSession {
     else if (notice.event === "line-up" && !notice.vmotion) this.terminal?.line(`${text || "The VM is connected."} ${at}`, "good");
     const changes = CHANGES[notice.event]?.(notice);
     if (this.info && changes) this.info = { ...this.info, ...changes };
-    if (notice.event === "joined") this.info?.viewers.push({ who: notice.who, mode: notice.writing ? "write" : "spy", since: new Date().toISOString(), skipped: 0 });
-    if (notice.event === "left" && this.info) this.info.viewers.splice(this.info.viewers.findIndex(({ who }) => who === notice.who), 1);
+    if (this.info && notice.event === "joined") {
+      this.info.viewers.push({ who: notice.who, mode: notice.writing ? "write" : "spy", since: new Date().toISOString(), skipped: 0 });
+      this.info.viewer_count += 1;
+    }
+    if (this.info && notice.event === "left") {
+      const place = this.info.viewers.findIndex(({ who }) => who === notice.who);
+      if (place >= 0) this.info.viewers.splice(place, 1); // not all are named
+      this.info.viewer_count -= 1;
+    }
     if (!QUIET.has(notice.event)) this.refresh();
     this.events.happened?.(text);
     // The bar says who writes. What is essential stays until somebody has seen it.
