@@ -157,11 +157,11 @@ class HostConnection:
     # Sending.
 
     def raw(self, data: bytes) -> None:
-        """Send bytes as they are; whoever closed the connection meanwhile gets no more of them, which is no error.
+        """Send bytes as they are.
 
-        A daemon that refuses a host closes as soon as it has heard enough: what comes then is between the two systems.
+        :raises OSError: the concentrator has closed the connection.
         """
-        with self._sending, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        with self._sending:
             self._socket.sendall(data)
 
     def say(self, data: bytes) -> None:
@@ -178,9 +178,13 @@ class HostConnection:
         return sent
 
     def sub(self, code: int, parameters: bytes = b"") -> None:
-        """Send a suboption of option 232."""
+        """Send a suboption of option 232; a concentrator that has closed meanwhile does not hear it.
+
+        One that refuses a host closes as soon as it has heard enough, while the host still tells the rest.
+        """
         payload = bytes((code,)) + parameters
-        self.raw(bytes((IAC, SB, VMWARE)) + payload.replace(b"\xff", b"\xff\xff") + bytes((IAC, SE)))
+        with contextlib.suppress(OSError):
+            self.raw(bytes((IAC, SB, VMWARE)) + payload.replace(b"\xff", b"\xff\xff") + bytes((IAC, SE)))
 
     def unacknowledged(self) -> int:
         """How many bytes the other side's system has not acknowledged yet (SIOCOUTQ)."""
