@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector, CollectorRegistry
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
@@ -16,7 +18,7 @@ from tests.support.fakes import FakeViewer
 from tests.support.metrics import OPENMETRICS, PROMTOOL, Whole, families, series, value, whole
 from tests.support.requirements import promtool
 from vmproxy.access.selector import Selector
-from vmproxy.base.metrics import Families, Histogram, gauge, histogram
+from vmproxy.base.metrics import Families, Histogram, counter, gauge, histogram
 from vmproxy.base.tasks import spawn
 from vmproxy.base.turns import Turns
 from vmproxy.web.console_metrics import MOST, console_families
@@ -38,6 +40,14 @@ def fleet(whole: Whole) -> Whole:
             console.viewers.attach(FakeViewer(f"secret-operator-{number}@10.9.9.9", front="web"), write=True)
             console.send(b"secret input\r")
     return whole
+
+
+class _Collected(Collector):
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._metric
 
 
 class TestTheText:
@@ -75,6 +85,22 @@ class TestTheText:
             ("vmproxy_wait_seconds_count", {}, 4),
             ("vmproxy_wait_seconds_sum", {}, pytest.approx(21.25)),
         ]
+
+    @pytest.mark.parametrize("accept", ["text/plain", OPENMETRICS])
+    def test_hundreds_of_samples_are_written_as_the_library_does(self, accept: str) -> None:
+        many = {(str(number), f'a "quoted" \\ \u00fc\n{number}'): number / 7 for number in range(450)}
+        made_of = [
+            gauge("heat", "How warm \\ it is.", many, "number", "name"),
+            counter("clicks", "Clicks.", many, "b", "a"),
+        ]
+        made = Exposition(lambda consoles: iter(made_of), Turns(Clock()), lambda call: succeed([]))
+        texts: list[Any] = []
+        spawn(made.text(accept, True)).addCallback(texts.append)
+        registry = CollectorRegistry()
+        for family in made_of:
+            registry.register(_Collected(metric_of(family)))
+        encode, _ = choose_encoder(accept)
+        assert texts[0][0] == encode(registry)
 
     def test_families_of_one_name_are_one(self) -> None:
         def read(consoles: bool) -> Families:

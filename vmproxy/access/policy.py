@@ -11,6 +11,7 @@ import enum
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -53,7 +54,12 @@ class Right(enum.Flag):
     @property
     def words(self) -> list[str]:
         """The names of the rights as they are written in rules."""
-        return [str(right.name).lower() for right in Right if right in self]
+        return list(_spelled(self))  # each row of a list has them
+
+
+@lru_cache(256)
+def _spelled(rights: Right) -> tuple[str, ...]:
+    return tuple(str(right.name).lower() for right in Right if right in rights)
 
 
 _SPY = Right.SEE | Right.SPY

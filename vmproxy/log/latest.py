@@ -40,9 +40,9 @@ class LatestLines:
     """
 
     def __init__(self) -> None:
-        self._kept: dict[Path, tuple[int, str, Latest]] = {}
+        self._kept: dict[str, tuple[int, str, Latest]] = {}
 
-    def look(self, path: Path, offset: int, text: ShownText | None) -> Latest:
+    def look(self, path: str, offset: int, text: ShownText | None) -> Latest:
         """The last output in a log; see :func:`latest`.
 
         :param offset: that of the next byte that is recorded, from before the call; -1 if it is not known.
@@ -60,9 +60,9 @@ class LatestLines:
         return found
 
 
-def last_output(path: Path) -> float | None:
+def last_output(path: Path | str) -> float | None:
     """When the last output in a log came, seconds since the epoch; None if there is none."""
-    for place in (str(path), *places(path, 1)):
+    for place in (*places(path, 0), *places(path, 1)):
         try:
             found = os.stat(place)
         except OSError:
@@ -72,17 +72,18 @@ def last_output(path: Path) -> float | None:
     return None
 
 
-def latest(path: Path, text: ShownText | None) -> Latest:
+def latest(path: Path | str, text: ShownText | None) -> Latest:
     """The last output in a log.
 
     :param path: of the live log; where there is nothing in it, the one before is looked at.
     :param text: how the output is shown; None: the line is not wanted. That of a compressed file is not known.
     """
-    if text is None:
-        return Latest(last_output(path))
+    modified = last_output(path)
+    if text is None or modified is None:  # of many it is, and to open files takes longer
+        return Latest(modified)
     seen: set[tuple[int, int]] = set()
     for number in (0, 1):
-        segment = open_segment(path, number, False, seen, [])
+        segment = open_segment(Path(path), number, False, seen, [])
         if segment is None or segment.log is None:
             continue
         with closing(segment):

@@ -25,7 +25,7 @@ def log_file(console: Console, view: VisibleConsoles) -> str:
 
     The name on the disk may be another than that of the VM because of a VM of the same name that may not be seen.
     """
-    return str(console.log.path) if view.may(console, Right.ADMIN) else f"{view.alias(console)}.log"
+    return console.log.file.path if view.may(console, Right.ADMIN) else f"{view.alias(console)}.log"
 
 
 def describe(console: Console, view: VisibleConsoles, now: float, log_size: int | None = None) -> list[str]:

@@ -95,7 +95,7 @@ async def _newest_first(call: Call, found: Sequence[Console], sort: str) -> Call
     times: dict[Console, float] = {}
     for at in range(0, len(found), LOOKED_AT):
         some = found[at : at + LOOKED_AT]
-        said = await on_disk(call, lambda some=some: [last_output(one.log.path) for one in some])  # type: ignore[misc]
+        said = await on_disk(call, lambda some=some: [last_output(one.log.file.path) for one in some])  # type: ignore[misc]
         times.update(zip(some, (-(moment or 0.0) for moment in said), strict=True))
     return lambda console: times[console]
 
@@ -103,7 +103,6 @@ async def _newest_first(call: Call, found: Sequence[Console], sort: str) -> Call
 async def _rows(call: Call, items: Sequence[Console]) -> list[bytes]:
     """The rows of a page; what is hidden by now, or forgotten, has none."""
     view, wanted = call.operator.view, call.query["fields"]
-    items = [console async for console in in_turns(call, items) if console in view]
     if wanted is None or OF_LOGS.intersection(wanted):
         said = await latest_of(call, items, wanted is None or "last_line" in wanted)
     else:
@@ -111,7 +110,7 @@ async def _rows(call: Call, items: Sequence[Console]) -> list[bytes]:
     rows: list[bytes] = []
     async for console, latest in in_turns(call, zip(items, said, strict=True)):
         if console not in view:
-            continue  # the rules have changed
+            continue
         row: dict[str, Any] = console_row(call, console, latest)
         rows.append(
             encoded(row if wanted is None else {"id": row["id"], **{name: row[name] for name in wanted}}).strip()

@@ -88,7 +88,7 @@ async def latest_of(client: Client, consoles: Sequence[Console], with_lines: boo
     for at in range(0, len(consoles), AT_ONCE):
         await turn(client)
         some = [
-            (one.log.path, one.log.file.offset, text_of(one) if with_lines and may(one, Right.SPY) else None)
+            (one.log.file.path, one.log.file.offset, text_of(one) if with_lines and may(one, Right.SPY) else None)
             for one in consoles[at : at + AT_ONCE]
         ]
         found += await on_disk(client, lambda some=some: [look(*one) for one in some])  # type: ignore[misc]
