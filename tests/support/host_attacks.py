@@ -11,8 +11,8 @@ import threading
 
 from tests.support.daemon import PATIENCE, eventually
 from tests.support.host import COM_PORT, IAC, SB, SE, VMWARE, FakeVM, HostConnection
-from tests.support.remote_end import FarEnd
-from tests.support.tls_host import TLSLine
+from tests.support.remote_end import FarEnd, make_certificate
+from tests.support.tls_host import TLSVM, TLSHostConnection, TLSLine
 from tests.support.turns import MeasuredDaemon, Steps, at_once
 
 BEGIN, GOAHEAD, PEER, PEER_OK, COMPLETE, ABORT = 40, 41, 44, 45, 46, 48
@@ -66,6 +66,50 @@ def handshakes(daemon: MeasuredDaemon, size: int) -> Steps:
     yield
     at_once(10, shake)
     yield
+
+
+def tiny_records(daemon: MeasuredDaemon, size: int) -> Steps:
+    """VMs with TLS send records of one byte, thousands at once."""
+    vms = [TLSVM(_tls_port(daemon), f"tiny{number}", _anybody()).connect() for number in range(15 * size)]
+    count = 3000
+
+    def send(number: int) -> None:
+        line = vms[number].connected
+        assert isinstance(line, TLSHostConnection)
+        line.records([b"x"] * count)
+        eventually(lambda: len(daemon.logged(f"tiny{number}")) >= count, "it is all there", daemon.patience)
+
+    yield
+    at_once(len(vms), send)
+    yield
+    for vm in vms:
+        vm.close()
+
+
+def secure_far_ends(daemon: MeasuredDaemon, size: int) -> Steps:
+    """Many VMs want far ends with TLS all at once; these send records of one byte."""
+    _, context = make_certificate(daemon.folder)
+    ends = [FarEnd(tls=context) for _ in range(20 * size)]
+    vms = [
+        FakeVM(daemon.vm_port, f"secure{number}", f"ssl://127.0.0.1:{end.port}", b"C")
+        for number, end in enumerate(ends)
+    ]
+    count = 3000
+
+    def call(number: int) -> None:
+        vms[number].connect()
+        ends[number].wait_caller()
+        for _ in range(count):
+            ends[number].say(b"x")
+        vms[number].connected.wait_size(count)
+
+    yield
+    at_once(len(ends), call)
+    yield
+    for vm in vms:
+        vm.close()
+    for end in ends:
+        end.close()
 
 
 def far_ends(piece: bytes, daemon: MeasuredDaemon, size: int) -> Steps:

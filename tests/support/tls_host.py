@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+from collections.abc import Iterable
 from typing import cast
 
 from tests.support.host import AUTH, DO, IAC, PATIENCE, SB, SE, WILL, FakeVM, HostConnection
@@ -62,9 +63,14 @@ class TLSLine:
                 self._incoming.write(data)
 
     def sendall(self, data: bytes) -> None:
+        self.send_records([data])
+
+    def send_records(self, pieces: Iterable[bytes]) -> None:
+        """Send pieces at once, each in a record."""
         # Whoever sends is alone with it: HostConnection sees to that.
         with self._lock:
-            self.tls.write(data)
+            for piece in pieces:
+                self.tls.write(piece)
             out = self._outgoing.read()
         self._below.sendall(out)
 
@@ -87,6 +93,12 @@ class TLSHostConnection(HostConnection):
         except BaseException:
             below.close()
             raise
+
+    def records(self, pieces: Iterable[bytes]) -> None:
+        """Send pieces at once, each in a record of TLS."""
+        assert isinstance(self._socket, TLSLine)
+        with self._sending:
+            self._socket.send_records(pieces)
 
     @property
     def tls(self) -> ssl.SSLObject:

@@ -11,14 +11,14 @@ from vmproxy.auth.tokens import TokenFile, make
 WEB = '[web]\nlisten = ["tcp:0:interface=127.0.0.1"]\n'
 
 
-def web_settings(keys: Path, more: str = "") -> str:
+def web_settings(keys: Path, more: str = "", account: str = "") -> str:
     """The settings of a daemon whose operator alice may have tokens.
 
-    :param more: of ``[web]``.
+    :param more: of ``[web]``; ``account``: of alice's in the operators file.
     """
     public = (keys / "operator.pub").read_text().strip()
     operators = keys.parent / "web-operators.toml"
-    operators.write_text(f"[operators.alice]\nkeys = ['{public}']\n")
+    operators.write_text(f"[operators.alice]\nkeys = ['{public}']\n{account}")
     operators.chmod(0o600)
     return f'[ssh]\noperators-file = "{operators}"\n{WEB}{more}'
 

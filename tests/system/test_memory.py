@@ -22,6 +22,7 @@ from tests.support.remote_end import FarEnd, make_certificate
 from tests.support.tls import write_pem
 from tests.support.tls_host import TLSVM, trusting
 from tests.support.web_daemon import token_of, web_settings
+from tests.support.web_visits import visit
 from vmproxy.cli import main
 
 CONNECTIONS = (
@@ -34,11 +35,20 @@ CONNECTIONS = (
 )
 
 
+TIMER = "twisted.internet.base.DelayedCall"
+
+
 class Probed(Daemon):
-    """A daemon whose collector is off, and that can be asked what there is."""
+    """A daemon that can be asked what there is.
+
+    :ivar collects: whether it has its collector; without, what is in circles stays.
+    """
+
+    collects = False
 
     def command(self) -> list[str]:
         self.environment = {**self.environment, "PROBE": str(self.folder / "probe.json")}
+        self.environment["PROBE_COLLECTS"] = "1" if self.collects else ""
         probe = (ROOT / "tests" / "support" / "memory_probe.py").read_text()
         return [sys.executable, "-c", f"{probe}\n{TWISTD}", *super().command()[3:]]
 
@@ -190,42 +200,7 @@ def test_nothing_is_left_of_clients_of_the_web(
     vm.connected.say(b"hello\r\n" * 20_000)
     token = token_of(daemon)
     trusted = ssl.create_default_context(cafile=str(pem))
-    upgrade = (
-        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: vmproxy.v1\r\n"
-    )
-    console, stranger = "/api/v1/consoles/web01", "Authorization: Bearer nobody's\r\n"
-    for port in (daemon.web_port, daemon.web_tls_port):
-        for method, path, more, wait in (
-            ("GET", "/api/v1/consoles", "", b"}"),
-            ("GET", "/api/v1/consoles/nobody", "", b"}"),
-            ("GET", "/api/v1/whoami", stranger, b"}"),
-            ("POST", "/api/v1/broadcast", f"{stranger}Content-Length: 9\r\n", b"}"),
-            ("GET", f"{console}/log", "", b"hello"),  # most of it is not read
-            ("GET", f"{console}/log?follow=1", "", b"hello"),
-            ("GET", f"{console}/log?follow=1", "Accept: text/event-stream\r\n", b"output"),
-            ("GET", "/api/v1/events?follow=1", "", b"web01"),
-            ("GET", "/api/v1/search?q=hello", "", b"hello"),
-            ("POST", f"{console}/input", "Content-Type: application/octet-stream\r\nContent-Length: 9\r\n", b""),
-            (
-                "POST",
-                f"{console}/input",
-                "Content-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n",
-                b"",
-            ),
-            ("GET", "/api/v1/live", upgrade, b"counts"),
-            ("GET", f"{console}/attach?replay=0", upgrade, b"hello"),
-            ("GET", "/api/v1/consoles/nobody/attach", upgrade, b"reject"),
-        ):
-            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as line:
-                client = line if port == daemon.web_port else trusted.wrap_socket(line, server_hostname="localhost")
-                head = f"Host: localhost:{port}\r\n{more}Authorization: Bearer {token}\r\n\r\n"
-                client.sendall(f"{method} {path} HTTP/1.1\r\n{head}".encode())
-                seen = b""
-                while wait not in seen.partition(b"\r\n\r\n")[2]:
-                    data = client.recv(65536)
-                    assert data, (path, seen)
-                    seen += data
-                client.close()
+    visit(daemon.web_port, token, "web01")
+    visit(daemon.web_tls_port, token, "web01", lambda line: trusted.wrap_socket(line, server_hostname="localhost"))
     vm.close()
     assert daemon.circles_without_connections() == {}

@@ -32,7 +32,7 @@ BOUND = 0.05  # seconds: of a turn, and on a quiet machine of the longest wait
 RULES = "".join(f'[[rule]]\nwho = ["*"]\nmay = ["see"]\non = ["*no-such-{n}*", "query:team={n}"]\n' for n in range(10))
 HIDES = '[[rule]]\nwho = ["*"]\nmay = []\non = ["hidden*"]\n'  # so that it is worked out who sees what
 EVERYTHING = '[[rule]]\nwho = ["*"]\nmay = ["admin"]\non = ["*"]\n'
-DIALS = '[[dial]]\nto = ["127.0.0.1"]\nports = "*"\n'
+DIALS = '[[dial]]\nto = ["127.0.0.1"]\nports = "*"\nverify = false\n'
 LINE = b"error " + bytes(range(1, 10)) * 60 + b"\r\n"
 
 
@@ -306,6 +306,8 @@ ATTACKS: dict[str, Callable[[MeasuredDaemon, int], Steps]] = {
     **{f"far ends, {name}": partial(host_attacks.far_ends, piece) for name, piece in FLOODS.items()},
     "half handshakes": host_attacks.half_handshakes,
     "handshakes": host_attacks.handshakes,
+    "tiny records": host_attacks.tiny_records,
+    "far ends, TLS": host_attacks.secure_far_ends,
     "begins": host_attacks.begins,
     "vMotions": host_attacks.vmotions,
     "renames": renames,

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
 
 from tests.support.fakes import Logged
 from tests.support.properties import examples
@@ -41,7 +42,7 @@ from vmproxy.vm.certificates import names
 from vmproxy.vm.openssl import MESSAGES
 from vmproxy.vm.sockets import unread
 from vmproxy.vm.telnet import HostTelnet
-from vmproxy.vm.tls import CLOSING_SECONDS, SMALL_READ, Layer
+from vmproxy.vm.tls import CLOSING_SECONDS, FEW_RECORDS, SMALL_READ, Layer
 
 SEQUENCE = b"\x01\x02\x03\x04"
 
@@ -543,6 +544,56 @@ def test_who_sends_tiny_records_is_read_in_small_portions_as_long_as_it_does(tls
     host.wire(b"".join(raw.record(1000 * b"y") for _ in range(4)))
     assert layer_of(host).bufferSize == usual
     assert tls.logged(tls.console) == 2100 * b"x" + 4000 * b"y"
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_tiny_records_have_their_turns_and_keep_their_order(tls: VMWorld, lost: bool) -> None:
+    raw = RawRecords()
+    host = TLSHost(tls, context=raw.watch())
+    host.wire(raw.record(session()))
+    layer, turns = layer_of(host), tls.front.turns
+
+    def records(count: int, data: bytes = b"x") -> bytes:
+        return b"".join(raw.record(data) for _ in range(count))
+
+    def use_up() -> None:
+        tls.turn()
+        assert turns.open()
+        tls.clock.rightNow += SPAN
+
+    use_up()
+    few = records(FEW_RECORDS)
+    for at in range(0, len(few), 7):
+        layer.dataReceived(few[at : at + 7])
+    layer.dataReceived(records(100, 1000 * b"y"))
+    assert not layer.waiting, "there are few, or they are large"
+    head = records(1)
+    layer.dataReceived(head[:3])
+    layer.dataReceived(head[3:] + records(FEW_RECORDS))
+    waiting = layer.waiting
+    assert waiting == FEW_RECORDS * len(head) + len(head) - 3
+    assert unread(layer) == waiting + 3
+    layer.dataReceived(records(1, b"z"))
+    assert host.transport.producerState == "paused"
+    if lost:
+        layer.connectionLost(Failure(ConnectionLost()))
+    else:
+        tls.turn()
+        assert host.transport.producerState == "producing"
+    assert tls.logged(tls.console) == FEW_RECORDS * b"x" + 100_000 * b"y" + (FEW_RECORDS + 1) * b"x" + b"z"
+
+
+def test_whoever_is_drained_waits_for_no_turn(tls: VMWorld) -> None:
+    raw = RawRecords()
+    host = TLSHost(tls, context=raw.watch())
+    host.wire(raw.record(session()))
+    assert tls.front.turns.open()
+    tls.clock.rightNow += SPAN
+    layer_of(host).dataReceived(b"".join(raw.record(b"x") for _ in range(100)))
+    assert layer_of(host).waiting
+    host.protocol.drain()
+    assert not layer_of(host).waiting
+    assert tls.logged(tls.console) == 100 * b"x"
 
 
 def test_a_host_that_has_us_take_new_keys_and_reads_nothing_is_closed(

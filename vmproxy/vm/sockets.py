@@ -31,9 +31,10 @@ def socket_of(transport: object) -> socket.socket | None:
 def unread(transport: object) -> int:
     """The number of bytes received for a transport and not read.
 
-    That is what the operating system has (FIONREAD), and under TLS what has come of a record that is not complete.
+    That is what the operating system has (FIONREAD), and under TLS what waits for its turn, or for the
+    rest of its record.
     """
-    partial = transport.partial if isinstance(transport, Layer) else 0
+    partial = transport.partial + transport.waiting if isinstance(transport, Layer) else 0
     handle = socket_of(transport)
     if handle is None:
         return partial

@@ -225,14 +225,17 @@ class HostTelnet(Telnet):
         if session.resting:
             self._get_in_line()
 
+    @property
+    def crowd(self) -> str:
+        """With whom it waits for its turn: a connection that serves no console, with all of them, like one address."""
+        return "" if self.console is None else neighbourhood(self.peer)
+
     def _get_in_line(self) -> None:
-        # A connection that serves no console is one of a crowd, and the crowd waits like one address.
         if self._in_line:
             self._hold(TURN, True)
         elif not self.session.holds & PACE:
             self._in_line = True
-            who = "" if self.console is None else neighbourhood(self.peer)
-            self.frontend.turns.wait(who, self._next_turn, self._failed)
+            self.frontend.turns.wait(self.crowd, self._next_turn, self._failed)
 
     def _next_turn(self) -> None:
         self._in_line = False
@@ -517,16 +520,21 @@ class HostTelnet(Telnet):
             log.take_all(True)  # no more than the system's buffer holds
         try:
             left = self._unread() - self.session.resting
-            self._draining = True
+            self._hurry(True)
             for _ in range(left if reads is None else reads):
                 if left <= 0:
                     break
                 left -= self._tcp.bufferSize  # small where the host has been slowed down
                 self._tcp.doRead()
         finally:
-            self._draining = False
+            self._hurry(False)
             if log is not None:
                 log.take_all(False)
+
+    def _hurry(self, on: bool) -> None:
+        self._draining = on
+        if isinstance(self.transport, Layer):
+            self.transport.hurry(on)
 
     def _unread(self) -> int:
         return unread(self.transport) + self.session.resting if self in self.frontend.connections else 0

@@ -12,7 +12,8 @@ these: it costs less than half, keeps no buffers of a connection that is silent,
   is not waited for, nor an answer of the host;
 * closing it when it is gone already does no harm;
 * reads are made as small as the connection says, and what they bring is handed on in one piece;
-* a handshake may be long, with the names of hundreds of authorities in it.
+* a handshake may be long, with the names of hundreds of authorities in it;
+* handshakes and tiny records, which cost much, have their turns of the reactor.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ _PIECE = 32 * 1024  # more than a record holds
 _RECORD = 16 * 1024
 SMALL_RECORD = 256  # bytes; to open one costs about as much as to open one of 4 KiB
 SMALL_READ = 4096  # of them
+FEW_RECORDS = 16  # whatever their size
 _HEADER = 5  # of a record: type, version, length (RFC 8446, section 5.1)
 
 
@@ -65,6 +67,7 @@ class Layer:
     __slots__ = (
         "_answers",
         "_head",
+        "_hurry",
         "_late",
         "_missing",
         "_over",
@@ -91,7 +94,8 @@ class Layer:
         self._producer: IPushProducer | None = None
         self._reason: Failure | None = None  # why TLS ended, if it failed
         self._unsent: list[bytes] = []  # waits for the handshake
-        self._waiting = b""  # bytes of a handshake that wait for a turn of the reactor
+        self._waiting = b""  # bytes of a handshake, or of tiny records, that wait for a turn of the reactor
+        self._hurry = False
         self._head = b""  # the beginning of a record, as far as it is no complete header
         self._missing = 0  # of the record under way
         self._usual = 0  # the most bytes of one read, where it is less for now
@@ -106,9 +110,9 @@ class Layer:
     # What is known of it.
 
     @property
-    def waiting(self) -> bool:
-        """Whether bytes of the handshake wait for a turn of the reactor."""
-        return bool(self._waiting)
+    def waiting(self) -> int:
+        """How many bytes wait for a turn of the reactor."""
+        return len(self._waiting)
 
     @property
     def bufferSize(self) -> int:
@@ -149,19 +153,36 @@ class Layer:
         """Part of IProtocol; nobody calls it."""
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes from the host: whole records are opened, the rest is kept. Handshakes have their turns."""
+        """Bytes from the host: whole records are opened, the rest is kept. What costs much has its turns."""
         turns = self.tls.turns
-        if self._waiting or not (self.shaken or turns.open()):
-            if not self._waiting:
-                self.tcp.pauseProducing()
-                turns.wait("", self._next_turn)
-            self._waiting += data
+        if not self._waiting and (self._hurry or not self._costs(data) or turns.open()):
+            self._take_in(data)
             return
-        self._take_in(data)
+        if not self._waiting:
+            turns.wait(cast(Any, self.wrappedProtocol).crowd if self.shaken else "", self._next_turn)
+        self._waiting += data
+        self.tcp.pauseProducing()
+
+    def _costs(self, data: bytes) -> bool:
+        # A handshake does, and records so small that to open them costs far more than what is in them.
+        if not self.shaken or self._usual:
+            return True
+        at, data = self._missing, self._head + data
+        for _ in range(max(FEW_RECORDS, len(data) // SMALL_RECORD)):
+            if at + _HEADER > len(data):
+                return False
+            at += _HEADER + data[at + 3] * 256 + data[at + 4]
+        return at < len(data)
+
+    def hurry(self, on: bool) -> None:
+        """Take in at once what waits and what comes, or give it its turns again."""
+        self._hurry = on
+        if on and self._waiting:
+            self._next_turn()
 
     def _next_turn(self) -> None:
         data, self._waiting = self._waiting, b""
-        if not self.disconnecting and self._ssl is not None:
+        if data and not self.disconnecting and self._ssl is not None:
             if not cast(Any, self.wrappedProtocol).session.holds:  # it has reasons of its own not to read
                 self.tcp.resumeProducing()
             try:
@@ -267,6 +288,8 @@ class Layer:
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """TCP is gone."""
+        if self.shaken:
+            self.hurry(True)
         if self._reason is not None:
             reason, self._reason = self._reason, None
         elif not self._over and reason.check(ConnectionDone):
@@ -421,7 +444,7 @@ def _still_closing(layer: Layer) -> None:
 class HostTLS:
     """TLS towards hosts, as the configuration has it now.
 
-    :ivar turns: the time in each turn of the reactor for handshakes.
+    :ivar turns: the time in each turn of the reactor for handshakes and tiny records.
     :ivar credentials: what new connections are shown, None where there is no certificate; connections that are there
         keep what they have.
     :ivar connections: how many there are, those in the handshake included.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from unittest.mock import patch
 
 import pytest
 
@@ -564,6 +565,21 @@ def test_telnet_of_far_ends_has_its_turns_and_keeps_its_order(w: VMWorld, net: N
     w.turn()
     assert host.data() == b"onetwo"
     assert lost or far.transport.producerState == "producing"
+
+
+def test_tls_with_a_far_end_begins_in_a_turn_with_time_for_it(w: VMWorld, net: Net) -> None:
+    client(net, b"telnets://10.1.2.3:4000")
+    (far,) = net.calls
+    w.turn()
+    assert w.front.turns.open()
+    w.clock.rightNow += SPAN
+    with patch.object(w, "turn"):
+        far.answer()
+    assert not far.read
+    assert far.heard() == b""
+    w.turn()
+    assert far.heard().startswith(b"\x16\x03")
+    assert far.read
 
 
 def test_what_fails_in_its_turn_costs_the_connection_to_the_far_end(

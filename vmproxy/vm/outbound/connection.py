@@ -62,6 +62,7 @@ class OutboundConnection(Protocol):
     :ivar rule: the rule that allowed it.
     :ivar peer: the address that it was connected to.
     :ivar ended: fires when it is gone, or has never come to be.
+    :ivar listening: whether it reads from the remote end, as far as that is up to who is told.
     :ivar owner: who is told; None until somebody has taken it, and when nobody wants it any more.
     """
 
@@ -77,7 +78,7 @@ class OutboundConnection(Protocol):
     ) -> None:
         """
         :param liveness: finds out that nobody is there any more, while bytes are on their way.
-        :param turns: has the time that Telnet from remote ends may take.
+        :param turns: has the time that Telnet from remote ends, and TLS with them, may take.
         :param admit: called when TCP is there; :returns: why the line may not be, empty if it may.
         """
         self.uri = uri
@@ -91,7 +92,7 @@ class OutboundConnection(Protocol):
         self._liveness = liveness
         self._turns = turns
         self._waiting = b""  # for a turn of the reactor
-        self._listening = True
+        self.listening = True
         self._admit = admit
         self._telnet = NvtClient() if uri.telnet else None
         self._full = False
@@ -134,13 +135,23 @@ class OutboundConnection(Protocol):
                 return
         if self.uri.tls or self._telnet is not None:
             self._tcp.bufferSize = SMALL_READ
-        if self.uri.tls:
-            try:
-                start_tls(self, self._tcp, tls_creator(self.uri.host, self.rule), self._clock)
-            except ValueError as error:  # a name that TCP takes and TLS does not, with "_" for instance
-                self._fail(DialFailed(f"TLS: {error}"))
-        else:
+        if not self.uri.tls:
             self._up()
+        elif self._turns.open():
+            self._start_tls()
+        else:
+            self._tcp.pauseProducing()
+            self._turns.wait(self.peer, self._start_tls, self._failed)
+
+    def _start_tls(self) -> None:
+        if self.transport is None or self.made.called:  # it is gone, or was waited for too long
+            return
+        self._tcp.resumeProducing()
+        try:
+            creator = tls_creator(self.uri.host, self.rule)
+            start_tls(self, self._tcp, creator, self._clock, self._turns, self.peer)
+        except ValueError as error:  # a name that TCP takes and TLS does not, with "_" for instance
+            self._fail(DialFailed(f"TLS: {error}"))
 
     def handshakeCompleted(self) -> None:
         """TLS is there."""
@@ -182,7 +193,7 @@ class OutboundConnection(Protocol):
     def _next_turn(self) -> None:
         data, self._waiting = self._waiting, b""
         if data and self.owner is not None and self._telnet is not None and self.transport is not None:
-            if self._listening:
+            if self.listening:
                 self._tcp.resumeProducing()
             self._heard(self.owner, self._telnet, data)
 
@@ -222,7 +233,7 @@ class OutboundConnection(Protocol):
 
     def listen(self, on: bool) -> None:
         """Read from the remote end, or do not."""
-        self._listening = on
+        self.listening = on
         if on and not self._waiting:
             self._tcp.resumeProducing()
         elif not on:
@@ -233,6 +244,7 @@ class OutboundConnection(Protocol):
     def finish(self) -> None:
         """Close when everything has been sent; what comes meanwhile is for nobody."""
         self.owner = None
+        self.listening = True
         self._tcp.resumeProducing()  # its end must be seen
         self._tcp.unregisterProducer()
         self._tcp.loseConnection()
@@ -250,7 +262,7 @@ class OutboundConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It is gone."""
         self._liveness.discard(self)
-        self._listening = False
+        self.listening = False
         try:
             self._next_turn()
         finally:

@@ -76,7 +76,7 @@ class OutboundConnector:
     ) -> None:
         """
         :param keep_idle: seconds of silence after which a remote end is probed; 0 is never.
-        :param turns: has the time that Telnet from remote ends may take.
+        :param turns: has the time that Telnet from remote ends, and TLS with them, may take.
         :param random: where the jitter of pauses comes from.
         :param is_own: tells whether an address is one of this machine's own.
         :param scarce: tells whether there are too few descriptors left to take one.

@@ -1,9 +1,13 @@
-"""TLS towards a remote end: the context that the rule asks for, and the reason of a failure for people."""
+"""TLS towards a remote end: the context that the rule asks for, and the reason of a failure for people.
+
+Handshakes, and records, have their turns of the reactor: remote ends may come back all at once, or send tiny records.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
+from typing import Protocol as Typed
 
 from cryptography import x509
 from OpenSSL import SSL
@@ -11,7 +15,7 @@ from OpenSSL.crypto import X509
 from service_identity.exceptions import VerificationError
 from twisted.internet._sslverify import ClientTLSOptions  # the public way makes a context for each host
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IProtocolFactory, IReactorTime
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
@@ -27,6 +31,7 @@ from zope.interface import implementer
 from vmproxy.base import failures
 from vmproxy.base.compat import unsent
 from vmproxy.base.sanitize import visible
+from vmproxy.base.turns import Turns
 from vmproxy.vm.outbound.rules import DialRule
 from vmproxy.wire.dialuri import literal
 
@@ -88,12 +93,65 @@ def tls_creator(host: str, rule: DialRule) -> IOpenSSLClientConnectionCreator:
     return tls_creator_for(host, rule.verify, rule.authorities)
 
 
+class Line(Typed):
+    """The connection above TLS.
+
+    :ivar listening: whether it reads from the remote end.
+    """
+
+    @property
+    def listening(self) -> bool: ...
+
+    def abort(self, reason: str) -> None:
+        """Close at once."""
+
+
 class _Layer(BufferingTLSTransport):
+    def __init__(self, factory: TLSMemoryBIOFactory, connection: Protocol, turns: Turns, peer: str) -> None:
+        super().__init__(factory, connection, False)
+        self._turns = turns
+        self._peer = peer
+        self._waiting = b""  # for a turn of the reactor
+
+    @property
+    def _line(self) -> Line | None:
+        return cast(Line | None, self.wrappedProtocol)  # None when it is gone
+
     def dataReceived(self, data: bytes) -> None:
+        if not self._waiting and self._turns.open():
+            self._take_in(data)
+            return
+        if not self._waiting:
+            self._turns.wait(self._peer, self._next_turn, self._failed)
+        self._waiting += data
+        cast(Connection, self.transport).pauseProducing()
+
+    def _next_turn(self) -> None:
+        data, self._waiting = self._waiting, b""
+        line = self._line
+        if data and line is not None:
+            if line.listening:
+                cast(Connection, self.transport).resumeProducing()
+            self._take_in(data)
+
+    def _failed(self) -> None:
+        if self._line is not None:
+            self._line.abort("an error in the concentrator, see its log")
+
+    def _take_in(self, data: bytes) -> None:
         super().dataReceived(data)  # type: ignore[no-untyped-call]  # Twisted's
         # What is sent waits above; but TLS itself answers, to each question for new keys for instance.
-        if isinstance(self.transport, Connection) and unsent(self.transport) > UNSENT_LIMIT:
-            cast(Any, self.wrappedProtocol).abort("it keeps asking but does not read the answers")
+        line = self._line
+        if line is not None and isinstance(self.transport, Connection) and unsent(self.transport) > UNSENT_LIMIT:
+            line.abort("it keeps asking but does not read the answers")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        data, self._waiting = self._waiting, b""
+        try:
+            if data:
+                self._take_in(data)
+        finally:
+            super().connectionLost(reason)
 
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:
         super()._tlsShutdownFinished(reason)  # type: ignore[no-untyped-call]  # Twisted's
@@ -102,15 +160,23 @@ class _Layer(BufferingTLSTransport):
 
 
 def start_tls(
-    connection: Protocol, tcp: Connection, creator: IOpenSSLClientConnectionCreator, clock: IReactorTime
+    connection: Protocol,
+    tcp: Connection,
+    creator: IOpenSSLClientConnectionCreator,
+    clock: IReactorTime,
+    turns: Turns,
+    peer: str,
 ) -> None:
     """Slip TLS in between a connection and its transport.
 
     The transport's own ``startTLS`` leaves it with methods of the layer, which nothing takes back at the end.
 
+    :param connection: a :class:`Line`.
+    :param turns: has the time that it may take; ``peer``: whose time that is.
     :raises ValueError: for a name that no certificate can be for.
     """
-    layer = _Layer(TLSMemoryBIOFactory(creator, True, cast(IProtocolFactory, None), clock), connection, False)
+    factory = TLSMemoryBIOFactory(creator, True, cast(IProtocolFactory, None), clock)
+    layer = _Layer(factory, connection, turns, peer)
     tcp.protocol = layer
     connection.transport = layer
     layer.makeConnection(tcp)  # type: ignore[no-untyped-call]  # Twisted's
