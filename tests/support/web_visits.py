@@ -32,7 +32,7 @@ def visits(name: str) -> tuple[tuple[str, str, str, bytes], ...]:
         ("GET", f"{console}/log", "", b"hello"),
         ("GET", f"{console}/log?follow=1", "", b"hello"),
         ("GET", f"{console}/log?follow=1", "Accept: text/event-stream\r\n", b"output"),
-        ("GET", "/api/v1/events?follow=1", "", name.encode()),
+        ("GET", "/api/v1/events?follow=1", "", b"}"),
         ("GET", "/api/v1/search?q=hello", "", b"hello"),
         ("POST", f"{console}/input", f"{INPUT}Content-Length: 9\r\n", b""),
         ("POST", f"{console}/input", f"{INPUT}Transfer-Encoding: chunked\r\n", b""),

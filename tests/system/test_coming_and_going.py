@@ -151,7 +151,7 @@ def test_an_hour_of_coming_and_going_is_flat(daemon: Probed, keys: Path) -> None
             try:
                 a_round(daemon, keys, number, token)
             except (AssertionError, TimeoutError, subprocess.TimeoutExpired) as error:  # a machine with other work
-                print(f"{now:6.0f} s  {error}")
+                print(f"{now:6.0f} s  {error!r}")
                 late += 1
             number += 1
             if now > SOAK_SECONDS / 4 * (len(living) + 1):
