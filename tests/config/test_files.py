@@ -21,6 +21,12 @@ from vmproxy.config import settings
 from vmproxy.errors import ConfigError
 
 
+@pytest.fixture(scope="module")
+def trees() -> dict[str, ast.Module]:
+    sources = (Path(__file__).resolve().parents[2] / "vmproxy").rglob("*.py")
+    return {str(path): ast.parse(path.read_text("utf-8")) for path in sources}
+
+
 class TestFiles:
     def test_all_problems_are_told_at_once(self, wrong: Callable[..., list[str]]) -> None:
         problems = wrong(
@@ -132,11 +138,6 @@ class TestCommandLine:
 class TestNames:
     """A setting is named where it is defined, where it is used, and where it is documented."""
 
-    TREES = {
-        str(path): ast.parse(path.read_text("utf-8"))
-        for path in (Path(__file__).resolve().parents[2] / "vmproxy").rglob("*.py")
-    }
-
     def classes(self) -> set[str]:
         found, new = set(), {settings.Config}
         while new:
@@ -145,12 +146,12 @@ class TestNames:
             new = {one for one in new if dataclasses.is_dataclass(one) and settings_of(one)}
         return {one.__name__ for one in found}
 
-    def test_no_setting_is_copied_from_one_class_to_another(self) -> None:
+    def test_no_setting_is_copied_from_one_class_to_another(self, trees: dict[str, ast.Module]) -> None:
         names = self.classes() - {"Config"}
         assert {"VMSettings", "SSHSettings", "LogSettings", "RotationPolicy", "TLSSettings"} <= names
         copies = [
             f"{path}:{node.lineno}: {ast.unparse(node)}"
-            for path, tree in self.TREES.items()
+            for path, tree in trees.items()
             for node in ast.walk(tree)
             if isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
@@ -159,10 +160,10 @@ class TestNames:
         ]
         assert copies == []
 
-    def test_every_setting_is_defined_once(self) -> None:
+    def test_every_setting_is_defined_once(self, trees: dict[str, ast.Module]) -> None:
         calls = [
             (ast.unparse(node.target), node.value)
-            for tree in self.TREES.values()
+            for tree in trees.values()
             for node in ast.walk(tree)
             if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Call)
         ]
