@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.consoles import World
 from tests.support.log_files import say, write
-from vmproxy.log.passage import Passage, PlaceGone
+from vmproxy.log.passage import Passage
+from vmproxy.log.place import PlaceGone
 from vmproxy.log.reader import open_segments
 from vmproxy.log.rotation import RotationPolicy
 from vmproxy.log.store import ConsoleLog

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.commands import rotate_log
 from tests.support.fakes import VM_A, VM_B
-from tests.support.web import WebClient, WebWorld
+from tests.support.web import HANDSHAKE, WebClient, WebWorld
 from tests.support.web_reading import said, ssh, stream_events, writer_busy
 from vmproxy.console.notices import LineDown, Message
 from vmproxy.log.asciicast import MARKERS
@@ -165,6 +165,23 @@ def test_a_log_is_followed_across_rotation_byte_for_byte(web: WebWorld, token: s
     assert web.console_of().watchers == ()
     assert len(web.services.sessions) == 0
     assert open_files(web) == 0
+
+
+def test_a_place_in_a_log_that_was_removed_is_gone_though_another_has_begun(web: WebWorld, token: str) -> None:
+    said(web, b"secrets of before")
+    cursor = web.get(LOG, token=token).headers["vmproxy-cursor"]
+    console = web.console_of()
+    web.lose(console)
+    web.directory.forget(console, "alice", remove_log=True)
+    web.tick(10)
+    web.vm("web01", VM_A)
+    said(web, b"and what is said by whoever is here now")
+    assert web.get(f"{LOG}?from={cursor}", token=token).problem == "gone"
+    assert web.get(f"{LOG.replace('log', 'recording')}?window=10&from={cursor}", token=token).problem == "gone"
+    client = web.client()
+    attach = f"{LOG.replace('log', 'attach')}?from={cursor}"
+    client.say(client.request("GET", attach, token=token, headers=HANDSHAKE))
+    assert b'"resumed":false' in client.pipe.sent
 
 
 @pytest.mark.parametrize("how", ["logout", "idle", "revoked", "revoked elsewhere", "removed"])

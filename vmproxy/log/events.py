@@ -7,8 +7,9 @@ While data flows, ``time`` marks say which byte came when.
 Offsets count the bytes from the VM since the log began, over all files and restarts, also those that could not be
 recorded. A ``format`` line says where in the file beside the trail an offset is: ``byte``, the size of the file then.
 It is the first line of each trail, and comes again every 32 KiB and wherever the place changes: behind a gap, and, with
-``cut``, where somebody else changed the file. Lines before the first of them were written by version 0.1.0: format 1,
-whose offsets count from the beginning of the file.
+``cut``, where somebody else changed the file. ``run`` names what this process wrote to the log, and ``begun`` is the
+offset at which that began: see :mod:`vmproxy.log.place`. Lines before the first of them were written by version 0.1.0:
+format 1, whose offsets count from the beginning of the file.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ quoted = encode_basestring_ascii
 
 FORMAT = re.compile(
     rb'^\{"at":"[^"]*","offset":(\d{1,18}),"event":"format","trail":\d{1,9},"byte":(\d{1,18})'
-    rb'(?:,"cut":"(truncated|foreign)")?',
+    rb'(?:,"cut":"(truncated|foreign)")?(?:,"run":"([0-9a-f]{12})","begun":(\d{1,18}))?',
     re.MULTILINE,
 )
 FORMAT_MARK = b'"event":"format"'
@@ -96,12 +97,14 @@ def stamp_of(line: bytes) -> str:
     return line[7 : line.index(b'"', 7)].decode("ascii")
 
 
-def format_line(at: str, offset: int, byte: int, cut: str = "") -> bytes:
+def format_line(at: str, offset: int, byte: int, run: str, begun: int, cut: str = "") -> bytes:
     """The line that says that the byte at ``offset`` is, or will be, at ``byte`` in the file.
 
     :param at: the timestamp of the line that follows, or of now: times in a trail do not go back.
+    :param run: who writes, and ``begun``: from which offset on.
     :param cut: how the file was changed by somebody else: ``truncated`` (what is in it is the end of what came before)
         or ``foreign`` (what is in it may be anything).
     """
     how = f',"cut":"{cut}"' if cut else ""
-    return f'{{"at":"{at}","offset":{offset},"event":"format","trail":2,"byte":{byte}{how}}}\n'.encode("ascii")
+    who = f'"run":"{run}","begun":{begun}'
+    return f'{{"at":"{at}","offset":{offset},"event":"format","trail":2,"byte":{byte}{how},{who}}}\n'.encode("ascii")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +11,11 @@ from vmproxy.log.plain_log import PlainFile
 
 LogItem = bytes | Event
 FINE_MARKS = 1000.0
+
+
+def new_run() -> str:
+    """A name for what is written from now on, which nothing had before."""
+    return secrets.token_hex(6)
 
 
 class Reporter(Protocol):
@@ -50,6 +56,7 @@ class LogFile:
     :ivar whole: whether it is known that its trail has no torn line at its end.
     :ivar offset: that of the next byte that is written; -1 until the writer has looked at the files.
     :ivar base: the offset at which this process began. Invariant: it never changes once it is known.
+    :ivar run: the name of what is written from there on; ``run_before``: of what was before, empty if it is not known.
     :ivar shift: by how much the offset of the next byte is more than its place in the file.
     :ivar since: from which place in the file on that is so.
     :ivar stated: how long the trail was when it said so last.
@@ -71,13 +78,16 @@ class LogFile:
         "plain",
         "problem",
         "reporter",
+        "run",
+        "run_before",
         "shift",
         "since",
         "stated",
         "whole",
     )
 
-    def __init__(self, folder: str, name: str, reporter: Reporter) -> None:
+    def __init__(self, folder: str, name: str, reporter: Reporter, run: str = "") -> None:
+        """:param run: a name of its own; made if it is not given."""
         self.folder = folder
         self.name = name
         self.reporter = reporter
@@ -90,12 +100,19 @@ class LogFile:
         self.plain: PlainFile | None = None
         self.whole = False
         self.offset = self.base = -1
+        self.run = run or new_run()
+        self.run_before = ""
         self.shift = self.since = self.stated = self.cuts = 0
         self._backlog: Backlog | None = None
 
     def use(self, encoding: str) -> None:
         """Take another encoding of the text: for what is written from now on."""
         self.encoding = encoding
+
+    def begin_anew(self, base: int) -> None:
+        """Take note that all offsets of this process were too small."""
+        self.run = new_run()
+        self.base = base
 
     @property
     def path(self) -> str:

@@ -11,17 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vmproxy.errors import VMProxyError
+from vmproxy.log.place import PlaceGone
 from vmproxy.log.reader import Segment, Segments
 from vmproxy.log.recovery import packed_size
 from vmproxy.log.stream import Extent, contents
 from vmproxy.log.tail import last_lines_begin
 from vmproxy.log.time_index import time_index_of
 from vmproxy.log.timeline import Timeline
-
-
-class PlaceGone(VMProxyError):
-    """An offset that is not in the log any more, or not yet."""
 
 
 @dataclass(frozen=True, slots=True)

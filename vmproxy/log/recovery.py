@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -31,17 +32,17 @@ class End(NamedTuple):
     :ivar offset: that of the next byte.
     :ivar shift: by how much that is more than the size of the file.
     :ivar since: from which place in the file on that is known.
-    :ivar stated: how long the trail was when it said so; less than 0 where it does not.
     :ivar cut: whether the file holds less than its trail tells of.
     :ivar trail: the size of its trail.
+    :ivar run: the name of what was written last; empty if it is not known.
     """
 
     offset: int
     shift: int
     since: int
-    stated: int
     cut: bool = False
     trail: int = 0
+    run: str = ""
 
 
 def find_end(path: str, fd: int = -1, trail: int = 0) -> End:
@@ -75,19 +76,19 @@ def _end_of(path: str, size: int, fd: int, trail: int) -> End:
         end = os.pread(fd, _CHUNK + _LINE, max(0, trail - _CHUNK))
     if (last := _last_format(fd, trail, end)) is None:
         begin = _legacy_size(path)
-        return End(begin + size, begin, 0, NEVER, trail=trail)
-    shift, since, stated, told = last
+        return End(begin + size, begin, 0, trail=trail)
+    shift, since, told, run = last
     offset = shift + size
     if offset < told:  # the offset never goes back
-        return End(told, told - size, size, stated, cut=True, trail=trail)
-    return End(offset, shift, since, stated, trail=trail)
+        return End(told, told - size, size, True, trail, run)
+    return End(offset, shift, since, False, trail, run)
 
 
-def _last_format(fd: int, size: int, block: bytes) -> tuple[int, int, int, int] | None:
+def _last_format(fd: int, size: int, block: bytes) -> tuple[int, int, int, str] | None:
     """What the last format line of a trail says.
 
     :param block: the last :data:`_CHUNK` of it.
-    :returns: the shift, the byte, where the line is, and the highest offset behind it; None where there is none.
+    :returns: the shift, the byte, the highest offset behind it, and the run; None where there is none.
     """
     told = -1
     start = size
@@ -102,7 +103,7 @@ def _last_format(fd: int, size: int, block: bytes) -> tuple[int, int, int, int] 
         if at >= 0 and (match := FORMAT.match(block, block.rfind(b"\n", 0, at) + 1)) is not None:
             offset = int(match[1])
             byte = int(match[2])
-            return offset - byte, byte, start + match.start(), max(offset, told)
+            return offset - byte, byte, max(offset, told), _run(match)
         if start and size - end >= _CHUNK and FORMAT.match(os.pread(fd, _LINE, 0)) is None:
             return None  # one would be in the last 32 KiB: it is of format 1
     return None
@@ -111,22 +112,22 @@ def _last_format(fd: int, size: int, block: bytes) -> tuple[int, int, int, int] 
 def _from_older(path: str, size: int) -> End:
     """Where a log ends whose trail says nothing: behind the newest of those that were put aside."""
     if not any(map(os.path.lexists, places(f"{path}.events", 1))):
-        return End(size, 0, 0, 0)
+        return End(size, 0, 0)
     newer = 0  # in files whose trail is empty
     for number in range(1, HOLES + 2):
         for place in places(f"{path}.events", number):
             if os.path.lexists(place) and (text := _unpacked(place)):
                 if number == 1 and _content(path, 1) is None and (last := _last_of(text)) is not None:
                     # The process ended between putting aside the trail and the log: it tells of the live one.
-                    shift, told = last
+                    shift, told, run = last
                     end = max(shift + size, told)
-                    return End(end, end - size, 0 if end == shift + size else size, 0)
-                begin = _end_of_old(path, number, text) + newer
-                return End(begin + size, begin, 0, 0)
+                    return End(end, end - size, 0 if end == shift + size else size, run=run)
+                begin, run = _end_of_old(path, number, text)
+                return End(begin + newer + size, begin + newer, 0, run=run)
         if (content := _content(path, number)) is None:
             break
         newer += content
-    return End(newer + size, newer, 0, 0)
+    return End(newer + size, newer, 0)
 
 
 def _unpacked(trail: str) -> bytes:
@@ -137,21 +138,25 @@ def _unpacked(trail: str) -> bytes:
     return text
 
 
-def _end_of_old(path: str, number: int, text: bytes) -> int:
+def _end_of_old(path: str, number: int, text: bytes) -> tuple[int, str]:
     if (last := _last_of(text)) is None:
-        return _legacy_size(path)
-    shift, told = last
-    return max(told, shift + (_content(path, number) or 0))
+        return _legacy_size(path), ""
+    shift, told, run = last
+    return max(told, shift + (_content(path, number) or 0)), run
 
 
-def _last_of(text: bytes) -> tuple[int, int] | None:
-    """What the last format line in a trail says: the shift, and the highest offset from there on."""
+def _run(match: re.Match[bytes]) -> str:
+    return sys.intern((match[4] or b"").decode("ascii"))  # thousands of logs have the same
+
+
+def _last_of(text: bytes) -> tuple[int, int, str] | None:
+    """What the last format line in a trail says: the shift, the highest offset from there on, and the run."""
     formats = list(FORMAT.finditer(text))
     if not formats:
         return None
     offset = int(formats[-1][1])
     told = max((int(match[1]) for match in _OFFSET.finditer(text, formats[-1].start())), default=offset)
-    return offset - int(formats[-1][2]), told
+    return offset - int(formats[-1][2]), told, _run(formats[-1])
 
 
 def _legacy_size(path: str) -> int:

@@ -27,9 +27,10 @@ from vmproxy.base.clock import wall_of
 from vmproxy.log.audit import Audit
 from vmproxy.log.events import AND, Event, event, quoted
 from vmproxy.log.feed import Follower
-from vmproxy.log.file_state import LogFile, LogItem
+from vmproxy.log.file_state import LogFile, LogItem, new_run
 from vmproxy.log.line_feed import LineFeed
 from vmproxy.log.paths import folded
+from vmproxy.log.place import Place, place_in
 from vmproxy.log.settings import LogSettings
 from vmproxy.log.writer import LogWriter
 
@@ -122,7 +123,7 @@ class ConsoleLog:
         self.listener: LogListener | None = None
         self.must_take = False
         self.problem = ""
-        self.file = LogFile(store.prefix, name, self)
+        self.file = LogFile(store.prefix, name, self, store.run)
 
     @property
     def name(self) -> str:
@@ -179,6 +180,10 @@ class ConsoleLog:
         """That of the next byte from the VM; None until the writer has looked at the files."""
         base = self.file.base
         return None if base < 0 else base + self.received
+
+    def place(self, offset: int) -> Place:
+        """The place of an offset, for somebody who may come back with it much later."""
+        return place_in(self.file, offset)
 
     def pass_over(self, size: int) -> None:
         """Bytes from the VM that are not to be recorded: they count, and :meth:`resume` says how many they were."""
@@ -339,6 +344,7 @@ class LogStore:
     :ivar dropped: bytes that never reached the writer, over all logs since the start; ``events_lost``: events.
     :ivar dropping: the logs that have dropped bytes and not recorded it yet; ``passing``: those that do not record.
     :ivar wall: tells the time of day.
+    :ivar run: how logs that are opened now call what is written to them.
     :ivar crowded: whether there is so much that VMs wait, however little of it is their own.
     :ivar progress: when the writer last had written something.
     """
@@ -371,6 +377,7 @@ class LogStore:
         "prefix",
         "progress",
         "received",
+        "run",
         "runner",
         "unwritten",
         "wall",
@@ -392,6 +399,7 @@ class LogStore:
         self.inputs = inputs
         self.folder = folder
         self.prefix = str(folder)
+        self.run = new_run()
         self._logs: dict[str, ConsoleLog] = {}
         self._folded: set[str] = set()  # of those whose names have capitals
         self.clock = clock
@@ -462,6 +470,7 @@ class LogStore:
         self.dropping.discard(log)
         self.passing.discard(log)
         log.report_to(None)
+        self.run = new_run()  # what is written to its path from now on has other offsets, perhaps
         return done
 
     def _find(self, path: str) -> LogFile | None:

@@ -54,12 +54,15 @@ class Format:
     :ivar position: of the line in the trail.
     :ivar offset: that of the byte at ``byte`` in the file.
     :ivar cut: how the file was changed by somebody else, where it was.
+    :ivar run: who wrote it, and ``begun``: from which offset on; see :mod:`vmproxy.log.place`.
     """
 
     position: int
     offset: int
     byte: int
     cut: str = ""
+    run: str = ""
+    begun: int = 0
 
     @property
     def shift(self) -> int:
@@ -270,7 +273,8 @@ def time_index_of(segment: Segment) -> TimeIndex | None:
 
 def _formats(text: bytes, start: int) -> Iterator[Format]:
     for match in FORMAT.finditer(text):
-        yield Format(start + match.start(), int(match[1]), int(match[2]), (match[3] or b"").decode("ascii"))
+        cut, run = ((match[number] or b"").decode("ascii") for number in (3, 4))
+        yield Format(start + match.start(), int(match[1]), int(match[2]), cut, run, int(match[5] or match[1]))
 
 
 def _ascending(entries: Iterable[Entry]) -> Iterator[Entry]:

@@ -33,7 +33,7 @@ from vmproxy.log.line_feed import LineFeed
 from vmproxy.log.name_links import NameLinks
 from vmproxy.log.periodic import Task, Timer, next_due
 from vmproxy.log.plain_log import PlainFile, PlainWriter
-from vmproxy.log.recovery import End, find_end
+from vmproxy.log.recovery import NEVER, End, find_end
 from vmproxy.log.retention import Sweep
 from vmproxy.log.retry import Retry
 from vmproxy.log.rotation import Rotation, RotationPolicy
@@ -177,12 +177,13 @@ class LogWriter:
         file.offset = file.base = end.offset
         file.shift = end.shift
         file.since = end.since
-        file.stated = end.stated
+        file.run_before = end.run
+        file.stated = NEVER  # that it is another run
         file.whole = True
         if end.cut:
             size = end.offset - end.shift
             self.tell_event(file, event(self._now(), "truncated", {"size": size}))
-            self.tell(file, format_line(timestamp(self._now()), end.offset, size))
+            self.tell(file, _format_line(file, timestamp(self._now())))
 
     def _find_end(self, file: LogFile) -> End:
         path = file.trail_path
@@ -249,7 +250,7 @@ class LogWriter:
     def _changed(self, file: LogFile) -> None:
         """The file is not as long as it would be had only this process written to it: say where the output goes on."""
         if how := self._look(file):
-            self.tell(file, format_line(timestamp(self._now()), file.offset, file.offset - file.shift, how))
+            self.tell(file, _format_line(file, timestamp(self._now()), how))
 
     def _look(self, file: LogFile) -> str:
         """See where in the file the next byte will be.
@@ -292,7 +293,8 @@ class LogWriter:
         self._changed(file)  # what was there before is not to be taken for a part of the gap
         byte = file.offset - file.shift
         # In one write: a gap without its format line would not count after a crash.
-        self.tell(file, item.line(file.offset), format_line(timestamp(item.at), file.offset + item.missing, byte))
+        behind = format_line(timestamp(item.at), file.offset + item.missing, byte, file.run, file.base)
+        self.tell(file, item.line(file.offset), behind)
         file.since = byte
         file.offset += item.missing
         file.shift += item.missing
@@ -329,7 +331,7 @@ class LogWriter:
                 how = self._look(file) if file.offset != file.shift else ""
                 # Events have waited for the writer: it is later now.
                 at = stamp_of(lines) if lines else timestamp(self._now())
-                lines = format_line(at, file.offset, file.offset - file.shift, how if trail.size else "") + lines
+                lines = _format_line(file, at, how if trail.size else "") + lines
                 file.stated = trail.size
                 trail.cut = False
             append_line(trail, lines)
@@ -348,7 +350,7 @@ class LogWriter:
         except OSError:
             return False  # it is met again, and told, by who opens it next
         try:
-            data = format_line(stamp_of(lines), 0, 0) + lines
+            data = _format_line(file, stamp_of(lines)) + lines
             if os.write(fd, data) < len(data):
                 os.ftruncate(fd, 0)
                 return False
@@ -365,9 +367,9 @@ class LogWriter:
         if trail.size:
             end = find_end(file.path)  # mends it, too
             trail.size = os.fstat(trail.fd).st_size
-            file.stated = end.stated
+            file.stated = NEVER
             if end.offset > file.offset:  # it could not be read at the start
-                file.base += end.offset - file.offset
+                file.begin_anew(file.base + end.offset - file.offset)
                 file.offset, file.shift, file.since = end.offset, end.shift, end.since
         file.whole = True
 
@@ -524,6 +526,10 @@ class LogWriter:
     def link(self, file: LogFile, name: str) -> bool:
         """Have the links of a name lead to the files of a log; see :meth:`NameLinks.make`."""
         return self._links.make(file, name)
+
+
+def _format_line(file: LogFile, at: str, cut: str = "") -> bytes:
+    return format_line(at, file.offset, file.offset - file.shift, file.run, file.base, cut)
 
 
 def begun(file: LogFile, offset: int) -> bytes:

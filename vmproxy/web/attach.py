@@ -25,7 +25,6 @@ from vmproxy.operators.services import Services
 from vmproxy.operators.write_request import Answer, WriteRequest, ask
 from vmproxy.web.attachment import RIGHTS_GONE, Attachment
 from vmproxy.web.console_id import console_id
-from vmproxy.web.cursor import BadCursor, offset_of
 from vmproxy.web.fanout import Fanouts
 from vmproxy.web.problem import Problem, bad_request
 from vmproxy.web.viewer_messages import BEAT, message_frame
@@ -122,7 +121,7 @@ class Attaching:
         lines = next((n for n in (wish.lines, console.options.replay) if n is not None), REPLAY_LINES)
         attachment = Attachment(socket, self._operator, services, self._fanouts, console, lines)
         try:
-            stream = await self._stream(attachment, wish.cursor)
+            stream = await attachment.flow.find(wish.cursor) if wish.cursor else None
             if self._socket is None or services.stopping:  # it is over meanwhile
                 attachment.flow.drop(stream)
                 socket.close(GOING_AWAY, "the server stops")
@@ -135,14 +134,6 @@ class Attaching:
         finally:
             if self._attachment is None:
                 self._fanouts.done(console, attachment)
-
-    async def _stream(self, attachment: Attachment, cursor: str) -> LogStream | None:
-        if not cursor:
-            return None
-        try:
-            return await attachment.flow.find(offset_of(cursor, attachment.console))
-        except BadCursor:
-            return None
 
     def _find(self, wish: Wish) -> Console:
         """The console, if the operator may read it.

@@ -1,8 +1,9 @@
 """Cursors: opaque places in a console's output, which clients keep and give back.
 
-A cursor is the console and an absolute offset (see :mod:`vmproxy.log.stream`), so it stays good across rotation,
-vMotion and restarts, as long as the log is there. It gives no right to anything: whoever brings one may read only what
-they could read without it. Its checksum tells a mistake from a cursor, no more.
+A cursor is the console and a place in its output (see :mod:`vmproxy.log.place`), so it stays good across rotation,
+vMotion and restarts, as long as the log is there; and it is never taken for a place in another log. It gives no right
+to anything: whoever brings one may read only what they could read without it. Its checksum tells a mistake from a
+cursor, no more.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from struct import Struct
 
 from vmproxy.console.console import Console
 from vmproxy.errors import VMProxyError
+from vmproxy.log.place import Place
 
-_FORM = Struct("!B8sQ4s")  # version, console, offset, checksum
-_VERSION = 1
-_LENGTH = 28
+_FORM = Struct("!B8s6sQ4s")  # version, console, run, offset, checksum
+_VERSION = 2
+_LENGTH = 36
 _OFFSETS = 1 << 62
 
 
@@ -26,12 +28,13 @@ class BadCursor(VMProxyError):
 
 def cursor_of(console: Console, offset: int) -> str:
     """The cursor of the place behind so many bytes."""
-    body = (_VERSION, _id_of(console), offset)
+    run, _ = console.log.place(offset)
+    body = (_VERSION, _id_of(console), bytes.fromhex(run), offset)
     return urlsafe_b64encode(_FORM.pack(*body, _check(*body))).decode("ascii")
 
 
-def offset_of(cursor: str, console: Console) -> int:
-    """The absolute offset of a cursor.
+def place_of(cursor: str, console: Console) -> Place:
+    """The place that a cursor was made for; whether it is good still is to be checked.
 
     :raises BadCursor: if it is none, or none of this console.
     """
@@ -41,17 +44,17 @@ def offset_of(cursor: str, console: Console) -> int:
         packed = b""
     if len(packed) != _FORM.size:
         raise BadCursor("no cursor")
-    version, console_id, offset, check = _FORM.unpack(packed)
-    if check != _check(version, console_id, offset) or version != _VERSION or offset >= _OFFSETS:
+    version, console_id, run, offset, check = _FORM.unpack(packed)
+    if check != _check(version, console_id, run, offset) or version != _VERSION or offset >= _OFFSETS:
         raise BadCursor("no cursor")
     if console_id != _id_of(console):
         raise BadCursor("a cursor of another console")
-    return int(offset)
+    return Place(run.hex(), offset)
 
 
 def _id_of(console: Console) -> bytes:
     return blake2b(f"{console.uuid}.{console.port}".encode("utf-8", "backslashreplace"), digest_size=8).digest()
 
 
-def _check(version: int, console: bytes, offset: int) -> bytes:
-    return blake2b(b"%d %s %d" % (version, console, offset), digest_size=4).digest()
+def _check(version: int, console: bytes, run: bytes, offset: int) -> bytes:
+    return blake2b(b"%d %s %s %d" % (version, console, run, offset), digest_size=4).digest()

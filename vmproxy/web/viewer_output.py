@@ -17,13 +17,16 @@ from twisted.python.failure import Failure
 
 from vmproxy.base.tasks import spawn
 from vmproxy.console.console import Console
-from vmproxy.log.reader import Segments
+from vmproxy.log.place import Place, PlaceGone, check, is_known
+from vmproxy.log.reader import Segments, open_segments
 from vmproxy.log.stream import BLOCK, LogStream, NotInLog
+from vmproxy.operators.log_reading import opened_on_writer
 from vmproxy.operators.operator import Operator
 from vmproxy.operators.replay import last_lines, opened
 from vmproxy.operators.services import Services
 from vmproxy.operators.terminal.replay_filter import ReplayFilter
 from vmproxy.operators.viewer_queue import LateReader, ViewerQueue
+from vmproxy.web.cursor import BadCursor, place_of
 from vmproxy.web.fanout import Fanout
 from vmproxy.web.viewer_messages import message_frame
 from vmproxy.web.websocket import WebSocket
@@ -200,13 +203,35 @@ class ViewerOutput:
             self._in_past = on
             self._socket.send(message_frame("replay", on=on))
 
-    async def find(self, offset: int | None) -> LogStream | None:
-        """Have the log read from an offset on.
+    async def find(self, cursor: str) -> LogStream | None:
+        """Have the log read from a cursor on.
 
-        :returns: None if it is not there any more, or too much.
+        :returns: None if that place is not there any more, or too much is behind it.
         """
+        try:
+            place = place_of(cursor, self._console)
+        except BadCursor:
+            return None
+        if not is_known(self._console.log.file, place) and not await self._is_good(place):
+            return None
+        return await self._read_from(place.offset)
+
+    async def _is_good(self, place: Place) -> bool:
+        def is_good(files: Segments) -> bool:
+            with files:
+                try:
+                    check(log.file, place, files)
+                except PlaceGone:
+                    return False
+                return True
+
         log = self._console.log
-        if offset is None or log.offset is None or not 0 <= offset <= log.offset <= offset + RESUME_LIMIT:
+        files = await opened_on_writer(log, open_segments)
+        return await self._services.in_thread(lambda: is_good(files))
+
+    async def _read_from(self, offset: int | None) -> LogStream | None:
+        log = self._console.log
+        if offset is None or log.offset is None or not offset <= log.offset <= offset + RESUME_LIMIT:
             return None
         stream = LogStream(log, offset)
         try:
@@ -301,14 +326,16 @@ class ViewerOutput:
         self._leave(State.PAUSED)
         self._waiting = self._queue()
 
-    async def resume(self, offset: int | None, lines: int, answer: Callable[[bool], None]) -> None:
+    async def resume(self, cursor: str, lines: int, answer: Callable[[bool], None]) -> None:
         """Send output again.
 
-        :param offset: from where on; None: from where it was paused.
+        :param cursor: from where on; empty: from where it was paused.
         :param lines: are shown instead if the log cannot give it.
         :param answer: is told whether it can.
         """
-        stream = await self.find(self._place if offset is None else offset) if self._state is State.PAUSED else None
+        stream = None
+        if self._state is State.PAUSED:
+            stream = await (self.find(cursor) if cursor else self._read_from(self._place))
         if self._state is not State.PAUSED:
             self.drop(stream)
             answer(True)

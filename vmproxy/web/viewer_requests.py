@@ -22,7 +22,6 @@ from vmproxy.operators.sequences import Player
 from vmproxy.operators.services import NOTES_PER_MINUTE
 from vmproxy.operators.write_request import Answer, WriteRequest, ask
 from vmproxy.web.attachment import Attachment
-from vmproxy.web.cursor import BadCursor, offset_of
 from vmproxy.web.problem import Problem
 
 TEXT_LIMIT = 1000
@@ -201,14 +200,9 @@ class Requests:
 
     def resume(self, message: Fields, answer: _Answer) -> None:
         """Want output again."""
-        attachment, cursor = self._attachment, message.get("from")
-        offset = None
-        if cursor is not None:
-            try:
-                offset = offset_of(_text(message, "from"), attachment.console)
-            except BadCursor:
-                offset = -1
-        spawn(attachment.flow.resume(offset, attachment.lines, lambda on: answer.done(resumed=on))).addErrback(
+        attachment = self._attachment
+        cursor = _text(message, "from") if message.get("from") is not None else ""
+        spawn(attachment.flow.resume(cursor, attachment.lines, lambda on: answer.done(resumed=on))).addErrback(
             attachment.flow.broken
         )
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from vmproxy.console.console import Console
 from vmproxy.console.notices import Notice
 from vmproxy.log.events import timestamp
-from vmproxy.log.passage import Passage, Piece, PlaceGone
+from vmproxy.log.passage import Passage, Piece
+from vmproxy.log.place import Place, PlaceGone
 from vmproxy.log.plaintext import PlainLines
 from vmproxy.log.stream import NotInLog
 from vmproxy.log.timing import Stamper
@@ -22,9 +23,9 @@ from vmproxy.operators.commands.context import now, require_right
 from vmproxy.operators.log_follower import LogFollower, Missing, Output
 from vmproxy.operators.log_reading import OpenedLog, on_disk
 from vmproxy.web.answer import Answer, Stream
-from vmproxy.web.api.reading import Body, opened_log, read_out, require_login, still
+from vmproxy.web.api.reading import Body, offset_in, opened_log, read_out, require_login, still
 from vmproxy.web.call import Call
-from vmproxy.web.cursor import BadCursor, cursor_of, offset_of
+from vmproxy.web.cursor import BadCursor, cursor_of, place_of
 from vmproxy.web.notice_fields import notice_fields
 from vmproxy.web.parameters import SINCE, UNTIL, flag, one_of, seconds, too_many, whole, words
 from vmproxy.web.problem import Problem, bad_request
@@ -70,13 +71,13 @@ class Form:
 class Wish:
     """What is asked for.
 
-    :ivar start: the offset to begin at; None where it is to begin elsewhere.
+    :ivar start: the place to begin at; None where it is to begin elsewhere.
     """
 
     since: float | None
     until: float | None
     lines: int | None
-    start: int | None
+    start: Place | None
     form: str
     follow: bool
     as_events: bool
@@ -102,7 +103,7 @@ def _wish(call: Call, console: Console) -> Wish:
     if as_events and query["format"] != "raw":
         raise bad_request([("format", "events are raw")])
     try:
-        start = None if cursor is None else offset_of(cursor, console)
+        start = None if cursor is None else place_of(cursor, console)
     except BadCursor as error:
         raise bad_request([("Last-Event-ID" if last else "from", str(error))]) from None
     return Wish(since, until, lines, start, query["format"], query["follow"], as_events)
@@ -116,7 +117,8 @@ async def log(call: Call) -> Answer:
     opened = await opened_log(call, console, since=wish.since)
     follower = None
     try:
-        passage = Passage(opened.files, wish.since, wish.until, wish.lines, wish.start)
+        start = await offset_in(call, opened, wish.start)
+        passage = Passage(opened.files, wish.since, wish.until, wish.lines, start)
         end = opened.end if opened.end >= 0 else None
         if wish.until is not None:
             reached = await on_disk(call, passage.end)

@@ -10,10 +10,11 @@ from twisted.internet.interfaces import IDelayedCall
 from vmproxy.access.policy import Right
 from vmproxy.console.console import Console
 from vmproxy.errors import VMProxyError
+from vmproxy.log.place import Place, PlaceGone, check
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import chosen, refusal, require_right
 from vmproxy.operators.commands.errors import CommandError
-from vmproxy.operators.log_reading import OpenedLog, open_log
+from vmproxy.operators.log_reading import OpenedLog, on_disk, open_log
 from vmproxy.operators.readings import UNREAD_SECONDS
 from vmproxy.operators.resolve import TargetError
 from vmproxy.web.call import Call
@@ -149,6 +150,20 @@ async def read_out(
         yield batch
     if opened.files.problems:
         raise BrokenOff(opened.files.problems[0])
+
+
+async def offset_in(call: Call, opened: OpenedLog, place: Place | None) -> int | None:
+    """The offset of a place; None for none.
+
+    :raises Problem: if it is not in the log any more.
+    """
+    if place is None:
+        return None
+    try:
+        await on_disk(call, lambda: check(opened.console.log.file, place, opened.files))
+    except PlaceGone as error:
+        raise Problem("gone", str(error)) from None
+    return place.offset
 
 
 def require_login(call: Call) -> None:

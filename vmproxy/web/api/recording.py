@@ -7,14 +7,14 @@ from contextlib import aclosing
 from urllib.parse import urlencode
 
 from vmproxy.log.cast_window import CastForm, Window, window
-from vmproxy.log.passage import PlaceGone
+from vmproxy.log.place import PlaceGone
 from vmproxy.log.timeline import Timeline
 from vmproxy.operators.log_reading import OpenedLog, on_disk
 from vmproxy.web.answer import Answer, Bytes, Stream
-from vmproxy.web.api.reading import Body, opened_log, read_out, still
+from vmproxy.web.api.reading import Body, offset_in, opened_log, read_out, still
 from vmproxy.web.call import Call
 from vmproxy.web.console_id import console_id
-from vmproxy.web.cursor import BadCursor, cursor_of, offset_of
+from vmproxy.web.cursor import BadCursor, cursor_of, place_of
 from vmproxy.web.parameters import SINCE, UNTIL, seconds, whole, words
 from vmproxy.web.problem import Problem, bad_request
 from vmproxy.web.route import Needs, Reply, Route
@@ -29,12 +29,12 @@ async def recording(call: Call) -> Answer:
     console, query = call.console, call.query
     assert console is not None, "the route has one"
     since, until = seconds(call, "since"), seconds(call, "until")
-    size, start = query["window"], None
+    size, place = query["window"], None
     if query["from"] is not None:
         if size is None or since is not None:
             raise bad_request([("from", "goes with window, and without since")])
         try:
-            start = offset_of(query["from"], console)
+            place = place_of(query["from"], console)
         except BadCursor as error:
             raise bad_request([("from", str(error))]) from None
     form = CastForm(console.title, query["width"], query["height"], console.options.encoding)
@@ -44,6 +44,7 @@ async def recording(call: Call) -> Answer:
         pieces = _whole(call, opened, form, since, until)
         return Stream(MEDIA, Body(call, opened, pieces), [("Content-Disposition", name)])
     with opened:
+        start = await offset_in(call, opened, place)
         try:
             found = await on_disk(call, lambda: window(opened.files, form, size, since, until, start))
         except PlaceGone as error:
