@@ -256,17 +256,41 @@ def test_files_that_are_held_are_bounded(vm: Vm) -> None:
     before = len(os.listdir("/proc/self/fd"))
     vm.say(100)
     stream = LogStream(vm.log, 0)
-    for _ in range(FILES_LIMIT):
+    late = LogStream(vm.log, 7)
+    for _ in range(2 * FILES_LIMIT + 2):
         refresh(stream)
         stream._survey()
         assert len(os.listdir("/proc/self/fd")) <= before + FILES_LIMIT + 4
         vm.rename()
         vm.say(10)
-    vm.rename()
+    got = b""
+    while stream.has_more or not got:
+        refresh(stream)
+        got += b"".join(drain(stream))
+    assert got == vm.bytes(0, len(vm.said))
+    got = b""
+    while late.has_more or not got:
+        refresh(late)
+        assert len(os.listdir("/proc/self/fd")) <= before + FILES_LIMIT + 4 + 2 * (FILES_LIMIT + 1)
+        got += b"".join(drain(late))
+    assert got == vm.bytes(7, len(vm.said))
+    stream.close()
+    late.close()
+
+
+def test_who_looks_through_too_many_files_is_told(vm: Vm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vmproxy.log.stream.LOOK_LIMIT", FILES_LIMIT + 2)
+    for _ in range(FILES_LIMIT + 5):
+        vm.say(10)
+        vm.rename()
     vm.say(10)
+    vm.flush()
+    before = len(os.listdir("/proc/self/fd"))
+    stream = LogStream(vm.log, 0)
     with pytest.raises(NotInLog, match="rotated too often"):
         refresh(stream)
     stream.close()
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 STEPS = st.lists(

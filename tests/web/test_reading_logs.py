@@ -184,6 +184,35 @@ def test_a_place_in_a_log_that_was_removed_is_gone_though_another_has_begun(web:
     assert b'"resumed":false' in client.pipe.sent
 
 
+def test_who_comes_back_for_more_events_than_there_is_room_for_is_told(web: WebWorld, token: str) -> None:
+    log, path = web.console_of().log, "/api/v1/events"
+
+    def noted(first: int, behind: int) -> None:
+        for number in range(first, behind):
+            log.event("note", n=number)
+            web.clock.advance(0.01)
+        web.store.flush()
+
+    def numbers(told: list[tuple[str, str, Any]]) -> list[int]:
+        return [fields["n"] for _, kind, fields in told if kind == "event" and fields["event"] == "note"]
+
+    def again(query: str = "") -> list[tuple[str, str, Any]]:
+        headers = [*AS_EVENTS, ("Last-Event-ID", last)]
+        return stream_events(web.get(path + query, token=token, headers=headers).body)
+
+    noted(0, 5)
+    told = stream_events(web.get(f"{path}?limit=2", token=token, headers=AS_EVENTS).body)
+    assert numbers(told) == [3, 4]
+    last = told[-1][0]
+    noted(5, 1004)
+    for query in ("", "?limit=2"):
+        assert numbers(again(query)) == [*range(5, 1004)]
+    noted(1004, 1006)
+    told = again()
+    assert told[0][1:] == ("skipped", {"events": None})
+    assert numbers(told) == [*range(6, 1006)]
+
+
 @pytest.mark.parametrize("how", ["logout", "idle", "revoked", "revoked elsewhere", "removed"])
 @pytest.mark.parametrize("path", [LOG, "/api/v1/events"])
 def test_what_is_followed_ends_with_the_login(web: WebWorld, token: str, how: str, path: str) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vmproxy.errors import VMProxyError
+from vmproxy.log.events import FORMAT
 from vmproxy.log.files import numbered
 from vmproxy.log.reader import Segment, Source, open_segment
 from vmproxy.log.recovery import packed_size
@@ -25,8 +26,11 @@ from vmproxy.log.store import ConsoleLog
 from vmproxy.log.time_index import TimeIndex
 
 BLOCK = 64 * 1024
+LINE = 512  # ample for a format line
 FILES_LIMIT = 8
-"""How many files one reader holds open."""
+"""How many files one reader holds open, beside the one that it reads."""
+LOOK_LIMIT = 256
+"""How many files of a log are looked at for the next ones."""
 
 
 class NotInLog(VMProxyError):
@@ -132,6 +136,7 @@ class LogStream:
 
     :ivar position: the offset of the byte that is read next; -1 before the first look, where it was given as a count.
     :ivar end: up to which offset the files are known.
+    :ivar has_more: whether there are files behind them, for which there is no room yet.
     """
 
     def __init__(self, log: ConsoleLog, offset: int | None = None, received: int = 0) -> None:
@@ -142,6 +147,7 @@ class LogStream:
         self._received = received
         self.position = -1 if offset is None else offset
         self.end = 0
+        self.has_more = False
         self._files: deque[_File] = deque()
         self._new: list[Segment] = []
         self._cuts = -1
@@ -156,7 +162,7 @@ class LogStream:
         """
         received = self._log.received
         await self._log.on_writer(lambda _path: self.look())
-        if self.end < self._log.file.base + received:
+        if self.end < self._log.file.base + received and not self.has_more:
             raise NotInLog("the log is not complete")
 
     def look(self) -> None:
@@ -185,11 +191,13 @@ class LogStream:
         self._shift = file.shift
         if self._live is not None and self._live in held and _stands(file.path, self._live):
             self._extend(file.offset, file.since)
+            end = file.offset
         elif not held and self.end - file.shift >= file.since:
             self._open_live()
+            end = file.offset
         else:
-            self._open_all(held)
-        self.end = file.offset
+            end = self._open_all(held)
+        self.end, self.has_more = end, end < file.offset
 
     @property
     def _was_cut(self) -> bool:
@@ -226,29 +234,47 @@ class LogStream:
         self._live = source.identity
         self._files.append(_File(source, [Extent(file.since + file.shift, file.offset, file.since)]))
 
-    def _open_all(self, held: set[tuple[int, int]]) -> None:
-        """Open files from the live one back, as far as they can hold something new."""
+    def _open_all(self, held: set[tuple[int, int]]) -> int:
+        """Open the oldest files that can hold something new, as many as there is room for.
+
+        :returns: the offset behind them.
+        """
         file = self._log.file
-        enough = file.offset - self.end if self._sizes_tell else None
-        found: list[Segment] = []
+        end = file.offset
+        room = FILES_LIMIT + 1 - len(self._files) - len(self._new)
+        self._live = None
+        if room <= 0:
+            return self.end
+        enough = end - self.end if self._sizes_tell else None
+        found: deque[Segment] = deque()  # the oldest first
         seen: set[tuple[int, int]] = set()
         for segment in numbered(lambda number: open_segment(self._log.path, number, True, seen, [])):
             log = segment.log
-            if len(found) > FILES_LIMIT or (log is not None and log.identity in held):
+            if log is not None and log.identity in held:
                 segment.close()
                 break
-            found.insert(0, segment)
+            if len(found) == room:
+                if (begin := _begin(found[-1])) is None or begin <= self.end:
+                    segment.close()
+                    break
+                if segment.number > LOOK_LIMIT:
+                    for one in (segment, *found):
+                        one.close()
+                    raise NotInLog("the log has been rotated too often")
+                found.pop().close()
+                end = begin
+            found.appendleft(segment)
             if log is None:
                 continue
             if not segment.number:
                 log.size = min(log.size, file.offset - file.shift)
-                self._live = log.identity
             if enough is not None and (enough := enough - _content(log)) <= 0:
                 break
         for segment in found:
             self._take(segment)
-        if len(self._files) + len(self._new) > FILES_LIMIT + 1:
-            raise NotInLog("the log has been rotated too often")
+            if not segment.number and segment.log is not None:
+                self._live = segment.log.identity
+        return end
 
     @property
     def _sizes_tell(self) -> bool:
@@ -382,6 +408,13 @@ class LogStream:
     def _see_closed(self) -> None:
         if self._closed:  # meanwhile: who has given it up does not wait for the thread
             self.close()
+
+
+def _begin(segment: Segment) -> int | None:
+    """The offset at which a file begins; None if its trail does not say so."""
+    head = b"" if segment.trail is None else b"".join(segment.trail.blocks(0, LINE))
+    match = FORMAT.match(head)
+    return int(match[1]) - int(match[2]) if match is not None else None
 
 
 def _content(log: Source) -> int:

@@ -127,7 +127,9 @@ class LogFollower:
             return Missing(error.missing, self._stream.position)
         if data:
             return Output(data, self._stream.position)
-        self._may_have_more = False
+        self._may_have_more = self._stream.has_more
+        if self._may_have_more:  # there is room for other files now
+            await self.look()
         return None
 
     def _changed(self, patience: float) -> Deferred[bool]:

@@ -63,6 +63,8 @@ async def events(call: Call) -> Answer:
         except BadTime:
             raise bad_request([("Last-Event-ID", "is none of this stream")]) from None
     limit = query["limit"] or (EVENTS if since is None else EVENTS_SINCE)
+    if at:
+        limit = max(limit, EVENTS_SINCE)  # what was asked for was how many come at first
     # In front of the answer, so that what is wrong can be told.
     consoles = await consoles_of(call, Right.SPY)
     stream = EventStream(call, lambda: asked(consoles_of(call, Right.SPY))) if query["follow"] else None
@@ -70,12 +72,15 @@ async def events(call: Call) -> Answer:
         raise too_many(call.services.sessions.problem(call.operator.name))
     ids = _Ids()
 
+    def sent_before(one: ConsoleEvent) -> bool:
+        return bool(at) and str(one.fields["at"]) == at and _digest(one) in known
+
     def shown(found: Iterable[ConsoleEvent]) -> bytes:
         may = call.operator.view.may
         made: list[bytes] = []
         for one in found:
-            if at and str(one.fields["at"]) == at and _digest(one) in known:
-                continue  # it was sent before
+            if sent_before(one):
+                continue
             if may(one.console, Right.SPY):  # the rules may have changed
                 line = one.json.encode()
                 made.append(
@@ -85,18 +90,27 @@ async def events(call: Call) -> Answer:
                 )
         return b"".join(made)
 
+    async def past() -> AsyncGenerator[bytes, None]:
+        # With one more than are wanted, beside those that were sent, it is known whether some are left out.
+        most = limit + 1 + len(known) if at else limit
+        found = await (newest(call, consoles, most, since) if stream is None else stream.past(most, since))
+        if at:
+            found = [one for one in found if not sent_before(one)]
+            if len(found) > limit:
+                yield event("skipped", {"events": None})  # how many, nobody has counted
+                del found[:-limit]
+        for start in range(0, len(found), AT_ONCE):
+            await call.turn()
+            yield shown(found[start : start + AT_ONCE])
+
     async def pieces() -> AsyncGenerator[bytes, None]:
         if stream is None:
-            found = await newest(call, consoles, limit, since)
-            for start in range(0, len(found), AT_ONCE):
-                await call.turn()
-                yield shown(found[start : start + AT_ONCE])
+            async for piece in past():
+                yield piece
             return
         with stream:
-            found = await stream.past(limit, since)
-            for start in range(0, len(found), AT_ONCE):
-                await call.turn()
-                yield shown(found[start : start + AT_ONCE])
+            async for piece in past():
+                yield piece
             quiet = 0.0
             while True:
                 await sleep(call, FOLLOW_SECONDS)
