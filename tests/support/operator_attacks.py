@@ -77,3 +77,36 @@ def viewers(daemon: MeasuredDaemon, size: int) -> Steps:
 def _told(client: SSHSocket, text: bytes) -> int:
     """On how many channels a text has come."""
     return len({payload[:4] for number, payload in client.got if number in (94, 95) and text in payload})
+
+
+def small_packets_in(cipher: bytes, daemon: MeasuredDaemon, size: int) -> Steps:
+    """Send keys to a console, each in a packet of its own, and packets that mean nothing, on many connections."""
+    vm = FakeVM(daemon.vm_port, "typed").connect()
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for number in range(4 * size):
+            client = stack.enter_context(contextlib.closing(SSHSocket(daemon, cipher=cipher)))
+            (channel,) = client.sessions(1)
+            client.sendPacket(
+                98, channel + NS(b"exec") + b"\0" + NS(b"console typed" if not number else b"console -s typed")
+            )
+            client.flush()
+            client.receive_until(lambda c=client: any(n in (94, 95) for n, _ in c.got))
+            clients.append((client, channel))
+
+        def send(number: int) -> None:
+            client, channel = clients[number]
+            for _ in range(2000):
+                client.sendPacket(94, channel + NS(b"k"))
+                client.sendPacket(2, NS(b""))
+            client.flush()
+            # What is asked for is answered behind all that.
+            client.sendPacket(80, NS(b"keepalive@openssh.com") + b"\1")
+            client.flush()
+            client.receive_until(lambda: client.count(81) + client.count(82))
+
+        yield
+        at_once(len(clients), send)
+        vm.connected.wait_size(2000)
+        yield
+    vm.close()

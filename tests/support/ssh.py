@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from twisted.conch.ssh.common import NS, getNS
 from twisted.conch.ssh.keys import Key
-from twisted.conch.ssh.transport import SSHCiphers, SSHClientTransport, SSHTransportBase
+from twisted.conch.ssh.transport import SSHCiphers, SSHTransportBase
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.error import ConnectionDone
@@ -31,6 +31,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from tests.support.alerts import alert_center
+from tests.support.ciphers import AnyCipher
 from tests.support.consoles import World
 from tests.support.fakes import VM_A, FakeLink
 from vmproxy.access.policy_file import parse_policy
@@ -43,7 +44,6 @@ from vmproxy.operators.actions import Actions, Outcome
 from vmproxy.operators.operator import Operator, OperatorSettings
 from vmproxy.operators.services import Services
 from vmproxy.operators.target import Target
-from vmproxy.ssh import packets
 from vmproxy.ssh.conch_log import QuietLogger
 from vmproxy.ssh.direct_tcpip import RawChannel
 from vmproxy.ssh.frontend import OperatorFactory, SSHFrontend
@@ -325,7 +325,7 @@ class ClientPipe:
         return "-"
 
 
-class Client(SSHClientTransport):
+class Client(AnyCipher):
     """An SSH client: the key exchange is conch's, the rest is said by the test.
 
     :ivar got: the packets that came, as ``(number, payload)``; without those of the key exchange.
@@ -344,8 +344,6 @@ class Client(SSHClientTransport):
         self.answer_requests = True
         self._open: dict[bytes, bytes] = {}
         self._strict = strict
-        self._next: tuple[packets.Sealer, packets.Opener] | None = None
-        self._own: tuple[packets.Sealer, packets.Opener] | None = None  # where conch lacks the cipher or the MAC
         self.supportedKeyExchanges = [b"curve25519-sha256"] + ([b"kex-strict-c-v00@openssh.com"] if strict else [])
         self.use(b"aes128-ctr")
         self.supportedPublicKeys = [b"ssh-ed25519"]
@@ -425,48 +423,10 @@ class Client(SSHClientTransport):
         self.supportedCiphers, self.supportedMACs = [cipher], [mac]
         return self
 
-    def _keySetup(self, sharedSecret: bytes, exchangeHash: bytes) -> None:
-        cipher, mac = self.nextEncryptions.outCipType, self.nextEncryptions.outMACType
-        if cipher in SSHCiphers.cipherMap and mac in SSHCiphers.macMap:
-            super()._keySetup(sharedSecret, exchangeHash)
-            return
-        self.sessionID = self.sessionID or exchangeHash
-        c_iv, s_iv, c_key, s_key, c_mac, s_mac = (
-            self._getKey(bytes([letter]), sharedSecret, exchangeHash) for letter in b"ABCDEF"
-        )
-        self._next = (
-            packets.make_sealer(cipher, mac, packets.Keys(c_iv, c_key, c_mac)),
-            packets.make_opener(cipher, mac, packets.Keys(s_iv, s_key, s_mac)),
-        )
-        self.nextEncryptions.encBlockSize = 16  # conch's sign that the keys are there
-        self.sendPacket(NEWKEYS, b"")
-
-    def _newKeys(self) -> None:
-        self._own, self._next = self._next, None
-        super()._newKeys()
-
     def sendPacket(self, messageType: int, payload: bytes) -> None:
-        waits = self._keyExchangeState != self._KEY_EXCHANGE_NONE
-        if self._own is None or (waits and not self._allowedKeyExchangeMessageType(messageType)):
-            super().sendPacket(messageType, payload)
-        else:
-            self.out.write(self._own[0].seal(self.outgoingPacketSequence, messageType, payload))
-            self.outgoingPacketSequence += 1
+        super().sendPacket(messageType, payload)
         if messageType == NEWKEYS and self._strict:
             self.outgoingPacketSequence = 0
-
-    def getPacket(self) -> bytes | None:
-        if self._own is None:
-            packet: bytes | None = super().getPacket()
-            return packet
-        opener = self._own[1]
-        if len(self.buf) < opener.head:
-            return None
-        end = 4 + opener.length(self.incomingPacketSequence, self.buf[: opener.head]) + opener.tag
-        assert len(self.buf) >= end, "the server writes whole packets"
-        packet, self.buf = opener.open(self.incomingPacketSequence, self.buf[:end]), self.buf[end:]
-        self.incomingPacketSequence += 1
-        return packet
 
     def pump(self) -> None:
         """Carry what was written to the other end, both ways, until nothing moves any more."""

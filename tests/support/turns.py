@@ -23,10 +23,10 @@ from uuid import UUID
 
 from twisted.conch.ssh.common import NS, getNS
 from twisted.conch.ssh.keys import Key
-from twisted.conch.ssh.transport import SSHClientTransport
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorCore
 
+from tests.support.ciphers import AnyCipher
 from tests.support.daemon import PATIENCE, Daemon
 from vmproxy.base.compat import quick_turn_of
 
@@ -184,19 +184,26 @@ class _Collector:
         return "-"
 
 
-class SSHSocket(SSHClientTransport):
+class SSHSocket(AnyCipher):
     """An SSH client that says what it is told to, in packets that are sent when it is told so.
 
     :ivar got: the packets that came, number and payload.
     """
 
     supportedKeyExchanges = [b"curve25519-sha256"]
-    supportedCiphers = [b"aes128-ctr"]
     supportedMACs = [b"hmac-sha2-256"]
     supportedPublicKeys = [b"ssh-ed25519"]
     supportedCompressions = [b"none"]
 
-    def __init__(self, daemon: Daemon, identity: Path | None = None, user: str = "root", log_in: bool = True) -> None:
+    def __init__(
+        self,
+        daemon: Daemon,
+        identity: Path | None = None,
+        user: str = "root",
+        log_in: bool = True,
+        cipher: bytes = b"aes128-ctr",
+    ) -> None:
+        self.supportedCiphers = [cipher]
         self.got: list[tuple[int, bytes]] = []
         self.secure = False
         self._collector = _Collector()

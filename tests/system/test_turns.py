@@ -25,6 +25,7 @@ from tests.support.probe import Probe
 from tests.support.tls import write_pem
 from tests.support.turns import MeasuredDaemon, SSHSocket, Steps, at_once, write_consoles
 from vmproxy.ssh.connection import SMALLEST_PACKET
+from vmproxy.ssh.packets import CHACHA
 
 CONSOLES = 16_000
 SOAK_SIZE = int(os.environ.get("SOAK_SIZE", "6"))
@@ -195,11 +196,11 @@ def found(daemon: MeasuredDaemon, size: int) -> Steps:
     vm.close()
 
 
-def small_packets(daemon: MeasuredDaemon, size: int) -> Steps:
+def small_packets(cipher: bytes, daemon: MeasuredDaemon, size: int) -> Steps:
     vm = FakeVM(daemon.vm_port, "printing").connect()
     with contextlib.ExitStack() as stack:
         for _ in range(4 * size):
-            client = stack.enter_context(contextlib.closing(SSHSocket(daemon)))
+            client = stack.enter_context(contextlib.closing(SSHSocket(daemon, cipher=cipher)))
             (channel,) = client.sessions(1, 1 << 31, SMALLEST_PACKET)
             client.sendPacket(98, channel + NS(b"exec") + b"\0" + NS(b"console -s printing"))
             client.flush()
@@ -316,7 +317,11 @@ ATTACKS: dict[str, Callable[[MeasuredDaemon, int], Steps]] = {
     "what a search finds": found,
     **{name: partial(operator_attacks.reading, line) for name, line in READINGS.items()},
     "viewers": operator_attacks.viewers,
-    "small packets": small_packets,
+    **{f"small packets, {cipher.decode()}": partial(small_packets, cipher) for cipher in (b"aes128-ctr", CHACHA)},
+    **{
+        f"keys one by one, {cipher.decode()}": partial(operator_attacks.small_packets_in, cipher)
+        for cipher in (b"aes128-ctr", CHACHA)
+    },
     "windows": windows,
     "key exchanges": key_exchanges,
     "connections": connections,
