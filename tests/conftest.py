@@ -57,6 +57,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Leave out what the tests of a module have left as well: every later look for garbage would go through it."""
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run if a test was skipped where everything that tests need is installed."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

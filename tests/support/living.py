@@ -12,11 +12,11 @@ from contextlib import contextmanager
 def nothing_left(*kinds: type) -> Iterator[None]:
     """See that what comes to be inside, of these kinds, is gone behind it, by reference counting alone."""
     gc.collect()
+    gc.freeze()  # what there is already is not listed below
     gc.disable()
     try:
-        before = {id(one) for one in gc.get_objects() if issubclass(type(one), kinds)}
         yield
-        living = (one for one in gc.get_objects() if issubclass(type(one), kinds) and id(one) not in before)
+        living = (one for one in gc.get_objects() if issubclass(type(one), kinds))
         left = Counter(type(one).__qualname__ for one in living)
     finally:
         gc.enable()
