@@ -57,6 +57,7 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Leave out what the tests of a module have left as well: every later look for garbage would go through it."""
     if nextitem is None or nextitem.path != item.path:

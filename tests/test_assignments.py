@@ -58,15 +58,17 @@ def assigned(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 def from_outside(sources: dict[str, str]) -> list[tuple[str, int, str]]:
     """The assignments from other files: file, line, attribute."""
-    trees = {file: ast.parse(source) for file, source in sources.items()}
-    own = {file: declared(tree) for file, tree in trees.items()}
+    own, changes = {}, {}
+    for file, source in sources.items():
+        tree = ast.parse(source)
+        own[file], changes[file] = declared(tree), list(assigned(tree))
     everywhere = set().union(*own.values()) - OF_TWISTED
     for file in own:
         own[file] = own[file].union(*(own.get(record, ()) for record, who in RECORDS.items() if file.startswith(who)))
     return [
         (file, line, name)
-        for file, tree in trees.items()
-        for line, name in assigned(tree)
+        for file, found in changes.items()
+        for line, name in found
         if name in everywhere and name not in own[file]
     ]
 
