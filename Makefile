@@ -23,9 +23,10 @@ web:
 	@command -v npm >/dev/null || { echo "make web needs npm (Debian: apt-get install npm)." >&2; exit 1; }
 	@cd web && npm ci --ignore-scripts --no-fund --no-audit --loglevel=error && node vendor.js
 
-# The quick suite. What it leaves out is in test-rest.
+# The quick suite. What it leaves out is in test-rest. By whole files: so short are the tests that to hand them out one
+# by one takes as long as to run them.
 test: $(VENV)/tools
-	$(PYTEST) $(PARALLEL) -m "not (system or slow or soak)" --hypothesis-profile=quick $(ARGS)
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not (system or slow or soak)" --hypothesis-profile=quick $(ARGS)
 
 # The daemon as a process, what takes long, and the property tests with all their examples.
 test-rest: $(VENV)/tools
