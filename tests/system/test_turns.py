@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from twisted.conch.ssh.common import NS, getNS
 
-from tests.support import host_attacks, operator_attacks
+from tests.support import host_attacks, operator_attacks, web_attacks
 from tests.support.daemon import eventually
 from tests.support.host import IAC, SB, SE, VMWARE, FakeVM, HostConnection
 from tests.support.probe import Probe
@@ -40,7 +40,7 @@ LINE = b"error " + bytes(range(1, 10)) * 60 + b"\r\n"
 def settings(pem: Path) -> str:
     """The settings of the daemon."""
     tls = f'tls-listen = ["tcp:0:interface=127.0.0.1"]\ncertificates = ["{pem}"]\n'
-    return f"[vm]\n{tls}vmotions-per-minute = 1000\n{RULES}{HIDES}{EVERYTHING}{DIALS}"
+    return f"{web_attacks.WEB}[vm]\n{tls}vmotions-per-minute = 1000\n{RULES}{HIDES}{EVERYTHING}{DIALS}"
 
 
 @pytest.fixture(scope="module")
@@ -326,6 +326,7 @@ ATTACKS: dict[str, Callable[[MeasuredDaemon, int], Steps]] = {
     "key exchanges": key_exchanges,
     "connections": connections,
     "reloads": reloads,
+    **{f"web, {name}": attack for name, attack in web_attacks.ATTACKS.items()},
 }
 
 

@@ -187,6 +187,35 @@ def test_what_comes_behind_a_bad_request_is_dropped_though_the_connection_linger
         assert client.pipe.aborted
 
 
+def test_large_heads_on_many_connections_are_looked_at_in_turns(
+    world: WebWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = 0
+    take = server.WebChannel.lineReceived
+
+    def slow(channel: server.WebChannel, line: bytes) -> None:
+        nonlocal lines
+        lines += 1
+        world.clock.rightNow += 0.0001  # each takes so long
+        take(channel, line)
+
+    monkeypatch.setattr(server.WebChannel, "lineReceived", slow)
+    clients = [world.client(f"10.1.3.{number}") for number in range(40)]
+    head = clients[0].request("GET", "/healthz", headers=[(f"X-{number}", "x" * 100) for number in range(80)])
+    for client in clients:
+        client.channel.dataReceived(head[:-2])
+    assert lines < 300  # of 3,000
+    assert sum(client.pipe.reading_paused for client in clients) > 30
+    for client in clients:
+        client.channel.dataReceived(head[-2:])  # nothing is lost of what comes meanwhile
+    clients[-1].leave()
+    for _ in range(10):
+        world.settle()
+    answers = [client.got() for client in clients]
+    assert [got.status for got in answers if got is not None] == [200] * 39
+    assert not any(client.pipe.reading_paused for client in clients[:-1])
+
+
 @pytest.mark.parametrize("cut", [1, 7, 10_000])
 def test_a_request_may_come_in_pieces(world: WebWorld, handlers: Handlers, cut: int) -> None:
     client = world.client()

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from vmproxy.auth.limits import LOGINS_IN_ALL, ConnectionLimiter, Quota
 from vmproxy.base.addresses import Network
+from vmproxy.base.turns import Turns
 from vmproxy.web.answer import Answer, Bytes, encoded
 from vmproxy.web.call import WebServices
 from vmproxy.web.credentials import Credentials
@@ -83,6 +84,11 @@ class WebFrontend:
         self._observers.append(observer)
 
     # For connections.
+
+    @property
+    def turns(self) -> Turns:
+        """The time that there is for what clients send."""
+        return self.web.services.turns
 
     @property
     def trusted(self) -> tuple[Network, ...]:

@@ -1,5 +1,6 @@
 """HTTP/1.1 by ``twisted.web``, with bounds: connections and their requests, up to where decisions begin.
 
+What comes is looked at in turns of the reactor: heads are large, and may come on thousands of connections at once.
 Bound: a head of 16 KiB in 100 lines within 20 s of its first byte, and a body within 60 s of its head; 60 s for nothing
 at all, and for a client that does not read its answer. One request at a time on a connection: what comes behind it
 waits, and is not read beyond 16 KiB. A body is not read before it is clear that it is wanted.
@@ -22,6 +23,7 @@ from vmproxy.base.addresses import Network, within
 from vmproxy.base.compat import BadRequests
 from vmproxy.base.deadlines import Deadlines
 from vmproxy.base.tasks import spawn
+from vmproxy.base.turns import Turns
 from vmproxy.web.answer import encoded
 from vmproxy.web.client_names import client_names
 from vmproxy.web.head import Head
@@ -71,6 +73,10 @@ class Server(Protocol):
     @property
     def times(self) -> Times:
         """The deadlines."""
+
+    @property
+    def turns(self) -> Turns:
+        """The time that there is for what clients send."""
 
     @property
     def gate(self) -> ConnectionLimiter:
@@ -199,6 +205,7 @@ class WebChannel(BadRequests, HTTPChannel):
         self._dropping = False
         self._held: list[bytes] | None = None
         self._early: list[bytes] | None = None
+        self._unread: list[bytes] | None = None  # waits for a turn
         self._socket: IProtocol | None = None
         self._names: tuple[str, ...] | None = None  # of the client's certificate, as soon as they are wanted
         self._names_until = 0.0
@@ -301,7 +308,24 @@ class WebChannel(BadRequests, HTTPChannel):
         if not self._busy and not self._began_head:
             self.server.times.idle.discard(self)
             self.server.times.heads.start(self)
-        super().dataReceived(data)
+        if self._unread is not None:
+            self._unread.append(data)
+            self.wire.pauseProducing()
+        elif self._busy or self.server.turns.open():
+            super().dataReceived(data)
+        else:
+            self._unread = [data]
+            self.wire.pauseProducing()
+            self.server.turns.wait(self.operator, self._read_on, self.abort)
+
+    def _read_on(self) -> None:
+        unread, self._unread = self._unread or [], None
+        if self.over:
+            return
+        if not self.full:
+            self.wire.resumeProducing()
+        if not self._dropping:
+            super().dataReceived(b"".join(unread))
 
     @property
     def _began_head(self) -> bool:
