@@ -21,7 +21,7 @@ class Web:
     def __init__(self, world: SSHWorld) -> None:
         self.world = world
         self.sockets = WebSockets(world.clock, world.services.turns)
-        self.fanouts = Fanouts(world.clock)
+        self.fanouts = Fanouts(world.clock, world.services.turns)
 
     def attach(self, name: str = "web01", user: str = "alice", *, early: bytes = b"", **query: str) -> Browser:
         operator = self.world.services.operator(Account(user), user, "10.1.2.9", "web")

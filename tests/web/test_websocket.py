@@ -335,7 +335,30 @@ def test_a_lost_connection_is_the_end(s: Setting) -> None:
     s.client.socket.hold(True)
     s.lose()
     assert s.heard.over == (1006, "")
+    s.clock.advance(0)
     assert s.clock.getDelayedCalls() == []
+
+
+def test_of_hundreds_that_are_lost_at_once_the_ends_are_told_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    together = sockets(clock)
+    heard = [Heard() for _ in range(100)]
+    clients = [Client(one, together) for one in heard]
+
+    def closed(listener: Heard, code: int, reason: str) -> None:
+        clock.rightNow += 0.001  # each takes so long
+        listener.over = code, reason
+
+    monkeypatch.setattr(Heard, "closed", closed)
+    for client in clients:
+        client.socket.connectionLost(Failure(ConnectionLost()))
+    assert 0 < sum(one.over is not None for one in heard) < 12
+    for client in clients:
+        client.socket.send_text("1")  # it goes nowhere
+    clock.pump([0.0] * 100)
+    assert [one.over for one in heard] == [(1006, "")] * 100
+    assert not together.all
+    assert together.closed == {("test", 1006): 100}
 
 
 def test_a_fault_of_the_listener_ends_its_socket_alone(s: Setting, logged: Logged) -> None:

@@ -132,7 +132,7 @@ class Attachment:
 
     def tell(self, kind: str, **fields: object) -> None:
         """Send a message, behind all output so far."""
-        self._fanout.flush()
+        self._fanout.catch_up(self.flow)
         self.socket.send(message_frame(kind, **fields))
 
     # From the console.
@@ -157,7 +157,7 @@ class Attachment:
     def _notice(self, notice: Notice) -> None:
         limit = WINDOW + NOTICES_LIMIT * (2 if notice.essential else 1)
         if (notice.essential or not self.operator.quiet) and self.socket.queued <= limit:
-            self._fanout.flush()
+            self._fanout.catch_up(self.flow)
             self.socket.send(self._fanout.notice(notice))
         match notice:
             case ShuttingDown():

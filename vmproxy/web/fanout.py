@@ -2,16 +2,18 @@
 
 A frame has what the VM said since the frame before. The first output after a pause is sent at once; what follows waits
 for as long as its sending to all viewers takes, about: so a single viewer sees each byte as it comes, and hundreds get
-fewer and larger frames. Cursors are sent here too, for all viewers are at the same place.
+fewer and larger frames. Hundreds are sent a frame in turns of the reactor. Cursors are sent here too, in their places.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from vmproxy.base.turns import Turns
 from vmproxy.console.console import Console
 from vmproxy.console.notices import Notice
 from vmproxy.web.cursor import cursor_of
@@ -21,6 +23,8 @@ from vmproxy.web.websocket_frames import binary_frame
 FRAME_SIZE = 64 * 1024
 VIEWER_SECONDS = 0.0001
 GAP_SECONDS = 0.05
+AT_ONCE = 32  # viewers that are sent something in a turn; what was written for them is sent in a later one
+KEPT_BYTES = 512 * 1024
 CURSOR_SECONDS = 1.0
 CURSOR_BYTES = 256 * 1024
 
@@ -45,29 +49,43 @@ class FrameViewer(Protocol):
 class Fanout:
     """The viewers of one console that are live.
 
-    Invariant: each of them is offered every byte from the moment at which it joined, once and in order.
+    Invariant: each of them is offered every byte from the moment at which it joined, once and in order. Hundreds are
+    offered a frame in turns of the reactor. Bound: :data:`KEPT_BYTES` are kept for those that are yet to have them;
+    what is more, all are offered at once.
+
+    :ivar viewers: with the number of the frame that each is to have next; who is to have the oldest one comes first.
     """
 
     __slots__ = (
         "_clock",
         "_cursor_at",
         "_end",
+        "_first",
         "_flushed",
+        "_frames",
+        "_kept",
         "_notice",
         "_pieces",
         "_size",
         "_timer",
+        "_turns",
         "_unmarked",
+        "_waits",
         "console",
         "viewers",
     )
 
-    def __init__(self, console: Console, clock: IReactorTime) -> None:
+    def __init__(self, console: Console, clock: IReactorTime, turns: Turns) -> None:
         self.console = console
-        self.viewers: dict[FrameViewer, None] = {}
+        self.viewers: OrderedDict[FrameViewer, int] = OrderedDict()
         self._clock = clock
+        self._turns = turns
         self._pieces: list[bytes] = []
         self._size = 0
+        self._frames: list[tuple[bytes, bytes | None]] = []  # with their output; without one it is a cursor
+        self._first = 0  # the number of the first of them
+        self._kept = 0  # bytes of output in them
+        self._waits = False  # those that are yet to have them wait for a turn
         self._end = -1  # of the output that was offered last
         self._flushed = 0.0
         self._timer: IDelayedCall | None = None
@@ -78,13 +96,12 @@ class Fanout:
     def join(self, viewer: FrameViewer) -> None:
         """A viewer has everything that the VM has said, and is to have what comes."""
         self.flush()
-        self.viewers[viewer] = None
+        self.viewers[viewer] = self._first + len(self._frames)
 
     def leave(self, viewer: FrameViewer) -> None:
         """A viewer wants nothing more; nothing happens if it has not joined. It has everything up to now."""
-        if viewer in self.viewers:
-            self.flush()
-            self.viewers.pop(viewer, None)
+        self.catch_up(viewer)
+        self.viewers.pop(viewer, None)
         if not self.viewers:
             self._stop()
 
@@ -93,6 +110,7 @@ class Fanout:
             if call is not None:
                 call.cancel()
         self._timer = self._cursor_at = None
+        self._forget()
 
     def offer(self, data: bytes) -> None:
         """Take output of the VM; every viewer that is handed it calls this, and once is enough."""
@@ -114,8 +132,14 @@ class Fanout:
         self._timer = None
         self.flush()
 
+    def catch_up(self, viewer: FrameViewer) -> None:
+        """Send a viewer what waits, before something else is; nothing happens if it has not joined."""
+        if viewer in self.viewers:
+            self.flush()
+            self._give(viewer)
+
     def flush(self) -> None:
-        """Send what waits, before something else is."""
+        """Make a frame of what waits, and send it."""
         if not self._pieces:
             return
         if self._timer is not None:
@@ -124,29 +148,70 @@ class Fanout:
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces, self._size = [], 0
         self._flushed = self._clock.seconds()
-        frame = binary_frame(data)
-        for viewer in tuple(self.viewers):
-            try:
-                viewer.frame(frame, data)
-            except Exception:
-                _log.failure("a websocket of {who} failed", who=viewer.who)
-                viewer.failed()
+        self._frames.append((binary_frame(data), data))
+        self._kept += len(data)
         self._unmarked += len(data)
         if self._unmarked >= CURSOR_BYTES:
             self._mark()
         elif self._cursor_at is None and self.viewers:
             self._cursor_at = self._clock.callLater(CURSOR_SECONDS, self._mark_due)
+        self._go_on()
 
     def _mark_due(self) -> None:
         self._cursor_at = None
+        self.flush()
         self._mark()
+        self._go_on()
 
     def _mark(self) -> None:
-        self.flush()
         self._unmarked = 0
         if (frame := self.cursor_frame()) is not None:
-            for viewer in tuple(self.viewers):
-                viewer.cursor(frame)
+            self._frames.append((frame, None))
+
+    def _go_on(self) -> None:
+        if not self._waits or self._kept > KEPT_BYTES:
+            self._send()
+
+    def _turn(self) -> None:
+        self._waits = False
+        self._send()
+
+    def _send(self) -> None:
+        """Send some of the viewers what they are yet to have; the others wait for a turn."""
+        end = self._first + len(self._frames)
+        most = len(self.viewers) if self._kept > KEPT_BYTES else AT_ONCE
+        for _ in range(most):
+            viewer = next(iter(self.viewers), None)
+            if viewer is None or self.viewers[viewer] >= end:
+                break
+            self._give(viewer)
+        behind = next(iter(self.viewers.values()), end)
+        self._forget(behind)
+        if behind < end and not self._waits:
+            self._waits = True
+            self._turns.wait(self, self._turn)
+
+    def _give(self, viewer: FrameViewer) -> None:
+        at, frames = self.viewers[viewer] - self._first, self._frames
+        self.viewers[viewer] = self._first + len(frames)
+        self.viewers.move_to_end(viewer)
+        for frame, data in frames[at:]:
+            try:
+                if data is None:
+                    viewer.cursor(frame)
+                else:
+                    viewer.frame(frame, data)
+            except Exception:
+                _log.failure("a websocket of {who} failed", who=viewer.who)
+                viewer.failed()
+            if viewer not in self.viewers:
+                return  # it has left because of that
+
+    def _forget(self, before: int | None = None) -> None:
+        count = len(self._frames) if before is None else before - self._first
+        self._kept -= sum(len(data) for _, data in self._frames[:count] if data is not None)
+        del self._frames[:count]
+        self._first += count
 
     def cursor_frame(self) -> bytes | None:
         """The cursor of the place behind all output so far; None while the log does not know it."""
@@ -163,15 +228,16 @@ class Fanout:
 class Fanouts:
     """Those of all consoles that have viewers on the web."""
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, turns: Turns) -> None:
         self._clock = clock
+        self._turns = turns
         self._users: dict[Console, tuple[Fanout, set[object]]] = {}
 
     def use(self, console: Console, user: object) -> Fanout:
         """That of a console, until its user says :meth:`done`."""
         found = self._users.get(console)
         if found is None:
-            found = self._users[console] = Fanout(console, self._clock), set()
+            found = self._users[console] = Fanout(console, self._clock, self._turns), set()
         found[1].add(user)
         return found[0]
 

@@ -18,5 +18,5 @@ class Sockets:
 
     def __init__(self, services: Services) -> None:
         self.all = WebSockets(services.clock, services.turns)
-        self.fanouts = Fanouts(services.clock)
+        self.fanouts = Fanouts(services.clock, services.turns)
         self.pages = LivePages(services)

@@ -319,7 +319,7 @@ class ViewerOutput:
         if self._state is State.PAUSED:
             return
         if self._state is State.LIVE:
-            self._fanout.flush()
+            self._fanout.catch_up(self)
             self._place = self._console.log.offset
             self._tell_skipped(now=True)
         self._say_past(False)

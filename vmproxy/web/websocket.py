@@ -218,7 +218,10 @@ class WebSocket(Protocol):
         self._ended = self._lost = True
         self._queue.clear()
         self.queued = 0
-        self._over(LOST, "")
+        if self._open and not sockets.turns.open():  # hundreds may be lost at once
+            sockets.turns.wait(self._who, lambda: self._over(LOST, ""))
+        else:
+            self._over(LOST, "")
 
     def pauseProducing(self) -> None:
         """The socket is full."""
