@@ -253,7 +253,7 @@ def test_a_host_that_is_gone_is_noticed_also_while_nobody_reads_what_it_says(w: 
         far = socket.create_connection(server.getsockname())
         near, _ = server.accept()
     with near, far:
-        host.protocol.transport = Held(near)  # type: ignore[assignment]  # what is asked of it here
+        host.protocol.transport = Held(near)  # what is asked of it here
         host.protocol.hold_output(True)
         for _ in range(10):
             w.clock.advance(HELD_SECONDS)

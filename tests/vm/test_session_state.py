@@ -39,7 +39,10 @@ from vmproxy.base.state import pack, unpack
 from vmproxy.vm.actions import StartTLS
 from vmproxy.vm.early import EARLY_LIMIT
 from vmproxy.vm.extension import Terms
-from vmproxy.vm.session import LOG, PACE, VMSession
+from vmproxy.vm.session import VMSession
+from vmproxy.vm.session_machine import LOG, PACE, SessionMachine
+from vmproxy.vm.session_parts import SessionParts
+from vmproxy.vm.session_reader import SessionReader
 from vmproxy.vm.session_state import VMSessionState
 from vmproxy.vm.session_table import ASKING, CLAIMING, COMPLETING, FROM_DRIVER, FROM_HOST, STATES, TABLE, table_text
 from vmproxy.wire.telnet import IAC, SB, SE
@@ -136,9 +139,9 @@ def test_a_session_that_is_handed_over_or_answered_late_anywhere_comes_out_the_s
 
 
 def test_every_slot_is_handed_over_or_made_anew() -> None:
-    anew = {"_terms", "_out", "_receiving", "_limit", "plain", "_begun", "_told", "_unsent"}
-    renamed = {"_rest": "rest", "_out": "unsent"}
-    kept = {renamed.get(slot, slot.removeprefix("_")) for slot in VMSession.__slots__ if slot not in anew}
+    anew = {"_terms", "_receiving", "_limit", "plain", "_begun", "_told", "_unsent", "_parts", "_signature", "out"}
+    slots = {*SessionMachine.__slots__, *SessionReader.__slots__, *VMSession.__slots__, *SessionParts.__slots__}
+    kept = {slot.removeprefix("_") for slot in slots - anew}
     outbox = {"unsent", "blocked", "control_while_blocked"}
     assert kept | outbox == {field.name for field in fields(VMSessionState)}
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -45,12 +44,13 @@ from tests.support.vm import (
     sub,
     verb,
 )
-from vmproxy.vm import session as sessions
+from vmproxy.vm import session_reader
 from vmproxy.vm.actions import Action, Claim, Close, Complete, Judge, Peer, PortSettings, StartTLS
 from vmproxy.vm.beginning import BEGINNINGS, SEEN
 from vmproxy.vm.comport import settings_text
 from vmproxy.vm.extension import Terms
-from vmproxy.vm.session import LOG, VMSession
+from vmproxy.vm.session import VMSession
+from vmproxy.vm.session_machine import LOG
 from vmproxy.wire.telnet import Scanner
 
 FIRST = verb(WILL, AUTHENTICATION) + NEGOTIATION + sub(KNOWN_1, CAPTURED_LIST) + sub(DO_PROXY, b"Svmproxy")
@@ -96,7 +96,7 @@ PIECES = [
 @contextmanager
 def only_the_long_way() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sessions, "SHORT_READ", -1)
+        patch.setattr(session_reader, "SHORT_READ", -1)
         yield
 
 
@@ -123,7 +123,7 @@ class Driver:
     asked: list[Action] = field(default_factory=list)
 
     def feed(self, data: bytes) -> None:
-        answer = self.session.along(data) if sessions.SHORT_READ > 0 else None
+        answer = self.session.along(data) if session_reader.SHORT_READ > 0 else None
         if answer is None:
             for action in self.session.receive(data):
                 self.perform(action)
@@ -282,15 +282,7 @@ THREE = [NEGOTIATION, sub(KNOWN_1, CAPTURED_LIST) + sub(DO_PROXY, b"Svmproxy"), 
 
 def shares(session: VMSession) -> bool:
     """Whether a session has no parts of its own."""
-    return not any(is_set(vars(VMSession)[name], session) for name in sessions._SHARED)
-
-
-def is_set(slot: Any, session: VMSession) -> bool:
-    try:
-        slot.__get__(session)  # asks for no more than what is there
-    except AttributeError:
-        return False
-    return True
+    return session._parts is None
 
 
 @pytest.mark.parametrize("script", [TWO, THREE], ids=["two", "three"])

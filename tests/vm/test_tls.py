@@ -318,7 +318,7 @@ def test_and_not_where_it_is_not(tls: VMWorld, logged: list[str], source_has_tls
 
 def test_small_reads_reach_tcp(tls: VMWorld) -> None:
     host = TLSHost(tls).feed(session())
-    host.protocol._tcp.bufferSize = 4096
+    host.protocol.transport.bufferSize = 4096
     assert host.transport.__dict__["bufferSize"] == 4096
 
 

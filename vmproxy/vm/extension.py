@@ -1,7 +1,7 @@
 """VMware's extension (option 232) on one connection: identity and request of a VM.
 
 The parts of an identity may come in any order and at any time. vMotion is not treated here but in
-:mod:`vmproxy.vm.session`, which this is a part of.
+:mod:`vmproxy.vm.session_machine`, whose part this is.
 """
 
 from __future__ import annotations

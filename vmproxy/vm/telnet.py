@@ -14,7 +14,7 @@ if the host does not do so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any
 
 from twisted.conch.telnet import Telnet
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -54,7 +54,8 @@ from vmproxy.vm.connection_state import LONG_AGO, ConnectionState
 from vmproxy.vm.frontend import VMFrontend
 from vmproxy.vm.keepalive import is_dead, set_options
 from vmproxy.vm.sending import send
-from vmproxy.vm.session import LOG, PACE, TURN, VMSession
+from vmproxy.vm.session import VMSession
+from vmproxy.vm.session_machine import LOG, PACE, TURN
 from vmproxy.vm.session_table import ARRIVING, ASKING, CLOSED, OPEN
 from vmproxy.vm.settings import Encryption
 from vmproxy.vm.sockets import socket_of, unread
@@ -90,6 +91,7 @@ class HostTelnet(Telnet):
     """
 
     session: VMSession
+    transport: Any  # a TCP connection, or a layer of TLS that stands for one
     traced: TracedConnection | None = None
     _in_line = False  # what is kept has asked for a turn of the reactor
     _draining = False
@@ -113,7 +115,7 @@ class HostTelnet(Telnet):
 
     def connectionMade(self) -> None:
         """Offer what we offer, at once: captured hosts wait for it."""
-        front, tcp = self.frontend, self._tcp
+        front, tcp = self.frontend, self.transport
         front.connections.add(self)
         if hasattr(self, "session"):  # another process has begun it
             front.admission.take_over(self.peer)
@@ -141,8 +143,8 @@ class HostTelnet(Telnet):
         self._flush()
 
     def _go_on(self) -> None:
-        self._tcp.bufferSize = SMALL_READ if self.console is None else LARGE_READ
-        self._tcp.registerProducer(self, True)
+        self.transport.bufferSize = SMALL_READ if self.console is None else LARGE_READ
+        self.transport.registerProducer(self, True)
         self._act()
         if self.session.resting and self._pace is None:
             self._get_in_line()
@@ -189,12 +191,8 @@ class HostTelnet(Telnet):
             self._perform(self.session.go_on())
         self._leave("the concentrator was stopped")
         # With a producer registered, Twisted would wait for it as long as the host does not read.
-        self._tcp.unregisterProducer()
-        self._tcp.loseConnection()
-
-    @property
-    def _tcp(self) -> Connection:
-        return cast(Connection, self.transport)
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the host, cut anywhere."""
@@ -286,7 +284,7 @@ class HostTelnet(Telnet):
         if data:
             if self.traced is not None:
                 self.traced.take(">", data, self)
-            send(self._tcp, data)
+            send(self.transport, data)
             if self.session.state != OPEN:  # until then it has a deadline of its own
                 self.frontend.liveness.written(self)
 
@@ -313,7 +311,7 @@ class HostTelnet(Telnet):
         if self._second - before_that >= 1:
             return True
         self._complain("floods of commands", "it sends too many Telnet commands, and has to wait")
-        self._tcp.bufferSize = SMALL_READ
+        self.transport.bufferSize = SMALL_READ
         self._wait_for_second(1)
         return False
 
@@ -335,9 +333,9 @@ class HostTelnet(Telnet):
         if self not in self.frontend.connections:
             return
         if on:
-            self._tcp.resumeProducing()
+            self.transport.resumeProducing()
         else:
-            self._tcp.pauseProducing()
+            self.transport.pauseProducing()
 
     def _complain(self, kind: str, text: str) -> None:
         self.frontend.complaints.add(kind, self.peer, text)
@@ -347,14 +345,14 @@ class HostTelnet(Telnet):
         self._close_reason = reason
         self.session.close()
         self._flush()
-        self._tcp.abortConnection()
+        self.transport.abortConnection()
 
     def close_behind(self, reason: str) -> None:
         """Close; what the host has sent before is still taken in, though it may have to wait for its turn."""
         self.drain(None)
         self._close_reason = reason
         self._flush()
-        self._tcp.abortConnection()
+        self.transport.abortConnection()
 
     def give_up(self, reason: str) -> None:
         """Close, and complain about it, once."""
@@ -403,7 +401,7 @@ class HostTelnet(Telnet):
         return isinstance(self.transport, Layer)
 
     def _start_tls(self) -> None:
-        front, tcp, session = self.frontend, self._tcp, self.session
+        front, tcp, session = self.frontend, self.transport, self.session
         if front.tls.credentials is None:
             self.give_up("it was offered TLS, and there is no certificate any more")
             return
@@ -415,7 +413,7 @@ class HostTelnet(Telnet):
         tcp.unregisterProducer()
         front.tls.wrap(self, tcp)
         session.block(False)  # nobody would tell us: it is the layer that we hear of from now on
-        self._tcp.registerProducer(self, True)
+        self.transport.registerProducer(self, True)
         front.handshakes.start(self)
         session.tls_started()
 
@@ -504,7 +502,7 @@ class HostTelnet(Telnet):
             self.frontend.traces.identified(self, console)
         self.frontend.unidentified.discard(self)
         self.frontend.liveness.written(self)  # the answers until now may be under way
-        self._tcp.bufferSize = LARGE_READ
+        self.transport.bufferSize = LARGE_READ
         # If others have come since, what was told there holds.
         self.session.carry(console, console.port_control, self.in_service)
 
@@ -524,8 +522,8 @@ class HostTelnet(Telnet):
             for _ in range(left if reads is None else reads):
                 if left <= 0:
                     break
-                left -= self._tcp.bufferSize  # small where the host has been slowed down
-                self._tcp.doRead()
+                left -= self.transport.bufferSize  # small where the host has been slowed down
+                self.transport.doRead()
         finally:
             self._hurry(False)
             if log is not None:
