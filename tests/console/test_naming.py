@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 from uuid import UUID
 
 import pytest
@@ -17,7 +19,16 @@ from vmproxy.access.policy import Grants, Policy
 from vmproxy.access.policy_file import parse_policy
 from vmproxy.access.selector import Selector, Subject
 from vmproxy.console.console import Console
-from vmproxy.console.naming import BROAD, LOOKED_AT, AmbiguousConsole, Names, NoSuchConsole
+from vmproxy.console.naming import (
+    BROAD,
+    LOOKED_AT,
+    AmbiguousConsole,
+    Names,
+    NoSuchConsole,
+    base_in,
+    base_of,
+    entries_of,
+)
 
 Build = Callable[[], World]
 
@@ -391,3 +402,9 @@ def test_the_first_port_is_selected_by_its_number_only_where_that_is_written(w: 
     assert [Selector("web.2").selects(c) for c in (first, second)] == [False, True]
     assert [Selector("web??").selects(c) for c in (first, second)] == [False, True]
     assert [Selector("web*").selects(c) for c in (first, second)] == [True, True]
+
+
+@given(name=NAMES, port=st.sampled_from(PORTS))
+def test_the_base_is_the_same_read_from_the_entries(name: str, port: str) -> None:
+    console = cast(Console, SimpleNamespace(name=name, port=port, uuid=VM_A))
+    assert base_in(entries_of(console)) == base_of(console)

@@ -90,8 +90,11 @@ def neighbourhood(address: str) -> str:
 
     :param address: as the transport gives it; the path of a Unix socket is counted under itself.
     """
-    if ":" not in address:
-        return address
+    return _neighbourhood(address) if ":" in address else address
+
+
+@lru_cache(4096)
+def _neighbourhood(address: str) -> str:
     numeric = numeric_address(address)
     if isinstance(numeric, IPv6Address):
         return str(IPv6Network((int(numeric), 64), strict=False))

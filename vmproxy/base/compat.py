@@ -103,7 +103,7 @@ class QuickServer(Server):
 
     def send(self, data: bytes) -> None:
         """Write now what the socket takes, if nothing waits before it; the reactor writes the rest, and sees faults."""
-        if self._tempDataLen or self.dataBuffer or self.disconnecting or not self.connected:
+        if self._tempDataLen or self.dataBuffer or self.disconnecting or self.TLS or not self.connected:
             self.write(data)  # type: ignore[no-untyped-call]  # Twisted's
             return
         try:

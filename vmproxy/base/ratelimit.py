@@ -216,13 +216,13 @@ class RepeatSummary(Generic[K]):
         now = self._clock.seconds()
         over: list[K] = []
         for other, (since, _) in self._seen.items():
-            if other in self._late or 0 <= now - since < REPEAT_SECONDS:
+            if 0 <= now - since < REPEAT_SECONDS or other in self._late:
                 break
             over.append(other)
         for other in over:
             del self._seen[other]
         since, times = self._seen.get(key, (now, 0))
-        if key not in self._late and not 0 <= now - since < REPEAT_SECONDS:
+        if not 0 <= now - since < REPEAT_SECONDS and key not in self._late:
             del self._seen[key]
             since, times = now, 0
         self._seen[key] = since, times + 1

@@ -315,7 +315,10 @@ class Console:
 
     def set_options(self, options: ConsoleOptions) -> None:
         """Take other options, and tell the viewers what changes for them."""
-        before, self.options = self.options, options
+        before = self.options
+        if options is before:  # consoles with the same ones share them
+            return
+        self.options = options
         self.log.file.use(options.encoding)
         if options.record_input != before.record_input:
             self.log.event("input-recording", on=options.record_input)
@@ -397,7 +400,8 @@ class Console:
         :param name: the name of a console that is new, as it may be shown.
         """
         old = self.link
-        self._use(None)
+        if old is not None:
+            self._use(None)
         away = max(0.0, self._context.wall() - self.since) if self.reason and self.since else None
         if old is None:
             self._context.totals.changes["up"] += 1

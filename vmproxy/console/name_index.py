@@ -12,7 +12,7 @@ from uuid import UUID
 
 from vmproxy.access.policy import Grants
 from vmproxy.console.console import Console
-from vmproxy.console.naming import Entry, Names, base_of, entries_of, read_uuid
+from vmproxy.console.naming import Entry, Names, base_in, base_of, entries_of, read_uuid
 from vmproxy.log.store import ConsoleLog
 
 VIEWS = 64
@@ -133,8 +133,9 @@ class NameIndex:
         number = console.uuid.int
         self._vms[number] = (*self.ports(console.uuid), console) if number in self._vms else console
         self._count += 1
-        self._change((), entries_of(console))
-        self._give_link(console)
+        entries = entries_of(console)
+        self._change((), entries)
+        self._give_link(console, base_in(entries))
 
     def remove(self, console: Console) -> None:
         """Take a console out."""
@@ -149,14 +150,16 @@ class NameIndex:
 
     def rename(self, console: Console, name: str) -> None:
         """Give a console another name."""
-        before, base = entries_of(console), base_of(console)
+        before = entries_of(console)
+        base = base_in(before)
         console.set_name(name)
-        self._change(before, entries_of(console))
-        if base_of(console) == base:  # the link stays as it is: somebody may be tailing it
+        after = entries_of(console)
+        self._change(before, after)
+        if base_in(after) == base:  # the link stays as it is: somebody may be tailing it
             self.turned(console)
         else:
             self._take_link(console, base)
-            self._give_link(console)
+            self._give_link(console, base_in(after))
 
     def uri_changed(self, console: Console) -> None:
         """Take note that rules may see a console otherwise, though its name is the same."""
@@ -183,10 +186,9 @@ class NameIndex:
 
     # Links.
 
-    def _give_link(self, console: Console) -> None:
+    def _give_link(self, console: Console, base: str) -> None:
         if not console.name:
             return
-        base = base_of(console)
         uuid = read_uuid(base)
         if not base or (uuid is not None and uuid != console.uuid):  # nobody has the UUID of another for a link
             self._link(self._all.unique(console), console.log)

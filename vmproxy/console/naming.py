@@ -99,6 +99,12 @@ def entries_of(console: Console) -> tuple[Entry, ...]:
     return ((_folded(name), name, LABEL, number, port, console), other) if name else (other,)
 
 
+def base_in(entries: Sequence[Entry]) -> str:
+    """:func:`base_of` a console, from its entries."""
+    _, word, kind, *_ = entries[-1]
+    return "" if kind == UNNAMED else word
+
+
 def read_uuid(text: str) -> UUID | None:
     """The UUID that a text is, in any spelling; None if it is none."""
     digits = text.replace("-", "").replace(" ", "").strip("{}") if len(text) >= LONG else ""

@@ -243,13 +243,16 @@ class ConsoleRegistry:
 
     def _is_first(self, identity: ConsoleIdentity) -> bool:
         bios = identity.bios
-        return not identity.known_by and (bios is None or not self.names.ports(bios))
+        if identity.known_by:
+            return False
+        return bios is None or bios is identity.uuid or not self.names.ports(bios)
 
     def _claim_first(self, identity: ConsoleIdentity, link: ILink[Console]) -> Console:
         # The same for the first port of a VM that nobody knows, which is all of a storm of new VMs.
-        console = self._make(identity.uuid, identity.port or identity.word or "1", identity.name, link)
-        console.set_uuids(identity.bios, identity.location)
-        console.set_uri(identity.uri)
+        uuid, port, uri, name, _, bios, word, location, _ = identity
+        console = self._make(uuid, port or word or "1", name, link)
+        console.set_uuids(bios, location)
+        console.set_uri(uri)
         console.set_options(self._policy.options(console))
         self._connect(console, identity, link, True, True)
         return console
@@ -357,7 +360,7 @@ class ConsoleRegistry:
         A folder that was copied on a standalone host gives two such VMs. The one that came later has its BIOS UUID.
         """
         uuid, bios = identity.uuid, identity.bios
-        if bios is None or bios == uuid:
+        if bios is None or bios is uuid or bios == uuid:
             return uuid, None
         known = [console for console in there if console.bios_uuid is not None]
         if any(console.bios_uuid == bios for console in known):

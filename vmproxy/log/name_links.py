@@ -40,12 +40,11 @@ class NameLinks:
 
         :returns: whether the first is done with; if not, it is to be tried again.
         """
-        targets = _targets(file)
-        suffix, target = targets[0]
+        suffix, target = ".log", f"../{file.name}"
         folder = f"{file.folder}/{FOLDER}"
         try:
             if file.link and file.link != name:
-                for old, where in targets:
+                for old, where in _targets(file):
                     _unlink(f"{folder}/{file.link}{old}", where)
             make_link(folder, f"{name}{suffix}", target)
         except OSError as error:

@@ -16,15 +16,13 @@ from vmproxy.errors import WireError
 from vmproxy.vm.actions import Action
 from vmproxy.vm.comport import PortControlState
 from vmproxy.vm.negotiation import NegotiationState
-from vmproxy.wire.vmware import Sub, parse_name, parse_uuid
+from vmproxy.wire.vmware import parse_name, parse_uuid
 
 NAME_LIMIT = 1024
 BEGINNINGS = 64
 SEEN = 1024
 EARLY_COMMANDS = 64
 """A host that has said so many Telnet commands says what no other one does."""
-
-_UUID, _NAME, _BIOS, _LOCATION = Sub.VM_VC_UUID, Sub.VM_NAME, Sub.VM_BIOS_UUID, Sub.VM_LOCATION_UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +58,13 @@ class Introduction(NamedTuple):
     location: UUID | None
 
 
-def read_introduction(payloads: list[bytes]) -> Introduction | None:
-    """Read the suboptions in which a VM says who it is; None unless each makes sense and comes once."""
-    found: dict[int, bytes] = {payload[0]: payload[1:] for payload in payloads}
-    spelled = found.get(_UUID)
-    if spelled is None or len(found) < len(payloads):
-        return None
-    name, bios, location = found.get(_NAME), found.get(_BIOS), found.get(_LOCATION)
+def read_introduction(
+    spelled: bytes, name: bytes | None, bios: bytes | None, location: bytes | None
+) -> Introduction | None:
+    """Read what a VM says of itself; None unless all of it makes sense.
+
+    :param spelled: the VC UUID; ``bios`` and ``location`` are the others.
+    """
     try:
         uuid = parse_uuid(spelled)
         # Mostly the location is the BIOS UUID: that is one object then.

@@ -18,7 +18,7 @@ def send(transport: Connection, data: bytes) -> None:
 
     :param transport: of any kind; only TCP's own is treated so.
     """
-    if type(transport) is QuickServer and not transport.TLS:
+    if type(transport) is QuickServer:
         transport.send(data)
         return
     # What TLS encrypts must not be overtaken, and anything else knows best itself.

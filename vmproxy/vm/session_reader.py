@@ -43,9 +43,13 @@ _SETTLING = (int(Sub.VMOTION_BEGIN), int(Sub.VMOTION_PEER))
 _END: tuple[None] = (None,)  # behind the tokens of a read: nothing more for now
 SHORT_READ = 512
 """The bytes at most of a read that is looked at as a whole before it is scanned."""
-# What a VM says of itself, UUIDs and name; and what it may negotiate behind that.
-_INTRODUCTION = re.compile(rb"((?:\xff\xfa\xe8[PRTV][^\xff]*\xff\xf0)+)((?:\xff[\xfb-\xfe][^\xff])*)", re.DOTALL)
-_PARTS = b"\xff\xf0\xff\xfa\xe8"
+# What a VM says of itself, UUIDs and name, in the order in which it is asked; and what it may negotiate behind that.
+_INTRODUCTION = re.compile(
+    rb"\xff\xfa\xe8P([^\xff]*)\xff\xf0"
+    + b"".join(rb"(?:\xff\xfa\xe8%c([^\xff]*)\xff\xf0)?" % code for code in b"RTV")
+    + rb"((?:\xff[\xfb-\xfe][^\xff])*)",
+    re.DOTALL,
+)
 _NO_PORT = PortSettings(None)
 
 
@@ -69,9 +73,9 @@ class SessionReader(SessionMachine):
         :returns: the answer, which the driver sends; None if the read is none of these: it is for :meth:`receive`.
         """
         begun = self._begun
-        if begun is None or self.state != OPEN or self._kept or begun.age != self._terms.beginnings.age:
+        if begun is None or self.state != OPEN or self._kept:
             return None
-        step = begun.steps.get(data)
+        step = begun.steps.get(data)  # there are none in a beginning of another age
         if step is None:
             return None
         self._begun = step.after
@@ -132,12 +136,13 @@ class SessionReader(SessionMachine):
         match = _INTRODUCTION.fullmatch(data)
         if match is None or begun.request is None:
             return None
-        payloads = match[1][3:-2].split(_PARTS)
-        told = read_introduction(payloads)
+        spelled, name, bios, location, tail = match.groups()
+        told = read_introduction(spelled, name, bios, location)
         if told is None:
             return None
         claim = first_claim(begun.extension, begun.request, told, self._terms.needs_name)
-        return None if claim is None else self._introduce(begun, claim, told, len(payloads), match[2])
+        commands = 4 - (name, bios, location).count(None)
+        return None if claim is None else self._introduce(begun, claim, told, commands, tail)
 
     def _introduce(
         self, begun: Beginning, claim: Claim, told: Introduction, commands: int, tail: bytes
