@@ -104,7 +104,7 @@ class VMSession(SessionReader):
     def tls_started(self) -> None:
         """TLS has begun; what was agreed on before holds."""
         own = self._own
-        own.scanner = Scanner()
+        own.scan_anew()
         if self._kept:  # in clear, behind the host's START: nobody knows whose it is
             self._kept = b""
             self.hold(EARLY, False)
@@ -253,27 +253,30 @@ class VMSession(SessionReader):
         """
         line = state.line
         session = cls(terms, line.com_port, line.tls, line.gate is not None, line.encrypted)
-        own = session._own
+        session._go_on_from(state, terms)
+        return session
+
+    def _go_on_from(self, state: VMSessionState, terms: Terms) -> None:
+        own = self._own
         out = own.out
         out.take_data()  # its opening has been sent
         if state.unsent:
             out.data.append(state.unsent)
         out.block(state.blocked, state.control_while_blocked)
-        own.scanner = Scanner.restore(state.scanner)
-        own.restore(line, state.extension, state.port)
-        session._carried = state.carried
-        session._early = None if state.early is None else EarlyOutput.restore(state.early, terms)
-        session._question = state.question
-        session._rest = None if state.rest is None else iter([token_of(token) for token in state.rest])
-        session._kept = state.kept
-        session.commands = state.commands
-        session.holds = state.holds & EARLY  # the others are for the log, the remote end and the clock to say again
-        session.state = state.state
-        session._see_plain()
+        own.scan_anew(state.scanner)
+        own.restore(state.line, state.extension, state.port)
+        self._carried = state.carried
+        self._early = None if state.early is None else EarlyOutput.restore(state.early, terms)
+        self._question = state.question
+        self._rest = None if state.rest is None else iter([token_of(token) for token in state.rest])
+        self._kept = state.kept
+        self.commands = state.commands
+        self.holds = state.holds & EARLY  # the others are for the log, the remote end and the clock to say again
+        self.state = state.state
+        self._see_plain()
         if state.holds:
-            out.actions.append(Reading(not session.holds))
-        session._ask_again()
-        return session
+            out.actions.append(Reading(not self.holds))
+        self._ask_again()
 
     def _ask_again(self) -> None:
         own = self._own

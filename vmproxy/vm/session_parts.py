@@ -7,7 +7,7 @@ from vmproxy.vm.beginning import Beginning, ExtensionState, Introduction, Reques
 from vmproxy.vm.comport import PortControl, PortControlState
 from vmproxy.vm.extension import Extension, Terms
 from vmproxy.vm.negotiation import LineNegotiation, NegotiationState
-from vmproxy.wire.telnet import Scanner
+from vmproxy.wire.telnet import Scanner, ScannerState
 
 
 class SessionParts:
@@ -45,6 +45,10 @@ class SessionParts:
         if told is not None:
             parts.extension.introduce(told)
         return parts
+
+    def scan_anew(self, state: ScannerState | None = None) -> None:
+        """Have another scanner: behind the beginning of TLS, or that of another session."""
+        self.scanner = Scanner() if state is None else Scanner.restore(state)
 
     def restore(self, line: NegotiationState, extension: ExtensionState, port: PortControlState | None) -> None:
         """Go on where another session was, made with the same settings."""
