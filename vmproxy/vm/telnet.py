@@ -92,7 +92,7 @@ class HostTelnet(Telnet):
 
     session: VMSession
     transport: Any  # a TCP connection, or a layer of TLS that stands for one
-    traced: TracedConnection | None = None
+    traced: TracedConnection | None
     _in_line = False  # what is kept has asked for a turn of the reactor
     _draining = False
     _lost: Failure | None = None  # the connection is gone; what came before that waits for its turn, or for an answer
@@ -109,6 +109,7 @@ class HostTelnet(Telnet):
         self.frontend = frontend
         self.peer = peer
         self.console: Console | None = None
+        self.traced = None  # here, as all that each read asks for: in the class it would be looked for in vain first
         self._receiving = False
 
     # The transport.
