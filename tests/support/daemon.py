@@ -55,6 +55,7 @@ class Daemon:
     :ivar prefix: a command that starts the daemon: what follows it is run in its place.
     :ivar options: for twistd, such as ``--uid``.
     :ivar environment: of the process; ``pass_fds``: descriptors that it inherits.
+    :ivar named: the names of VMs that a test has connected to it, and which test.
     """
 
     within: tuple[str, ...] = ()
@@ -81,6 +82,7 @@ class Daemon:
         self.options: list[str] = ["--pidfile="]
         self.environment = environment()
         self.pass_fds: tuple[int, ...] = ()
+        self.named: dict[str, str] = {}
         self.state.mkdir(parents=True, exist_ok=True)
         for kind in ("ed25519", "rsa"):  # made once for all tests: an RSA key takes a while
             shutil.copy(keys / f"ssh_host_{kind}_key", self.state)

@@ -75,13 +75,35 @@ def daemon(make_daemon: Callable[..., Daemon]) -> Daemon:
     return make_daemon()
 
 
+@pytest.fixture(scope="module")
+def shared_daemon(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[Callable[..., Daemon]]:
+    """The daemons that the tests of a module share, one for each configuration, as starting one costs most of a test.
+
+    For tests that neither stop nor reconfigure it, whose VMs have names of their own, and that hold nothing against
+    all consoles, all sessions or the whole of its trails. ``make_vm`` watches over the names.
+    """
+    daemons: dict[str, Daemon] = {}
+
+    def share(extra: str = "") -> Daemon:
+        if extra not in daemons:
+            daemons[extra] = Daemon(tmp_path_factory.mktemp("shared") / "daemon", keys, extra).start()
+        assert daemons[extra].running, daemons[extra].said()[-2000:]
+        return daemons[extra]
+
+    yield share
+    for daemon in daemons.values():
+        daemon.stop()
+    for daemon in daemons.values():
+        assert "Traceback" not in daemon.said(), daemon.said()
+
+
 @pytest.fixture
 def client(daemon: Daemon) -> Iterator[Callable[..., Client]]:
-    """Starts OpenSSH clients against the daemon."""
+    """Starts OpenSSH clients against the daemon, or another that is given."""
     clients: list[Client] = []
 
-    def start(*words: str, terminal: bool = False, user: str = "") -> Client:
-        started = Client(daemon.ssh(*words, user=user), terminal)
+    def start(*words: str, terminal: bool = False, user: str = "", at: Daemon = daemon) -> Client:
+        started = Client(at.ssh(*words, user=user), terminal)
         clients.append(started)
         return started
 
@@ -91,11 +113,13 @@ def client(daemon: Daemon) -> Iterator[Callable[..., Client]]:
 
 
 @pytest.fixture
-def make_vm() -> Iterator[Callable[..., FakeVM]]:
-    """Connects VMs to a daemon."""
+def make_vm(request: pytest.FixtureRequest) -> Iterator[Callable[..., FakeVM]]:
+    """Connects VMs to a daemon; on one that is shared, no two tests may have one of the same name."""
     vms: list[FakeVM] = []
 
     def make(daemon: Daemon, name: str = "web01", uri: str = "vmproxy", direction: bytes = b"S") -> FakeVM:
+        first = daemon.named.setdefault(name, request.node.nodeid)
+        assert first == request.node.nodeid, f"{first} has had a VM {name!r} on this daemon"
         vm = FakeVM(daemon.vm_port, name, uri, direction)
         vms.append(vm)
         return vm.connect()

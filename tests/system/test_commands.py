@@ -18,6 +18,13 @@ from tests.support.host import FakeVM
 
 MakeVM = Callable[..., FakeVM]
 MakeClient = Callable[..., Client]
+MakeDaemon = Callable[..., Daemon]
+
+
+@pytest.fixture
+def daemon(shared_daemon: MakeDaemon) -> Daemon:
+    """The daemon of all tests here that do not change its settings or want everything that it has."""
+    return shared_daemon()
 
 
 def run(daemon: Daemon, *words: str, typed: bytes = b"", user: str = "") -> tuple[bytes, bytes, int]:
@@ -38,7 +45,8 @@ def json_lines(data: bytes) -> list[dict[str, object]]:
     return [json.loads(line) for line in data.splitlines()]
 
 
-def test_list_who_whoami_version_and_help(daemon: Daemon, make_vm: MakeVM) -> None:
+def test_list_who_whoami_version_and_help(make_daemon: MakeDaemon, make_vm: MakeVM) -> None:
+    daemon = make_daemon()
     make_vm(daemon)
     make_vm(daemon, "db01")
     out, err, status = run(daemon, "list", "'web*'", "-c", "name,host")
@@ -58,13 +66,13 @@ def test_list_who_whoami_version_and_help(daemon: Daemon, make_vm: MakeVM) -> No
 
 
 def test_a_log_by_time_and_followed(daemon: Daemon, make_vm: MakeVM, client: MakeClient) -> None:
-    vm = make_vm(daemon)
+    vm = make_vm(daemon, "web11")
     say(daemon, vm, b"one\r\ntwo\r\n")
-    assert run(daemon, "log", "web01", "--since", "1h") == (b"one\r\ntwo\r\n", b"", 0)
-    assert run(daemon, "log", "web01", "--until", "1h")[0] == b""
-    stamped = run(daemon, "log", "web01", "-t")[0].splitlines()
+    assert run(daemon, "log", "web11", "--since", "1h") == (b"one\r\ntwo\r\n", b"", 0)
+    assert run(daemon, "log", "web11", "--until", "1h")[0] == b""
+    stamped = run(daemon, "log", "web11", "-t")[0].splitlines()
     assert re.fullmatch(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}(Z|[+-]\d\d:?\d\d) two", stamped[1])
-    follower = client("127.0.0.1", "log", "-f", "web01", "--since", "1h")
+    follower = client("127.0.0.1", "log", "-f", "web11", "--since", "1h")
     follower.expect(b"two\r\n")
     vm.connected.say(b"three\r\n")
     follower.expect(b"three\r\n")
@@ -72,94 +80,94 @@ def test_a_log_by_time_and_followed(daemon: Daemon, make_vm: MakeVM, client: Mak
 
 
 def test_search(daemon: Daemon, make_vm: MakeVM) -> None:
-    web, db = make_vm(daemon), make_vm(daemon, "db01")
+    web, db = make_vm(daemon, "web12"), make_vm(daemon, "db12")
     say(daemon, web, b"kernel panic - not syncing\r\n")
     say(daemon, db, b"all is well\r\n")
     out, err, status = run(daemon, "search", "-i", "PANIC")
-    assert re.fullmatch(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(Z|[+-]\d\d:?\d\d)  web01: kernel panic - not syncing\n", out)
+    assert re.fullmatch(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(Z|[+-]\d\d:?\d\d)  web12: kernel panic - not syncing\n", out)
     assert (err, status) == (b"", 0)
-    assert run(daemon, "search", "panic", "db01")[::2] == (b"", 1)
+    assert run(daemon, "search", "panic", "db12")[::2] == (b"", 1)
     (hit,) = json_lines(run(daemon, "search", "--json", "'is w.ll'")[0])
-    assert (hit["console"], hit["uuid"]) == ("db01", str(db.uuid))
+    assert (hit["console"], hit["uuid"]) == ("db12", str(db.uuid))
     out, err, status = run(daemon, "search", "'('")
     assert (out, status) == (b"", 2)
 
 
 def test_events(daemon: Daemon, make_vm: MakeVM, client: MakeClient) -> None:
-    vm = make_vm(daemon)
-    eventually(lambda: run(daemon, "events", "web01")[0].count(b"  up"), "it is in the trail")
-    follower = client("127.0.0.1", "events", "-f", "-n", "0", "--json", "web01")
+    vm = make_vm(daemon, "web13")
+    eventually(lambda: run(daemon, "events", "web13")[0].count(b"  up"), "it is in the trail")
+    follower = client("127.0.0.1", "events", "-f", "-n", "0", "--json", "web13")
 
     def shown() -> bool:  # whether it has begun to follow cannot be seen otherwise
-        assert run(daemon, "break", "web01")[2] == 0
+        assert run(daemon, "break", "web13")[2] == 0
         return b'"event": "break"' in follower.out
 
     eventually(shown, "it follows")
     vm.close()
     follower.expect(b'"event": "down"')
-    assert all(event["console"] == "web01" for event in json_lines(bytes(follower.out)))
+    assert all(event["console"] == "web13" for event in json_lines(bytes(follower.out)))
 
 
 def test_replay_and_record(daemon: Daemon, make_vm: MakeVM) -> None:
-    vm = make_vm(daemon)
+    vm = make_vm(daemon, "web14")
     say(daemon, vm, "grün\r\n".encode())
-    assert run(daemon, "replay", "web01", "--speed", "1000") == ("grün\r\n".encode(), b"", 0)
-    out, err, status = run(daemon, "record", "web01", "--since", "1h")
+    assert run(daemon, "replay", "web14", "--speed", "1000") == ("grün\r\n".encode(), b"", 0)
+    out, err, status = run(daemon, "record", "web14", "--since", "1h")
     header, *events = map(json.loads, out.splitlines())
-    assert (header["version"], header["title"]) == (2, "web01")
+    assert (header["version"], header["title"]) == (2, "web14")
     assert "".join(data for _, kind, data in events if kind == "o") == "grün\r\n"
     assert (err, status) == (b"", 0)
 
 
 def test_send_takes_a_file_to_the_console_and_break_a_break(daemon: Daemon, make_vm: MakeVM) -> None:
-    vm = make_vm(daemon)
+    vm = make_vm(daemon, "web15")
     data = os.urandom(1_000_000)
-    assert run(daemon, "send", "web01", typed=data) == (b"", b"", 0)
+    assert run(daemon, "send", "web15", typed=data) == (b"", b"", 0)
     vm.connected.wait_size(len(data))
     assert bytes(vm.connected.data) == data
-    assert run(daemon, "break", user="web01") == (b"", b"", 0)
+    assert run(daemon, "break", user="web15") == (b"", b"", 0)
     vm.connected.wait_break()
-    assert json.loads(run(daemon, "status", "web01", "--json")[0])["writer"] is None
+    assert json.loads(run(daemon, "status", "web15", "--json")[0])["writer"] is None
 
 
 def test_a_console_in_use_is_status_9_and_can_be_forced(daemon: Daemon, make_vm: MakeVM, client: MakeClient) -> None:
-    vm = make_vm(daemon)
-    person = client("-tt", "127.0.0.1", terminal=True, user="web01")
+    vm = make_vm(daemon, "web16")
+    person = client("-tt", "127.0.0.1", terminal=True, user="web16")
     person.expect(b"[attached]")
-    out, err, status = run(daemon, "send", "web01", typed=b"x")
+    out, err, status = run(daemon, "send", "web16", typed=b"x")
     assert (out, status) == (b"", 9)
     assert b"is attached, idle" in err
-    assert run(daemon, "send", "--force", "web01", typed=b"forced")[2] == 0
+    assert run(daemon, "send", "--force", "web16", typed=b"forced")[2] == 0
     vm.connected.wait_data(b"forced")
     person.expect(b"forced to `spy' mode by")
     person.expect(b"[attached]", person.expect(b"forced to"))
 
 
 def test_expect(daemon: Daemon, make_vm: MakeVM, client: MakeClient) -> None:
-    vm = make_vm(daemon)
-    waiting = client("127.0.0.1", "expect", "web01", "login:", "--timeout", "30")
-    eventually(lambda: daemon.status("web01")["viewers"], "it watches")
-    vm.connected.say(b"booting\r\nweb01 login: ")
+    vm = make_vm(daemon, "web17")
+    waiting = client("127.0.0.1", "expect", "web17", "login:", "--timeout", "30")
+    eventually(lambda: daemon.status("web17")["viewers"], "it watches")
+    vm.connected.say(b"booting\r\nweb17 login: ")
     assert waiting.end() == 0
-    assert bytes(waiting.out) == b"web01 login: \n"
-    assert run(daemon, "expect", "web01", "login:", "--since", "1h")[0] == b"web01 login: \n"
-    out, err, status = run(daemon, "expect", "web01", "nothing", "--timeout", "0.2")
+    assert bytes(waiting.out) == b"web17 login: \n"
+    assert run(daemon, "expect", "web17", "login:", "--since", "1h")[0] == b"web17 login: \n"
+    out, err, status = run(daemon, "expect", "web17", "nothing", "--timeout", "0.2")
     assert (out, status) == (b"", 8)
     assert b"nothing matched within 0.2 s" in err
-    asking = client("127.0.0.1", "expect", "web01", "'uid=0'", "--send", r"'id\r'")
+    asking = client("127.0.0.1", "expect", "web17", "'uid=0'", "--send", r"'id\r'")
     vm.connected.wait_data(b"id\r")
     vm.connected.say(b"uid=0(root)\r\n")
     assert asking.end() == 0
 
 
 def test_kick_and_broadcast(daemon: Daemon, make_vm: MakeVM, client: MakeClient) -> None:
-    make_vm(daemon)
-    person = client("-tt", "127.0.0.1", terminal=True, user="web01")
+    make_vm(daemon, "web18")
+    person = client("-tt", "127.0.0.1", terminal=True, user="web18")
     person.expect(b"[attached]")
     assert run(daemon, "broadcast", "'down at five'")[2] == 0
     person.expect(b"down at five")
-    name = json.loads(run(daemon, "who", "--json", "web01")[0])[0]["who"]
-    assert run(daemon, "kick", "web01", name, "--reason", "'go home'")[2] == 0
+    name = json.loads(run(daemon, "who", "--json", "web18")[0])[0]["who"]
+    assert run(daemon, "kick", "web18", name, "--reason", "'go home'")[2] == 0
     person.expect(b"disconnected by " + name.encode() + b": go home --]")
     assert person.end() == 7
 
@@ -186,32 +194,32 @@ def test_ssh_config_makes_ssh_reach_the_consoles(daemon: Daemon, make_vm: MakeVM
         session.close()
 
 
-@pytest.mark.parametrize("command", ["log -f web01", "events -f", "expect web01 nothing"])
-def test_control_c_ends_a_command(daemon: Daemon, make_vm: MakeVM, client: MakeClient, command: str) -> None:
-    vm = make_vm(daemon)
+@pytest.mark.parametrize(("name", "command"), [("c1", "log -f c1"), ("c2", "events -f"), ("c3", "expect c3 nothing")])
+def test_control_c_ends_a_command(daemon: Daemon, make_vm: MakeVM, client: MakeClient, name: str, command: str) -> None:
+    vm = make_vm(daemon, name)
     say(daemon, vm, b"first\r\n")
     session = client("-tt", "127.0.0.1", command, terminal=True)
     if command.startswith("expect"):
-        eventually(lambda: daemon.status("web01")["viewers"], "it watches")
+        eventually(lambda: daemon.status(name)["viewers"], "it watches")
     else:
         session.expect(b"  up" if command.startswith("events") else b"first")
     session.type(b"\x03")
     assert session.end() == 130
-    eventually(lambda: not daemon.status("web01")["viewers"], "nobody is left on it")
+    eventually(lambda: not daemon.status(name)["viewers"], "nobody is left on it")
 
 
 def test_a_client_that_dies_lets_go_of_the_pen(daemon: Daemon, make_vm: MakeVM, client: MakeClient) -> None:
-    make_vm(daemon)
-    sender = client("127.0.0.1", "send", "web01")
-    eventually(lambda: daemon.status("web01")["writer"], "it has the pen")
+    make_vm(daemon, "web19")
+    sender = client("127.0.0.1", "send", "web19")
+    eventually(lambda: daemon.status("web19")["writer"], "it has the pen")
     sender.process.kill()
-    eventually(lambda: not daemon.status("web01")["writer"], "it has let go")
+    eventually(lambda: not daemon.status("web19")["writer"], "it has let go")
 
 
 def test_a_client_that_closes_its_output_ends_the_command(daemon: Daemon, make_vm: MakeVM) -> None:
-    vm = make_vm(daemon)
+    vm = make_vm(daemon, "web20")
     say(daemon, vm, b"x" * 3_000_000)
-    line = daemon.ssh("127.0.0.1", "--", "log", "web01")
+    line = daemon.ssh("127.0.0.1", "--", "log", "web20")
     with subprocess.Popen(line, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         assert len(process.stdout.read(1000)) == 1000
@@ -223,19 +231,19 @@ def test_a_client_that_closes_its_output_ends_the_command(daemon: Daemon, make_v
 
 
 def test_what_goes_wrong_has_the_statuses_of_the_reference(daemon: Daemon, make_vm: MakeVM) -> None:
-    make_vm(daemon).close()
-    make_vm(daemon, "web02")
-    eventually(lambda: daemon.status("web01").get("state") == "down", "it is down")
+    make_vm(daemon, "web21").close()
+    make_vm(daemon, "web21b")
+    eventually(lambda: daemon.status("web21").get("state") == "down", "it is down")
     for words, status in (
         ("log nosuch", 3),
         ("events nosuch", 3),
         ("search x nosuch", 3),
         ("send nosuch", 3),
         ("log web", 4),
-        ("console -k web01", 5),
-        ("send web01", 5),
-        ("break web01", 5),
-        ("log --since never web02", 2),
+        ("console -k web21", 5),
+        ("send web21", 5),
+        ("break web21", 5),
+        ("log --since never web21b", 2),
         ("frobnicate", 3),
     ):
         out, err, got = run(daemon, *words.split())
@@ -244,9 +252,9 @@ def test_what_goes_wrong_has_the_statuses_of_the_reference(daemon: Daemon, make_
 
 
 def test_clients_that_die_while_they_read_leave_no_file_open(daemon: Daemon, make_vm: MakeVM) -> None:
-    vm = make_vm(daemon)
+    vm = make_vm(daemon, "web22")
     say(daemon, vm, b"0123456789 abcdef\r\n" * 400_000)
-    log, process = daemon.log("web01").resolve(), Path(f"/proc/{daemon.process.pid}")
+    log, process = daemon.log("web22").resolve(), Path(f"/proc/{daemon.process.pid}")
 
     def held() -> int:
         """How often the log is open for reading only."""
@@ -258,7 +266,7 @@ def test_clients_that_die_while_they_read_leave_no_file_open(daemon: Daemon, mak
                 count += reads_only and fd.readlink() == log
         return count
 
-    commands = ("log web01", "log -t web01", "record web01", "log -f -n 999999 web01", "replay web01 --speed 1000")
+    commands = ("log web22", "log -t web22", "record web22", "log -f -n 999999 web22", "replay web22 --speed 1000")
     readers = [  # whose output nobody reads
         subprocess.Popen(daemon.ssh("127.0.0.1", command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         for command in commands
@@ -270,10 +278,11 @@ def test_clients_that_die_while_they_read_leave_no_file_open(daemon: Daemon, mak
             reader.kill()
             reader.communicate()
     eventually(lambda: held() == 0, "nobody holds it open")
-    eventually(lambda: not daemon.status("web01")["viewers"], "nobody looks on any more")
+    eventually(lambda: not daemon.status("web22")["viewers"], "nobody looks on any more")
 
 
-def test_a_log_that_is_being_read_ends_when_the_rules_forbid_it(daemon: Daemon, make_vm: MakeVM) -> None:
+def test_a_log_that_is_being_read_ends_when_the_rules_forbid_it(make_daemon: MakeDaemon, make_vm: MakeVM) -> None:
+    daemon = make_daemon()
     vm = make_vm(daemon)
     for _ in range(16):
         vm.connected.say(b"x" * 1_000_000 + b"\r\n")
@@ -295,7 +304,8 @@ def test_a_log_that_is_being_read_ends_when_the_rules_forbid_it(daemon: Daemon, 
     assert daemon.status("web01")["log"] == "web01.log"
 
 
-def test_a_script_that_types_is_told_where_that_is_recorded(daemon: Daemon, make_vm: MakeVM) -> None:
+def test_a_script_that_types_is_told_where_that_is_recorded(make_daemon: MakeDaemon, make_vm: MakeVM) -> None:
+    daemon = make_daemon()
     vm = make_vm(daemon)
     eventually(lambda: daemon.status("web01"), "it is known")
     daemon.reload('[[console]]\non = "web*"\nrecord-input = true\n')
@@ -305,10 +315,11 @@ def test_a_script_that_types_is_told_where_that_is_recorded(daemon: Daemon, make
 
 
 def test_a_host_and_a_vm_are_traced_from_afar_and_on_the_machine_itself(
-    daemon: Daemon, make_vm: MakeVM, client: MakeClient
+    make_daemon: MakeDaemon, make_vm: MakeVM, client: MakeClient
 ) -> None:
+    daemon = make_daemon()
     vm = make_vm(daemon)
-    host = client("127.0.0.1", "--", "trace", "localhost", "--for", "25")
+    host = client("127.0.0.1", "--", "trace", "localhost", "--for", "25", at=daemon)
     host.expect_err(b"[-- tracing localhost ")
     login = ["-l", "operator", "-i", str(daemon.identity)]
     config = daemon.folder / "local.toml"
