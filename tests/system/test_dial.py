@@ -128,8 +128,8 @@ def has_ipv6() -> bool:
     return True
 
 
-def test_every_scheme_in_clear(make_daemon: MakeDaemon, make_vm: MakeVM, make_far: Callable[..., FarEnd]) -> None:
-    daemon = make_daemon(ALLOWED)
+def test_every_scheme_in_clear(shared_daemon: MakeDaemon, make_vm: MakeVM, make_far: Callable[..., FarEnd]) -> None:
+    daemon = shared_daemon(ALLOWED)
     for scheme in ("", "tcp://", "tcp4://", "telnet://", *(["tcp6://"] if has_ipv6() else [])):
         host = "::1" if scheme == "tcp6://" else "127.0.0.1"
         far = make_far(host=host)
@@ -240,47 +240,47 @@ def test_a_destination_that_is_not_allowed_any_more_is_cut(
 
 
 def test_a_far_end_that_goes_is_dialled_again(
-    make_daemon: MakeDaemon, make_vm: MakeVM, make_far: Callable[..., FarEnd]
+    shared_daemon: MakeDaemon, make_vm: MakeVM, make_far: Callable[..., FarEnd]
 ) -> None:
-    daemon, far = make_daemon(ALLOWED), make_far()
-    vm = make_vm(daemon, uri=f"tcp://127.0.0.1:{far.port}", direction=b"C")
+    daemon, far = shared_daemon(ALLOWED), make_far()
+    vm = make_vm(daemon, "far02", uri=f"tcp://127.0.0.1:{far.port}", direction=b"C")
     far.wait_caller()
     vm.connected.say(b"one ")
     far.wait_data(b"one ")
     far.hang_up()
     far.wait_ended()
-    eventually(lambda: [e for e in trail(daemon) if e["event"] == "far-end-lost"], "it is noticed")
-    assert daemon.status("web01")["state"] == "up"
+    eventually(lambda: [e for e in trail(daemon, "far02") if e["event"] == "far-end-lost"], "it is noticed")
+    assert daemon.status("far02")["state"] == "up"
     vm.connected.say(b"two ")
     far.wait_caller(2)
     far.wait_data(b"two ")
     far.say(b"hello again")
     vm.connected.wait_data(b"hello again")
     assert bytes(far.data) == b"one two "
-    (lost,) = [e for e in trail(daemon) if e["event"] == "far-end-lost"]
+    (lost,) = [e for e in trail(daemon, "far02") if e["event"] == "far-end-lost"]
     assert lost["reason"] == "closed by the far end"
     assert not vm.connected.closed
 
 
-def test_nobody_listens_there(make_daemon: MakeDaemon, make_vm: MakeVM, make_far: Callable[..., FarEnd]) -> None:
+def test_nobody_listens_there(shared_daemon: MakeDaemon, make_vm: MakeVM, make_far: Callable[..., FarEnd]) -> None:
     gone = make_far()
     gone.close()
-    daemon = make_daemon(ALLOWED)
-    vm = make_vm(daemon, uri=f"tcp://127.0.0.1:{gone.port}", direction=b"C")
-    eventually(lambda: "refused" in str(far_end(daemon).get("reason")), "status tells why")
+    daemon = shared_daemon(ALLOWED)
+    vm = make_vm(daemon, "far03", uri=f"tcp://127.0.0.1:{gone.port}", direction=b"C")
+    eventually(lambda: "refused" in str(far_end(daemon, "far03").get("reason")), "status tells why")
     listed = daemon.run("list").stdout.decode()
     assert "far end" in listed
     vm.connected.say(b"to the log at least")
-    eventually(lambda: logged(daemon) == b"to the log at least", "it is in the log")
+    eventually(lambda: logged(daemon, "far03") == b"to the log at least", "it is in the log")
     vm.close()
-    eventually(lambda: daemon.status("web01")["state"] == "down", "the console is down")
+    eventually(lambda: daemon.status("far03")["state"] == "down", "the console is down")
 
 
 def test_vmotion_neither_loses_nor_doubles_a_byte(
-    make_daemon: MakeDaemon, make_vm: MakeVM, make_far: Callable[..., FarEnd]
+    shared_daemon: MakeDaemon, make_vm: MakeVM, make_far: Callable[..., FarEnd]
 ) -> None:
-    daemon, far = make_daemon(ALLOWED), make_far()
-    vm = make_vm(daemon, uri=f"tcp://127.0.0.1:{far.port}", direction=b"C")
+    daemon, far = shared_daemon(ALLOWED), make_far()
+    vm = make_vm(daemon, "far04", uri=f"tcp://127.0.0.1:{far.port}", direction=b"C")
     far.wait_caller()
     rng = Random(5)
     up = down = got = b""
@@ -301,15 +301,15 @@ def test_vmotion_neither_loses_nor_doubles_a_byte(
     assert got + bytes(vm.connected.data) == down
     assert bytes(far.data) == up
     assert far.callers == 1
-    eventually(lambda: len(logged(daemon)) == len(up), "the log has all of it")
-    assert logged(daemon) == up
+    eventually(lambda: len(logged(daemon, "far04")) == len(up), "the log has all of it")
+    assert logged(daemon, "far04") == up
 
 
 def test_who_does_not_read_has_the_other_wait(
-    make_daemon: MakeDaemon, make_vm: MakeVM, make_far: Callable[..., FarEnd]
+    shared_daemon: MakeDaemon, make_vm: MakeVM, make_far: Callable[..., FarEnd]
 ) -> None:
-    daemon, far = make_daemon(ALLOWED), make_far()
-    vm = make_vm(daemon, uri=f"tcp://127.0.0.1:{far.port}", direction=b"C")
+    daemon, far = shared_daemon(ALLOWED), make_far()
+    vm = make_vm(daemon, "far05", uri=f"tcp://127.0.0.1:{far.port}", direction=b"C")
     far.wait_caller()
     before = daemon.memory()
     far.reads(False)
@@ -320,19 +320,19 @@ def test_who_does_not_read_has_the_other_wait(
     far.reads(True)
     far.wait_size(sent)
     assert bytes(far.data) == flood[:sent]
-    assert not [e for e in trail(daemon) if e["event"] == "far-end-gap"]
+    assert not [e for e in trail(daemon, "far05") if e["event"] == "far-end-gap"]
 
 
 def test_a_host_that_is_gone_is_noticed_although_its_far_end_reads_nothing(
-    make_daemon: MakeDaemon, make_vm: MakeVM, make_far: Callable[..., FarEnd]
+    shared_daemon: MakeDaemon, make_vm: MakeVM, make_far: Callable[..., FarEnd]
 ) -> None:
-    daemon, far = make_daemon(ALLOWED), make_far()
-    vm = make_vm(daemon, uri=f"tcp://127.0.0.1:{far.port}", direction=b"C")
+    daemon, far = shared_daemon(ALLOWED), make_far()
+    vm = make_vm(daemon, "far06", uri=f"tcp://127.0.0.1:{far.port}", direction=b"C")
     far.wait_caller()
     far.reads(False)
     vm.connected.fill(bytes(100_000_000))
     vm.connected.reset()
-    eventually(lambda: [e for e in trail(daemon) if e["event"] == "down"], "the console is down")
+    eventually(lambda: [e for e in trail(daemon, "far06") if e["event"] == "down"], "the console is down")
 
 
 def test_stopping_the_daemon_sends_the_last_words(

@@ -61,6 +61,11 @@ class Site:
         self._keys = keys
         self.clients: list[Client] = []
 
+    def leave(self) -> None:
+        """Nobody is at a console any more."""
+        for client in self.clients:
+            client.close()
+
     def key(self, who: str) -> Path:
         return self._keys / {"alice": "operator", "bob": "stranger"}[who]
 
@@ -79,31 +84,39 @@ class Site:
         return session
 
 
+@pytest.fixture(scope="module")
+def operators(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> str:
+    """The settings for the two of them."""
+    public = {name: (keys / f"{name}.pub").read_text().strip() for name in ("operator", "stranger")}
+    operators = tmp_path_factory.mktemp("operators") / "operators.toml"
+    operators.touch(0o600)
+    operators.write_text(
+        f"[operators.alice]\nkeys = ['{public['operator']}']\ngroups = ['admins']\n"
+        f"[operators.bob]\nkeys = ['{public['stranger']}']\nescape = '^]q'\n"
+    )
+    return f'[ssh]\noperators-file = "{operators}"\n'
+
+
 @pytest.fixture
-def make_site(make_daemon: Callable[..., Daemon], tmp_path: Path, keys: Path) -> Iterator[Callable[..., Site]]:
+def make_site(make_daemon: Callable[..., Daemon], operators: str, keys: Path) -> Iterator[Callable[..., Site]]:
+    """Sites of a test's own, with other settings in ``[ssh]`` perhaps."""
     sites: list[Site] = []
 
     def make(extra: str = "") -> Site:
-        public = {name: (keys / f"{name}.pub").read_text().strip() for name in ("operator", "stranger")}
-        operators = tmp_path / "operators.toml"
-        operators.touch(0o600)
-        operators.write_text(
-            f"[operators.alice]\nkeys = ['{public['operator']}']\ngroups = ['admins']\n"
-            f"[operators.bob]\nkeys = ['{public['stranger']}']\nescape = '^]q'\n"
-        )
-        ssh = f'[ssh]\noperators-file = "{operators}"\n{extra}\n'
-        sites.append(Site(make_daemon(ssh + RULES + CONSOLES), keys))
+        sites.append(Site(make_daemon(f"{operators}{extra}\n{RULES}{CONSOLES}"), keys))
         return sites[-1]
 
     yield make
     for site in sites:
-        for client in site.clients:
-            client.close()
+        site.leave()
 
 
 @pytest.fixture
-def site(make_site: Callable[..., Site]) -> Site:
-    return make_site()
+def site(shared_daemon: Callable[..., Daemon], operators: str, keys: Path) -> Iterator[Site]:
+    """The site that all tests share that change nothing there and want no more of it than their own consoles."""
+    site = Site(shared_daemon(operators + RULES + CONSOLES), keys)
+    yield site
+    site.leave()
 
 
 def who_is(address: str = "127.0.0.1", name: str = "alice") -> bytes:
@@ -114,7 +127,7 @@ def who_is(address: str = "127.0.0.1", name: str = "alice") -> bytes:
 
 
 def test_who_one_is_comes_from_the_credential(site: Site, make_vm: MakeVM) -> None:
-    make_vm(site.daemon)
+    make_vm(site.daemon, "web01")
     for user in ("web01", "alice:web01", "alice+web01"):
         session = site.at(user)
         session.type(b"\x05cw")
@@ -123,14 +136,14 @@ def test_who_one_is_comes_from_the_credential(site: Site, make_vm: MakeVM) -> No
         assert session.end() == 0
     assert site.attach("bob:web01", who="alice").end() == 255
     assert site.attach("alice:web01", who="bob").end() == 255
-    attached = site.daemon.audited("attach")
-    assert {(e["who"], e["from"], e["console"]) for e in attached} == {("alice", "127.0.0.1", "web01")}
+    attached = [e for e in site.daemon.audited("attach", count=3) if e["console"] == "web01"]
+    assert {(e["who"], e["from"]) for e in attached} == {("alice", "127.0.0.1")}
 
 
 def test_nothing_about_vms_is_told_before_the_login(site: Site, make_vm: MakeVM) -> None:
-    make_vm(site.daemon)
+    make_vm(site.daemon, "web02")
     said = []
-    for user in ("bob:web01", "bob:nothing"):
+    for user in ("bob:web02", "bob:nothing"):
         refused = site.attach(user, who="alice", terminal=False)
         assert refused.end() == 255
         said.append(bytes(refused.err).replace(user.encode(), b"USER"))
@@ -141,14 +154,14 @@ def test_nothing_about_vms_is_told_before_the_login(site: Site, make_vm: MakeVM)
 
 
 def test_a_target_is_a_name_a_uuid_an_alias_or_a_unique_prefix(site: Site, make_vm: MakeVM) -> None:
-    vm = make_vm(site.daemon)
+    vm = make_vm(site.daemon, "only01")
     other = make_vm(site.daemon, "VM (old)")
     alias = json.loads(site.daemon.run("status", str(other.uuid), "--json").stdout)["alias"]
     for user, name in (
-        ("web01", "web01"),
-        (str(vm.uuid), "web01"),
-        (str(vm.uuid).upper().replace("-", ""), "web01"),
-        ("WEB", "web01"),
+        ("only01", "only01"),
+        (str(vm.uuid), "only01"),
+        (str(vm.uuid).upper().replace("-", ""), "only01"),
+        ("ONLY", "only01"),
         (alias, "VM (old)"),
     ):
         session = site.attach(user)
@@ -159,41 +172,41 @@ def test_a_target_is_a_name_a_uuid_an_alias_or_a_unique_prefix(site: Site, make_
 
 
 def test_names_that_ssh_refuses_are_reached_as_a_command(site: Site, make_vm: MakeVM) -> None:
-    make_vm(site.daemon, "VM (old)")
-    session = site.attach("alice", "VM (old)")
-    session.expect(b"[VM (old) -- up ")
+    make_vm(site.daemon, "VM (new)")
+    session = site.attach("alice", "VM (new)")
+    session.expect(b"[VM (new) -- up ")
     session.type(b"\x05c.")
     assert session.end() == 0
 
 
 def test_an_ambiguous_prefix_lists_the_choices_and_a_prefix_never_forces(site: Site, make_vm: MakeVM) -> None:
-    vms = [make_vm(site.daemon, name) for name in ("web01", "web02")]
-    refused = site.attach("web", terminal=False)
+    vms = [make_vm(site.daemon, name) for name in ("pair01", "pair02")]
+    refused = site.attach("pair", terminal=False)
     assert refused.end() == 4
     for vm in vms:
         assert str(vm.uuid).encode() in refused.err
-    forced = site.attach("web02,force")
+    forced = site.attach("pair02,force")
     forced.expect(b"[attached]")
     vms[0].close()
-    refused = site.attach("web0,force", terminal=False)
+    refused = site.attach("pair0,force", terminal=False)
     assert refused.end() in (2, 4)
-    refused = site.attach("web2,force", terminal=False)
+    refused = site.attach("pair2,force", terminal=False)
     assert refused.end() == 3
 
 
 def test_a_prefix_that_is_unique_does_not_force_either(site: Site, make_vm: MakeVM) -> None:
-    make_vm(site.daemon)
-    refused = site.attach("web,force", terminal=False)
+    make_vm(site.daemon, "solo01")
+    refused = site.attach("solo,force", terminal=False)
     assert refused.end() == 2
-    assert b"force needs a whole name; did you mean web01?" in refused.err
+    assert b"force needs a whole name; did you mean solo01?" in refused.err
 
 
 def test_a_second_serial_port_is_reached_both_ways(site: Site, make_vm: MakeVM) -> None:
-    make_vm(site.daemon)
-    second = make_vm(site.daemon, "web01", "vmproxy?port=2")
-    for user in ("web01,port=2", "web01.2"):
+    make_vm(site.daemon, "web03")
+    second = make_vm(site.daemon, "web03", "vmproxy?port=2")
+    for user in ("web03,port=2", "web03.2"):
         session = site.at(user)
-        session.expect(b"[web01.2 -- up ")
+        session.expect(b"[web03.2 -- up ")
         session.type(b"two\r\x05c.")
         assert session.end() == 0
     second.connected.wait_data(b"two\rtwo\r")
@@ -229,33 +242,33 @@ def test_what_one_may_only_see_cannot_be_attached_to_and_what_one_may_only_look_
 
 
 def test_the_options_of_a_target(site: Site, make_vm: MakeVM) -> None:
-    vm = make_vm(site.daemon)
+    vm = make_vm(site.daemon, "web04")
     vm.connected.say(b"".join(b"%d\r\n" % n for n in range(1, 31)))
-    eventually(lambda: site.daemon.log("web01").exists(), "it is logged")
-    reader = site.attach("alice:web01,ro,replay=3,quiet,escape=^]q")
+    eventually(lambda: site.daemon.logged("web04").endswith(b"30\r\n"), "it is logged")
+    reader = site.attach("alice:web04,ro,replay=3,quiet,escape=^]q")
     reader.expect(b"[Enter `^]q?' for help]\r\n")
     reader.expect(b"[spy]\r\n[-- last 3 lines --]\r\n28\r\n29\r\n30\r\n[-- live --]\r\n")
-    writer = site.at("web01")
+    writer = site.at("web04")
     assert b"detached" not in reader.out
-    forced = site.attach("web01,force,reason=it hangs", who="bob")
+    forced = site.attach("web04,force,reason=it hangs", who="bob")
     forced.expect(b"[attached -- alice@127.0.0.1 is a spy now]")
     writer.expect(b"[forced to `spy' mode by bob@127.0.0.1: it hangs]")
     reader.type(b"\x1dqw")
     reader.expect(b"bob@127.0.0.1")
     assert b"attached --]" not in reader.out
-    wrong = site.attach("web01,nonsense", terminal=False)
+    wrong = site.attach("web04,nonsense", terminal=False)
     assert wrong.end() in (2, 3)
 
 
 def test_a_console_that_is_down_says_since_when_and_goes_live_when_it_returns(site: Site, make_vm: MakeVM) -> None:
-    vm = make_vm(site.daemon)
+    vm = make_vm(site.daemon, "web05")
     vm.close()
-    eventually(lambda: site.daemon.status("web01")["state"] == "down", "it is down")
-    session = site.attach("web01")
-    session.expect(b"[web01 -- down since ")
+    eventually(lambda: site.daemon.status("web05")["state"] == "down", "it is down")
+    session = site.attach("web05")
+    session.expect(b"[web05 -- down since ")
     session.expect(b"(closed by 127.0.0.1)")
     vm.connect()
-    session.expect(b"[-- web01: line up (127.0.0.1) after ")
+    session.expect(b"[-- web05: line up (127.0.0.1) after ")
     session.type(b"ls\r")
     vm.connected.wait_data(b"ls\r")
 
@@ -271,7 +284,7 @@ def test_the_greeting(site: Site, make_vm: MakeVM) -> None:
     for spy in spies:
         spy.expect(b"[spy]")
     vm.connected.say(b"login: ")
-    eventually(lambda: site.daemon.log("shared1").exists(), "it is logged")
+    eventually(lambda: site.daemon.logged("shared1"), "it is logged")
     second = site.attach("shared1", who="bob")
     second.expect(b"^]qj joins]\r\n", second.expect(b"[-- live --]\r\n"))
     assert re.fullmatch(
@@ -289,10 +302,10 @@ def test_the_greeting(site: Site, make_vm: MakeVM) -> None:
 
 
 def test_banners_and_notices_do_not_get_into_a_file(site: Site, make_vm: MakeVM) -> None:
-    vm = make_vm(site.daemon)
-    capture = site.attach("web01", terminal=False)
+    vm = make_vm(site.daemon, "web06")
+    capture = site.attach("web06", terminal=False)
     capture.expect_err(b"[attached]\n")
-    site.attach("web01,ro", who="bob").expect(b"[spy]")
+    site.attach("web06,ro", who="bob").expect(b"[spy]")
     capture.expect_err(b"[-- bob@127.0.0.1 attached (spy) --]\n")
     vm.connected.say(bytes(range(256)))
     capture.wait_size(256)
@@ -304,11 +317,11 @@ def test_banners_and_notices_do_not_get_into_a_file(site: Site, make_vm: MakeVM)
 
 
 def test_one_writes_the_next_waits_in_line_and_is_promoted(site: Site, make_vm: MakeVM) -> None:
-    vm = make_vm(site.daemon)
-    first = site.at("web01")
-    reader = site.attach("web01,ro")
+    vm = make_vm(site.daemon, "web07")
+    first = site.at("web07")
+    reader = site.attach("web07,ro")
     reader.expect(b"[spy]")
-    second = site.attach("web01", who="bob")
+    second = site.attach("web07", who="bob")
     second.expect(b"[no, alice@127.0.0.1 is attached, idle ")
     second.type(b"x")
     second.expect(b"[read-only -- ^]qf takes over]")
@@ -327,9 +340,9 @@ def test_one_writes_the_next_waits_in_line_and_is_promoted(site: Site, make_vm: 
 
 
 def test_join_shares_the_pen_where_the_console_allows_it(site: Site, make_vm: MakeVM) -> None:
-    vm = make_vm(site.daemon, "shared1")
-    first = site.at("shared1")
-    second = site.attach("shared1", who="bob")
+    vm = make_vm(site.daemon, "shared2")
+    first = site.at("shared2")
+    second = site.attach("shared2", who="bob")
     second.expect(b"joins]")
     second.type(b"\x1dqj")
     second.expect(b"\r\n[attached]\r\n")
@@ -337,7 +350,7 @@ def test_join_shares_the_pen_where_the_console_allows_it(site: Site, make_vm: Ma
     vm.connected.wait_data(b"b")
     first.type(b"a")
     vm.connected.wait_data(b"ba")
-    third = site.attach("shared1,join", who="bob")
+    third = site.attach("shared2,join", who="bob")
     third.expect(b"\r\n[attached]\r\n")
 
 
@@ -350,8 +363,12 @@ def test_where_force_needs_a_reason_it_is_asked_for_and_told(site: Site, make_vm
     second.type(b"disk fuxx\x7f\x7fll\r")
     second.expect(b"[attached -- alice@127.0.0.1 is a spy now]")
     first.expect(b"[forced to `spy' mode by bob@127.0.0.1: disk full]")
-    eventually(lambda: site.daemon.audited("force"), "it is in the audit trail")
-    (forced,) = site.daemon.audited("force")
+
+    def forces() -> list[dict[str, object]]:
+        return [e for e in site.daemon.audited("force") if e["console"] == "need1"]
+
+    eventually(forces, "it is in the audit trail")
+    (forced,) = forces()
     assert (forced["who"], forced["was"], forced["reason"]) == ("bob", "alice@127.0.0.1", "disk full")
     assert site.attach("need1,force", terminal=False).end() == 2
     assert not vm.connected.data
@@ -360,11 +377,12 @@ def test_where_force_needs_a_reason_it_is_asked_for_and_told(site: Site, make_vm
 # Escape
 
 
-def test_every_key_behind_the_escape(site: Site, make_vm: MakeVM) -> None:
+def test_every_key_behind_the_escape(make_site: Callable[..., Site], make_vm: MakeVM) -> None:
+    site = make_site()
     vm = make_vm(site.daemon, "shared1")
     make_vm(site.daemon, "web02")
     vm.connected.say(b"".join(b"line %d\r\n" % n for n in range(1, 101)))
-    eventually(lambda: site.daemon.log("shared1").exists(), "it is logged")
+    eventually(lambda: site.daemon.logged("shared1").endswith(b"line 100\r\n"), "it is logged")
     alice = site.attach("shared1")
     alice.expect(b"[-- live --]")
     bob = site.attach("shared1", who="bob")
@@ -426,6 +444,8 @@ def test_every_key_behind_the_escape(site: Site, make_vm: MakeVM) -> None:
     assert alice.end() == 0
     note = [e for e in site.daemon.events("shared1") if e["event"] == "note"]
     assert [(e["who"], e["text"]) for e in note] == [("alice@127.0.0.1", "fan replaced")]
+    # Her client may have ended before the last line is written.
+    eventually(lambda: [e["who"] for e in site.daemon.audited("detach")].count("alice") == 2, "she has gone")
     trail = (site.daemon.state / "audit.jsonl").read_text()
     done = [e["event"] for e in site.daemon.audited() if e["who"] == "alice" and e["event"] != "login"]
     assert done == [
@@ -463,13 +483,13 @@ def test_the_escape_is_redefinable_for_a_session_an_operator_and_the_server(
 
 
 def test_without_a_terminal_there_is_no_escape_and_the_clients_own_break_is_one(site: Site, make_vm: MakeVM) -> None:
-    vm = make_vm(site.daemon)
-    plain = site.attach("web01", terminal=False)
+    vm = make_vm(site.daemon, "web08")
+    plain = site.attach("web08", terminal=False)
     plain.expect_err(b"[attached]")
     plain.type(b"\x05c.\x05\x05")
     vm.connected.wait_data(b"\x05c.\x05\x05")
     plain.close()
-    session = site.attach("web01")
+    session = site.attach("web08")
     session.expect(b"[attached]")
     session.type(b"\r~B")
     vm.connected.wait_break()
@@ -478,7 +498,10 @@ def test_without_a_terminal_there_is_no_escape_and_the_clients_own_break_is_one(
 # Notices
 
 
-def test_notices_come_on_lines_of_their_own_and_not_into_the_log(site: Site, make_vm: MakeVM) -> None:
+def test_notices_come_on_lines_of_their_own_and_not_into_the_log(
+    make_site: Callable[..., Site], make_vm: MakeVM
+) -> None:
+    site = make_site()
     vm = make_vm(site.daemon)
     session = site.at("web01")
     quiet = site.attach("web01,ro,quiet", who="bob")
@@ -507,8 +530,8 @@ def test_notices_come_on_lines_of_their_own_and_not_into_the_log(site: Site, mak
 
 
 def test_a_viewer_that_does_not_read_slows_nobody_and_is_told_what_it_skipped(site: Site, make_vm: MakeVM) -> None:
-    vm = make_vm(site.daemon)
-    slow, fast = site.at("web01"), site.attach("web01,ro", who="bob", terminal=False)
+    vm = make_vm(site.daemon, "web09")
+    slow, fast = site.at("web09"), site.attach("web09,ro", who="bob", terminal=False)
     fast.expect_err(b"[spy]")
     slow.process.send_signal(signal.SIGSTOP)
     size = 0
@@ -518,7 +541,7 @@ def test_a_viewer_that_does_not_read_slows_nobody_and_is_told_what_it_skipped(si
             vm.connected.say(chunk)
             size += len(chunk)
             fast.wait_size(size)
-        eventually(lambda: site.daemon.log("web01").stat().st_size == size, "all of it is in the log")
+        eventually(lambda: site.daemon.log("web09").stat().st_size == size, "all of it is in the log")
     finally:
         slow.process.send_signal(signal.SIGCONT)
     slow.expect(b" bytes skipped: your connection is too slow --]")
@@ -531,7 +554,10 @@ def test_a_viewer_that_does_not_read_slows_nobody_and_is_told_what_it_skipped(si
     slow.expect(b" skipped\r\n")
 
 
-def test_a_reload_drops_no_console_and_who_may_not_any_more_is_told(site: Site, make_vm: MakeVM) -> None:
+def test_a_reload_drops_no_console_and_who_may_not_any_more_is_told(
+    make_site: Callable[..., Site], make_vm: MakeVM
+) -> None:
+    site = make_site()
     vm = make_vm(site.daemon)
     kept, dropped = site.at("web01"), site.attach("web01", who="bob")
     dropped.expect(b"is attached")
@@ -545,8 +571,9 @@ def test_a_reload_drops_no_console_and_who_may_not_any_more_is_told(site: Site, 
 
 
 def test_input_is_not_recorded_unless_a_console_is_set_to_and_then_everybody_is_told(
-    site: Site, make_vm: MakeVM
+    make_site: Callable[..., Site], make_vm: MakeVM
 ) -> None:
+    site = make_site()
     plain, recorded = make_vm(site.daemon), make_vm(site.daemon, "need1")
     for vm, name in ((plain, "web01"), (recorded, "need1")):
         session = site.at(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,16 +28,18 @@ def run(daemon: Daemon, tool: str, *words: str, say: str = "") -> subprocess.Com
     return subprocess.run(line, capture_output=True, input=say.encode(), timeout=PATIENCE, check=False)
 
 
-@pytest.fixture
-def vm(daemon: Daemon, make_vm: Callable[..., FakeVM]) -> FakeVM:
-    """A VM that has said something."""
-    vm = make_vm(daemon)
+@pytest.fixture(scope="module")
+def daemon(shared_daemon: Callable[..., Daemon]) -> Iterator[Daemon]:
+    """The daemon of all tests here but two, with a VM that has said something."""
+    daemon = shared_daemon()
+    vm = FakeVM(daemon.vm_port, "web01").connect()
     vm.connected.say(HELLO)
-    eventually(lambda: daemon.log("web01").exists() and daemon.log("web01").read_bytes() == HELLO, "it is in the log")
-    return vm
+    eventually(lambda: daemon.logged("web01") == HELLO, "it is in the log")
+    yield daemon
+    vm.close()
 
 
-def test_a_log_is_fetched_by_name(daemon: Daemon, vm: FakeVM, tmp_path: Path) -> None:
+def test_a_log_is_fetched_by_name(daemon: Daemon, tmp_path: Path) -> None:
     for n, (tool, name) in enumerate((("sftp", "web01.log"), ("scp", "web01.log"), ("scp", "/web01.log"))):
         done = run(daemon, tool, f"127.0.0.1:{name}", str(tmp_path / f"{n}"))
         assert done.returncode == 0, done.stderr
@@ -45,10 +47,12 @@ def test_a_log_is_fetched_by_name(daemon: Daemon, vm: FakeVM, tmp_path: Path) ->
 
 
 def test_people_list_match_and_fetch(
-    daemon: Daemon, vm: FakeVM, make_vm: Callable[..., FakeVM], tmp_path: Path
+    make_daemon: Callable[..., Daemon], make_vm: Callable[..., FakeVM], tmp_path: Path
 ) -> None:
-    make_vm(daemon, "db01").connected.say(b"db\n")
-    eventually(lambda: daemon.log("db01").exists() and daemon.log("db01").read_bytes(), "it is in the log")
+    daemon = make_daemon()
+    for name, said in (("web01", HELLO), ("db01", b"db\n")):
+        make_vm(daemon, name).connected.say(said)
+        eventually(lambda name=name, said=said: daemon.logged(name) == said, "it is in the log")
     (tmp_path / "got").mkdir()
     done = run(daemon, "sftp", "-b", "-", "127.0.0.1", say=f"pwd\nls\nls -l\nlcd {tmp_path / 'got'}\nget *.log\n")
     assert done.returncode == 0, done.stderr
@@ -63,16 +67,19 @@ def test_people_list_match_and_fetch(
     }
 
 
-def test_a_large_log_comes_whole_also_in_two_parts(daemon: Daemon, vm: FakeVM, tmp_path: Path) -> None:
+def test_a_large_log_comes_whole_also_in_two_parts(
+    daemon: Daemon, make_vm: Callable[..., FakeVM], tmp_path: Path
+) -> None:
+    vm = make_vm(daemon, "large")
     data = os.urandom(8_000_000)
-    vm.connected.say(data)
-    eventually(lambda: daemon.log("web01").stat().st_size == len(HELLO + data), "it is in the log")
-    target = tmp_path / "web01.log"
+    vm.connected.say(HELLO + data)
+    eventually(lambda: len(daemon.logged("large")) == len(HELLO + data), "it is in the log")
+    target = tmp_path / "large.log"
     target.write_bytes((HELLO + data)[:3_000_001])
-    done = run(daemon, "sftp", "-b", "-", "127.0.0.1", say=f"get -a web01.log {target}\n")
+    done = run(daemon, "sftp", "-b", "-", "127.0.0.1", say=f"get -a large.log {target}\n")
     assert done.returncode == 0, done.stderr
     assert target.read_bytes() == HELLO + data
-    done = run(daemon, "scp", "127.0.0.1:web01.log", str(target))
+    done = run(daemon, "scp", "127.0.0.1:large.log", str(target))
     assert done.returncode == 0, done.stderr
     assert target.read_bytes() == HELLO + data
 
@@ -88,7 +95,7 @@ def test_a_large_log_comes_whole_also_in_two_parts(daemon: Daemon, vm: FakeVM, t
         "chmod 600 web01.log",
     ],
 )
-def test_nothing_can_be_changed(daemon: Daemon, vm: FakeVM, tmp_path: Path, command: str) -> None:
+def test_nothing_can_be_changed(daemon: Daemon, tmp_path: Path, command: str) -> None:
     here = tmp_path / "here"
     here.write_bytes(b"mine")
     before = sorted(os.listdir(daemon.log_dir))
@@ -99,21 +106,25 @@ def test_nothing_can_be_changed(daemon: Daemon, vm: FakeVM, tmp_path: Path, comm
     assert sorted(os.listdir(daemon.log_dir)) == before
 
 
-def test_what_is_not_there_is_not_found(daemon: Daemon, vm: FakeVM, tmp_path: Path) -> None:
+def test_what_is_not_there_is_not_found(daemon: Daemon, tmp_path: Path) -> None:
     for name in ("nosuch.log", "../vmproxy.toml", "/etc/passwd", "../../../../../../etc/passwd"):
         done = run(daemon, "scp", f"127.0.0.1:{name}", str(tmp_path / "x"))
         assert done.returncode == 1
         assert b"No such file" in done.stderr, done.stderr
 
 
-def test_the_old_protocol_is_refused_in_words(daemon: Daemon, vm: FakeVM, tmp_path: Path) -> None:
+def test_the_old_protocol_is_refused_in_words(daemon: Daemon, tmp_path: Path) -> None:
     done = run(daemon, "scp", "-O", "127.0.0.1:web01.log", str(tmp_path / "x"))
     assert done.returncode == 1
     assert b"leave out -O" in done.stderr
     assert not (tmp_path / "x").exists()
 
 
-def test_fetching_stands_in_the_audit_trail(daemon: Daemon, vm: FakeVM, tmp_path: Path) -> None:
-    assert run(daemon, "scp", "127.0.0.1:web01.log", str(tmp_path / "x")).returncode == 0
-    trails = list(daemon.folder.rglob("audit*.jsonl"))
-    eventually(lambda: any(b'"sftp-read"' in trail.read_bytes() for trail in trails), "it is in the audit trail")
+def test_fetching_stands_in_the_audit_trail(daemon: Daemon, make_vm: Callable[..., FakeVM], tmp_path: Path) -> None:
+    make_vm(daemon, "fetched").connected.say(HELLO)
+    eventually(lambda: daemon.logged("fetched") == HELLO, "it is in the log")
+    assert run(daemon, "scp", "127.0.0.1:fetched.log", str(tmp_path / "x")).returncode == 0
+    eventually(
+        lambda: any("fetched" in map(str, event.values()) for event in daemon.audited("sftp-read")),
+        "it is in the audit trail",
+    )
