@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 WORKERS ?= auto
 PYTEST = $(BIN)/python -m pytest
-PARALLEL = -n $(WORKERS) --dist loadgroup
+# Workers are given whole files, in the order of tests/conftest.py.
+PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: again run demo web test test-rest test-all test-oldest soak bench fuzz mutants lint types docs pictures man habits format clean
 

@@ -1,4 +1,4 @@
-"""Rules for all tests: profiles of the property tests, no skips in CI, one worker for the tests of a shared daemon.
+"""Rules for all tests: profiles of the property tests, no skips in CI, what takes long comes first.
 
 The profile "quick" tries 20 examples of a property (``make test``), "full" 100, "deep" 2,000 (nightly). In CI the
 first two try the same examples each time, so that a change is not blamed for an old fault; elsewhere they are random.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+from collections import Counter
 from collections.abc import Generator
 
 import pytest
@@ -44,11 +45,18 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the system and browser tests, and keep those of one module in one worker: they may share a daemon."""
+    """Mark the system and browser tests; for workers, put files first that take long.
+
+    Workers are given whole files, in this order: the tests of one may share a daemon. Those of the longest must not be
+    all that is left at the end, when the others have nothing to do.
+    """
     for item in items:
         if item.path.parent.name in ("system", "browser"):
             item.add_marker(pytest.mark.system)
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        long = {item.path for item in items if item.get_closest_marker("system") or item.get_closest_marker("slow")}
+        sizes = Counter(item.path for item in items)
+        items.sort(key=lambda item: (item.path not in long, -sizes[item.path]))
 
 
 def pytest_collection_finish() -> None:
