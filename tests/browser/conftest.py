@@ -8,8 +8,22 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser import CHROMIUM, FLAGS, Watched
+from tests.support.archive import T0, Archive
+from tests.support.browser import CHROMIUM, FLAGS, WEB, Site, Watched
+from tests.support.browser_console import connect
+from tests.support.host import FakeVM
 from vmproxy.ssh.host_keys import make_key
+
+RULES = """
+[[rule]]
+who = ["alice"]
+on = ["*"]
+may = ["admin"]
+[[rule]]
+who = ["bob"]
+on = ["web*"]
+may = ["force"]
+"""
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +70,25 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
 def page(open_page: Callable[..., Any]) -> Any:
     """A page."""
     return open_page()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[Site]:
+    """A daemon for the pages of consoles. It remembers ``old00000``, which said three lines, one a minute."""
+    site = Site(tmp_path_factory.mktemp("consoles") / "site", keys, 1, WEB, RULES)
+    archive = Archive(site.daemon.log_dir, f"{site.remembered(0)}.log")
+    archive.happen(T0 + 0.7, "up")
+    for number in range(3):
+        archive.say(T0 + 10.8 + 60 * number, b"part %d\r\n" % number)
+    try:
+        yield site
+    finally:
+        site.stop()
+
+
+@pytest.fixture
+def vm(site: Site) -> Iterator[FakeVM]:
+    """A VM of a test's own."""
+    vm = connect(site)
+    yield vm
+    vm.close()

@@ -3,52 +3,19 @@
 from __future__ import annotations
 
 import re
-import signal
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-from tests.support.browser import WEB, Site, accessibility, browser_there, log_in, sideways
-from tests.support.browser_console import WRITES, attach, connect, logged, paste, screen, wait_screen
+from tests.support.browser import Site, accessibility, browser_there, open_as, seen_by_all, sideways
+from tests.support.browser_console import WRITES, attach, heard, logged, paste, screen, wait_screen
 from tests.support.daemon import eventually
 from tests.support.host import FakeVM
-from tests.support.logins import SECRET
 from tests.support.node import npm
 
 pytestmark = [browser_there, npm]
 
-RULES = """
-[[rule]]
-who = ["alice"]
-on = ["*"]
-may = ["admin"]
-[[rule]]
-who = ["bob"]
-on = ["web*"]
-may = ["force"]
-"""
 ANSWER = re.compile(rb"\x1b\[\d+;\d+R")
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("console") / "site", keys, extra=WEB, rules=RULES)
-    yield site
-    site.stop()
-
-
-@pytest.fixture
-def vm(site: Site) -> Iterator[FakeVM]:
-    vm = connect(site)
-    yield vm
-    vm.close()
-
-
-def heard(vm: FakeVM) -> bytes:
-    return bytes(vm.connected.data)
 
 
 # Typing, and what the VM says.
@@ -65,7 +32,7 @@ def test_what_is_typed_reaches_the_vm_and_what_it_says_is_on_the_screen(page: An
     vm.connected.wait_data(b"root\r\x03\x1b[A")
     assert page.inner_text("#console-state").startswith("up")
     assert "Recorded" in page.inner_text("#console-state")
-    assert accessibility(page) == []
+    assert seen_by_all(page) == []
 
 
 def test_characters_that_come_in_halves_and_wide_ones(page: Any, site: Site, vm: FakeVM) -> None:
@@ -194,67 +161,6 @@ def test_what_is_asked_in_the_past_or_of_a_spy_is_not_answered(page: Any, site: 
     assert heard(vm) == b"!"
 
 
-# When the connection goes.
-
-
-def test_a_page_that_is_hidden_pauses_and_goes_on_where_it_was(page: Any, site: Site, vm: FakeVM) -> None:
-    page.clock.install()
-    attach(page, site, vm)
-    vm.connected.say(b"before|")
-    wait_screen(page, "before|")
-    page.evaluate("""() => {
-      Object.defineProperty(document, "hidden", {configurable: true, get: () => window.away});
-      window.away = true;
-      document.dispatchEvent(new Event("visibilitychange"));
-    }""")
-    page.clock.fast_forward(31_000)
-    page.wait_for_selector("#veil >> text=Paused")
-    vm.connected.say(b"meanwhile|")
-    eventually(lambda: logged(site, vm, b"meanwhile|"), "it is in the log")
-    assert "meanwhile" not in screen(page)
-    page.evaluate("() => { window.away = false; document.dispatchEvent(new Event('visibilitychange')); }")
-    wait_screen(page, "before|meanwhile|")
-    assert page.is_visible(WRITES)
-    vm.connected.say(b"after")
-    wait_screen(page, "before|meanwhile|after")
-
-
-def test_a_login_that_ends_is_asked_for_in_place(page: Any, site: Site, vm: FakeVM) -> None:
-    attach(page, site, vm)
-    vm.connected.say(b"before|")
-    wait_screen(page, "before|")
-    other = page.context.new_page()
-    other.goto(f"{site.url}/account")
-    other.click("#logout")
-    other.wait_for_url("**/login")
-    page.fill("dialog [name=password]", SECRET)
-    page.keyboard.press("Enter")
-    page.wait_for_selector(WRITES)
-    vm.connected.say(b"after")
-    wait_screen(page, "before|after")
-
-
-def test_a_server_that_is_killed_and_comes_back(page: Any, site: Site, vm: FakeVM) -> None:
-    attach(page, site, vm)
-    vm.connected.say(b"".join(b"%d\r\n" % number for number in range(10)))
-    wait_screen(page, "9")
-    eventually(lambda: logged(site, vm, b"9\r\n"), "it is in the log")
-    site.daemon.stop(signal.SIGKILL)
-    page.wait_for_selector("#veil >> text=gone")
-    page.keyboard.type("into the void")
-    page.wait_for_selector("#console-said >> text=goes nowhere")
-    vm.close()
-    site.daemon.start()
-    vm.connect()
-    page.fill("dialog [name=password]", SECRET)  # sessions are in memory
-    page.keyboard.press("Enter")
-    page.wait_for_selector(WRITES)
-    vm.connected.say(b"".join(b"%d\r\n" % number for number in range(10, 20)))
-    wait_screen(page, "19")
-    assert [int(one) for one in re.findall(r"^\d+$", screen(page), re.MULTILINE)] == list(range(20))
-    assert heard(vm) == b""
-
-
 # Without a keyboard, and with nothing else.
 
 
@@ -298,56 +204,5 @@ def test_by_keyboard_alone(page: Any, site: Site, vm: FakeVM) -> None:
 
 
 def test_a_console_that_may_not_be_seen_is_not_there(page: Any, site: Site) -> None:
-    log_in(page, site, "bob", "/c/secret")
+    open_as(page, site, "bob", "/c/secret")
     page.wait_for_selector("#veil >> text=No such console")
-
-
-# What else shows consoles.
-
-
-def test_the_player_goes_to_places_in_the_log(page: Any, site: Site, vm: FakeVM) -> None:
-    for number in range(1, 4):
-        vm.connected.say(b"part %d\r\n" % number)
-        eventually(lambda number=number: logged(site, vm, b"part %d" % number), "it is in the log")
-        time.sleep(1.1)  # the log has times to the second
-    log_in(page, site, "alice", f"/c/{vm.name}/play")
-    wait_screen(page, "part")
-    page.focus("#scrubber")
-    page.keyboard.press("Home")
-    wait_screen(page, "part 1")
-    page.wait_for_function("() => !document.querySelector('.xterm-rows').textContent.includes('part 2')")
-    page.click("text=Next output")
-    wait_screen(page, "part 2")
-    page.click("text='Play'")
-    wait_screen(page, "part 3")
-    page.wait_for_selector("#play-time >> text=the end")
-    page.fill("#play-find input", "part 2")
-    page.keyboard.press("Enter")
-    page.click("#marks >> text=part 2")
-    wait_screen(page, "part 2")
-    assert "part 3" not in screen(page)
-    assert accessibility(page) == []
-
-
-def test_on_the_wall_one_at_a_time_has_the_keyboard(page: Any, site: Site) -> None:
-    vms = [connect(site) for _ in range(3)]
-    log_in(page, site, "alice", f"/wall?c={','.join(vm.name for vm in vms)}")
-    tile = [f"section[aria-label='{vm.name}']" for vm in vms]
-    for number, vm in enumerate(vms):
-        page.wait_for_selector(f"{tile[number]} >> text=Read-only")
-        vm.connected.say(b"console %d" % number)
-        wait_screen(page, f"console {number}", tile[number])
-    page.wait_for_selector(f"{tile[2]} .news:visible")
-    page.click(f"{tile[0]} >> text=Type here")
-    page.wait_for_selector(f"{tile[0]} >> text=You write")
-    page.keyboard.type("first")
-    vms[0].connected.wait_data(b"first")
-    page.click(f"{tile[1]} >> text=Type here")
-    page.wait_for_selector(f"{tile[1]} >> text=You write")
-    page.wait_for_selector(f"{tile[0]} >> text=Read-only")
-    page.keyboard.type("second")
-    vms[1].connected.wait_data(b"second")
-    assert [heard(vm) for vm in vms] == [b"first", b"second", b""]
-    assert accessibility(page) == []
-    for vm in vms:
-        vm.close()

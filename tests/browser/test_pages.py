@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.support.browser import LOOKS, WEB, Site, accessibility, browser_there, log_in, open_as, shows, sideways
+from tests.support.browser import WEB, Site, browser_there, log_in, open_as, seen_by_all, shows
 from tests.support.daemon import eventually
 from tests.support.host import FakeVM
 from tests.support.node import npm
@@ -137,7 +137,7 @@ def test_hits_come_and_lead_into_the_player(page: Any, site: Site) -> None:
     page.wait_for_selector("#hits .hit")
     assert "q=login%3A" in page.url
     shows(page, "#search-state", "line")
-    assert page.locator("#hits h2").all_inner_texts() == ["web01"]
+    assert set(page.locator("#hits .hit strong").all_inner_texts()) == {"web01"}
     link = urlsplit(page.locator("#hits .hit").first.get_attribute("href"))
     assert link.path.endswith("/play")
     page.fill("[name=q]", "no such thing in any log")
@@ -149,14 +149,11 @@ def test_hits_come_and_lead_into_the_player(page: Any, site: Site) -> None:
 
 
 @npm
-@pytest.mark.parametrize("path", ["/login", "/account", "/alerts", "/search"])
-def test_nothing_is_in_the_way_of_anybody(open_page: Callable[..., Any], site: Site, path: str) -> None:
-    for options, axe in LOOKS:
-        page = open_page(**options)
-        open_as(page, site, path=path)
-        page.wait_for_load_state("networkidle")
-        assert not axe or accessibility(page) == []
-        assert sideways(page) == 0
+@pytest.mark.parametrize("path", ["/account", "/alerts", "/search?q=login"])
+def test_nothing_is_in_the_way_of_anybody(page: Any, site: Site, path: str) -> None:
+    open_as(page, site, path=path)
+    page.wait_for_load_state("networkidle")
+    assert seen_by_all(page) == []
 
 
 def test_the_way_through_a_page_by_tab_has_everything_and_can_be_seen(page: Any, site: Site) -> None:

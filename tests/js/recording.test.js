@@ -135,13 +135,17 @@ describe("a player", () => {
 });
 
 describe("a recording", () => {
-  test("is read as a window: the first output is what stood before", () => {
-    const lines = [{ version: 2, width: 80, height: 24, timestamp: 1000.5 }, [0, "o", "before"], [0, "m", "line up"], [0.25, "o", "a"], [2, "o", "b"]];
+  test("is read as a window: to the millisecond, and its first output may be what stood before", () => {
+    const header = { version: 2, width: 80, height: 24, timestamp: 1000, vmproxy: { start: 1000.501, lead: true } };
+    const lines = [header, [0, "o", "before"], [0, "m", "line up"], [0.25, "o", "a"], [2, "o", "b"]];
     const one = parse(`${lines.map((line) => JSON.stringify(line)).join("\n")}\n`, "/next");
     assert.deepEqual(one, {
-      start: 1_000_500, end: 1_002_500, before: "before", next: "/next",
-      pieces: [{ at: 1_000_750, text: "a" }, { at: 1_002_500, text: "b" }],
+      start: 1_000_501, end: 1_002_501, before: "before", next: "/next",
+      pieces: [{ at: 1_000_751, text: "a" }, { at: 1_002_501, text: "b" }],
     });
+    const first = [{ ...header, vmproxy: { start: 1000.501, lead: false } }, [0, "m", "line up"], [0.25, "o", "a"]];
+    const { before, pieces } = parse(first.map((line) => JSON.stringify(line)).join("\n"), null);
+    assert.deepEqual([before, pieces], ["", [{ at: 1_000_751, text: "a" }]]);
     assert.deepEqual(parse('{"version":2}\n', null), { start: 0, end: 0, before: "", pieces: [], next: null });
   });
 

@@ -37,6 +37,7 @@ def test_the_header_says_what_a_player_must_know() -> None:
         "width": 132,
         "height": 50,
         "timestamp": int(T0),
+        "vmproxy": {"start": T0 + 0.5, "lead": False},
         "idle_time_limit": 5,
         "title": "web01",
     }

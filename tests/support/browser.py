@@ -85,6 +85,10 @@ class Site:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.daemon.web_port}"
 
+    def remembered(self, index: int) -> str:
+        """The UUID of a console that it remembers."""
+        return _identity(index)
+
     def simulate(self, *names: str, options: tuple[str, ...] = ()) -> None:
         """Have simulated VMs with these names connect, and wait until their consoles print."""
         command = [sys.executable, "-m", "vmproxy", "simulate", "--port", str(self.daemon.vm_port)]
@@ -107,11 +111,14 @@ class Site:
         assert "Traceback" not in self.daemon.said(), self.daemon.said()
 
 
+def _identity(index: int) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, str(index)))
+
+
 def _remember(path: Path, number: int) -> None:
     lines: list[dict[str, object]] = [{"format": 1}]
     for index in range(number):
-        identity = str(uuid.uuid5(uuid.NAMESPACE_URL, str(index)))
-        name = f"old{index:05d}"
+        identity, name = _identity(index), f"old{index:05d}"
         lines.append({"uuid": identity, "name": name, "uri": "vmproxy", "log": f"{identity}.log", "since": 1796071429})
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
@@ -164,19 +171,33 @@ def shows(page: Any, selector: str, text: str) -> Any:
 
 def accessibility(page: Any) -> list[str]:
     """What axe-core finds on a page, in words; nothing is allowed."""
-    page.evaluate(AXE.read_text("utf-8"))
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(AXE.read_text("utf-8"))
     found = page.evaluate(
         "() => axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
     )
     return [f"{one['id']}: {one['help']}: {[node['html'] for node in one['nodes'][:3]]}" for one in found["violations"]]
 
 
-LOOKS: tuple[tuple[dict[str, Any], bool], ...] = (
-    ({"color_scheme": "light"}, True),
-    ({"color_scheme": "dark", "viewport": {"width": 360, "height": 640}, "reduced_motion": "reduce"}, True),
-    ({"viewport": {"width": 640, "height": 360}, "device_scale_factor": 2}, False),  # 1280 x 720 at 200 %
+LOOKS = (
+    ("light", 1280, 720),
+    ("dark", 640, 360),  # 1280 x 720 at 200 %
+    ("light", 360, 640),
+    ("dark", 1280, 720),
 )
-"""How pages are looked at: options of a context, and whether axe-core looks too, which takes its time."""
+"""How pages are looked at: the scheme, and the room that there is."""
+
+
+def seen_by_all(page: Any) -> list[str]:
+    """What is in the way of somebody, on a page in each of the :data:`LOOKS`; nothing is allowed."""
+    found = []
+    for scheme, width, height in LOOKS:
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        page.set_viewport_size({"width": width, "height": height})
+        if overflow := sideways(page):
+            found.append(f"{scheme}, {width} px: {overflow} px are beside the page")
+        found += [f"{scheme}, {width} px: {one}" for one in accessibility(page)]
+    return found
 
 
 def sideways(page: Any) -> int:

@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from tests.support.browser import Site, log_in
+from tests.support.browser import Site, open_as
 from tests.support.host import FakeVM
 
 PASTE = """text => {
@@ -24,9 +24,20 @@ def connect(site: Site) -> FakeVM:
 
 
 def attach(page: Any, site: Site, vm: FakeVM, operator: str = "alice", wait: str = WRITES) -> None:
-    """Log in, go to the console of a VM, and wait until its bar says something."""
-    log_in(page, site, operator, f"/c/{vm.name}")
+    """Go to the console of a VM as somebody who has logged in, and wait until its bar says something."""
+    open_as(page, site, operator, f"/c/{vm.name}")
     page.wait_for_selector(wait)
+
+
+def heard(vm: FakeVM) -> bytes:
+    """What a VM was told on the connection that it has now."""
+    return bytes(vm.connected.data)
+
+
+def menu(page: Any, name: str, item: str) -> None:
+    """Press a button that is behind another."""
+    page.locator("#console-tools summary", has_text=name).click()
+    page.locator("#console-tools .menu[open] button", has_text=item).click()
 
 
 def screen(page: Any, within: str = "") -> str:

@@ -32,6 +32,7 @@ def cast(
     height: int = 24,
     idle: float = IDLE_SECONDS,
     encoding: str = "utf-8",
+    lead: bool = False,
 ) -> Iterator[bytes]:
     """Make a recording.
 
@@ -41,6 +42,7 @@ def cast(
     :param height: in rows.
     :param idle: seconds after which players cut silence short.
     :param encoding: that of the characters.
+    :param lead: whether the first item is not of its time, but what stood before.
     :returns: a generator of lines, each with its end. A recording of nothing has its header.
     """
     decoder = codecs.getincrementaldecoder(encoding)("replace")
@@ -49,7 +51,7 @@ def cast(
     for at, item in items:
         if began is None:
             began = at
-            yield _header(title, width, height, idle, at)
+            yield _header(title, width, height, idle, at, lead)
         now = max(now, at - began)  # a recording does not go back, whatever the clock did
         if isinstance(item, bytes):
             if text := decoder.decode(item):
@@ -62,10 +64,11 @@ def cast(
         yield _line([round(now, 3), "o", text])
 
 
-def _header(title: str, width: int, height: int, idle: float, at: float | None) -> bytes:
+def _header(title: str, width: int, height: int, idle: float, at: float | None, lead: bool = False) -> bytes:
     header: dict[str, object] = {"version": 2, "width": width, "height": height}
     if at is not None:
-        header["timestamp"] = int(at)
+        header["timestamp"] = int(at)  # the format has whole seconds
+        header["vmproxy"] = {"start": round(at, 3), "lead": lead}
     return _line({**header, "idle_time_limit": idle, "title": visible(title)})
 
 

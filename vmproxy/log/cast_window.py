@@ -30,9 +30,9 @@ class CastForm:
     height: int
     encoding: str
 
-    def lines(self, items: Iterator[tuple[float, object]]) -> Iterator[bytes]:
-        """The lines of a recording."""
-        return cast(items, self.title, self.width, self.height, encoding=self.encoding)
+    def lines(self, items: Iterator[tuple[float, object]], lead: bool = False) -> Iterator[bytes]:
+        """The lines of a recording; ``lead``: its first item is what stood before."""
+        return cast(items, self.title, self.width, self.height, encoding=self.encoding, lead=lead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,10 @@ def window(
         if len(kept) < len(item):
             end, more = places.offset(segment, byte - len(item) + len(kept)), at
             break
-    if place is not None and (lead := from_safe_place(_before(files, *place))):
+    lead = from_safe_place(_before(files, *place)) if place is not None else b""
+    if place is not None and lead:
         items.insert(0, (next((at for at, _ in items), since or place[0].modified), lead))
-    return Window(b"".join(form.lines(iter(items))), end, more if end is None else None)
+    return Window(b"".join(form.lines(iter(items), bool(lead))), end, more if end is None else None)
 
 
 def _before(files: Segments, segment: Segment, byte: int) -> bytes:

@@ -15,8 +15,13 @@ function drawIdentity(identity) {
   const parts = [];
   if (identity.from) parts.push(`from ${identity.from}`);
   if (identity.groups?.length) parts.push(`in ${identity.groups.join(", ")}`);
-  const rights = RIGHTS.filter((right) => identity.consoles?.[right] !== undefined);
-  if (rights.length) parts.push(rights.map((right) => `${right} ${counted(identity.consoles?.[right] ?? 0, "console")}`).join(", "));
+  /** @type {Map<number, string[]>} */
+  const rights = new Map();
+  for (const right of RIGHTS) {
+    const number = identity.consoles?.[right];
+    if (number !== undefined) rights.set(number, [...(rights.get(number) ?? []), right]);
+  }
+  for (const [number, names] of rights) parts.push(`${names.join(", ")}: ${counted(number, "console")}`);
   const ends = time(identity.ends);
   if (ends) parts.push(`login ends ${long(ends)} if nothing is done`);
   byId("about", HTMLParagraphElement).textContent = parts.join(" \u00b7 ");
@@ -60,7 +65,7 @@ async function drawSessions() {
 function sessionRow(session) {
   const console = session.console
     ? h("a", { href: `/c/${encodeURIComponent(consoleId(session))}` }, session.console)
-    : "";
+    : h("span", { class: "muted" }, "none");
   const end = h("button", { type: "button", onclick: () => void endSession(session) }, "End\u2026");
   return h(
     "tr",

@@ -1,17 +1,16 @@
 // The page of a console: terminal and bar.
 
-import { address, consolePath, json } from "./api.js";
+import { address, ask, consolePath, json } from "./api.js";
 import { statusWords } from "./actions.js";
 import { Bar, eventLine, facts, people, viewerLine } from "./bar.js";
 import { byId, fill, h } from "./dom.js";
 import { KEPT_KEYS, copy } from "./keys.js";
 import { ConsoleSession, follow } from "./session.js";
 import { load as settings, onChange, save } from "./settings.js";
-import { confirmed, loginInPlace, notice, start } from "./shell.js";
+import { confirmed, notice, start } from "./shell.js";
 import { SIZES, load } from "./terminal.js";
 import { count, wrong } from "./words.js";
 
-const RECENT = 10 * 60 * 1000;
 const REPLAY_LINES = 500;
 const EVENTS = 50;
 const NARROW = matchMedia("(max-width: 45rem)");
@@ -37,14 +36,13 @@ const parts = {
 };
 
 let size = query.get("size") ?? (NARROW.matches ? "fit" : "80x24");
-let asked = false;
 parts.name.textContent = wanted;
 document.title = `${wanted} - vmproxy`;
 
 const session = new ConsoleSession(
   wanted,
   { mode: query.get("mode") === "spy" ? "spy" : "write", replay: REPLAY_LINES },
-  { changed: render, say, happened, leave: () => bar.focus() },
+  { changed: render, say, happened, leave: () => bar.focus(), again: () => session.terminal?.focus() },
 );
 const bar = new Bar(parts.tools, () => session.situation, say);
 
@@ -93,28 +91,15 @@ function veil() {
   const words = statusWords(status, Date.now(), session.attached);
   parts.screen.classList.toggle("away", words !== null);
   parts.veil.hidden = words === null;
-  if (words === null) {
-    asked = false;
-    return;
-  }
+  if (words === null) return;
   const known = parts.veil.dataset.title === words.title && parts.veil.dataset.button === words.button;
   const text = h("p", {}, words.text);
   if (known) parts.veil.querySelector("p")?.replaceWith(text);
   else {
     parts.veil.dataset.title = words.title;
     parts.veil.dataset.button = words.button;
-    fill(parts.veil, h("h2", {}, words.title), text, words.button && h("button", { type: "button", onclick: again }, words.button));
+    fill(parts.veil, h("h2", {}, words.title), text, words.button && h("button", { type: "button", onclick: () => void session.again() }, words.button));
   }
-  if (status.name === "login" && !asked) {
-    asked = true;
-    void again();
-  }
-}
-
-async function again() {
-  if (session.socket.status.name === "login" && !(await loginInPlace())) return;
-  session.socket.retry();
-  session.terminal?.focus();
 }
 
 /**
@@ -195,7 +180,7 @@ async function sendOff(one) {
 
 async function lastLines() {
   try {
-    const response = await fetch(address(consolePath(wanted, "log"), { lines: 200, format: "text" }), { credentials: "same-origin" });
+    const response = await ask(consolePath(wanted, "log"), { query: { lines: 200, format: "text" } });
     (await dialogs()).showText("The last 200 lines of the log", await response.text());
   } catch (error) {
     notice(wrong(error), { kind: "bad" });
@@ -235,7 +220,12 @@ function resize(wish) {
 }
 
 async function fullScreen() {
-  await parts.screen.requestFullscreen();
+  try {
+    await parts.screen.requestFullscreen();
+  } catch {
+    say("This browser has no full screen for pages.");
+    return;
+  }
   const { keyboard } = /** @type {{keyboard?: {lock: (keys: string[]) => Promise<void>}}} */ (/** @type {unknown} */ (navigator));
   await keyboard?.lock(["KeyW", "KeyT", "KeyN", "KeyQ"]).catch(() => {});
   session.terminal?.focus();
@@ -257,8 +247,8 @@ function tools() {
       label: name, action: /** @type {const} */ ("sequence"), run: () => void request("sequence", { name }, `${name} is sent.`),
     })),
     { label: "Paste\u2026", action: "paste", run: () => void pasteButton() },
-    ...KEPT_KEYS.map(([label, text]) => ({ label, action: /** @type {const} */ ("keys"), run: () => type(text), hint: "Your browser keeps this key for itself" })),
-    { label: "F6", action: "keys", run: () => type("\x1b[17~") },
+    ...KEPT_KEYS.map(([label, text]) => ({ label, action: /** @type {const} */ ("keys"), run: () => press(text), hint: "Your browser keeps this key for itself" })),
+    { label: "F6", action: "keys", run: () => press("\x1b[17~") },
     { label: "Size of the terminal\u2026", action: "stty", run: () => void stty() },
   ]);
   bar.menu("People", () => [
@@ -274,7 +264,7 @@ function tools() {
   ]);
   bar.menu("More", () => [
     { label: "Copy the SSH command", run: () => void copy(sshCommand(), say), hint: sshCommand() },
-    { label: "Find on the screen", run: () => void find() },
+    { label: "Find on the screen", run: find },
     { label: "Full screen", run: () => void fullScreen() },
     { label: "Larger text", run: () => font(1) },
     { label: "Smaller text", run: () => font(-1) },
@@ -303,38 +293,53 @@ function type(text) {
   session.type(arrow && session.terminal?.terminal.modes.applicationCursorKeysMode ? `\x1bO${arrow[1]}` : text);
 }
 
+/** Type a key of a button, and go on at the terminal. @param {string} text */
+function press(text) {
+  session.terminal?.focus();
+  type(text);
+}
+
 /** Find what has scrolled by. */
-async function find() {
+function find() {
   const { terminal } = session;
   if (terminal === null) return;
-  const search = await terminal.search();
+  if (!parts.find.hidden) {
+    parts.find.querySelector("input")?.focus();
+    return;
+  }
+  const search = terminal.search();
   const options = { decorations: { matchBackground: "#5a4a12", activeMatchBackground: "#a8760c", matchOverviewRuler: "#f0b429", activeMatchColorOverviewRuler: "#ffffff" } };
-  const close = () => {
-    search.clearDecorations();
+  const results = search.then((addon) =>
+    addon.onDidChangeResults(({ resultIndex, resultCount }) => {
+      found.textContent = resultCount ? `${resultIndex + 1} of ${resultCount}` : input.value && "not found";
+    }),
+  );
+  /** @param {"findPrevious"|"findNext"} way */
+  const go = async (way) => void (await search)[way](input.value, options);
+  const close = async () => {
     parts.find.hidden = true;
     terminal.focus();
+    (await search).clearDecorations();
+    (await results).dispose();
   };
   const input = h("input", { type: "search", "aria-label": "Find on the screen", placeholder: "Find on the screen" });
   const found = h("span", { class: "muted", role: "status" });
-  search.onDidChangeResults(({ resultIndex, resultCount }) => {
-    found.textContent = resultCount ? `${resultIndex + 1} of ${resultCount}` : input.value && "not found";
-  });
-  input.addEventListener("input", () => void search.findPrevious(input.value, { ...options }));
+  input.addEventListener("input", () => void go("findPrevious"));
   parts.find.onsubmit = (event) => {
     event.preventDefault();
-    search.findPrevious(input.value, options);
+    void go("findPrevious");
   };
   parts.find.onkeydown = (event) => {
-    if (event.key === "Escape") close();
+    if (event.key === "Escape") void close();
   };
   fill(
     parts.find,
     input,
     h("button", { type: "submit" }, "Before"),
-    h("button", { type: "button", onclick: () => search.findNext(input.value, options) }, "After"),
+    h("button", { type: "button", onclick: () => void go("findNext") }, "After"),
     h("button", { type: "button", onclick: () => location.assign(`/search?${new URLSearchParams({ on: `uuid:${session.info?.uuid ?? wanted}`, q: input.value })}`) }, "In the whole log"),
     found,
-    h("button", { type: "button", class: "quiet", "aria-label": "Close", onclick: close }, "\u00d7"),
+    h("button", { type: "button", class: "quiet", "aria-label": "Close", onclick: () => void close() }, "\u00d7"),
   );
   parts.find.hidden = false;
   input.focus();
@@ -352,10 +357,14 @@ function withoutTerminal(text) {
 }
 
 async function plainLog() {
+  /** @type {string|null} */
+  let shown = null;
   for (;;) {
     try {
       const response = await fetch(address(consolePath(wanted, "log"), { lines: 500, format: "text" }), { credentials: "same-origin" });
-      if (response.ok) withoutTerminal(await response.text());
+      /** @type {string|null} */
+      const text = response.ok ? await response.text() : shown;
+      if (text !== null && text !== shown) withoutTerminal((shown = text));
     } catch {
       // The veil says what is wrong.
     }
@@ -373,13 +382,12 @@ addEventListener("keydown", (event) => {
   else if (event.key === "?") void keys();
   else if (event.key === "f" && event.ctrlKey && !event.altKey) {
     event.preventDefault();
-    void find();
+    find();
   }
 });
 
 addEventListener("beforeunload", (event) => {
-  const recently = Date.now() - session.typed < RECENT;
-  if (settings().askBeforeLeaving && session.socket.live && session.socket.pen === "write" && session.typed && recently) event.preventDefault();
+  if (session.atWork) event.preventDefault();
 });
 
 addEventListener("pageshow", (event) => {

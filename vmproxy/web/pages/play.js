@@ -117,6 +117,7 @@ const toHit = h("button", { type: "button", onclick: () => jump(nextOf(hits.map(
 function tools() {
   const sizes = h("select", { class: "sizes", "aria-label": "Size of the terminal", onchange: () => terminal?.resize(sizes.value) });
   for (const one of SIZES) sizes.append(h("option", { value: one }, one.replace("x", "\u00d7")));
+  parts.note.after(spans);
   parts.tools.append(
     play,
     h("div", { class: "group" },
@@ -129,9 +130,8 @@ function tools() {
       h("button", { type: "button", onclick: nextMarker }, "Next marker"),
       toHit,
     ),
-    h("label", { class: "check" }, cut, "Cut silence to 2 s"),
+    h("label", { class: "check", title: "To two seconds" }, cut, "Cut silence"),
     h("div", { class: "group push" },
-      spans,
       sizes,
       h("button", { type: "button", onclick: () => void copy(link(), say) }, "Copy link"),
       h("button", { type: "button", onclick: () => void download() }, "Download\u2026"),
@@ -227,19 +227,23 @@ async function look(span = "all") {
 
 function draw() {
   const { canvas } = parts;
-  const style = getComputedStyle(canvas);
+  /** @param {string} name of a property */
+  const colour = (name) => {
+    canvas.style.color = `var(${name})`;
+    return getComputedStyle(canvas).color;
+  };
   const scale = devicePixelRatio || 1;
   const width = (canvas.width = Math.round(canvas.clientWidth * scale));
   const height = (canvas.height = Math.round(canvas.clientHeight * scale));
   const context = canvas.getContext("2d");
   if (context === null || width === 0) return;
   const bars = heights(timeline.buckets);
-  context.fillStyle = style.getPropertyValue("--line-strong");
+  context.fillStyle = colour("--line-strong");
   const step = width / Math.max(1, bars.length);
   bars.forEach((bar, i) => bar && context.fillRect(i * step, height * (1 - bar), Math.max(scale, step - (step > 3 ? 1 : 0)), height * bar));
   const x = (/** @type {number} */ at) => ((at - timeline.since) / Math.max(1, timeline.until - timeline.since)) * width;
-  for (const [marks, colour] of /** @type {const} */ ([[timeline.markers, "--warn"], [hits, "--accent"]])) {
-    context.fillStyle = style.getPropertyValue(colour);
+  for (const [marks, name] of /** @type {const} */ ([[timeline.markers, "--warn"], [hits, "--accent"]])) {
+    context.fillStyle = colour(name);
     for (const { at } of marks) if (at >= timeline.since && at <= timeline.until) context.fillRect(x(at) - scale, 0, 2 * scale, height);
   }
 }

@@ -30,7 +30,8 @@ export const SILENCE = 2000;
 const TICK_CHARACTERS = 256 * 1024;
 
 /**
- * A window from an asciicast.
+ * A window from an asciicast. Its header has the start to the millisecond, and whether the first output is what stood
+ * before it.
  * @param {string} text
  * @param {string|null} next
  * @returns {Window}
@@ -38,9 +39,9 @@ const TICK_CHARACTERS = 256 * 1024;
 export function parse(text, next) {
   const lines = text.split("\n");
   const header = JSON.parse(lines[0]);
-  const start = 1000 * (header.timestamp ?? 0);
+  const start = Math.round(1000 * (header.vmproxy?.start ?? 0));
   /** @type {string|null} */
-  let before = null;
+  let before = header.vmproxy?.lead ? null : "";
   /** @type {Piece[]} */
   const pieces = [];
   for (const line of lines.slice(1)) {
@@ -48,7 +49,7 @@ export function parse(text, next) {
     const [at, kind, data] = JSON.parse(line);
     if (kind !== "o") continue;
     if (before === null) before = data;
-    else pieces.push({ at: start + 1000 * at, text: data });
+    else pieces.push({ at: start + Math.round(1000 * at), text: data });
   }
   return { start, end: pieces.at(-1)?.at ?? start, before: before ?? "", pieces, next };
 }

@@ -8,7 +8,7 @@ import { counted, long, time, wrong } from "./words.js";
 const LIMIT = 500;
 
 const form = byId("search", HTMLFormElement);
-const hits = byId("hits", HTMLDivElement);
+const hits = byId("hits", HTMLOListElement);
 const state = byId("search-state", HTMLParagraphElement);
 const stop = byId("stop", HTMLButtonElement);
 const go = byId("go", HTMLButtonElement);
@@ -38,9 +38,6 @@ async function run() {
   let found = 0;
   /** @type {any} */
   let end = null;
-  /** @type {HTMLElement|null} */
-  let group = null;
-  let console = "";
   try {
     for await (const hit of objects("search", { query: { ...query(), limit: LIMIT }, signal: mine.signal })) {
       if (running !== mine) return;
@@ -49,12 +46,7 @@ async function run() {
         continue;
       }
       const id = consoleId(hit);
-      if (group === null || id !== console) {
-        console = id;
-        group = h("ol", { class: "hits" });
-        hits.append(h("h2", {}, h("a", { href: `/c/${encodeURIComponent(id)}` }, hit.console)), group);
-      }
-      group.append(h("li", {}, h("a", { class: "hit", href: `/c/${encodeURIComponent(id)}/play?t=${encodeURIComponent(hit.at)}` }, ...parts(hit))));
+      hits.append(h("li", {}, h("a", { class: "hit", href: `/c/${encodeURIComponent(id)}/play?t=${encodeURIComponent(hit.at)}` }, ...parts(hit))));
       found += 1;
       if (found % 20 === 0) state.textContent = `Searching\u2026 ${counted(found, "line")} so far`;
     }
@@ -74,7 +66,7 @@ async function run() {
 /** @param {any} hit */
 function parts(hit) {
   const at = time(hit.at);
-  return [h("time", { datetime: hit.at, class: "muted" }, long(at)), h("span", { class: "mono" }, hit.text ?? hit.line)];
+  return [h("time", { datetime: hit.at, class: "muted" }, long(at)), h("strong", {}, hit.console), h("span", { class: "mono" }, hit.text ?? hit.line)];
 }
 
 /**
@@ -82,7 +74,7 @@ function parts(hit) {
  * @param {any} end the last object
  */
 function ended(found, end) {
-  const cut = end?.cut ? ` The search was cut: ${end.reason ?? end.cut}.` : "";
+  const cut = end?.cut ? ` The search was cut; ${end.reason ?? end.cut}.` : "";
   return `${found ? counted(found, "line") : "No line is like that"}.${cut}`;
 }
 

@@ -2,7 +2,8 @@
 
 import { address, ask, consolePath, json, Problem } from "./api.js";
 import { SlowTyping, copy, paste } from "./keys.js";
-import { load } from "./settings.js";
+import { load as settings } from "./settings.js";
+import { loginInPlace, onIdentity } from "./shell.js";
 import { ConsoleSocket } from "./socket.js";
 import { ConsoleTerminal } from "./terminal.js";
 import { count, long, size } from "./words.js";
@@ -14,6 +15,7 @@ import { count, long, size } from "./words.js";
  * @property {(text: string) => void} [happened] a notice
  * @property {() => void} [output] the VM said something, live
  * @property {() => void} [leave] F6 in the terminal
+ * @property {() => void} [again] somebody has asked for the connection, or has logged in for it
  */
 
 /** Notices after which what is known of the console is asked for again. */
@@ -33,6 +35,8 @@ const CHANGES = {
 };
 const REFRESH_PAUSE = 300;
 const HINT_PAUSE = 5000;
+/** For so long after a key somebody is at work. */
+const RECENT = 10 * 60 * 1000;
 
 export class ConsoleSession {
   /** @type {import("./actions.js").ConsoleInfo|null} */
@@ -50,6 +54,7 @@ export class ConsoleSession {
   #refreshing = null;
   #hinted = 0;
   #past = false;
+  #asked = false;
 
   /**
    * @param {string} console its id, or a name
@@ -84,7 +89,7 @@ export class ConsoleSession {
    */
   start(modules, host, options = {}) {
     if (modules !== null) {
-      const terminal = new ConsoleTerminal(modules, host, { ...load(), scrollback: this.wish.scrollback }, {
+      const terminal = new ConsoleTerminal(modules, host, { ...settings(), scrollback: this.wish.scrollback }, {
         typed: (text) => this.type(text),
         answer: (answer) => void this.socket.type(terminal.encode(answer)),
         place: () => ({ writes: this.socket.pen === "write", focused: document.hasFocus() && !document.hidden }),
@@ -97,6 +102,12 @@ export class ConsoleSession {
       if (options.size) terminal.resize(options.size);
     }
     this.socket.start();
+  }
+
+  /** Whether to ask before the page is left: somebody types here. */
+  get atWork() {
+    const recently = this.typed > 0 && Date.now() - this.typed < RECENT;
+    return recently && this.socket.live && this.socket.pen === "write" && settings().askBeforeLeaving;
   }
 
   stop() {
@@ -143,8 +154,19 @@ export class ConsoleSession {
     if (!this.socket.live) {
       this.terminal?.stop();
       this.slow?.cancel();
-    }
+    } else this.#asked = false;
     this.events.changed();
+    if (this.socket.status.name === "login" && !this.#asked) {
+      this.#asked = true;
+      void this.again();
+    }
+  }
+
+  /** Connect again, at once, if that is possible without a login or somebody logs in. */
+  async again() {
+    if (this.socket.status.name === "login" && !(await loginInPlace())) return;
+    this.socket.retry();
+    this.events.again?.();
   }
 
   /**
@@ -333,6 +355,9 @@ function browserWorld(console) {
  */
 export function follow(socket) {
   addEventListener("online", () => socket.online());
+  onIdentity(() => {
+    if (socket.status.name === "login") socket.retry();
+  });
   document.addEventListener("visibilitychange", () => socket.visibility(document.hidden));
   addEventListener("pagehide", () => socket.stop());
 }

@@ -1,12 +1,11 @@
 // The wall: up to sixteen consoles side by side, read-only; one at a time has the keyboard.
 
 import { json } from "./api.js";
-import { penWords } from "./actions.js";
+import { penWords, statusWords } from "./actions.js";
 import { byId, fill, h } from "./dom.js";
 import { ConsoleSession, follow } from "./session.js";
 import { notice, start } from "./shell.js";
 import { load } from "./terminal.js";
-import { statusWords } from "./actions.js";
 import { stateWord, wrong } from "./words.js";
 
 const MOST = 16;
@@ -15,6 +14,14 @@ const SCROLLBACK = 1000;
 /** How wide a character is, of its height. */
 const CHARACTER = 0.602;
 const FONT = { least: 5, most: 16 };
+
+/** @type {readonly (readonly [string, string])[]} */
+const KEYS = [
+  ["F6", "From a terminal to the name above it, and back to the one that has the keyboard"],
+  ["Tab", "To the next name, button or terminal, from outside a terminal"],
+  ["Enter", "On a name: its page; on \u201cType here\u201d: the keyboard is there"],
+  ["?", "This list (outside a terminal)"],
+];
 
 start();
 
@@ -49,6 +56,7 @@ class Tile {
         say: (text) => say(`${this.name}: ${text}`),
         output: () => this.mark(true),
         leave: () => this.link.focus(),
+        again: () => typing === this && this.session.terminal?.focus(),
       },
     );
     this.link = h("a", { class: "name", href: `/c/${encodeURIComponent(console)}` }, console);
@@ -90,7 +98,7 @@ class Tile {
     else fill(this.state, info && h("span", { class: `dot ${info.state}` }), ` ${info && info.state !== "up" ? `${stateWord(info.state)}, ` : ""}${penWords(socket.pen, writers)}`);
     this.element.classList.toggle("away", words !== null);
     this.element.classList.toggle("writes", writes);
-    this.keyboard.textContent = writes ? "Stop typing" : words?.button && words.button !== "Log in" ? words.button : "Type here";
+    this.keyboard.textContent = writes ? "Stop typing" : words?.button || "Type here";
     if (typing === this && !writes && socket.live && socket.pen === "spy") typing = null;
   }
 
@@ -98,7 +106,7 @@ class Tile {
   async toggle() {
     const { socket } = this.session;
     if (!socket.live) {
-      socket.retry();
+      await this.session.again();
       return;
     }
     try {
@@ -196,10 +204,13 @@ new ResizeObserver(() => {
   for (const tile of tiles) tile.scale();
 }).observe(parts.wall);
 addEventListener("keydown", (event) => {
-  if (event.key !== "F6") return;
-  event.preventDefault();
-  (typing ?? tiles[0])?.session.terminal?.focus();
+  if (event.key === "F6") {
+    event.preventDefault();
+    (typing ?? tiles[0])?.session.terminal?.focus();
+  } else if (event.key === "?" && !(event.target instanceof HTMLInputElement || event.target instanceof HTMLTextAreaElement) && !document.querySelector("dialog[open]")) {
+    void import("./dialogs.js").then(({ showKeys }) => showKeys(KEYS));
+  }
 });
 addEventListener("beforeunload", (event) => {
-  if (typing?.session.typed) event.preventDefault();
+  if (tiles.some(({ session }) => session.atWork)) event.preventDefault();
 });
