@@ -156,34 +156,51 @@ def test_nothing_is_in_the_way_of_anybody(page: Any, site: Site, path: str) -> N
     assert seen_by_all(page) == []
 
 
-def test_the_way_through_a_page_by_tab_has_everything_and_can_be_seen(page: Any, site: Site) -> None:
-    open_as(page, site, path="/account")
-    page.wait_for_selector("#tokens tr")
-    page.focus("body")
+WITHOUT = """() => [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex='0']")]
+  .filter(e => e.checkVisibility() && !e.disabled && e.tabIndex >= 0 && e.type !== "radio" && !e.dataset.reached)
+  .map(e => e.outerHTML)"""
+
+
+@pytest.mark.parametrize("path", ["/", "/account", "/alerts", "/search?q=login"])
+def test_everything_is_reached_by_tab_and_where_one_is_can_be_seen(page: Any, site: Site, path: str) -> None:
+    open_as(page, site, path=path)
+    page.wait_for_load_state("networkidle")
+    page.evaluate("() => document.activeElement.blur()")
     reached = []
-    for _ in range(40):
+    for _ in range(700):
         page.keyboard.press("Tab")
-        where = page.evaluate(
-            "() => { const e = document.activeElement; return [e.id || e.name || e.textContent.trim(),"
-            " getComputedStyle(e).outlineStyle != 'none'] }"
-        )
-        if where[0] in reached or page.evaluate("document.activeElement === document.body"):
+        here, seen = page.evaluate("""() => {
+          const e = document.activeElement;
+          if (e === document.body) return ["", true];
+          const known = e.dataset.reached;
+          e.dataset.reached = "1";
+          return [known ? null : e.id || e.name || e.textContent.trim() || e.tagName,
+            getComputedStyle(e).outlineStyle !== "none"];
+        }""")
+        if here is None:
             break
-        assert where[1], where
-        reached.append(where[0])
-    assert {"Skip to the content", "Consoles", "logout", "theme", "screenReader", "New token"} <= set(reached)
+        assert seen, here
+        reached.append(here)
+    assert {"Skip to the content", "Consoles", "me", "logout"} <= set(reached)
+    assert page.evaluate(WITHOUT) == []
 
 
 # Weight.
 
 
-def test_the_list_is_light_and_costs_nothing_the_second_time(page: Any, site: Site) -> None:
+def moved(page: Any) -> dict[str, int]:
+    """What pages that are opened from now on move: bytes of the answers, by address."""
     sizes: dict[str, int] = {}
 
     def took(request: Any) -> None:
-        sizes[request.url] = request.sizes()["responseBodySize"]
+        sizes[request.url] = max(sizes.get(request.url, 0), request.sizes()["responseBodySize"])
 
     page.on("requestfinished", took)
+    return sizes
+
+
+def test_the_list_is_light_and_costs_nothing_the_second_time(page: Any, site: Site) -> None:
+    sizes = moved(page)
     open_as(page, site)
     page.wait_for_selector("#rows a >> text=db01")
     eventually(lambda: len(sizes) > 5, "the requests are told")
@@ -191,8 +208,23 @@ def test_the_list_is_light_and_costs_nothing_the_second_time(page: Any, site: Si
     assert len(sizes) < 25
     page.goto(f"{site.url}/")
     page.wait_for_selector("#rows a >> text=db01")
-    moved = page.evaluate(
+    again = page.evaluate(
         "() => performance.getEntriesByType('resource')"
         ".filter(e => e.name.includes('/a/') && e.transferSize > 0).map(e => e.name)"
     )
-    assert moved == []
+    assert again == []
+
+
+@npm
+def test_the_page_of_a_console_is_light_and_so_are_all_pages_together(page: Any, site: Site) -> None:
+    sizes = moved(page)
+    open_as(page, site, path="/c/web01")
+    page.wait_for_selector("#console-pen >> text=You write")
+    page.wait_for_load_state("networkidle")
+    assert any("/vendor/xterm.mjs" in url for url in sizes)
+    assert sum(sizes.values()) < 250 * 1024
+    assert len(sizes) < 25
+    for path in ("/", "/c/web01/play", "/wall?c=db01", "/search", "/alerts", "/account"):
+        page.goto(f"{site.url}{path}")
+        page.wait_for_load_state("networkidle")
+    assert sum(size for url, size in sizes.items() if "/api/" not in url) < 400 * 1024

@@ -183,7 +183,6 @@ LOOKS = (
     ("light", 1280, 720),
     ("dark", 640, 360),  # 1280 x 720 at 200 %
     ("light", 360, 640),
-    ("dark", 1280, 720),
 )
 """How pages are looked at: the scheme, and the room that there is."""
 

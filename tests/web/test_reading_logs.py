@@ -507,14 +507,18 @@ def test_windows_of_a_recording_are_the_whole_of_it(web: WebWorld, token: str) -
             web.vm()
         if number == 20:
             rotate_log(web, web.console_of().log.path, compress=True)
-    _, whole = cast(web.get("/api/v1/consoles/web01/recording", token=token).body)
+    first, whole = cast(web.get("/api/v1/consoles/web01/recording", token=token).body)
     said_before, marks, number = "", 0, 0
+    times: list[list[float]] = []
     path = "/api/v1/consoles/web01/recording?window=50"
     while path:
         got = web.get(path, token=token)
         header, lines = cast(got.body)
         assert header["version"] == 2
+        times.append([header["vmproxy"]["start"] + line[0] for line in lines if line[1] == "o"])
+        assert header["vmproxy"]["lead"] == bool(number)
         if number:
+            times[-1].pop(0)
             lead = lines.pop(0)
             assert lead[:2] == [0.0, "o"]
             assert said_before.endswith(lead[2])
@@ -527,6 +531,8 @@ def test_windows_of_a_recording_are_the_whole_of_it(web: WebWorld, token: str) -
         assert not link or link.endswith('; rel="next"')
         number += 1
     assert number == 8
+    came = {round(first["vmproxy"]["start"] + line[0], 3) for line in whole if line[1] == "o"}
+    assert {round(at, 3) for one in times for at in one} == came
     assert said_before == "".join(line[2] for line in whole if line[1] == "o")
     assert marks == sum(line[1] == "m" for line in whole)
 
