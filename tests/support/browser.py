@@ -50,9 +50,9 @@ on = ["web*"]
 may = ["spy"]
 """
 
-# A server that is away, a login that has ended, and a page that is left while it connects.
+# A server that is away, a login that has ended, and a page that is left while it connects; a machine that is busy.
 _REFUSED = re.compile(
-    "Failed to load resource|WebSocket connection.*"
+    "Failed to load resource|task queue exceeded allotted deadline|WebSocket connection.*"
     "(ERR_CONNECTION_(REFUSED|RESET)|Authentication failed|is closed before the connection is established)"
 )
 
