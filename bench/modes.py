@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench import modes_beside, modes_browsers, modes_machines, modes_operators, modes_scrape, modes_tls, modes_web
+from bench import (
+    modes_beside,
+    modes_browsers,
+    modes_machines,
+    modes_operators,
+    modes_scrape,
+    modes_sockets,
+    modes_tls,
+    modes_web,
+)
 from bench.modes_machines import Samples, Start
 
 MODES: dict[str, Callable[[Start], Samples]] = {
@@ -27,10 +36,14 @@ MODES: dict[str, Callable[[Start], Samples]] = {
     "tls": modes_tls.tls,
     "web": modes_web.web,
     "web-fanout": modes_browsers.fanout,
+    "web-idle": modes_sockets.idle,
+    "web-attach": modes_sockets.attach,
+    "web-storm": modes_sockets.storms,
     "web-scrape": modes_scrape.scrape,
 }
 
-_ALONE = ("storm-beside", "typing", "fanout", "tail", "replay", "start", "tls", "web", "web-fanout", "web-scrape")
+_WEB = tuple(name for name in MODES if name.startswith("web"))
+_ALONE = ("storm-beside", "typing", "fanout", "tail", "replay", "start", "tls", *_WEB)
 _ON_ONE_PLACE = ("storm", "idle", *(name for name in _ALONE if name != "typing"))
 ON_EVERY_PLACE = {name for name in MODES if name not in _ON_ONE_PLACE}
 """Where it counts what the logs are on; the others run with the first folder only."""

@@ -11,7 +11,7 @@ from bench.modes_machines import MIB, Samples, Start
 from bench.servers import Daemon, make_certificate
 from bench.text import LINE, PLAIN
 from bench.traffic import Lines, Stream
-from bench.web import WebViewer
+from bench.web import WebViewer, attach_path
 
 
 def fanout(start: Start) -> Samples:
@@ -29,7 +29,7 @@ def fanout(start: Start) -> Samples:
         name = console.machines[0].name
 
         def viewer() -> WebViewer:
-            return WebViewer(run.loop, context, port, token, name)
+            return WebViewer(run.loop, context, port, token, attach_path(name))
 
         first = viewer()
         before = server.memory()

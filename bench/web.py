@@ -14,15 +14,26 @@ _BINARY, _CLOSE, _PING = 2, 8, 9
 ACK_BYTES = 32 * 1024
 
 
-class WebViewer:
-    """A viewer of one console.
+def attach_path(name: str, query: str = "mode=spy&replay=0") -> str:
+    """Where a console is."""
+    return f"/api/v1/consoles/{name}/attach?{query}"
 
-    :ivar received: the output.
+
+class WebViewer:
+    """A websocket: a viewer of one console, or a page.
+
+    :ivar received: the output. ``closed``: whether it is over.
     """
 
-    def __init__(self, loop: Loop, context: ssl.SSLContext, port: int, token: str, name: str) -> None:
-        """Connect, and wait for the answer to the handshake."""
+    def __init__(
+        self, loop: Loop, context: ssl.SSLContext, port: int, token: str, path: str, first: bytes = b'"type":"hello"'
+    ) -> None:
+        """Connect, and wait for the answer to the handshake and the first message.
+
+        :param first: what is in that.
+        """
         self.received = bytearray()
+        self.closed = False
         self._loop = loop
         self._unacknowledged = 0
         self._data = bytearray()
@@ -30,13 +41,13 @@ class WebViewer:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.sendall(
             (
-                f"GET /api/v1/consoles/{name}/attach?mode=spy&replay=0 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+                f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
                 f"Authorization: Bearer {token}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}\r\n"
                 "Sec-WebSocket-Protocol: vmproxy.v1\r\n\r\n"
             ).encode()
         )
-        while b'"type":"hello"' not in self._data:
+        while first not in self._data:
             data = self.socket.recv(65536)
             if not data:
                 raise BenchError(f"no websocket: {bytes(self._data)[:300]!r}")
@@ -44,6 +55,7 @@ class WebViewer:
         del self._data[: self._data.index(b"\r\n\r\n") + 4]
         self.socket.setblocking(False)
         loop.watch(self.socket.fileno(), self._readable, READ)
+        self._frames()
 
     def _readable(self, _events: int) -> None:
         while True:
@@ -83,11 +95,18 @@ class WebViewer:
     def _send(self, first: int, payload: bytes) -> None:
         self.socket.send(bytes((first, 0x80 | len(payload))) + bytes(4) + payload)
 
+    def type(self, keys: bytes) -> None:
+        """Type."""
+        self._send(0x82, keys)
+
     def halt(self) -> None:
         """Stop reading."""
         self._loop.forget(self.socket.fileno())
 
     def close(self) -> None:
         """Leave."""
+        if self.closed:
+            return
+        self.closed = True
         self._loop.forget(self.socket.fileno())
         self.socket.close()
