@@ -13,7 +13,8 @@ from twisted.internet.task import Clock
 
 from tests.support.properties import examples
 from vmproxy.base.turns import Turns
-from vmproxy.web.cursor import offset_of
+from vmproxy.log.place import Place
+from vmproxy.web.cursor import place_of
 from vmproxy.web.fanout import AT_ONCE, CURSOR_BYTES, KEPT_BYTES, Fanout
 
 CONSOLE: Any = SimpleNamespace(log=None, title="web01", uuid=UUID(int=1), port="1")
@@ -37,7 +38,7 @@ class Viewer:
         self.out += data
 
     def cursor(self, frame: bytes) -> None:
-        place = offset_of(json.loads(frame[2:])["cursor"], CONSOLE)
+        place = place_of(json.loads(frame[2:])["cursor"], CONSOLE).offset
         assert place == self.start + len(self.out)
         self.places.append(place)
 
@@ -51,7 +52,7 @@ class Site:
     def __init__(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
-        self.log = SimpleNamespace(received=0, offset=0)
+        self.log = SimpleNamespace(received=0, offset=0, place=lambda offset: Place("0" * 12, offset))
         CONSOLE.log = self.log
         self.fanout = Fanout(CONSOLE, self.clock, Turns(self.clock))
         self.said = bytearray()
