@@ -41,7 +41,7 @@ class _Browsers:
 
     def live(self) -> WebViewer:
         """A page that shows the list."""
-        return self._opened("/api/v1/live", b'"type":"counts"')
+        return self._opened("/api/v1/live", b"\r\n\r\n")
 
     def _opened(self, path: str, first: bytes) -> WebViewer:
         viewer = WebViewer(self._run.loop, self.context, self.port, self._token, path, first)

@@ -87,7 +87,7 @@ def asking(path: str, daemon: MeasuredDaemon, size: int) -> Steps:
     """Ask for the same at once, again and again."""
     answers: list[tuple[int, bytes]] = []
     yield
-    at_once(3, lambda _: answers.extend(get(daemon, path) for _ in range(2 * size)))
+    at_once(3, lambda _: answers.extend(get(daemon, path) for _ in range(size)))
     yield
     assert any(status == 200 and body for status, body in answers), [(status, body[:300]) for status, body in answers]
 
