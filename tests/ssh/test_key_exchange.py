@@ -36,8 +36,13 @@ def agreed(exchange: Exchange, value: bytes) -> Agreed:
     return exchange.finish()
 
 
+LARGE = [(6144, 929484), (8192, 4743158)]  # a second and two
+
+
 @pytest.mark.parametrize(
-    ("bits", "offset"), [(3072, 1690314), (4096, 240904), (6144, 929484), (8192, 4743158)], ids=str
+    ("bits", "offset"),
+    [(3072, 1690314), (4096, 240904), *(pytest.param(*large, marks=pytest.mark.slow) for large in LARGE)],
+    ids=str,
 )
 def test_the_groups_are_those_of_rfc_3526(bits: int, offset: int) -> None:
     # The digits of RFC 3526 that all groups begin with, the form of the others, and that p and (p - 1) / 2 are prime.

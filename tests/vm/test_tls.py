@@ -59,6 +59,18 @@ def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The certificates of five hundred authorities."""
+    file = tmp_path_factory.mktemp("many") / "one.crt"
+    return b"".join(write_signed(file, f"{n:03d} " + 60 * "a").read_bytes() for n in range(500))
+
+
+@pytest.fixture(scope="module")
+def rsa(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pem(tmp_path_factory.mktemp("rsa") / "rsa.pem", "vmproxy", kind="rsa")
+
+
 @pytest.fixture
 def tls(w: VMWorld, pems: Path) -> VMWorld:
     """A concentrator with a certificate."""
@@ -482,11 +494,9 @@ def test_tls_1_2(w: VMWorld, pems: Path, minimum: str, closed: bool) -> None:
 
 
 @pytest.mark.parametrize("newest", [SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION])
-def test_a_handshake_may_be_long(w: VMWorld, pems: Path, tmp_path: Path, newest: int) -> None:
+def test_a_handshake_may_be_long(w: VMWorld, pems: Path, many: bytes, tmp_path: Path, newest: int) -> None:
     # The names of all authorities are part of it. Twisted hands on 32 KiB at a time, and waits for an answer then.
-    authorities = (pems / "ca.crt").read_bytes()
-    for n in range(500):
-        authorities += write_signed(tmp_path / "one.crt", f"{n:03d} " + 60 * "a").read_bytes()
+    authorities = (pems / "ca.crt").read_bytes() + many
     bundle = tmp_path / "bundle.crt"
     bundle.write_bytes(authorities)
     use_tls(w, pems / "one.pem", ca=bundle)
@@ -625,17 +635,16 @@ def test_hosts_may_have_to_show_a_certificate(w: VMWorld, pems: Path, logged: li
 
 @pytest.mark.parametrize("offered", ["AES128-SHA", "AES256-GCM-SHA384", "ECDHE-RSA-AES256-SHA384"])
 def test_a_host_with_weak_suites_only_is_told_with_the_setting_that_lets_it_in(
-    w: VMWorld, tmp_path: Path, logged: list[str], offered: str
+    w: VMWorld, rsa: Path, logged: list[str], offered: str
 ) -> None:
-    pem = write_pem(tmp_path / "rsa.pem", "vmproxy", kind="rsa")
-    use_tls(w, pem)
+    use_tls(w, rsa)
     context = client_context(newest=SSL.TLS1_2_VERSION)
     context.set_cipher_list(offered.encode() + b":@SECLEVEL=0")
     assert TLSHost(w, "10.0.0.2", context=context).closed
     (told,) = [line for line in logged if "TLS failed" in line]
     assert told.startswith("10.0.0.2: TLS failed: no shared cipher: it offers nothing but RSA key exchange or CBC")
     assert told.endswith('vm.tls-minimum = "1.0" let it in')
-    use_tls(w, pem, minimum="1.0")
+    use_tls(w, rsa, minimum="1.0")
     TLSHost(w, context=context).feed(session() + b"welcome")
     assert w.logged(w.console) == b"welcome"
 
