@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import vmproxy
+from tests.support.cases import each
 
 pytestmark = pytest.mark.xdist_group("imports")  # each worker would parse everything
 
@@ -332,7 +333,7 @@ def test_the_command_and_what_is_below_it_load_without_a_reactor_or_a_thread() -
 # The checks themselves can fail.
 
 
-@pytest.mark.parametrize(
+@each(
     ("module", "source"),
     [
         ("vmproxy.errors", "from vmproxy.base.sanitize import visible"),

@@ -9,6 +9,7 @@ from weakref import ref
 
 import pytest
 
+from tests.support.cases import each
 from tests.support.consoles import World
 from tests.support.fakes import VM_A, VM_B
 from vmproxy.access.groups import Group, Groups
@@ -103,7 +104,7 @@ class TestGroups:
         assert console.labels.pairs == ()
         assert asked == [console]
 
-    @pytest.mark.parametrize(
+    @each(
         ("table", "problem"),
         [
             ({"on": ["web*"]}, "group 1: labels: is missing; give labels such as"),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from tests.support.consoles import World, trail
 from tests.support.fakes import VM_A, VM_B, FakeViewer
 from vmproxy.access.labels import NO_LABELS, Labels
@@ -33,7 +34,7 @@ def policy(*rules: tuple[str, str, str], consoles: object = None) -> Policy:
 
 
 class TestRights:
-    @pytest.mark.parametrize(
+    @each(
         ("right", "words"),
         [
             (Right.SEE, "see"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cases import each
 from tests.support.requirements import expressions
 from vmproxy.alerts.watch import Severity
 from vmproxy.alerts.watch_file import PATTERNS_LIMIT, WATCHES_LIMIT, doubts, parse_watches, read_watches
@@ -103,7 +104,7 @@ not = "x"
         assert any(line.startswith(f"w.toml:{place}: ") and what in line for line in told), f"{place} {what}\n{text}"
 
 
-@pytest.mark.parametrize(
+@each(
     "url",
     [
         "https://user:secret@x/",

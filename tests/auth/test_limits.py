@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
+from tests.support.cases import each
 from tests.support.fakes import Logged
 from vmproxy.auth.limits import (
     FORGET_AFTER,
@@ -26,7 +27,7 @@ from vmproxy.base.addresses import neighbourhood
 from vmproxy.base.ratelimit import REFUSALS_EVERY
 
 
-@pytest.mark.parametrize(
+@each(
     ("address", "whole"),
     [
         ("10.1.2.3", "10.1.2.3"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, execute
 from twisted.python.failure import Failure
 
+from tests.support.cases import each
 from vmproxy.auth import passwords
 from vmproxy.auth.passwords import (
     PASSWORD_LIMIT,
@@ -45,7 +46,7 @@ def test_passwords_that_are_none_are_not_hashed() -> None:
             hash_password(secret)
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "",

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from tests.support.keys import Keygen, make_keygen, string
 from tests.support.ssh import authorized_line, ed25519_key, rsa_key
 from vmproxy.auth import revocation as module
@@ -57,7 +58,7 @@ def test_nothing_is_revoked_by_nothing() -> None:
         assert revoked.certificate_problem(KEY, CA, 7, b"id") == ""
 
 
-@pytest.mark.parametrize(
+@each(
     "line",
     [
         LINE,
@@ -94,7 +95,7 @@ def test_a_certificate_stands_for_the_key_inside(keygen: Keygen) -> None:
     assert revoked.key_problem(keygen.blob("ed25519", "ca")) == ""
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "expected"),
     [
         (b"serial: 7", [7]),
@@ -119,7 +120,7 @@ def test_certificates_by_id() -> None:
         assert revoked.certificate_problem(KEY, CA, 0, other) == ""
 
 
-@pytest.mark.parametrize(
+@each(
     "line",
     [
         b"what?",
@@ -310,7 +311,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("data", BAD)
+@each("data", BAD)
 def test_a_binary_list_that_makes_no_sense_revokes_everything(data: bytes) -> None:
     revoked = parse_revoked(data, "the-list")
     assert revoked.everything.startswith("the list of revoked keys cannot be understood: the-list: ")

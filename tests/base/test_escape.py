@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.base.escape import BadEscape, check_escape, parse_escape, show_escape
 
 
@@ -18,9 +19,7 @@ def test_an_escape_is_written_as_people_write_it(text: str, escape: bytes) -> No
     assert parse_escape(show_escape(escape)) == escape
 
 
-@pytest.mark.parametrize(
-    "text", ["", "^", "^E", "Ec", "^Ecc", "^@c", "^Mc", "^Jc", "^Qx", "^Sx", "^E ", "^E\x7f", "^Eé", "^éc"]
-)
+@each("text", ["", "^", "^E", "Ec", "^Ecc", "^@c", "^Mc", "^Jc", "^Qx", "^Sx", "^E ", "^E\x7f", "^Eé", "^éc"])
 def test_what_can_be_no_escape_is_refused_with_what_would_be_right(text: str) -> None:
     with pytest.raises(BadEscape, match=r"such as \^Ec"):
         parse_escape(text)

@@ -10,10 +10,11 @@ import pytest
 from OpenSSL import SSL
 from twisted.internet import error
 
+from tests.support.cases import each
 from vmproxy.base.failures import explain, explain_listening, explain_start
 
 
-@pytest.mark.parametrize(
+@each(
     ("failure", "text"),
     [
         (error.ConnectionRefusedError(111, "Connection refused"), "connection refused: nothing listens there"),

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
+from tests.support.cases import each
 from vmproxy.base.metrics import Histogram, told_of
 
 
-@pytest.mark.parametrize(
-    ("seconds", "bucket"), [(0, 0), (0.1, 0), (0.1000001, 1), (1, 1), (1.5, 2), (10, 2), (10.5, 3), (1e9, 3)]
-)
+@each(("seconds", "bucket"), [(0, 0), (0.1, 0), (0.1000001, 1), (1, 1), (1.5, 2), (10, 2), (10.5, 3), (1e9, 3)])
 def test_each_bucket_holds_what_took_no_longer(seconds: float, bucket: int) -> None:
     histogram = Histogram(0.1, 1, 10)
     histogram.observe(seconds)

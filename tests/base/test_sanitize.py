@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.base.sanitize import human_bytes, human_span, safe_word, visible
 
 # Lone surrogates too: they come from bytes that are no UTF-8.
@@ -19,7 +20,7 @@ class TestVisible:
     def test_ordinary_text_is_left_as_it_is(self) -> None:
         assert visible("VM (old) #3, Büro") == "VM (old) #3, Büro"
 
-    @pytest.mark.parametrize(
+    @each(
         ("text", "shown"),
         [
             ("a\nb", "a\\x0ab"),
@@ -59,7 +60,7 @@ class TestVisible:
 
 
 class TestSafeWord:
-    @pytest.mark.parametrize(
+    @each(
         ("text", "word"),
         [
             ("web01", "web01"),
@@ -99,7 +100,7 @@ class TestSafeWord:
 
 
 class TestHumanFigures:
-    @pytest.mark.parametrize(
+    @each(
         ("count", "text"),
         [
             (0, "0 bytes"),
@@ -119,7 +120,7 @@ class TestHumanFigures:
     def test_bytes_that_round_up_take_the_next_unit(self, count: int, text: str) -> None:
         assert human_bytes(count) == text
 
-    @pytest.mark.parametrize(
+    @each(
         ("seconds", "text"),
         [
             (-5, "0s"),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.base import values
 from vmproxy.base.schema import Problem, group, label, read, required, section, setting, settings_of, told
 from vmproxy.base.toml import KeyPath, TomlFile
@@ -63,7 +64,7 @@ def test_every_setting_has_its_key_its_place_and_its_options() -> None:
     assert (whole, found["part.at-most"].of(whole)) == (Whole(part=Inner(7)), 7)
 
 
-@pytest.mark.parametrize(
+@each(
     ("settings", "text", "said"),
     [
         (Outer, "wait-for = 1\n", ["f: name: is missing; give a name"]),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.base.state import pack, unpack
 
 
@@ -53,7 +54,7 @@ def test_what_was_packed_is_unpacked(state: Outer) -> None:
     assert unpack(Outer, json.loads(json.dumps(pack(state)))) == state
 
 
-@pytest.mark.parametrize(
+@each(
     "data",
     [
         {},

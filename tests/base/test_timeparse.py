@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.base.timeparse import BadTime, parse_when
 
 
@@ -29,7 +30,7 @@ def local(*parts: int) -> float:
     return datetime(*parts).timestamp()  # type: ignore[arg-type]  # numbers, and no zone
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "seconds"),
     [
         ("90s", 90),
@@ -56,7 +57,7 @@ def test_spans_count_back(text: str, seconds: int) -> None:
     assert parse_when(text, now) == now - seconds
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "moment"),
     [
         ("16:00", (2026, 11, 22, 16)),
@@ -80,7 +81,7 @@ def test_times_are_local(zone: str, text: str, moment: Any) -> None:
     assert parse_when(text, local(2026, 11, 22, 17)) == local(*moment)
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         *("2026-11-22T16:00:30Z", "2026-11-22 16:00:30z", "2026-11-22T18:00:30+02:00", "2026-11-22T11:30:30-0430"),
@@ -102,7 +103,7 @@ def test_nanoseconds_and_the_day_of_another_zone(zone: str) -> None:
     assert parse_when("2026-11-21 UTC", now) == now - 40 * 3600
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         *("", " ", "soon", "10", "10 m", "m", "-10m", "10m5h", "1.5h", "9999999w", "24:00", "16:60", "1600", "16:"),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.base.toml import KeyPath, TomlFile
 from vmproxy.errors import ConfigError
 
@@ -40,7 +41,7 @@ y = 2
 """
 
 
-@pytest.mark.parametrize(
+@each(
     ("path", "line"),
     [
         (("top",), 1),

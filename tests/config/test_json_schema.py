@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]  # its stubs are a package of their own
 import pytest
 
+from tests.support.cases import each
 from vmproxy.cli.main import main
 from vmproxy.config.json_schema import SCHEMAS
 
@@ -67,7 +68,7 @@ def test_the_examples_fit() -> None:
     assert problems("operators", table) == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "text", "problem"),
     [
         ("vmproxy", "vm.keep-idle = true", "vm.keep-idle: True is not of type 'integer'"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.cases import each
 from vmproxy.access.policy import Policy
 from vmproxy.alerts.watch import AlertSettings
 from vmproxy.auth.keyring import AccountSettings
@@ -472,12 +473,12 @@ REFUSED = [
 
 
 class TestChecks:
-    @pytest.mark.parametrize(("key", "values"), ALLOWED)
+    @each(("key", "values"), ALLOWED)
     def test_what_is_allowed_is_taken(self, read: Callable[..., Any], key: str, values: list[str]) -> None:
         for value in values:
             read(toml(key, value))
 
-    @pytest.mark.parametrize(("key", "values", "right"), REFUSED, ids=[key for key, _, _ in REFUSED])
+    @each(("key", "values", "right"), REFUSED)
     def test_what_is_not_is_told_by_file_and_key_with_what_would_be_right(
         self, only_problem: Callable[..., str], tmp_path: Path, key: str, values: list[str], right: Any
     ) -> None:

@@ -16,6 +16,7 @@ from fuzz import targets
 from fuzz.drive import has_atheris, mutated, under_hypothesis
 from fuzz.seeds import SEEDS, WORDS
 from fuzz.targets import TARGETS
+from tests.support.cases import each
 from tests.support.properties import examples
 from vmproxy.auth import certificates
 from vmproxy.auth.authorized_keys import parse_authorized_keys
@@ -32,7 +33,7 @@ def test_every_target_has_seeds_and_nothing_else_has() -> None:
     assert {path.parent.name for path in FINDINGS} <= set(TARGETS)
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@each("name", TARGETS)
 def test_what_was_found_once_and_every_seed_passes(name: str) -> None:
     for given_bytes in SEEDS[name] + [path.read_bytes() for path in FINDINGS if path.parent.name == name]:
         TARGETS[name](given_bytes)

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.consoles import HOSTILE
+from tests.support.cases import each
+from tests.support.consoles import HOSTILE_NAMES
 from tests.support.fakes import VM_A, VM_B
 from vmproxy.log.files import LogFiles
 from vmproxy.log.paths import BadTemplate, check_template, folded, log_path
@@ -92,8 +93,8 @@ def test_a_vm_without_a_usable_name_gets_one_from_its_uuid() -> None:
         assert log_path("{name}.log", VM_A, "1", name, ()) == f"vm-{A8}.log"
 
 
-@pytest.mark.parametrize("template", ["{name}", "{name}.log", "{uuid}.{name}", "{name}/{port}", "x/{name}.{port}"])
-@pytest.mark.parametrize("name", [*HOSTILE, "by-name", "web.events", "web.log.events", "events"])
+@each("template", ["{name}", "{name}.log", "{uuid}.{name}", "{name}/{port}", "x/{name}.{port}"])
+@each("name", [*HOSTILE_NAMES, "by-name", "web.events", "web.log.events", "events"])
 def test_no_name_leaves_the_folder_or_takes_what_is_taken(template: str, name: str) -> None:
     check_template(template)
     for port in ("1", "2"):
@@ -108,8 +109,8 @@ def test_no_name_leaves_the_folder_or_takes_what_is_taken(template: str, name: s
         assert path.suffix != ".events"
 
 
-@pytest.mark.parametrize("template", ["{name}", "{name}.log", "{uuid}.{name}", "x/{name}.{port}", "{uuid_hex}"])
-@pytest.mark.parametrize("name", ["web", "web.log", "web.txt", "web.events"])
+@each("template", ["{name}", "{name}.log", "{uuid}.{name}", "x/{name}.{port}", "{uuid_hex}"])
+@each("name", ["web", "web.log", "web.txt", "web.events"])
 def test_a_name_cannot_make_a_log_of_what_belongs_to_another(template: str, name: str) -> None:
     for more in ("", ".1", ".999", ".2.gz", ".events.3", ".events.2.gz", ".txt.4", ".txt", ".gz.tmp"):
         _nothing_is_shared(template, name + more)

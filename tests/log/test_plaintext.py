@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.log.painter import paint
 from vmproxy.log.plaintext import PlainLines
 from vmproxy.log.shown import LINE_LIMIT
@@ -77,7 +78,7 @@ def plain(*pieces: bytes) -> list[bytes]:
     return [line[len(STAMP) : -1] for line in found]
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "lines"),
     [
         (b"", []),

@@ -5,11 +5,10 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
-
 from mutants.__main__ import chosen
 from mutants.guards import GUARDS
 from mutants.mutate import mutants
+from tests.support.cases import each
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ("vmproxy/wire/comport.py", "vmproxy/base/deadlines.py")
@@ -61,7 +60,7 @@ def test_a_seed_chooses_the_same_faults() -> None:
     assert len({(one.module, one.mutant.line) for one in first}) == 50
 
 
-@pytest.mark.parametrize("module", GUARDS)
+@each("module", GUARDS)
 def test_what_is_guarded_and_its_tests_are_there(module: str) -> None:
     assert (ROOT / module).is_file()
     assert all((ROOT / tests).exists() for tests in GUARDS[module])

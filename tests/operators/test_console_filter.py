@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from tests.support.fakes import FakeLink, FakeViewer
 from tests.support.ssh import SSHWorld
 from vmproxy.console.alert_marks import AlertMarks
@@ -21,7 +21,7 @@ def view_of(w: SSHWorld, *rules: tuple[str, str, str]) -> VisibleConsoles:
     return VisibleConsoles(w.directory, lambda: w.directory.policy.grants("alice", ()))
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "name", "fits"),
     [
         ("web", "web", True),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.base.escape import DEFAULT_ESCAPE
 from vmproxy.operators.escape_keys import EscapeCommand, EscapeScanner
 
@@ -31,7 +32,7 @@ def fed(pieces: list[bytes], escape: bytes = DEFAULT_ESCAPE) -> tuple[list[bytes
     return joined, scanner.waiting, scanner.timeout()
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "parts"),
     [
         (b"ls -l\r", [b"ls -l\r"]),

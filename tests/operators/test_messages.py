@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.cases import each
 from tests.support.fakes import EPOCH, FakeRemoteEnd
 from tests.support.ssh import SSHWorld
 from vmproxy.console import notices
@@ -70,7 +71,7 @@ WORDS: list[tuple[Notice, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("notice", "text"), WORDS)
+@each(("notice", "text"), WORDS)
 def test_every_notice_has_its_words(notice: Notice, text: str) -> None:
     assert notice_text(notice, "web01") == text
 

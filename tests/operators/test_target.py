@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.auth.user_name import claimed_operator
 from vmproxy.operators.target import BadTarget, Target, from_user, parse
 
@@ -14,7 +15,7 @@ def test_a_name_alone_is_a_console_attached_to_in_the_usual_way() -> None:
     assert parse("web01") == Target("web01")
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "wanted"),
     [
         ("web01,ro", Target("web01", read_only=True)),
@@ -40,7 +41,7 @@ def test_a_comma_that_begins_no_option_belongs_to_the_name(name: str) -> None:
     assert parse(name + ",ro") == Target(name, read_only=True)
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "web01,rw",
@@ -80,7 +81,7 @@ def test_an_unknown_option_is_shown_without_its_control_characters() -> None:
     assert "\x1b" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@each(
     ("user", "claimed", "wanted"),
     [
         ("web01", None, Target("web01")),

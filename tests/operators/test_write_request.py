@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.access.policy import Right
 from vmproxy.operators.write_request import Answer, WriteRequest, decide
 
@@ -17,7 +17,7 @@ read_only, because = WriteRequest(read_only=True), WriteRequest(force=True, reas
 both = WriteRequest(join=True, force=True)
 
 
-@pytest.mark.parametrize(
+@each(
     ("request_", "rights", "shared", "reason_required", "alone", "contested"),
     [
         # The request, the rights, shared, reason required: the answer if nobody else writes, and if somebody does.

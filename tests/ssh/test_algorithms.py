@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.conch.ssh.common import NS, getNS
 
+from tests.support.cases import each
 from tests.support.properties import examples
 from vmproxy.errors import VMProxyError
 from vmproxy.ssh import key_exchange, packets
@@ -55,7 +56,7 @@ def test_beside_a_cipher_that_authenticates_any_mac_will_do() -> None:
     assert agree(OURS, kexinit(ciphers=(AEAD, AEAD), macs=(b"umac-128-etm@openssh.com", b""))).inward == (AEAD, b"")
 
 
-@pytest.mark.parametrize(
+@each(
     ("offer", "told"),
     [
         (kexinit(kex=b"diffie-hellman-group1-sha1"), "no common key exchange method: the client has diffie-hellman-gr"),
@@ -93,7 +94,7 @@ def test_a_guess_is_right_if_both_sides_prefer_it(kex: bytes, host_key: bytes, w
     assert agree(OURS, kexinit(kex, host_key)).guess_is_wrong is False
 
 
-@pytest.mark.parametrize("cut", range(0, len(kexinit()), 7))
+@each("cut", range(0, len(kexinit()), 7))
 def test_a_message_that_is_cut_short_is_malformed(cut: int) -> None:
     with pytest.raises((ValueError, struct.error)):
         agree(OURS, kexinit()[:cut])
@@ -124,7 +125,7 @@ KNOWN = [b"one", b"two", b"three", b"four@x"]
 kind = choice(KNOWN, (b"one", b"two", b"four@x"), "thing")
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "chosen"),
     [
         ("three", "three"),

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.conch.ssh.common import MP, NS, getMP, getNS
 
+from tests.support.cases import each
 from tests.support.properties import examples
 from vmproxy.ssh.key_exchange import METHODS, MODULUS_BITS, Agreed, Exchange, available, derived, modulus
 
@@ -55,7 +56,7 @@ def test_the_groups_are_those_of_rfc_3526(bits: int, offset: int) -> None:
     assert (bits, offset) in zip(MODULUS_BITS, (1690314, 240904, 929484, 4743158), strict=True)
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@each("name", list(METHODS))
 def test_every_method_works_here(name: bytes) -> None:
     assert available(name)
 
@@ -142,7 +143,7 @@ def wrong_values(name: bytes) -> list[bytes]:
     return [*values, NS(b"\0" * 32), NS(b"\1" + b"\0" * 31), NS(b"x" * 31), NS(b"x" * 33), NS(b"\0" * 1216)]
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@each("name", list(METHODS))
 def test_values_that_give_the_secret_away_or_make_no_sense_are_refused(name: bytes) -> None:
     for value in wrong_values(name):
         with pytest.raises(ValueError):  # noqa: PT011  # whatever the libraries say

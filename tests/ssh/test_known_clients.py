@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
+from tests.support.cases import each
 from vmproxy.config.settings import SETTINGS
 from vmproxy.ssh.algorithms import HOST_KEYS, Algorithms
 from vmproxy.ssh.key_exchange import METHODS
@@ -22,7 +21,7 @@ def test_the_default_shuts_out_nobody() -> None:
     assert told() == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("settings", "whom"),
     [
         ({"macs": "-hmac-sha2-256,hmac-sha2-512"}, []),  # every one of them has an AEAD cipher, or these

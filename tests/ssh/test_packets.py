@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from tests.support.properties import examples
 from vmproxy.ssh.packets import (
     CHACHA,
@@ -126,8 +127,8 @@ def test_a_packet_of_another_number_or_of_other_keys_is_not_taken(cipher: bytes,
             opener.open(sequence, packet)
 
 
-@pytest.mark.parametrize(("cipher", "mac"), [pair for pair in PAIRS if pair[0] != CHACHA])
-@pytest.mark.parametrize("padding", [0, 3, 15, 200, 255])
+@each(("cipher", "mac"), [pair for pair in PAIRS if pair[0] != CHACHA])
+@each("padding", [0, 3, 15, 200, 255])
 def test_authentic_packets_with_wrong_padding_are_malformed(cipher: bytes, mac: bytes, padding: int) -> None:
     kind = CIPHERS[cipher]
     opener = make_opener(cipher, mac, KEYS)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from tests.support.fakes import VM_A
 from tests.support.properties import examples
 from tests.support.scripts import HANDSHAKES, LIST, SESSIONS, Cutter, Outcome, bytewise, run, whole
@@ -57,7 +58,7 @@ def test_a_handshake_in_any_order_ends_in_service(name: str, cutter: Cutter) -> 
     assert codes.count(1) == 1
 
 
-@pytest.mark.parametrize("name", SESSIONS)
+@each("name", SESSIONS)
 def test_a_session_byte_by_byte_is_the_session_in_whole_reads(name: str) -> None:
     assert run(SESSIONS[name], bytewise) == expected(name)
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from tests.support.cases import each
 from tests.support.fakes import VM_A, VM_B
 from tests.support.web import Got, WebWorld
 from vmproxy.access.policy import Right
@@ -261,7 +262,7 @@ def test_under_tls_the_names_of_the_certificate_are_ours(world: WebWorld) -> Non
     assert got.headers["strict-transport-security"].startswith("max-age=")
 
 
-@pytest.mark.parametrize(
+@each(
     ("schema", "value", "count"),
     [
         ({"type": "integer", "minimum": 1, "maximum": 3}, 4, 1),

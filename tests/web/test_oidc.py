@@ -16,6 +16,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey
 
+from tests.support.cases import each
 from vmproxy.base.schema import read
 from vmproxy.errors import ConfigError
 from vmproxy.web import oidc
@@ -130,7 +131,7 @@ FALSE: dict[str, Callable[[Challenge], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", FALSE)
+@each("what", FALSE)
 def test_a_token_that_is_not_right_lets_nobody_in(what: str) -> None:
     provider, challenge = Fake(), Challenge.make()
     provider.token = FALSE[what](challenge)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from OpenSSL.crypto import FILETYPE_PEM, load_certificate
 
+from tests.support.cases import each
 from tests.support.tls import NOW, write_pem
 from tests.support.web import OPERATORS, ORIGIN, WebWorld
 from vmproxy.base.addresses import parse_networks
@@ -25,7 +26,7 @@ HEADER = "x-remote-user"
 WHOAMI = "/api/v1/whoami"
 
 
-@pytest.mark.parametrize(
+@each(
     ("headers", "expected"),
     [
         ([], (PROXY, "")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.cases import each
 from vmproxy.config.settings import parse_config
 
 
@@ -36,7 +37,7 @@ def test_in_clear_elsewhere_it_needs_a_proxy_that_is_trusted(endpoint: str) -> N
     assert problems(f"listen = ['{endpoint}']\ntrusted-proxies = ['10.1.0.0/16']") == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "key"),
     [
         ('tls-listen = ["tcp:8443"]', "tls-listen"),

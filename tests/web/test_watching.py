@@ -8,8 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.support.cases import each
 from tests.support.metrics import PROMTOOL, Whole, families, whole
 from tests.support.requirements import promtool
 
@@ -81,7 +80,7 @@ class TestRules:
         assert len(named) > 15
         assert named - existing(whole) == set()
 
-    @pytest.mark.parametrize("rule", ALERTS, ids=NAMES)
+    @each("rule", ALERTS)
     def test_each_says_what_is_what_to_do_and_where_there_is_more(self, rule: str) -> None:
         name = rule.split("\n", 1)[0]
         for field in ("summary: >-\n", "action: >-\n", "severity: "):

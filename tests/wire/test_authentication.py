@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.wire.authentication import ACCEPT, ASK, Answer, read_answer
 
 
@@ -14,7 +14,7 @@ def test_what_is_said() -> None:
     assert bytes((255, 250, 37, 2, 7, 0, 2, 255, 240)) == ACCEPT
 
 
-@pytest.mark.parametrize(
+@each(
     ("payload", "answer"),
     [
         (b"\0\x07\0\x01", Answer.START),

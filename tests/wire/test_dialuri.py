@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.wire.dialuri import URI_LIMIT, DialError, DialURI, is_dialled, parse
 
 SCHEMES = [
@@ -24,7 +25,7 @@ SCHEMES = [
 ]
 
 
-@pytest.mark.parametrize(("scheme", "family", "tls", "telnet"), SCHEMES)
+@each(("scheme", "family", "tls", "telnet"), SCHEMES)
 def test_every_scheme(scheme: str, family: int, tls: bool, telnet: bool) -> None:
     for written in (scheme, scheme.upper()):
         uri = parse(f"{written}://Far.Example.COM.:4000")
@@ -34,7 +35,7 @@ def test_every_scheme(scheme: str, family: int, tls: bool, telnet: bool) -> None
         assert uri.address is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "canonical"),
     [
         ("far:4000", "tcp://far:4000"),
@@ -59,7 +60,7 @@ def test_what_is_written_in_other_ways(text: str, canonical: str) -> None:
     assert parse(canonical) == parse(text)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "why"),
     [
         ("", "names no host"),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.wire.ecma48 import BROKEN, SEQUENCE_LIMIT, WHOLE, SevenBits, unfinished
 
 WHOLES = re.compile(WHOLE.encode())
@@ -21,7 +22,7 @@ WHOLE_ONES = [
 ]
 
 
-@pytest.mark.parametrize("sequence", WHOLE_ONES)
+@each("sequence", WHOLE_ONES)
 def test_a_whole_sequence_is_one_and_every_beginning_of_it_is_unfinished(sequence: bytes) -> None:
     assert WHOLES.fullmatch(sequence)
     assert unfinished(b"x" + sequence) == len(sequence) + 1

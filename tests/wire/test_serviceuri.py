@@ -9,13 +9,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.wire.serviceuri import label, matches, parse
 
 LABEL_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 any_text = st.text(st.characters(), max_size=80)  # lone surrogates too
 
 
-@pytest.mark.parametrize(
+@each(
     ("uri", "service", "query"),
     [
         ("vmproxy", "vmproxy", ()),
@@ -66,7 +67,7 @@ def test_a_uri_is_a_service_and_the_pairs_of_its_query(
     assert (parsed.service, parsed.query) == (service, query)
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     ["console", "1", "0", "a-b_c", "Serial-2", "_", "_-", "x" * 32, LABEL_CHARACTERS[:32], "A" + LABEL_CHARACTERS[33:]],
 )
@@ -74,7 +75,7 @@ def test_a_usable_label_names_the_port(name: str) -> None:
     assert parse(f"vmproxy?port={name}").port == name
 
 
-@pytest.mark.parametrize(
+@each(
     "value",
     [
         "",
@@ -155,7 +156,7 @@ def test_a_url_encoded_query_is_read_back(pairs: list[tuple[str, str]]) -> None:
     assert parse("vmproxy?" + urlencode(pairs)).query == tuple(pairs)
 
 
-@pytest.mark.parametrize(
+@each(
     ("uri", "accepted", "expected"),
     [
         ("vmproxy", ["vmproxy"], True),
@@ -200,7 +201,7 @@ def test_only_the_word_itself_matches(uri: str, word: str) -> None:
     assert matches(parse(plain + "?" + uri), [plain])
 
 
-@pytest.mark.parametrize(
+@each(
     ("uri", "accepted", "expected"),
     [
         ("console", ["*"], "console"),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from tests.support.properties import examples
 from vmproxy.wire.telnet import (
     AO,
@@ -263,7 +264,7 @@ def test_data_before_a_command_that_is_not_complete_is_not_held_back() -> None:
         assert list(Scanner().feed(b"data" + partial)) == [b"data"]
 
 
-@pytest.mark.parametrize("code", PLAIN_COMMANDS)
+@each("code", PLAIN_COMMANDS)
 def test_a_plain_command_is_reported_and_keeps_the_data_around_it(code: int) -> None:
     assert scan(b"a" + bytes((IAC, code)) + b"b") == [b"a", Command(code), b"b"]
 
@@ -414,7 +415,7 @@ def test_the_scanner_retains_no_more_than_a_subnegotiation_and_two_bytes(
         assert retained(scanner) <= limit + 3  # a doubled IAC may exceed the limit by itself until the next byte
 
 
-@pytest.mark.parametrize(
+@each(
     "noise",
     [
         b"x" * 1000,

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from tests.support.properties import examples
 from vmproxy.errors import WireError
 from vmproxy.wire.telnet import VMWARE_EXT, Scanner, Subnegotiation, subnegotiation
@@ -42,7 +43,7 @@ def test_the_numbers_are_those_of_the_captured_list() -> None:
     assert sorted(CAPTURED_LIST) == sorted(Sub)
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "code"),
     [
         ("KNOWN_SUBOPTIONS_1", 0),
@@ -113,7 +114,7 @@ def test_the_usual_spellings_of_a_uuid_are_read(spelling: bytes) -> None:
     assert parse_uuid(spelling) == UUID_1
 
 
-@pytest.mark.parametrize(
+@each(
     "wrong",
     [
         b"",
@@ -201,7 +202,7 @@ def test_a_uuid_is_formatted_as_captured() -> None:
 # DO-PROXY
 
 
-@pytest.mark.parametrize(
+@each(
     ("parameters", "direction", "uri"),
     [
         (b"SvSPC.py", "S", "vSPC.py"),
@@ -222,7 +223,7 @@ def test_do_proxy_is_a_direction_and_a_uri(parameters: bytes, direction: str, ur
     assert parse_do_proxy(parameters) == DoProxy(direction, uri)
 
 
-@pytest.mark.parametrize("parameters", [b"", b"svSPC.py", b"cvSPC.py", b"\0S", b" S", b"vSPC.py", b"\xff", b"1uri"])
+@each("parameters", [b"", b"svSPC.py", b"cvSPC.py", b"\0S", b" S", b"vSPC.py", b"\xff", b"1uri"])
 def test_do_proxy_without_a_known_direction_is_an_error(parameters: bytes) -> None:
     with pytest.raises(WireError, match="direction"):
         parse_do_proxy(parameters)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from tests.support.cases import each
 from tests.support.commands import result, run
 from tests.support.fakes import VM_A, VM_B, FakeViewer, Logged
 from tests.support.ssh import USERAUTH_REQUEST, USERAUTH_SUCCESS, SSHWorld, ed25519_key
@@ -160,7 +161,7 @@ def test_a_prefix_never_selects_for_force(w: SSHWorld) -> None:
     assert w.console().viewers.all == ()
 
 
-@pytest.mark.parametrize(
+@each(
     "command",
     [
         "list --frob",
@@ -267,7 +268,7 @@ def test_help_fits_eighty_columns_and_is_coloured_at_a_terminal(w: SSHWorld) -> 
     assert "\x1b[1mAt a console:\x1b[m\n  \x1b[1;36mconsole\x1b[m" in text
 
 
-@pytest.mark.parametrize("command", TABLE, ids=lambda command: command.name)
+@each("command", TABLE)
 def test_help_of_a_command_fits_and_its_examples_are_understood(command: Command) -> None:
     shown = details(command)
     assert max(map(len, shown.splitlines())) < 85

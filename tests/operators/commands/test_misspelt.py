@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.cases import each
 from tests.support.fakes import VM_B
 from tests.support.ssh import SSHWorld
 from vmproxy.operators.commands.registry import COMMANDS
@@ -14,15 +15,15 @@ def said(w: SSHWorld, command: str, user: str = "alice") -> tuple[int | None, st
     return channel.status, channel.err.decode()
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-@pytest.mark.parametrize("option", ["-h", "--help"])
+@each("name", COMMANDS)
+@each("option", ["-h", "--help"])
 def test_every_command_explains_itself(w: SSHWorld, name: str, option: str) -> None:
     channel = w.login().run(f"{name} {option}")
     assert (channel.status, channel.err) == (0, b"")
     assert channel.out.decode().startswith(COMMANDS[name].name)
 
 
-@pytest.mark.parametrize(
+@each(
     ("line", "status", "answer"),
     [
         ("lst", 3, "lst: no such console\nlst is no command either; did you mean list?\n"),
@@ -53,8 +54,8 @@ def test_a_misspelt_command_or_option(w: SSHWorld, line: str, status: int, answe
     assert said(w, line) == (status, answer)
 
 
-@pytest.mark.parametrize("typed", ["wbe01", "web1", "web001", "web02", "WBE01"])
-@pytest.mark.parametrize("line", ["{}", "status {}", "log {}", "console {}", "list {}", "send {} uptime"])
+@each("typed", ["wbe01", "web1", "web001", "web02", "WBE01"])
+@each("line", ["{}", "status {}", "log {}", "console {}", "list {}", "send {} uptime"])
 def test_a_misspelt_console(w: SSHWorld, typed: str, line: str) -> None:
     w.vm()
     status, answer = said(w, line.format(typed))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.access.policy import Right
 from vmproxy.operators.commands.declaration import (
     GLOBS,
@@ -83,7 +84,7 @@ def test_values() -> None:
     assert read("").right == Right.SPY
 
 
-@pytest.mark.parametrize(
+@each(
     ("words", "told"),
     [
         ("-n", "-n needs a value"),
@@ -223,7 +224,7 @@ def test_names_of_commands_and_options_are_used_once() -> None:
         assert len(set(spelled)) == len(spelled)
 
 
-@pytest.mark.parametrize("command", TABLE, ids=lambda command: command.name)
+@each("command", TABLE)
 def test_a_declaration_makes_sense(command: Command) -> None:
     metavars = [argument.metavar for argument in command.arguments]
     assert len(set(metavars)) == len(metavars)

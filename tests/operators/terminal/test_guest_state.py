@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from tests.support.terminal import Terminal
 from vmproxy.operators.terminal import guest_state
 from vmproxy.operators.terminal.guest_state import UNKNOWN_LIMIT, GuestState
@@ -50,14 +51,14 @@ def undone(*pieces: bytes) -> bytes:
     return state.undo()
 
 
-@pytest.mark.parametrize(("left_on", "undo"), LEFT_ON)
+@each(("left_on", "undo"), LEFT_ON)
 def test_what_is_left_on_is_undone_wherever_it_is_cut(left_on: bytes, undo: bytes) -> None:
     assert undone(b"x" + left_on + b"y") == undo + USUAL
     for cut in range(len(left_on)):
         assert undone(left_on[:cut], left_on[cut:]) == undo + USUAL
 
 
-@pytest.mark.parametrize(
+@each(
     "data",
     [
         *(b"\x1b[?1049h\x1b[?1049l", b"\x1b[?25l\x1b[?25h", b"\x1b[5;9r\x1b[r", b"\x1b[5;9r\x1b[1;r\x1b[;r\x1b[r"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.operators.terminal.keys import DELETE, DOWN, ENTER, ESCAPE, PAGE_UP, UP, KeyDecoder
 
 
@@ -15,7 +15,7 @@ def keys_of(data: bytes, keys: KeyDecoder | None = None) -> list[str]:
     return [key for key, _ in (keys or KeyDecoder()).feed(data)]
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "keys"),
     [
         (b"a\xc3\xa9\xe6\x97\xa5", ["a", "é", "日"]),

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.operators.terminal.line_editor import (
     CHOICES_LIMIT,
     HISTORY_LIMIT,
@@ -55,7 +56,7 @@ def row(drawn: bytes, width: int = 40) -> tuple[str, int]:
     return text.rstrip(), column
 
 
-@pytest.mark.parametrize(
+@each(
     ("keys", "line"),
     [
         (b"web01", "web01"),

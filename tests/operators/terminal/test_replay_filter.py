@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from tests.support.ssh import SSHWorld
 from vmproxy.operators.terminal.replay_filter import USUAL, harmless
 
@@ -81,7 +82,7 @@ def past(*pieces: bytes, encoding: str = "utf-8") -> bytes:
     return b"".join(harmless(pieces, encoding))
 
 
-@pytest.mark.parametrize("harm", [*QUESTIONS, *MODES])
+@each("harm", [*QUESTIONS, *MODES])
 def test_what_asks_and_what_lasts_is_left_out(harm: str) -> None:
     data = (QUESTIONS | MODES)[harm]
     shown = past(b"login" + data + b": ")
@@ -89,7 +90,7 @@ def test_what_asks_and_what_lasts_is_left_out(harm: str) -> None:
     assert shown in (b"login: ", b"login6n: ", b"loginn: ")
 
 
-@pytest.mark.parametrize(
+@each(
     "data",
     [
         *(b"\x1b[1;38:5:3mred\x1b[m", b"\x1b[2J\x1b[3;4Hx", b"\x1b[K\x1b[1@a\x1b[2P", b"\x1b[5X\x1b[3b\x1b[2L\x1b[M"),

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.operators.terminal.reports import Reports
 
 REPORTS = {
@@ -44,7 +45,7 @@ def parts(*pieces: bytes) -> tuple[bytes, bytes]:
     return b"".join(p for report, p in found if report), b"".join(p for report, p in found if not report)
 
 
-@pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS)
+@each("report", REPORTS.values())
 def test_a_report_is_one_and_is_no_typing(report: bytes) -> None:
     assert parts(report) == (report, b"")
     assert parts(b"l" + report + b"s" + report) == (2 * report, b"ls")
@@ -53,7 +54,7 @@ def test_a_report_is_one_and_is_no_typing(report: bytes) -> None:
             assert parts(report[:cut], report[cut:]) == (report, b""), cut
 
 
-@pytest.mark.parametrize("key", KEYS)
+@each("key", KEYS)
 def test_a_key_is_typed(key: bytes) -> None:
     assert parts(key) == (b"", key)
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from tests.support.terminal import Terminal
 from vmproxy.operators.terminal.screen import ENTER, LEAVE, REVERSE, Row, Screen, bounded, usable
 
@@ -98,7 +99,7 @@ def test_usual_terminals_are_usable(term: str) -> None:
     assert usable(term)
 
 
-@pytest.mark.parametrize("term", ["", "dumb", "unknown", "network", "emacs", "xtermite", "x" * 1000, "xterm\n"])
+@each("term", ["", "dumb", "unknown", "network", "emacs", "xtermite", "x" * 1000, "xterm\n"])
 def test_other_terminals_are_not(term: str) -> None:
     assert not usable(term)
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.operators.terminal.width import CLUSTER_LIMIT, cells, clusters, cut, pad, tail, wrap
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
@@ -15,7 +16,7 @@ TEXT = st.text(
 )
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "columns"),
     [
         ("web", 3),
@@ -33,7 +34,7 @@ def test_columns_of_a_text(text: str, columns: int) -> None:
     assert cells(text) == columns
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "width", "expected"),
     [
         ("web01", 5, "web01"),

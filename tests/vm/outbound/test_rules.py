@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cases import each
 from vmproxy.vm.outbound.rules import DialRules
 from vmproxy.vm.outbound.rules_file import parse_dial
 from vmproxy.wire.dialuri import parse
@@ -35,7 +36,7 @@ def test_without_rules_nothing_is_allowed() -> None:
     assert not DialRules().could(parse("tcp://far.example.com:4000"))
 
 
-@pytest.mark.parametrize(
+@each(
     ("rule", "uri", "address", "allowed"),
     [
         ("10.0.0.0/8", "tcp://10.1.2.3:1", "", True),
@@ -108,7 +109,7 @@ def test_this_machine_is_not_meant_by_a_general_rule_under_any_of_its_addresses(
     assert allows(to("192.0.2.0/24"), "tcp://192.0.2.10:1")
 
 
-@pytest.mark.parametrize(
+@each(
     ("ports", "port", "allowed"),
     [
         (4000, 4000, True),
@@ -164,7 +165,7 @@ def test_of_several_addresses_those_that_are_allowed_remain() -> None:
     assert of("tcp") == ["2001:db8::1"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("table", "problem"),
     [
         ({"ports": 1}, "to: is missing"),
