@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tests.support.cases import each
 from tests.support.consoles import World, trail
 from tests.support.fakes import VM_A, VM_B, FakeViewer
+from vmproxy.access.console_options import USUAL, parse_sequence
 from vmproxy.access.labels import NO_LABELS, Labels
-from vmproxy.access.policy import EVERYTHING, USUAL, Policy, Right, parse_sequence
+from vmproxy.access.policy import EVERYTHING, Policy, Right
 from vmproxy.access.policy_file import parse_policy
 from vmproxy.access.selector import BadRule, Selector
 from vmproxy.console.console import Console

@@ -60,8 +60,8 @@ def test_a_service_says_who_has_which_password(service: str) -> None:
 @pytest.mark.parametrize(
     ("program", "problem"),
     [
-        ("import time; time.sleep(60)", "not answered within"),
-        ("import os; os.abort()", "status -6"),
+        ("import time; time.sleep(60)", "not done within"),
+        ("import os; os.abort()", "signal 6"),
         ("import sys; print('no such module', file=sys.stderr); sys.exit(11)", "no such module"),
         ("import sys; sys.exit(1)", "status 1"),
     ],

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from tests.support.consoles import World
 from tests.support.fakes import EPOCH, VM_A, VM_B, FakeLink, FakeViewer
+from vmproxy.access.console_options import ConsoleOptions, NamedSequence
 from vmproxy.access.labels import Labels
-from vmproxy.access.policy import ConsoleOptions, NamedSequence
 from vmproxy.console.info import ConsoleInfo, ViewerInfo
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.consoles import World
 from tests.support.fakes import VM_A, VM_B, FakeLink, FakeViewer
-from vmproxy.access.policy import ConsoleOptions
+from vmproxy.access.console_options import ConsoleOptions
 from vmproxy.console.console import Console
 from vmproxy.console.input_queue import INPUT_HIGH
 from vmproxy.console.state import ConsoleState

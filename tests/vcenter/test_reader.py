@@ -12,7 +12,8 @@ from tests.support.fakes import VM_A, VM_B
 from tests.support.tls import write_pem
 from tests.support.vcenter import PAGE, FakeVCenter, SomeVM
 from vmproxy.config.settings import parse_config
-from vmproxy.vcenter.reader import CannotRead, read
+from vmproxy.errors import VMProxyError
+from vmproxy.vcenter.reader import read
 from vmproxy.vcenter.settings import VCenterSettings
 
 
@@ -87,7 +88,7 @@ def test_what_goes_wrong_is_said(
         vcenter.password = "other"
     elif not vcenter.nonsense:
         given = replace(given, **changed)  # type: ignore[arg-type]  # each of its own kind
-    with pytest.raises(CannotRead, match=problem):
+    with pytest.raises(VMProxyError, match=problem):
         read(given)
     assert vcenter.sessions == 0
 

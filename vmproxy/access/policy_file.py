@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from vmproxy.access.console_options import ConsoleOptions
 from vmproxy.access.groups import GROUPS_LIMIT, Group, Groups
-from vmproxy.access.policy import EVERYBODY, ConsoleOptions, ConsoleSection, Policy, Rule
+from vmproxy.access.policy import EVERYBODY, ConsoleSection, Policy, Rule
 from vmproxy.base.schema import Problem, read, read_values, settings_of, tables
 from vmproxy.base.toml import KeyPath
 

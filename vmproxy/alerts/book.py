@@ -14,15 +14,16 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vmproxy.alerts.alert import Alert, recalled
 from vmproxy.alerts.watch import Severity
+from vmproxy.base.countdown import Countdown
+from vmproxy.base.new_file import new_file
 from vmproxy.console.alert_marks import AlertMarks
 from vmproxy.log.audit import ignored
 from vmproxy.log.events import compact
@@ -78,7 +79,6 @@ class AlertBook:
         """
         self._again = again
         self._path = path
-        self._clock = clock
         self._submit = submit
         self._alerts: dict[int, Alert] = {}
         self._acknowledged: dict[int, None] = {}
@@ -88,7 +88,7 @@ class AlertBook:
         self.followers: set[Callable[[Alert], object]] = set()
         self.displaced = 0
         self.problem = ""
-        self._call: IDelayedCall | None = None
+        self._save_due = Countdown(clock)
         self._took = 0.0
         self._wanted: tuple[list[Alert], int] = [], 1  # what is to be in the file; the number of the next alert
         self._lines: dict[int, tuple[Alert, str]] = {}  # as they were written last; the writer's
@@ -149,8 +149,8 @@ class AlertBook:
     def _changed(self, alert: Alert) -> None:
         for follower in tuple(self.followers):
             follower(alert)
-        if self._call is None:
-            self._call = self._clock.callLater(min(SAVE_MOST, max(SAVE_SECONDS, SAVE_SHARE * self._took)), self._save)
+        if not self._save_due.is_running:
+            self._save_due.start(min(SAVE_MOST, max(SAVE_SECONDS, SAVE_SHARE * self._took)), self._save)
 
     def _put(self, alert: Alert) -> None:
         number = alert.number
@@ -216,7 +216,6 @@ class AlertBook:
             _log.error("{path}: {n} lines make no sense and are left out", path=str(self._path), n=wrong)
 
     def _save(self) -> None:
-        self._call = None
         self._wanted = list(self._alerts.values()), self._next
         self._submit(self._write)
 
@@ -234,19 +233,9 @@ class AlertBook:
         self._took = time.monotonic() - began
 
     def _replace(self, alerts: list[Alert], following: int) -> None:
-        new = self._path.with_name(f"{self._path.name}.new")
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
-        try:
-            with open(fd, "w", encoding="ascii") as file:
-                file.write(f'{{"next":{following}}}\n')
-                file.writelines(self._encode(alerts))
-                file.flush()
-                os.fsync(fd)
-            new.replace(self._path)
-        except OSError:
-            with suppress(OSError):  # on a full disk, logs need its room
-                new.unlink()
-            raise
+        with new_file(self._path) as file:
+            file.write(f'{{"next":{following}}}\n')
+            file.writelines(self._encode(alerts))
 
     def _encode(self, alerts: list[Alert]) -> Iterable[str]:
         # Only those that have come or changed since: a storm's must not keep logs waiting again and again.
@@ -258,6 +247,6 @@ class AlertBook:
 
     def stop(self) -> None:
         """Write what is not written yet: the process ends."""
-        if self._call is not None:
-            self._call.cancel()
+        if self._save_due.is_running:
+            self._save_due.stop()
             self._save()

@@ -18,6 +18,7 @@ from vmproxy.alerts.book import AlertBook, Key
 from vmproxy.alerts.context_lines import Context, read_context
 from vmproxy.alerts.watch import Severity, Watch
 from vmproxy.base.clock import wall_of
+from vmproxy.base.countdown import Countdown
 from vmproxy.base.ratelimit import RateLimitedLog, TokenBucket
 from vmproxy.base.sanitize import visible
 from vmproxy.base.tasks import spawn
@@ -78,7 +79,7 @@ class AlertCenter:
         self._quiet: dict[tuple[str, Kind, Key], float] = {}
         self._contexts: set[IDelayedCall] = set()
         self._untold = self._unseen = 0
-        self._sum_call: IDelayedCall | None = None
+        self._sum_due = Countdown(clock)
         self.told = self.untold = 0
 
     def use(self, watches: Iterable[Watch]) -> None:
@@ -248,11 +249,10 @@ class AlertCenter:
         self._untold += more
         self.untold += more
         self._unseen += unseen
-        if (self._untold or self._unseen) and self._sum_call is None:
-            self._sum_call = self._clock.callLater(SUM_SECONDS, self._sum_up)
+        if (self._untold or self._unseen) and not self._sum_due.is_running:
+            self._sum_due.start(SUM_SECONDS, self._sum_up)
 
     def _sum_up(self) -> None:
-        self._sum_call = None
         told = [
             f"{self._untold:,} alerts were too many to be told" if self._untold else "",
             f"{self._unseen:,} lines were not looked at: more came than could be" if self._unseen else "",
@@ -264,11 +264,10 @@ class AlertCenter:
 
     def stop(self) -> None:
         """Tell the hooks nothing more, and have the book written."""
-        for call in (*self._contexts, self._sum_call):
-            if call is not None and call.active():
-                call.cancel()
+        for call in self._contexts:
+            call.cancel()
         self._contexts.clear()
-        self._sum_call = None
+        self._sum_due.stop()
         self._process_log.sum_up()
         self.book.stop()
 

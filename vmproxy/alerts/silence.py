@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from vmproxy.alerts.watch import Watch
+from vmproxy.base.countdown import Countdown
 from vmproxy.base.sanitize import human_span
 from vmproxy.console.console import Console
 
@@ -52,21 +53,19 @@ class SilenceWatcher:
         self._heard: dict[Console, _Heard] = {}
         self._left: Iterator[Console] = iter(())
         self._seen: dict[Console, _Heard] = {}
-        self._call: IDelayedCall | None = None
+        self._looks = Countdown(clock)
 
     def use(self, watches: Iterable[Watch]) -> None:
         """Look for silence by other watches from now on. What is the same as before is not told again."""
         self._watches = tuple(watch for watch in watches if watch.silent)
         if not self._watches:
             self.stop()
-        elif self._call is None:
+        elif not self._looks.is_running:
             self._look()
 
     def stop(self) -> None:
         """Look no more, and forget what was heard."""
-        if self._call is not None:
-            self._call.cancel()
-        self._call = None
+        self._looks.stop()
         self._heard, self._seen, self._left = {}, {}, iter(())
 
     def _look(self) -> None:
@@ -78,11 +77,11 @@ class SilenceWatcher:
         for console in some:
             self._look_at(console)
         if some:
-            self._call = self._clock.callLater(0, self._step)
+            self._looks.start(0, self._step)
             return
         self._heard = self._seen
         shortest = min(watch.silent for watch in self._watches)
-        self._call = self._clock.callLater(min(LOOK_MOST, max(LOOK_LEAST, shortest / LOOKS)), self._look)
+        self._looks.start(min(LOOK_MOST, max(LOOK_LEAST, shortest / LOOKS)), self._look)
 
     def _look_at(self, console: Console) -> None:
         is_down = console.state == "down"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Sequence
 
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.posixbase import PosixReactorBase
 
 import twisted
 import vmproxy
 from vmproxy.app.part import Part
 from vmproxy.base.clock import wall_of
+from vmproxy.base.countdown import Countdown
 from vmproxy.base.metrics import Families, Histogram, gauge, histogram
 
 LATE_SECONDS = 0.25
@@ -28,25 +28,22 @@ class ProcessMetrics:
         self._parts = parts
         self._wall = wall_of(reactor)
         self.late = Histogram(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3)
-        self._call: IDelayedCall | None = None
+        self._looks = Countdown(reactor)
         self._due = 0.0
         self._reloaded = True
         self._reloaded_at = 0.0
 
     def start(self) -> None:
         """Begin to measure, if that has not begun."""
-        if self._call is None:
+        if not self._looks.is_running:
             self._due = self._reactor.seconds() + LATE_SECONDS
-            self._call = self._reactor.callLater(LATE_SECONDS, self._look)
+            self._looks.start(LATE_SECONDS, self._look)
 
     def stop(self) -> None:
         """Measure no more."""
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+        self._looks.stop()
 
     def _look(self) -> None:
-        self._call = None
         self.late.observe(max(0.0, self._reactor.seconds() - self._due))
         self.start()
 

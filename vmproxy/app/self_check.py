@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
+from vmproxy.base.countdown import Countdown
 from vmproxy.base.recent import Refusal
 from vmproxy.base.troubles import Kind, Troubles
 
@@ -40,21 +41,19 @@ class SelfCheck:
         self._troubles = troubles
         self._checks = checks
         self._room = room
-        self._call: IDelayedCall | None = None
+        self._looks = Countdown(clock)
         self._room_at = 0.0
 
     def start(self) -> None:
         """Begin to look."""
-        self._call = self._clock.callLater(LOOK_SECONDS, self._look)
+        self._looks.start(LOOK_SECONDS, self._look)
 
     def stop(self) -> None:
         """Look no more."""
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+        self._looks.stop()
 
     def _look(self) -> None:
-        self._call = self._clock.callLater(LOOK_SECONDS, self._look)
+        self._looks.start(LOOK_SECONDS, self._look)
         for kind, check in self._checks:
             self._tell(kind, check())
         now = self._clock.seconds()

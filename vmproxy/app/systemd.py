@@ -15,9 +15,10 @@ import socket
 import time
 from collections.abc import Callable, Collection, Mapping
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from vmproxy.base.countdown import Countdown
 from vmproxy.base.sanitize import visible
 from vmproxy.errors import StartError
 
@@ -36,10 +37,9 @@ class Notifier:
         :param environment: of the process: ``NOTIFY_SOCKET``, ``WATCHDOG_USEC`` (microseconds) and ``WATCHDOG_PID``.
         :param status: the line that ``systemctl status`` shows.
         """
-        self._clock = clock
         self._status = status
         self._said = ""
-        self._call: IDelayedCall | None = None
+        self._beats = Countdown(clock)
         self._address = _address(environment.get("NOTIFY_SOCKET", ""))
         self._socket: socket.socket | None = None
         watchdog = _watchdog_seconds(environment)
@@ -54,8 +54,8 @@ class Notifier:
     def ready(self) -> None:
         """Say that the process is ready, at the start and after a reload; from then on, say regularly that it runs."""
         self._tell("READY=1", *self._changed())
-        if self._call is None and self._socket is not None:
-            self._call = self._clock.callLater(self._interval, self._beat)
+        if not self._beats.is_running and self._socket is not None:
+            self._beats.start(self._interval, self._beat)
 
     def reloading(self) -> None:
         """Say that the configuration is read again; :meth:`ready` follows in any case."""
@@ -63,16 +63,14 @@ class Notifier:
 
     def stopping(self) -> None:
         """Say that the process ends."""
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+        self._beats.stop()
         self._tell("STOPPING=1", "STATUS=writing what has been received")
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     def _beat(self) -> None:
-        self._call = self._clock.callLater(self._interval, self._beat)
+        self._beats.start(self._interval, self._beat)
         self._tell(*(("WATCHDOG=1",) if self._watched else ()), *self._changed())
 
     def _changed(self) -> tuple[str, ...]:

@@ -17,13 +17,13 @@ from twisted.logger import Logger
 from vmproxy.app.descriptors import Budget, SpareDescriptor
 from vmproxy.app.listeners import Listeners
 from vmproxy.app.part import Part
-from vmproxy.app.threads import OwnThreads
 from vmproxy.app.vm_service import expiry
 from vmproxy.auth.authenticator import Authenticator
 from vmproxy.auth.tokens import FILE, TokenStore
 from vmproxy.base.addresses import numeric_address
 from vmproxy.base.counters import Counters
 from vmproxy.base.metrics import Families
+from vmproxy.base.threads import OwnThreads
 from vmproxy.config.settings import Config
 from vmproxy.errors import ConfigError
 from vmproxy.operators.services import Services

@@ -35,6 +35,7 @@ from vmproxy.base.addresses import neighbourhood
 from vmproxy.base.clock import wall_of
 from vmproxy.base.ratelimit import RepeatSummary
 from vmproxy.base.sanitize import visible
+from vmproxy.base.threads import Stops
 from vmproxy.errors import ConfigError, VMProxyError
 
 NETWORKS_TOLD = 100
@@ -282,7 +283,7 @@ class Authenticator:
             return await self._guest(wanted_name, secret, front)
         try:
             name = await self._checker.check(wanted_name, secret, address, wanted)
-        except CannotCheck as error:
+        except (CannotCheck, Stops) as error:
             raise LoginBusy(str(error)) from None
         except VMProxyError as error:
             raise LoginRefused(str(error)) from None

@@ -20,13 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from vmproxy.access.policy import Restriction, Right
 from vmproxy.access.selector import Selector
 from vmproxy.auth.accounts_file import Account
 from vmproxy.base.clock import wall_of
+from vmproxy.base.countdown import Countdown
+from vmproxy.base.new_file import new_file
 from vmproxy.errors import VMProxyError
 
 FILE = "guests.json"
@@ -105,11 +107,10 @@ class GuestList:
         self.ended: Callable[[Iterable[str]], None] = lambda _: None
         self._path = path
         self._in_thread = in_thread
-        self._clock = clock
         self._wall = wall_of(clock)
         self._guests: dict[str, Guest] = {}
         self._lock = DeferredLock()
-        self._timer: IDelayedCall | None = None
+        self._looks = Countdown(clock)
 
     def call_when_ended(self, ended: Callable[[Iterable[str]], None]) -> None:
         """Have something called with the names of guests who may be logged in no longer."""
@@ -136,9 +137,7 @@ class GuestList:
 
     def stop(self) -> None:
         """Look no more for guests whose time is over."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._looks.stop()
 
     def __iter__(self) -> Any:
         return iter(list(self._guests.values()))
@@ -214,23 +213,17 @@ class GuestList:
         return saved
 
     def _write(self) -> None:
-        data = json.dumps([asdict(guest) for guest in list(self._guests.values())]).encode()
-        beside = self._path.with_name(f"{self._path.name}.new")
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(fd, "wb") as file:
+        data = json.dumps([asdict(guest) for guest in list(self._guests.values())])
+        with new_file(self._path, 0o600) as file:
             file.write(data)
-            file.flush()
-            os.fsync(fd)
-        os.replace(beside, self._path)
 
     def _wait(self) -> None:
         self.stop()
         if self._guests:
             first = min(guest.expires for guest in self._guests.values()) - self._wall()
-            self._timer = self._clock.callLater(min(max(0.0, first), LOOK_SECONDS), self._look)
+            self._looks.start(min(max(0.0, first), LOOK_SECONDS), self._look)
 
     def _look(self) -> None:
-        self._timer = None
         now = self._wall()
         over = [guest.name for guest in self if guest.expires <= now]
         if over:

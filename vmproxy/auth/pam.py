@@ -7,10 +7,9 @@ own (:mod:`vmproxy.auth.pam_helper`), which is killed when its time is over. Wai
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
-import subprocess
 import sys
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 from vmproxy.auth import pam_helper
 from vmproxy.auth.passwords import CannotCheck
 from vmproxy.base import values
+from vmproxy.base.program import Programs
 from vmproxy.base.sanitize import visible
 from vmproxy.base.schema import InvalidValue, setting
 from vmproxy.errors import ConfigError
@@ -58,9 +58,7 @@ class PAM:
 
     def __init__(self, service: str) -> None:
         self._service = service
-        self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._stopped = False
+        self._programs = Programs()
 
     def check(self, name: str, secret: bytes) -> bool:
         """Whether the service accepts a password for an account that may log in.
@@ -69,39 +67,15 @@ class PAM:
         """
         if not name or not secret or b"\0" in name.encode() + secret:
             return False
-        with self._lock:
-            if self._stopped:
-                raise CannotCheck("vmproxy stops")
-            process = subprocess.Popen(  # noqa: S603 - this program
-                # -I: nothing that the environment or the folder says counts.
-                [sys.executable, "-I", str(Path(pam_helper.__file__)), self._service],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                cwd="/",
-                start_new_session=True,
-            )
-            self._running.add(process)
-        try:
-            _, said = process.communicate(name.encode() + b"\0" + secret, SECONDS)
-        except subprocess.TimeoutExpired:
-            raise CannotCheck(f"PAM has not answered within {SECONDS:g} s") from None
-        finally:
-            with self._lock:
-                self._running.discard(process)
-            process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stderr):
-                if stream is not None:
-                    stream.close()
-        if process.returncode in (pam_helper.RIGHT, pam_helper.WRONG):
-            return process.returncode == pam_helper.RIGHT
-        why = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise CannotCheck(f"PAM cannot check passwords: {visible(why, 200) or f'status {process.returncode}'}")
+        output = bytearray()
+        # -I: nothing that the environment or the folder says counts.
+        words = [sys.executable, "-I", str(Path(pam_helper.__file__)), self._service]
+        ended = self._programs.run(words, name.encode() + b"\0" + secret, os.environ, SECONDS, output)
+        if ended.status in (pam_helper.RIGHT, pam_helper.WRONG):
+            return ended.status == pam_helper.RIGHT
+        why = output.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise CannotCheck(f"PAM cannot check passwords: {visible(why, 200) or ended.problem}")
 
     def stop(self) -> None:
         """Break off the checks that run now; on any thread."""
-        with self._lock:
-            self._stopped = True
-            for process in self._running:
-                process.kill()
+        self._programs.stop()

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from vmproxy.auth.accounts_file import NOWHERE, is_operator_name
 from vmproxy.auth.keyring import Keyring
@@ -86,7 +87,7 @@ class PasswordSources:
         if found is None and self._sources:
             # One source is slower than another: the time must not tell who has which, nor that nobody has that name.
             late = self._clock.seconds() - begun
-            await self._pause(math.floor(late / ANSWER_SECONDS + 1) * ANSWER_SECONDS - late)
+            await deferLater(self._clock, math.floor(late / ANSWER_SECONDS + 1) * ANSWER_SECONDS - late)
         return found
 
     async def _ask(
@@ -97,11 +98,6 @@ class PasswordSources:
             raise CannotCheck(f"{name}'s password is to be checked by {word}, and there is no [{word}] in the settings")
         right = await self._turns[word].run(address, lambda: source.check(theirs, secret), wanted)
         return name if right else None
-
-    def _pause(self, seconds: float) -> Deferred[None]:
-        over: Deferred[None] = Deferred()
-        self._clock.callLater(seconds, over.callback, None)
-        return over
 
     def stop(self) -> None:
         """Break off what is asked now."""

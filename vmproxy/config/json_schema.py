@@ -12,8 +12,9 @@ from dataclasses import MISSING, Field, fields
 from inspect import getdoc
 from typing import Any
 
+from vmproxy.access.console_options import ConsoleOptions
 from vmproxy.access.groups import Group
-from vmproxy.access.policy import ConsoleOptions, ConsoleSection, Rule
+from vmproxy.access.policy import ConsoleSection, Rule
 from vmproxy.alerts.watch import Watch
 from vmproxy.auth.accounts_file import Account, OperatorEntry, Operators
 from vmproxy.base.form import Form, any_of, form_of

@@ -19,8 +19,9 @@ from uuid import UUID
 
 from twisted.internet.interfaces import IReactorTime
 
+from vmproxy.access.console_options import USUAL, ConsoleOptions
 from vmproxy.access.labels import Labels
-from vmproxy.access.policy import USUAL, ConsoleOptions, Policy
+from vmproxy.access.policy import Policy
 from vmproxy.base.sanitize import visible
 from vmproxy.base.troubles import Kind
 from vmproxy.console import reports

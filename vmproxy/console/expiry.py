@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vmproxy.base.clock import wall_of
+from vmproxy.base.countdown import Countdown
 from vmproxy.console.console import Console
 from vmproxy.console.registry import ConsoleRegistry, StillThere
 
@@ -37,27 +38,25 @@ class Expiry:
         self._registry = registry
         self._record = record
         self._started = self._wall()
-        self._call: IDelayedCall | None = None
+        self._looks = Countdown(clock)
         self._left: Iterator[Console] = iter(())
         self._offset = 0.0
 
     def reconfigure(self) -> None:
         """See whether there is anything to do by the rules of now."""
         wanted = self._registry.policy.forgets
-        if wanted and self._call is None:
+        if wanted and not self._looks.is_running:
             self._wait()
         elif not wanted:
             self.stop()
 
     def stop(self) -> None:
         """Forget nothing any more."""
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+        self._looks.stop()
 
     def _wait(self) -> None:
         self._offset = self._wall() - self._clock.seconds()
-        self._call = self._clock.callLater(LOOK_SECONDS, self._look)
+        self._looks.start(LOOK_SECONDS, self._look)
 
     def _look(self) -> None:
         steady = abs(self._wall() - self._clock.seconds() - self._offset) < SET_SECONDS
@@ -71,7 +70,7 @@ class Expiry:
             self._forget(console)
         self._left = chain(over[FORGOTTEN_PER_TURN:], self._left)
         if some:
-            self._call = self._clock.callLater(0, self._step)
+            self._looks.start(0, self._step)
         else:
             self._wait()
 

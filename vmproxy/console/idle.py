@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from vmproxy.access.idle_times import IdleTimes
+from vmproxy.base.countdown import Countdown
 from vmproxy.base.sanitize import human_span
 from vmproxy.base.turns import Turns
 from vmproxy.console.console import Console
@@ -32,29 +33,24 @@ class IdleLimits:
         self._turns = Turns(clock)
         self._look_on: Iterator[None] | None = None  # the rest of a look that is under way
         self._registry = registry
-        self._call: IDelayedCall | None = None
+        self._looks = Countdown(clock)
         self._seen: dict[IViewer, tuple[float, float]] = {}  # the last input, and when it was first seen
 
     def reconfigure(self) -> None:
         """See whether there is anything to do by the rules of now."""
         wanted = self._registry.policy.has_idle_limits
-        if wanted and self._call is None:
-            self._wait()
+        if wanted and not self._looks.is_running:
+            self._looks.start(LOOK_SECONDS, self._look)
         elif not wanted:
             self.stop()
 
     def stop(self) -> None:
         """Disconnect nobody any more."""
         self._seen, self._look_on = {}, None
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
-
-    def _wait(self) -> None:
-        self._call = self._clock.callLater(LOOK_SECONDS, self._look)
+        self._looks.stop()
 
     def _look(self) -> None:
-        self._wait()
+        self._looks.start(LOOK_SECONDS, self._look)
         if self._look_on is None:
             self._look_on = self._steps()
             self._go_on()

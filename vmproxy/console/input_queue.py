@@ -6,7 +6,7 @@ from collections import deque
 from typing import Protocol
 from uuid import UUID
 
-from vmproxy.access.policy import ConsoleOptions
+from vmproxy.access.console_options import ConsoleOptions
 from vmproxy.console.interfaces import IReceiver
 from vmproxy.console.state import InputState
 from vmproxy.console.totals import Totals

@@ -22,6 +22,7 @@ from uuid import UUID
 from twisted.logger import Logger
 
 from vmproxy.base.jsonlines import mend_open
+from vmproxy.base.new_file import new_file
 from vmproxy.log.audit import ignored
 from vmproxy.log.events import quoted
 
@@ -284,14 +285,10 @@ class Journal:
         return size
 
     def _rewrite(self, all_known: Iterable[ConsoleRecord]) -> None:
-        new = self.path.with_name(self.path.name + ".new")
-        with open(new, "w", encoding="ascii", opener=lambda path, flags: os.open(path, flags, 0o640)) as file:
+        with new_file(self.path) as file:
             file.write(f'{{"format":{FORMAT}}}\n')
             file.writelines(self._line(known.key, known) for known in all_known)
-            file.flush()
-            os.fsync(file.fileno())
             self._rewritten = file.tell()
-        new.replace(self.path)
 
     def _line(self, key: tuple[str, str], known: ConsoleRecord | None) -> str:
         if known is None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from twisted.internet.interfaces import IReactorTime
 
-from vmproxy.access.policy import ConsoleOptions
+from vmproxy.access.console_options import ConsoleOptions
 from vmproxy.base.turns import Turns
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from twisted.logger import Logger
 
-from vmproxy.access.policy import ConsoleOptions
+from vmproxy.access.console_options import ConsoleOptions
 from vmproxy.console.info import ViewerInfo
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Demoted, Joined, Kicked, Left, Notice, Promoted, Shares, TookOver

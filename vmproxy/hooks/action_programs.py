@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.posixbase import PosixReactorBase
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.threadpool import ThreadPool
+from twisted.python.failure import Failure
 
-from vmproxy.hooks.program import STOPS, Programs, passed_on
+from vmproxy.base.program import Programs, passed_on
+from vmproxy.base.threads import OwnThreads, Stops
 from vmproxy.operators.actions import AT_ONCE, Outcome
 
 
@@ -17,32 +17,27 @@ class ActionPrograms:
     """Runs the programs of actions. Bound: threads for :data:`AT_ONCE`; whoever asks for more waits."""
 
     def __init__(self, reactor: PosixReactorBase) -> None:
-        self._reactor = reactor
         self._programs = Programs()
-        self._pool: ThreadPool | None = None
-        self._stopped = False
+        self._threads = OwnThreads(reactor, "vmproxy-actions", AT_ONCE)
 
     def run(
         self, words: Sequence[str], data: bytes, environment: Mapping[str, str], timeout: float
     ) -> Deferred[Outcome]:
         """Run a program: see :data:`~vmproxy.operators.actions.Run`."""
-        if self._stopped:
-            return succeed(Outcome(STOPS, b""))  # no thread may begin that nobody ends
-        if self._pool is None:
-            self._pool = ThreadPool(0, AT_ONCE, "vmproxy-actions")
-            self._pool.start()
 
         def run() -> Outcome:
             output = bytearray()
-            problem = self._programs.run(words, data, {**passed_on(), **environment}, timeout, output)
-            return Outcome(problem, bytes(output))
+            ended = self._programs.run(words, data, {**passed_on(), **environment}, timeout, output)
+            return Outcome(ended.problem, bytes(output))
 
-        return deferToThreadPool(self._reactor, self._pool, run)
+        return self._threads(run).addErrback(_stopped)
 
     def stop(self) -> None:
         """Kill the programs, and run no more."""
-        self._stopped = True
         self._programs.stop()
-        if self._pool is not None:
-            self._pool.stop()
-            self._pool = None
+        self._threads.stop()
+
+
+def _stopped(failure: Failure) -> Outcome:
+    failure.trap(Stops)
+    return Outcome(failure.getErrorMessage(), b"")

@@ -17,17 +17,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.posixbase import PosixReactorBase
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
 from vmproxy.alerts.alert import Alert
 from vmproxy.alerts.watch import Watch
+from vmproxy.base.program import Programs, passed_on
 from vmproxy.base.ratelimit import RateLimit
 from vmproxy.base.sanitize import visible
 from vmproxy.base.tasks import spawn
+from vmproxy.base.threads import OwnThreads
 from vmproxy.base.troubles import Kind, Troubles
-from vmproxy.hooks.program import Programs, passed_on
 
 if TYPE_CHECKING:
     from vmproxy.hooks.webhook import Webhooks
@@ -118,7 +117,7 @@ class Delivery:
         self._troubles = troubles
         self._agent_name = agent_name
         self._programs = Programs()
-        self._pool: ThreadPool | None = None
+        self._threads = OwnThreads(reactor, "vmproxy-hooks", PROGRAMS)
         self._program_line = _Line(PROGRAMS)
         self._request_line = _Line(REQUESTS)
         self._stop_requests: Callable[[], object] = int
@@ -169,15 +168,9 @@ class Delivery:
 
     def _run(self, watch: Watch, env: dict[str, str], data: bytes) -> Deferred[str]:
         def run() -> str:
-            return self._programs.run(watch.run, data, env, watch.timeout)
+            return self._programs.run(watch.run, data, env, watch.timeout).problem
 
-        return deferToThreadPool(self._reactor, self._threads(), run)
-
-    def _threads(self) -> ThreadPool:
-        if self._pool is None:
-            self._pool = ThreadPool(0, PROGRAMS, "vmproxy-hooks")
-            self._pool.start()
-        return self._pool
+        return self._threads(run)
 
     # Webhooks.
 
@@ -189,14 +182,13 @@ class Delivery:
         return self._send(watch.webhook, data)
 
     def stop(self) -> None:
-        """Kill the programs, and deliver nothing more; waits for threads that have nothing left to do."""
+        """Kill the programs, and deliver nothing more."""
         self._stopped = True
         self._program_line.clear()
         self._request_line.clear()
         self._programs.stop()
         self._stop_requests()
-        if self._pool is not None:
-            self._pool.stop()
+        self._threads.stop()
 
 
 def prepare() -> type[Webhooks]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from vmproxy.access.console_options import NamedSequence
 from vmproxy.access.idle_times import IdleTimes
-from vmproxy.access.policy import NamedSequence, Right
+from vmproxy.access.policy import Right
+from vmproxy.base.countdown import Countdown
 from vmproxy.base.escape import show_escape
 from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
@@ -88,7 +89,7 @@ class ConsoleSession:
         self._drop_rest = False
         self._prefix_answered = False
         self._scanner = EscapeScanner(self.escape) if session.has_pty else None
-        self._lone_escape: IDelayedCall | None = None
+        self._lone_escape = Countdown(self.clock)
         self._reports = Reports()
         self._pager: Pager | None = None
         self._hold_input = False
@@ -108,9 +109,7 @@ class ConsoleSession:
         if self.gone:
             return
         self.gone = True
-        if self._lone_escape is not None:
-            self._lone_escape.cancel()
-            self._lone_escape = None
+        self._lone_escape.stop()
         if self._pager is not None:
             self._pager.stop()
             self.session.router.pop(self._pager)
@@ -392,9 +391,7 @@ class ConsoleSession:
         if self._scanner is None:
             self.write(data)
             return b""
-        if self._lone_escape is not None:
-            self._lone_escape.cancel()
-            self._lone_escape = None
+        self._lone_escape.stop()
         turns = self.session.services.turns
         while data and not (
             self.gone or self._pager is not None
@@ -409,11 +406,10 @@ class ConsoleSession:
             if not turns.open():
                 break
         if not data and self._scanner.waiting and not self.gone:
-            self._lone_escape = self.clock.callLater(LONE_ESCAPE_SECONDS, self._escape_was_meant)
+            self._lone_escape.start(LONE_ESCAPE_SECONDS, self._escape_was_meant)
         return data
 
     def _escape_was_meant(self) -> None:
-        self._lone_escape = None
         if self._scanner is not None:
             self.write(self._scanner.timeout())
 

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from vmproxy import __version__
-from vmproxy.access.policy import REPLAY_LIMIT, Right
+from vmproxy.access.console_options import REPLAY_LIMIT
+from vmproxy.access.policy import Right
 from vmproxy.base.escape import BadEscape, check_escape, show_escape
 from vmproxy.base.sanitize import visible
 from vmproxy.console.notices import Message

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.interfaces import IDelayedCall
 
+from vmproxy.base.countdown import Countdown
 from vmproxy.base.tasks import spawn
 from vmproxy.console.console import Console
 from vmproxy.log.history import History
@@ -36,7 +36,7 @@ class HistoryReader:
         self._lock = DeferredLock()
         self._opened: OpenedLog | None = None
         self._history: History | None = None
-        self._idle: IDelayedCall | None = None
+        self._idle = Countdown(session.services.clock)
         self._ended = False
 
     def read(self, work: Callable[[History], T], anew: bool = False) -> Deferred[T]:
@@ -48,9 +48,7 @@ class HistoryReader:
         return self._lock.run(lambda: spawn(self._read(work, anew)))
 
     async def _read(self, work: Callable[[History], T], anew: bool) -> T:
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
+        self._idle.stop()
         try:
             if anew:
                 self._close()
@@ -63,7 +61,7 @@ class HistoryReader:
             if self._ended:
                 self._close()
             else:
-                self._idle = self._session.services.clock.callLater(OPEN_SECONDS, self._rest)
+                self._idle.start(OPEN_SECONDS, self._close)
 
     def output(self, data: bytes) -> None:
         """The VM says more."""
@@ -79,10 +77,6 @@ class HistoryReader:
             self._close()  # it takes a place each time
             raise
 
-    def _rest(self) -> None:
-        self._idle = None
-        self._close()
-
     def _close(self) -> None:
         opened, self._opened, self._history = self._opened, None, None
         if opened is not None:
@@ -91,8 +85,6 @@ class HistoryReader:
     def end(self) -> None:
         """Read no more; what is being read is closed behind it."""
         self._ended = True
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
+        self._idle.stop()
         if not self._lock.locked:
             self._close()

@@ -28,6 +28,19 @@ class Activity(Protocol):
         """The terminal has another size, in characters."""
 
 
+class InputOnly:
+    """The base of activities for which only input matters: no console gets a break, and nothing is drawn."""
+
+    def drained(self) -> None:
+        """The output is that of a command, which the session tells itself."""
+
+    def send_break(self) -> None:
+        """There is no console."""
+
+    def resized(self, width: int, height: int) -> None:
+        """Nothing is drawn."""
+
+
 @runtime_checkable
 class TakesEnd(Protocol):
     """An activity that wants to know that no more input comes."""

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
+from vmproxy.base.countdown import Countdown
 from vmproxy.base.tasks import spawn
 from vmproxy.log.reader import Segments
 from vmproxy.operators.lent_terminal import LentTerminal
@@ -61,7 +61,7 @@ class OutputView:
         self._owed = b""  # the beginning of a sequence or a character that is to be shown again, with its rest
         self._notices: list[bytes] = []  # they wait for its end
         self._noticed = 0  # bytes of them
-        self._overdue: IDelayedCall | None = None
+        self._overdue = Countdown(channel.services.clock)
         self._lent: LentTerminal | None = None
         self._at_line_start = True
         self._vm_at_line_start = True
@@ -144,8 +144,8 @@ class OutputView:
         if self._lent is not None:
             self._lent.told(text)
         if self._notices or self._lent is not None or self._within:
-            if self._overdue is None and self._lent is None:
-                self._overdue = self._channel.services.clock.callLater(WITHIN_SECONDS, self._say_now)
+            if not self._overdue.is_running and self._lent is None:
+                self._overdue.start(WITHIN_SECONDS, self._say_now)
             self._notices.append(line)
             self._noticed += len(line)
         else:
@@ -158,9 +158,7 @@ class OutputView:
 
     def _say_now(self) -> None:
         """Show the notices that wait."""
-        overdue, self._overdue = self._overdue, None
-        if overdue is not None and overdue.active():
-            overdue.cancel()
+        self._overdue.stop()
         self._break_in()
         notices, self._notices, self._noticed = self._notices, [], 0
         for line in notices:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
-from vmproxy.access.policy import NamedSequence
+from vmproxy.access.console_options import NamedSequence
+from vmproxy.base.countdown import Countdown
 
 
 class Player:
@@ -23,18 +24,16 @@ class Player:
         :param deliver: sends bytes, or for None a break; says whether it could.
         :param done: called at the end; with False if something could not be delivered, and the rest was left out.
         """
-        self._clock = clock
+        self._pause = Countdown(clock)
         self._parts = iter(sequence.parts)
         self._deliver = deliver
         self._done = done
-        self._pause: IDelayedCall | None = None
 
     def go_on(self) -> None:
         """Play up to the next wait, or to the end."""
-        self._pause = None
         for part in self._parts:
             if isinstance(part, float):
-                self._pause = self._clock.callLater(part, self.go_on)
+                self._pause.start(part, self.go_on)
                 return
             if not self._deliver(part):
                 self._done(False)
@@ -43,6 +42,4 @@ class Player:
 
     def stop(self) -> None:
         """End without the rest, and tell nobody."""
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        self._pause.stop()

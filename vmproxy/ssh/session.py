@@ -14,8 +14,8 @@ from typing import cast
 
 from twisted.conch.ssh.common import getNS
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IDelayedCall
 
+from vmproxy.base.countdown import Countdown
 from vmproxy.base.sanitize import visible
 from vmproxy.base.turns import Turns
 from vmproxy.operators import exit_status, shell
@@ -59,7 +59,7 @@ class SessionChannel(FlowChannel):
         self._started = False
         self.router = InputRouter(self, partial(_next_turn, operator, services.turns), services.turns.open)
         self._stream: int | None = None
-        self._barrier: IDelayedCall | None = None
+        self._barrier = Countdown(services.clock)
 
     @property
     def local_address(self) -> tuple[str, int] | None:
@@ -151,7 +151,7 @@ class SessionChannel(FlowChannel):
     def may_switch(self, stream: int) -> bool:
         if self.services.stopping:
             return True  # there is little time; the last words must not be lost for want of an answer
-        if self._barrier is not None:
+        if self._barrier.is_running:
             return False
         before, self._stream = self._stream, stream
         if before in (None, stream) or not self.has_pty or self.conn is None:
@@ -159,16 +159,14 @@ class SessionChannel(FlowChannel):
         unanswered = cast("dict[object, list[object]]", self.conn.deferreds).get(self.id, [])
         if len(unanswered) >= UNANSWERED_LIMIT:
             return True  # it never answers
-        self._barrier = self.services.clock.callLater(BARRIER_SECONDS, self._end_barrier)
+        self._barrier.start(BARRIER_SECONDS, self.pump)
         asked = self.conn.sendRequest(self, b"keepalive@openssh.com", b"", wantReply=1)
         asked.addBoth(lambda _: self._end_barrier())  # that it does not know the request is an answer too
         return False
 
     def _end_barrier(self) -> None:
-        if self._barrier is not None:
-            if self._barrier.active():
-                self._barrier.cancel()
-            self._barrier = None
+        if self._barrier.is_running:
+            self._barrier.stop()
             self.pump()
 
     # Output.
@@ -209,9 +207,7 @@ class SessionChannel(FlowChannel):
     def closed(self) -> None:
         super().closed()
         self.services.presence.closed(self)
-        if self._barrier is not None and self._barrier.active():
-            self._barrier.cancel()
-        self._barrier = None
+        self._barrier.stop()
         self.router.close()
 
     def request_signal(self, data: bytes) -> int:

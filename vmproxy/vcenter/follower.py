@@ -14,11 +14,12 @@ from typing import TypeVar
 from uuid import UUID
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vmproxy.base.clock import wall_of
+from vmproxy.base.countdown import Countdown
 from vmproxy.base.tasks import spawn
 from vmproxy.base.troubles import Kind, Troubles
 from vmproxy.console.console import Console
@@ -69,12 +70,12 @@ class VCenterFollower:
         self._in_thread = in_thread
         self._read = read
         self._settings = VCenterSettings()
-        self._call: IDelayedCall | None = None
+        self._next = Countdown(clock)
         self._reading: Deferred[None] | None = None
         self._failed = 0
         self._is_fresh = False  # whether it was read since the start, or since the settings changed
         self._left: Iterator[Console] = iter(())
-        self._step_call: IDelayedCall | None = None
+        self._next_step = Countdown(clock)
         self.inventory = Inventory()
 
     def load(self) -> None:
@@ -96,20 +97,17 @@ class VCenterFollower:
         self._label_all()
         self._failed = 0
         if settings.server:
-            self._call = self._clock.callLater(0, self._begin)
+            self._next.start(0, self._begin)
 
     def stop(self) -> None:
         """Read no more; a reading under way is not waited for."""
-        for call in (self._call, self._step_call):
-            if call is not None and call.active():
-                call.cancel()
-        self._call = self._step_call = None
+        self._next.stop()
+        self._next_step.stop()
         reading, self._reading = self._reading, None
         if reading is not None:
             reading.cancel()
 
     def _begin(self) -> None:
-        self._call = None
         self._reading = spawn(self._go())
         self._reading.addErrback(self._broken)
 
@@ -151,7 +149,7 @@ class VCenterFollower:
 
     def _wait(self, seconds: float) -> None:
         self._reading = None
-        self._call = self._clock.callLater(seconds, self._begin)
+        self._next.start(seconds, self._begin)
 
     # Consoles.
 
@@ -172,13 +170,11 @@ class VCenterFollower:
 
     def _label_all(self) -> None:
         self._registry.use_facts(self.facts if self._settings.server else None)
-        if self._step_call is not None:
-            self._step_call.cancel()
+        self._next_step.stop()
         self._left = iter(list(self._registry))
         self._step()
 
     def _step(self) -> None:
-        self._step_call = None
         some = list(islice(self._left, PER_TURN))
         over = []
         for console in some:
@@ -189,7 +185,7 @@ class VCenterFollower:
         if over:  # all at once: it makes another inventory
             self.inventory = self.inventory.without(over)
         if some:
-            self._step_call = self._clock.callLater(0, self._step)
+            self._next_step.start(0, self._step)
 
     def _forget(self, console: Console) -> bool:
         """Forget a console whose VM is gone for long enough; :returns: whether it was."""

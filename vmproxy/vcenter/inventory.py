@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from vmproxy.access.labels import LABELS_LIMIT, VALUE_LIMIT, Pair, is_key
+from vmproxy.base.new_file import new_file
 from vmproxy.base.sanitize import safe_word, visible
 
 VMS_LIMIT = 200_000
@@ -100,15 +100,10 @@ def read_file(path: Path) -> Inventory:
 
 def write_file(path: Path, inventory: Inventory) -> None:
     """Write an inventory; waits for the disk."""
-    new = path.with_name(f"{path.name}.new")
     vms = [[f"{vm.uuid:032x}", f"{vm.bios:032x}", vm.labels] for vm in inventory.vms.values()]
     gone = {f"{uuid:032x}": at for uuid, at in inventory.gone.items()}
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
-    with open(fd, "w", encoding="ascii") as file:
+    with new_file(path) as file:
         json.dump({"vms": vms, "gone": gone}, file)
-        file.flush()
-        os.fsync(fd)
-    new.replace(path)
 
 
 def number(text: str | None) -> int:

@@ -18,6 +18,7 @@ from pyVmomi import vmodl as _vmodl
 from pyVmomi.SoapAdapter import SoapStubAdapter as _SoapStubAdapter
 
 from vmproxy.access.labels import Pair
+from vmproxy.base.text_file import first_line
 from vmproxy.errors import VMProxyError
 from vmproxy.vcenter.inventory import VM, VMS_LIMIT, label, named_by_people, number
 from vmproxy.vcenter.settings import VCenterSettings
@@ -26,7 +27,6 @@ from vmproxy.vcenter.tags import tags_of
 PAGE = 500
 ANSWER_SECONDS = 60.0
 DEPTH = 32  # of folders
-PASSWORD_LIMIT = 4096
 
 vim: Any = _vim
 vmodl: Any = _vmodl
@@ -59,11 +59,12 @@ class CannotRead(VMProxyError):
 def read(settings: VCenterSettings) -> list[VM]:
     """All VMs of a vCenter, templates left out.
 
-    :raises CannotRead: if that is not possible now.
+    :raises CannotRead, ConfigError: if that is not possible now.
     """
     host, port = settings.address
+    assert settings.password_file is not None
     try:
-        password = _password(settings)
+        password = first_line(settings.password_file, "vcenter.password-file")
         context = ssl.create_default_context(cafile=settings.ca_file)
         stub = SoapStubAdapter(
             host, port, version=_VERSION, sslContext=context, poolSize=1, httpConnectionTimeout=ANSWER_SECONDS
@@ -90,12 +91,6 @@ def read(settings: VCenterSettings) -> list[VM]:
     except (OSError, HTTPException, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise CannotRead(f"{settings.server}: {why}") from None
-
-
-def _password(settings: VCenterSettings) -> str:
-    assert settings.password_file is not None
-    with settings.password_file.open("rb") as file:
-        return file.read(PASSWORD_LIMIT).decode("utf-8").rstrip("\r\n")
 
 
 def _vms(content: Any, tags: dict[str, list[Pair]]) -> Iterator[VM]:

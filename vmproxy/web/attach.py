@@ -14,7 +14,8 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from vmproxy.access.policy import REPLAY_LIMIT, Right
+from vmproxy.access.console_options import REPLAY_LIMIT
+from vmproxy.access.policy import Right
 from vmproxy.base.tasks import spawn
 from vmproxy.console.console import Console
 from vmproxy.console.naming import AmbiguousConsole, NoSuchConsole

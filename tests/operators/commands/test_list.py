@@ -11,7 +11,8 @@ from tests.support.commands import result, run
 from tests.support.fakes import VM_A, VM_B, FakeViewer
 from tests.support.ssh import SSHWorld
 from tests.support.terminal import Terminal
-from vmproxy.access.policy import ConsoleOptions, Grants, Rule
+from vmproxy.access.console_options import ConsoleOptions
+from vmproxy.access.policy import Grants, Rule
 from vmproxy.access.selector import Subject
 from vmproxy.base.turns import SPAN
 from vmproxy.console.alert_marks import AlertMarks

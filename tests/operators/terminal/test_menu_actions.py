@@ -12,7 +12,7 @@ from vmproxy.console.alert_marks import AlertMarks
 from vmproxy.console.notices import Message
 from vmproxy.operators.commands.registry import COMMANDS
 from vmproxy.operators.terminal.menu_actions import ACTIONS
-from vmproxy.operators.terminal.menu_list import MARKS_LIMIT
+from vmproxy.operators.terminal.menu_selection import MARKS_LIMIT
 
 # Order, marks, actions, preview.
 

@@ -20,9 +20,10 @@ from vmproxy.operators.commands.parser import split
 from vmproxy.operators.commands.registry import COMMANDS
 from vmproxy.operators.console_filter import ConsoleFilter
 from vmproxy.operators.terminal.keys import DOWN, UP
-from vmproxy.operators.terminal.menu_list import ConsoleList, Selection
+from vmproxy.operators.terminal.menu_list import ConsoleList
 from vmproxy.operators.terminal.menu_refresh import TAIL, last_line
-from vmproxy.operators.terminal.menu_view import columns_for, fitted, help_lines, rows_for, short_state, top_row
+from vmproxy.operators.terminal.menu_rows import columns_for, fitted, help_lines, rows_for, short_state, top_row
+from vmproxy.operators.terminal.menu_selection import Selection
 from vmproxy.operators.terminal.width import cells
 from vmproxy.operators.visible import VisibleConsoles
 

@@ -12,7 +12,7 @@ from twisted.internet.error import ConnectionLost
 from tests.support.fakes import VM_A, FakeViewer
 from tests.support.outbound import Net, bridged, client, wish
 from tests.support.vm import ABORT, COMPLETE, DO_PROXY, WILL_PROXY, WONT_PROXY, VMWorld, doubled, session, sub
-from vmproxy.access.policy import ConsoleOptions
+from vmproxy.access.console_options import ConsoleOptions
 from vmproxy.base.ratelimit import REPEAT_SECONDS, REPEATS_TOLD
 from vmproxy.console.notices import Demoted, FarEndDown, FarEndUp, Promoted
 from vmproxy.vm.keepalive import LOOK_SECONDS, UnderWay

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from vmproxy.access.policy import Right
 from vmproxy.access.selector import KINDS, BadRule, Selector
@@ -199,9 +200,7 @@ def table_row(texts: Sequence[str], widths: Sequence[int]) -> str:
 
 def sleep(client: Client, seconds: float) -> Deferred[None]:
     """Wait; may be cancelled."""
-    done: Deferred[None] = Deferred(lambda _: call.cancel())
-    call = client.services.clock.callLater(seconds, done.callback, None)
-    return done
+    return deferLater(client.services.clock, seconds)
 
 
 async def turn(client: Client) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Coroutine
 from twisted.internet.defer import Deferred
 
 from vmproxy.base.tasks import spawn
+from vmproxy.operators.input_router import InputOnly
 from vmproxy.operators.session import Session
 
 
-class Job:
+class Job(InputOnly):
     """A command under way. Input waits for the next activity; ^C ends the command."""
 
     def __init__(self, session: Session) -> None:
@@ -27,15 +28,6 @@ class Job:
             self.interrupt()
             return
         self._session.router.keep(data)
-
-    def drained(self) -> None:
-        """All output is sent: the session tells the command itself."""
-
-    def send_break(self) -> None:
-        """There is no console for a break."""
-
-    def resized(self, width: int, height: int) -> None:
-        """A command does not draw."""
 
     def interrupt(self) -> None:
         """End the command."""

@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
+from vmproxy.operators.input_router import InputOnly
 from vmproxy.operators.session import Session
 from vmproxy.operators.terminal.line_editor import Completion
 from vmproxy.operators.terminal.prompt import Prompt, consoles_by_name
 
 
-class _Question:
+class _Question(InputOnly):
     """A question as the activity of its session; ``^C`` is no answer."""
 
     def __init__(
@@ -34,9 +35,6 @@ class _Question:
 
     def drained(self) -> None:
         self._prompt.drained()
-
-    def send_break(self) -> None:
-        """There is no console for a break."""
 
     def resized(self, width: int, height: int) -> None:
         self._prompt.resized(width)

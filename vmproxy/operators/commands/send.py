@@ -10,7 +10,8 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 
-from vmproxy.access.policy import NamedSequence, Right
+from vmproxy.access.console_options import NamedSequence
+from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
 from vmproxy.operators import exit_status
@@ -21,6 +22,7 @@ from vmproxy.operators.commands.job import Job
 from vmproxy.operators.commands.pace import CHAR_DELAY, LINE_DELAY, RATE, Pace, pace_of
 from vmproxy.operators.commands.send_many import send_many
 from vmproxy.operators.commands.watcher import FORCE, JOIN, REASON, Watcher, to_write
+from vmproxy.operators.input_router import InputOnly
 from vmproxy.operators.session import Session
 from vmproxy.operators.target import BadTarget, Target, parse
 
@@ -57,7 +59,7 @@ _YES = Flag("--yes", "where NAME is a GLOB: do not ask", right=Right.MANY)
 _LIST = Flag("--list", "show the sequences of the console")
 
 
-class _Input:
+class _Input(InputOnly):
     """The session's input, typed at a console as it comes, or kept for a pace.
 
     Bound: the client is held from :data:`WAITING_LIMIT` bytes on; what is under way then comes on top.
@@ -105,12 +107,6 @@ class _Input:
                 self.eof()
         else:
             self._send(data)
-
-    def drained(self) -> None:
-        """There is no output."""
-
-    def resized(self, width: int, height: int) -> None:
-        """A command does not draw."""
 
     def send_break(self) -> None:
         """A break that the client asks for."""

@@ -30,7 +30,7 @@ from vmproxy.operators.commands.errors import CommandError, UsageError
 from vmproxy.operators.commands.question import asked_for_console
 from vmproxy.operators.commands.search import IGNORE_CASE
 from vmproxy.operators.commands.tail_past import PAST, PAST_LIMIT, show_past
-from vmproxy.operators.input_router import RunsCommand
+from vmproxy.operators.input_router import InputOnly, RunsCommand
 from vmproxy.operators.line_choice import LineChoice, LineStyle
 from vmproxy.operators.line_follower import SLOW, LineFollower
 from vmproxy.operators.resolve import TargetError
@@ -135,7 +135,7 @@ async def watch(
     return await _follow(session, follower, consoles, choose)
 
 
-class _Keys:
+class _Keys(InputOnly):
     """What is typed beside the lines: Up begins a selection among them, Enter asks for a console to go to, ``q`` and ^C
     end. The rest means nothing.
 
@@ -170,15 +170,6 @@ class _Keys:
         elif data == b"q":
             self.quit = True
             self._follower.queue.wake()
-
-    def drained(self) -> None:
-        """The session tells the command itself."""
-
-    def send_break(self) -> None:
-        """There is no console for a break."""
-
-    def resized(self, width: int, height: int) -> None:
-        """Lines are as wide as they are."""
 
     def stop(self) -> None:
         """The command is stopped, too."""

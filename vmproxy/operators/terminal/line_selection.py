@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 
+from vmproxy.base.countdown import Countdown
 from vmproxy.console.console import Console
+from vmproxy.operators.input_router import InputOnly
 from vmproxy.operators.session import Session
 from vmproxy.operators.terminal import keys
 from vmproxy.operators.terminal.colour import has_colours, name_style
@@ -32,7 +33,7 @@ _SAME = {
 _HINTS = ("Enter: go to its console  q: back to the lines", "Enter: go there  q: back", "Enter  q")
 
 
-class LineSelection:
+class LineSelection(InputOnly):
     """A selection, as an activity of a session.
 
     :ivar chosen: fires with the console whose line was chosen, or with None.
@@ -48,7 +49,7 @@ class LineSelection:
         self._screen = Screen(session.size)
         self._keys = KeyDecoder()
         self._colours = has_colours(session)
-        self._lone_escape: IDelayedCall | None = None
+        self._lone_escape = Countdown(session.services.clock)
         self._stale = False
 
     def start(self) -> None:
@@ -65,9 +66,7 @@ class LineSelection:
         self._end(None)
 
     def _end(self, console: Console | None) -> None:
-        if self._lone_escape is not None:
-            self._lone_escape.cancel()
-            self._lone_escape = None
+        self._lone_escape.stop()
         if not self.chosen.called:
             self.chosen.callback(console)
 
@@ -75,17 +74,12 @@ class LineSelection:
         if self._stale:
             self._draw()
 
-    def send_break(self) -> None:
-        """There is no console for a break."""
-
     def resized(self, width: int, height: int) -> None:
         self._screen.resize(self._session.size)
         self._draw()
 
     def typed(self, data: bytes) -> None:
-        if self._lone_escape is not None:
-            self._lone_escape.cancel()
-            self._lone_escape = None
+        self._lone_escape.stop()
         for key, behind in self._keys.feed(data):
             self._key(_SAME.get(key, key))
             if self.chosen.called:
@@ -93,11 +87,10 @@ class LineSelection:
                     self._session.router.keep(rest)  # for the console
                 return
         if self._keys.waiting:
-            self._lone_escape = self._session.services.clock.callLater(ESCAPE_SECONDS, self._escape_was_meant)
+            self._lone_escape.start(ESCAPE_SECONDS, self._escape_was_meant)
         self._draw()
 
     def _escape_was_meant(self) -> None:
-        self._lone_escape = None
         if self._keys.timeout():
             self._end(None)
 

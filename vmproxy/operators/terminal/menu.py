@@ -10,10 +10,10 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vmproxy.base.countdown import Countdown
 from vmproxy.base.tasks import spawn
 from vmproxy.console.console import Console
 from vmproxy.console.notices import Notice, ShuttingDown
@@ -22,6 +22,7 @@ from vmproxy.operators.attachment import go_to
 from vmproxy.operators.commands.parser import split
 from vmproxy.operators.commands.registry import COMMANDS, execute, no_command
 from vmproxy.operators.console_filter import begins_column
+from vmproxy.operators.input_router import InputOnly
 from vmproxy.operators.messages import notice_text
 from vmproxy.operators.resolve import TargetError, check, locate
 from vmproxy.operators.session import Session
@@ -29,7 +30,7 @@ from vmproxy.operators.target import BadTarget, Target, parse
 from vmproxy.operators.terminal import keys
 from vmproxy.operators.terminal.keys import KeyDecoder
 from vmproxy.operators.terminal.menu_actions import ATTACH, READ_ONLY, line, possible, words
-from vmproxy.operators.terminal.menu_list import IN_LIST, MARKS_LIMIT
+from vmproxy.operators.terminal.menu_selection import IN_LIST, MARKS_LIMIT
 from vmproxy.operators.terminal.menu_view import MenuView
 from vmproxy.operators.terminal.screen import usable
 
@@ -63,18 +64,17 @@ _SAME = {
 }
 
 
-class Menu:
+class Menu(InputOnly):
     """One operator's menu, as an activity of a session."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._consoles = session.operator.view
-        self._clock = session.services.clock
         self._mode = _Mode.AWAY
         self._view = MenuView(session)
         self._keys = KeyDecoder()
         self._task: Deferred[int] | None = None
-        self._lone_escape: IDelayedCall | None = None
+        self._lone_escape = Countdown(session.services.clock)
         self._offered: list[Console] = []  # what the actions that are shown are about
 
     def start(self) -> None:
@@ -102,9 +102,7 @@ class Menu:
 
     def farewell(self) -> bytes:
         """What puts the terminal right: to be sent before the session is ended. Nothing more is drawn afterwards."""
-        if self._lone_escape is not None:
-            self._lone_escape.cancel()
-            self._lone_escape = None
+        self._lone_escape.stop()
         self._mode = _Mode.AWAY
         return self._view.hide()
 
@@ -126,9 +124,6 @@ class Menu:
     def resized(self, width: int, height: int) -> None:
         self._view.resized()
         self._view.draw()
-
-    def send_break(self) -> None:
-        """There is no console for a break."""
 
     def eof(self) -> None:
         """The end of the input ends the menu; a command may still end by itself."""
@@ -162,9 +157,7 @@ class Menu:
     # Keys.
 
     def typed(self, data: bytes) -> None:
-        if self._lone_escape is not None:
-            self._lone_escape.cancel()
-            self._lone_escape = None
+        self._lone_escape.stop()
         while data:
             if self._session.queued > UNREAD_LIMIT and self._mode not in (_Mode.COMMAND, _Mode.AWAY):
                 return  # the operator cannot have seen what the keys would act on
@@ -201,11 +194,10 @@ class Menu:
             if self._mode is not _Mode.LIST:
                 return data[behind:]
         if self._keys.waiting:
-            self._lone_escape = self._clock.callLater(ESCAPE_SECONDS, self._escape_was_meant)
+            self._lone_escape.start(ESCAPE_SECONDS, self._escape_was_meant)
         return b""
 
     def _escape_was_meant(self) -> None:
-        self._lone_escape = None
         if self._mode is _Mode.LIST and self._keys.timeout():
             self._key(keys.ESCAPE)
             self._view.draw()

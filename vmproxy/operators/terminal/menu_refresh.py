@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from vmproxy.access.policy import Right
+from vmproxy.base.countdown import Countdown
 from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
 from vmproxy.log.shown import ShownText
@@ -77,7 +77,7 @@ class Refresher:
         self._listed = listed
         self._last = last
         self._picture: Picture = _NONE
-        self._tick: IDelayedCall | None = None
+        self._tick = Countdown(self._clock)
         self._sweeping = False
         self._reading = False
         self._read_at = 0.0
@@ -90,7 +90,7 @@ class Refresher:
         self._refresh()
 
     def _refresh(self) -> None:
-        self._tick = self._clock.callLater(REFRESH_SECONDS, self._refresh)
+        self._tick.start(REFRESH_SECONDS, self._refresh)
         self._listed.look_again()
         self.look_through()
         self._picture.draw()
@@ -98,9 +98,7 @@ class Refresher:
 
     def stop(self) -> None:
         """Refresh no more, and let go of the picture."""
-        if self._tick is not None and self._tick.active():
-            self._tick.cancel()
-        self._tick = None
+        self._tick.stop()
         self._picture = _NONE  # which has this
 
     def look_through(self) -> None:
@@ -122,7 +120,7 @@ class Refresher:
 
     def _go_on(self) -> None:
         self._sweeping = False
-        if self._tick is not None and self._sweep():
+        if self._tick.is_running and self._sweep():
             self._picture.draw()
 
     def read(self, everything: bool = False) -> None:

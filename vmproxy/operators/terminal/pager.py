@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from vmproxy.base.countdown import Countdown
 from vmproxy.base.tasks import spawn
 from vmproxy.base.timeparse import parse_when
 from vmproxy.errors import VMProxyError
@@ -93,7 +93,6 @@ class Pager:
         self._leave = leave
         self.farewell = farewell
         self.send_break = send_break
-        self._clock = session.services.clock
         self._screen = Screen(session.size)
         self._keys = KeyDecoder()
         self._steps: deque[Callable[[], Awaitable[None]]] = deque()
@@ -114,8 +113,8 @@ class Pager:
         self._help: list[Row] = []
         self._stale = self._drawing = self._gone = False
         self._mark = PATTERN_MARK if has_colours(session) else REVERSE
-        self._counting: IDelayedCall | None = None
-        self._lone_escape: IDelayedCall | None = None
+        self._counting = Countdown(session.services.clock)
+        self._lone_escape = Countdown(session.services.clock)
 
     def start(self, search: bool) -> None:
         """Show the end of the history.
@@ -132,20 +131,14 @@ class Pager:
         self._gone = True
         self._steps.clear()
         self._reader.end()
-        for call in (self._counting, self._lone_escape):
-            if call is not None:
-                call.cancel()
-        self._counting = self._lone_escape = None
+        self._counting.stop()
+        self._lone_escape.stop()
 
     def came(self, data: bytes) -> None:
         """The VM says more."""
         self._reader.output(data)
-        if self._counting is None:
-            self._counting = self._clock.callLater(COUNT_SECONDS, self._count)
-
-    def _count(self) -> None:
-        self._counting = None
-        self._draw()
+        if not self._counting.is_running:
+            self._counting.start(COUNT_SECONDS, self._draw)
 
     def told(self, text: str) -> None:
         """Something is said about the console."""
@@ -169,16 +162,14 @@ class Pager:
 
     def typed(self, data: bytes) -> None:
         self._touched()
-        if self._lone_escape is not None:
-            self._lone_escape.cancel()
-            self._lone_escape = None
+        self._lone_escape.stop()
         while data and not self._gone:
             data = self._typed_in_list(data) if self._editor is None else self._typed_in_prompt(self._editor, data)
         if data:
             self._session.router.put_off(data)  # for the console
         elif not self._gone:
             if self._keys.waiting:
-                self._lone_escape = self._clock.callLater(ESCAPE_SECONDS, self._escape_was_meant)
+                self._lone_escape.start(ESCAPE_SECONDS, self._escape_was_meant)
             self._draw_soon()
 
     def _typed_in_list(self, data: bytes) -> bytes:
@@ -189,7 +180,6 @@ class Pager:
         return b""
 
     def _escape_was_meant(self) -> None:
-        self._lone_escape = None
         if self._editor is None and self._keys.timeout():
             self._key(keys.ESCAPE)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vmproxy.access.policy import REPLAY_LIMIT
+from vmproxy.access.console_options import REPLAY_LIMIT
 from vmproxy.console.console import Console
 from vmproxy.operators.client import Client
 from vmproxy.operators.presentation import Fields

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from unittest.mock import Mock
 
-from vmproxy.app.threads import OwnThreads
-from vmproxy.auth.passwords import CannotCheck
+from vmproxy.base.threads import OwnThreads, Stops
 from vmproxy.hooks.action_programs import ActionPrograms
 
 
@@ -15,8 +14,8 @@ def test_no_thread_for_passwords_begins_once_they_are_stopped() -> None:
     threads = OwnThreads(Mock(), "test", 1)
     threads.stop()
     try:
-        threads(lambda: ran.append("ran")).addErrback(lambda failure: ran.append(failure.check(CannotCheck)))
-        assert ran == [CannotCheck]
+        threads(lambda: ran.append("ran")).addErrback(lambda failure: ran.append(failure.check(Stops)))
+        assert ran == [Stops]
         assert threading.active_count() == before
     finally:
         threads.stop()

@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from vmproxy.auth.passwords import CannotCheck
 from vmproxy.base.tasks import outcome
+from vmproxy.errors import VMProxyError
+
+T = TypeVar("T")
+
+
+class Stops(VMProxyError):
+    """The process ends, and begins nothing more."""
 
 
 class OwnThreads:
@@ -28,14 +35,14 @@ class OwnThreads:
         self._pool: ThreadPool | None = None
         self._stopped = False
 
-    def __call__(self, call: Callable[[], object]) -> Deferred[object]:
-        """Run a call; fires with its result, or with :class:`CannotCheck` once they are stopped."""
+    def __call__(self, call: Callable[[], T]) -> Deferred[T]:
+        """Run a call; fires with its result, or fails with :class:`Stops` once they are stopped."""
         if self._stopped:
-            return fail(CannotCheck("vmproxy stops"))
+            return fail(Stops("vmproxy stops"))
         if self._pool is None:
             self._pool = ThreadPool(0, self._most, self._name)
             self._pool.start()
-        return deferToThreadPool(self._reactor, self._pool, outcome, call)
+        return deferToThreadPool(self._reactor, self._pool, outcome, call)  # type: ignore[arg-type]  # it may fail
 
     def stop(self) -> None:
         """End the threads as soon as the calls that run are over; waits for none, and no others are run.

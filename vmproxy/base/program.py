@@ -15,6 +15,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 KILL_SECONDS = 2.0
 ERRORS_LIMIT = 4096
@@ -23,6 +24,17 @@ STOPS = "vmproxy stops"
 PASSED_ON = ("PATH", "LANG", "HOME", "TZ")
 _LOOK_SECONDS = 0.05
 _PIECE = 64 * 1024
+
+
+class Ended(NamedTuple):
+    """How a program has ended.
+
+    :ivar problem: what went wrong, for people; empty if nothing did.
+    :ivar status: its exit status, or less than 0 the signal; None if it could not be run, or was not done in time.
+    """
+
+    problem: str
+    status: int | None = None
 
 
 class Programs:
@@ -43,18 +55,17 @@ class Programs:
         environment: Mapping[str, str],
         timeout: float,
         output: bytearray | None = None,
-    ) -> str:
+    ) -> Ended:
         """Run a program to its end.
 
         :param words: its path and its arguments.
         :param data: its standard input.
         :param timeout: seconds until it gets SIGTERM; SIGKILL follows.
         :param output: gets the beginning of what it writes, to standard output and to standard error.
-        :returns: what went wrong, for people; empty if nothing did.
         """
         with self._lock:
             if self._stopped:
-                return STOPS
+                return Ended(STOPS)
             try:
                 process = subprocess.Popen(  # noqa: S603 - an administrator names it
                     words,
@@ -66,7 +77,7 @@ class Programs:
                     start_new_session=True,
                 )
             except OSError as error:
-                return f"cannot run {words[0]}: {error.strerror}"
+                return Ended(f"cannot run {words[0]}: {error.strerror}")
             self._running.add(process)
         try:
             return _attend(process, data, timeout, output)
@@ -82,7 +93,7 @@ class Programs:
                 _signal(process, signal.SIGKILL)
 
 
-def _attend(process: subprocess.Popen[bytes], data: bytes, timeout: float, output: bytearray | None) -> str:
+def _attend(process: subprocess.Popen[bytes], data: bytes, timeout: float, output: bytearray | None) -> Ended:
     written = process.stderr or process.stdout
     assert process.stdin is not None
     assert written is not None
@@ -116,12 +127,13 @@ def _attend(process: subprocess.Popen[bytes], data: bytes, timeout: float, outpu
         _read(written.fileno(), said, most)  # a pipe holds no more than that
     if late:  # what it has started may not have ended with it
         _signal(process, signal.SIGKILL)
-        return f"not done within {timeout:g} s"
-    if process.returncode == 0:
-        return ""
-    how = f"status {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
+        return Ended(f"not done within {timeout:g} s")
+    status = process.returncode
+    if status == 0:
+        return Ended("", 0)
+    how = f"status {status}" if status > 0 else f"signal {-status}"
     first = said.decode("utf-8", "replace").strip().partition("\n")[0] if output is None else ""
-    return f"{how}{f': {first}' if first else ''}"
+    return Ended(f"{how}{f': {first}' if first else ''}", status)
 
 
 def _read(fd: int, said: bytearray, most: int) -> bool:
