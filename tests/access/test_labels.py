@@ -18,7 +18,7 @@ from vmproxy.access.policy import Policy, Right
 from vmproxy.access.policy_file import parse_policy
 from vmproxy.access.selector import Selector
 from vmproxy.auth.tokens import make
-from vmproxy.console.facts import Facts
+from vmproxy.console.info import Facts
 
 
 @pytest.fixture

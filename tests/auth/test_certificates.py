@@ -13,16 +13,14 @@ from hypothesis import strategies as st
 from tests.support.keys import ADDRESS, NOW, VALID_FROM, VALID_TO, Keygen, make_keygen, string
 from vmproxy.auth import certificates
 from vmproxy.auth.certificates import (
-    ALGORITHMS,
     CERTIFICATE_LIMIT,
     SIGNATURE_OF,
     BadCertificate,
     Certificate,
-    Revoked,
     check_certificate,
-    parse_revoked,
 )
 from vmproxy.auth.public_keys import fingerprint
+from vmproxy.auth.revocation import Revoked, parse_revoked
 
 AUTHORITIES = ["ed25519", "ecdsa-256", "ecdsa-384", "ecdsa-521", "rsa-2048"]
 
@@ -422,9 +420,8 @@ def test_well_formed_fields_that_mean_nothing_are_refused_with_any_key_for_an_au
 
 
 def test_every_algorithm_has_the_signature_of_its_plain_key() -> None:
-    assert set(ALGORITHMS) == set(SIGNATURE_OF)
-    assert not [name for name in ALGORITHMS if name.startswith((b"ssh-rsa", b"ssh-dss", b"sk-"))]
-    assert {a.removesuffix(b"-cert-v01@openssh.com") for a in ALGORITHMS} == set(SIGNATURE_OF.values())
+    assert not [name for name in SIGNATURE_OF if name.startswith((b"ssh-rsa", b"ssh-dss", b"sk-"))]
+    assert {a.removesuffix(b"-cert-v01@openssh.com") for a in SIGNATURE_OF} == set(SIGNATURE_OF.values())
 
 
 @pytest.mark.parametrize(
@@ -437,7 +434,7 @@ def test_every_algorithm_has_the_signature_of_its_plain_key() -> None:
 )
 def test_a_certificate_takes_the_algorithms_of_its_key(keygen: Keygen, user: str, algorithms: set[bytes]) -> None:
     certificate = check(keygen, keygen.certificate(user=user))
-    assert {SIGNATURE_OF[a] for a in ALGORITHMS if certificate.takes(a)} == algorithms
+    assert {SIGNATURE_OF[a] for a in SIGNATURE_OF if certificate.takes(a)} == algorithms
     assert not certificate.takes(b"ssh-rsa-cert-v01@openssh.com")
     assert not certificate.takes(b"ssh-ed25519")
     assert not certificate.takes(b"")

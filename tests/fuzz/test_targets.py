@@ -18,7 +18,7 @@ from fuzz.seeds import SEEDS, WORDS
 from fuzz.targets import TARGETS
 from tests.support.cases import each
 from tests.support.properties import examples
-from vmproxy.auth import certificates
+from vmproxy.auth import certificates, revocation
 from vmproxy.auth.authorized_keys import parse_authorized_keys
 from vmproxy.wire.telnet import Scanner
 
@@ -56,13 +56,13 @@ def test_the_seeds_get_far() -> None:
         try:
             accepted.append(
                 certificates.check_certificate(
-                    blob, trusted, certificates.Revoked(), targets.ADDRESS, targets.NOW
+                    blob, trusted, revocation.Revoked(), targets.ADDRESS, targets.NOW
                 ).principals
             )
         except certificates.BadCertificate:
             continue
     assert accepted == [("alice", "bob")] * 3
-    lists = [certificates.parse_revoked(seed, "x") for seed in SEEDS["revoked"]]
+    lists = [revocation.parse_revoked(seed, "x") for seed in SEEDS["revoked"]]
     assert [found.everything for found in lists] == ["", "", ""]
     assert [len(parse_authorized_keys(seed, "x")) for seed in SEEDS["authorized-keys"]] == [1, 1, 0]
 

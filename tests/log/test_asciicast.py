@@ -8,7 +8,7 @@ import pty
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,14 @@ from tests.support.archive import T0, Archive
 from vmproxy.log.asciicast import cast
 from vmproxy.log.reader import open_segments
 from vmproxy.log.timeline import Timeline
-from vmproxy.log.timing import local_time, paced, stamped
+from vmproxy.log.timing import Stamper, local_time, paced
 
 TEXT = "grün € \U0001f4a9\r\n\x1b[1;31mred\x1b[0m\x1b]0;t\x07\t\0\x7f\\\"'\n".encode()
+
+
+def stamped(pieces: Iterable[tuple[float, bytes]]) -> bytes:
+    stamper = Stamper()
+    return b"".join(stamper.feed(data, at) for at, data in pieces)
 
 
 def recorded(items: list[Any], **options: Any) -> tuple[dict[str, Any], list[Any]]:
@@ -151,7 +156,7 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("_utc")
 def test_stamps_stand_in_front_of_each_line() -> None:
     pieces = [(T0, b"one\r\ntw"), (T0 + 1.5, b"o\n"), (T0 + 2, b""), (T0 + 3.25, b"\nthree\n\x1b[0m")]
-    assert b"".join(stamped(pieces)) == (
+    assert stamped(pieces) == (
         b"2026-11-22 15:56:40.000Z one\r\n"
         b"2026-11-22 15:56:40.000Z two\n"
         b"2026-11-22 15:56:43.250Z \n"
@@ -169,7 +174,7 @@ def test_999_and_a_half_milliseconds_are_not_a_second() -> None:
 @given(st.lists(st.binary(max_size=9)))
 def test_without_its_stamps_a_stamped_log_is_what_it_was(pieces: list[bytes]) -> None:
     data = b"".join(pieces)
-    out = b"".join(stamped((T0, piece) for piece in pieces))
+    out = stamped((T0, piece) for piece in pieces)
     lines = out.split(b"\n")
     assert b"\n".join(line[25:] for line in lines) == data
     assert all(len(line) >= 25 for line in lines[:-1])

@@ -11,7 +11,7 @@ from vmproxy.log.asciicast import cast
 from vmproxy.log.file_state import FINE_MARKS, LogFile
 from vmproxy.log.reader import open_segments
 from vmproxy.log.timeline import Timeline
-from vmproxy.log.timing import paced, stamped
+from vmproxy.log.timing import Stamper, paced
 from vmproxy.log.writer import FINE_OF_ALL, FINE_OF_ALL_PER_SECOND, FINE_PER_SECOND, LogWriter
 
 T0 = 1_800_000_000.0
@@ -35,7 +35,8 @@ def test_lines_have_the_times_at_which_they_came_everywhere(tmp_path: Path, apar
     texts = [(tmp_path / "vm.txt").read_text()]
     with open_segments(file.where) as segments:
         timeline = Timeline(segments)
-        texts.append(b"".join(stamped(timeline.pieces())).decode())
+        stamper = Stamper()
+        texts.append(b"".join(stamper.feed(data, at) for at, data in timeline.pieces()).decode())
         waits = [wait for wait, _ in paced(timeline.pieces())]
         played = [line for line in cast(timeline.items(), "vm") if b'"o"' in line]
     for text in texts:

@@ -20,7 +20,6 @@ class IdleTimes:
     idle_disconnect: float = setting(values.span, 0.0)
 
     def __bool__(self) -> bool:
-        """Whether there is a limit."""
         return bool(self.idle_write or self.idle_disconnect)
 
     def shorter(self, other: IdleTimes) -> IdleTimes:

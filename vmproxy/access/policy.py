@@ -109,11 +109,9 @@ class Rule:
     idle: IdleTimes = group(IdleTimes)
 
     def concerns(self, name: str, groups: Iterable[str]) -> bool:
-        """Whether it names an operator."""
         return bool({"*", name, *(f"@{group}" for group in groups)} & self.who)
 
     def selects(self, console: Subject) -> bool:
-        """Whether it names a console."""
         return any(selector.selects(console) for selector in self.on)
 
     def __str__(self) -> str:
@@ -243,7 +241,6 @@ class Grants:
         return NO_LIMITS if rule is None else rule.idle
 
     def see(self, console: Subject) -> bool:
-        """Whether the operator sees a console."""
         rule = self.decides(console)
         return rule is not None and rule.may is not Right.NONE
 
@@ -262,7 +259,6 @@ class Restriction:
     port: str = ""
 
     def selects(self, console: Subject) -> bool:
-        """Whether a console is left."""
         if self.port and console.port != self.port:
             return False
         return self.on is None or any(selector.selects(console) for selector in self.on)

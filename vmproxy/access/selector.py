@@ -84,7 +84,6 @@ class Selector:
         return hash(self.text)
 
     def selects(self, console: Subject) -> bool:
-        """Whether it selects a console."""
         if self.kind == "any":
             return True
         if self.kind == "uuid":

@@ -125,7 +125,6 @@ class Watch:
         return {"match": self.match, "silent": self.silent, "itself": self.itself}
 
     def selects(self, console: Subject) -> bool:
-        """Whether it watches a console."""
         return any(selector.selects(console) for selector in self.on)
 
 

@@ -58,7 +58,7 @@ class AlertService(Part):
         troubles: Troubles,
         counters: Counters,
     ) -> None:
-        self._registry = registry = consoles.registry
+        registry = consoles.registry
         self._troubles = troubles
         self._feed = log.store.line_feed
         self._watches: tuple[Watch, ...] = ()

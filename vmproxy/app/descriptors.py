@@ -105,7 +105,6 @@ class SpareDescriptor:
         return True
 
     def close(self) -> None:
-        """Close the descriptor."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

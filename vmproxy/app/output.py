@@ -79,7 +79,6 @@ class TerminalObserver:
         self._other = textFileLogObserver(stream)
 
     def __call__(self, event: LogEvent) -> None:
-        """Write an event."""
         if not event.get("summary"):
             self._other(event)
             return

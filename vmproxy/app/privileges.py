@@ -9,6 +9,7 @@ Invariant: nothing is imported once privileges have been dropped.
 
 from __future__ import annotations
 
+import getpass
 import importlib
 import os
 import sys
@@ -61,3 +62,11 @@ def readable_again(config: Path | None) -> str:
         f"the configuration was read before root's rights were dropped; the account {os.getuid()} cannot read"
         f" {config}, so SIGHUP will fail: let its group read it"
     )
+
+
+def account_name() -> str:
+    """The name of the account; ``uid-1234`` where the machine has none for it, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return f"uid-{os.getuid()}"

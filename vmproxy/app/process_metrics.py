@@ -54,7 +54,6 @@ class ProcessMetrics:
             self._reloaded_at = self._wall()
 
     def __call__(self) -> Families:
-        """All figures there are."""
         for part in self._parts():
             yield from part.metrics()
         versions = (vmproxy.__version__, platform.python_version(), twisted.__version__)

@@ -25,7 +25,7 @@ from vmproxy.app.descriptors import SpareDescriptor, raise_limit, share_out
 from vmproxy.app.listeners import CannotListen, Listeners
 from vmproxy.app.log_service import LogService
 from vmproxy.app.part import Part
-from vmproxy.app.privileges import readable_again, running_as, unreadable_code
+from vmproxy.app.privileges import account_name, readable_again, running_as, unreadable_code
 from vmproxy.app.process_metrics import ProcessMetrics
 from vmproxy.app.self_check import Newest, SelfCheck
 from vmproxy.app.ssh_service import SSHService
@@ -38,7 +38,6 @@ from vmproxy.app.web_service import WebService
 from vmproxy.auth.guests import FILE as GUESTS
 from vmproxy.auth.guests import GuestList
 from vmproxy.auth.limits import FILES_IN_ALL, LOGINS_IN_ALL
-from vmproxy.base.account import account_name
 from vmproxy.base.counters import Counters
 from vmproxy.base.failures import explain_start
 from vmproxy.base.tasks import outcome

@@ -14,11 +14,11 @@ from twisted.logger import Logger
 from vmproxy.app.descriptors import Budget, SpareDescriptor
 from vmproxy.app.listeners import Listeners
 from vmproxy.app.part import Part
+from vmproxy.app.privileges import account_name
 from vmproxy.auth.authenticator import Authenticator
 from vmproxy.auth.keyring import Keyring
 from vmproxy.auth.login_tally import METHODS, RESULTS
 from vmproxy.auth.password_sources import THREADS, Source, usable_sources
-from vmproxy.base.account import account_name
 from vmproxy.base.counters import Counters
 from vmproxy.base.metrics import Families, counter, gauge, histogram
 from vmproxy.base.threads import OwnThreads

@@ -248,5 +248,4 @@ class _Door(Factory[Any]):
         factory.doStart()
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:
-        """A connection, if it is on."""
         return self._factory.buildProtocol(cast(IAddress, addr)) if self._factory is not None else None

@@ -20,21 +20,10 @@ from cryptography.hazmat.primitives.serialization import SSHCertificate, SSHCert
 
 from vmproxy.auth.authorized_keys import shown_time
 from vmproxy.auth.public_keys import SECURITY_KEY, Fields, fingerprint, key_type, take_certified_key
-from vmproxy.auth.revocation import Revoked, parse_revoked, read_revoked
+from vmproxy.auth.revocation import Revoked
 from vmproxy.base.addresses import BadAddresses, parse_networks, within
 from vmproxy.base.sanitize import visible
 from vmproxy.errors import VMProxyError
-
-__all__ = [
-    "ALGORITHMS",
-    "SIGNATURE_OF",
-    "BadCertificate",
-    "Certificate",
-    "Revoked",
-    "check_certificate",
-    "parse_revoked",
-    "read_revoked",
-]
 
 SIGNATURE_OF: dict[bytes, bytes] = {
     b"ssh-ed25519-cert-v01@openssh.com": b"ssh-ed25519",
@@ -45,9 +34,6 @@ SIGNATURE_OF: dict[bytes, bytes] = {
     b"rsa-sha2-256-cert-v01@openssh.com": b"rsa-sha2-256",
 }
 """The algorithms of logins with certificates, each with the algorithm that the signature must name."""
-
-ALGORITHMS: tuple[bytes, ...] = tuple(SIGNATURE_OF)
-"""The algorithms for logins with certificates, to be offered in this order."""
 
 CERTIFICATE_LIMIT = 32 * 1024
 """Bound: bytes of a certificate."""
@@ -94,7 +80,7 @@ class Certificate:
     forwarding: bool
 
     def takes(self, algorithm: bytes) -> bool:
-        """Whether a login with it may use an algorithm of :data:`ALGORITHMS`."""
+        """Whether a login with it may use an algorithm of :data:`SIGNATURE_OF`."""
         signature = SIGNATURE_OF.get(algorithm, b"")
         kind = key_type(self.key_blob)
         return signature in (b"rsa-sha2-256", b"rsa-sha2-512") if kind == b"ssh-rsa" else signature == kind

@@ -56,7 +56,6 @@ class Keyring:
     passwords: Mapping[str, str] = field(repr=False)
 
     def account(self, name: str) -> Account | None:
-        """An operator by name."""
         entry = self.operators.entries.get(name)
         return None if entry is None else entry.account
 

@@ -54,8 +54,6 @@ class PAMSettings:
 
 
 class PAM:
-    """A service of PAM."""
-
     def __init__(self, service: str) -> None:
         self._service = service
         self._programs = Programs()

@@ -57,8 +57,6 @@ class Unwanted(VMProxyError):
 
 
 class PasswordChecker(Protocol):
-    """A source of passwords."""
-
     async def check(self, name: str, secret: bytes, address: str, wanted: Callable[[], bool]) -> str | None:
         """Check a password.
 

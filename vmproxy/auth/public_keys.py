@@ -54,7 +54,6 @@ class Fields:
         return self.at < len(self._data)
 
     def take(self, count: int) -> bytes:
-        """Take some bytes."""
         if count > len(self._data) - self.at:
             raise ValueError("cut short")
         self.at += count

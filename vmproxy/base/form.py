@@ -35,5 +35,4 @@ def form_of(kind: Callable[[Any], Any]) -> Form:
 
 
 def any_of(*forms: Form) -> Form:
-    """One of several forms."""
     return {"anyOf": list(forms)}

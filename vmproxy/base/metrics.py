@@ -69,7 +69,6 @@ Families = Iterator[Family | None]
 
 
 def gauge(name: str, text: str, value: float | Mapping[K, float], *labels: str) -> Family:
-    """A gauge; with labels the values by theirs."""
     return Family(name, Kind.GAUGE, text, labels, _by_labels(value))
 
 

@@ -201,11 +201,9 @@ class RepeatSummary(Generic[K]):
         self._late: Deadlines[K] = Deadlines(clock, REPEAT_SECONDS, self._over)
 
     def __len__(self) -> int:
-        """How many keys are remembered."""
         return len(self._seen)
 
     def __contains__(self, key: K) -> bool:
-        """Whether a key is remembered."""
         return key in self._seen
 
     def again(self, key: K) -> bool:

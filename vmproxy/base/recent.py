@@ -36,7 +36,6 @@ class RecentRefusals:
         return (Refusal(at, who, why, times) for (who, why), (at, times) in reversed(list(self._found.items())))
 
     def add(self, who: str, why: str, times: int = 1) -> None:
-        """Note a refusal."""
         key = (who, why[:_TEXT])
         _, before = self._found.pop(key, (0.0, 0))
         if len(self._found) >= KEPT:

@@ -66,7 +66,6 @@ class _AskedTurns:
 
     @property
     def number(self) -> int:
-        """Of this turn."""
         if not self._coming:
             self._coming = True
             self._clock.callLater(0, self._next)

@@ -81,8 +81,6 @@ def encoding(value: Any) -> str:
 
 
 def one_of(words: Sequence[str]) -> Kind[str]:
-    """One of some words."""
-
     @formed({"enum": list(words)})
     def checked(value: Any) -> str:
         if value not in words:
@@ -93,7 +91,6 @@ def one_of(words: Sequence[str]) -> Kind[str]:
 
 
 def member(enumeration: type[E]) -> Kind[E]:
-    """A member of an enumeration, by its value."""
     return then(one_of([one.value for one in enumeration]), enumeration)
 
 
@@ -135,7 +132,6 @@ def list_of(check: Kind[T], what: str, *, may_be_empty: bool = False, most: int 
 
 @formed({"type": "string", "minLength": 1})
 def word(value: Any) -> str:
-    """A string that is not empty."""
     if not isinstance(value, str) or not value:
         raise InvalidValue(f"{value!r} is not a string with something in it")
     return value

@@ -18,11 +18,11 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 
 from vmproxy.alerts.watch import Watch
 from vmproxy.alerts.watch_file import doubts, read_watches
+from vmproxy.app.privileges import account_name
 from vmproxy.app.startup import tls_warnings
 from vmproxy.auth.accounts_file import NOWHERE, Operators, the_only_one
 from vmproxy.auth.keyring import Keyring, KeyringReader
 from vmproxy.auth.password_sources import usable_sources
-from vmproxy.base.account import account_name
 from vmproxy.base.nearest import did_you_mean
 from vmproxy.base.sanitize import visible
 from vmproxy.cli import check_rights, check_watches
@@ -41,7 +41,6 @@ _RUNNING = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("file", type=Path, metavar="FILE", help="the configuration")
     parser.add_argument("--strict", action="store_true", help="warnings are errors: exit status 1")
     parser.add_argument("--advise", action="store_true", help="show what to decide before production")

@@ -108,7 +108,6 @@ def _host(text: str) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("shell", choices=SHELLS, help="which shell; put the output where it looks for completions")
     parser.add_argument(
         "--ssh", metavar="HOST", type=_host, help="complete what stands behind `ssh HOST' too, by asking vmproxy there"

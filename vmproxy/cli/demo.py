@@ -25,7 +25,6 @@ START_SECONDS = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``vmproxy demo``."""
     parser.add_argument("--dir", type=Path, default=Path("var/demo"), help="its folder (default: %(default)s)")
     parser.add_argument("--vm-port", type=int, default=13370, help="for VMs, if free (default: %(default)s)")
     parser.add_argument("--ssh-port", type=int, default=2222, help="for operators, if free (default: %(default)s)")

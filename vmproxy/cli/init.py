@@ -58,7 +58,6 @@ class Answers:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     root = os.geteuid() == 0
     parser.add_argument(
         "--dir",

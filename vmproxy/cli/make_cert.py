@@ -39,7 +39,6 @@ class BadName(ValueError):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("file", type=Path, metavar="FILE", help="where to write it: certificate and key, in PEM form")
     parser.add_argument(
         "--name",
@@ -58,10 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command.
-
-    :returns: the exit status.
-    """
     names = args.name or [socket.gethostname()]
     try:
         if not 1 <= args.days <= 36500:

@@ -164,7 +164,6 @@ class Host:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("proxy", metavar="telnet://HOST:PORT", help="as in a VM's vSPC URI; telnets:// for TLS")
     parser.add_argument("--service-uri", default="vmproxy", metavar="URI", help="the Port URI (default: %(default)s)")
 

@@ -9,11 +9,9 @@ from vmproxy.config.json_schema import SCHEMAS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("file", nargs="?", choices=list(SCHEMAS), default="vmproxy", help="of which file: FILE.toml")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; :returns: the exit status."""
     print(json.dumps(SCHEMAS[args.file](), indent=1))
     return 0

@@ -15,7 +15,6 @@ from vmproxy.sim.interfaces import HostSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of ``vmproxy simulate``."""
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="the concentrator to connect to (default: %(default)s)")
     add("--port", type=int, default=13370, help="its port for ESXi hosts (default: %(default)s)")

@@ -22,7 +22,6 @@ from vmproxy.errors import ConfigError, VMProxyError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help=f"where state-dir is (default: {CONFIG})")
     actions = parser.add_subparsers(dest="action", required=True, metavar="create|list|revoke")
     create = actions.add_parser("create", help="make a token, and print it; it is never shown again")
@@ -39,10 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command.
-
-    :returns: the exit status.
-    """
     path = args.config or (CONFIG if CONFIG.exists() else None)
     try:
         config = Config() if path is None else read_config(path, {}).config

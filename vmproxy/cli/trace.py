@@ -21,7 +21,6 @@ _ENDPOINT = re.compile(r"tcp(?P<six>6?):(?:port=)?(?P<port>\d+)(?::interface=(?P
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
     add = parser.add_argument
     add("what", metavar="HOST|NAME", help="a host's address or name, or a console")
     add("-c", "--config", type=Path, metavar="FILE", help=f"where ssh.listen is (default: {CONFIG})")

@@ -14,7 +14,6 @@ class AlertMarks(NamedTuple):
 
     @property
     def total(self) -> int:
-        """All of them."""
         return sum(self)
 
     def fields(self) -> dict[str, int]:

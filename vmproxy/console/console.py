@@ -180,7 +180,6 @@ class Console:
 
     @property
     def totals(self) -> Totals:
-        """What has happened on all consoles."""
         return self._context.totals
 
     @property

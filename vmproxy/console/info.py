@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from vmproxy.access.labels import NO_LABELS, Labels
+from vmproxy.access.labels import NO_LABELS, Labels, Pair
 from vmproxy.console.alert_marks import NO_ALERTS, AlertMarks
 
 BIOS_UUID, LOCATION_UUID = "BIOS UUID", "location UUID"
@@ -101,3 +101,14 @@ class ConsoleInfo:
     def writer(self) -> str:
         """The writer, of several the first; empty if there is none."""
         return self.writers[0] if self.writers else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Labels that another system gives.
+
+    :ivar given: those that rules may use; ``told``: the others.
+    """
+
+    given: tuple[Pair, ...] = ()
+    told: tuple[Pair, ...] = ()

@@ -157,7 +157,6 @@ class InputQueue:
             self._console.viewers.hold_writers(False)
 
     def snapshot(self) -> InputState:
-        """The queue as a value."""
         return InputState(tuple(self._items or ()), self.delivered, self.congested)
 
     def restore(self, state: InputState) -> None:

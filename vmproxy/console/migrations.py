@@ -188,7 +188,6 @@ class Migrations:
         return PeerRefused(why, wrong)
 
     def pending_of(self, console: Console) -> Migration | None:
-        """The migration of a console."""
         return self._by_console.get(console)
 
     def pending_at(self, destination: ILink[Console]) -> Migration | None:

@@ -77,11 +77,9 @@ class Newcomers:
         return len(self._came)
 
     def add(self, console: Console) -> None:
-        """Add a console that has come to be."""
         self._silent[console] = self._clock.seconds()
 
     def discard(self, console: Console) -> None:
-        """A console is forgotten."""
         self._silent.pop(console, None)
 
     def oldest_silent(self) -> Console | None:

@@ -23,7 +23,7 @@ from vmproxy.base.troubles import Kind, Troubles
 from vmproxy.base.uuids import spelled, uuid_of
 from vmproxy.console.console import Console
 from vmproxy.console.duplicates import ClaimRefused, DuplicatePolicy
-from vmproxy.console.facts import Facts
+from vmproxy.console.info import Facts
 from vmproxy.console.interfaces import ILink
 from vmproxy.console.journal import TEXT_LIMIT, ConsoleRecord, Journal
 from vmproxy.console.migrations import Migrations

@@ -80,5 +80,4 @@ class Totals:
         self.delivered += size
 
     def input_lost(self, size: int) -> None:
-        """Bytes of input are lost."""
         self.lost += size

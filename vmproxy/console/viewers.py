@@ -216,7 +216,6 @@ class Viewers:
                 self.tell_one(viewer, notice)
 
     def tell_one(self, viewer: IViewer, notice: Notice) -> None:
-        """Tell one viewer something."""
         try:
             viewer.notice(notice)
         except Exception:
@@ -249,7 +248,6 @@ class Viewers:
     # Handing over.
 
     def snapshot(self, name: Callable[[IViewer], str]) -> ViewersState:
-        """All of them by name."""
         access = self.write_access
         return ViewersState(*(tuple(map(name, some)) for some in (self.all, access.writers, access.waiting)))
 

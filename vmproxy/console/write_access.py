@@ -33,11 +33,9 @@ class WriteAccess:
         return () if self.writer is None else (self.writer, *self._sharing)
 
     def writes(self, viewer: IViewer) -> bool:
-        """Whether a viewer may write now."""
         return viewer is self.writer or viewer in self._sharing
 
     def waits(self, viewer: IViewer) -> bool:
-        """Whether a viewer waits for write access."""
         return viewer in self._waiting
 
     def place(self, viewer: IViewer) -> int:

@@ -138,7 +138,6 @@ class LogFile:
 
     @property
     def waiting_lines(self) -> list[bytes] | tuple[()]:
-        """The lines of the trail that wait."""
         return () if self._backlog is None else self._backlog.lines
 
     @property

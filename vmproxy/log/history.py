@@ -262,7 +262,6 @@ class History:
         return Window(shown, end, is_last)
 
     def last(self, height: int) -> Window:
-        """The last rows."""
         return self.window(self._back(Place(self.end), height), height) if self.end > self.start else _NOTHING
 
     def _back(self, place: Place, rows: int) -> Place:

@@ -1,8 +1,8 @@
 """The lines of many consoles as they come, for whoever wants to look at them: one conversion for all.
 
 The log writer puts in what it has been given; nothing is kept, and nothing costs anything, while nobody subscribes.
-Lines are made of it in slices, on a thread of their own (:mod:`vmproxy.log.line_thread`), so that neither a VM nor its
-log waits for those who look on. A subscriber is called on that thread.
+Lines are made of it in slices, on a thread of their own (:mod:`vmproxy.log.writer_thread`), so that neither a VM nor
+its log waits for those who look on. A subscriber is called on that thread.
 
 Nearly all output is whole lines that stay as they are, and a subscriber that looks for something finds it in few of
 them. Those of all consoles are looked at together for it (:mod:`vmproxy.log.line_screen`), which costs a tenth of

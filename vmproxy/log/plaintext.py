@@ -38,7 +38,6 @@ class PlainLines:
         return self._lines.pending_since
 
     def use(self, encoding: str) -> None:
-        """Take the characters that come to be in another encoding."""
         self._lines.use(encoding)
 
     def feed(self, data: bytes, at: float) -> list[bytes]:

@@ -66,7 +66,6 @@ class Source:
         return max(0, self.size - _GZIP_OVERHEAD) if self.compressed else self.size
 
     def fileno(self) -> int:
-        """Its descriptor."""
         return self._fd
 
     def close(self) -> None:
@@ -156,24 +155,17 @@ class Segment:
         return max(source.modified for source in (self.log, self.trail) if source is not None)
 
     def close(self) -> None:
-        """Close its files."""
         for source in (self.log, self.trail):
             if source is not None:
                 source.close()
 
 
 class Segments:
-    """The files of a log, oldest first, open. A context manager that closes them.
+    """The files of a log, oldest first, open. A context manager that closes them."""
 
-    :ivar end: the size of the live log when it was opened: what is behind that came later.
-    """
-
-    def __init__(self, path: Path, newest_first: list[Segment], problems: list[str]) -> None:
-        self.path = path
+    def __init__(self, newest_first: list[Segment], problems: list[str]) -> None:
         self._segments = newest_first[::-1]
         self._problems = problems
-        live = newest_first[0].log if newest_first and not newest_first[0].number else None
-        self.end = live.size if live is not None else 0
 
     def __iter__(self) -> Iterator[Segment]:
         return iter(self._segments)
@@ -191,7 +183,6 @@ class Segments:
         self.close()
 
     def close(self) -> None:
-        """Close all files."""
         for segment in self._segments:
             segment.close()
 
@@ -213,7 +204,6 @@ def open_segments(
     enough: int | None = None,
     trails: bool = True,
     limit: int = SEGMENTS_LIMIT,
-    end: int | None = None,
 ) -> Segments:
     """Open a log's files, from the live one back.
 
@@ -222,7 +212,6 @@ def open_segments(
     :param enough: bytes: older files are left out once the newer ones hold so many.
     :param trails: whether the trails are opened too.
     :param limit: how many pairs of files are opened at most; what is older is left out, which is a problem to report.
-    :param end: where the live log ends, if what is behind that is not wanted: its size at the moment that counts.
     :returns: what there is, possibly nothing; what cannot be opened is left out and stands in ``problems``.
     """
     found: list[Segment] = []
@@ -237,13 +226,11 @@ def open_segments(
                 problems.append(f"{path.name}: only the newest {limit} files of it are read")
             break
         if segment.log is not None:
-            if end is not None and not segment.number:
-                segment.log.size = min(segment.log.size, end)
             have += segment.log.holds
         found.append(segment)
         if enough is not None and have >= enough:
             break
-    return Segments(path, found, problems)
+    return Segments(found, problems)
 
 
 def open_one(path: Path, number: int) -> Segments:
@@ -253,7 +240,7 @@ def open_one(path: Path, number: int) -> Segments:
     """
     problems: list[str] = []
     segment = open_segment(path, number, True, set(), problems)
-    return Segments(path, [] if segment is None else [segment], problems)
+    return Segments([] if segment is None else [segment], problems)
 
 
 def open_segment(

@@ -181,7 +181,6 @@ class TimeIndex:
 
     @property
     def name(self) -> str:
-        """That of its file."""
         return self._source.path.name
 
     # How the lines are found.

@@ -34,13 +34,6 @@ class Stamper:
         return (stamp if starts else b"") + body.replace(b"\n", b"\n" + stamp) + (b"\n" if self._at_start else b"")
 
 
-def stamped(pieces: Iterable[tuple[float, bytes]]) -> Iterator[bytes]:
-    """What ``log -t`` prints: a timeline's pieces with the local time in front of each line."""
-    stamper = Stamper()
-    for at, data in pieces:
-        yield stamper.feed(data, at)
-
-
 def paced(
     pieces: Iterable[tuple[float, bytes]], speed: float = 1.0, idle: float = IDLE_SECONDS
 ) -> Iterator[tuple[float, bytes]]:

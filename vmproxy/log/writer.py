@@ -573,7 +573,6 @@ class _Follow:
         return self._timer.wait() if len(self._pool) else None
 
     def step(self) -> None:
-        """Look."""
         if self._timer.wait() <= 0:
             self._on_changed(self._pool.follow())
             self.on_follow()

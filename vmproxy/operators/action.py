@@ -44,7 +44,6 @@ class Action:
     text: str = setting(values.text, "")
 
     def selects(self, console: Subject) -> bool:
-        """Whether there is this action for a console."""
         return any(selector.selects(console) for selector in self.on)
 
 

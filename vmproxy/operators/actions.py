@@ -61,8 +61,6 @@ def _nothing_runs(
 
 
 class Actions:
-    """All actions."""
-
     def __init__(self, run: Run = _nothing_runs) -> None:
         self._run = run
         self._all: tuple[Action, ...] = ()

@@ -142,7 +142,6 @@ class ConsoleSession:
     # What the operator may do.
 
     def may(self, right: Right) -> bool:
-        """Whether the operator has a right on this console."""
         return self.operator.view.may(self.console, right)
 
     @property

@@ -16,7 +16,7 @@ from vmproxy.access.policy import Right
 from vmproxy.base.escape import BadEscape, check_escape, show_escape
 from vmproxy.base.sanitize import visible
 from vmproxy.console.notices import Message
-from vmproxy.operators import escape_access, escape_actions, escape_history, escape_info, exit_status
+from vmproxy.operators import escape_access, escape_actions, escape_info, exit_status
 from vmproxy.operators.console_session import ConsoleSession
 from vmproxy.operators.escape_keys import EscapeCommand
 from vmproxy.operators.messages import clock_time, state_line
@@ -46,7 +46,6 @@ class _Command:
 
 
 def run_escape(session: ConsoleSession, key: EscapeCommand) -> None:
-    """Run the command of a key."""
     keys = key.keys
     command = _COMMANDS.get(_SAME.get(keys, keys))
     if command is not None:
@@ -301,8 +300,8 @@ _COMMANDS: dict[bytes, _Command] = {
     b"P": _Command("play back as many lines as you say", _playback),
     b"q": _Command("quiet: fewer notices, or all again", _quiet),
     b"r": _Command(f"replay the last {RECALL_LINES} lines; ^R the last one", lambda s: s.recall(RECALL_LINES)),
-    b"[": _Command("scroll the history; / searches it", escape_history.scroll, escape_history.has_screen),
-    b"/": _Command("", escape_history.search),
+    b"[": _Command("scroll the history; / searches it", escape_info.scroll, escape_info.has_screen),
+    b"/": _Command("", escape_info.search),
     b"\x12": _Command("", lambda s: s.recall(1)),
     b"s": _Command("spy: release write access, become read-only", escape_access.spy, lambda s: s.writing),
     b"S": _Command("type `stty rows R cols C', the size of your terminal, at the guest", _size, lambda s: s.writing),

@@ -1,4 +1,4 @@
-"""The escape commands that show something: viewers, this console, all consoles."""
+"""The escape commands that show something: viewers, this console and its history, all consoles."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import heapq
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import human_bytes, human_span
 from vmproxy.operators.console_session import ConsoleSession
+from vmproxy.operators.history_reader import HistoryReader
 from vmproxy.operators.messages import idle, mode, state_line
 from vmproxy.operators.presentation import describe
 from vmproxy.operators.reach import ways
+from vmproxy.operators.terminal.pager import Pager
+from vmproxy.operators.terminal.screen import usable
 from vmproxy.operators.terminal.width import fill
 
 VIEWERS_SHOWN = 50
@@ -66,3 +69,39 @@ def others(session: ConsoleSession) -> None:
         session.say(f"{here} {fill(console.title, 24)} {state_line(console, wall)}{who}")
     if len(consoles) > room:
         session.say(f"  ... and {len(consoles) - room} more; the command `list' shows them all")
+
+
+def has_screen(session: ConsoleSession) -> bool:
+    """Whether the operator's terminal can show a pager."""
+    return usable(session.session.term)
+
+
+def scroll(session: ConsoleSession) -> None:
+    """Show the history, from its end back."""
+    _page(session, search=False)
+
+
+def search(session: ConsoleSession) -> None:
+    """Ask for what to look for in the history, and show it."""
+    _page(session, search=True)
+
+
+def _page(session: ConsoleSession, search: bool) -> None:
+    if not has_screen(session):
+        session.say("[this terminal cannot show it; the command `log' does]")
+    elif session.display.busy:
+        session.say("[not now: output is still on its way to you]")
+    else:
+        session.audit("log-read")
+        reader = HistoryReader(session.session, session.console)
+        pager = Pager(
+            session.session,
+            session.console.title,
+            reader,
+            session.touched,
+            session.end_pager,
+            session.farewell,
+            session.send_break,
+        )
+        session.page(pager)
+        pager.start(search)

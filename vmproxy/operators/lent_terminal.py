@@ -31,7 +31,6 @@ class LentTerminal:
         self._queue = ViewerQueue(KEPT_LIMIT)
 
     def output(self, data: bytes, at: float) -> None:
-        """Bytes from the VM."""
         queue = self._queue
         if not self.dropped and queue.size + len(data) <= KEPT_LIMIT:
             queue.add(at, data)

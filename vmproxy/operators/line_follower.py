@@ -168,7 +168,6 @@ class LineFollower:
         return shown, notices
 
     def shown(self, console: Console, data: bytes) -> None:
-        """Lines of a console are shown."""
         self.last = console
         if self._has_pty:
             self.recent.add(console, data)

@@ -146,7 +146,6 @@ class OpenedLog:
 
     @property
     def closed(self) -> bool:
-        """Whether it is closed."""
         return self._close is _nothing
 
     def reading(self, make: Callable[[], Iterator[T]], size: Callable[[T], int]) -> BatchReader[T]:

@@ -70,7 +70,6 @@ class LogSearch:
         self.close()
 
     def close(self) -> None:
-        """Give it up."""
         self._reading.end()
 
     @property

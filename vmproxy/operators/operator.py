@@ -61,12 +61,10 @@ class Operator:
         self._audit = audit
 
     def is_now(self, account: Account) -> None:
-        """Take the account as it is now."""
         self.account = account
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The groups that they belong to."""
         return self.account.groups
 
     @property

@@ -72,7 +72,6 @@ class OutputView:
 
     @property
     def waiting(self) -> bool:
-        """Whether live output has to wait."""
         return self._replaying or self._question is not None or self._lent is not None
 
     @property
@@ -81,7 +80,6 @@ class OutputView:
         return self.waiting or self._channel.queued > 0
 
     def output(self, data: bytes) -> None:
-        """Bytes from the VM."""
         if self._lent is not None:
             self._lent.output(data, self._wall())
             return

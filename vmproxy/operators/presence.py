@@ -50,5 +50,4 @@ class Presence:
             sessions[session] = None
 
     def closed(self, session: PresentSession) -> None:
-        """Remove a session."""
         self._sessions.get(session.operator, {}).pop(session, None)

@@ -207,7 +207,6 @@ class _GrantsNow:
         self._grants: Grants | None = None
 
     def is_now(self, account: Account) -> None:
-        """Take the account as it is now."""
         self._account = account
         self._grants = None
 

@@ -81,7 +81,6 @@ class VisibleConsoles:
         return self._found
 
     def may(self, console: Console, right: Right) -> bool:
-        """Whether the operator has a right on a console."""
         return right in self.rights(console)
 
     def alerts(self, console: Console) -> AlertMarks:

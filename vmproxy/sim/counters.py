@@ -34,7 +34,6 @@ class Durations:
         self.longest = 0.0
 
     def add(self, seconds: float) -> None:
-        """Take in one."""
         self._latest.append(seconds)
         self.count += 1
         self.longest = max(self.longest, seconds)
@@ -80,7 +79,6 @@ class FleetCounters:
     last_error: str = ""
 
     def count(self, what: Number, n: int = 1) -> None:
-        """Add to a number."""
         setattr(self, what, getattr(self, what) + n)
 
     def ended(self, outcome: Outcome) -> None:

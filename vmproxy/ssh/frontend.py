@@ -174,7 +174,6 @@ class OperatorFactory(SSHFactory):
         self.publicKeys = {key.sshType(): key.public() for key in host_keys}
 
     def host_key(self, algorithm: bytes) -> Key:
-        """The host key of a signature algorithm."""
         return self.privateKeys[HOST_KEYS[algorithm]]
 
     def startFactory(self) -> None:

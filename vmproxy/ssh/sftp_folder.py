@@ -132,7 +132,6 @@ class LogFolder:
         return {}
 
     def openFile(self, filename: bytes, flags: int, attrs: dict[str, object]) -> Deferred[SFTPFile]:
-        """Open a file for reading."""
         return spawn(self._open(as_path(filename), flags))
 
     async def _open(self, path: str, flags: int) -> SFTPFile:
@@ -187,7 +186,6 @@ class LogFolder:
         )
 
     def realPath(self, path: bytes) -> bytes:
-        """A path in full."""
         return as_bytes(log_listing.canonical(as_path(path)))
 
     def readLink(self, path: bytes) -> bytes:

@@ -23,7 +23,7 @@ from vmproxy.base.countdown import Countdown
 from vmproxy.base.tasks import spawn
 from vmproxy.base.troubles import Kind, Troubles
 from vmproxy.console.console import Console
-from vmproxy.console.facts import Facts
+from vmproxy.console.info import Facts
 from vmproxy.console.registry import ConsoleRegistry, StillThere
 from vmproxy.errors import VMProxyError
 from vmproxy.vcenter.inventory import VM, Inventory, read_file, write_file

@@ -98,7 +98,6 @@ class Options:
         return (option, side) in self._acceptable
 
     def snapshot(self) -> OptionsState:
-        """The state of all options."""
         return OptionsState(self._states, self._refused)
 
     def restore(self, state: OptionsState) -> None:

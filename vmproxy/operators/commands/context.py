@@ -171,10 +171,9 @@ def require_any_right(client: Client, consoles: Sequence[Console]) -> None:
 # Output and time.
 
 
-async def print_all(session: Session, lines: Iterable[str], size: int = CHUNK) -> bool:
+async def print_all(session: Session, lines: Iterable[str]) -> bool:
     """Print lines as fast as the client takes them.
 
-    :param size: characters that may wait for the client.
     :returns: False if the client is gone.
     """
     parts: list[str] = []
@@ -182,7 +181,7 @@ async def print_all(session: Session, lines: Iterable[str], size: int = CHUNK) -
     async for line in in_turns(session, lines):
         parts.append(line)
         length += len(line)
-        if length > size:
+        if length > CHUNK:
             session.print("".join(parts))
             parts.clear()
             length = 0

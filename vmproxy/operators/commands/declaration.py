@@ -115,7 +115,6 @@ class Flag:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All spellings."""
         return (self.name,)
 
     @property
@@ -145,7 +144,6 @@ class Option(Generic[T_co]):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All spellings."""
         return (self.name, self.long) if self.long else (self.name,)
 
     @property

@@ -50,14 +50,14 @@ async def confirmed(session: Session, text: str) -> bool:
     return (answer or "").casefold() in ("y", "yes")
 
 
-async def asked_for_console(session: Session, text: str, name: str) -> str:
+async def asked_for_console(session: Session, name: str) -> str:
     """Ask for the name of a console at the terminal of a session.
 
     :param name: stands there already.
     :returns: the answer; empty if there is none.
     """
     complete = consoles_by_name(session.operator.view, session.services)
-    return await _answered(session, _Question(session, text, complete, name)) or ""
+    return await _answered(session, _Question(session, "Console: ", complete, name)) or ""
 
 
 async def _answered(session: Session, question: _Question) -> str | None:

@@ -179,7 +179,7 @@ async def _go(session: Session, follower: LineFollower) -> None:
     """Go to the console of the last line, or to another, and come back."""
     view, last = session.operator.view, follower.last
     name = view.typed(last) if last is not None and view.may(last, Right.SEE) else ""
-    if answer := await asked_for_console(session, "Console: ", name):
+    if answer := await asked_for_console(session, name):
         await _visit(session, follower, answer)
 
 

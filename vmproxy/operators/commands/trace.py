@@ -45,7 +45,6 @@ class _Lines:
         self._skipped = 0
 
     def told(self, line: str) -> None:
-        """Take a line."""
         if len(self._lines) < WAITING_LIMIT:
             at = self._wall()
             self._lines.append(f"{local_time(at)[11:19]}.{int(at * 1000) % 1000:03} {line}\n")

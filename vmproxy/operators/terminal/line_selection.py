@@ -53,7 +53,6 @@ class LineSelection(InputOnly):
         self._stale = False
 
     def start(self) -> None:
-        """Show it."""
         self._session.send(ENTER)
         self._draw()
 

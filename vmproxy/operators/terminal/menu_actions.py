@@ -69,7 +69,6 @@ def possible(consoles: Sequence[Console], operator: Operator, others: Actions) -
 
 
 def words(action: Action, consoles: Sequence[Console], view: VisibleConsoles) -> list[str]:
-    """The words of the command."""
     return [*action.command.split(), *(view.alias(console) for console in consoles)]
 
 

@@ -41,7 +41,6 @@ class CommandLine:
         self.feed(text.encode("utf-8", "replace"))
 
     def redraw(self) -> bytes:
-        """Bytes that draw the line on the row of the cursor."""
         return self._editor.redraw()
 
     def feed(self, data: bytes) -> str | None:

@@ -144,7 +144,6 @@ def where_in(sight: Sight) -> str:
 
 
 def help_rows(width: int) -> list[Row]:
-    """The help, wrapped."""
     rows = [Row("The history of the console", BOLD)]
     for keys, text in _HELP:
         first, *more = wrap(text, max(8, width - _KEY_WIDTH - 1), 20)

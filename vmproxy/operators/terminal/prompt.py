@@ -17,6 +17,7 @@ from vmproxy.operators.session import Session
 from vmproxy.operators.terminal.line_editor import Cancelled, Choices, Completion, Draw, Entered, LineEditor, columns
 from vmproxy.operators.visible import VisibleConsoles
 
+ANSWER_LIMIT = 500  # characters
 ANSWER_SECONDS = 120.0
 DRAW_LIMIT = 16 * 1024  # bytes: what waits to be read above which nothing is drawn
 OFFERED = 200
@@ -30,15 +31,13 @@ class Prompt:
         prompt: str,
         answered: Callable[[str | None], None],
         complete: Callable[[str], Completion] | None = None,
-        limit: int = 500,
     ) -> None:
         """
         :param answered: called once, with the answer; with None after ``^C``, an empty line or a timeout.
-        :param limit: characters of an answer at most.
         """
         self._channel = channel
         self._answered = answered
-        self._editor = LineEditor(prompt, channel.size[0], complete, limit=limit)
+        self._editor = LineEditor(prompt, channel.size[0], complete, limit=ANSWER_LIMIT)
         self._deadline: IDelayedCall | None = channel.services.clock.callLater(ANSWER_SECONDS, self._done, None)
         self._due = False
         self._draw(self._editor.redraw())
@@ -89,7 +88,6 @@ class Prompt:
         return self._editor.erase()
 
     def put_back(self) -> bytes:
-        """Bytes that put the prompt on the screen again, at the cursor."""
         return self._editor.redraw()
 
     def resized(self, width: int) -> None:

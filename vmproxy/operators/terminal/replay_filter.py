@@ -11,7 +11,6 @@ Invariant: of all sequences only those of ``_PAINTS`` come out, whole, however t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 
 from vmproxy.wire.ecma48 import BROKEN, WHOLE, SevenBits, unfinished
 
@@ -67,11 +66,3 @@ class ReplayFilter:
     def end(self) -> bytes:
         """What is to be sent at the end, where no rest will come: as much of a character as there is, too."""
         return (b"" if self._rest else self._seven.rest) + self.settle()
-
-
-def harmless(pieces: Iterable[bytes], encoding: str = "utf-8") -> Iterator[bytes]:
-    """What may be shown of the past; the end leaves the terminal in its usual state."""
-    kept = ReplayFilter(encoding)
-    for piece in pieces:
-        yield kept.feed(piece)
-    yield kept.end()

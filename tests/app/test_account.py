@@ -7,7 +7,7 @@ import pwd
 
 import pytest
 
-from vmproxy.base.account import account_name
+from vmproxy.app.privileges import account_name
 
 
 def test_it_has_the_name_that_the_machine_knows(monkeypatch: pytest.MonkeyPatch) -> None:
