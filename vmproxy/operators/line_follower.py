@@ -145,9 +145,11 @@ class LineFollower:
 
     # What is shown.
 
-    def changed(self) -> Deferred[None]:
-        """Wait until there is something to show; may be cancelled."""
-        return succeed(None) if self._notices else self.queue.changed()
+    def changed(self, seconds: float | None = None) -> Deferred[bool]:
+        """Wait until there is something to show, for so many seconds at most; may be cancelled."""
+        if self._notices:
+            return succeed(True)
+        return self.queue.changed() if seconds is None else self.queue.changed(self.clock, seconds)
 
     def take(self, busy: str = SLOW) -> tuple[bytes, list[str]]:
         """What is to be shown now: lines, and notices behind them.

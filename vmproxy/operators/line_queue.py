@@ -10,7 +10,9 @@ import threading
 from collections.abc import Iterable, Sequence
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 
+from vmproxy.base.wakeup import Wakeup
 from vmproxy.console.console import Console
 from vmproxy.log.file_state import LogFile
 from vmproxy.log.line_feed import LineFeed
@@ -63,7 +65,7 @@ class LineQueue:
         self._size = 0
         self._skipped = self._left_out = 0
         self._told = False
-        self._wake: Deferred[None] | None = None
+        self._wakeup = Wakeup()
 
     def start(self) -> None:
         """Take lines from now on."""
@@ -149,17 +151,14 @@ class LineQueue:
 
     def wake(self) -> None:
         """End the wait of :meth:`changed`."""
-        wake, self._wake = self._wake, None
-        if wake is not None:
-            wake.callback(None)
+        self._wakeup.wake()
 
-    def changed(self) -> Deferred[None]:
-        """Wait for lines, or a call of :meth:`wake`; may be cancelled."""
+    def changed(self, clock: IReactorTime | None = None, seconds: float = 0.0) -> Deferred[bool]:
+        """Wait for lines, or a call of :meth:`wake`; see :meth:`Wakeup.wait`."""
         with self._lock:
             if self._told:
-                return succeed(None)
-        self._wake = Deferred()
-        return self._wake
+                return succeed(True)
+        return self._wakeup.wait(clock, seconds)
 
     def take(self) -> tuple[list[tuple[LogFile, bytes]], int, int]:
         """All that waits.

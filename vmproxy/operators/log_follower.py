@@ -7,14 +7,13 @@ reads it when its client has taken what came before. Bound: one block of output 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from vmproxy.access.idle_times import IdleTimes
 from vmproxy.access.policy import Right
+from vmproxy.base.wakeup import Wakeup
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Kicked, Notice, ShuttingDown
@@ -49,9 +48,6 @@ class Missing:
     end: int
 
 
-def _nothing() -> None: ...
-
-
 @implementer(IViewer)
 class LogFollower:
     """A follower; a context manager that attaches it and detaches it.
@@ -71,7 +67,7 @@ class LogFollower:
         self._stream = LogStream(console.log, offset)
         self._notices: deque[Notice] = deque()
         self._error: CommandError | None = None
-        self._wake: Callable[[], None] = _nothing
+        self._wakeup = Wakeup()
         self._seen = -1  # of what the console has received
         self._looked = -LOOK_SECONDS
         self._may_have_more = False
@@ -108,7 +104,7 @@ class LogFollower:
                     await sleep(client, wait)
                 self._looked = client.services.clock.seconds()
                 await self.look()
-            elif not await self._changed(patience):
+            elif not await self._wakeup.wait(client.services.clock, patience):
                 return None
 
     async def look(self) -> None:
@@ -132,31 +128,10 @@ class LogFollower:
             await self.look()
         return None
 
-    def _changed(self, patience: float) -> Deferred[bool]:
-        """Fires with True when there is something new, with False when nothing was for so many seconds."""
-        changed: Deferred[bool] = Deferred(lambda _: stop())
-
-        def stop() -> None:
-            self._wake = _nothing
-            if timer.active():
-                timer.cancel()
-
-        def woken() -> None:
-            stop()
-            changed.callback(True)
-
-        def late() -> None:
-            stop()
-            changed.callback(False)
-
-        timer = self._client.services.clock.callLater(patience, late)
-        self._wake = woken
-        return changed
-
     # From the console.
 
     def output(self, data: bytes) -> None:
-        self._wake()
+        self._wakeup.wake()
 
     def notice(self, notice: Notice) -> None:
         if isinstance(notice, Kicked | ShuttingDown):
@@ -164,7 +139,7 @@ class LogFollower:
         wanted = notice.essential or not self._client.operator.quiet
         if self.over or (wanted and len(self._notices) < NOTICES_LIMIT):
             self._notices.append(notice)
-            self._wake()
+            self._wakeup.wake()
 
     def hold_input(self, on: bool) -> None:
         """It never types."""
@@ -177,4 +152,4 @@ class LogFollower:
         self._error = self._error or refusal(self._client, self.console, Right.SPY)
         if self._error is not None:
             self.console.viewers.detach(self)
-            self._wake()
+            self._wakeup.wake()

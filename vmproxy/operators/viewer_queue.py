@@ -14,9 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum
 
-from twisted.internet.defer import Deferred
-
 from vmproxy.base.tasks import spawn
+from vmproxy.base.wakeup import Wakeup
 from vmproxy.log.store import ConsoleLog
 from vmproxy.log.stream import BLOCK, LogStream, NotInLog
 from vmproxy.operators.services import Services
@@ -141,7 +140,7 @@ class LateReader:
         self._lag = lag
         self._queue = ViewerQueue(recent, Late.DISK)
         self._stream = LogStream(log, received=log.received - len(data)) if stream is None else stream
-        self._wake: Callable[[], None] | None = None
+        self._wakeup = Wakeup()
         self.output(data)
         self._looked = services.clock.seconds()
         self._opened = spawn(self._stream.refresh())
@@ -157,8 +156,7 @@ class LateReader:
 
     def wake(self) -> None:
         """The client has taken everything, or is gone."""
-        if self._wake is not None:
-            self._wake()
+        self._wakeup.wake()
 
     async def run(self) -> bytes:
         """Send what was missed, as fast as the client takes it.
@@ -193,7 +191,7 @@ class LateReader:
             if base + self._queue.end != self._stream.end and self._late_look:
                 await self._refresh()  # before its file is rotated away
             elif self._out.queued:
-                await self._woken()
+                await self._wakeup.wait(self._services.clock, LOOK_SECONDS)
             else:
                 return True
         return False
@@ -201,16 +199,3 @@ class LateReader:
     @property
     def _late_look(self) -> bool:
         return self._services.clock.seconds() - self._looked >= LOOK_SECONDS
-
-    def _woken(self) -> Deferred[None]:
-        woken: Deferred[None] = Deferred()
-
-        def wake() -> None:
-            self._wake = None
-            if timer.active():
-                timer.cancel()
-            woken.callback(None)
-
-        timer = self._services.clock.callLater(LOOK_SECONDS, wake)
-        self._wake = wake
-        return woken

@@ -247,12 +247,7 @@ async def _stream(
             keys.pick = False
             busy = await _pick(session, follower)
             keys.typed(b"")
-        timer = session.services.clock.callLater(LOOK_SECONDS, follower.queue.wake)
-        try:
-            await follower.changed()
-        finally:
-            if timer.active():
-                timer.cancel()
+        await follower.changed(LOOK_SECONDS)
         if policy is not registry.policy:
             policy = registry.policy
             await _choose_again(session, follower, consoles if choose is None else await choose())

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from types import TracebackType
 
-from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from vmproxy.access.idle_times import IdleTimes
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import human_bytes, visible
+from vmproxy.base.wakeup import Wakeup
 from vmproxy.console.console import Console
 from vmproxy.console.interfaces import IViewer
 from vmproxy.console.notices import Demoted, InputRecorded, Kicked, LineDown, Notice, ShuttingDown
@@ -64,7 +64,7 @@ class Watcher:
         self.error: CommandError | None = None
         self._writes = False
         self.queue = ViewerQueue(QUEUE_LIMIT, on_skip=session.services.skips(self.front))
-        self._wake: Deferred[None] | None = None
+        self._wakeup = Wakeup()
 
     def __enter__(self) -> Watcher:
         """:raises CommandError: if it cannot have the write access that it asks for."""
@@ -89,27 +89,19 @@ class Watcher:
 
     # Waiting.
 
-    def changed(self) -> Deferred[None]:
+    async def changed(self) -> None:
         """Wait for output, a notice, or a call of :meth:`wake`.
 
         :raises CommandError: if the command must leave the console.
         """
+        if self.error is None and not (self.queue.size or self.queue.skipping or self._notices):
+            await self._wakeup.wait()
         if self.error is not None:
-            return fail(self.error)
-        if self.queue.size or self.queue.skipping or self._notices:
-            return succeed(None)
-        self._wake = Deferred()
-        return self._wake
+            raise self.error
 
     def wake(self) -> None:
         """End the wait of the command."""
-        waiting, self._wake = self._wake, None
-        if waiting is None:
-            return
-        if self.error is not None:
-            waiting.errback(self.error)
-        else:
-            waiting.callback(None)
+        self._wakeup.wake()
 
     def leave(self, text: str, status: int) -> None:
         """Have the command end with an error."""
