@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from tests.support.archive import T0, Archive, descriptors
 from tests.support.requirements import expressions
 from vmproxy.log.events import time_mark
+from vmproxy.log.line_match import Expecter
 from vmproxy.log.pattern import Pattern
-from vmproxy.log.search import Expecter, Hit, Limits, Search
+from vmproxy.log.search import Hit, Limits, Search
 
 LINES = st.lists(
     st.tuples(

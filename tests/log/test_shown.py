@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tests.support.archive import Archive
 from tests.support.requirements import expressions
+from vmproxy.log.line_match import Expecter, find
 from vmproxy.log.pattern import Pattern
-from vmproxy.log.search import Expecter, Search, find
+from vmproxy.log.search import Search
 from vmproxy.log.shown import LINE_LIMIT, ShownText, escaped
 
 # What pyte and every terminal agree on, within a line and a screen.

@@ -18,10 +18,10 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from vmproxy.log.line_match import find
 from vmproxy.log.pattern import Pattern
 from vmproxy.log.reader import CHUNK, Segment, Segments, Source
 from vmproxy.log.recovery import packed_size
-from vmproxy.log.search import find
 from vmproxy.log.shown import LINE_LIMIT, ShownText
 from vmproxy.log.time_index import TimeIndex, time_index_of
 from vmproxy.log.writer import MARK_SECONDS

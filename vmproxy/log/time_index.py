@@ -252,7 +252,7 @@ class TimeIndex:
     def _positions(self, start: int, stop: int | None) -> Iterator[tuple[int, Entry]]:
         shift = self._shift(start) if start else 0
         position = start
-        for line in _lines(self._source.blocks(start, stop)):
+        for line in lines_of(self._source.blocks(start, stop)):
             if (match := _HEAD.match(line)) is None:
                 self.torn += 1
             elif match[4]:
@@ -285,8 +285,8 @@ def _ascending(entries: Iterable[Entry]) -> Iterator[Entry]:
         yield entry
 
 
-def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines in blocks, with their ends. Of one of more than 2 MiB only its end is there, which is no entry."""
+def lines_of(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of a trail, with their ends. Of one of more than 2 MiB only its end is there, which is no event."""
     rest = b""
     for block in blocks:
         *lines, rest = (rest + block).split(b"\n")

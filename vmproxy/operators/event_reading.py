@@ -11,7 +11,7 @@ import heapq
 import json
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from vmproxy.log.file_state import LogFile
 from vmproxy.log.files import trail_of
 from vmproxy.log.reader import CHUNK, Segments, open_segments
 from vmproxy.log.store import ConsoleLog
+from vmproxy.log.time_index import lines_of
 from vmproxy.log.timeline import Timeline
 from vmproxy.operators.client import Client
 from vmproxy.operators.commands.context import in_turns, require_any_right
@@ -219,8 +220,8 @@ def _last(files: Segments, most: int, look_back: int) -> list[tuple[float, Field
         wanted = most - len(found)
         if segment.trail.compressed:
             kept: deque[tuple[float, Fields]] = deque(maxlen=wanted)
-            for line in _lines(segment.trail.blocks(0, look_back)):
-                if (event := parsed_event(line)) is not None:
+            for line in lines_of(segment.trail.blocks(0, look_back)):
+                if (event := parsed_event(line.removesuffix(b"\n"))) is not None:
                     kept.append(event)
             found.extend(reversed(kept))
             look_back -= segment.trail.size
@@ -237,14 +238,6 @@ def _last(files: Segments, most: int, look_back: int) -> list[tuple[float, Field
                 end = start
             del found[most:]
     return found[::-1]
-
-
-def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    rest = b""
-    for block in blocks:
-        *lines, rest = (rest + block).split(b"\n")
-        yield from lines
-        rest = rest if len(rest) < LINE_LIMIT else b""
 
 
 def parsed_event(line: bytes) -> tuple[float, Fields] | None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import visible
 from vmproxy.console.console import Console
+from vmproxy.log.line_match import Expecter
 from vmproxy.log.pattern import Pattern
-from vmproxy.log.search import Expecter
 from vmproxy.log.timeline import Timeline
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.context import are_consoles, find, in_turns, pattern_in

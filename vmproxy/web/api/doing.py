@@ -12,8 +12,8 @@ from vmproxy.access.policy import Right
 from vmproxy.base.sanitize import visible
 from vmproxy.base.timeparse import BadTime, parse_when
 from vmproxy.console.console import Console
+from vmproxy.log.line_match import Expecter
 from vmproxy.log.pattern import PATTERN_LIMIT, BadPattern
-from vmproxy.log.search import Expecter
 from vmproxy.operators import exit_status
 from vmproxy.operators.commands.errors import CommandError
 from vmproxy.operators.commands.expect import expect_line
