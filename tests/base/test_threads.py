@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from unittest.mock import Mock
 
-from vmproxy.base.threads import OwnThreads, Stops
+from twisted.internet.defer import CancelledError, Deferred
+
+from vmproxy.base.threads import OneAtATime, OwnThreads, Stops
 from vmproxy.hooks.action_programs import ActionPrograms
 
 
@@ -48,3 +51,25 @@ def test_the_end_does_not_wait_for_a_call_that_hangs() -> None:
     assert not over.is_set()
     go_on.set()
     assert over.wait(10)
+
+
+def test_calls_go_one_after_the_other_whoever_has_stopped_waiting() -> None:
+    begun, ends, heard = list[str](), list[Deferred[str]](), list[object]()
+
+    def in_thread(call: Callable[[], str]) -> Deferred[str]:
+        begun.append(call())
+        ends.append(Deferred())
+        return ends[-1]
+
+    one_at_a_time = OneAtATime(in_thread)
+    first = one_at_a_time(lambda: "first").addErrback(lambda failure: heard.append(failure.check(CancelledError)))
+    for name in ("second", "third"):
+        one_at_a_time(lambda name=name: name).addBoth(heard.append)
+    first.cancel()
+    assert (begun, heard) == (["first"], [CancelledError])
+    ends[0].callback("one")
+    assert begun == ["first", "second"]
+    ends[1].errback(OSError("no"))
+    ends[2].callback("three")
+    assert begun == ["first", "second", "third"]
+    assert [getattr(one, "type", one) for one in heard[1:]] == [OSError, "three"]

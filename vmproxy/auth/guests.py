@@ -19,7 +19,7 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -29,6 +29,7 @@ from vmproxy.auth.accounts_file import Account
 from vmproxy.base.clock import wall_of
 from vmproxy.base.countdown import Countdown
 from vmproxy.base.new_file import new_file
+from vmproxy.base.threads import OneAtATime
 from vmproxy.errors import VMProxyError
 
 FILE = "guests.json"
@@ -106,10 +107,9 @@ class GuestList:
     ) -> None:
         self.ended: Callable[[Iterable[str]], None] = lambda _: None
         self._path = path
-        self._in_thread = in_thread
         self._wall = wall_of(clock)
         self._guests: dict[str, Guest] = {}
-        self._lock = DeferredLock()
+        self._one_at_a_time = OneAtATime(in_thread)
         self._looks = Countdown(clock)
 
     def call_when_ended(self, ended: Callable[[Iterable[str]], None]) -> None:
@@ -205,12 +205,8 @@ class GuestList:
 
     # The file, and the time.
 
-    def _save(self) -> Deferred[object]:
-        # Whoever waits may be cancelled; the thread goes on, and the next waits for it.
-        saved: Deferred[object] = Deferred()
-        written = self._lock.run(lambda: self._in_thread(self._write))
-        written.addBoth(lambda outcome: None if saved.called else saved.callback(outcome))
-        return saved
+    def _save(self) -> Deferred[None]:
+        return self._one_at_a_time(self._write)
 
     def _write(self) -> None:
         data = json.dumps([asdict(guest) for guest in list(self._guests.values())])

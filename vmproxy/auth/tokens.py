@@ -15,7 +15,6 @@ import os
 import re
 import secrets
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from vmproxy.access.policy import EVERYTHING, Restriction, Right
 from vmproxy.access.selector import Selector
 from vmproxy.base.jsonlines import mend_open
 from vmproxy.base.sanitize import visible
+from vmproxy.base.threads import OneAtATime
 from vmproxy.errors import VMProxyError
 
 FILE = "tokens.jsonl"
@@ -244,13 +244,11 @@ class TokenStore:
         wall: Callable[[], float],
     ) -> None:
         self.file = TokenFile(path)
-        self._in_thread = in_thread
+        self._one_at_a_time = OneAtATime(in_thread)
         self._wall = wall
         self._tokens: dict[str, Token] = {}
         self._by_digest: dict[str, Token] = {}
         self._looked = self._asked = float("-inf")
-        self._working = False
-        self._waiting: deque[tuple[Callable[[], Any], Deferred[Any]]] = deque()
 
     def load(self) -> None:
         """Read the file now; waits for the disk.
@@ -316,22 +314,3 @@ class TokenStore:
         )
         self._use(await self._one_at_a_time(self.file.read))
         return gone[0] if gone else None
-
-    def _one_at_a_time(self, call: Callable[[], Any]) -> Deferred[Any]:
-        # Whoever waits may be cancelled; the thread goes on, and the next waits for it.
-        result: Deferred[Any] = Deferred()
-        self._waiting.append((call, result))
-        self._next()
-        return result
-
-    def _next(self) -> None:
-        if self._waiting and not self._working:
-            self._working = True
-            call, result = self._waiting.popleft()
-            self._in_thread(call).addBoth(self._done, result)
-
-    def _done(self, outcome: object, result: Deferred[Any]) -> None:
-        self._working = False
-        self._next()
-        if not result.called:
-            result.callback(outcome)

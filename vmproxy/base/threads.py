@@ -1,15 +1,12 @@
-"""Threads of one purpose, apart from those of the reactor: what waits on them keeps nothing else waiting.
-
-Invariant: once they are stopped none begins, so that the process comes to an end.
-"""
+"""Calls on threads: one after the other, or on threads of one purpose, apart from those of the reactor."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, DeferredLock, fail
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -24,8 +21,29 @@ class Stops(VMProxyError):
     """The process ends, and begins nothing more."""
 
 
+class OneAtATime:
+    """Runs calls on a thread, one after the other.
+
+    Whoever waits may be cancelled; the call goes on, and the next waits for it.
+    """
+
+    def __init__(self, in_thread: Callable[[Callable[[], Any]], Deferred[Any]]) -> None:
+        self._in_thread = in_thread
+        self._lock = DeferredLock()
+
+    def __call__(self, call: Callable[[], T]) -> Deferred[T]:
+        """Run a call when it is its turn; fires with its result."""
+        waiter: Deferred[T] = Deferred()
+        done = self._lock.run(self._in_thread, call)
+        done.addBoth(lambda outcome: None if waiter.called else waiter.callback(outcome))
+        return waiter
+
+
 class OwnThreads:
-    """Runs calls on threads that begin with the first call."""
+    """Runs calls on threads that begin with the first call: what waits on them keeps nothing else waiting.
+
+    Invariant: once they are stopped none begins, so that the process comes to an end.
+    """
 
     def __init__(self, reactor: PosixReactorBase, name: str, most: int) -> None:
         """:param most: how many there may be."""
