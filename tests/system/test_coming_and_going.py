@@ -52,8 +52,11 @@ def daemon(tmp_path: Path, keys: Path, request: pytest.FixtureRequest) -> Iterat
     assert "Traceback" not in daemon.said(), daemon.said()
 
 
-def a_round(daemon: Daemon, keys: Path, number: int, token: str) -> None:
-    """Some of everything."""
+def a_round(daemon: Daemon, keys: Path, number: int, token: str) -> HostConnection:
+    """Some of everything.
+
+    :returns: somebody who never says who he is: he is thrown out five seconds after he came, and is to be closed then.
+    """
     with ExitStack() as stack:
         vms = [FakeVM(daemon.vm_port, f"vm{n}") for n in range(VMS)]
         for n, vm in enumerate(vms):
@@ -66,7 +69,6 @@ def a_round(daemon: Daemon, keys: Path, number: int, token: str) -> None:
                 vm.connected.sub(40, b"lost")
                 vm.connected.wait_sub(41)
         silent = HostConnection(daemon.vm_port)
-        stack.callback(silent.close)
         for line in ("list", "log vm0", "search hello", "events vm1", "status vm2", "log nothing"):
             daemon.run(*line.split())
         daemon.run("list", identity=keys / "stranger")
@@ -85,7 +87,14 @@ def a_round(daemon: Daemon, keys: Path, number: int, token: str) -> None:
         log_in_and_out(daemon.web_port, "alice", SECRET)
         with socket.create_connection(("127.0.0.1", daemon.ssh_port)) as stranger:
             stranger.recv(100)
-        silent.wait_closed()
+    return silent
+
+
+def thrown_out(silent: list[HostConnection]) -> None:
+    """Wait until all of them are."""
+    while silent:
+        silent[-1].wait_closed()
+        silent.pop().close()
 
 
 def threads(daemon: Daemon) -> int:
@@ -97,13 +106,15 @@ def test_nothing_is_left_after_some_rounds_of_everything(daemon: Probed, keys: P
     token = token_of(daemon)
     before: dict[str, int] = {}
     files = tasks = 0
+    silent: list[HostConnection] = []
     for number in range(ROUNDS):
-        a_round(daemon, keys, number, token)
-        circles = daemon.circles_without_connections()
-        if number >= WARM:
-            assert circles == {}
+        silent.append(a_round(daemon, keys, number, token))
         if number == WARM:
+            thrown_out(silent)
+            daemon.circles_without_connections()
             before, files, tasks = daemon.probe()["living"], daemon.open_files(), threads(daemon)
+    thrown_out(silent)
+    assert daemon.circles_without_connections() == {}
     # One or two of a kind may be under way: a timer, a line for the log. What is left of each round would be more.
     enough = ROUNDS - WARM - 1
     grown: dict[str, int] = {}
@@ -149,7 +160,7 @@ def test_an_hour_of_coming_and_going_is_flat(daemon: Probed, keys: Path) -> None
     try:
         while (now := time.monotonic() - began) < SOAK_SECONDS:
             try:
-                a_round(daemon, keys, number, token)
+                thrown_out([a_round(daemon, keys, number, token)])
             except (AssertionError, TimeoutError, subprocess.TimeoutExpired) as error:  # a machine with other work
                 print(f"{now:6.0f} s  {error!r}")
                 late += 1

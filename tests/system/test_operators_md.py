@@ -397,7 +397,7 @@ def test_every_key_behind_the_escape(make_site: Callable[..., Site], make_vm: Ma
     key(b"r", b"[-- last 20 lines --]\r\nline 81\r\n")
     key(b"p", b"[-- last 60 lines --]\r\nline 41\r\n")
     key(b"\x12", b"[-- last 1 line --]\r\nline 100\r\n[-- live --]\r\n")
-    key(b"w", b"* alice@127.0.0.1              write       idle 0s")
+    key(b"w", b"* alice@127.0.0.1              write       idle ")
     key(b"w", b"  bob@127.0.0.1                spy, waits  idle ")
     key(b"u", b"[2 consoles]\r\n* shared1")
     for wanted in (b"shared1", str(vm.uuid).encode(), b"127.0.0.1", b"from the VM: ", b"log size: ", b"up since: "):
