@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 WORKERS ?= auto
 PYTEST = $(BIN)/python -m pytest
-# Workers are given whole files, in the order of tests/conftest.py.
+# Workers are given whole files, in the order of tests/conftest.py: tests of one may share a daemon, and most are so short
+# that to hand them out one by one takes as long as to run them.
 PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: again run demo web test test-rest test-all test-oldest soak bench fuzz mutants lint types docs pictures man habits format clean
@@ -24,10 +25,9 @@ web:
 	@command -v npm >/dev/null || { echo "make web needs npm (Debian: apt-get install npm)." >&2; exit 1; }
 	@cd web && npm ci --ignore-scripts --no-fund --no-audit --loglevel=error && node vendor.js
 
-# The quick suite. What it leaves out is in test-rest. By whole files: so short are the tests that to hand them out one
-# by one takes as long as to run them.
+# The quick suite. What it leaves out is in test-rest.
 test: $(VENV)/tools
-	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not (system or slow or soak)" --hypothesis-profile=quick $(ARGS)
+	$(PYTEST) $(PARALLEL) -m "not (system or slow or soak)" --hypothesis-profile=quick $(ARGS)
 
 # The daemon as a process, what takes long, and the property tests with all their examples.
 test-rest: $(VENV)/tools
