@@ -20,8 +20,6 @@ import pytest
 import vmproxy
 from tests.support.cases import each
 
-pytestmark = pytest.mark.xdist_group("imports")  # each worker would parse everything
-
 ROOT = Path(vmproxy.__file__).parent
 PROJECT = ROOT.parent
 
