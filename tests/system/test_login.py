@@ -183,13 +183,13 @@ def test_a_certificate_says_who_it_is(shared: Daemon, keys: Path, authority: Pat
 
 
 @pytest.mark.parametrize(("name", "reason"), [("old", "expired at 2020-01-01"), ("far", "may not be used from 127")])
-def test_the_options_of_a_key_are_honoured(shared: Daemon, badly: Path, name: str, reason: str) -> None:
-    assert shared.run("list", identity=badly / name).returncode == 255
+def test_the_options_of_a_key_are_honoured(served: Daemon, badly: Path, name: str, reason: str) -> None:
+    assert served.run("list", identity=badly / name).returncode == 255
     eventually(
-        lambda: any(reason in str(event["reason"]) for event in audited(shared, "login-failed")),
+        lambda: any(reason in str(event["reason"]) for event in audited(served, "login-failed")),
         "it is in the audit trail",
     )
-    assert reason in shared.said()
+    assert reason in served.said()
 
 
 def test_a_change_of_the_file_counts_at_once_and_a_mistake_in_it_does_not(served: Daemon, tmp_path: Path) -> None:
