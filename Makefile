@@ -103,6 +103,7 @@ clean:
 # An environment without a working pip, or whose installation was interrupted, is made anew.
 # The mark is looked for, not compared: two files made within one tick of the clock have the same time.
 $(VENV)/installed: setup.cfg $(if $(wildcard $(VENV)/unfinished),again)
+	@command -v $(PYTHON) >/dev/null || { echo "vmproxy needs Python 3.11 or newer (Debian: apt-get install python3-venv)." >&2; exit 1; }
 	@[ ! -e $(VENV)/unfinished ] && $(BIN)/python -c '$(USABLE)' 2>/dev/null || { \
 		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vmproxy needs Python 3.11 or newer, this is " + sys.version.split()[0])' && \
 		rm -rf $(VENV) && echo "Making a virtual environment in $(VENV) ..." && \

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IHostnameResolver, IHostResolution, IRes
 from twisted.internet.testing import MemoryReactorClock
 from zope.interface import implementer
 
+from tests.support.fakes import Logged
 from vmproxy.base.tasks import spawn
 from vmproxy.hooks.webhook import Webhooks
 
@@ -36,11 +37,15 @@ class Resolver:
         return receiver  # type: ignore[return-value]  # nobody looks at it
 
 
-def test_receivers_are_looked_up_on_threads_of_their_own() -> None:
+def test_receivers_are_looked_up_on_threads_of_their_own_and_the_log_tells_nothing(logged: Logged) -> None:
     reactor, own = MemoryReactorClock(), Resolver()
     webhooks = Webhooks(reactor, own, "vmproxy")  # type: ignore[arg-type]  # what of a reactor it needs
     spawn(webhooks.send("http://hook.example:8080/x", b"{}"))
     reactor.advance(0)
     assert own.asked == ["hook.example"]
     assert [(host, port) for host, port, *_ in reactor.tcpClients] == [("192.0.2.7", 8080)]
+    factory = reactor.tcpClients[0][2]
+    factory.doStart()
+    factory.doStop()
+    assert list(logged) == []
     webhooks.stop()

@@ -11,6 +11,7 @@ from tests.support.daemon import eventually
 from tests.support.host import FakeVM
 from tests.support.turns import MeasuredDaemon, SSHSocket, Steps, at_once
 from vmproxy.auth.limits import SESSIONS_EACH
+from vmproxy.ssh.packets import CHACHA
 
 PAINTED = b"".join(b"\x1b[%d;%dH\x1b[3%dm%c\x1b[K\x08" % (n % 24, n % 80, n % 8, 65 + n % 26) for n in range(4000))
 LINES = b"".join(b"%062d\r\n" % n for n in range(4000))
@@ -79,13 +80,13 @@ def _told(client: SSHSocket, text: bytes) -> int:
     return len({payload[:4] for number, payload in client.got if number in (94, 95) and text in payload})
 
 
-def small_packets_in(cipher: bytes, daemon: MeasuredDaemon, size: int) -> Steps:
+def small_packets_in(daemon: MeasuredDaemon, size: int) -> Steps:
     """Send keys to a console, each in a packet of its own, and packets that mean nothing, on many connections."""
     vm = FakeVM(daemon.vm_port, "typed").connect()
     with contextlib.ExitStack() as stack:
         clients = []
         for number in range(4 * size):
-            client = stack.enter_context(contextlib.closing(SSHSocket(daemon, cipher=cipher)))
+            client = stack.enter_context(contextlib.closing(SSHSocket(daemon, cipher=CHACHA)))
             (channel,) = client.sessions(1)
             client.sendPacket(
                 98, channel + NS(b"exec") + b"\0" + NS(b"console typed" if not number else b"console -s typed")

@@ -111,8 +111,11 @@ class Checkout:
         self._python = folder / "python3"
         self.python(PYTHON)
 
-    def python(self, script: str) -> None:
-        """Take another python3."""
+    def python(self, script: str | None) -> None:
+        """Take another python3, or have none."""
+        if script is None:
+            self._python.unlink()
+            return
         packages = sysconfig.get_path("purelib")
         self._python.write_text(script.format(python=sys.executable, packages=packages))
         self._python.chmod(0o755)
@@ -159,10 +162,11 @@ def test_a_whole_environment_is_left_alone(checkout: Checkout) -> None:
 
 
 def test_without_the_package_that_makes_environments_it_is_named_and_the_next_make_repairs(checkout: Checkout) -> None:
-    checkout.python(WITHOUT_VENV)
-    failed = checkout.make()
-    assert failed.returncode
-    assert "install python3-venv" in failed.stderr
+    for script in (None, WITHOUT_VENV):
+        checkout.python(script)
+        failed = checkout.make()
+        assert failed.returncode
+        assert "install python3-venv" in failed.stderr
     checkout.python(PYTHON)
     assert checkout.make().returncode == 0
     assert (checkout.environment / "bin" / "vmproxy").exists()

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from twisted.conch.ssh.common import NS, getNS
 
-from tests.support import host_attacks, operator_attacks, web_attacks
+from tests.support import fleet_attacks, host_attacks, operator_attacks, web_attacks
 from tests.support.daemon import eventually
 from tests.support.host import IAC, SB, SE, VMWARE, FakeVM, HostConnection
 from tests.support.probe import Probe
@@ -37,22 +37,25 @@ DIALS = '[[dial]]\nto = ["127.0.0.1"]\nports = "*"\nverify = false\n'
 LINE = b"error " + bytes(range(1, 10)) * 60 + b"\r\n"
 
 
-def settings(pem: Path) -> str:
+def settings(pem: Path, watches: str) -> str:
     """The settings of the daemon."""
     tls = f'tls-listen = ["tcp:0:interface=127.0.0.1"]\ncertificates = ["{pem}"]\n'
-    return f"{web_attacks.WEB}[vm]\n{tls}vmotions-per-minute = 1000\n{RULES}{HIDES}{EVERYTHING}{DIALS}"
+    tables = f"{RULES}{HIDES}{EVERYTHING}{DIALS}{fleet_attacks.GROUPS}"
+    return f"{web_attacks.WEB}[vm]\n{tls}vmotions-per-minute = 1000\n{watches}{tables}"
 
 
 @pytest.fixture(scope="module")
 def crowded(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Iterator[MeasuredDaemon]:
-    """A daemon that knows 16,000 consoles."""
+    """A daemon that knows 16,000 consoles, and 10,000 alerts."""
     folder = tmp_path_factory.mktemp("crowded")
     pem = write_pem(folder / "vm.pem", "localhost")
-    daemon = MeasuredDaemon(folder / "daemon", keys, settings(pem))
-    write_consoles(daemon, (f"vm{n:05}" if n % 2 else "clone" for n in range(CONSOLES)))
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    with fleet_attacks.silent_receiver(folder) as watches:
+        daemon = MeasuredDaemon(folder / "daemon", keys, settings(pem, watches))
+        write_consoles(daemon, (f"vm{n:05}" if n % 2 else "clone" for n in range(CONSOLES)))
+        fleet_attacks.write_alerts(daemon)
+        daemon.start()
+        yield daemon
+        daemon.stop()
     assert "Traceback" not in daemon.said(), daemon.said()
 
 
@@ -290,6 +293,10 @@ COMMANDS = {
     "events": "events -n 100",
     "search": "search error",
     "broadcast": "broadcast hello",
+    "labels": "list tag:team=*t* tag:role=b3 tag:k7 tag:nothing=* -c name,labels,alerts",
+    "completion": "complete 'log clone'",
+    "guests": "guest clone --for 1h",
+    "forget": "forget no-such* vm0",
 }
 READINGS = {
     "expect": "expect painter no-such-text --since 1d --timeout 0",
@@ -317,11 +324,10 @@ ATTACKS: dict[str, Callable[[MeasuredDaemon, int], Steps]] = {
     "what a search finds": found,
     **{name: partial(operator_attacks.reading, line) for name, line in READINGS.items()},
     "viewers": operator_attacks.viewers,
+    "acknowledgements": fleet_attacks.acknowledgements,
+    "tails": fleet_attacks.tails,
     **{f"small packets, {cipher.decode()}": partial(small_packets, cipher) for cipher in (b"aes128-ctr", CHACHA)},
-    **{
-        f"keys one by one, {cipher.decode()}": partial(operator_attacks.small_packets_in, cipher)
-        for cipher in (b"aes128-ctr", CHACHA)
-    },
+    "keys one by one": operator_attacks.small_packets_in,
     "windows": windows,
     "key exchanges": key_exchanges,
     "connections": connections,

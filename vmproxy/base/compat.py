@@ -24,6 +24,12 @@ from twisted.internet.tcp import Connection, Port, Server
 from twisted.python import log
 
 
+def quieten(pool: object) -> None:
+    """Have the log told nothing of each connection of a pool of HTTP connections."""
+    own = vars(pool)
+    own["_factory"] = type("QuietFactory", (pool._factory,), {"noisy": False})  # type: ignore[attr-defined]  # private
+
+
 def has_unsent(transport: Connection) -> bool:
     """Whether bytes wait in a TCP transport, or it is being closed: nothing may overtake them."""
     return bool(transport._tempDataLen or len(transport.dataBuffer) > transport.offset or transport.disconnecting)

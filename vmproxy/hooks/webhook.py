@@ -22,6 +22,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
+from vmproxy.base.compat import quieten
 from vmproxy.base.failures import explain
 
 ANSWER_SECONDS = 10.0
@@ -46,11 +47,13 @@ class Webhooks:
 
     def __init__(self, reactor: PosixReactorBase, resolver: IHostnameResolver, agent_name: str) -> None:
         self._clock: IReactorTime = reactor
+        pool = HTTPConnectionPool(reactor, persistent=False)
+        quieten(pool)
         self._agent = Agent(
             _Network(reactor, resolver),
             BrowserLikePolicyForHTTPS(),
             connectTimeout=ANSWER_SECONDS,
-            pool=HTTPConnectionPool(reactor, persistent=False),
+            pool=pool,
         )
         self._headers = Headers({"Content-Type": ["application/json"], "User-Agent": [agent_name]})
         self._pauses: set[IDelayedCall] = set()

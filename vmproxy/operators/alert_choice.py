@@ -65,7 +65,7 @@ async def acknowledge(client: Client, alerts: Iterable[Alert], note: str) -> int
     """
     center, operator = client.services.alerts, client.operator
     found = [alert for alert in alerts if alert.acknowledged is None]
-    mine = [alert for alert in found if may(client, alert, Right.WRITE)]
+    mine = [alert async for alert in in_turns(client, found) if may(client, alert, Right.WRITE)]
     if found and not mine:
         raise CommandError("you may not acknowledge these", exit_status.FORBIDDEN)
     done = 0

@@ -16,7 +16,7 @@ from vmproxy.alerts.watch import Severity
 from vmproxy.base.sanitize import visible
 from vmproxy.operators import exit_status
 from vmproxy.operators.alert_choice import acknowledge, alert_of, alerts_of, key_of, may
-from vmproxy.operators.commands.context import chosen, find, print_all, selectors, sleep
+from vmproxy.operators.commands.context import chosen, find, in_turns, print_all, selectors, sleep
 from vmproxy.operators.commands.declaration import (
     GLOBS,
     JSON,
@@ -70,11 +70,15 @@ async def _alerts(session: Session, args: Arguments) -> int:
             skipped += 1
 
     def wanted(alert: Alert) -> bool:
-        return may(session, alert, Right.SPY) and (keys is None or alert.key in keys)
+        if not may(session, alert, Right.SPY):
+            return False
+        if keys is not None and alert.key not in keys and is_of_newcomer(alert):
+            keys.add(alert.key)
+        return keys is None or alert.key in keys
 
     def is_of_newcomer(alert: Alert) -> bool:
         console = session.services.alerts.console_of(alert)
-        return keys is not None and console is not None and any(glob.selects(console) for glob in globs)
+        return console is not None and any(glob.selects(console) for glob in globs)
 
     if _FOLLOW in args:
         book.followers.add(follow)
@@ -90,9 +94,8 @@ async def _alerts(session: Session, args: Arguments) -> int:
             await sleep(session, FOLLOW_SECONDS)
             come, missed, skipped = list(coming), skipped, 0
             coming.clear()
-            if keys is not None:
-                keys |= {alert.key for alert in come if may(session, alert, Right.SPY) and is_of_newcomer(alert)}
-            await print_all(session, _shown(session, [alert for alert in come if wanted(alert)], as_json))
+            come = [alert async for alert in in_turns(session, come) if wanted(alert)]
+            await print_all(session, _shown(session, come, as_json))
             if missed:
                 tell(session, f"[-- {missed} alerts skipped: your connection is too slow --]")
     finally:
@@ -133,7 +136,9 @@ async def _ack(session: Session, args: Arguments) -> int:
     else:
         keys = set() if itself and not args[GLOBS] else await _keys(session, args[GLOBS], Right.SPY) or set()
         found = [
-            alert for alert in await alerts_of(session, None) if alert.key in keys or (itself and alert.uuid is None)
+            alert
+            async for alert in in_turns(session, await alerts_of(session, None))
+            if alert.key in keys or (itself and alert.uuid is None)
         ]
     done = await acknowledge(session, found, note)
     session.print(f"{done} acknowledged\n" if done else "there was nothing to acknowledge\n")

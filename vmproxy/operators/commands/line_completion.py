@@ -15,7 +15,7 @@ from vmproxy.operators.commands.parser import split
 from vmproxy.operators.terminal.line_editor import Completion
 from vmproxy.operators.visible import VisibleConsoles
 
-OFFERED = 200
+OFFERED = 100  # each is looked up, as it might be meant by another console's name too
 
 
 def complete(
