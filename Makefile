@@ -80,7 +80,7 @@ docs: $(VENV)/tools
 
 # The pictures in README, of a real session, and those of the pages (Chromium); look at them before they are committed.
 pictures: $(VENV)/tools
-	$(BIN)/python -m docs.pictures docs/pictures menu pager
+	$(BIN)/python -m docs.terminal_pictures docs/pictures menu pager
 	$(BIN)/python docs/web_pictures.py
 
 # vmproxy(1), vmproxy(8), vmproxy.toml(5), operators.toml(5), vmproxy-console(7), vmproxy-commands(7).

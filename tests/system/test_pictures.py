@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from docs.pictures import LIGHT, PICTURES, main, svg
+from docs.terminal_pictures import LIGHT, PICTURES, main, svg
 from tests.support.daemon import ROOT
 from tests.support.terminal import Terminal
 

@@ -56,11 +56,11 @@ def test_people_list_match_and_fetch(
     (tmp_path / "got").mkdir()
     done = run(daemon, "sftp", "-b", "-", "127.0.0.1", say=f"pwd\nls\nls -l\nlcd {tmp_path / 'got'}\nget *.log\n")
     assert done.returncode == 0, done.stderr
-    said = done.stdout.decode()
-    assert "Remote working directory: /" in said
+    shown = done.stdout.decode()
+    assert "Remote working directory: /" in shown
     for name in ("web01.log", "web01.log.events", "db01.log", "db01.log.events"):
-        assert f" {name}\n" in said or f"\n{name}" in said, said
-    assert f"vmproxy            {len(HELLO)} " in said
+        assert f" {name}\n" in shown or f"\n{name}" in shown, shown
+    assert f"vmproxy            {len(HELLO)} " in shown
     assert {path.name: path.read_bytes() for path in (tmp_path / "got").iterdir()} == {
         "web01.log": HELLO,
         "db01.log": b"db\n",
