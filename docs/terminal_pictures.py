@@ -1,7 +1,7 @@
 """Pictures of what operators see: a daemon, VMs, and the real OpenSSH client on a terminal, drawn as SVG.
 
-``python -m docs.terminal_pictures FOLDER [NAME...]`` draws all of them, or those that are named; with ``--png`` they are
-rendered by Chromium, too, to be looked at. README has two; ``make pictures`` draws them anew.
+``python -m docs.terminal_pictures FOLDER [NAME...]`` draws all of them, or those that are named; with ``--png`` they
+are rendered by Chromium, too, to be looked at. README has two; ``make pictures`` draws them anew.
 """
 
 from __future__ import annotations
