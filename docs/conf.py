@@ -8,6 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import http_reference
 import manual
 from docutils.nodes import Element, TextElement, document, reference
 from sphinx.addnodes import pending_xref
@@ -84,5 +85,6 @@ def to_built_pages(app: Sphinx, page: document) -> None:
 def setup(app: Sphinx) -> None:
     """Add the resolver behind Sphinx's own; make what is made."""
     manual.write()
+    http_reference.write()
     app.connect("missing-reference", by_its_last_name)
     app.connect("doctree-read", to_built_pages)

@@ -68,6 +68,10 @@ def _frame(first: int, payload: bytes) -> bytes:
     return bytes((first,)) + size + bytes(4) + payload
 
 
+_HEAD = b" HTTP/1.1\r\nHost: 192.0.2.1\r\n"
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
+_LENGTH = b"Content-Length: 3\r\n"
+
 _EXTENSION = _string(_string(b"name") + b"\0" + _string(b"value"))
 
 SEEDS: dict[str, list[bytes]] = {
@@ -128,6 +132,15 @@ SEEDS: dict[str, list[bytes]] = {
         _turns(_frame(0x88, b"\x03\xe8bye"), _frame(0x8A, b"")),
         _turns(_frame(0x02, b"x" * 40_000), _frame(0x00, b"y" * 25_000), _frame(0x80, b"z")),
     ],
+    "request": [
+        _turns(b"GET /api/v1/consoles?q=%c3%bc&x" + _HEAD + b"\r\nGET /healthz", _HEAD + b"\r\n"),
+        _turns(b"POST /x" + _HEAD + _LENGTH + b"\r\nab", b"cDELETE /api/v1/sessions/1" + _HEAD + b"\r\n"),
+        _turns(b"POST /x" + _HEAD + _CHUNKED + b"\r\n3;a=b\r\nabc\r\n0", b"\r\nX: y\r\n\r\nGET /" + _HEAD + b"\r\n"),
+        _turns(b"PUT /" + _HEAD + _CHUNKED + b"\r\n" + (b"64\r\n" + b"x" * 100 + b"\r\n") * 4 + b"0\r\n\r\n"),
+        _turns(b"GET /" + _HEAD + b'Forwarded: for="[2001:db8::1]:9";proto=https, for=_x\r\nX-User: alice\r\n\r\n'),
+        _turns(b"GET /" + _HEAD + b"X-Forwarded-For: 10.1.1.1, 192.0.2.9\r\nCookie: vmproxy=a; b\r\nX-User: b\r\n\r\n"),
+        _turns(b"POST /" + _HEAD + b"Expect: 100-continue\r\nConnection: close\r\n" + _LENGTH + b"\r\nabc"),
+    ],
 }
 """The inputs to start from, for each target."""
 
@@ -152,6 +165,17 @@ WORDS: dict[str, list[bytes]] = {
     ],
     "far-end": [bytes((255, 251, 0)), bytes((255, 252, 0)), bytes((255, 243)), bytes((255, 250)), b"\r", b"\0"],
     "service-uri": [b"?port=", b"&", b"%", b"="],
+    "request": [
+        *(b"\r\n", b"\n", b"\r", b"\0", b"\t", b": ", b" :", b" ", b"chunked", b"0\r\n\r\n", b"%2f", b"+", b",", b";"),
+        *(_CHUNKED, _LENGTH, _HEAD, b"Host: x\r\n", b"Content-Length: 0\r\n", b"Forwarded: for=a\r\n", b"HTTP/1.0"),
+        *(
+            b"Transfer-Encoding: identity\r\n",
+            b"Content-Length: 3, 3\r\n",
+            b"Upgrade: websocket\r\n",
+            b"\x0b",
+            b"http://",
+        ),
+    ],
     "websocket": [
         _frame(0x81, b"{}"),
         _frame(0x82, b"\r"),

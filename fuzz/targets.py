@@ -18,6 +18,7 @@ from twisted.internet.error import ConnectionLost
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import provider
 
+from fuzz.http import http
 from fuzz.world import SECRET, FuzzTransport, FuzzWorld
 from vmproxy.auth.authorized_keys import parse_authorities, parse_authorized_keys
 from vmproxy.auth.certificates import BadCertificate, check_certificate
@@ -387,6 +388,11 @@ def websocket(given: bytes) -> None:
             assert len(event.text if isinstance(event, Text) else event.data) <= MESSAGE_LIMIT
 
 
+def request(given: bytes) -> None:
+    """What comes as HTTP: see :mod:`fuzz.http`."""
+    http(cuts_and_data(given))
+
+
 def _events(pieces: list[bytes]) -> list[Event]:
     reader, found = MessageReader(), []
     for piece in pieces:
@@ -411,6 +417,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         ("revoked", revoked),
         ("target", target),
         ("websocket", websocket),
+        ("request", request),
     )
 }
 """Every target by its name on the command line."""

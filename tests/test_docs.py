@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from docs import http_reference
 from tests.support.cases import each
+from vmproxy.web.openapi import document
+from vmproxy.web.problem import KINDS
+from vmproxy.web.table import ROUTES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.rst"), *ROOT.glob("*.rst")])
@@ -39,6 +43,15 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 @each("page", PAGES)
 def test_no_line_is_too_long(page: Path) -> None:
     assert [line for line in page.read_text("utf-8").splitlines() if len(line) > 120] == []
+
+
+def test_the_reference_of_the_api_has_every_route() -> None:
+    text = http_reference.page(document(ROUTES))
+    for route in ROUTES:
+        if not route.hidden:
+            assert f"\n{route.method} {route.path}\n---" in text
+            assert all(f"\n``{parameter.name}`` (" in text for parameter in route.query)
+    assert all(f"``{name}`` ({kind.status})" in text for name, kind in KINDS.items())
 
 
 def test_every_page_is_in_the_index() -> None:

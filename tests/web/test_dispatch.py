@@ -205,7 +205,10 @@ def test_a_token_ends_with_its_time_its_operator_and_when_it_is_revoked(world: W
 
 def test_a_token_in_a_url_is_refused_and_not_repeated(world: WebWorld) -> None:
     token = world.token()
-    for path in (f"/api/v1/whoami?access_token={token}", f"/api/v1/consoles/{token}", f"/api/v1/whoami?{token}"):
+    paths = [
+        f"/api/v1/{how}" for how in ("whoami?a={}", "consoles/{}", "whoami?{}", "whoami;{}", "whoami#{}", "x?a=b+{}")
+    ]
+    for path in (one.format(shown) for one in paths for shown in (token, token.replace("v", "%76", 1))):
         got = world.get(path, token=token)
         assert (got.status, got.problem) == (400, "bad-request")
         assert token.encode() not in got.body
@@ -247,8 +250,9 @@ def test_the_host_is_one_of_ours(world: WebWorld, host: str, good: bool) -> None
     assert got.status == (200 if good else 421)
 
 
-def test_a_second_host_is_refused(world: WebWorld) -> None:
-    assert world.get("/healthz", headers=[("Host", "127.0.0.1:8080")]).status == 421
+def test_a_second_host_is_refused_and_so_are_blanks_in_one(world: WebWorld) -> None:
+    assert world.get("/healthz", headers=[("Host", "127.0.0.1:8080")]).status == 400
+    assert world.get("/healthz", host="127.0.0.1\t:8080").status == 421
 
 
 def test_under_tls_the_names_of_the_certificate_are_ours(world: WebWorld) -> None:

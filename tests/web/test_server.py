@@ -316,6 +316,12 @@ def test_a_body_where_there_is_none_or_of_another_type_is_refused(world: WebWorl
         b"\x16\x03\x01" + bytes(500) + b"\r\n",
         b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nX: y\r\n folded\r\n\r\n",
         b"GET / HTTP/1.1\r\n Host: 127.0.0.1:8080\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nHost: 127.0.0.1:8080\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nX: a\x7f\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nX: a\x1b[2J\r\n\r\n",
+        b"GET /w\xc3\xa9b HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n",
+        b"POST /take HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nTransfer-Encoding: identity\r\nContent-Length: 1\r\n\r\nx",
+        b"POST /take HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nTransfer-Encoding: identity\r\n\r\n",
     ],
 )
 def test_a_head_without_bounds_or_sense_ends_the_connection(world: WebWorld, head: bytes) -> None:

@@ -85,6 +85,18 @@ def test_what_is_no_handshake_is_answered_by_a_problem(
     assert not web.console_of().viewers.all
 
 
+@pytest.mark.parametrize("change", [(b"GET ", b"HEAD "), (b"HTTP/1.1", b"HTTP/1.0")])
+@pytest.mark.parametrize("path", [ATTACH, "/api/v1/live"])
+def test_only_a_get_of_today_becomes_a_websocket(web: WebWorld, path: str, change: tuple[bytes, bytes]) -> None:
+    web.vm()
+    client = web.client()
+    client.say(client.request("GET", path, token=web.token(), headers=HANDSHAKE).replace(*change))
+    got = client.got(head=True)
+    assert got is not None
+    assert got.status == 426
+    assert not web.web.sockets.all.all
+
+
 def test_without_a_login_there_is_no_websocket_whatever_is_there(web: WebWorld) -> None:
     web.vm()
     there = web.get(ATTACH, headers=HANDSHAKE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
@@ -52,8 +53,7 @@ class Head:
     @property
     def has_token_in_url(self) -> bool:
         """Whether a token stands where it goes into logs and histories."""
-        pieces = self.target.replace("?", "/").replace("&", "/").replace("=", "/").split("/")
-        return any(looks_like_token(_decoded(piece)) for piece in pieces if len(piece) >= 40)
+        return any(looks_like_token(piece) for piece in re.split(r"[^\w-]+", _decoded(self.target)) if len(piece) >= 40)
 
     def cookie(self, name: str) -> str:
         """A cookie; empty if there is none of the name."""

@@ -58,7 +58,7 @@ def check_host(head: Head, public_url: str, names: Iterable[str]) -> tuple[str, 
     try:
         parts = urlsplit(f"//{host}")
         name, _ = parts.hostname or "", parts.port
-        good = not (parts.path or parts.query or parts.fragment or "@" in host)
+        good = not (parts.path or parts.query or parts.fragment or "@" in host or host != "".join(host.split()))
     except ValueError:
         name, good = "", False
     if not (good and name and _is_ours(name, head, names)):

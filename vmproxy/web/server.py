@@ -41,6 +41,7 @@ PARTING_SECONDS = 2.0
 LOCAL = "local"  # in place of an address: a Unix socket, of which the file's mode says who may connect
 
 _FOLDED = (b" ", b"\t")
+_CONTROLS = bytes((*range(9), *range(10, 32), 127))
 
 
 class Times:
@@ -344,8 +345,10 @@ class WebChannel(BadRequests, HTTPChannel):
         if line and not self._first:
             self._first = line
         self._lines += 1
-        # So many are the request, and the empty line. Lines that go on are obsolete: others may read them otherwise.
-        if self._lines > HEAD_LINES + 2 or line.startswith(_FOLDED):
+        # So many are the request, and the empty line. What else is refused, proxies may read otherwise.
+        too_many = self._lines > HEAD_LINES + 2
+        bad = line.startswith(_FOLDED) or len(line.translate(None, _CONTROLS)) != len(line)
+        if too_many or bad or not self._first.isascii():
             self.bad_request()
         else:
             super().lineReceived(line)
@@ -376,6 +379,10 @@ class WebChannel(BadRequests, HTTPChannel):
         """The head is complete: decide whether a body is wanted before any of it is read."""
         request = cast(WebRequest, self.requests[-1])
         self._began = True
+        hosts, coding = (request.requestHeaders.getRawHeaders(name) for name in (b"Host", b"Transfer-Encoding"))
+        if (hosts is not None and len(hosts) > 1) or [one.lower() for one in coding or [b"chunked"]] != [b"chunked"]:
+            self.bad_request()  # where others may take the other one, or another length
+            return
         # Twisted would ask for the body before anything is decided.
         expects = request.requestHeaders.getRawHeaders(b"Expect", [b""])[0].lower() == b"100-continue"
         request.requestHeaders.removeHeader(b"Expect")
@@ -397,7 +404,7 @@ class WebChannel(BadRequests, HTTPChannel):
         headers = {
             name.decode("latin-1").lower(): values[0].decode("latin-1")
             for name, values in request.requestHeaders.getAllRawHeaders()
-            if name != b"Host" or len(values) == 1  # of two, others may take the other one
+            if name != b"Upgrade" or version == "HTTP/1.1"  # before, there was none
         }
         local = self.wire.getHost()
         place = (local.host, local.port) if hasattr(local, "host") else None

@@ -48,6 +48,8 @@ async def _rows(client: Client, consoles: Sequence[Console]) -> list[Fields]:
 
 
 def _accepted(call: Call) -> bytes:
+    if call.method != "GET":
+        raise Problem("upgrade-needed", "only a GET becomes a websocket")
     try:
         return accept(call.headers, SUBPROTOCOL, call.secure)
     except BadHandshake as error:
