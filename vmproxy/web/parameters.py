@@ -65,13 +65,21 @@ def some_of(name: str, words: Sequence[str], text: str) -> Parameter:
 
 def words(name: str, text: str, limit: int = TEXT_LIMIT, default: str | None = None) -> Parameter:
     """Any text that is not empty."""
+    return _text(name, text, 1, limit, default)
 
+
+def text_up_to(name: str, limit: int, text: str) -> Parameter:
+    """Any text, also none."""
+    return _text(name, text, 0, limit, "")
+
+
+def _text(name: str, text: str, least: int, limit: int, default: str | None) -> Parameter:
     def parse(value: str) -> str:
-        if not 0 < len(value) <= limit:
-            raise ValueError(f"has to have 1 to {limit} characters")
+        if not least <= len(value) <= limit:
+            raise ValueError(f"has to have {least} to {limit} characters")
         return value
 
-    return Parameter(name, parse, {"type": "string", "minLength": 1, "maxLength": limit}, text, default)
+    return Parameter(name, parse, {"type": "string", "minLength": least, "maxLength": limit}, text, default)
 
 
 def moment(name: str, text: str) -> Parameter:
@@ -115,6 +123,8 @@ ON = Parameter(
     "consoles: names, or GLOBs as in rules, with commas between",
     (),
 )
+LIMIT = whole("limit", 1, 1000, "how many at most", 200)
+AFTER = words("after", "the `next` of the page before")
 SINCE = moment("since", "what came since then: 90s, 10m, 16:00, 2026-11-22T16:09:13Z")
 UNTIL = moment("until", "what came until then")
 

@@ -15,6 +15,7 @@ from vmproxy.web.call import Call
 from vmproxy.web.credentials import cookie
 from vmproxy.web.problem import Problem
 from vmproxy.web.route import Body, Needs, Reply, Route
+from vmproxy.web.schemas import object_of
 from vmproxy.web.sessions import Session
 
 _WHOAMI = {
@@ -34,15 +35,14 @@ _WHOAMI = {
 }
 
 
-_LOGIN = {
-    "type": "object",
-    "properties": {
+_LOGIN = object_of(
+    {
         "operator": {"type": "string", "minLength": 1, "maxLength": 256},
         "password": {"type": "string", "maxLength": 1024},
     },
-    "required": ["operator", "password"],
-    "additionalProperties": False,
-}
+    ["operator", "password"],
+    closed=True,
+)
 _WRONG = "wrong password, or no operator of that name who has one"
 
 

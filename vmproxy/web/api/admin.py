@@ -14,6 +14,7 @@ from vmproxy.web.call import Call
 from vmproxy.web.parameters import words
 from vmproxy.web.problem import Problem
 from vmproxy.web.route import Body, Reply, Route
+from vmproxy.web.schemas import COUNT, object_of
 
 
 async def tell_all(call: Call) -> Answer:
@@ -46,14 +47,11 @@ ROUTES = (
         "Send a message to all operators on the consoles that you administer",
         scope="write",
         body=Body(
-            schema={
-                "type": "object",
-                "properties": {"text": {"type": "string", "minLength": 1, "maxLength": TEXT_LIMIT}},
-                "required": ["text"],
-                "additionalProperties": False,
-            }
+            schema=object_of(
+                {"text": {"type": "string", "minLength": 1, "maxLength": TEXT_LIMIT}}, ["text"], closed=True
+            )
         ),
-        answer=Reply(schema={"type": "object", "properties": {"told": {"type": "integer"}}, "required": ["told"]}),
+        answer=Reply(schema=object_of({"told": COUNT}, ["told"])),
         kind="write",
         problems=("forbidden",),
     ),

@@ -9,27 +9,24 @@ from vmproxy.web.answer import JSON, Answer, Page
 from vmproxy.web.api.reading import asked, consoles_of
 from vmproxy.web.call import Call
 from vmproxy.web.dispatch import NOT_FOUND
-from vmproxy.web.parameters import ON, SINCE, flag, seconds, whole
+from vmproxy.web.parameters import LIMIT, ON, SINCE, flag, seconds, whole
 from vmproxy.web.problem import Problem
 from vmproxy.web.route import Body, Reply, Route
+from vmproxy.web.schemas import COUNT, TEXT, TEXT_OR_NULL, TIME, object_of, page_of
 
-LIMIT, MOST = 200, 1000
 NUMBERS = 999_999_999
 
-_ALERT = {
-    "type": "object",
-    "properties": {
-        "alert": {"type": "integer"},
-        "at": {"type": "string", "format": "date-time"},
-        "watch": {"type": "string"},
-        "severity": {"type": "string"},
-        **{name: {"type": ["string", "null"]} for name in ("console", "uuid", "port", "host")},
-        "line": {"type": "string"},
+_ALERT = object_of(
+    {
+        "alert": COUNT,
+        "at": TIME,
+        "repeated": COUNT,
+        **dict.fromkeys(("watch", "severity", "line"), TEXT),
+        **dict.fromkeys(("console", "uuid", "port", "host"), TEXT_OR_NULL),
         "offset": {"type": ["integer", "null"]},
-        "repeated": {"type": "integer"},
         "acknowledged": {"type": ["object", "null"]},
-    },
-}
+    }
+)
 
 
 async def alerts(call: Call) -> Answer:
@@ -63,18 +60,10 @@ ROUTES = (
             ON,
             SINCE,
             flag("all", "those too that somebody has acknowledged"),
-            whole("limit", 1, MOST, "how many at most", LIMIT),
+            LIMIT,
             whole("after", 1, NUMBERS, "the `next` of the page before"),
         ),
-        answer=Reply(
-            schema={
-                "type": "object",
-                "properties": {
-                    "items": {"type": "array", "items": _ALERT},
-                    "next": {"type": ["string", "null"]},
-                },
-            }
-        ),
+        answer=Reply(schema=page_of(_ALERT)),
         problems=("forbidden", "ambiguous"),
     ),
     Route(
@@ -83,14 +72,8 @@ ROUTES = (
         acknowledged,
         "Acknowledge an alert",
         scope="write",
-        body=Body(
-            schema={
-                "type": "object",
-                "properties": {"note": {"type": "string", "maxLength": NOTE_LIMIT}},
-                "additionalProperties": False,
-            }
-        ),
-        answer=Reply(schema={"type": "object", "properties": {"acknowledged": {"type": "integer"}}}),
+        body=Body(schema=object_of({"note": {"type": "string", "maxLength": NOTE_LIMIT}}, closed=True)),
+        answer=Reply(schema=object_of({"acknowledged": COUNT})),
         kind="write",
         problems=("forbidden",),
     ),

@@ -21,11 +21,11 @@ from vmproxy.operators.visible_order import OrderedConsole
 from vmproxy.web.answer import Answer, Bytes, encoded
 from vmproxy.web.api.rows import CONSOLE_SCHEMA, FIELDS, OF_LOGS, console_row, latest_of
 from vmproxy.web.call import Call
-from vmproxy.web.parameters import ON, one_of, some_of, whole, words
+from vmproxy.web.parameters import AFTER, LIMIT, ON, one_of, some_of, words
 from vmproxy.web.problem import bad_request
-from vmproxy.web.route import JSON_MEDIA, Needs, Parameter, Reply, Route
+from vmproxy.web.route import JSON_MEDIA, Needs, Reply, Route
+from vmproxy.web.schemas import COUNT, page_of
 
-LIMIT, MOST = 200, 1000
 STATES = ("up", "down", "migrating")
 LOOKED_AT = 1000
 FILTERED_AT_ONCE = 32
@@ -118,9 +118,6 @@ async def _rows(call: Call, items: Sequence[Console]) -> list[bytes]:
     return rows
 
 
-LIMIT_PARAMETER = whole("limit", 1, MOST, "how many at most", LIMIT)
-AFTER: Parameter = words("after", "the `next` of the page before")
-
 ROUTES = (
     Route(
         "GET",
@@ -133,20 +130,10 @@ ROUTES = (
             some_of("state", STATES, "only those in these states"),
             one_of("sort", ("name", "since", "last_output"), "times: the newest first", "name"),
             some_of("fields", FIELDS, "only these fields"),
-            LIMIT_PARAMETER,
+            LIMIT,
             AFTER,
         ),
         needs=Needs.LOGIN,
-        answer=Reply(
-            schema={
-                "type": "object",
-                "properties": {
-                    "items": {"type": "array", "items": CONSOLE_SCHEMA},
-                    "next": {"type": ["string", "null"]},
-                    "total": {"type": "integer"},
-                },
-                "required": ["items", "next"],
-            }
-        ),
+        answer=Reply(schema=page_of(CONSOLE_SCHEMA, total=COUNT)),
     ),
 )

@@ -19,8 +19,18 @@ from vmproxy.web.cursor import cursor_of
 from vmproxy.web.dispatch import NOT_FOUND
 from vmproxy.web.problem import Problem
 from vmproxy.web.route import BYTES_MEDIA, Needs, Reply, Route
+from vmproxy.web.schemas import COUNT, FLAG, TEXT_OR_NULL, TIME_OR_NULL, object_of, page_of
 
-_TIME = {"type": ["string", "null"], "format": "date-time"}
+_SEGMENT = object_of(
+    {
+        "segment": COUNT,
+        "size": COUNT,
+        "compressed": FLAG,
+        "from": TIME_OR_NULL,
+        "to": TIME_OR_NULL,
+        "cursor": TEXT_OR_NULL,
+    }
+)
 
 
 async def segments(call: Call) -> Answer:
@@ -107,28 +117,7 @@ ROUTES = (
         segments,
         "The files of a log, the newest first",
         needs=Needs.SPY,
-        answer=Reply(
-            schema={
-                "type": "object",
-                "properties": {
-                    "items": {
-                        "type": "array",
-                        "items": {
-                            "type": "object",
-                            "properties": {
-                                "segment": {"type": "integer"},
-                                "size": {"type": "integer"},
-                                "compressed": {"type": "boolean"},
-                                "from": _TIME,
-                                "to": _TIME,
-                                "cursor": {"type": ["string", "null"]},
-                            },
-                        },
-                    },
-                    "next": {"type": "null"},
-                },
-            }
-        ),
+        answer=Reply(schema=page_of(_SEGMENT, {"type": "null"})),
         problems=("too-many",),
     ),
     Route(

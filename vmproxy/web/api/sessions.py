@@ -8,11 +8,10 @@ from vmproxy.operators.who import present
 from vmproxy.web.answer import Answer, Page
 from vmproxy.web.api.reading import asked
 from vmproxy.web.call import Call
-from vmproxy.web.parameters import ON, whole, words
+from vmproxy.web.parameters import AFTER, LIMIT, ON
 from vmproxy.web.problem import bad_request
 from vmproxy.web.route import Reply, Route
-
-LIMIT, MOST = 200, 1000
+from vmproxy.web.schemas import TEXT, TEXT_OR_NULL, object_of, page_of
 
 
 async def sessions(call: Call) -> Answer:
@@ -37,6 +36,8 @@ async def sessions(call: Call) -> Answer:
 
 
 _NAMES = ("console", "uuid", "port", "mode", "since", "front", "id")
+_COUNT = {"type": ["integer", "null"]}
+_SESSION = object_of({"who": TEXT, "idle": _COUNT, "skipped": _COUNT, **dict.fromkeys(_NAMES, TEXT_OR_NULL)})
 
 ROUTES = (
     Route(
@@ -44,31 +45,8 @@ ROUTES = (
         "/api/v1/sessions",
         sessions,
         "Who is on which console",
-        query=(
-            ON,
-            whole("limit", 1, MOST, "how many at most", LIMIT),
-            words("after", "the `next` of the page before"),
-        ),
-        answer=Reply(
-            schema={
-                "type": "object",
-                "properties": {
-                    "items": {
-                        "type": "array",
-                        "items": {
-                            "type": "object",
-                            "properties": {
-                                "who": {"type": "string"},
-                                "idle": {"type": ["integer", "null"]},
-                                "skipped": {"type": ["integer", "null"]},
-                                **{name: {"type": ["string", "null"]} for name in _NAMES},
-                            },
-                        },
-                    },
-                    "next": {"type": ["string", "null"]},
-                },
-            }
-        ),
+        query=(ON, LIMIT, AFTER),
+        answer=Reply(schema=page_of(_SESSION)),
         problems=("ambiguous",),
     ),
 )

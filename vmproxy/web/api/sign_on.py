@@ -17,8 +17,10 @@ from vmproxy.web.api.account import begin_session
 from vmproxy.web.call import Call
 from vmproxy.web.head import cookie_of
 from vmproxy.web.oidc import NotProven, Provider, ProviderError
+from vmproxy.web.parameters import text_up_to
 from vmproxy.web.problem import Problem
 from vmproxy.web.route import Needs, Parameter, Reply, Route
+from vmproxy.web.schemas import TEXT, object_of
 from vmproxy.web.single_sign_on import BACK_SECONDS, DONE
 
 PATH = "/login/oidc"
@@ -28,17 +30,8 @@ TEXT_LIMIT = 4096
 
 T = TypeVar("T")
 
-_WAYS = {
-    "type": "object",
-    "properties": {
-        "single_sign_on": {
-            "type": ["object", "null"],
-            "properties": {"label": {"type": "string"}, "path": {"type": "string"}},
-            "required": ["label", "path"],
-        },
-    },
-    "required": ["single_sign_on"],
-}
+_WAY = object_of({"label": TEXT, "path": TEXT}, ["label", "path"])
+_WAYS = object_of({"single_sign_on": {**_WAY, "type": ["object", "null"]}}, ["single_sign_on"])
 
 
 def _way(text: str) -> str:
@@ -47,20 +40,13 @@ def _way(text: str) -> str:
     return text
 
 
-def _short(text: str) -> str:
-    if len(text) > TEXT_LIMIT:
-        raise ValueError(f"is longer than {TEXT_LIMIT} characters")
-    return text
-
-
-_TEXT = {"type": "string", "maxLength": TEXT_LIMIT}
-_TO = Parameter("to", _way, _TEXT, "the page to come to", "/")
-_STATE = Parameter("state", _short, _TEXT, "what the provider was given", "")
-_CODE = Parameter("code", _short, _TEXT, "what stands for the login there", "")
-_ERROR = Parameter("error", _short, _TEXT, "what the provider says went wrong", "")
+_TO = Parameter("to", _way, {"type": "string", "maxLength": WAY_LIMIT}, "the page to come to", "/")
+_STATE = text_up_to("state", TEXT_LIMIT, "what the provider was given")
+_CODE = text_up_to("code", TEXT_LIMIT, "what stands for the login there")
+_ERROR = text_up_to("error", TEXT_LIMIT, "what the provider says went wrong")
 # What providers add beyond that.
 _OTHERS = tuple(
-    Parameter(name, _short, _TEXT, "not used", "")
+    text_up_to(name, TEXT_LIMIT, "not used")
     for name in ("error_description", "error_uri", "iss", "session_state", "scope", "prompt", "authuser", "hd")
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vmproxy.web.answer import JSON, Answer
 from vmproxy.web.call import Call
 from vmproxy.web.route import Needs, Reply, Route
+from vmproxy.web.schemas import FLAG, TEXT, TIME, array_of, object_of
 
 
 async def status(call: Call) -> Answer:
@@ -12,7 +13,7 @@ async def status(call: Call) -> Answer:
     return JSON(call.web.status())
 
 
-_TEXTS = {"type": "array", "items": {"type": "string"}}
+_TEXTS = array_of(TEXT)
 _SCHEMA = {
     "type": "object",
     "properties": {
@@ -21,29 +22,12 @@ _SCHEMA = {
         "uptime": {"type": "integer", "description": "seconds"},
         "reload": {
             "type": ["object", "null"],
-            "properties": {
-                "at": {"type": "string", "format": "date-time"},
-                "ok": {"type": "boolean"},
-                "changed": _TEXTS,
-                "waiting": _TEXTS,
-                "problems": _TEXTS,
-            },
+            "properties": {"at": TIME, "ok": FLAG, **dict.fromkeys(("changed", "waiting", "problems"), _TEXTS)},
         },
         "gauges": {"type": "object"},
         "counters": {"type": "object", "additionalProperties": {"type": "integer"}},
         "listeners": {"type": "object", "additionalProperties": _TEXTS},
-        "certificates": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "use": {"type": "string"},
-                    "names": _TEXTS,
-                    "thumbprint": {"type": "string"},
-                    "expires": {"type": "string", "format": "date-time"},
-                },
-            },
-        },
+        "certificates": array_of(object_of({"use": TEXT, "names": _TEXTS, "thumbprint": TEXT, "expires": TIME})),
     },
     "required": ["version", "started", "uptime", "reload", "counters", "listeners", "certificates"],
 }

@@ -11,9 +11,18 @@ from vmproxy.web.call import Call
 from vmproxy.web.parameters import SINCE, UNTIL, seconds, whole
 from vmproxy.web.problem import bad_request
 from vmproxy.web.route import Needs, Reply, Route
+from vmproxy.web.schemas import COUNT, TEXT, TIME_OR_NULL, array_of, object_of
 
 BUCKETS, MOST = 200, 1000
-_TIME = {"type": ["string", "null"], "format": "date-time"}
+_TIMELINE = object_of(
+    {
+        **dict.fromkeys(("since", "until", "first", "last"), TIME_OR_NULL),
+        "buckets": array_of(COUNT),
+        "bytes": COUNT,
+        "markers": array_of(object_of(dict.fromkeys(("at", "event", "label"), TEXT))),
+        "markers_left_out": COUNT,
+    }
+)
 
 
 async def timeline(call: Call) -> Answer:
@@ -57,31 +66,7 @@ ROUTES = (
         "How much a console has said when, and what happened to it",
         needs=Needs.SPY,
         query=(SINCE, UNTIL, whole("buckets", 1, MOST, "into how many parts the time is divided", BUCKETS)),
-        answer=Reply(
-            schema={
-                "type": "object",
-                "properties": {
-                    "since": _TIME,
-                    "until": _TIME,
-                    "buckets": {"type": "array", "items": {"type": "integer"}},
-                    "bytes": {"type": "integer"},
-                    "first": _TIME,
-                    "last": _TIME,
-                    "markers": {
-                        "type": "array",
-                        "items": {
-                            "type": "object",
-                            "properties": {
-                                "at": {"type": "string"},
-                                "event": {"type": "string"},
-                                "label": {"type": "string"},
-                            },
-                        },
-                    },
-                    "markers_left_out": {"type": "integer"},
-                },
-            }
-        ),
+        answer=Reply(schema=_TIMELINE),
         problems=("too-many",),
     ),
 )

@@ -8,11 +8,10 @@ from vmproxy.base.schema import InvalidValue
 from vmproxy.log.events import timestamp
 from vmproxy.web.answer import JSON, Answer, Empty, Page
 from vmproxy.web.call import Call
-from vmproxy.web.parameters import whole, words
+from vmproxy.web.parameters import AFTER, LIMIT
 from vmproxy.web.problem import Problem, bad_request
 from vmproxy.web.route import Body, Reply, Route
-
-LIMIT, MOST = 200, 1000
+from vmproxy.web.schemas import TEXT, array_of, object_of, page_of
 
 
 def _fields(token: Token) -> dict[str, object]:
@@ -70,20 +69,18 @@ async def revoke(call: Call) -> Answer:
     return Empty()
 
 
-_TEXT = {"type": "string"}
 _NAMES = ("id", "name", "scope", "created", "expires")
-_TOKEN = dict.fromkeys(_NAMES, _TEXT) | {"on": {"type": "array", "items": _TEXT}}
-_WANTED = {
-    "type": "object",
-    "properties": {
+_TOKEN = dict.fromkeys(_NAMES, TEXT) | {"on": array_of(TEXT)}
+_WANTED = object_of(
+    {
         "name": {"type": "string", "minLength": 1, "maxLength": NAME_LIMIT},
         "expires": {"type": "string", "minLength": 1, "maxLength": 20, "example": "30d"},
         "scope": {"type": "string", "enum": list(SCOPES)},
         "on": {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 200}, "maxItems": GLOBS},
     },
-    "required": ["name"],
-    "additionalProperties": False,
-}
+    ["name"],
+    closed=True,
+)
 
 ROUTES = (
     Route(
@@ -91,20 +88,8 @@ ROUTES = (
         "/api/v1/tokens",
         tokens,
         "Your tokens",
-        query=(
-            whole("limit", 1, MOST, "how many at most", LIMIT),
-            words("after", "the `next` of the page before"),
-        ),
-        answer=Reply(
-            schema={
-                "type": "object",
-                "properties": {
-                    "items": {"type": "array", "items": {"type": "object", "properties": _TOKEN}},
-                    "next": {"type": ["string", "null"]},
-                },
-                "required": ["items", "next"],
-            }
-        ),
+        query=(LIMIT, AFTER),
+        answer=Reply(schema=page_of(object_of(_TOKEN))),
     ),
     Route(
         "POST",
@@ -113,7 +98,7 @@ ROUTES = (
         "Make a token",
         scope="",
         body=Body(schema=_WANTED),
-        answer=Reply(schema={"type": "object", "properties": {**_TOKEN, "token": _TEXT}}, status=201),
+        answer=Reply(schema=object_of({**_TOKEN, "token": TEXT}), status=201),
         kind="write",
         problems=("unavailable",),
     ),
