@@ -20,7 +20,6 @@ from vmproxy.console.console import Console
 from vmproxy.log.place import Place, PlaceGone, check, is_known
 from vmproxy.log.reader import Segments, open_segments
 from vmproxy.log.stream import BLOCK, LogStream, NotInLog
-from vmproxy.operators.log_reading import opened_on_writer
 from vmproxy.operators.operator import Operator
 from vmproxy.operators.replay import last_lines, opened
 from vmproxy.operators.services import Services
@@ -217,17 +216,18 @@ class ViewerOutput:
         return await self._read_from(place.offset)
 
     async def _is_good(self, place: Place) -> bool:
-        def is_good(files: Segments) -> bool:
-            with files:
+        log, services = self._console.log, self._services
+
+        def is_good() -> bool:
+            # Anybody may bring any number of such places: no more logs are open than there are threads for that.
+            with open_segments(log.path) as files:
                 try:
                     check(log.file, place, files)
                 except PlaceGone:
                     return False
                 return True
 
-        log = self._console.log
-        files = await opened_on_writer(log, open_segments)
-        return await self._services.in_thread(lambda: is_good(files))
+        return await services.readings.threads.run(services.in_thread, is_good)
 
     async def _read_from(self, offset: int | None) -> LogStream | None:
         log = self._console.log
