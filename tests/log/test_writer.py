@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from tests.support.consoles import World, trail
 from tests.support.fakes import Disk, Listener, Logged
 from tests.support.properties import examples
+from vmproxy.log import file_state, store
 from vmproxy.log.file_pool import FilePool
 from vmproxy.log.name_links import AT_ONCE, SECONDS
 from vmproxy.log.retry import BACKLOG_PER_LOG, RETRY_SECONDS
@@ -591,6 +593,9 @@ class TestTheFirstLinesOfATrail:
         found: list[Any] = []
         with pytest.MonkeyPatch.context() as patch:
             disk = Disk(patch)
+            runs = itertools.count(1)
+            for module in (file_state, store):  # both ways are to call their runs alike
+                patch.setattr(module, "new_run", lambda: f"{next(runs):012x}")
             world = World(folder)
             log = world.log("a.log")
             if kind != "no folder":
