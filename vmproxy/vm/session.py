@@ -1,7 +1,7 @@
 """The session of a VM, without I/O: bytes and events in, bytes and actions out.
 
 The machine is in :mod:`vmproxy.vm.session_table`: for each state and input the next state and what is done. Its driver
-hands in what the host sends (:meth:`VMSession.receive`), performs the actions that come out, one by one, and hands in
+hands in what the host sends (``VMSession.receive``), performs the actions that come out, one by one, and hands in
 the answers, at once or later. Three actions are questions, and no byte behind them is looked at before the answer: what
 arrives meanwhile is kept, and above a bound the host is not read from.
 """
