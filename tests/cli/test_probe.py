@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
+from functools import partial
 
 import pytest
 
@@ -31,7 +35,6 @@ Server = Callable[[Callable[[socket.socket], None]], str]
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Starts a server of which a function has each connection; gives its URI."""
-    monkeypatch.setattr(probe, "STEP_SECONDS", 0.5)
     monkeypatch.setattr(probe, "QUIET_SECONDS", 0.1)
     with ExitStack() as stack:
 
@@ -59,6 +62,24 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     status = main.main(["probe", *words])
     found = capsys.readouterr()
     return status, found.out + found.err
+
+
+def run_at_once(uris: list[str]) -> list[tuple[int, str]]:
+    """The probe of each: it waits for what does not come, which many can do at once."""
+    told: dict[int, list[str]] = defaultdict(list)
+
+    class Told(io.StringIO):
+        def write(self, text: str) -> int:
+            told[threading.get_ident()].append(text)
+            return len(text)
+
+    def one(uri: str) -> tuple[int, str]:
+        told.pop(threading.get_ident(), None)
+        status = main.main(["probe", uri])
+        return status, "".join(told[threading.get_ident()])
+
+    with redirect_stdout(Told()), redirect_stderr(Told()), ThreadPoolExecutor(len(uris)) as pool:
+        return list(pool.map(one, uris))
 
 
 def proxy(sock: socket.socket, *, without: str = "") -> None:
@@ -113,23 +134,23 @@ def test_a_good_one_has_nothing_wrong(serve: Server, capsys: pytest.CaptureFixtu
     assert status == 0
 
 
-@pytest.mark.parametrize(
-    ("without", "told"),
-    [
-        ("ext", "it is no concentrator for ESXi"),
-        ("binary", "it does not do BINARY"),
-        ("identity", "it never asks for the VC UUID"),
-        ("unknown", "is not answered with UNKNOWN-SUBOPTION-RCVD-2"),
-        ("manners", "a loop"),
-        ("doubling", "is a byte 255 doubled"),
-        ("secret", "that does not know the secret"),
-    ],
-)
-def test_each_fault_is_named(serve: Server, capsys: pytest.CaptureFixture[str], without: str, told: str) -> None:
-    status, said = run(capsys, serve(lambda sock: proxy(sock, without=without)))
-    assert status == 1
-    (wrong,) = [line for line in said.splitlines() if line.startswith("WRONG")]
-    assert told in wrong
+FAULTS = {
+    "ext": "it is no concentrator for ESXi",
+    "binary": "it does not do BINARY",
+    "identity": "it never asks for the VC UUID",
+    "unknown": "is not answered with UNKNOWN-SUBOPTION-RCVD-2",
+    "manners": "a loop",
+    "doubling": "is a byte 255 doubled",
+    "secret": "that does not know the secret",
+}
+
+
+def test_each_fault_is_named(serve: Server) -> None:
+    found = run_at_once([serve(partial(proxy, without=fault)) for fault in FAULTS])
+    for told, (status, said) in zip(FAULTS.values(), found, strict=True):
+        assert status == 1
+        (wrong,) = [line for line in said.splitlines() if line.startswith("WRONG")]
+        assert told in wrong
 
 
 def test_a_refused_service_uri_is_named(serve: Server, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,14 +174,11 @@ def nonsense(sock: socket.socket) -> None:
     sock.close()
 
 
-@pytest.mark.parametrize("play", [silent, flood, nonsense, lambda sock: sock.close()])
-def test_whatever_is_there_the_probe_ends(
-    serve: Server, capsys: pytest.CaptureFixture[str], play: Callable[[socket.socket], None]
-) -> None:
-    status, said = run(capsys, serve(play))
-    assert status == 1
-    assert "WRONG" in said
-    assert "Traceback" not in said
+def test_whatever_is_there_the_probe_ends(serve: Server) -> None:
+    for status, said in run_at_once([serve(play) for play in (silent, flood, nonsense, lambda sock: sock.close())]):
+        assert status == 1
+        assert "WRONG" in said
+        assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("uri", ["http://x:1", "telnet://", "telnet://x:99999", "13370", "telnet://[::1", "tcp://h:1"])
