@@ -307,6 +307,16 @@ def test_a_host_that_says_what_others_say_needs_no_scanner_and_no_parts_of_its_o
     assert not shares(driver.session)
 
 
+def test_what_others_say_behind_their_introduction_counts_for_the_output_behind_that() -> None:
+    script = [FIRST, SECOND + verb(WONT, BINARY), b"a\r\0b"]
+    with only_the_long_way():
+        long = drive(Terms(("vmproxy",), b"vmproxy"), PLAIN_KIND, script)
+    assert b"a\rb" in long
+    terms = Terms(("vmproxy",), b"vmproxy")
+    for _ in range(6):
+        assert drive(terms, PLAIN_KIND, script) == long
+
+
 def test_other_settings_hold_for_hosts_that_have_begun() -> None:
     terms = Terms(("vmproxy",), b"vmproxy")
     for _ in range(4):

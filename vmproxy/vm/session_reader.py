@@ -168,6 +168,7 @@ class SessionReader(SessionMachine):
                 yield from self._learn_tail(begun, told, tail)
             else:
                 self._begun = step.after
+                self._see_plain()  # it may have been about BINARY
                 self.commands += step.commands
                 self._unsent += step.answer
                 yield from step.actions
