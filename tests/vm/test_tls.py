@@ -606,6 +606,19 @@ def test_whoever_is_drained_waits_for_no_turn(tls: VMWorld) -> None:
     assert tls.logged(tls.console) == 100 * b"x"
 
 
+def test_the_end_of_the_process_shakes_no_hands(tls: VMWorld) -> None:
+    host = TLSHost(tls, shake=False)
+    with pytest.raises(SSL.WantReadError):
+        host.tls.do_handshake()
+    assert tls.front.turns.open()
+    tls.clock.rightNow += SPAN  # thousands of others have used it up
+    layer_of(host).dataReceived(host.outgoing())
+    assert layer_of(host).waiting
+    tls.front.stop()
+    assert host.closed
+    assert not host.transport.value()
+
+
 def test_a_host_that_has_us_take_new_keys_and_reads_nothing_is_closed(
     tls: VMWorld, logged: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -175,9 +175,12 @@ class Layer:
         return at < len(data)
 
     def hurry(self, on: bool) -> None:
-        """Take in at once what waits and what comes, or give it its turns again."""
-        self._hurry = on
-        if on and self._waiting:
+        """Take in at once what waits and what comes behind the handshake, or give it its turns again.
+
+        The handshake itself has them always: it brings nothing, and thousands may be under way when the process stops.
+        """
+        self._hurry = on and self.shaken
+        if self._hurry and self._waiting:
             self._next_turn()
 
     def _next_turn(self) -> None:
@@ -288,8 +291,7 @@ class Layer:
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """TCP is gone."""
-        if self.shaken:
-            self.hurry(True)
+        self.hurry(True)
         if self._reason is not None:
             reason, self._reason = self._reason, None
         elif not self._over and reason.check(ConnectionDone):
