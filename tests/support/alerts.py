@@ -41,7 +41,8 @@ class Receiver:
     :ivar statuses: what it answers, one after the other, then 204.
     """
 
-    def __init__(self, port: int = 0, certificate: Path | None = None) -> None:
+    def __init__(self, certificate: Path | None = None, away: bool = False) -> None:
+        """:param away: whether it refuses connections until it is told to :meth:`come`."""
         self.got: list[dict[str, Any]] = []
         self.statuses: list[int] = []
         receiver = self
@@ -54,19 +55,27 @@ class Receiver:
 
             def log_message(self, *args: object) -> None: ...
 
-        self._server = HTTPServer(("127.0.0.1", port), Handler)
+        self._server = HTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
+        self._server.server_bind()
         self.port = self._server.server_port
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        if not away:
+            self.come()
+
+    def come(self) -> None:
+        """Take connections."""
+        self._server.server_activate()
         self._thread.start()
 
     def close(self) -> None:
-        self._server.shutdown()
+        if self._thread.ident is not None:
+            self._server.shutdown()
+            self._thread.join()
         self._server.server_close()
-        self._thread.join()
 
 
 def watch_file(folder: Path, text: str) -> str:

@@ -96,7 +96,7 @@ class Daemon:
         """Start it, and wait until it is ready. A second start takes the same ports."""
         self.listen = ("", "")
         self.write_config()
-        said = self.output.stat().st_size if self.output.exists() else 0
+        said = len(self.said())
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
                 [*self.within, *self.prefix, *self.command()],
@@ -158,14 +158,13 @@ class Daemon:
         self._extra = extra
         self.write_config()
         self.process.send_signal(signal.SIGHUP)
-        eventually(lambda: said in self.said()[before:], f"it says {said!r}")
+        eventually(lambda: said in self.said()[before:], f"it says {said!r}", self.patience)
 
     def audited(self, *kinds: str, count: int = 0) -> list[dict[str, object]]:
         """The audit trail, or what of it is of these kinds; as soon as there are so many."""
         if count:
             eventually(lambda: len(self.audited(*kinds)) >= count, f"{count} lines of {kinds} in the audit trail")
-        path = self.state / "audit.jsonl"
-        events = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        events = json_lines(self.state / "audit.jsonl")
         return [event for event in events if not kinds or event["event"] in kinds]
 
     @property
@@ -180,6 +179,10 @@ class Daemon:
     def said(self) -> str:
         """Everything that it has printed."""
         return self.output.read_text(errors="replace") if self.output.exists() else ""
+
+    def says(self, text: str) -> None:
+        """Wait until it has said something: others may learn what it did before its log has it."""
+        eventually(lambda: text in self.said(), f"it says {text!r}")
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Stop it and wait for it.
@@ -245,7 +248,7 @@ class Daemon:
     def run(self, *command: str, identity: Path | None = None, user: str = "") -> subprocess.CompletedProcess[bytes]:
         """Run a command over SSH to its end."""
         line = self.ssh("127.0.0.1", "--", *command, identity=identity, user=user)
-        return subprocess.run(line, capture_output=True, stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False)
+        return subprocess.run(line, capture_output=True, stdin=subprocess.DEVNULL, timeout=self.patience, check=False)
 
     def status(self, name: str) -> dict[str, object]:
         """What ``status NAME --json`` says; empty while there is no such console."""
@@ -257,6 +260,11 @@ class Daemon:
         """The log of a console, by the link that people use."""
         return self.log_dir / "by-name" / f"{name}.log"
 
+    def log_file(self, name: str) -> Path:
+        """The log of a console itself, once its link is there."""
+        eventually(self.log(name).is_symlink, f"the log of {name} has its link")
+        return self.log(name).resolve()
+
     def logged(self, name: str) -> bytes:
         """What is in the log of a console; nothing, while there is none."""
         log = self.log(name)
@@ -265,8 +273,14 @@ class Daemon:
     def events(self, name: str) -> list[dict[str, object]]:
         """The event trail of a console, without the time marks."""
         trail = self.log(name).resolve()
-        lines = trail.with_name(trail.name + ".events").read_text().splitlines()
-        return [event for event in map(json.loads, lines) if event["event"] not in ("time", "format")]
+        lines = json_lines(trail.with_name(trail.name + ".events"))
+        return [event for event in lines if event["event"] not in ("time", "format")]
+
+
+def json_lines(path: Path) -> list[dict[str, object]]:
+    """The lines of a file that grows, without one that is just being written; none, if there is no file."""
+    whole, _, _ = (path.read_bytes() if path.exists() else b"").rpartition(b"\n")
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def _section(extra: str, name: str) -> str:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.daemon import PATIENCE, eventually
+from tests.support.ports import free_port
 from tests.support.tls import write_pem
 
 SLAPD = shutil.which("slapd", path="/usr/sbin:/usr/bin:/sbin")
@@ -59,18 +60,6 @@ userPassword: {secret}
 """
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 on which nobody listens."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
 class Directory:
     """A server.
 
@@ -80,7 +69,7 @@ class Directory:
 
     def __init__(self, folder: Path) -> None:
         self.certificate = write_pem(folder / "slapd.pem", "127.0.0.1")
-        clear, secure = free_ports(2)
+        clear, secure = free_port(), free_port()
         self.clear, self.secure = f"ldap://127.0.0.1:{clear}", f"ldaps://127.0.0.1:{secure}"
         self._port = clear
         self._configuration = folder / "slapd.conf"

@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 import tty
@@ -20,6 +19,7 @@ import pytest
 
 from tests.support.daemon import PATIENCE, Client, Daemon, eventually
 from tests.support.host import FakeVM, HostConnection
+from tests.support.ports import free_port
 
 MEGABYTE = 1_000_000
 SIZE = 50 * MEGABYTE
@@ -105,7 +105,7 @@ def test_a_slow_reader_gets_everything_and_slows_nobody(
     memory = daemon.memory()
     data = os.urandom(SIZE)
     half = SIZE // 2
-    log = daemon.log("web01").resolve()
+    log = daemon.log_file("web01")
     vm.say(data[:half])
     eventually(lambda: log.exists() and log.stat().st_size == half, "the VM was heard though nobody reads")
     if rotate:
@@ -134,7 +134,7 @@ def test_a_slow_reader_gets_everything_across_our_own_rotation(
     eventually(lambda: daemon.status("web01").get("writer"), "it is attached")
     data = os.urandom(SIZE)
     vm.say(data)
-    log = daemon.log("web01").resolve()
+    log = daemon.log_file("web01")
     eventually(lambda: any(log.parent.glob(f"{log.name}.1*")), "the log was rotated")
     assert sluggard.read(SIZE) == data
     sluggard.close()
@@ -278,11 +278,6 @@ def gdbserver(serial: str, debugged: Path) -> Iterator[subprocess.Popen[str]]:
     if inferior is not None:
         with suppress(ProcessLookupError):
             os.kill(int(inferior[1]), signal.SIGKILL)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @needs_gdb

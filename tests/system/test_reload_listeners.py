@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.support.daemon import Client, Daemon, eventually
 from tests.support.host import FakeVM, HostConnection
-
-
-@pytest.fixture
-def free_port() -> int:
-    """A port that nobody has, and that the system gives to nobody who connects somewhere meanwhile."""
-    given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for port in range(given - 1, 1023, -1):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    with socket.create_server(("127.0.0.1", 0)) as taken:  # that may be any of them here
-        return int(taken.getsockname()[1])
+from tests.support.ports import free_port
 
 
 def answers(port: int) -> bool:
@@ -69,23 +57,23 @@ def somebody(daemon: Daemon, client: Callable[..., Client], make_vm: Callable[..
 
 
 def test_other_ports_for_vms_and_operators_drop_nobody(
-    daemon: Daemon, somebody: Somebody, make_vm: Callable[..., FakeVM], free_port: int
+    daemon: Daemon, somebody: Somebody, make_vm: Callable[..., FakeVM]
 ) -> None:
-    vm_port, ssh_port = daemon.vm_port, daemon.ssh_port
+    vm_port, ssh_port, new_port = daemon.vm_port, daemon.ssh_port, free_port()
     # One more for VMs, another one for operators.
     daemon.listen = (
-        f'{daemon.listen[0]}", "tcp:{free_port}:interface=127.0.0.1',
+        f'{daemon.listen[0]}", "tcp:{new_port}:interface=127.0.0.1',
         "tcp:0:interface=127.0.0.1:backlog=7",
     )
     daemon.reload("")
     somebody.notices_nothing()
-    daemon.vm_port = free_port
+    daemon.vm_port = new_port
     other = make_vm(daemon, "web02")
     eventually(lambda: not answers(ssh_port), "the old port of operators is closed")
     assert answers(vm_port)
-    assert "vm.listen is now 127.0.0.1:" in daemon.said()
+    daemon.says("vm.listen is now 127.0.0.1:")
     # And the first one for VMs goes.
-    daemon.listen = (f"tcp:{free_port}:interface=127.0.0.1", daemon.listen[1])
+    daemon.listen = (f"tcp:{new_port}:interface=127.0.0.1", daemon.listen[1])
     daemon.reload("")
     eventually(lambda: not answers(vm_port), "the old port of VMs is closed")
     somebody.notices_nothing()
@@ -99,7 +87,7 @@ def test_the_same_port_on_another_interface(daemon: Daemon, somebody: Somebody) 
     port = daemon.vm_port
     daemon.listen = (f"tcp:{port}", daemon.listen[1])
     daemon.reload("")
-    assert f"vm.listen is now 0.0.0.0:{port}" in daemon.said()
+    daemon.says(f"vm.listen is now 0.0.0.0:{port}")
     somebody.notices_nothing()
     assert opening(port) != b""
 
@@ -147,7 +135,7 @@ def test_networks_limits_and_services_count_for_who_comes(
 ) -> None:
     daemon.reload('[vm]\nnetworks = ["192.0.2.0/24"]\n')
     assert opening(daemon.vm_port) == b""
-    assert "connection refused: its address is in none of vm.networks" in daemon.said()
+    daemon.says("connection refused: its address is in none of vm.networks")
     somebody.notices_nothing()
     daemon.reload("[vm]\nconnections-per-address = 1\n")
     assert opening(daemon.vm_port) == b""
@@ -161,7 +149,7 @@ def test_networks_limits_and_services_count_for_who_comes(
     second.sub(82, b"web01")
     second.wait_closed()
     second.close()
-    assert "web01: it is connected from 127.0.0.1 already" in daemon.said()
+    daemon.says("web01: it is connected from 127.0.0.1 already")
     eventually(lambda: "refused" in [e["event"] for e in daemon.events("web01")], "the trail says so")
     refused = HostConnection(daemon.vm_port)
     refused.negotiate()
@@ -170,7 +158,7 @@ def test_networks_limits_and_services_count_for_who_comes(
     daemon.reload(extra + "identify-timeout = 1\n")
     refused.wait_closed()  # it does not wait for the 30 s that there were before
     refused.close()
-    assert "closed: it did not say which VM it is in time" in daemon.said()
+    daemon.says("closed: it did not say which VM it is in time")
     somebody.notices_nothing()
     changed = [event["changed"] for event in daemon.audited("reload", count=4)]
     assert changed[2:] == [

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.daemon import Daemon, eventually
-from tests.support.directory import free_ports
+from tests.support.ports import free_port
 from tests.support.tls import write_pem, write_signed
 
 
@@ -68,7 +68,7 @@ def test_the_certificate_of_a_client_says_who_it_is(make_daemon: Callable[..., D
 @pytest.fixture
 def provider(tmp_path: Path) -> Iterator[str]:
     """A provider of OpenID Connect, as a process; its address."""
-    (port,) = free_ports(1)
+    port = free_port()
     command = [
         sys.executable,
         "-W",
