@@ -61,8 +61,13 @@ def acknowledgements(daemon: MeasuredDaemon, size: int) -> Steps:
             (channel,) = one.sessions(1, 1 << 30)
             one.sendPacket(98, channel + NS(b"exec") + b"\0" + NS(b"alerts -f"))
             one.flush()
+
+        def look(number: int) -> None:
+            with contextlib.closing(SSHSocket(daemon)) as one:
+                one.run(("alerts -a --json", "alerts")[number % 2])
+
         yield
-        at_once(2 * size, lambda number: SSHSocket(daemon).run(("alerts -a --json", "alerts")[number % 2]))
+        at_once(2 * size, look)
         client.run("ack * --note 'all of them'")
         yield
 

@@ -11,6 +11,7 @@ import contextlib
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from vmproxy.ssh.packets import CHACHA
 
 CONSOLES = 16_000
 SOAK_SIZE = int(os.environ.get("SOAK_SIZE", "6"))
+QUICK = 0.01  # seconds of processor time that what `slowness` does takes where the bound holds
 BOUND = 0.05  # seconds: of a turn, and on a quiet machine of the longest wait
 RULES = "".join(f'[[rule]]\nwho = ["*"]\nmay = ["see"]\non = ["*no-such-{n}*", "query:team={n}"]\n' for n in range(10))
 HIDES = '[[rule]]\nwho = ["*"]\nmay = []\non = ["hidden*"]\n'  # so that it is worked out who sees what
@@ -336,6 +338,17 @@ ATTACKS: dict[str, Callable[[MeasuredDaemon, int], Steps]] = {
 }
 
 
+def slowness() -> float:
+    """By how much this machine is slower just now than the one for which the bound is meant; never less than 1.
+
+    Processor time is no time on the wall, but it grows too where another hyperthread or another guest is busy.
+    """
+    began, table = time.thread_time(), {}
+    for number in range(60_000):
+        table[number % 997] = str(number)
+    return max(1.0, (time.thread_time() - began) / QUICK)
+
+
 def attacked(daemon: MeasuredDaemon, attack: Steps, probed: bool = False) -> float:
     """Do what an attack does; no turn takes too long.
 
@@ -344,7 +357,7 @@ def attacked(daemon: MeasuredDaemon, attack: Steps, probed: bool = False) -> flo
     """
     next(attack)
     probe = Probe(daemon.vm_port) if probed else None
-    waited, asked = 0.0, 0
+    waited, asked, slow = 0.0, 0, slowness()
     daemon.begin()
     try:
         next(attack)
@@ -354,7 +367,8 @@ def attacked(daemon: MeasuredDaemon, attack: Steps, probed: bool = False) -> flo
     longest = daemon.longest
     print(f"\nlongest turn {1000 * longest:.0f} ms, longest wait {1000 * waited:.0f} ms of {asked}")
     assert next(attack, "over") == "over"
-    assert longest < BOUND, f"a turn of {1000 * longest:.0f} ms:\n{daemon.report()}"
+    bound = BOUND * max(slow, slowness())
+    assert longest < bound, f"a turn of {1000 * longest:.0f} ms:\n{daemon.report()}"
     return waited
 
 
