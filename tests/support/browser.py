@@ -32,6 +32,7 @@ FLAGS = (
     "--disable-sync",
 )
 PATIENCE_MS = 30_000
+DRAWN = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
 WEB = '[web]\nlisten = ["tcp:0:interface=127.0.0.1"]\n'
 OPERATORS = f"""
 [operators.alice]
@@ -193,6 +194,7 @@ def seen_by_all(page: Any) -> list[str]:
     for scheme, width, height in LOOKS:
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.set_viewport_size({"width": width, "height": height})
+        page.evaluate(DRAWN)  # what has a size of its own takes another then
         if overflow := sideways(page):
             found.append(f"{scheme}, {width} px: {overflow} px are beside the page")
         found += [f"{scheme}, {width} px: {one}" for one in accessibility(page)]
