@@ -88,8 +88,8 @@ class WebConsole:
         return bool(data)
 
     def until(self, condition: Callable[[], object], what: str) -> None:
-        """Read until a condition holds."""
-        deadline = time.monotonic() + PATIENCE
+        """Read until a condition holds; fail if nothing comes for a while, or if it takes far too long."""
+        deadline = time.monotonic() + 10 * PATIENCE
         while not condition():
             try:
                 more = not self.ended and time.monotonic() < deadline and self.read()

@@ -58,14 +58,14 @@ def test_how_many_and_how_fast(make_daemon: Callable[..., Daemon], host: Callabl
     for one in there:
         one.negotiate()
     eventually(lambda: not let_in(daemon), "three are there")
-    assert "3 connections in all (vm.connections)" in daemon.said()
+    daemon.says("3 connections in all (vm.connections)")
     for one in there:
         one.close()
     eventually(lambda: let_in(daemon), "there is room again")
     daemon.reload("[vm]\nconnects-per-second = 1\n")
     # Twenty at once, and then as many as there are seconds: more than that are made here.
     eventually(lambda: not let_in(daemon), "that was too fast")
-    assert "more than 1 connections a second from 127.0.0.1 (vm.connects-per-second)" in daemon.said()
+    daemon.says("more than 1 connections a second from 127.0.0.1 (vm.connects-per-second)")
     daemon.reload("")
     assert let_in(daemon)
 
@@ -83,4 +83,4 @@ def test_two_ports_that_are_alike_stay_apart_after_a_while(daemon: Daemon, make_
     assert daemon.status("web01.2")["state"] == "up"
     (event,) = [e for e in daemon.events("web01") if e["event"] == "ports-alike"]
     assert (event["ports"], event["remedy"]) == (["1", "2"], "give the second one a service URI with ?port=2")
-    assert "two ports of this VM have the service URI" in daemon.said()
+    daemon.says("two ports of this VM have the service URI")

@@ -145,7 +145,7 @@ def test_a_console_in_use_is_status_9_and_can_be_forced(daemon: Daemon, make_vm:
 
 def test_expect(daemon: Daemon, make_vm: MakeVM, client: MakeClient) -> None:
     vm = make_vm(daemon, "web17")
-    waiting = client("127.0.0.1", "expect", "web17", "login:", "--timeout", "30")
+    waiting = client("127.0.0.1", "expect", "web17", "login:", "--timeout", "300")
     eventually(lambda: daemon.status("web17")["viewers"], "it watches")
     vm.connected.say(b"booting\r\nweb17 login: ")
     assert waiting.end() == 0
@@ -319,7 +319,7 @@ def test_a_host_and_a_vm_are_traced_from_afar_and_on_the_machine_itself(
 ) -> None:
     daemon = make_daemon()
     vm = make_vm(daemon)
-    host = client("127.0.0.1", "--", "trace", "localhost", "--for", "25", at=daemon)
+    host = client("127.0.0.1", "--", "trace", "localhost", "--for", "600", at=daemon)
     host.expect_err(b"[-- tracing localhost ")
     login = ["-l", "operator", "-i", str(daemon.identity)]
     config = daemon.folder / "local.toml"

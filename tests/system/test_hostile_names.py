@@ -205,7 +205,7 @@ def test_screens_get_text_and_our_own_sequences(
     menu.type(b":status \t")
     menu.expect(b":status web-0-")  # TAB completes to what needs no quotes
     menu.type(b"\r")
-    menu.expect(uuid.encode())
+    menu.expect(b"back to the menu]", menu.expect(uuid.encode()))  # the end of what it says
     menu.close()
     assert "web" in clean_screen(bytes(menu.out), "menu")
 

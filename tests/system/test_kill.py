@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import Daemon, eventually
+from tests.support.daemon import PATIENCE, Daemon, eventually
 from tests.support.host import FakeVM
 
 MakeVM = Callable[..., FakeVM]
@@ -172,7 +172,7 @@ def kill_and_restart(daemon: Daemon, make_vm: MakeVM, rounds: int, dice: random.
 def test_kill_9_under_load_damages_nothing(make_daemon: MakeDaemon, make_vm: MakeVM) -> None:
     dice = random.Random(time.time_ns())
     ages = list(kill_and_restart(make_daemon(CONFIG), make_vm, 3, dice))
-    assert max(ages) < 5.0, "nothing stays behind; how little it is, `make soak` tells"
+    assert max(ages) < PATIENCE, "nothing stays behind; how little it is, `make soak` tells"
 
 
 @pytest.mark.soak

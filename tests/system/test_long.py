@@ -107,7 +107,7 @@ def test_a_client_that_asks_whether_we_are_alive_is_answered(
     daemon: Daemon, make_vm: Callable[..., FakeVM], start: Callable[..., Client]
 ) -> None:
     vm = make_vm(daemon).connected
-    options = ("-vvv", "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=1")
+    options = ("-vvv", "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=30")
     client = start(daemon.ssh(*options, "-T", "127.0.0.1", "web01"))
     at = client.expect_err(b"[attached]")
     for _ in range(3):

@@ -23,6 +23,7 @@ MakeVM = Callable[..., FakeVM]
 MakeClient = Callable[..., Client]
 MakeDaemon = Callable[..., Daemon]
 MIGRATIONS = 20
+FLEET_PATIENCE = 120.0  # hundreds of VMs share two processors with us
 
 
 def full(line: HostConnection) -> bytes:
@@ -297,13 +298,16 @@ def test_five_hundred_vms_connect_are_logged_and_migrate(make_daemon: MakeDaemon
             consoles = json.loads(daemon.run("list", "--json").stdout)
             return [c for c in consoles if c["state"] == "up"]
 
-        eventually(lambda: len(up()) == 500, "all of them are up")
-        eventually(lambda: all(int(str(c["bytes_out"])) > 2000 for c in up()), "all of them have booted")
+        eventually(lambda: len(up()) == 500, "all of them are up", FLEET_PATIENCE)
+        eventually(
+            lambda: all(int(str(c["bytes_out"])) > 2000 for c in up()), "all of them have booted", FLEET_PATIENCE
+        )
         fleet.send_signal(signal.SIGUSR1)
         moved = "vmotion-complete"
         eventually(
             lambda: sum(moved in p.read_text() for p in daemon.log_dir.glob("*.events")) == 500,
             "all of them have moved",
+            FLEET_PATIENCE,
         )
         assert len(up()) == 500
         sizes = {c["uuid"]: c["bytes_out"] for c in up()}
@@ -326,7 +330,7 @@ def test_a_log_that_is_renamed_is_made_anew_at_the_signal_and_without_it(daemon:
     vm.connected.say(b"two\r\n")
     eventually(lambda: path.exists() and path.read_bytes() == b"two\r\n", "a new file after the signal")
     path.rename(path.with_name("second"))
-    eventually(path.exists, "a new file without a signal", patience=5)
+    eventually(path.exists, "a new file without a signal")
     vm.connected.say(b"three\r\n")
     eventually(lambda: path.read_bytes() == b"three\r\n", "it goes on there")
     assert path.with_name("first").read_bytes() == b"one\r\n"

@@ -103,11 +103,12 @@ def test_nothing_is_left_of_vms_and_remote_ends(
     assert main.main(["make-cert", str(pem), "--kind", "ecdsa", "--name", "localhost"]) == 0
     _, server = make_certificate(tmp_path)
     daemon = make_probed(
-        f'[vm]\ntls-listen = ["tcp:0:interface=127.0.0.1"]\ncertificates = ["{pem}"]\nvmotion-timeout = 1\n'
-        'identify-timeout = 1\n[[dial]]\nto = ["127.0.0.1", "*.invalid"]\nports = "*"\nverify = false\n'
+        f'[vm]\ntls-listen = ["tcp:0:interface=127.0.0.1"]\ncertificates = ["{pem}"]\nvmotion-timeout = 5\n'
+        'identify-timeout = 5\n[[dial]]\nto = ["127.0.0.1", "*.invalid"]\nports = "*"\nverify = false\n'
     )
     tls_port = int(daemon.said().rpartition("With TLS from the start, to")[2].partition(":")[2].split()[0])
 
+    silent = HostConnection(daemon.vm_port)
     vm = FakeVM(daemon.vm_port, "web01").connect()
     vm.connected.raw(bytes((255, 251, 44)) + b"\xff\xfa\x2c\x01\x00\x00\x25\x80\xff\xf0")
     vm.migrate(b"abcd")
@@ -124,9 +125,6 @@ def test_nothing_is_left_of_vms_and_remote_ends(
             line.sendall(nonsense)
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", tls_port)) as line:
         ssl.create_default_context().wrap_socket(line, server_hostname="localhost")
-    silent = HostConnection(daemon.vm_port)
-    silent.wait_closed()
-    silent.close()
     flooding = HostConnection(daemon.vm_port)
     flooding.negotiate()
     flooding.raw(b"\xff\xf1" * 5000)
@@ -143,6 +141,8 @@ def test_nothing_is_left_of_vms_and_remote_ends(
         client = FakeVM(daemon.vm_port, "dials", nobody, b"C").connect()
         eventually(partial(told, daemon, nobody), "it is told that nobody answers")
         client.close()
+    silent.wait_closed()
+    silent.close()
 
     assert daemon.circles_without_connections() == {}
 

@@ -79,7 +79,8 @@ def test_an_operator_finds_a_console_works_there_and_comes_back(daemon: Daemon, 
     person = come()
     assert person.sees("web01 login:").startswith(" web01")
     assert person.terminal.alternate
-    assert [line.split()[0] for line in person.terminal.lines[2:5]] == [">db01", "web01", "web02"]
+    rows = [[">db01"], ["web01"], ["web02"]]
+    eventually(lambda: [line.split()[:1] for line in person.look()[2:5]] == rows, "all of them are listed")
     person.type(b"web")
     person.sees_no_more("db01")
     person.type(b"\r")

@@ -273,7 +273,7 @@ def test_it_writes_nowhere_but_in_its_own_folders(place: Path, prepare_daemon: P
     vm.connected.say(b"after\r\n")
     log = daemon.log("web01")
     eventually(lambda: log.exists() and log.read_bytes().endswith(b"after\r\n"), "it goes on")
-    assert daemon.audited("login")
+    assert daemon.audited("login", count=1)
     assert daemon.stop() == -signal.SIGTERM
     for wrong in ("Read-only file system", "Errno 30", "cannot be written"):
         assert wrong not in daemon.said()

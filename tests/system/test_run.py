@@ -62,7 +62,7 @@ def test_the_journal_gets_priorities_and_no_second_time(prepare_daemon: PrepareD
     daemon = in_the_foreground(prepare_daemon(), "-c", IN_THE_JOURNAL).start()
     daemon.reload("[log]\nopen-files = 300", said="<4>these changes wait for a restart: log.open-files")
     lines = daemon.said().splitlines()
-    assert "<6>vmproxy" in daemon.said()
+    daemon.says("<6>vmproxy")
     assert all(line[0] == "<" and line[2] == ">" for line in lines)
     # A warning or worse is for an administrator to see.
     shown = [line for line in lines if line[1] <= "4" and "runs as root" not in line]

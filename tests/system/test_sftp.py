@@ -35,6 +35,7 @@ def daemon(shared_daemon: Callable[..., Daemon]) -> Iterator[Daemon]:
     vm = FakeVM(daemon.vm_port, "web01").connect()
     vm.connected.say(HELLO)
     eventually(lambda: daemon.logged("web01") == HELLO, "it is in the log")
+    eventually(lambda: daemon.events("web01"), "its trail is there")
     yield daemon
     vm.close()
 

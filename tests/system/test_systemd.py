@@ -87,7 +87,7 @@ def test_systemd_is_told_of_everything_from_ready_to_stopping(
     daemon.config.write_text("[vm]\nlisen = 3\n")
     daemon.process.send_signal(signal.SIGHUP)
     manager.wait("READY", 3)
-    assert "lisen: there is no such setting" in daemon.said()
+    daemon.says("lisen: there is no such setting")
     daemon.config.write_text(good)
     order = [next(iter(m)) for m in manager.heard() if "READY" in m or "RELOADING" in m]
     assert order == ["READY", "RELOADING", "READY", "RELOADING", "READY"]

@@ -29,6 +29,7 @@ def test_tail_without_and_with_a_terminal(daemon: Daemon, make_vm: MakeVM, clien
     script.expect_err(b"[-- web02: new --]")
     later.connected.say(b"hello\r\n")
     script.expect(b'"hello"')
+    eventually(lambda: script.out.endswith(b"\n"), "the line is whole")
     assert [json.loads(line)["text"] for line in script.out.splitlines()] == ["error", "login: ", "hello"]
     db.close()
     person.expect(b"[-- db1: line down")
@@ -59,7 +60,7 @@ def test_a_client_that_stops_costs_nobody_anything(daemon: Daemon, make_vm: Make
 def test_typing_at_many_and_waiting_for_all_of_them(daemon: Daemon, make_vm: MakeVM, client: MakeClient) -> None:
     vms = [make_vm(daemon, name) for name in ("web1", "web2")]
     make_vm(daemon, "db1")
-    waiting = client("127.0.0.1", "expect", "'web*'", "done:", "--all", "--timeout", "30")
+    waiting = client("127.0.0.1", "expect", "'web*'", "done:", "--all", "--timeout", "300")
     eventually(lambda: daemon.audited("tail"), "it watches")
     person = client("-tt", "127.0.0.1", "send", "'web*'", "reboot", terminal=True)
     person.expect(b"Type it at 2 consoles? [y/N] ")

@@ -169,7 +169,7 @@ def test_the_simulator_behind_tls(make_daemon: Callable[..., Daemon], pem: Path)
             simulator.terminate()
     assert found
     # Numbered lines would show what is lost; that it is up, by vMotion, shows that it came through.
-    assert "by vMotion" in daemon.said()
+    daemon.says("by vMotion")
     assert "complaints" not in daemon.said()
 
 
@@ -196,13 +196,13 @@ def test_certificates_change_while_vms_are_connected(
     early = make_tls_vm(daemon, pem, "early")
     make_pem(pem, "localhost")
     daemon.reload(with_tls(pem))
-    assert "changed: the certificates shown to hosts" in daemon.said()
+    daemon.says("changed: the certificates shown to hosts")
     assert (served_by(port, pem), served_by(port, old)) == (True, False)
 
     new = pem.read_text()
     pem.write_text(new[:200])
     daemon.reload(with_tls(pem), "the configuration stays as it was")
-    assert f"{pem}: no certificate in PEM form" in daemon.said()
+    daemon.says(f"{pem}: no certificate in PEM form")
     pem.write_text(old.read_text().partition("-----BEGIN PRIVATE")[0] + new[new.index("-----BEGIN PRIVATE") :])
     daemon.reload(with_tls(pem), "this is not the private key of")
     assert (served_by(port, tmp_path / "old.pem"), served_by(port, make_copy(tmp_path, new))) == (False, True)
@@ -211,7 +211,7 @@ def test_certificates_change_while_vms_are_connected(
     recorded(daemon, b"connected all the time", "early")
     make_tls_vm(daemon, make_copy(tmp_path, new), "late")
     assert [event["event"] for event in daemon.events("early")] == ["up", "name"]
-    problems = daemon.audited("reload-failed")
+    problems = daemon.audited("reload-failed", count=2)
     assert [str(pem) in str(event["problems"]) for event in problems] == [True, True]
 
 
@@ -240,7 +240,7 @@ def test_hosts_may_have_to_show_a_certificate(
     make_daemon: Callable[..., Daemon], make_tls_vm: Callable[..., TLSVM], pem: Path, tmp_path: Path
 ) -> None:
     daemon = make_daemon(with_tls(pem, more=f'client-ca = "{pem}"\n'))
-    assert "without TLS they need none" in daemon.said()  # vm.listen is there, and TLS is but offered
+    daemon.says("without TLS they need none")  # vm.listen is there, and TLS is but offered
     assert served_by(tls_port(daemon), pem)  # under TLS 1.3 a host learns afterwards that it was not
     eventually(lambda: "TLS failed: peer did not return a certificate" in daemon.said(), "it is said why")
     assert daemon.running
@@ -295,7 +295,7 @@ def many_descriptors() -> Iterator[None]:
 def test_a_thousand_half_done_handshakes_keep_nobody_out(
     make_daemon: Callable[..., Daemon], make_tls_vm: Callable[..., TLSVM], pem: Path
 ) -> None:
-    daemon = make_daemon(with_tls(pem, more="handshake-timeout = 2\n"))
+    daemon = make_daemon(with_tls(pem, more="handshake-timeout = 6\n"))
     port, context = tls_port(daemon), trusting(pem)
     with contextlib.ExitStack() as stack:
         waiting = [stack.enter_context(half_done(port, context)) for _ in range(1000)]
@@ -308,7 +308,7 @@ def test_a_thousand_half_done_handshakes_keep_nobody_out(
                     pass
         vm.connected.say(b", and stay")
         recorded(daemon, b"I got in, and stay")
-    assert "the TLS handshake was not completed in time" in daemon.said()
+    daemon.says("the TLS handshake was not completed in time")
 
 
 def test_a_host_that_is_dead_is_noticed_behind_tls_too(
@@ -333,7 +333,7 @@ def test_a_host_that_is_dead_is_noticed_behind_tls_too(
 
 def test_old_versions_are_warned_about(make_daemon: Callable[..., Daemon], pem: Path) -> None:
     daemon = make_daemon(with_tls(pem, more='tls-minimum = "1.0"\n'))
-    assert "TLS 1.0 is allowed towards hosts (vm.tls-minimum): it can be broken" in daemon.said()
+    daemon.says("TLS 1.0 is allowed towards hosts (vm.tls-minimum): it can be broken")
     daemon.reload(with_tls(pem))
     before = len(daemon.said())
     daemon.reload(with_tls(pem))
@@ -387,7 +387,7 @@ def test_tls_is_required_from_a_reload_on(
     early = make_vm(daemon, "early")
     eventually(lambda: daemon.status("early"), "it is known")
     daemon.reload(with_tls(pem, more='encryption = "require"\n'))
-    assert "changed: vm.encryption" in daemon.said()
+    daemon.says("changed: vm.encryption")
     # It answers nothing: who says that it does not do AUTHENTICATION is closed, perhaps before it has asked.
     with socket.create_connection(("127.0.0.1", daemon.vm_port), timeout=PATIENCE) as late:
         late.sendall(b"\xff\xfa\xe8\x46Svmproxy\xff\xf0")

@@ -65,7 +65,7 @@ def test_what_is_answered_is_what_the_document_says(daemon: Daemon, tmp_path: Pa
     ]
     try:
         for one in under_way:
-            told, _ = one.communicate(timeout=180)
+            told, _ = one.communicate(timeout=600)
             assert one.returncode == 0, told[-8000:]
             assert re.search(r"Tested: +[1-9]\d", told), told[-3000:]
     finally:

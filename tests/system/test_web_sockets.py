@@ -84,6 +84,7 @@ def test_nothing_is_lost_or_doubled_over_cuts_rotation_vmotion_and_a_restart(
     for console in (steady, cut):
         console.until_said(len(talk.said))
         assert all(hello["ssh_port"] == daemon.ssh_port for hello in console.told("hello"))
+    ssh.wait_size(len(talk.said))
     assert daemon.stop() == -15
     steady.until(lambda: steady.closed, "a close")
     assert steady.closed == (1001, "the server stops")

@@ -69,7 +69,7 @@ def test_a_vm_that_was_built_anew_has_the_name_of_the_old_one(daemon: Daemon, na
     assert daemon.run("forget", "web01").returncode == 1  # that is the new one
     assert "is forgotten" in said(daemon, "forget", str(old.uuid))
     assert said(daemon, "list", "--state", "down") == "none of 3 consoles is down\n"
-    assert daemon.audited("forget")[0]["uuid"] == str(old.uuid)
+    assert daemon.audited("forget", count=1)[0]["uuid"] == str(old.uuid)
     assert (daemon.log_dir / f"{old.uuid}.log").exists()
     daemon.stop()
     daemon.start()
@@ -109,9 +109,9 @@ def test_a_copied_vm_that_comes_first_after_a_restart_gets_nothing_of_the_others
 
 
 def test_slow_switchovers_copies_ports_that_are_alike_and_words_as_urls(make_daemon: Callable[..., Daemon]) -> None:
-    daemon = make_daemon("[vm]\nvmotion-timeout = 1\n")
+    daemon = make_daemon("[vm]\nvmotion-timeout = 4\n")
     command = [sys.executable, "-m", "vmproxy", "simulate", "--port", str(daemon.vm_port), "-n", "4", "--copies", "1"]
-    command += ["--ports-per-vm", "2", "--ports-alike", "--uri-form", "mixed", "--switchover", "2", "--boot-speed", "0"]
+    command += ["--ports-per-vm", "2", "--ports-alike", "--uri-form", "mixed", "--switchover", "5", "--boot-speed", "0"]
     fleet = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
 
