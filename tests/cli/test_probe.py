@@ -33,9 +33,8 @@ Server = Callable[[Callable[[socket.socket], None]], str]
 
 
 @pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def serve() -> Iterator[Server]:
     """Starts a server of which a function has each connection; gives its URI."""
-    monkeypatch.setattr(probe, "QUIET_SECONDS", 0.1)
     with ExitStack() as stack:
 
         def start(play: Callable[[socket.socket], None]) -> str:
