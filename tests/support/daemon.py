@@ -9,11 +9,13 @@ import pty
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import termios
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -88,6 +90,8 @@ class Daemon:
         self.environment = environment()
         self.pass_fds: tuple[int, ...] = ()
         self.named: dict[str, str] = {}
+        self._kept = contextlib.ExitStack()  # the ports, while it is stopped
+        weakref.finalize(self, self._kept.close)
         self.state.mkdir(parents=True, exist_ok=True)
         for kind in ("ed25519", "rsa"):  # made once for all tests: an RSA key takes a while
             shutil.copy(keys / f"ssh_host_{kind}_key", self.state)
@@ -119,6 +123,7 @@ class Daemon:
         links = dict(re.findall(r"(https?)://127\.0\.0\.1:(\d+)/", fresh))
         self.web_port, self.web_tls_port = int(links.get("http", 0)), int(links.get("https", 0))
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.ssh_port} {self._host_key}")
+        self._kept.close()
         return self
 
     def command(self) -> list[str]:
@@ -191,7 +196,18 @@ class Daemon:
         """
         if self.running:
             self.process.send_signal(how)
-        return self.process.wait(PATIENCE)
+        status = self.process.wait(PATIENCE)
+        self._keep_ports()
+        return status
+
+    def _keep_ports(self) -> None:
+        # So the system gives them to nobody else. Who is bound and does not listen is in nobody's way.
+        self._kept.close()
+        for port in filter(None, (self.vm_port, self.ssh_port, self.web_port, self.web_tls_port)):
+            one = self._kept.enter_context(socket.socket())
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):  # somebody else listens there: who handed it over, or a second daemon
+                one.bind(("127.0.0.1", port))
 
     @contextlib.contextmanager
     def standing_still(self) -> Iterator[None]:
