@@ -14,6 +14,7 @@ from tests.support.log_files import segments
 from tests.support.ssh import SSHWorld
 from vmproxy.console.notices import Alerted, LineDown
 from vmproxy.log.rotation import RotationPolicy
+from vmproxy.operators.readings import THREADS
 
 KIB = 1024
 
@@ -106,6 +107,21 @@ def test_a_cursor_that_means_nothing_gives_the_last_lines(web: Web, cursor: str)
     browser = web.attach(from_=cursor, replay="1")
     assert browser.hello["resumed"] is False
     assert browser.seen == b"two\r\n"
+
+
+def test_hundreds_that_come_back_with_cursors_of_another_run_have_a_few_logs_opened_at_once(web: Web) -> None:
+    log = web.world.console().log
+    cursor = web.attach().cursor
+    log.file.begin_anew(log.file.base)  # the files are to say whether it is good
+    web.world.threads_held = True
+    browsers = [web.attach(from_=cursor, replay="1") for _ in range(5 * THREADS)]
+    assert web.world.waiting_for_threads == THREADS
+    web.world.threads_held = False
+    while web.world.waiting_for_threads:
+        web.world.release_threads()
+        web.world.settle()
+    assert [browser.hello["resumed"] for browser in browsers] == [False] * len(browsers)
+    assert {browser.seen for browser in browsers} == {b"two\r\n"}
 
 
 def test_more_than_4_mib_are_not_brought_again(web: Web) -> None:
@@ -313,6 +329,24 @@ def test_a_pause_that_ends_at_a_place_that_means_nothing_ends_with_the_last_line
     browser.take()
     assert browser.ask("resume", **{"from": "nonsense"})["resumed"] is False
     assert browser.seen == b"two\r\n"
+
+
+def test_one_resume_is_under_way_at_a_time(web: Web) -> None:
+    browser = web.attach(replay="0")
+    browser.ask("pause")
+    web.world.threads_held = True
+    browser.say(type="resume", id="first")
+    web.world.settle()
+    for _ in range(20):
+        assert browser.refused("resume") == "too-many"
+    assert browser.refused("pause") == "too-many"
+    assert web.world.waiting_for_threads == 1
+    web.world.threads_held = False
+    web.world.release_threads()
+    say(web, b"live")
+    assert browser.seen == b"live"
+    browser.ask("pause")
+    assert browser.ask("resume")["resumed"] is True
 
 
 def test_a_log_that_fails_while_it_is_read_is_told_and_left(web: Web) -> None:

@@ -42,6 +42,7 @@ class Requests:
     def __init__(self, attachment: Attachment) -> None:
         self._attachment = attachment
         self._bucket = TokenBucket(MESSAGES, attachment.services.clock.seconds())
+        self._resuming = False
 
     def perform(self, text: str) -> None:
         """Do what a text message wants, and answer it.
@@ -195,6 +196,7 @@ class Requests:
 
     def pause(self, message: Fields, answer: _Answer) -> None:
         """Want no output."""
+        self._check_resumed()
         self._attachment.flow.pause()
         answer.done()
 
@@ -202,9 +204,18 @@ class Requests:
         """Want output again."""
         attachment = self._attachment
         cursor = _text(message, "from") if message.get("from") is not None else ""
+        self._check_resumed()
+        self._resuming = True
         spawn(attachment.flow.resume(cursor, attachment.lines, lambda on: answer.done(resumed=on))).addErrback(
             attachment.flow.broken
-        )
+        ).addBoth(self._resumed)
+
+    def _resumed(self, _: object) -> None:
+        self._resuming = False
+
+    def _check_resumed(self) -> None:
+        if self._resuming:  # each has the log opened, and would go on behind a pause
+            raise Problem("too-many", "output is about to go on")
 
 
 class _Answer:
