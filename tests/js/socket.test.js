@@ -413,6 +413,25 @@ describe("a hidden page", () => {
     assert.equal(world.wires.length, 1);
   });
 
+  test("does not pause while what it has asked for is about to come", () => {
+    attach();
+    output("ab");
+    say({ type: "cursor", cursor: "c2" });
+    socket.visibility(true);
+    world.pass(HIDDEN);
+    socket.visibility(false);
+    socket.visibility(true);
+    world.pass(HIDDEN);
+    socket.visibility(false);
+    assert.deepEqual(world.wire.sent.filter((one) => one.type !== "ack").map(({ type }) => type), ["pause", "resume"]);
+    say({ type: "done", id: 1, resumed: true });
+    output("cd");
+    assert.equal(page.text, "abcd");
+    socket.visibility(true);
+    world.pass(HIDDEN);
+    assert.equal(socket.status.name, "paused");
+  });
+
   test("that is shown again within 30 s never paused", () => {
     attach();
     socket.visibility(true);

@@ -215,8 +215,10 @@ export class ConsoleSocket {
   }
 
   #pause() {
-    if (this.#status.name === "live") this.#say({ type: "pause" });
-    else if (this.#status.name !== "waiting") return;
+    if (this.#status.name === "live") {
+      if (this.#resumeAt !== null) return; // the server is about to go on: the two would miss each other
+      this.#say({ type: "pause" });
+    } else if (this.#status.name !== "waiting") return;
     this.world.cancel(this.#retry);
     this.#become({ name: "paused" });
   }
