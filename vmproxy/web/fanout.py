@@ -1,8 +1,9 @@
 """The output of one console for all of its viewers on the web: each frame is made once, and shared.
 
 A frame has what the VM said since the frame before. The first output after a pause is sent at once; what follows waits
-for as long as its sending to all viewers takes, about: so a single viewer sees each byte as it comes, and hundreds get
-fewer and larger frames. Hundreds are sent a frame in turns of the reactor. Cursors are sent here too, in their places.
+for some four times as long as its sending to all viewers takes: so a single viewer sees each byte as it comes, and
+hundreds get fewer and larger frames, for a quarter of the processor. Hundreds are sent a frame in turns of the reactor.
+Cursors are sent here too, in their places.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from vmproxy.web.viewer_messages import message_frame, notice_frame
 from vmproxy.web.websocket_frames import binary_frame
 
 FRAME_SIZE = 64 * 1024
-VIEWER_SECONDS = 0.0001
-GAP_SECONDS = 0.05
+VIEWER_SECONDS = 0.0004
+GAP_SECONDS = 0.2
 AT_ONCE = 32  # viewers that are sent something in a turn; what was written for them is sent in a later one
 KEPT_BYTES = 512 * 1024
 CURSOR_SECONDS = 1.0
