@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run the command; :returns: the exit status."""
     names = args.name or [socket.gethostname()]
     try:
         if not 1 <= args.days <= 36500:

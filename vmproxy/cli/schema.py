@@ -13,5 +13,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run the command; :returns: the exit status."""
     print(json.dumps(SCHEMAS[args.file](), indent=1))
     return 0

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Run the command; :returns: the exit status."""
     path = args.config or (CONFIG if CONFIG.exists() else None)
     try:
         config = Config() if path is None else read_config(path, {}).config
